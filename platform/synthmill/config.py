@@ -1,0 +1,254 @@
+"""A recipe: one YAML file that says what to train on, what to train and how.
+
+A run is a recipe file, `--set key=value` overrides and `--dry-run`; there is no flag per field. The resolved recipe is
+fingerprinted and saved with every output. Every class here is frozen and refuses unknown keys.
+"""
+
+import hashlib
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from synthmill.errors import NotFoundError, RecipeError, did_you_mean
+
+FORMAT = "synthmill.recipe/1"
+NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]*$"
+
+M = TypeVar("M", bound="FrozenModel")
+
+
+class FrozenModel(BaseModel):
+    """The base of every configuration: frozen, no unknown keys, descriptions taken from the text under each field."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
+
+
+def tunable(
+    default: Any,
+    *,
+    low: float | None = None,
+    high: float | None = None,
+    log: bool = False,
+    choices: tuple[Any, ...] | None = None,
+    **limits: Any,
+) -> Any:
+    """A config field that carries its own search space: a range `low..high` (inclusive, `log` scale or not) or `choices`.
+
+    `limits` are pydantic constraints (`gt`, `ge`, `le`, ...) and hold for every value, searched or given.
+    """
+    assert (choices is None) != (low is None), "a search space is either a range or choices"
+    space: Any = {"choices": list(choices)} if choices is not None else {"low": low, "high": high, "log": log}
+    return Field(default, json_schema_extra={"search": space}, **limits)
+
+
+class SplitConfig(FrozenModel):
+    """How rows are assigned to train, validation and holdout before anything is fitted."""
+
+    validation: float = Field(0.1, ge=0.0, lt=1.0)
+    """Share of the rows that selection, early stopping and tuning read."""
+    holdout: float = Field(0.2, ge=0.0, lt=1.0)
+    """Share of the rows that only evaluation opens; may be 0."""
+    seed: int = 0
+    """Key of the hash that assigns rows."""
+    group: str | None = None
+    """Column whose equal values stay on one side (a patient, a customer)."""
+
+
+class DataConfig(FrozenModel):
+    """What to train on."""
+
+    source: str
+    """A CSV or Parquet file or folder (path or URI), `sklearn://NAME`, or `dataset://NAME[@N]` for a catalog dataset."""
+    target: str | None = None
+    """The column that downstream models predict; used by utility figures and `--balance`."""
+    schema_file: str | None = Field(None, alias="schema")
+    """A JSON or YAML file with column kinds, bounds and categories; SDV metadata JSON is read too."""
+    trim: bool = True
+    """Strip white space around CSV cells."""
+    null_values: tuple[str, ...] = ("", "?")
+    """Cells read as missing."""
+    split: SplitConfig = SplitConfig()
+    min_category_rows: int = Field(5, ge=1)
+    """Categories with fewer training rows are folded into one."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+
+class ModelConfig(FrozenModel):
+    """Which model, with which hyper-parameters."""
+
+    name: str
+    """A file name in `synthmill/models/`."""
+    config: dict[str, Any] = {}
+    """Fields of the model's own `Config`; see the recipe reference."""
+
+
+class TrainingConfig(FrozenModel):
+    """How to train."""
+
+    seed: int = 0
+    """Initial weights, noise and row order follow from it."""
+    max_epochs: int = Field(300, ge=1)
+    """Passes over the training rows."""
+    max_steps: int | None = Field(None, ge=1)
+    """Stop after so many optimizer steps, if sooner."""
+    max_seconds: float | None = Field(None, gt=0)
+    """Stop after so many seconds of training, if sooner."""
+    global_batch_rows: int = Field(500, ge=2)
+    """Rows in one step over all workers; reduced, with a line saying so, when there are fewer training rows."""
+    workers: int = Field(1, ge=1)
+    """Training processes; gradients are averaged over them, so the result does not depend on their number."""
+    threads: int | None = Field(None, ge=1)
+    """Torch threads a worker; null: the CPUs it was given."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """Arithmetic of the forward passes; auto: bf16 where the processor is faster with it."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to train."""
+    resume: Literal["never", "always", "if-possible"] = "if-possible"
+    """Whether to go on from the last checkpoint of the same recipe."""
+    checkpoint_seconds: float = Field(60.0, gt=0)
+    """Time between checkpoints."""
+    check_every_steps: int | None = Field(None, ge=1)
+    """Steps between quality checks; null: spaced so that they cost at most 5% of the time."""
+    patience_checks: int | None = Field(None, ge=1)
+    """Stop after so many quality checks without improvement; null: never."""
+    max_failures: int = Field(3, ge=0)
+    """Lost workers after which the run gives up."""
+
+
+class StorageConfig(FrozenModel):
+    """How bytes are written to and read from a store."""
+
+    retry_seconds: float = Field(120.0, ge=0)
+    """How long a failing request is retried."""
+    connect_seconds: float = Field(10.0, gt=0)
+    """Time to wait for a connection."""
+    read_seconds: float = Field(60.0, gt=0)
+    """Time to wait for an answer."""
+    encryption: Literal["none", "sse-s3", "sse-kms"] = "none"
+    """Server-side encryption asked for on every object written to S3."""
+    kms_key_id: str | None = None
+    """The key for `sse-kms`; null: the bucket's default."""
+
+
+class Recipe(FrozenModel):
+    """Everything that determines a training run."""
+
+    name: str = Field(pattern=NAME_PATTERN)
+    """The model's name in the store."""
+    data: DataConfig
+    model: ModelConfig
+    training: TrainingConfig = TrainingConfig()
+    tune: dict[str, Any] = {}
+    """Search settings; read by `jobs/tune.py`."""
+    gates: str = "default"
+    """Quality gates: `default` or the path of a gates file."""
+    storage: StorageConfig = StorageConfig()
+
+
+def shipped_recipes() -> list[str]:
+    """Names of the recipes that come with the package."""
+    folder = resources.files("synthmill") / "recipes"
+    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+
+
+def load_recipe(name_or_path: str, overrides: tuple[str, ...] = ()) -> Recipe:
+    """Read the recipe at a path, or the shipped one of that name, and apply `key.path=value` overrides in order.
+
+    Raises:
+        NotFoundError: neither a file nor a shipped recipe.
+        RecipeError: not YAML, an unknown key, a wrong type; the message names the key.
+    """
+    raw = _read_recipe(name_or_path)
+    for override in overrides:
+        _apply_override(raw, override)
+    raw.pop("format", None)
+    return parse_model(Recipe, raw)
+
+
+def parse_model(model: type[M], raw: Any, *, prefix: str = "") -> M:
+    """Validate `raw` against `model`; the first fault becomes one line that names the key and the fix."""
+    try:
+        return model.model_validate(raw)
+    except ValidationError as fault:
+        raise _explain(model, fault, prefix) from None
+
+
+def dump(model: FrozenModel) -> dict[str, Any]:
+    """The model as plain JSON data, under the names used in recipe files."""
+    return model.model_dump(mode="json", by_alias=True)
+
+
+def fingerprint(data: Any) -> str:
+    """SHA-256 (hex) of the canonical JSON of plain data or of a configuration."""
+    plain = dump(data) if isinstance(data, FrozenModel) else data
+    text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _read_recipe(name_or_path: str) -> dict[str, Any]:
+    shipped = shipped_recipes()
+    path = Path(name_or_path)
+    if name_or_path in shipped and not path.is_file():
+        text = (resources.files("synthmill") / "recipes" / f"{name_or_path}.yaml").read_text()
+    elif path.is_file():
+        text = path.read_text()
+    else:
+        raise NotFoundError(f"no recipe file or shipped recipe {name_or_path!r}{did_you_mean(name_or_path, shipped)}", field="recipe")
+    try:
+        raw = yaml.safe_load(text)
+    except yaml.YAMLError as fault:
+        where = getattr(fault, "problem_mark", None)
+        raise RecipeError(f"{name_or_path} is not valid YAML" + (f", line {where.line + 1}" if where else ""), field="recipe") from None
+    if not isinstance(raw, dict):
+        raise RecipeError(f"{name_or_path} must be a mapping of keys to values", field="recipe")
+    return raw
+
+
+def _apply_override(raw: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    parts = key.split(".")
+    if not equals or not all(parts):
+        raise RecipeError(f"expected key=value, got {override!r}", field="--set")
+    try:
+        value = yaml.safe_load(text) if text else ""
+    except yaml.YAMLError:
+        value = text
+    node = raw
+    for part in parts[:-1]:
+        child = node.setdefault(part, {})
+        if not isinstance(child, dict):
+            raise RecipeError(f"{part!r} holds a value, not keys", field=f"--set {key}")
+        node = child
+    node[parts[-1]] = value
+
+
+def _explain(model: type[FrozenModel], fault: ValidationError, prefix: str) -> RecipeError:
+    error = fault.errors()[0]
+    path = [str(part) for part in error["loc"]]
+    field = ".".join([prefix, *path] if prefix else path)
+    if error["type"] == "extra_forbidden":
+        return RecipeError(f"unknown key{did_you_mean(path[-1], _keys_at(model, path[:-1]))}", field=field)
+    if error["type"] == "missing":
+        return RecipeError("is required", field=field)
+    if error["type"] == "string_pattern_mismatch":
+        return RecipeError(
+            f"{error['input']!r} must be lower-case letters, digits, '.', '_' and '-', starting with a letter or digit", field=field
+        )
+    got = json.dumps(error["input"], default=str)
+    return RecipeError(f"{error['msg'][0].lower()}{error['msg'][1:]}, got {got[:80]}", field=field)
+
+
+def _keys_at(model: type[FrozenModel], path: list[str]) -> list[str]:
+    current: Any = model
+    for part in path:
+        fields = current.model_fields if isinstance(current, type) and issubclass(current, BaseModel) else {}
+        match = next((field for name, field in fields.items() if part in (name, field.alias)), None)
+        current = match.annotation if match else None
+    if not (isinstance(current, type) and issubclass(current, BaseModel)):
+        return []
+    return [field.alias or name for name, field in current.model_fields.items()]

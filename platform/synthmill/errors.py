@@ -1,0 +1,93 @@
+"""The one error tree, and the exit code each branch ends a command with.
+
+    SynthmillError                3   infrastructure, or our fault
+    +-- UserError                 2   the user's mistake: names the field and the fix
+    |   +-- RecipeError           2   a recipe, an override or a flag
+    |   +-- DataError             2   a source, a schema or a table
+    |   +-- ConditionError        2   a condition that can't be read or can't be met
+    |   +-- NotFoundError         2   no such model, dataset, recipe, version
+    |   +-- ResourceError         2   more workers or GPUs asked for than the cluster has
+    +-- StorageError              3   a store that can't be reached, read or written
+    |   +-- IntegrityError        3   bytes that don't match their checksum
+    |   +-- ClaimLostError        3   another job took the version over
+    +-- TrainingError             3   a run that can't go on (NaN, collapse, lost workers)
+    +-- GateFailedError           1   a quality gate failed; nothing else exits 1
+
+Every message is one line. `KeyboardInterrupt` exits 130; any other exception is our bug and exits 3.
+"""
+
+import difflib
+from collections.abc import Iterable
+
+
+class SynthmillError(Exception):
+    """Anything this package raises on purpose."""
+
+    exit_code = 3
+
+
+class UserError(SynthmillError):
+    """A mistake the user can fix: `field` is where, the message says what and how to fix it."""
+
+    exit_code = 2
+
+    def __init__(self, message: str, *, field: str | None = None) -> None:
+        self.field = field
+        super().__init__(f"{field}: {message}" if field else message)
+
+
+class RecipeError(UserError):
+    """A recipe, an override or a command-line flag is wrong."""
+
+
+class DataError(UserError):
+    """A source, a schema file or a table is not what it should be."""
+
+
+class ConditionError(UserError):
+    """A condition names an unknown column, can't be parsed, or can't be met."""
+
+
+class NotFoundError(UserError):
+    """Nothing by that name exists."""
+
+
+class ResourceError(UserError):
+    """The cluster does not have what was asked for."""
+
+
+class StorageError(SynthmillError):
+    """A store can't be reached, read or written."""
+
+
+class IntegrityError(StorageError):
+    """Bytes do not match the checksum in their manifest."""
+
+
+class ClaimLostError(StorageError):
+    """Another job owns the version that this one was writing."""
+
+
+class TrainingError(SynthmillError):
+    """Training can't go on."""
+
+
+class GateFailedError(SynthmillError):
+    """A quality gate failed."""
+
+    exit_code = 1
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """A suffix for 'no such thing' messages: the closest known name, or the list of all.
+
+    Returns: text that starts with "; " and ends without a full stop, or "" when nothing is known.
+    """
+    options = sorted(known)
+    close = difflib.get_close_matches(name, options, n=1, cutoff=0.6)
+    if close:
+        return f"; did you mean {close[0]!r}?"
+    if not options:
+        return ""
+    shown = ", ".join(options[:20]) + (", ..." if len(options) > 20 else "")
+    return f"; there is: {shown}"
