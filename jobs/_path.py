@@ -14,11 +14,10 @@ ROOT = Path(__file__).resolve().parent.parent
 
 
 def prepare() -> None:
-    """Put `platform/` on the path; change to the interpreter that has Ray when this one has not."""
+    """Put this clone's `platform/` first on the path; change to the interpreter that has Ray when this one has not."""
     if importlib.util.find_spec("ray") is None:
         _use_interpreter_of_ray()
-    if importlib.util.find_spec("synthmill") is None:
-        sys.path.insert(0, str(ROOT / "platform"))
+    sys.path.insert(0, str(ROOT / "platform"))
 
 
 def _use_interpreter_of_ray() -> None:
