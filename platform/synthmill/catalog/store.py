@@ -10,9 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
-from synthmill.catalog.manifest import Kind, Manifest, manifest_json, read_manifest
+import synthmill
+from synthmill.catalog.manifest import FileEntry, Kind, Manifest, content_digest, encode_schema, manifest_json, read_manifest, utc_now
 from synthmill.config import NAME_PATTERN, StorageConfig
 from synthmill.errors import ClaimLostError, MissingError, NotFoundError, RecipeError, StorageError, did_you_mean
 from synthmill.storage import publish
@@ -164,6 +165,24 @@ class Draft:
         """ClaimLostError if another job took this version over."""
         if self._lease is not None:
             self._lease.check()
+
+    def manifest(self, *, files: tuple[FileEntry, ...], schema: Any = None, **fields: Any) -> Manifest:
+        """The manifest of this version with these files; `schema` is the Arrow schema of data parts, `fields` are those of `Manifest`."""
+        text = encode_schema(schema) if schema is not None else None
+        return Manifest(
+            kind=self.kind,
+            name=self.name,
+            number=self.number,
+            run_id=self.run_id,
+            run_key=self.run_key,
+            created=utc_now(),
+            files=files,
+            arrow_schema=text,
+            rows=sum(entry.rows or 0 for entry in files) if schema is not None else None,
+            code_version=synthmill.__version__,
+            content_digest=content_digest(files, text),
+            **fields,
+        )
 
     def commit(self, manifest: Manifest) -> Version:
         """Make the version exist, after checking that every file of the manifest is there with its size.

@@ -21,7 +21,6 @@ from synthmill.catalog.manifest import Parent
 from synthmill.catalog.store import Store, Version
 from synthmill.config import ModelConfig, Recipe, dump, fingerprint, parse_model
 from synthmill.data.codec import codec_from_files
-from synthmill.data.schema import read_schema
 from synthmill.data.sources import Source, read_source
 from synthmill.data.split import SplitTables, split_table
 from synthmill.data.tabular import TableCodec
@@ -33,9 +32,9 @@ from synthmill.runtime.history import FolderReporter, follow
 from synthmill.runtime.progress import Progress, say
 from synthmill.storage.folder import Folder
 from synthmill.training.checkpoint import Checkpoints
-from synthmill.training.fit import fit_table
+from synthmill.training.fit import NOT_IN_RUN_KEY, fit_table
 from synthmill.training.parallel import AllReduce, Single
-from synthmill.training.reporter import Silent
+from synthmill.training.reporter import Fanout, Reporter, Silent, TensorBoard
 
 OUTCOME = "outcome.safetensors"
 
@@ -69,9 +68,8 @@ def prepare(recipe: Recipe, store_uri: str) -> Prepared:
     store = Store(store_uri, recipe.storage)
     store.root.probe_write()
     source = read_source(recipe.data, store=store)
-    rules = read_schema(recipe.data.schema_file) if recipe.data.schema_file else {}
     tables = split_table(source.table, recipe.data.split, sha256=source.sha256)
-    codec = TableCodec.fit(tables.train, recipe.data, rules)
+    codec = TableCodec.fit(tables.train, recipe.data, source.rules)
     return Prepared(recipe, store, source, tables, codec, _run_key(recipe, source))
 
 
@@ -98,8 +96,7 @@ def train(recipe: Recipe, store_uri: str, *, run_id: str) -> Version:
 def _run_key(recipe: Recipe, source: Source) -> str:
     told = dump(recipe)
     told.pop("storage")
-    for key in ("resume", "max_failures", "checkpoint_seconds"):
-        told["training"].pop(key)
+    told["training"] = {name: value for name, value in told["training"].items() if name not in NOT_IN_RUN_KEY}
     return fingerprint({"recipe": told, "source": source.sha256, "code": synthmill.__version__})
 
 
@@ -186,7 +183,7 @@ def _work(payload: Mapping[str, Any]) -> dict[str, Any]:
         checkpoints=Checkpoints(folder.child("checkpoints")),
     )
     if rank == 0:
-        folder.write_bytes(OUTCOME, safetensors.torch.save(outcome.weights))
+        folder.write_bytes(OUTCOME, safetensors.torch.save(outcome.state_dict))
     return {
         "steps": outcome.steps,
         "seconds": outcome.seconds,
