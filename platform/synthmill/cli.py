@@ -247,7 +247,9 @@ def demo(store: StoreOption = DEFAULT_STORE, result_file: ResultFile = None) -> 
 
 @app.command()
 @verb
-def verify(uri: Annotated[str, typer.Argument(help="URI of a dataset, model or report version.")], result_file: ResultFile = None) -> dict[str, Any]:
+def verify(
+    uri: Annotated[str, typer.Argument(help="URI of a dataset, model or report version.")], result_file: ResultFile = None
+) -> dict[str, Any]:
     """Check every checksum of a version's manifest."""
     problems = admin.verify(uri)
     for problem in problems:

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
+from tables import write_customers
 
 from jobs import last_line
 from processes import start_job
-from tables import write_customers
 
 
 @pytest.fixture(scope="session")

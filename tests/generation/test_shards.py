@@ -3,6 +3,7 @@
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from synthmill.errors import ConditionError
 from synthmill.generation.shards import Quota, ShardPlan, level_quotas
 

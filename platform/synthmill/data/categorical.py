@@ -23,8 +23,8 @@ MAX_ONE_SPAN = 500
 class CategoryCodec:
     """One column of categories.
 
-    Rare values share the code `other`. It is decoded to one of the kept levels, drawn by their frequencies with a hash of the
-    row number: a made-up literal would be outside the column's domain, and a rare value itself must not come out. Values not
+    Rare values share the code `other`. It is decoded to one of the kept levels, drawn by their frequencies with the row's
+    noise: a made-up literal would be outside the column's domain, and a rare value itself must not come out. Values not
     seen in training are encoded as `other`, or as the most frequent level where there is none; likewise missing values.
     """
 
@@ -66,13 +66,13 @@ class CategoryCodec:
             codes = np.where(pc.is_null(text).to_numpy(zero_copy_only=False), unknown if self.missing is None else self.missing, codes)
         return ([codes // self.members, codes % self.members] if self.members else [codes]), None
 
-    def decode(self, codes: Int64, positions: Float64 | None, rows: UInt64) -> pa.Array:
-        """The column, (N,), from codes int64 (N, 1 or 2) and global row numbers (N,)."""
+    def decode(self, codes: Int64, positions: Float64 | None, rows: UInt64, noise: UInt64) -> pa.Array:
+        """The column, (N,), from codes int64 (N, 1 or 2) and noise (N,)."""
         code = self._join(codes) if self.members else np.clip(codes[:, 0], 0, self.num_codes - 1)
         levels = len(self.profile.levels)
         if self.other is not None:
             rare = np.flatnonzero(code == self.other)
-            draws = (mix(rows[rare], _key(self.profile.name)) >> np.uint64(11)) * 2.0**-53
+            draws = (mix(noise[rare], _key(self.profile.name)) >> np.uint64(11)) * 2.0**-53
             code[rare] = np.minimum(np.searchsorted(self._shares, draws, side="right"), levels - 1)
         if self.missing is not None:
             code = np.minimum(code, levels)

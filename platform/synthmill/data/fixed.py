@@ -30,7 +30,7 @@ class ConstantCodec:
     def encode(self, array: pa.Array) -> tuple[list[Int64], Float64 | None]:
         return [], None
 
-    def decode(self, codes: Int64, positions: Float64 | None, rows: UInt64) -> pa.Array:
+    def decode(self, codes: Int64, positions: Float64 | None, rows: UInt64, noise: UInt64) -> pa.Array:
         """The value, once a row of `rows` (N,)."""
         value, count = self.profile.constant, len(rows)
         if value is None:
@@ -66,7 +66,7 @@ class IdentifierCodec(ConstantCodec):
         """Codes int64 (N,)."""
         return [(~valid_rows(array)).astype(np.int64)], None
 
-    def decode(self, codes: Int64, positions: Float64 | None, rows: UInt64) -> pa.Array:
+    def decode(self, codes: Int64, positions: Float64 | None, rows: UInt64, noise: UInt64) -> pa.Array:
         """Identifiers of global row numbers (N,)."""
         assert self.profile.template is not None
         ids = write_ids(self.profile.template, rows)

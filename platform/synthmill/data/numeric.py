@@ -16,6 +16,7 @@ from torch import Tensor
 from synthmill.data.columns import Bool, Float64, Int64, from_float64, from_int64
 from synthmill.data.layout import DiscreteSpan
 from synthmill.data.profile import NEIGHBOURS, ColumnProfile, numbers
+from synthmill.data.split import UInt64
 
 MAX_KNOTS = 200
 MAX_SEGMENTS = 10
@@ -140,7 +141,7 @@ class NumericCodec:
         missing = self.missing_code if self.profile.missing_rows else self._typical_code()
         return [np.where(valid, codes, missing)], positions
 
-    def decode(self, codes: Int64, positions: Float64 | None, rows: np.ndarray) -> pa.Array:  # type: ignore[type-arg]
+    def decode(self, codes: Int64, positions: Float64 | None, rows: UInt64, noise: UInt64) -> pa.Array:
         """The column, (N,), from codes int64 (N, 1) and positions (N,)."""
         code = codes[:, 0]
         valid = code < self.missing_code

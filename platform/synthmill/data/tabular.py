@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from torch import Tensor
 from synthmill.config import DataConfig
 from synthmill.data.batch import Batch
 from synthmill.data.categorical import CategoryCodec
+from synthmill.data.codec import Codec
 from synthmill.data.columns import Float64, Int64, flat
 from synthmill.data.fixed import ConstantCodec, IdentifierCodec
 from synthmill.data.layout import DiscreteSpan, MixedLayout, NumericSpan
@@ -19,10 +21,10 @@ from synthmill.data.numeric import NumericCodec
 from synthmill.data.profile import ColumnProfile, TableProfile, profile_table
 from synthmill.data.schema import Rules
 from synthmill.data.sources import load_rules
-from synthmill.data.split import UInt64
+from synthmill.data.split import UInt64, mix
 from synthmill.errors import DataError, IntegrityError
 
-FORMAT = "synthmill.codec/1"
+FORMAT = "synthmill.codec.tabular/1"
 
 
 class ColumnCodec(Protocol):
@@ -34,14 +36,16 @@ class ColumnCodec(Protocol):
     @property
     def spans(self) -> tuple[DiscreteSpan, ...]: ...
     def encode(self, array: pa.Array) -> tuple[list[Int64], Float64 | None]: ...
-    def decode(self, codes: Int64, positions: Float64 | None, rows: UInt64) -> pa.Array: ...
+    def decode(self, codes: Int64, positions: Float64 | None, rows: UInt64, noise: UInt64) -> pa.Array: ...
     def code_of(self, text: str) -> int | None: ...
     def tensors(self) -> dict[str, Tensor]: ...
     def to_json(self) -> dict[str, int]: ...
 
 
-class TableCodec:
+class TableCodec(Codec):
     """A fitted codec of one table."""
+
+    layout: MixedLayout
 
     def __init__(self, profile: TableProfile, columns: list[ColumnCodec]) -> None:
         self.profile = profile
@@ -82,17 +86,18 @@ class TableCodec:
 
     def decode(self, batch: Batch, *, first_row: int) -> pa.Table:
         """Rows of the source's columns, order and types; `first_row` is the global number of the first, from which
-        identifiers are made. The same batch and number always give the same table."""
+        identifiers are made. All other cells follow from the row's own codes and values."""
         codes, values = batch["codes"].cpu().numpy(), batch["values"].cpu().numpy()
         assert codes.shape[1] == len(self.layout.discrete), f"{codes.shape} codes for {len(self.layout.discrete)} spans"
         assert values.shape[1] == len(self.layout.numeric), f"{values.shape} values for {len(self.layout.numeric)} spans"
         rows = np.arange(first_row, first_row + batch.num_rows, dtype=np.uint64)
+        noise = _row_noise(codes, values)
         code_at = value_at = 0
         arrays = []
         for column in self._columns:
             spans = len(column.spans)
             has_values = value_at < len(self.layout.numeric) and spans and self.layout.numeric[value_at].discrete == code_at
-            arrays.append(column.decode(codes[:, code_at : code_at + spans], values[:, value_at] if has_values else None, rows))
+            arrays.append(column.decode(codes[:, code_at : code_at + spans], values[:, value_at] if has_values else None, rows, noise))
             code_at += spans
             value_at += bool(has_values)
         return pa.table(arrays, schema=self.schema)
@@ -105,6 +110,18 @@ class TableCodec:
                 code = codec.code_of(value) if len(codec.spans) == 1 else None
                 return None if code is None else (at, code)
             at += len(codec.spans)
+        return None
+
+    def levels(self, column: str) -> list[str] | None:
+        """The values of a categorical, boolean or few-valued integer column, as text; None for any other column."""
+        for codec in self._columns:
+            profile = codec.profile
+            if profile.name == column:
+                if profile.kind == "boolean":
+                    return ["false", "true"]
+                if profile.kind == "integer" and profile.discrete:
+                    return [str(point) for point in profile.points]
+                return list(profile.levels) if profile.kind == "categorical" else None
         return None
 
     def to_files(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
@@ -134,6 +151,17 @@ class TableCodec:
             parts = {key.partition(".")[2]: value for key, value in tensors.items() if key.partition(".")[0] == str(i)}
             columns.append(_CODECS[column.kind].restore(column, field.type, own, parts))
         return cls(profile, columns)
+
+
+def _row_noise(codes: Int64, values: npt.NDArray[np.float32]) -> UInt64:
+    """64 bits a row, from its codes and the bits of its values, (N,): what is left open in decoding follows from them, so that a row
+    decodes the same alone, in a block and after a filter."""
+    words = [codes[:, i].astype(np.uint64) for i in range(codes.shape[1])]
+    words += [np.ascontiguousarray(values[:, i]).view(np.uint32).astype(np.uint64) for i in range(values.shape[1])]
+    noise = np.zeros(len(codes), dtype=np.uint64)
+    for position, word in enumerate(words):
+        noise = mix(noise ^ word, position)
+    return noise
 
 
 def _layout(columns: list[ColumnCodec], rows: int) -> MixedLayout:

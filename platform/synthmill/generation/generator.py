@@ -53,9 +53,7 @@ class Generator:
         """Columns of the sampled rows."""
         return self.codec.schema
 
-    def sample(
-        self, num_rows: int, *, seed: int, where: str | tuple[str, ...] = (), columns: list[str] | None = None
-    ) -> pa.Table:
+    def sample(self, num_rows: int, *, seed: int, where: str | tuple[str, ...] = (), columns: list[str] | None = None) -> pa.Table:
         """`num_rows` rows that meet every clause of `where`; equal to the first rows of an augment job with the same seed.
 
         Raises:

@@ -5,14 +5,14 @@ replaces lost actors, evaluates what was written and commits the manifest last.
 """
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import pyarrow as pa
 
 import synthmill
 from synthmill.catalog.lineage import model_parents
 from synthmill.catalog.manifest import Parent
-from synthmill.catalog.provenance import REAL_AND_SYNTHETIC, SYNTHETIC, footer, labels
+from synthmill.catalog.provenance import REAL_AND_SYNTHETIC, SYNTHETIC, labels
 from synthmill.catalog.store import Draft, Store, Version
 from synthmill.config import StorageConfig, fingerprint
 from synthmill.errors import GateFailedError, UserError
@@ -96,7 +96,12 @@ def _check(request: AugmentRequest, version: Version) -> None:
 
 def _plan(request: AugmentRequest, generator: Generator, real: pa.Table | None) -> ShardPlan:
     plan = ShardPlan(
-        rows=request.rows, seed=request.seed, where=request.where, balance=request.balance, columns=request.columns, shard_rows=request.shard_rows
+        rows=request.rows,
+        seed=request.seed,
+        where=request.where,
+        balance=request.balance,
+        columns=request.columns,
+        shard_rows=request.shard_rows,
     )
     generator.check(plan)
     if request.balance is None:
@@ -140,7 +145,8 @@ def _fill(
     tasks = [Task(shard.index, None) for shard in plan.shards()]
     if real is not None:
         tasks += [
-            Task(plan.num_shards + i, real.slice(start, plan.shard_rows)) for i, start in enumerate(range(0, real.num_rows, plan.shard_rows))
+            Task(plan.num_shards + i, real.slice(start, plan.shard_rows))
+            for i, start in enumerate(range(0, real.num_rows, plan.shard_rows))
         ]
     say(f"{draft.ref}: {plan.rows:,} rows in {len(tasks)} parts, {writers.count} worker(s)")
     with Progress("generating", len(tasks)) as bar:
@@ -170,4 +176,6 @@ def _gate(request: AugmentRequest, draft: Draft, evaluated: Evaluated) -> None:
     if request.require is None or passed:
         return
     where = draft.quarantine(f"gates: {evaluated.verdict}", files={"_report.json": evaluated.report_json()})
-    raise GateFailedError(f"{request.dataset} was not published: gates say {evaluated.verdict} ({evaluated.why()}); parts and report are in {where}")
+    raise GateFailedError(
+        f"{request.dataset} was not published: gates say {evaluated.verdict} ({evaluated.why()}); parts and report are in {where}"
+    )

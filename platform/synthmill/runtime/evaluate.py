@@ -1,31 +1,18 @@
 """Evaluate a dataset against the real rows its model never saw: metrics as Ray tasks, the report as a version in the store."""
 
-import hashlib
-from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import pyarrow as pa
-import ray
-
-import synthmill
-from synthmill.catalog.dataset import iter_parts
-from synthmill.catalog.lineage import holdout_openings, model_of
-from synthmill.catalog.manifest import FileEntry, Parent
+from synthmill.catalog.lineage import model_of
 from synthmill.catalog.store import Store, Version
-from synthmill.config import DataConfig, StorageConfig, fingerprint, parse_model
+from synthmill.config import DataConfig, StorageConfig, parse_model
 from synthmill.data.sources import read_source
 from synthmill.data.split import Split, SplitTables, open_split
-from synthmill.errors import DataError, SynthmillError, UserError
-from synthmill.evaluation.evaluate import Tables, evaluate_tables
 from synthmill.evaluation.files import report_files
-from synthmill.evaluation.gates import load_gates
 from synthmill.evaluation.report import Report
 from synthmill.generation.generator import Generator
 from synthmill.runtime import cluster
-from synthmill.runtime.progress import say
 from synthmill.storage.folder import Folder
-from synthmill.storage.parquet import read_parts
 
 REPORT_FILE = "_report.json"
 

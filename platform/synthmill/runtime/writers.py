@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pyarrow as pa
 import ray
-from ray.exceptions import GetTimeoutError, RayActorError, RayTaskError, WorkerCrashedError
+from ray.exceptions import RayActorError, RayTaskError, WorkerCrashedError
 
 from synthmill.catalog.manifest import FileEntry
 from synthmill.catalog.provenance import footer
@@ -120,7 +120,9 @@ class Writers:
         if self._class is None:
             classes = sorted(set(_get([actor.compute_class.remote() for actor in self._actors])))
             if len(classes) > 1:
-                raise ResourceError(f"the cluster's machines compute differently ({' | '.join(classes)}); add --portable", field="--workers")
+                raise ResourceError(
+                    f"the cluster's machines compute differently ({' | '.join(classes)}); add --portable", field="--workers"
+                )
             self._class = classes[0]
         return self._class
 
