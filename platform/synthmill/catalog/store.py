@@ -166,6 +166,11 @@ class Draft:
         if self._lease is not None:
             self._lease.check()
 
+    def check_alive(self) -> None:
+        """ClaimLostError if the heartbeat has found that another job took this version over; asks the store nothing."""
+        if self._lease is not None and self._lease.lost:
+            raise ClaimLostError(f"{self.folder.uri}: another job took this version over while this one was not heard of")
+
     def manifest(self, *, files: tuple[FileEntry, ...], schema: Any = None, **fields: Any) -> Manifest:
         """The manifest of this version with these files; `schema` is the Arrow schema of data parts, `fields` are those of `Manifest`."""
         text = encode_schema(schema) if schema is not None else None

@@ -10,7 +10,6 @@ from typing import Literal
 import pyarrow as pa
 
 import synthmill
-from synthmill.catalog.lineage import model_parents
 from synthmill.catalog.manifest import Parent
 from synthmill.catalog.provenance import REAL_AND_SYNTHETIC, SYNTHETIC, labels
 from synthmill.catalog.store import Draft, Store, Version
@@ -21,8 +20,11 @@ from synthmill.generation.shards import ShardPlan, level_quotas
 from synthmill.runtime import cluster
 from synthmill.runtime.evaluate import Evaluated, evaluate_parts, source_tables
 from synthmill.runtime.progress import Progress, say
-from synthmill.runtime.writers import Task, Writers
-from synthmill.storage.parquet import PARQUET_FORMAT
+from synthmill.runtime.writers import SYNTHETIC_COLUMN, Task, Writers
+
+
+PARQUET_FORMAT = 1
+"""Raised whenever the same rows would be written as other bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,25 +152,30 @@ def _fill(
         ]
     say(f"{draft.ref}: {plan.rows:,} rows in {len(tasks)} parts, {writers.count} worker(s)")
     with Progress("generating", len(tasks)) as bar:
-        receipts = writers.write_all(tasks, draft, on_part=lambda done: bar.update(done))
+        files = tuple(writers.write_all(tasks, draft, on_part=bar.update))
     draft.check_owned()
-    files = tuple(receipt.entry() for receipt in receipts)
     evaluated = evaluate_parts(store, generator, draft.folder, files, request, run_id=run_id)
     _gate(request, draft, evaluated)
     version = draft.commit(
         draft.manifest(
             files=files,
-            arrow_schema=writers.schema(real is not None),
-            parents=(Parent(kind="model", ref=generator.ref, digest=generator.digest), *model_parents(store, generator.ref)),
+            schema=_schema(generator, plan, mixed=real is not None),
+            parents=(Parent(kind="model", ref=generator.ref, digest=generator.digest),),
             seed=plan.seed,
             compute_class=writers.compute_class(),
-            labels=labels(REAL_AND_SYNTHETIC if real is not None else SYNTHETIC),
+            labels=labels(run_key=draft.run_key, mixed=real is not None),
             gate=evaluated.gate(),
             contains_training_rows=real is not None or generator.model.copies_training_rows,
             details={"plan": plan.model_dump(mode="json"), "mix_real": real is not None},
         )
     )
     return Augmented(version, evaluated.verdict, reused=False)
+
+
+def _schema(generator: Generator, plan: ShardPlan, *, mixed: bool) -> pa.Schema:
+    names = plan.columns or generator.schema.names
+    schema = pa.schema([generator.schema.field(name) for name in names])
+    return schema.append(pa.field(SYNTHETIC_COLUMN, pa.bool_())) if mixed else schema
 
 
 def _gate(request: AugmentRequest, draft: Draft, evaluated: Evaluated) -> None:
