@@ -8,6 +8,7 @@
     |   +-- NotFoundError         2   no such model, dataset, recipe, version
     |   +-- ResourceError         2   more workers or GPUs asked for than the cluster has
     +-- StorageError              3   a store that can't be reached, read or written
+    |   +-- MissingError          3   a file that should be in a store is not there
     |   +-- IntegrityError        3   bytes that don't match their checksum
     |   +-- ClaimLostError        3   another job took the version over
     +-- TrainingError             3   a run that can't go on (NaN, collapse, lost workers)
@@ -58,6 +59,10 @@ class ResourceError(UserError):
 
 class StorageError(SynthmillError):
     """A store can't be reached, read or written."""
+
+
+class MissingError(StorageError):
+    """A file that should be in a store is not there."""
 
 
 class IntegrityError(StorageError):

@@ -24,6 +24,10 @@ class Adam:
     weight_decay: float = 0.0
     clip_norm: float | None = None
     """Gradients of the phase are scaled down to this L2 norm; None: never."""
+    schedule: Literal["constant", "cosine", "linear"] = "constant"
+    """How the learning rate falls over the stage."""
+    warmup_steps: int = 0
+    """Steps over which it first rises."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,354 @@
+"""The command line: the five verbs and the catalog. Every command ends in one JSON line and one of five exit codes.
+
+0 done, 1 a quality gate failed, 2 the user's mistake, 3 infrastructure or our fault, 130 interrupted.
+"""
+
+import functools
+import json
+import os
+import signal
+import sys
+import traceback
+import uuid
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import click
+import typer
+import yaml
+
+from synthmill.catalog import admin
+from synthmill.catalog.dataset import pull
+from synthmill.catalog.store import Store
+from synthmill.config import StorageConfig, dump, load_recipe
+from synthmill.errors import SynthmillError, UserError
+from synthmill.runtime.progress import say
+from synthmill.storage.folder import Folder
+
+app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None, help=__doc__)
+models = typer.Typer(no_args_is_help=True, help="Trained models.")
+datasets = typer.Typer(no_args_is_help=True, help="Published datasets.")
+reports = typer.Typer(no_args_is_help=True, help="Evaluation reports.")
+runs = typer.Typer(no_args_is_help=True, help="Training runs and their checkpoints.")
+for name, group in (("models", models), ("datasets", datasets), ("reports", reports), ("runs", runs)):
+    app.add_typer(group, name=name)
+
+DEMO_RECIPE = "demo"
+StoreOption = Annotated[str, typer.Option("--store", envvar="SYNTHMILL_STORE", help="Root URI: a folder or s3://bucket/prefix.")]
+ResultFile = Annotated[str | None, typer.Option("--result-file", help="URI that gets the closing JSON line as well.")]
+DEFAULT_STORE = "store"
+
+
+def main() -> None:
+    """The `synthmill` command."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run one command and return its exit code; nothing it raises passes this point."""
+    _interrupt_on_sigterm()
+    try:
+        code = typer.main.get_command(app).main(args=arguments, prog_name="synthmill", standalone_mode=False)
+    except click.exceptions.NoArgsIsHelpError as help_text:
+        sys.stdout.write(f"{help_text.format_message()}\n")
+        return 2
+    except click.ClickException as fault:
+        return _fail(UserError(" ".join(fault.format_message().split())), None)
+    except (KeyboardInterrupt, click.Abort):
+        return 130
+    except Exception as fault:
+        return _fail(fault, None)
+    return int(code or 0)
+
+
+def verb(function: Callable[..., dict[str, Any]]) -> Callable[..., int]:
+    """Makes a job of a function that returns its result: prints it last, turns what it raises into an exit code."""
+
+    @functools.wraps(function)
+    def job(*args: Any, **options: Any) -> int:
+        result_file = options.get("result_file")
+        try:
+            result = function(*args, **options)
+        except (KeyboardInterrupt, click.Abort):
+            _close({"status": "interrupted", "exit_code": 130}, result_file)
+            return 130
+        except Exception as fault:
+            return _fail(fault, result_file)
+        _close({"status": "done", **result}, result_file)
+        return 1 if result.get("verdict") == "fail" and result.get("gated") else 0
+
+    return job
+
+
+def _fail(fault: Exception, result_file: str | None) -> int:
+    ours = isinstance(fault, SynthmillError)
+    code = fault.exit_code if isinstance(fault, SynthmillError) else 3
+    line = " ".join(str(fault).split()) or type(fault).__name__
+    message = line if ours else f"{type(fault).__name__}: {line}"
+    if not ours or os.environ.get("SYNTHMILL_DEBUG"):
+        traceback.print_exception(fault)
+    sys.stderr.write(f"error: {message}\n")
+    sys.stderr.flush()
+    _close({"status": "failed", "error": message, "exit_code": code}, result_file)
+    return code
+
+
+def _close(result: dict[str, Any], result_file: str | None) -> None:
+    line = json.dumps(result)
+    if result_file:
+        folder, _, name = result_file.rpartition("/")
+        try:
+            Folder(folder or ".").write_bytes(name, line.encode())
+        except SynthmillError as fault:
+            sys.stderr.write(f"error: --result-file: {fault}\n")
+    say(line)
+
+
+def _interrupt_on_sigterm() -> None:
+    def stop(signum: int, frame: Any) -> None:
+        raise KeyboardInterrupt
+
+    try:
+        signal.signal(signal.SIGTERM, stop)
+    except ValueError:
+        return  # Not the main thread: whoever owns it handles signals.
+
+
+def _run_id() -> str:
+    return uuid.uuid4().hex
+
+
+def _storage(overrides: list[str]) -> StorageConfig:
+    from synthmill.config import parse_model
+
+    given = dict(item.removeprefix("storage.").partition("=")[::2] for item in overrides)
+    return parse_model(StorageConfig, {key: yaml.safe_load(value) for key, value in given.items()}, prefix="storage")
+
+
+@app.command()
+@verb
+def train(
+    recipe: Annotated[str, typer.Argument(help="Path of a recipe, or the name of one that ships with the package.")] = DEMO_RECIPE,
+    store: StoreOption = DEFAULT_STORE,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="key=value; may be given again.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved recipe and stop.")] = False,
+    result_file: ResultFile = None,
+) -> dict[str, Any]:
+    """Train a model and publish it as the next version of its name."""
+    from synthmill.runtime.train import resolve, train
+
+    loaded = load_recipe(recipe, tuple(set_ or ()))
+    if dry_run:
+        say(yaml.safe_dump(dump(resolve(loaded)), sort_keys=False).rstrip())
+        return {"dry_run": True}
+    version = train(loaded, store, run_id=_run_id())
+    quality = version.manifest.details["training"].get("quality")
+    return {"model": version.ref, "uri": version.uri, "content_digest": version.manifest.content_digest, "quality": quality}
+
+
+@app.command()
+@verb
+def augment(
+    model: Annotated[str, typer.Option(help="NAME or NAME@N.")],
+    rows: Annotated[int, typer.Option(help="Synthetic rows to publish.")],
+    dataset: Annotated[str, typer.Option(help="Name of the dataset.")],
+    store: StoreOption = DEFAULT_STORE,
+    seed: Annotated[int, typer.Option(help="Same seed, model and rows: same bytes.")] = 0,
+    workers: Annotated[int | None, typer.Option(help="Writing processes; default: one for each CPU.")] = None,
+    where: Annotated[list[str] | None, typer.Option(help="'column=value', '!=', '<=', '>=', '<', '>'; given again: AND.")] = None,
+    balance: Annotated[str | None, typer.Option(help="Equalise the classes of this column.")] = None,
+    mix_real: Annotated[bool, typer.Option("--mix-real", help="Publish the train rows too, with a column is_synthetic.")] = False,
+    columns: Annotated[str | None, typer.Option(help="Comma-separated; default: all.")] = None,
+    require: Annotated[str | None, typer.Option(help="pass: publish only if the gates pass.")] = None,
+    allow_inconclusive: Annotated[bool, typer.Option("--allow-inconclusive", help="With --require pass: enough if no gate fails.")] = False,
+    allow_copies: Annotated[bool, typer.Option("--allow-copies", help="Publish from a control that copies training rows.")] = False,
+    gates: Annotated[str, typer.Option(help="A gates file, or 'default'.")] = "default",
+    portable: Annotated[bool, typer.Option("--portable", help="Same bytes on machines with different processors; slower.")] = False,
+    shard_rows: Annotated[int, typer.Option(help="Rows in a part.")] = 65_536,
+    if_exists: Annotated[str, typer.Option(help="new: always a new version; reuse: the finished one with the same content.")] = "new",
+    set_: Annotated[list[str] | None, typer.Option("--set", help="storage.key=value; may be given again.")] = None,
+    result_file: ResultFile = None,
+) -> dict[str, Any]:
+    """Publish a synthetic dataset as Parquet: exactly once, the same bytes for any number of workers."""
+    from synthmill.runtime.augment import AugmentRequest, augment
+
+    request = AugmentRequest(
+        model=model,
+        dataset=dataset,
+        rows=rows,
+        seed=seed,
+        workers=workers,
+        where=tuple(where or ()),
+        balance=balance,
+        mix_real=mix_real,
+        columns=tuple(part.strip() for part in columns.split(",")) if columns else None,
+        shard_rows=shard_rows,
+        require=_choice("--require", require, ("pass",)),
+        allow_inconclusive=allow_inconclusive,
+        allow_copies=allow_copies,
+        portable=portable,
+        if_exists=_choice("--if-exists", if_exists, ("new", "reuse")),
+        gates=gates,
+    )
+    done = augment(request, store, run_id=_run_id(), storage=_storage(set_ or []))
+    manifest = done.version.manifest
+    return {
+        "dataset": done.version.ref,
+        "uri": done.version.uri,
+        "rows": manifest.rows,
+        "content_digest": manifest.content_digest,
+        "verdict": done.verdict,
+        "report": (manifest.gate or {}).get("report"),
+        **({"reused": True} if done.reused else {}),
+    }
+
+
+@app.command()
+@verb
+def evaluate(
+    dataset: Annotated[str, typer.Option(help="NAME or NAME@N.")],
+    store: StoreOption = DEFAULT_STORE,
+    profile: Annotated[str, typer.Option(help="quick, standard, full or audit.")] = "standard",
+    gates: Annotated[str, typer.Option(help="A gates file, or 'default'.")] = "default",
+    baseline: Annotated[str | None, typer.Option(help="NAME@N of an earlier report, or its report.json.")] = None,
+    seed: Annotated[int, typer.Option(help="Sub-samples, folds and bootstraps follow from it.")] = 0,
+    sample_rows: Annotated[str | None, typer.Option(help="Rows a side for neighbour and classifier metrics, or 'all'.")] = None,
+    budget: Annotated[float | None, typer.Option(help="Seconds that the full profile may spend on retraining.")] = None,
+    output: Annotated[str | None, typer.Option(help="Folder that gets report.html, report.json, junit.xml and summary.md too.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Concurrent tasks; default: one for each CPU.")] = None,
+    set_: Annotated[list[str] | None, typer.Option("--set", help="storage.key=value; may be given again.")] = None,
+    result_file: ResultFile = None,
+) -> dict[str, Any]:
+    """Measure fidelity, utility and privacy against real rows the model never saw; exit 1 when a gate fails."""
+    from synthmill.runtime.evaluate import EvaluateRequest, evaluate
+
+    request = EvaluateRequest(
+        dataset=dataset,
+        profile=_choice("--profile", profile, ("quick", "standard", "full", "audit")),
+        gates=gates,
+        baseline=baseline,
+        seed=seed,
+        sample_rows=sample_rows,
+        budget_seconds=budget,
+        workers=workers,
+    )
+    done = evaluate(request, store, run_id=_run_id(), storage=_storage(set_ or []), output=output)
+    return {"report": done.version.ref, "uri": done.version.uri, "verdict": done.verdict, "why": done.why, "gated": True}
+
+
+@app.command()
+@verb
+def demo(store: StoreOption = DEFAULT_STORE, result_file: ResultFile = None) -> dict[str, Any]:
+    """Train on a medical table, publish a synthetic one, evaluate it, and say where everything is."""
+    from synthmill.runtime.demo import demo
+
+    return demo(store, _run_id())
+
+
+@app.command()
+@verb
+def verify(
+    uri: Annotated[str, typer.Argument(help="URI of a dataset, model or report version.")], result_file: ResultFile = None
+) -> dict[str, Any]:
+    """Check every checksum of a version's manifest."""
+    problems = admin.verify(uri)
+    for problem in problems:
+        say(problem)
+    if problems:
+        from synthmill.errors import IntegrityError
+
+        raise IntegrityError(f"{uri}: {len(problems)} problem(s), first: {problems[0]}")
+    return {"uri": uri, "verified": True}
+
+
+@app.command()
+@verb
+def delete(
+    ref: Annotated[str, typer.Argument(help="datasets/NAME@N, models/NAME@N or reports/NAME@N.")],
+    store: StoreOption = DEFAULT_STORE,
+    cascade: Annotated[bool, typer.Option("--cascade", help="Delete what descends from it as well.")] = False,
+    result_file: ResultFile = None,
+) -> dict[str, Any]:
+    """Delete a version; refused while something descends from it. Its number is never used again."""
+    return {"deleted": admin.delete(Store(store), ref, cascade=cascade)}
+
+
+@app.command()
+@verb
+def gc(
+    store: StoreOption = DEFAULT_STORE,
+    older_than: Annotated[str, typer.Option("--older-than", help="7d, 12h, 30m.")] = "7d",
+    result_file: ResultFile = None,
+) -> dict[str, Any]:
+    """Remove dead claims, quarantine, old runs and stray uploads; never a committed version."""
+    return {"removed": admin.gc(Store(store), older_than)}
+
+
+def _list(kind: str, store_uri: str) -> None:
+    store = Store(store_uri)
+    for item in store.names(kind):
+        for number in store.versions(kind, item):
+            manifest = store.resolve(kind, f"{item}@{number}", field=kind).manifest
+            verdict = (manifest.gate or {}).get("verdict", "")
+            say("\t".join(str(cell) for cell in (f"{item}@{number}", manifest.created, manifest.rows or "", verdict)).rstrip())
+
+
+def _show(kind: str, ref: str, store_uri: str) -> None:
+    version = Store(store_uri).resolve(kind, ref, field=kind.rstrip("s"))
+    say(json.dumps({"ref": version.ref, "uri": version.uri, **dump(version.manifest)}, indent=2))
+
+
+def _catalog_commands(group: typer.Typer, kind: str) -> None:
+    @group.command("list")
+    def list_(store: StoreOption = DEFAULT_STORE) -> None:
+        """Complete versions, one a line: ref, created, rows, verdict."""
+        _list(kind, store)
+
+    @group.command("show")
+    def show(ref: Annotated[str, typer.Argument(help="NAME or NAME@N.")], store: StoreOption = DEFAULT_STORE) -> None:
+        """The manifest of a version, as JSON."""
+        _show(kind, ref, store)
+
+
+for _group, _kind in ((models, "models"), (datasets, "datasets"), (reports, "reports")):
+    _catalog_commands(_group, _kind)
+
+
+@datasets.command("pull")
+@verb
+def pull_(
+    ref: Annotated[str, typer.Argument(help="NAME or NAME@N.")],
+    folder: Annotated[str, typer.Argument(help="Local folder.")],
+    store: StoreOption = DEFAULT_STORE,
+    result_file: ResultFile = None,
+) -> dict[str, Any]:
+    """Copy a dataset to a local folder and verify it."""
+    version = Store(store).resolve("datasets", ref, field="dataset")
+    pull(version, folder)
+    return {"dataset": version.ref, "folder": folder, "rows": version.manifest.rows}
+
+
+@runs.command("list")
+def runs_list(store: StoreOption = DEFAULT_STORE) -> None:
+    """Training runs, one a line."""
+    for item in Store(store).root.child("runs").children():
+        say(item)
+
+
+@runs.command("show")
+def runs_show(run_name: Annotated[str, typer.Argument()], store: StoreOption = DEFAULT_STORE) -> None:
+    """The newest record of a run."""
+    folder = Store(store).run_folder(run_name)
+    if run_name not in Store(store).root.child("runs").children():
+        raise UserError(f"no run {run_name!r}; see `synthmill runs list`", field="run")
+    say(folder.read_bytes("live.jsonl").decode() if folder.exists("live.jsonl") else "{}")
+
+
+def _choice(field: str, value: str | None, known: tuple[str, ...]) -> Any:
+    if value is not None and value not in known:
+        raise UserError(f"must be one of {', '.join(known)}, got {value!r}", field=field)
+    return value
+
+
+if __name__ == "__main__":
+    main()

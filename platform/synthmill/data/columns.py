@@ -1,0 +1,139 @@
+"""Arrow columns as plain numbers and back: integers, dates, times and decimals as int64, floats as float64.
+
+Every integral type maps to int64 in order and without loss, so huge keys and nanoseconds survive; decimals travel as
+their unscaled integers.
+"""
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from synthmill.errors import DataError
+
+Int64 = npt.NDArray[np.int64]
+Float64 = npt.NDArray[np.float64]
+Bool = npt.NDArray[np.bool_]
+
+_UINT64_SHIFT = np.uint64(1 << 63)
+
+
+def plain_type(kind: pa.DataType) -> pa.DataType:
+    """The type a column has once decoded: a dictionary becomes its values' type, a string view a string."""
+    if pa.types.is_dictionary(kind):
+        return plain_type(kind.value_type)
+    return pa.string() if kind == pa.string_view() else kind
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether values of the (plain) type are strings."""
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def is_temporal(kind: pa.DataType) -> bool:
+    """Whether values of the type are dates, times or durations."""
+    return bool(pa.types.is_temporal(kind)) and not pa.types.is_interval(kind)
+
+
+def is_integral(kind: pa.DataType) -> bool:
+    """Whether `to_int64` takes the type."""
+    return bool(pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_decimal(kind)) or is_temporal(kind)
+
+
+def is_supported(kind: pa.DataType) -> bool:
+    """Whether a column of the (plain) type can be learnt."""
+    return is_text(kind) or is_integral(kind) or bool(pa.types.is_floating(kind))
+
+
+def flat(column: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """One contiguous array of the plain type."""
+    if isinstance(column, pa.ChunkedArray):
+        column = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
+    if isinstance(column, pa.ChunkedArray):
+        column = pa.array([], column.type)
+    plain = plain_type(column.type)
+    return column if column.type == plain else column.cast(plain)
+
+
+def valid_rows(array: pa.Array) -> Bool:
+    """True where the array is not null, bool (N,)."""
+    if array.null_count == 0:
+        return np.ones(len(array), dtype=bool)
+    return _numpy(pc.is_valid(array))
+
+
+def to_int64(array: pa.Array) -> Int64:
+    """Integral values as int64 (N,), order kept; 0 where null. Booleans are 0 and 1, dates days, timestamps their own unit."""
+    kind = array.type
+    if pa.types.is_decimal(kind):
+        return _decimal_to_int64(array)
+    if array.null_count:
+        array = array.fill_null(pa.scalar(0, pa.int64()).cast(_storage(kind)).cast(kind))
+    if pa.types.is_uint64(kind):
+        return (_numpy(array) ^ _UINT64_SHIFT).view(np.int64)
+    if is_temporal(kind):
+        array = array.cast(_storage(kind))
+    return _numpy(array.cast(pa.int64()))
+
+
+def from_int64(values: Int64, valid: Bool | None, kind: pa.DataType) -> pa.Array:
+    """The inverse of `to_int64`; null where `valid` is False. Values outside a narrower type are clipped to it."""
+    mask = None if valid is None or valid.all() else ~valid
+    if pa.types.is_decimal(kind):
+        return _decimal_from_int64(values, mask, kind)
+    if pa.types.is_boolean(kind):
+        return pa.array(values != 0, mask=mask)
+    if pa.types.is_uint64(kind):
+        return pa.array(values.view(np.uint64) ^ _UINT64_SHIFT, mask=mask)
+    storage = _storage(kind)
+    if storage.bit_width < 64:
+        limits = np.iinfo(storage.to_pandas_dtype())
+        values = np.clip(values, limits.min, limits.max)
+    array = pa.array(values.astype(storage.to_pandas_dtype(), copy=False), mask=mask)
+    return array.cast(kind) if storage != kind else array
+
+
+def to_float64(array: pa.Array) -> Float64:
+    """Floats as float64 (N,); NaN where null."""
+    if pa.types.is_float16(array.type):
+        array = array.cast(pa.float32())
+    return np.asarray(array.cast(pa.float64()).to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
+def from_float64(values: Float64, valid: Bool | None, kind: pa.DataType) -> pa.Array:
+    """Floats of the given width; null where `valid` is False."""
+    mask = None if valid is None or valid.all() else ~valid
+    return pa.array(values.astype(kind.to_pandas_dtype(), copy=False), type=kind, mask=mask)
+
+
+def _numpy(array: pa.Array) -> npt.NDArray[np.generic]:
+    return array.to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
+
+
+def _storage(kind: pa.DataType) -> pa.DataType:
+    if is_temporal(kind):
+        return pa.int32() if kind.bit_width == 32 else pa.int64()
+    return pa.int8() if pa.types.is_boolean(kind) else kind
+
+
+def _decimal_to_int64(array: pa.Array) -> Int64:
+    """Unscaled integers of a decimal column (int64, 0 where null)."""
+    kind = array.type
+    try:
+        wide = array.cast(pa.decimal128(38, kind.scale))
+        wide.cast(pa.decimal128(38, kind.scale)).cast(pa.float64())
+    except pa.ArrowInvalid:
+        raise DataError("a decimal column has more than 38 digits; store it as a float") from None
+    words = np.frombuffer(wide.buffers()[1], dtype=np.int64)[2 * wide.offset : 2 * (wide.offset + len(wide))].reshape(-1, 2)
+    valid = valid_rows(wide)
+    low, high = words[:, 0], words[:, 1]
+    if not np.array_equal(high[valid], low[valid] >> 63):
+        raise DataError("a decimal column has more than 18 digits; store it as a float or a string")
+    return np.where(valid, low, 0)
+
+
+def _decimal_from_int64(values: Int64, mask: Bool | None, kind: pa.DataType) -> pa.Array:
+    words = np.stack([values, values >> 63], axis=1)
+    bits = None if mask is None else pa.py_buffer(np.packbits(~mask, bitorder="little").tobytes())
+    wide = pa.Array.from_buffers(pa.decimal128(38, kind.scale), len(values), [bits, pa.py_buffer(words.tobytes())])
+    return wide.cast(kind)

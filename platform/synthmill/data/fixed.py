@@ -1,0 +1,74 @@
+"""Columns with nothing to learn: constants are repeated, identifiers regenerated from the row number."""
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from torch import Tensor
+
+from synthmill.data.columns import Float64, Int64, from_float64, from_int64, is_text, valid_rows
+from synthmill.data.identifiers import write_ids
+from synthmill.data.layout import DiscreteSpan
+from synthmill.data.profile import ColumnProfile
+from synthmill.data.split import UInt64
+
+
+class ConstantCodec:
+    """A column with one value, or always missing."""
+
+    def __init__(self, profile: ColumnProfile, kind: pa.DataType) -> None:
+        self.profile = profile
+        self.kind = kind
+
+    @classmethod
+    def fit(cls, profile: ColumnProfile, array: pa.Array) -> "ConstantCodec":
+        return cls(profile, array.type)
+
+    @property
+    def spans(self) -> tuple[DiscreteSpan, ...]:
+        return ()
+
+    def encode(self, array: pa.Array) -> tuple[list[Int64], Float64 | None]:
+        return [], None
+
+    def decode(self, codes: Int64, positions: Float64 | None, rows: UInt64, noise: UInt64) -> pa.Array:
+        """The value, once a row of `rows` (N,)."""
+        value, count = self.profile.constant, len(rows)
+        if value is None:
+            return pa.nulls(count, self.kind)
+        if isinstance(value, str):
+            return pa.repeat(pa.scalar(value, pa.string()), count).cast(self.kind)
+        if pa.types.is_floating(self.kind):
+            return from_float64(np.full(count, value, dtype=np.float64), None, self.kind)
+        return from_int64(np.full(count, value, dtype=np.int64), None, self.kind)
+
+    def code_of(self, text: str) -> int | None:
+        return None
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {}
+
+    def to_json(self) -> dict[str, int]:
+        return {}
+
+    @classmethod
+    def restore(cls, profile: ColumnProfile, kind: pa.DataType, json: dict[str, int], tensors: dict[str, Tensor]) -> "ConstantCodec":
+        return cls(profile, kind)
+
+
+class IdentifierCodec(ConstantCodec):
+    """A column of identifiers: only whether one is missing is learnt (code 0 present, 1 missing)."""
+
+    @property
+    def spans(self) -> tuple[DiscreteSpan, ...]:
+        return (DiscreteSpan(column=self.profile.name, role="category", width=2),) if self.profile.missing_rows else ()
+
+    def encode(self, array: pa.Array) -> tuple[list[Int64], Float64 | None]:
+        """Codes int64 (N,)."""
+        return [(~valid_rows(array)).astype(np.int64)], None
+
+    def decode(self, codes: Int64, positions: Float64 | None, rows: UInt64, noise: UInt64) -> pa.Array:
+        """Identifiers of global row numbers (N,)."""
+        assert self.profile.template is not None
+        ids = write_ids(self.profile.template, rows)
+        array = ids.cast(self.kind) if is_text(self.kind) else from_int64(ids.to_numpy(), None, self.kind)
+        return array if codes.shape[1] == 0 else pc.if_else(pa.array(codes[:, 0] == 0), array, pa.scalar(None, self.kind))

@@ -1,0 +1,149 @@
+"""Identifiers: told from data, and regenerated from the row number in the same pattern, never copied."""
+
+import re
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from synthmill.config import FrozenModel
+from synthmill.data.columns import Int64
+from synthmill.data.split import UInt64, mix
+
+_NAME = re.compile(r"(^|[_\-. ])(id|ids|uuid|guid|key|pk|index|idx|rowid|number|no|nr)$", re.IGNORECASE)
+_CAMEL_NAME = re.compile(r"[a-z0-9](Id|ID|Uuid|UUID|Key)$")
+_UUID = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
+_NUMBERED = r"^(?P<before>\D*)(?P<digits>\d+)(?P<after>\D*)$"
+MIN_NAMED_ROWS = 10
+MIN_DENSE_ROWS = 200
+
+
+class IdTemplate(FrozenModel):
+    """How to write the identifier of a row number."""
+
+    style: Literal["sequence", "uuid", "numbered", "mask"]
+    """sequence: 1, 2, ...; uuid: from a hash; numbered: before, number, after; mask: a fixed pattern counted through."""
+    before: str = ""
+    after: str = ""
+    mask: str = ""
+    """One letter a position: 0 digit, A upper-case, a lower-case letter, = the character of `literal` there."""
+    literal: str = ""
+    upper: bool = False
+
+
+def is_integer_id(name: str, values: Int64, counts: Int64, in_order: bool) -> bool:
+    """Whether distinct `values` (sorted) with `counts` look like keys: unique, and either named so or a dense running number."""
+    rows = len(values)
+    if rows == 0 or (counts > 1).any():
+        return False
+    if rows >= MIN_NAMED_ROWS and has_id_name(name):
+        return True
+    span = float(values[-1]) - float(values[0]) + 1
+    return rows >= MIN_DENSE_ROWS and in_order and rows / span >= 0.5
+
+
+def has_id_name(name: str) -> bool:
+    """Whether a column's name says identifier: id, user_id, orderId, uuid, key, index, ..."""
+    return bool(_NAME.search(name) or _CAMEL_NAME.search(name))
+
+
+def fit_template(name: str, values: pa.Array) -> IdTemplate:
+    """The pattern that all distinct, non-null strings share; `<name>-<number>` when they share none."""
+    if len(values) == 0:
+        return IdTemplate(style="numbered", before=f"{name}-")
+    if pc.all(pc.match_substring_regex(values, _UUID)).as_py():
+        return IdTemplate(style="uuid", upper=bool(pc.all(pc.equal(pc.utf8_upper(values), values)).as_py()))
+    lengths = pc.binary_length(values)
+    matched = pc.extract_regex(values, _NUMBERED)
+    if len(values) >= 2 and pc.min(lengths).as_py() == pc.max(lengths).as_py():
+        mask = _fit_mask(values, pc.min(lengths).as_py())
+        if mask is not None:
+            return mask
+    if matched.null_count == 0:
+        before, after = pc.unique(matched.field("before")), pc.unique(matched.field("after"))
+        if len(before) == len(after) == 1:
+            return IdTemplate(style="numbered", before=before[0].as_py(), after=after[0].as_py())
+    return IdTemplate(style="numbered", before=f"{name}-")
+
+
+def write_ids(template: IdTemplate, rows: UInt64) -> pa.Array:
+    """Identifiers of global row numbers (N,), different for different rows: int64 for sequences, strings otherwise."""
+    numbers = rows.astype(np.int64) + 1
+    if template.style == "sequence":
+        return pa.array(numbers)
+    if template.style == "uuid":
+        return _uuids(rows, template.upper)
+    if template.style == "mask":
+        return _masked(template, rows)
+    text = pa.array(numbers).cast(pa.string())
+    return pc.binary_join_element_wise(pa.scalar(template.before), text, pa.scalar(template.after), "")
+
+
+def _fit_mask(values: pa.Array, length: int) -> IdTemplate | None:
+    """The mask of equally long ASCII strings whose positions each hold one class of character; None when they do not."""
+    if length == 0 or not pc.all(pc.string_is_ascii(values)).as_py():
+        return None
+    joined = "".join(values.to_pylist()).encode()
+    chars = np.frombuffer(joined, dtype=np.uint8).reshape(-1, length)
+    same = (chars == chars[0]).all(axis=0)
+    digit = ((chars >= 48) & (chars <= 57)).all(axis=0)
+    upper = ((chars >= 65) & (chars <= 90)).all(axis=0)
+    lower = ((chars >= 97) & (chars <= 122)).all(axis=0)
+    digit = _whole_runs(digit, ~same)
+    mask = np.where(digit, "0", np.where(same, "=", np.where(upper, "A", np.where(lower, "a", "?"))))
+    if "?" in mask or not (digit.any() or "A" in mask or "a" in mask):
+        return None
+    literal = "".join(chr(c) if m == "=" else " " for c, m in zip(chars[0], mask, strict=True))
+    return IdTemplate(style="mask", mask="".join(mask), literal=literal)
+
+
+def _whole_runs(digit: npt.NDArray[np.bool_], varies: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Runs of digits in which at least one position varies: leading zeros belong to the number."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], digit, [False]]).astype(np.int8)))
+    kept = np.zeros_like(digit)
+    for start, stop in edges.reshape(-1, 2):
+        kept[start:stop] = varies[start:stop].any()
+    return kept
+
+
+def _masked(template: IdTemplate, rows: UInt64) -> pa.Array:
+    """Count through the mask from its last position; past its end, the number of turns is appended."""
+    chars = np.empty((len(rows), len(template.mask)), dtype=np.uint8)
+    rest = rows + np.uint64(1)
+    for position in range(len(template.mask) - 1, -1, -1):
+        kind = template.mask[position]
+        if kind == "=":
+            chars[:, position] = ord(template.literal[position])
+            continue
+        base = 10 if kind == "0" else 26
+        chars[:, position] = (rest % np.uint64(base)).astype(np.uint8) + np.uint8(ord(kind))
+        rest = rest // np.uint64(base)
+    text = _strings(chars)
+    if not rest.any():
+        return text
+    turns = pc.if_else(pa.array(rest > 0), pa.array(rest).cast(pa.string()), pa.scalar(""))
+    return pc.binary_join_element_wise(text, turns, "")
+
+
+def _uuids(rows: UInt64, upper: bool) -> pa.Array:
+    """Version-8 (custom) UUIDs of RFC 9562: 122 bits from a hash of the row number, a bijection in the first 64."""
+    words = np.stack([mix(rows, 1), mix(rows, 2)], axis=1)
+    octets = words.astype(">u8").view(np.uint8).reshape(-1, 16).copy()
+    octets[:, 6] = (octets[:, 6] & 0x0F) | 0x80
+    octets[:, 8] = (octets[:, 8] & 0x3F) | 0x80
+    text = octets.tobytes().hex()
+    digits = np.frombuffer((text.upper() if upper else text).encode(), dtype=np.uint8).reshape(-1, 32)
+    chars = np.full((len(rows), 36), ord("-"), dtype=np.uint8)
+    for target, start, stop in ((0, 0, 8), (9, 8, 12), (14, 12, 16), (19, 16, 20), (24, 20, 32)):
+        chars[:, target : target + stop - start] = digits[:, start:stop]
+    return _strings(chars)
+
+
+def _strings(chars: npt.NDArray[np.uint8]) -> pa.Array:
+    """ASCII strings of equal length from their characters, uint8 (N, length)."""
+    rows, length = chars.shape
+    offsets = np.arange(rows + 1, dtype=np.int64) * length
+    array = pa.Array.from_buffers(pa.large_string(), rows, [None, pa.py_buffer(offsets.tobytes()), pa.py_buffer(chars.tobytes())])
+    return array.cast(pa.string())

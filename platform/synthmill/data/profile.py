@@ -1,0 +1,283 @@
+"""What a table's columns are: kinds, bounds, decimals, point masses and vocabularies, fitted on training rows alone.
+
+Nothing here is one person's value: bounds are means of the 5 outermost values, points and levels are values that many rows
+share, identifiers are reduced to their pattern. A schema file may state public bounds and categories instead.
+"""
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from synthmill.config import DataConfig, FrozenModel
+from synthmill.data.columns import Bool, Float64, Int64, flat, is_integral, is_temporal, is_text, to_float64, to_int64, valid_rows
+from synthmill.data.identifiers import IdTemplate, fit_template, is_integer_id
+from synthmill.data.schema import ColumnRule, Rules
+from synthmill.errors import DataError, did_you_mean
+
+Kind = Literal["numeric", "integer", "boolean", "categorical", "datetime", "date", "identifier", "constant"]
+Number = int | float
+
+NEIGHBOURS = 5
+"""Values averaged into a bound or a bin edge."""
+POINT_SHARE = 0.01
+POINT_ROWS = 20
+MAX_DISCRETE = 32
+"""Numbers with at most so many different values, nearly all of them frequent, are levels and not a curve."""
+MAX_RARE_SHARE = 0.01
+MAX_DECIMALS = 9
+
+_LARGEST = 1e300
+"""Floats beyond it are clipped, so that sums and differences stay finite."""
+_UNIT_SECONDS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+_CLOCK_STEPS_SECONDS = (86400, 3600, 1800, 900, 60, 1)
+
+
+class ColumnProfile(FrozenModel):
+    """One column, as found in the training rows."""
+
+    name: str
+    kind: Kind
+    arrow_type: str
+    """Type of the decoded column, as Arrow writes it."""
+    missing_rows: int = 0
+    minimum: Number | None = None
+    """Smallest value a decoded number can take; dates and times as integers in their own unit, decimals unscaled."""
+    maximum: Number | None = None
+    scale: int = 0
+    """Digits after the point of a decimal type, whose numbers stand here times 10 to that power."""
+    decimals: int | None = None
+    """Digits after the point that floats are rounded to; null: not rounded."""
+    step: int = 1
+    """Every integer, date or time is a multiple of it."""
+    points: tuple[Number, ...] = ()
+    """Numbers frequent enough to have a code of their own, ascending."""
+    discrete: bool = False
+    """Whether the points are all there is: every other number counts as the nearest point."""
+    levels: tuple[str, ...] = ()
+    """Categories, most frequent first (or as the schema file lists them); numbers that a schema file calls categories, as text."""
+    folded_rows: int = 0
+    """Rows whose category is too rare to be kept."""
+    constant: str | Number | None = None
+    """The one value of a constant column; null: always missing."""
+    template: IdTemplate | None = None
+    """Pattern of an identifier."""
+
+
+class TableProfile(FrozenModel):
+    """All columns, in the order of the source."""
+
+    format: Literal["synthmill.profile/1"] = "synthmill.profile/1"
+    rows: int
+    """Training rows it was fitted on."""
+    columns: tuple[ColumnProfile, ...]
+
+    @property
+    def names(self) -> list[str]:
+        return [column.name for column in self.columns]
+
+    def column(self, name: str, *, field: str | None = None) -> ColumnProfile:
+        """The profile of a column; DataError with the closest name when there is none."""
+        found = next((column for column in self.columns if column.name == name), None)
+        if found is None:
+            raise DataError(f"no column named {name!r}{did_you_mean(name, self.names)}", field=field)
+        return found
+
+
+def profile_table(train: pa.Table, rules: Rules, config: DataConfig) -> TableProfile:
+    """Profile every column.
+
+    Raises:
+        DataError: free text, or a category column none of whose values is frequent enough; names the column and the fix.
+    """
+    rules = _with_group(rules, train, config)
+    columns = [profile_column(name, flat(train[name]), rules.get(name, ColumnRule()), config) for name in train.column_names]
+    return TableProfile(rows=train.num_rows, columns=tuple(columns))
+
+
+def profile_column(name: str, array: pa.Array, rule: ColumnRule, config: DataConfig) -> ColumnProfile:
+    """Profile one column of a plain type, (N,)."""
+    if array.null_count == len(array) and rule.categories is None:
+        return ColumnProfile(name=name, kind="constant", arrow_type=str(array.type), missing_rows=len(array))
+    if rule.kind == "identifier":
+        return _identifier(name, array)
+    if is_text(array.type) or rule.kind == "categorical" or rule.categories is not None:
+        return _text(name, array, rule, config.min_category_rows)
+    return _number(name, array, rule)
+
+
+def numbers(array: pa.Array) -> tuple[Int64 | Float64, Bool]:
+    """Values (int64, or float64 for floats) and which of them count; NaN and infinities are missing, (N,) each."""
+    if is_integral(array.type):
+        return to_int64(array), valid_rows(array)
+    values = to_float64(array)
+    valid = np.isfinite(values)
+    return np.clip(np.where(valid, values, 0.0), -_LARGEST, _LARGEST), valid
+
+
+def _with_group(rules: Rules, train: pa.Table, config: DataConfig) -> Rules:
+    """A group column with few rows a value (patients, not hospitals) is an identifier unless the schema file says otherwise."""
+    group = config.split.group
+    if group is None or (group in rules and rules[group].kind is not None):
+        return rules
+    distinct = pc.count_distinct(train[group]).as_py()
+    return {**rules, group: ColumnRule(kind="identifier")} if distinct * POINT_ROWS > train.num_rows else rules
+
+
+def _identifier(name: str, array: pa.Array) -> ColumnProfile:
+    if is_text(array.type):
+        template = fit_template(name, pc.unique(array).drop_null().cast(pa.string()))
+    elif pa.types.is_integer(array.type):
+        template = IdTemplate(style="sequence")
+    else:
+        raise DataError(f"column {name!r} is stated to be an identifier but holds {array.type}; drop it", field="data.schema")
+    return ColumnProfile(name=name, kind="identifier", arrow_type=str(array.type), missing_rows=array.null_count, template=template)
+
+
+def _text(name: str, array: pa.Array, rule: ColumnRule, min_rows: int) -> ColumnProfile:
+    text = array.cast(pa.string())
+    counted = pc.value_counts(text.drop_null())
+    values, counts = counted.field("values"), counted.field("counts").to_numpy()
+    if rule.kind == "text":
+        raise _free_text(name)
+    if rule.categories is not None:
+        known = np.asarray(pc.is_in(values, value_set=pa.array(rule.categories, pa.string())))
+        return _categorical(name, array, rule.categories, int(counts[~known].sum()))
+    kept = counts >= min_rows
+    if rule.kind != "categorical":
+        if _is_free_text(values, counts, kept):
+            raise _free_text(name)
+        if not kept.any() and (len(values) == counts.sum() or len(values) > 100):
+            return _identifier(name, array)
+    if not kept.any():
+        fix = "lower data.min_category_rows, or state its `categories` or `kind: drop` in a schema file"
+        raise DataError(f"no value of column {name!r} has {min_rows} training rows; {fix}", field="data.min_category_rows")
+    order = np.lexsort((np.argsort(np.argsort(values.filter(pa.array(kept)).to_numpy(zero_copy_only=False))), -counts[kept]))
+    levels = values.filter(pa.array(kept)).take(pa.array(order)).to_pylist()
+    folded = int(counts[~kept].sum())
+    if len(levels) == 1 and folded == 0 and array.null_count == 0:
+        return ColumnProfile(name=name, kind="constant", arrow_type=str(array.type), constant=levels[0])
+    return _categorical(name, array, levels, folded)
+
+
+def _categorical(name: str, array: pa.Array, levels: list[str] | tuple[str, ...], folded: int) -> ColumnProfile:
+    return ColumnProfile(
+        name=name,
+        kind="categorical",
+        arrow_type=str(array.type),
+        missing_rows=array.null_count,
+        levels=tuple(levels),
+        folded_rows=folded,
+    )
+
+
+def _is_free_text(values: pa.Array, counts: Int64, kept: Bool) -> bool:
+    """Mostly different strings of several words: 4 on average."""
+    if len(values) <= 0.5 * counts.sum() or counts[kept].sum() > 0.5 * counts.sum():
+        return False
+    words = pc.mean(pc.count_substring_regex(values, r"\S+")).as_py()
+    return bool(words >= 4)
+
+
+def _free_text(name: str) -> DataError:
+    return DataError(
+        f"column {name!r} is free text, which table models can't learn and would leak; drop it, or state `kind: identifier` "
+        f"or `kind: categorical` in a schema file: {{columns: {{{name}: {{kind: drop}}}}}}",
+        field="data.source",
+    )
+
+
+def _number(name: str, array: pa.Array, rule: ColumnRule) -> ColumnProfile:
+    kind = array.type
+    values, valid = numbers(array)
+    values = values[valid]
+    missing = len(array) - len(values)
+    if len(values) == 0:
+        return ColumnProfile(name=name, kind="constant", arrow_type=str(kind), missing_rows=missing)
+    scale = kind.scale if pa.types.is_decimal(kind) else 0
+    low, high = (None if bound is None else _scaled(bound, scale, values) for bound in (rule.minimum, rule.maximum))
+    values = np.clip(values, low, high) if low is not None or high is not None else values
+    distinct, counts = np.unique(values, return_counts=True)
+    if rule.kind is None and pa.types.is_integer(kind) and is_integer_id(name, distinct, counts, bool((np.diff(values) > 0).all())):
+        return _identifier(name, array)
+    if len(distinct) == 1 and missing == 0:
+        return ColumnProfile(name=name, kind="constant", arrow_type=str(kind), constant=distinct[0].item())
+    points, discrete = _points(distinct, counts, len(array))
+    return ColumnProfile(
+        name=name,
+        kind=_number_kind(kind),
+        arrow_type=str(kind),
+        missing_rows=missing,
+        minimum=_bound(values, low, lowest=True),
+        maximum=_bound(values, high, lowest=False),
+        scale=scale,
+        decimals=scale or (rule.decimals if rule.decimals is not None else _decimals(distinct, kind)),
+        step=_step(distinct, kind),
+        points=tuple(point.item() for point in points),
+        discrete=discrete,
+    )
+
+
+def _number_kind(kind: pa.DataType) -> Kind:
+    if pa.types.is_boolean(kind):
+        return "boolean"
+    if pa.types.is_date(kind):
+        return "date"
+    if is_temporal(kind):
+        return "datetime"
+    return "integer" if pa.types.is_integer(kind) else "numeric"
+
+
+def _scaled(bound: Number, scale: int, values: Int64 | Float64) -> Number:
+    return round(bound * 10**scale) if values.dtype == np.int64 else float(bound)
+
+
+def _bound(values: Int64 | Float64, public: Number | None, *, lowest: bool) -> Number:
+    """The stated bound, or the mean of the 5 outermost values, rounded to a whole number for integral ones."""
+    if public is not None:
+        return public
+    take = min(NEIGHBOURS, len(values))
+    outer = np.partition(values, take - 1)[:take] if lowest else np.partition(values, len(values) - take)[-take:]
+    if values.dtype == np.int64:
+        return (2 * sum(outer.tolist()) + take) // (2 * take)
+    return float(np.mean(outer))
+
+
+def _points(distinct: Int64 | Float64, counts: Int64, rows: int) -> tuple[Int64 | Float64, bool]:
+    """The values that get a code of their own, and whether they are all there is."""
+    rare = counts < NEIGHBOURS
+    if len(distinct) <= MAX_DISCRETE and not rare.all() and counts[rare].sum() <= MAX_RARE_SHARE * counts.sum():
+        return distinct[~rare], True
+    points = distinct[counts >= max(POINT_ROWS, POINT_SHARE * rows)]
+    return points, False
+
+
+def _decimals(distinct: Int64 | Float64, kind: pa.DataType) -> int | None:
+    """The fewest digits after the point that write every value; None above 9 or for integers."""
+    if distinct.dtype == np.int64:
+        return None
+    own = kind.to_pandas_dtype()
+    for digits in range(MAX_DECIMALS + 1):
+        rounded = np.round(distinct, digits)
+        if np.array_equal(rounded.astype(own), distinct.astype(own)):
+            return digits
+    return None
+
+
+def _step(distinct: Int64 | Float64, kind: pa.DataType) -> int:
+    """The largest familiar unit all integral values are multiples of: powers of ten, or clock units for times."""
+    if distinct.dtype != np.int64 or len(distinct) < POINT_ROWS:
+        return 1
+    if is_temporal(kind):
+        unit = _UNIT_SECONDS.get(getattr(kind, "unit", ""), 0) or (1000 if kind == pa.date64() else 0)
+        candidates = [seconds * unit for seconds in _CLOCK_STEPS_SECONDS] + [unit // 1000, unit // 10**6]
+    else:
+        candidates = [10**power for power in range(6, 0, -1)]
+    return next((step for step in candidates if step > 1 and not (distinct % step).any()), 1)
+
+
+def columns_of(profile: TableProfile) -> Mapping[str, ColumnProfile]:
+    """Profiles by column name."""
+    return {column.name: column for column in profile.columns}

@@ -1,0 +1,143 @@
+"""Train, validation and holdout, decided before anything is fitted.
+
+Each distinct row (each group, when grouped) gets the index of its first occurrence; a keyed hash of that index orders them,
+and the order is cut at the configured shares. Exact duplicates and groups therefore stay on one side, shares are exact to
+the row where rows are distinct, and the same source and settings always give the same split. Row ids are never recorded.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from synthmill.config import FrozenModel, SplitConfig
+from synthmill.data.columns import flat, is_integral, is_text, to_float64, to_int64, valid_rows
+from synthmill.data.sources import Source
+from synthmill.errors import DataError, did_you_mean
+
+UInt64 = npt.NDArray[np.uint64]
+
+
+class Split(FrozenModel):
+    """How a source was split: enough to do it again, nothing about single rows."""
+
+    format: Literal["synthmill.split/1"] = "synthmill.split/1"
+    rule: Literal["ordered-first-row-hash"] = "ordered-first-row-hash"
+    """Distinct rows or groups in order of splitmix64(seed, first index), cut at the shares."""
+    seed: int
+    group: str | None
+    validation: float
+    holdout: float
+    counts: dict[str, int]
+    """Rows in `train`, `validation`, `holdout`."""
+    source_sha256: str
+
+
+@dataclass(frozen=True)
+class SplitTables:
+    """The three parts of a source, rows in source order."""
+
+    train: pa.Table
+    validation: pa.Table
+    holdout: pa.Table
+    split: Split
+
+    @property
+    def selection(self) -> pa.Table:
+        """What to select on: validation, or train where the table is too small to have one."""
+        return self.validation if self.validation.num_rows else self.train
+
+
+def split_table(table: pa.Table, config: SplitConfig, *, sha256: str) -> SplitTables:
+    """Split the source whose SHA-256 is given; train is never empty.
+
+    Raises:
+        DataError: shares that leave nothing to train on, or an unknown group column.
+    """
+    if config.validation + config.holdout >= 1:
+        raise DataError("validation and holdout leave no rows to train on; their sum must be below 1", field="data.split")
+    if config.group is not None and config.group not in table.column_names:
+        raise DataError(f"no column named {config.group!r}{did_you_mean(config.group, table.column_names)}", field="data.split.group")
+    side = _sides(_keys(table, config.group), config)
+    parts = [table.filter(pa.array(side == value)) for value in range(3)]
+    counts = {name: part.num_rows for name, part in zip(("train", "validation", "holdout"), parts, strict=True)}
+    split = Split(
+        seed=config.seed, group=config.group, validation=config.validation, holdout=config.holdout, counts=counts, source_sha256=sha256
+    )
+    return SplitTables(*parts, split=split)
+
+
+def open_split(source: Source, split: Split) -> SplitTables:
+    """Split the source again as recorded.
+
+    Raises:
+        DataError: the source's bytes are not those that were split.
+    """
+    if source.sha256 != split.source_sha256:
+        raise DataError(
+            f"{source.uri} has changed since the model was trained (SHA-256 {source.sha256[:12]}, was {split.source_sha256[:12]}); "
+            "restore it or train again",
+            field="data.source",
+        )
+    config = SplitConfig(validation=split.validation, holdout=split.holdout, seed=split.seed, group=split.group)
+    tables = split_table(source.table, config, sha256=source.sha256)
+    assert tables.split.counts == split.counts, f"split rule changed: {tables.split.counts} != {split.counts}"
+    return tables
+
+
+def mix(values: UInt64, key: int) -> UInt64:
+    """splitmix64 (Steele, Lea, Flood 2014, fig. 15) of each value, keyed; uint64 in, uint64 out, wrapping."""
+    with np.errstate(over="ignore"):
+        z = values + np.uint64((key * 0x9E3779B97F4A7C15 + 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        return z ^ (z >> np.uint64(31))
+
+
+def row_hashes(table: pa.Table) -> UInt64:
+    """A 64-bit hash of each row's content, the same in every version and process, (N,)."""
+    total = np.zeros(table.num_rows, dtype=np.uint64)
+    for position, column in enumerate(table.columns):
+        total = mix(total ^ _cell_hashes(flat(column)), position)
+    return total
+
+
+def _keys(table: pa.Table, group: str | None) -> UInt64:
+    """What must stay together: rows' content, or groups; a row without a group stands for itself."""
+    content = row_hashes(table)
+    if group is None:
+        return content
+    column = flat(table[group])
+    return np.where(valid_rows(column), mix(_cell_hashes(column), -1), content)
+
+
+def _cell_hashes(array: pa.Array) -> UInt64:
+    if is_text(array.type):
+        coded = array.dictionary_encode()
+        texts = coded.dictionary.to_pylist()
+        hashes = np.array([int.from_bytes(hashlib.blake2b(t.encode(), digest_size=8).digest(), "little") for t in texts] or [0], np.uint64)
+        cells = hashes[coded.indices.fill_null(0).to_numpy(zero_copy_only=False)]
+    elif is_integral(array.type):
+        cells = to_int64(array).view(np.uint64)
+    else:
+        cells = (to_float64(array) + 0.0).view(np.uint64)
+    return np.where(valid_rows(array), mix(cells, 1), np.uint64(0x6E756C6C))
+
+
+def _sides(keys: UInt64, config: SplitConfig) -> npt.NDArray[np.int8]:
+    """0 train, 1 validation, 2 holdout for each row."""
+    _, first, inverse, sizes = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
+    order = np.argsort(mix(first.astype(np.uint64), config.seed), kind="stable")
+    rows = len(keys)
+    middle = np.cumsum(sizes[order]) - sizes[order] / 2
+    holdout_rows = round(config.holdout * rows)
+    validation_rows = round(config.validation * rows)
+    side = np.where(middle < holdout_rows, 2, np.where(middle < holdout_rows + validation_rows, 1, 0)).astype(np.int8)
+    if not (side == 0).any():
+        side[-1] = 0
+    sides = np.empty(len(first), dtype=np.int8)
+    sides[order] = side
+    return sides[inverse.reshape(-1)]

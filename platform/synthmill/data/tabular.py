@@ -1,0 +1,192 @@
+"""The `mixed` encoding of a table: fitted on training rows, it maps a table to codes and positions, and samples back to a table."""
+
+import base64
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from synthmill.config import DataConfig
+from synthmill.data.batch import Batch
+from synthmill.data.categorical import CategoryCodec
+from synthmill.data.codec import Codec
+from synthmill.data.columns import Float64, Int64, flat
+from synthmill.data.fixed import ConstantCodec, IdentifierCodec
+from synthmill.data.layout import DiscreteSpan, MixedLayout, NumericSpan
+from synthmill.data.numeric import NumericCodec
+from synthmill.data.profile import ColumnProfile, TableProfile, profile_table
+from synthmill.data.schema import Rules
+from synthmill.data.sources import load_rules
+from synthmill.data.split import UInt64, mix
+from synthmill.errors import DataError, IntegrityError
+
+FORMAT = "synthmill.codec.tabular/1"
+
+
+class ColumnCodec(Protocol):
+    """One column: its spans, and the way there and back."""
+
+    profile: ColumnProfile
+    kind: pa.DataType
+
+    @property
+    def spans(self) -> tuple[DiscreteSpan, ...]: ...
+    def encode(self, array: pa.Array) -> tuple[list[Int64], Float64 | None]: ...
+    def decode(self, codes: Int64, positions: Float64 | None, rows: UInt64, noise: UInt64) -> pa.Array: ...
+    def code_of(self, text: str) -> int | None: ...
+    def tensors(self) -> dict[str, Tensor]: ...
+    def to_json(self) -> dict[str, int]: ...
+
+
+class TableCodec(Codec):
+    """A fitted codec of one table."""
+
+    layout: MixedLayout
+
+    def __init__(self, profile: TableProfile, columns: list[ColumnCodec]) -> None:
+        self.profile = profile
+        self.schema = pa.schema([pa.field(column.profile.name, column.kind) for column in columns])
+        self._columns = columns
+        self.layout = _layout(columns, profile.rows)
+
+    @classmethod
+    def fit(cls, train: pa.Table, config: DataConfig, rules: Rules | None = None) -> "TableCodec":
+        """Fit on training rows; `rules` default to those in `data.schema`.
+
+        Raises:
+            DataError: no rows, free text, no category frequent enough, or nothing but constants and identifiers.
+        """
+        if train.num_rows == 0:
+            raise DataError("there are no training rows; lower the shares of validation and holdout", field="data.split")
+        profile = profile_table(train, load_rules(config) if rules is None else rules, config)
+        columns = [_CODECS[column.kind].fit(column, flat(train[column.name])) for column in profile.columns]
+        if not any(column.spans for column in columns):
+            raise DataError("every column is constant or an identifier; there is nothing to learn", field="data.source")
+        return cls(profile, columns)
+
+    def encode(self, table: pa.Table) -> Batch:
+        """`codes` int64 (N, discrete spans) and `values` float32 (N, numeric spans) of a table with the codec's columns."""
+        codes: list[Int64] = []
+        values: list[Float64] = []
+        for column in self._columns:
+            array = flat(table[column.profile.name])
+            column_codes, positions = column.encode(array if array.type == column.kind else array.cast(column.kind))
+            if column.spans:
+                codes += column_codes
+            if positions is not None:
+                values.append(positions)
+        rows = table.num_rows
+        code_ND = np.stack(codes, axis=1)
+        value_NC = np.stack(values, axis=1).astype(np.float32) if values else np.zeros((rows, 0), np.float32)
+        return Batch(codes=torch.from_numpy(code_ND), values=torch.from_numpy(value_NC))
+
+    def decode(self, batch: Batch, *, first_row: int) -> pa.Table:
+        """Rows of the source's columns, order and types; `first_row` is the global number of the first, from which
+        identifiers are made. All other cells follow from the row's own codes and values."""
+        codes, values = batch["codes"].cpu().numpy(), batch["values"].cpu().numpy()
+        assert codes.shape[1] == len(self.layout.discrete), f"{codes.shape} codes for {len(self.layout.discrete)} spans"
+        assert values.shape[1] == len(self.layout.numeric), f"{values.shape} values for {len(self.layout.numeric)} spans"
+        rows = np.arange(first_row, first_row + batch.num_rows, dtype=np.uint64)
+        noise = _row_noise(codes, values)
+        code_at = value_at = 0
+        arrays = []
+        for column in self._columns:
+            spans = len(column.spans)
+            has_values = value_at < len(self.layout.numeric) and spans and self.layout.numeric[value_at].discrete == code_at
+            arrays.append(column.decode(codes[:, code_at : code_at + spans], values[:, value_at] if has_values else None, rows, noise))
+            code_at += spans
+            value_at += bool(has_values)
+        return pa.table(arrays, schema=self.schema)
+
+    def code_of(self, column: str, value: str) -> tuple[int, int] | None:
+        """(discrete span index, code) that exactly the rows with `column` = `value` have; None if there is no such single code."""
+        at = 0
+        for codec in self._columns:
+            if codec.profile.name == column:
+                code = codec.code_of(value) if len(codec.spans) == 1 else None
+                return None if code is None else (at, code)
+            at += len(codec.spans)
+        return None
+
+    def levels(self, column: str) -> list[str] | None:
+        """The values of a categorical, boolean or few-valued integer column, as text; None for any other column."""
+        for codec in self._columns:
+            profile = codec.profile
+            if profile.name == column:
+                if profile.kind == "boolean":
+                    return ["false", "true"]
+                if profile.kind == "integer" and profile.discrete:
+                    return [str(point) for point in profile.points]
+                return list(profile.levels) if profile.kind == "categorical" else None
+        return None
+
+    def to_files(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """Plain JSON data and named tensors; no training row is in either."""
+        json = {
+            "format": FORMAT,
+            "profile": self.profile.model_dump(mode="json"),
+            "columns": [column.to_json() for column in self._columns],
+            "arrow_schema": base64.b64encode(self.schema.serialize().to_pybytes()).decode(),
+        }
+        tensors = {f"{i}.{key}": value for i, column in enumerate(self._columns) for key, value in column.tensors().items()}
+        return json, tensors
+
+    @classmethod
+    def from_files(cls, json: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> "TableCodec":
+        """The codec that `to_files` wrote.
+
+        Raises:
+            IntegrityError: a format this version does not know.
+        """
+        if json.get("format") != FORMAT:
+            raise IntegrityError(f"codec.json has format {json.get('format')!r}; this version reads {FORMAT!r}")
+        profile = TableProfile.model_validate_json(_text(json["profile"]))
+        schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(json["arrow_schema"])))
+        columns = []
+        for i, (column, field, own) in enumerate(zip(profile.columns, schema, json["columns"], strict=True)):
+            parts = {key.partition(".")[2]: value for key, value in tensors.items() if key.partition(".")[0] == str(i)}
+            columns.append(_CODECS[column.kind].restore(column, field.type, own, parts))
+        return cls(profile, columns)
+
+
+def _row_noise(codes: Int64, values: npt.NDArray[np.float32]) -> UInt64:
+    """64 bits a row, from its codes and the bits of its values, (N,): what is left open in decoding follows from them, so that a row
+    decodes the same alone, in a block and after a filter."""
+    words = [codes[:, i].astype(np.uint64) for i in range(codes.shape[1])]
+    words += [np.ascontiguousarray(values[:, i]).view(np.uint32).astype(np.uint64) for i in range(values.shape[1])]
+    noise = np.zeros(len(codes), dtype=np.uint64)
+    for position, word in enumerate(words):
+        noise = mix(noise ^ word, position)
+    return noise
+
+
+def _layout(columns: list[ColumnCodec], rows: int) -> MixedLayout:
+    discrete: list[DiscreteSpan] = []
+    numeric: list[NumericSpan] = []
+    for column in columns:
+        if isinstance(column, NumericCodec) and column.segments:
+            numeric.append(NumericSpan(column=column.profile.name, discrete=len(discrete), segments=column.segments))
+        discrete += column.spans
+    return MixedLayout(discrete=tuple(discrete), numeric=tuple(numeric), rows=rows)
+
+
+def _text(value: Any) -> str:
+    import json
+
+    return json.dumps(value)
+
+
+_CODECS: dict[str, Any] = {
+    "numeric": NumericCodec,
+    "integer": NumericCodec,
+    "boolean": NumericCodec,
+    "datetime": NumericCodec,
+    "date": NumericCodec,
+    "categorical": CategoryCodec,
+    "identifier": IdentifierCodec,
+    "constant": ConstantCodec,
+}

@@ -1,0 +1,43 @@
+"""The unit of computation: a block of 1,024 rows, its own forward pass at exactly that shape, with its own random numbers.
+
+A row computed alone differs in its last bits from the same row in a larger batch, and an argmax can flip. So rows are always
+computed in whole blocks, keyed by (seed, shard, group, block), and a request for fewer rows slices. What is written is then the
+same whatever the number of workers, retries or the size of the request.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+
+from synthmill.data.batch import Batch
+from synthmill.models.base import Condition, GenerativeModel
+
+BLOCK_ROWS = 1024
+
+
+def block_seed(seed: int, *path: int) -> int:
+    """A 63-bit seed that depends on every number of (seed, *path) and on their order."""
+    text = ",".join(str(part) for part in (seed, *path))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def sample_block(model: GenerativeModel, *, seed: int, path: tuple[int, ...], condition: Condition | None) -> Batch:
+    """The `BLOCK_ROWS` rows of one block, on the CPU."""
+    device = next((tensor.device for tensor in model.state_dict().values()), torch.device("cpu"))
+    generator = torch.Generator(device=device).manual_seed(block_seed(seed, *path))
+    with torch.inference_mode():
+        batch = model.sample(BLOCK_ROWS, condition=condition, generator=generator)
+    return batch.to("cpu")
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Torch computes with one thread inside: the shape of the work, and so its last bits, don't depend on the machine's load."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)

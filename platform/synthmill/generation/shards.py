@@ -1,0 +1,96 @@
+"""What a generation job consists of: shards of 65,536 rows, each complete in itself.
+
+A shard's rows depend on (model, seed, shard index, conditions) and on nothing else. Conditions and class quotas apply inside
+the shard, so that every shard, and the whole, has exactly the rows asked for.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from synthmill.config import FrozenModel
+from synthmill.errors import ConditionError
+
+SHARD_ROWS = 65_536
+
+
+class Shard(NamedTuple):
+    """One part of a job: rows `first_row .. first_row + rows`."""
+
+    index: int
+    first_row: int
+    rows: int
+
+
+class Quota(FrozenModel):
+    """How many rows of the whole job have this value in the balanced column."""
+
+    value: str
+    rows: int
+
+
+class ShardPlan(FrozenModel):
+    """Everything about a job's rows but the model."""
+
+    rows: int
+    seed: int
+    where: tuple[str, ...] = ()
+    balance: str | None = None
+    """The column that `quotas` equalise."""
+    quotas: tuple[Quota, ...] = ()
+    columns: tuple[str, ...] | None = None
+    """Columns to write, in this order; None: all."""
+    shard_rows: int = SHARD_ROWS
+    max_tries_per_row: int = 1000
+    """Rows generated for each row wanted before a condition is given up."""
+
+    @property
+    def num_shards(self) -> int:
+        return -(-self.rows // self.shard_rows)
+
+    def shard(self, index: int) -> Shard:
+        first = index * self.shard_rows
+        assert 0 <= first < self.rows, f"shard {index} of {self.num_shards}"
+        return Shard(index, first, min(self.shard_rows, self.rows - first))
+
+    def shards(self) -> Iterator[Shard]:
+        return (self.shard(index) for index in range(self.num_shards))
+
+    def shard_quotas(self) -> list[tuple[Quota, ...]]:
+        """Each shard's rows of each value; they add up to the shard's rows and, over all shards, to `quotas`.
+
+        Shard by shard in proportion to what is left (largest remainders first), so that every shard is as balanced as
+        whole rows allow.
+        """
+        left = [quota.rows for quota in self.quotas]
+        dealt = []
+        for shard in self.shards():
+            share = _proportional(left, shard.rows)
+            left = [have - take for have, take in zip(left, share, strict=True)]
+            dealt.append(tuple(Quota(value=quota.value, rows=rows) for quota, rows in zip(self.quotas, share, strict=True)))
+        return dealt
+
+
+def _proportional(left: list[int], rows: int) -> list[int]:
+    total = sum(left)
+    share = [have * rows // total for have in left]
+    by_remainder = sorted(range(len(left)), key=lambda k: (-(left[k] * rows % total), k))
+    for k in by_remainder[: rows - sum(share)]:
+        share[k] += 1
+    return share
+
+
+def level_quotas(existing: dict[str, int], rows: int) -> tuple[Quota, ...]:
+    """Spread `rows` new rows over classes so that, with the `existing` ones, classes are as equal as they can be.
+
+    Raises:
+        ConditionError: fewer than two classes.
+    """
+    if len(existing) < 2:
+        raise ConditionError("needs a column with at least two classes", field="--balance")
+    order = sorted(existing, key=lambda value: (existing[value], value))
+    counts = [existing[value] for value in order]
+    # The water level: the k smallest classes are filled up to (rows + their rows) / k; k is the most that this reaches.
+    k = next(k for k in range(len(counts), 0, -1) if rows + sum(counts[:k]) >= k * counts[k - 1])
+    level, extra = divmod(rows + sum(counts[:k]), k)
+    added = {value: level + (rank < extra) - existing[value] if rank < k else 0 for rank, value in enumerate(order)}
+    return tuple(Quota(value=value, rows=added[value]) for value in sorted(added))

@@ -1,0 +1,138 @@
+"""TVAE: a variational autoencoder of table rows (arXiv 1907.00503, section 4.4, over arXiv 1312.6114, equation 10).
+
+Differs from the paper where that is better: latents are drawn from a mixture fitted to the aggregate posterior instead of N(0, I), discrete
+outputs from their softmax instead of its argmax, and numbers from the decoder's own noise, a logistic truncated to the segment.
+Legend: B rows, L latent dimensions, D one-hot columns, N numeric spans, V value columns.
+"""
+
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from synthmill.config import FrozenModel, tunable
+from synthmill.data.batch import Batch
+from synthmill.models.base import Adam, Condition, GenerativeModel, Phase, Rng, Stage
+from synthmill.nn import truncated
+from synthmill.nn.blocks import perceptron
+from synthmill.nn.mixture import GaussianMixture
+from synthmill.nn.table import MixedTable
+
+LARGEST_FIT_ROWS = 16_384
+FIT_ITERATIONS = 15
+SMALLEST_EXPLAINED = 0.02
+"""A latent whose posterior variance is nearer than this to the prior's carries nothing and stays N(0, 1)."""
+
+
+class _Encoder(nn.Module):
+    """Row features -> mean and log variance of q(z | x), each (B, L)."""
+
+    def __init__(self, inputs: int, hidden: tuple[int, ...], latent: int) -> None:
+        super().__init__()
+        self.body, width = perceptron(inputs, hidden)
+        self.out = nn.Linear(width, 2 * latent)
+
+    def forward(self, x_BF: Tensor) -> tuple[Tensor, Tensor]:
+        mean_BL, log_variance_BL = self.out(self.body(x_BF)).float().chunk(2, dim=1)
+        return mean_BL, log_variance_BL.clamp(-12.0, 6.0)
+
+
+class _Decoder(nn.Module):
+    """Latents -> logits (B, D) and, per value column, the mean (B, V) of p(x | z); its log scale (V,) is a parameter."""
+
+    def __init__(self, latent: int, hidden: tuple[int, ...], columns: int, values: int) -> None:
+        super().__init__()
+        self.columns = columns
+        self.body, width = perceptron(latent, hidden)
+        self.out = nn.Linear(width, columns + values)
+        self.log_scale_V = nn.Parameter(torch.zeros(values))
+
+    def forward(self, z_BL: Tensor) -> tuple[Tensor, Tensor]:
+        out = self.out(self.body(z_BL)).float()
+        return out[:, : self.columns], torch.tanh(out[:, self.columns :])
+
+
+class Tvae(GenerativeModel):
+    """A variational autoencoder of `mixed` rows."""
+
+    class Config(FrozenModel):
+        """Names and defaults as users of TVAE know them."""
+
+        embedding_dim: int = tunable(128, choices=(32, 64, 128), ge=1)
+        """Latent dimensions."""
+        compress_dims: tuple[int, ...] = (128, 128)
+        """Hidden widths of the encoder."""
+        decompress_dims: tuple[int, ...] = (128, 128)
+        """Hidden widths of the decoder."""
+        learning_rate: float = tunable(1e-3, low=2e-4, high=3e-3, log=True, gt=0)
+        """Adam's step size."""
+        l2scale: float = tunable(1e-5, low=1e-6, high=1e-3, log=True, ge=0)
+        """Weight decay."""
+        loss_factor: float = tunable(2.0, low=1.0, high=8.0, log=True, gt=0)
+        """Weight of the reconstruction against the divergence from the prior."""
+        mixture_components: int = Field(20, ge=1)
+        """Gaussians in the density that latents are drawn from; fewer with few rows."""
+
+    modalities: ClassVar[tuple[str, ...]] = ("table",)
+    reference: ClassVar[str] = "arXiv 1907.00503, section 4.4"
+    encoding = "mixed"
+    conditions = "none"
+    config: Config
+
+    def __init__(self, config: Any, layout: Any) -> None:
+        super().__init__(config, layout)
+        self.table = MixedTable(layout)
+        columns = self.table.spans.width
+        self.encoder = _Encoder(columns + self.table.num_numeric, config.compress_dims, config.embedding_dim)
+        self.decoder = _Decoder(config.embedding_dim, config.decompress_dims, columns, self.table.num_values)
+        self.latents = GaussianMixture(config.mixture_components, config.embedding_dim)
+
+    def stages(self) -> tuple[Stage, ...]:
+        optimizer = Adam(learning_rate=self.config.learning_rate, weight_decay=self.config.l2scale)
+        phase = Phase(name="elbo", modules=("encoder", "decoder"), optimizer=optimizer)
+        return (Stage(name="vae", share=1.0, phases=(phase,)),)
+
+    def loss(self, phase: str, batch: Batch, *, rng: Rng, progress: float) -> dict[str, Tensor]:
+        mean_BL, log_variance_BL = self.encoder(self.table.features(batch))
+        z_BL = mean_BL + torch.exp(0.5 * log_variance_BL) * rng.normal("z", mean_BL.shape[1])
+        logits_BD, means_BV = self.decoder(z_BL)
+        divergence_B = 0.5 * (mean_BL.square() + log_variance_BL.exp() - 1.0 - log_variance_BL).sum(1)
+        codes_B = self.table.spans.cross_entropy(logits_BD, batch["codes"]).sum(1)
+        terms = {"divergence": divergence_B, "codes": self.config.loss_factor * codes_B}
+        if self.table.num_numeric:
+            terms["values"] = self.config.loss_factor * self._value_loss(means_BV, batch)
+        return terms
+
+    def _value_loss(self, means_BV: Tensor, batch: Batch) -> Tensor:
+        columns_BN = self.table.value_columns(batch["codes"])
+        surprise_BN = truncated.negative_log_density(
+            batch["values"], means_BV.gather(1, columns_BN), self.decoder.log_scale_V.clamp(-5.0, 3.0)[columns_BN]
+        )
+        return (surprise_BN * self.table.continuous(batch["codes"])).sum(1)
+
+    def finish(self, batches: Iterable[Batch], *, rng: Rng) -> None:
+        """Fit the latent density to samples of the aggregate posterior."""
+        points: list[Tensor] = []
+        rows = 0
+        explained_L = torch.zeros(self.config.embedding_dim, device=self.table.spans_N.device)
+        for number, batch in enumerate(batches):
+            mean_BL, log_variance_BL = self.encoder(self.table.features(batch))
+            noise_BL = rng.normal(f"posterior-{number}", mean_BL.shape[1])[: batch.num_rows]
+            points.append(mean_BL + torch.exp(0.5 * log_variance_BL) * noise_BL)
+            explained_L += 1.0 - log_variance_BL.exp().mean(0)
+            rows += batch.num_rows
+            if rows >= LARGEST_FIT_ROWS:
+                break
+        used_L = explained_L / len(points) > SMALLEST_EXPLAINED
+        self.latents.fit(torch.cat(points)[:LARGEST_FIT_ROWS], used_L, iterations=FIT_ITERATIONS)
+
+    def sample(self, num_rows: int, *, condition: Condition | None, generator: torch.Generator) -> Batch:
+        assert condition is None, "tvae takes no condition"
+        logits_BD, means_BV = self.decoder(self.latents.sample(num_rows, generator))
+        codes_BS = self.table.spans.sample(logits_BD, generator)
+        columns_BN = self.table.value_columns(codes_BS)
+        uniform_BN = torch.rand(columns_BN.shape, generator=generator, device=columns_BN.device)
+        values_BN = truncated.sample(uniform_BN, means_BV.gather(1, columns_BN), self.decoder.log_scale_V.clamp(-5.0, 3.0)[columns_BN])
+        return Batch(codes=codes_BS, values=values_BN * self.table.continuous(codes_BS))

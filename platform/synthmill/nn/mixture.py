@@ -1,0 +1,107 @@
+"""A Gaussian mixture with full covariances, fitted by expectation-maximisation (Dempster, Laird and Rubin 1977).
+
+Holds averages over many points only, never a point. Legend: N points, L dimensions, U of them used, K components.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+SMALLEST_VARIANCE = 1e-3
+POINTS_PER_COMPONENT = 50
+
+
+class GaussianMixture(nn.Module):
+    """`fit` it to points, then `sample`; before the first fit it is N(0, I)."""
+
+    weights_K: Tensor
+    means_KL: Tensor
+    factors_KLL: Tensor
+
+    def __init__(self, components: int, dimensions: int) -> None:
+        super().__init__()
+        self.register_buffer("weights_K", torch.zeros(components).index_fill_(0, torch.tensor([0]), 1.0))
+        self.register_buffer("means_KL", torch.zeros(components, dimensions))
+        self.register_buffer("factors_KLL", torch.eye(dimensions).repeat(components, 1, 1))
+
+    @torch.no_grad()
+    def fit(self, points_NL: Tensor, used_L: Tensor, *, iterations: int) -> None:
+        """Expectation-maximisation from the current components; a first fit starts from evenly spaced points.
+
+        Dimensions outside `used_L` (bool) are taken as N(0, 1), independent of all others. With few points fewer components are
+        used: at least `POINTS_PER_COMPONENT` points each.
+        """
+        components, dimensions = self.means_KL.shape
+        active = max(1, min(components, points_NL.shape[0] // POINTS_PER_COMPONENT))
+        kept = used_L.nonzero().squeeze(1)
+        if len(kept) == 0:
+            return
+        x_NU = points_NL.index_select(1, kept)
+        if int((self.weights_K > 0).sum()) == active > 1:
+            mixture = _Components(self.weights_K[:active], self.means_KL[:active, kept], self.factors_KLL[:active][:, kept][:, :, kept])
+        else:
+            mixture = _start(x_NU, active)
+        for _ in range(iterations):
+            mixture = _maximise(x_NU, _responsibilities(x_NU, mixture))
+        self.weights_K.zero_()[:active] = mixture.weights_K
+        self.means_KL.zero_()[:active, kept] = mixture.means_KU
+        self.factors_KLL.copy_(torch.eye(dimensions))
+        self.factors_KLL[:active, kept.unsqueeze(1), kept] = mixture.factors_KUU
+
+    def sample(self, num_rows: int, generator: torch.Generator) -> Tensor:
+        """float32 (num_rows, L)."""
+        dimensions = self.means_KL.shape[1]
+        device = self.means_KL.device
+        uniform_B = torch.rand(num_rows, generator=generator, device=device)
+        noise_BL = torch.randn(num_rows, dimensions, generator=generator, device=device)
+        bounds_K = self.weights_K.cumsum(0)
+        component_B = torch.searchsorted(bounds_K, uniform_B * bounds_K[-1], right=True).clamp_max(len(bounds_K) - 1)
+        order_B = component_B.argsort(stable=True)
+        counts = torch.bincount(component_B, minlength=len(bounds_K)).tolist()
+        parts = [
+            torch.addmm(self.means_KL[k], rows, self.factors_KLL[k].T)
+            for k, rows in enumerate(torch.split(noise_BL[order_B], counts))
+            if rows.shape[0]
+        ]
+        out_BL = torch.empty_like(noise_BL)
+        out_BL[order_B] = torch.cat(parts)
+        return out_BL
+
+
+@dataclass(frozen=True)
+class _Components:
+    weights_K: Tensor
+    means_KU: Tensor
+    factors_KUU: Tensor
+    """Lower Cholesky factors of the covariances."""
+
+
+def _start(x_NU: Tensor, components: int) -> _Components:
+    """Evenly spaced points as means, the covariance of all points everywhere."""
+    picked = torch.linspace(0, x_NU.shape[0] - 1, components).long().to(x_NU.device)
+    covariance_UU = torch.cov(x_NU.T).reshape(x_NU.shape[1], -1)
+    covariance_UU.diagonal().add_(SMALLEST_VARIANCE)
+    factors_KUU = torch.linalg.cholesky(covariance_UU).repeat(components, 1, 1)
+    return _Components(torch.full((components,), 1.0 / components).to(x_NU), x_NU[picked], factors_KUU)
+
+
+def _responsibilities(x_NU: Tensor, mixture: _Components) -> Tensor:
+    """p(component | point), float (N, K)."""
+    identity_UU = torch.eye(x_NU.shape[1]).to(x_NU)
+    inverse_KUU = torch.linalg.solve_triangular(mixture.factors_KUU, identity_UU, upper=False)
+    centre_KU = (inverse_KUU @ mixture.means_KU.unsqueeze(-1)).squeeze(-1)
+    white_KNU = x_NU @ inverse_KUU.transpose(1, 2) - centre_KU.unsqueeze(1)
+    log_volume_K = mixture.factors_KUU.diagonal(dim1=1, dim2=2).log().sum(-1)
+    log_density_KN = -0.5 * white_KNU.square().sum(-1) - log_volume_K.unsqueeze(1)
+    share_NK: Tensor = (log_density_KN.T + mixture.weights_K.clamp_min(1e-12).log()).softmax(-1)
+    return share_NK
+
+
+def _maximise(x_NU: Tensor, share_NK: Tensor) -> _Components:
+    mass_K = share_NK.sum(0).clamp_min(1e-6)
+    means_KU = (share_NK.T @ x_NU) / mass_K.unsqueeze(1)
+    centred_KNU = (x_NU - means_KU.unsqueeze(1)) * share_NK.T.unsqueeze(-1).sqrt()
+    covariance_KUU = centred_KNU.transpose(1, 2) @ centred_KNU / mass_K.view(-1, 1, 1)
+    covariance_KUU.diagonal(dim1=1, dim2=2).add_(SMALLEST_VARIANCE)
+    return _Components(mass_K / mass_K.sum(), means_KU, torch.linalg.cholesky(covariance_KUU))

@@ -1,0 +1,106 @@
+"""Many small categorical outputs in one tensor: one-hot codes, softmax, cross-entropy and sampling without a loop per span.
+
+A row of S codes lives in D columns. Spans are sorted by width and grouped into a few blocks of equal width, each padded by at
+most a third, so that every operation below is one call a block on a (B, spans, width) view. Legend: B rows, S spans, D columns, W widest.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+PADDING_LOGIT = -1e9
+MOST_PADDING = 0.25
+
+
+class Spans(nn.Module):
+    """Where each span's codes are in the D columns; holds constants only (no parameters, nothing in `state_dict`)."""
+
+    offsets_S: Tensor
+    inverse_S: Tensor
+    padding_D: Tensor
+
+    def __init__(self, widths: Sequence[int]) -> None:
+        super().__init__()
+        order = sorted(range(len(widths)), key=lambda span: -widths[span])
+        offsets = [0] * len(widths)
+        columns: list[Tensor] = []
+        self.blocks: list[tuple[int, int, int]] = []
+        """(first column, spans, width) of each block."""
+        start = 0
+        for group in _groups(order, widths):
+            width = widths[group[0]]
+            self.blocks.append((start, len(group), width))
+            for position, span in enumerate(group):
+                offsets[span] = start + position * width
+                columns.append(torch.arange(width) >= widths[span])
+            start += len(group) * width
+        self.width = start
+        """D, padding included."""
+        inverse = torch.empty(len(widths), dtype=torch.int64)
+        inverse[torch.tensor(order, dtype=torch.int64)] = torch.arange(len(widths))
+        padding = torch.cat(columns) if columns else torch.zeros(0, dtype=torch.bool)
+        self.register_buffer("offsets_S", torch.tensor(offsets, dtype=torch.int64), persistent=False)
+        self.register_buffer("padding_D", torch.where(padding, PADDING_LOGIT, 0.0), persistent=False)
+        self.register_buffer("inverse_S", inverse, persistent=False)
+        self.widths = tuple(widths)
+
+    def columns_of(self, span: int) -> slice:
+        """The columns of one span, without its padding."""
+        start = int(self.offsets_S[span])
+        return slice(start, start + self.widths[span])
+
+    def one_hot(self, codes_BS: Tensor) -> Tensor:
+        """float32 (B, D) with a one per span; padding stays zero."""
+        rows = codes_BS.shape[0]
+        out_BD = torch.zeros(rows, self.width, device=codes_BS.device)
+        return out_BD.scatter_(1, codes_BS + self.offsets_S, 1.0)
+
+    def softmax(self, logits_BD: Tensor) -> Tensor:
+        """Probabilities per span, float32 (B, D); padding gets exactly zero."""
+        padded_BD = logits_BD.float() + self.padding_D
+        return self._cat([block.softmax(-1).flatten(1) for block in self._views(padded_BD)])
+
+    def cross_entropy(self, logits_BD: Tensor, codes_BS: Tensor) -> Tensor:
+        """-log p(code) per span, float32 (B, S)."""
+        padded_BD = logits_BD.float() + self.padding_D
+        total_BS = self._cat([block.logsumexp(-1) for block in self._views(padded_BD)])
+        return total_BS.index_select(1, self.inverse_S) - padded_BD.gather(1, codes_BS + self.offsets_S)
+
+    def sample(self, logits_BD: Tensor, generator: torch.Generator) -> Tensor:
+        """One code per span from its softmax, int64 (B, S): inverse of the cumulative distribution, one uniform per span."""
+        rows, spans = logits_BD.shape[0], len(self.widths)
+        uniform_BS = torch.rand(rows, spans, generator=generator, device=logits_BD.device)
+        padded_BD = logits_BD.float() + self.padding_D
+        codes: list[Tensor] = []
+        first = 0
+        for block_BSW in self._views(padded_BD):
+            count = block_BSW.shape[1]
+            cumulative_BSW = block_BSW.softmax(-1).cumsum(-1)
+            level_BS1 = (uniform_BS[:, first : first + count] * cumulative_BSW[..., -1]).unsqueeze(-1)
+            codes.append((cumulative_BSW[..., :-1] <= level_BS1).sum(-1))
+            first += count
+        return self._cat(codes).index_select(1, self.inverse_S) if codes else uniform_BS.long()
+
+    def argmax(self, values_BD: Tensor) -> Tensor:
+        """The largest column of each span, int64 (B, S)."""
+        padded_BD = values_BD.float() + self.padding_D
+        codes = [block.argmax(-1) for block in self._views(padded_BD)]
+        return self._cat(codes).index_select(1, self.inverse_S) if codes else self.offsets_S.expand(values_BD.shape[0], 0)
+
+    def _views(self, x_BD: Tensor) -> list[Tensor]:
+        return [x_BD[:, start : start + count * width].reshape(-1, count, width) for start, count, width in self.blocks]
+
+    def _cat(self, parts: list[Tensor]) -> Tensor:
+        return torch.cat(parts, 1) if len(parts) != 1 else parts[0]
+
+
+def _groups(order: list[int], widths: Sequence[int]) -> list[list[int]]:
+    """Spans of similar width, widest first: within a group the narrowest is padded by at most `MOST_PADDING` of the widest."""
+    groups: list[list[int]] = []
+    for span in order:
+        if groups and widths[span] >= (1 - MOST_PADDING) * widths[groups[-1][0]]:
+            groups[-1].append(span)
+        else:
+            groups.append([span])
+    return groups

@@ -1,0 +1,52 @@
+"""How a network reads and writes `mixed` rows: one-hot codes, and one number per numeric column placed in the segment its code names.
+
+Legend: B rows, S discrete spans, N numeric spans, D one-hot columns, V value columns (one per numeric column and segment).
+"""
+
+import torch
+from torch import Tensor, nn
+
+from synthmill.data.batch import Batch
+from synthmill.data.layout import MixedLayout
+from synthmill.nn.spans import Spans
+
+
+class MixedTable(nn.Module):
+    """Constants of a `MixedLayout` as buffers; nothing in `state_dict`."""
+
+    spans_N: Tensor
+    segments_N: Tensor
+    starts_N: Tensor
+
+    def __init__(self, layout: MixedLayout) -> None:
+        super().__init__()
+        self.spans = Spans([span.width for span in layout.discrete])
+        segments = torch.tensor([span.segments for span in layout.numeric], dtype=torch.int64)
+        self.num_numeric = len(layout.numeric)
+        self.num_values = int(segments.sum())
+        """V."""
+        self.register_buffer("spans_N", torch.tensor([span.discrete for span in layout.numeric], dtype=torch.int64), persistent=False)
+        self.register_buffer("segments_N", segments, persistent=False)
+        self.register_buffer("starts_N", segments.cumsum(0) - segments, persistent=False)
+
+    def features(self, batch: Batch) -> Tensor:
+        """float32 (B, D + N): one-hot codes, then values (zero where they mean nothing)."""
+        one_hot_BD = self.spans.one_hot(batch["codes"])
+        if self.num_numeric == 0:
+            return one_hot_BD
+        return torch.cat([one_hot_BD, batch["values"] * self.continuous(batch["codes"])], 1)
+
+    def continuous(self, codes_BS: Tensor) -> Tensor:
+        """float32 (B, N): 1 where the code is a continuous segment, 0 at point masses and missing values."""
+        return (codes_BS.index_select(1, self.spans_N) < self.segments_N).float()
+
+    def value_columns(self, codes_BS: Tensor) -> Tensor:
+        """int64 (B, N): the column among V of each row's segment; the last segment's where the code is no segment."""
+        segment_BN = torch.minimum(codes_BS.index_select(1, self.spans_N), self.segments_N - 1)
+        return segment_BN + self.starts_N
+
+
+def class_counts(codes_BS: Tensor, spans: Spans) -> Tensor:
+    """Rows per code, float32 (D,), in the columns of `spans`."""
+    flat = (codes_BS + spans.offsets_S).flatten()
+    return torch.bincount(flat, minlength=spans.width).float()

@@ -1,0 +1,188 @@
+"""Generate a dataset on Ray: exactly once, byte-identical whatever the workers, retries or lost nodes, published atomically.
+
+Actors compute whole shards and write the parts themselves; a part counts only with its receipt. The driver deals out shards,
+replaces lost actors, evaluates what was written and commits the manifest last.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import pyarrow as pa
+
+import synthmill
+from synthmill.catalog.manifest import Parent
+from synthmill.catalog.provenance import REAL_AND_SYNTHETIC, SYNTHETIC, labels
+from synthmill.catalog.store import Draft, Store, Version
+from synthmill.config import StorageConfig, fingerprint
+from synthmill.errors import GateFailedError, UserError
+from synthmill.generation.generator import Generator, classes_of
+from synthmill.generation.shards import ShardPlan, level_quotas
+from synthmill.runtime import cluster
+from synthmill.runtime.evaluate import Evaluated, evaluate_parts, source_tables
+from synthmill.runtime.progress import Progress, say
+from synthmill.runtime.writers import SYNTHETIC_COLUMN, Task, Writers
+
+
+PARQUET_FORMAT = 1
+"""Raised whenever the same rows would be written as other bytes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AugmentRequest:
+    """What to publish. `where` clauses are joined by AND."""
+
+    model: str
+    dataset: str
+    rows: int
+    seed: int = 0
+    workers: int | None = None
+    """Writing processes; None: one for each CPU, at most one for each shard."""
+    where: tuple[str, ...] = ()
+    balance: str | None = None
+    mix_real: bool = False
+    columns: tuple[str, ...] | None = None
+    shard_rows: int = 65_536
+    require: Literal["pass"] | None = None
+    allow_inconclusive: bool = False
+    allow_copies: bool = False
+    portable: bool = False
+    if_exists: Literal["new", "reuse"] = "new"
+    gates: str = "default"
+
+
+@dataclass(frozen=True)
+class Augmented:
+    """What was published, and what the gates said."""
+
+    version: Version
+    verdict: str
+    reused: bool
+
+
+def augment(request: AugmentRequest, store_uri: str, *, run_id: str, storage: StorageConfig | None = None) -> Augmented:
+    """Publish `request.rows` synthetic rows (plus the train rows with `mix_real`) as the next version of `request.dataset`.
+
+    Raises:
+        UserError: an unknown model, column or value, no rows, too many workers: before any work.
+        GateFailedError: `require="pass"` and the gates did not pass; the parts stand in quarantine.
+    """
+    storage = storage or StorageConfig()
+    store = Store(store_uri, storage)
+    source_version = store.resolve("models", request.model, field="--model")
+    _check(request, source_version)
+    store.root.probe_write()
+    generator = Generator.load(source_version)
+    real = source_tables(store, generator) if request.mix_real else None
+    plan = _plan(request, generator, real.train if real else None)
+    with cluster.session():
+        workers = request.workers or max(1, min(cluster.total_cpus(), plan.num_shards))
+        cluster.require(workers=workers, field="--workers")
+        with Writers(workers, store_uri, storage, source_version.ref, plan, portable=request.portable) as writers:
+            run_key = _run_key(plan, generator, writers.compute_class(), real.split.source_sha256 if real else None)
+            with store.begin("datasets", request.dataset, run_key=run_key, run_id=run_id, if_exists=request.if_exists) as draft:
+                if draft.finished:
+                    return Augmented(draft.finished, str((draft.finished.manifest.gate or {}).get("verdict")), reused=True)
+                return _fill(request, store, draft, writers, generator, plan, real.train if real else None, run_id)
+
+
+def _check(request: AugmentRequest, version: Version) -> None:
+    if request.rows < 1:
+        raise UserError(f"must be at least 1, got {request.rows}", field="--rows")
+    if request.workers is not None and request.workers < 1:
+        raise UserError(f"must be at least 1, got {request.workers}", field="--workers")
+    if version.manifest.contains_training_rows and not (request.allow_copies or request.require):
+        raise UserError(
+            f"{version.ref} copies training rows; add --allow-copies, or --require pass to let the gates decide", field="--model"
+        )
+
+
+def _plan(request: AugmentRequest, generator: Generator, real: pa.Table | None) -> ShardPlan:
+    plan = ShardPlan(
+        rows=request.rows,
+        seed=request.seed,
+        where=request.where,
+        balance=request.balance,
+        columns=request.columns,
+        shard_rows=request.shard_rows,
+    )
+    generator.check(plan)
+    if request.balance is None:
+        return plan
+    counts = dict.fromkeys(classes_of(generator, request.balance), 0)
+    if real is not None:
+        for value, count in zip(*_value_counts(real, request.balance), strict=True):
+            if value in counts:
+                counts[value] = count
+    return plan.model_copy(update={"quotas": level_quotas(counts, request.rows)})
+
+
+def _value_counts(table: pa.Table, column: str) -> tuple[list[str], list[int]]:
+    counted = table.column(column).drop_null().cast(pa.string()).value_counts()
+    return counted.field("values").to_pylist(), counted.field("counts").to_pylist()
+
+
+def _run_key(plan: ShardPlan, generator: Generator, compute_class: str, real_sha256: str | None) -> str:
+    return fingerprint(
+        {
+            "model": generator.digest,
+            "plan": plan.model_dump(mode="json"),
+            "real": real_sha256,
+            "compute_class": compute_class,
+            "format": PARQUET_FORMAT,
+            "code": synthmill.__version__,
+        }
+    )
+
+
+def _fill(
+    request: AugmentRequest,
+    store: Store,
+    draft: Draft,
+    writers: Writers,
+    generator: Generator,
+    plan: ShardPlan,
+    real: pa.Table | None,
+    run_id: str,
+) -> Augmented:
+    tasks = [Task(shard.index, None) for shard in plan.shards()]
+    if real is not None:
+        tasks += [
+            Task(plan.num_shards + i, real.slice(start, plan.shard_rows))
+            for i, start in enumerate(range(0, real.num_rows, plan.shard_rows))
+        ]
+    say(f"{draft.ref}: {plan.rows:,} rows in {len(tasks)} parts, {writers.count} worker(s)")
+    with Progress("generating", len(tasks)) as bar:
+        files = tuple(writers.write_all(tasks, draft, on_part=bar.update))
+    draft.check_owned()
+    evaluated = evaluate_parts(store, generator, draft.folder, files, request, run_id=run_id)
+    _gate(request, draft, evaluated)
+    version = draft.commit(
+        draft.manifest(
+            files=files,
+            schema=_schema(generator, plan, mixed=real is not None),
+            parents=(Parent(kind="model", ref=generator.ref, digest=generator.digest),),
+            seed=plan.seed,
+            compute_class=writers.compute_class(),
+            labels=labels(run_key=draft.run_key, mixed=real is not None),
+            gate=evaluated.gate(),
+            contains_training_rows=real is not None or generator.model.copies_training_rows,
+            details={"plan": plan.model_dump(mode="json"), "mix_real": real is not None},
+        )
+    )
+    return Augmented(version, evaluated.verdict, reused=False)
+
+
+def _schema(generator: Generator, plan: ShardPlan, *, mixed: bool) -> pa.Schema:
+    names = plan.columns or generator.schema.names
+    schema = pa.schema([generator.schema.field(name) for name in names])
+    return schema.append(pa.field(SYNTHETIC_COLUMN, pa.bool_())) if mixed else schema
+
+
+def _gate(request: AugmentRequest, draft: Draft, evaluated: Evaluated) -> None:
+    passed = evaluated.verdict in ("pass", "warn") or (evaluated.verdict == "inconclusive" and request.allow_inconclusive)
+    if request.require is None or passed:
+        return
+    where = draft.quarantine(f"gates: {evaluated.verdict}", files={"_report.json": evaluated.report_json()})
+    raise GateFailedError(
+        f"{request.dataset} was not published: gates say {evaluated.verdict} ({evaluated.why()}); parts and report are in {where}"
+    )

@@ -1,0 +1,109 @@
+"""Joining Ray: an embedded one on this machine, or the cluster that a job was submitted to."""
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray._private.state import available_resources_per_node
+from ray.exceptions import RayError
+
+import synthmill
+from synthmill.errors import ResourceError, SynthmillError
+
+FORWARDED = ("AWS_", "SYNTHMILL_", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "no_proxy", "NO_PROXY")
+"""Environment variables that workers need as the driver has them. They travel as arguments, not in the runtime environment,
+because that one is shown on the dashboard and AWS_ holds keys."""
+
+SOURCE_ROOT = Path(next(iter(synthmill.__path__))).parent
+
+
+@contextmanager
+def session() -> Iterator[None]:
+    """A connection to Ray for the time of one job; one that was there before is used and left alone.
+
+    RAY_ADDRESS (set in submitted jobs) names the cluster; without it Ray starts on this machine. The package travels
+    to workers that do not have it installed.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    _connect()
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _connect() -> None:
+    quiet = {"RAY_TRAIN_ENABLE_PRINT_PATCH": "0", "RAY_CHDIR_TO_TRIAL_DIR": "0", "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.2"}
+    for key, value in (*quiet.items(), ("RAY_USAGE_STATS_ENABLED", "0"), ("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")):
+        os.environ.setdefault(key, value)
+    address = os.environ.get("RAY_ADDRESS")
+    options: dict[str, Any] = {"log_to_driver": bool(os.environ.get("SYNTHMILL_WORKER_LOGS")), "logging_level": "ERROR"}
+    try:
+        if address:
+            ray.init(address=address, runtime_env={"py_modules": [str(SOURCE_ROOT / "synthmill")]}, **options)
+        else:
+            path = os.pathsep.join([str(SOURCE_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
+            ray.init(address="local", include_dashboard=False, runtime_env={"env_vars": {"PYTHONPATH": path}}, **options)
+    except (RayError, ConnectionError, RuntimeError, ValueError) as fault:
+        line = str(fault).strip().splitlines()[0] if str(fault).strip() else type(fault).__name__
+        raise SynthmillError(f"can't join Ray at {address or 'this machine'}: {line}") from fault
+
+
+def require(*, workers: int, cpus: float = 1, gpus: float = 0, field: str) -> None:
+    """Refuse at once what the cluster can't hold now and could never hold by scaling up.
+
+    Raises:
+        ResourceError: names `field`, what was asked for and what there is.
+    """
+    have = ray.cluster_resources()
+    if _autoscales():
+        return
+    for resource, each in (("CPU", cpus), ("GPU", gpus)):
+        if each * workers > have.get(resource, 0) + 1e-9:
+            most = int(have.get(resource, 0) // each)
+            raise ResourceError(
+                f"{workers} workers need {each * workers:g} {resource}s but the cluster has {have.get(resource, 0):g}; use at most {most}",
+                field=field,
+            )
+
+
+def total_cpus() -> int:
+    """CPUs of the whole cluster, at least 1."""
+    return max(1, int(ray.cluster_resources().get("CPU", 1)))
+
+
+def cpus_each(workers: int) -> int:
+    """Whole CPUs that each of so many equal workers can have at once, now; at least 1."""
+    free = sorted((node.get("CPU", 0) for node in available_resources_per_node().values()), reverse=True)
+    nodes = [int(cpus) for cpus in free if cpus >= 1][:workers]
+    if not nodes:
+        return 1
+    per_node = -(-workers // len(nodes))
+    return max(1, min(nodes) // per_node)
+
+
+def threads_here() -> int:
+    """Torch threads for this worker: the CPUs Ray gave it, but no more than the machine has."""
+    given = ray.get_runtime_context().get_assigned_resources().get("CPU", 1)
+    return max(1, min(int(given), os.cpu_count() or 1))
+
+
+def _autoscales() -> bool:
+    return Path("~/ray_bootstrap_config.yaml").expanduser().exists() and "RAY_ADDRESS" in os.environ
+
+
+def environment() -> dict[str, str]:
+    """What a worker must have in its environment to reach what the driver reaches."""
+    return {key: value for key, value in os.environ.items() if key.startswith(FORWARDED)}
+
+
+def adopt(env: Mapping[str, str]) -> None:
+    """Called first in a worker, with the driver's `environment()`."""
+    os.environ.update(env)
+    sys.stdout.flush()

@@ -1,0 +1,216 @@
+"""Bytes at URIs: one class for `file://` and `s3://`, with relative paths inside.
+
+Every write is atomic: a reader finds the whole file or none. A folder carries only its URI and its settings, so it can
+be sent to any process; connections are made where they are needed.
+"""
+
+import contextlib
+import hashlib
+import json
+import uuid
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+from typing import IO, Any
+
+from synthmill.config import StorageConfig
+from synthmill.errors import IntegrityError, StorageError
+from synthmill.storage.backend import Backend, Entry
+from synthmill.storage.local import LocalBackend
+from synthmill.storage.s3 import S3Backend
+from synthmill.storage.uri import Location, check_path, is_uri, parse
+
+__all__ = ["DEFAULT_SETTINGS", "Entry", "Folder", "is_uri", "json_bytes"]
+
+DEFAULT_SETTINGS = StorageConfig()
+THREADS = 16
+Names = list[str]
+Entries = list[Entry]
+_BACKENDS: dict[str, type[Backend]] = {"file": LocalBackend, "s3": S3Backend}
+
+
+class Folder:
+    """One folder of a store. Methods raise MissingError for a file that is not there and StorageError, on one line that
+    names the URI, for a store that can't be reached, read or written."""
+
+    def __init__(self, uri: str | Path, settings: StorageConfig = DEFAULT_SETTINGS) -> None:
+        self._open(parse(str(uri)), settings)
+
+    def _open(self, location: Location, settings: StorageConfig) -> None:
+        self.settings = settings
+        self.uri = location.uri
+        self._location = location
+        self._backend = _BACKENDS[location.scheme](location, settings)
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {"location": self._location, "settings": self.settings}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._open(state["location"], state["settings"])
+
+    def __repr__(self) -> str:
+        return f"Folder({self.uri!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Folder) and (self.uri, self.settings) == (other.uri, other.settings)
+
+    def __hash__(self) -> int:
+        return hash(self.uri)
+
+    @property
+    def name(self) -> str:
+        """The last part of the URI."""
+        return self.uri.rpartition("/")[2]
+
+    def child(self, *parts: str) -> "Folder":
+        """The folder below this one; RecipeError for parts that are empty, absolute or lead out of it."""
+        child = Folder.__new__(Folder)
+        child._open(self._location.child(check_path("/".join(parts))), self.settings)
+        return child
+
+    def uri_of(self, path: str) -> str:
+        """The URI of a file in this folder."""
+        return self._location.child(check_path(path)).uri
+
+    def read_bytes(self, path: str) -> bytes:
+        """The whole file."""
+        return b"".join(self._backend.chunks(check_path(path)))
+
+    def read_json(self, path: str) -> Any:
+        """The parsed file; StorageError when it is not JSON."""
+        try:
+            return json.loads(self.read_bytes(path))
+        except ValueError:
+            raise StorageError(f"{self.uri_of(path)}: not valid JSON") from None
+
+    def open_input(self, path: str) -> Any:
+        """A seekable PyArrow file, for readers that need only parts of a large file."""
+        return self._backend.open_input(check_path(path))
+
+    def digest(self, path: str) -> tuple[str, int]:
+        """SHA-256 (hex) and size in bytes of a file, read at constant memory."""
+        hasher, size = hashlib.sha256(), 0
+        for chunk in self._backend.chunks(check_path(path)):
+            hasher.update(chunk)
+            size += len(chunk)
+        return hasher.hexdigest(), size
+
+    def write_bytes(self, path: str, data: bytes) -> None:
+        """Put the bytes there, replacing what was there."""
+        self._backend.write(check_path(path), data)
+
+    def write_json(self, path: str, data: Any) -> None:
+        """Put the data there as JSON with sorted keys; NaN and infinity are refused with ValueError."""
+        self.write_bytes(path, json_bytes(data))
+
+    def create(self, path: str, data: bytes) -> bool:
+        """Put the bytes there if nothing is there; False: somebody else's bytes are there."""
+        return self._backend.create(check_path(path), data)
+
+    def upload(self, local: Path, path: str, *, sha256: str | None = None) -> None:
+        """Copy a local file there; with its `sha256` (hex), S3 refuses it if anything else arrives."""
+        self._backend.upload(local, check_path(path), sha256)
+
+    def download(self, path: str, local: Path, *, sha256: str | None = None) -> None:
+        """Copy a file to the local path, which appears whole, and only if its SHA-256 is the one given (hex)."""
+        target = local.absolute()
+        destination = LocalBackend(Location("file", "", str(target.parent)), self.settings)
+        destination.fill(target.name, lambda out: self._copy(path, out, sha256))
+
+    def exists(self, path: str) -> bool:
+        """Whether there is such a file (a folder is none)."""
+        return self._backend.stat(check_path(path)) is not None
+
+    def size(self, path: str) -> int:
+        """The file's size in bytes."""
+        return self.entry(path).bytes
+
+    def entry(self, path: str) -> Entry:
+        """The file's size and time of writing."""
+        found = self._backend.stat(check_path(path))
+        if found is None:
+            raise self._backend.missing(path)
+        return found
+
+    def age_seconds(self, path: str) -> float | None:
+        """Time since the file was written, by the store's own clock; None: there is no such file."""
+        return self._backend.age_seconds(check_path(path))
+
+    def now(self) -> datetime:
+        """The store's own clock, which stamps `Entry.modified`."""
+        return self._backend.now()
+
+    def list(self, prefix: str = "", *, recursive: bool = True) -> Entries:
+        """Files whose path begins with the text `prefix`, sorted by path; not those in sub-folders unless `recursive`."""
+        if prefix.strip("/"):
+            check_path(prefix.rstrip("/"))
+        return self._backend.entries(prefix, recursive)
+
+    def children(self) -> Names:
+        """Names of the sub-folders, sorted."""
+        return self._backend.children()
+
+    def delete(self, path: str) -> None:
+        """Remove a file; nothing there is no error."""
+        self._backend.delete(check_path(path))
+
+    def delete_tree(self, prefix: str = "") -> None:
+        """Remove everything in the sub-folder `prefix`, or in this folder."""
+        folder = self.child(prefix) if prefix else self
+        folder.delete_all([entry.path for entry in folder.list()])
+        folder._backend.prune("")
+
+    def delete_all(self, paths: Names) -> None:
+        """Remove many files."""
+        # One request a file: not every S3 server takes the checksum of a request that deletes many.
+        with ThreadPoolExecutor(THREADS) as pool:
+            for _ in pool.map(self.delete, paths):
+                pass
+
+    def move(self, path: str, target: "Folder", target_path: str) -> None:
+        """Move a file to another folder of the same store."""
+        self._backend.move(check_path(path), target._backend, check_path(target_path))
+
+    def remove_strays(self, before: datetime) -> Names:
+        """Remove what unfinished writes left behind before that time (by the store's clock): temporary files,
+        multipart uploads. Returns their paths."""
+        return self._backend.remove_strays(before)
+
+    def filesystem(self) -> tuple[Any, str]:
+        """A PyArrow filesystem and this folder's path inside it, for `pyarrow.dataset` and friends."""
+        return self._backend.filesystem()
+
+    def probe_write(self) -> None:
+        """Check that this folder can be written and that create-if-absent is honoured.
+
+        Raises:
+            StorageError: missing bucket, wrong credentials, read-only folder, full disk, or a store that overwrites.
+        """
+        path = f"_probe.{uuid.uuid4().hex}"
+        try:
+            honoured = self.create(path, b"1") and not self.create(path, b"2")
+        finally:
+            with contextlib.suppress(StorageError):
+                self.delete(path)
+        if not honoured:
+            raise StorageError(
+                f"{self.uri}: this store ignores If-None-Match, so two jobs could overwrite each other; it is not written to"
+            )
+
+    def _copy(self, path: str, out: IO[bytes], sha256: str | None) -> None:
+        hasher = hashlib.sha256()
+        for chunk in self._backend.chunks(check_path(path)):
+            hasher.update(chunk)
+            out.write(chunk)
+        if sha256 is not None and hasher.hexdigest() != sha256:
+            raise changed(self.uri_of(path))
+
+
+def changed(uri: str) -> IntegrityError:
+    """The error for a file whose bytes are not those that were published."""
+    return IntegrityError(f"{uri}: the bytes do not match the recorded SHA-256; the file was changed or damaged")
+
+
+def json_bytes(data: Any) -> bytes:
+    """Deterministic JSON text; ValueError for NaN and infinity."""
+    return (json.dumps(data, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()

@@ -1,0 +1,203 @@
+"""`s3://`: conditional puts, encryption and checksums by boto3; scans by PyArrow.
+
+Every object is written by one PUT, so a connection cut in the middle leaves nothing behind.
+"""
+
+import base64
+import hashlib
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from synthmill.errors import StorageError
+from synthmill.storage import s3_client
+from synthmill.storage.backend import CHUNK_BYTES, Backend, Entry
+from synthmill.storage.retry import retrying
+
+T = TypeVar("T")
+MAX_PUT_BYTES = 5 << 30
+_PRECONDITION_FAILED = 412
+
+
+class S3Backend(Backend):
+    """A prefix of a bucket."""
+
+    def filesystem(self) -> tuple[Any, str]:
+        return s3_client.filesystem(self.settings, self.location.bucket), "/".join(filter(None, (self.location.bucket, self.location.root)))
+
+    def write(self, path: str, data: bytes) -> None:
+        self._call(path, lambda s3, _: s3.put_object(**self._target(path), **self._checksum(data), Body=data))
+
+    def upload(self, local: Path, path: str, sha256: str | None) -> None:
+        if local.stat().st_size > MAX_PUT_BYTES:
+            raise StorageError(f"{self.uri_of(path)}: a file may have at most 5 GiB, this one has {local.stat().st_size} bytes")
+        checksum = {"ChecksumSHA256": base64.b64encode(bytes.fromhex(sha256)).decode()} if sha256 else {}
+
+        def put(s3: Any, _: int) -> None:
+            with local.open("rb") as body:
+                s3.put_object(**self._target(path), **checksum, Body=body)
+
+        self._call(path, put)
+
+    def create(self, path: str, data: bytes) -> bool:
+        def put(s3: Any, tries: int) -> bool:
+            try:
+                s3.put_object(**self._target(path), **self._checksum(data), Body=data, IfNoneMatch="*")
+            except Exception as raised:
+                if s3_client.status_of(raised) != _PRECONDITION_FAILED:
+                    raise
+                # An earlier try may have succeeded although its answer was lost.
+                return tries > 0 and b"".join(self.chunks(path)) == data
+            return True
+
+        return self._call(path, put)
+
+    def move(self, path: str, target: Backend, target_path: str) -> None:
+        assert isinstance(target, S3Backend), "moves stay within one scheme"
+        source = self._where(path)
+        self._call(path, lambda s3, _: s3.copy_object(**target._target(target_path), CopySource=source))
+        self.delete(path)
+
+    def delete(self, path: str) -> None:
+        self._call(path, lambda s3, _: s3.delete_object(**self._where(path)))
+
+    def prune(self, path: str) -> None:
+        """S3 has no folders to remove."""
+
+    def now(self) -> datetime:
+        answer = self._call("", lambda s3, _: s3.list_objects_v2(Bucket=self.location.bucket, Prefix=self._key(""), MaxKeys=1))
+        return _server_time(answer)
+
+    def age_seconds(self, path: str) -> float | None:
+        answer = self._head(path)
+        return None if answer is None else (_server_time(answer) - answer["LastModified"]).total_seconds()
+
+    def remove_strays(self, before: datetime) -> list[str]:
+        bucket, prefix = self.location.bucket, self._folder()
+        answer = self._call("", lambda s3, _: s3.list_multipart_uploads(Bucket=bucket, Prefix=prefix))
+        removed = []
+        for upload in (upload for upload in answer.get("Uploads", ()) if upload["Initiated"] < before):
+            self._abort(upload["Key"], upload["UploadId"])
+            removed.append(upload["Key"][len(prefix) :])
+        return sorted(removed)
+
+    def chunks(self, path: str) -> Iterator[bytes]:
+        """One GET; when the connection breaks, another one for the rest of the same object."""
+        reader = _Reader(self._where(path))
+        while chunk := self._call(path, lambda s3, _: reader.next(s3)):
+            yield chunk
+
+    def stat(self, path: str) -> Entry | None:
+        answer = self._head(path)
+        return None if answer is None else Entry(path, answer["ContentLength"], answer["LastModified"])
+
+    def entries(self, prefix: str, recursive: bool) -> list[Entry]:
+        root = self._folder()
+        return [
+            Entry(item["Key"][len(root) :], item["Size"], item["LastModified"])
+            for page in self._pages(root + prefix, {} if recursive else {"Delimiter": "/"})
+            for item in page.get("Contents", ())
+            if not item["Key"].endswith("/")
+        ]
+
+    def children(self) -> list[str]:
+        root = self._folder()
+        pages = self._pages(root, {"Delimiter": "/"})
+        return sorted(item["Prefix"][len(root) :].rstrip("/") for page in pages for item in page.get("CommonPrefixes", ()))
+
+    def reason(self, fault: OSError) -> str:
+        return str(fault)
+
+    def _abort(self, key: str, upload: str) -> None:
+        self._call("", lambda s3, _: s3.abort_multipart_upload(Bucket=self.location.bucket, Key=key, UploadId=upload))
+
+    def _head(self, path: str) -> Any:
+        def head(s3: Any, _: int) -> Any:
+            try:
+                return s3.head_object(**self._where(path))
+            except Exception as raised:
+                if s3_client.status_of(raised) == 404:
+                    return None
+                raise
+
+        return self._call(path, head)
+
+    def _pages(self, prefix: str, extra: dict[str, str]) -> Iterator[Any]:
+        arguments = {"Bucket": self.location.bucket, "Prefix": prefix, **extra}
+        while True:
+            page = self._call("", lambda s3, _: s3.list_objects_v2(**arguments))
+            yield page
+            if not page.get("IsTruncated"):
+                return
+            arguments["ContinuationToken"] = page["NextContinuationToken"]
+
+    def _call(self, path: str, request: Callable[[Any, int], T]) -> T:
+        def attempt(tries: int) -> T:
+            return request(s3_client.client(self.settings), tries)
+
+        return retrying(attempt, uri=self.uri_of(path), seconds=self.settings.retry_seconds, explain=s3_client.explain)
+
+    def _folder(self) -> str:
+        return f"{self.location.root}/" if self.location.root else ""
+
+    def _key(self, path: str) -> str:
+        return self._folder() + path
+
+    def _where(self, path: str) -> dict[str, str]:
+        return {"Bucket": self.location.bucket, "Key": self._key(path)}
+
+    def _target(self, path: str) -> dict[str, str]:
+        """Where to put an object, encrypted as the settings say."""
+        if self.settings.encryption == "none":
+            return self._where(path)
+        if self.settings.encryption == "sse-s3":
+            return {**self._where(path), "ServerSideEncryption": "AES256"}
+        key = {"SSEKMSKeyId": self.settings.kms_key_id} if self.settings.kms_key_id else {}
+        return {**self._where(path), "ServerSideEncryption": "aws:kms", **key}
+
+    @staticmethod
+    def _checksum(data: bytes) -> dict[str, str]:
+        """The server refuses the object if what arrives is something else."""
+        return {"ChecksumSHA256": base64.b64encode(hashlib.sha256(data).digest()).decode()}
+
+
+class _Reader:
+    """Chunks of one object; opened again at the same place, for the same bytes, after a fault."""
+
+    def __init__(self, where: dict[str, str]) -> None:
+        self.where = where
+        self.body: Any = None
+        self.offset = 0
+        self.total = -1
+        self.pinned: dict[str, str] = {}
+
+    def next(self, s3: Any) -> bytes:
+        if self.offset == self.total:
+            return b""
+        try:
+            if self.body is None:
+                self._open(s3)
+            chunk: bytes = self.body.read(CHUNK_BYTES)
+        except Exception:
+            self.body = None
+            raise
+        if not chunk and self.offset < self.total:
+            self.body = None
+            raise ConnectionError(f"the answer ended after {self.offset} of {self.total} bytes")
+        self.offset += len(chunk)
+        return chunk
+
+    def _open(self, s3: Any) -> None:
+        rest = {"Range": f"bytes={self.offset}-"} if self.offset else {}
+        answer = s3.get_object(**self.where, **rest, **self.pinned)
+        self.body = answer["Body"]
+        if self.total < 0:
+            self.total = answer["ContentLength"]
+            self.pinned = {"IfMatch": answer["ETag"]}
+
+
+def _server_time(answer: Any) -> datetime:
+    """The server's clock, from its answer: the one that stamps objects."""
+    return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"]).astimezone(UTC)

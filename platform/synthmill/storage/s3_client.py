@@ -1,0 +1,172 @@
+"""Connections to S3 and what its errors mean.
+
+Clients are cached per process and per set of AWS_* environment variables, never pickled. Retries are ours (`retry.py`),
+because the SDKs bound theirs by number, not by time.
+"""
+
+import os
+import threading
+from typing import Any
+
+import boto3
+import botocore.config
+import botocore.exceptions
+import pyarrow.fs
+from urllib3.exceptions import HTTPError as Urllib3Error
+
+from synthmill.config import StorageConfig
+from synthmill.errors import MissingError
+from synthmill.storage.retry import Fault
+from synthmill.storage.uri import redact
+
+CHECKSUM_VARIABLES = ("AWS_REQUEST_CHECKSUM_CALCULATION", "AWS_RESPONSE_CHECKSUM_VALIDATION")
+CONNECTIONS = 32
+_TRANSIENT_STATUS = (408, 429, 500, 502, 503, 504)
+_TRANSIENT_CODES = ("SlowDown", "RequestTimeout", "InternalError", "Throttling", "ThrottlingException", "ConditionalRequestConflict")
+_NETWORK = (botocore.exceptions.HTTPClientError, Urllib3Error, ConnectionError, TimeoutError, botocore.exceptions.ResponseStreamingError)
+_REASONS = {
+    "NoSuchBucket": "the bucket does not exist; create it first",
+    "AccessDenied": "access denied; check the credentials and the bucket's policy",
+    "InvalidAccessKeyId": "the access key is not known to the server; check AWS_ACCESS_KEY_ID",
+    "SignatureDoesNotMatch": "the signature is wrong; check AWS_SECRET_ACCESS_KEY",
+    "ExpiredToken": "the session token has expired; log in again",
+    "RequestTimeTooSkewed": "this machine's clock differs too much from the server's",
+    "401": "not authorised; check the credentials",
+    "403": "access denied; check the credentials and the bucket's policy",
+    "404": "not found",
+}
+
+_clients: dict[Any, Any] = {}
+_filesystems: dict[Any, Any] = {}
+_lock = threading.Lock()
+
+
+def client(settings: StorageConfig) -> Any:
+    """The boto3 client of this process for the environment as it is now."""
+    key = _key(settings)
+    with _lock:
+        if key not in _clients:
+            _clients[key] = _new_client(settings)
+        return _clients[key]
+
+
+def filesystem(settings: StorageConfig, bucket: str) -> Any:
+    """The PyArrow filesystem that reads what `client` writes: same endpoint, same region."""
+    boto = client(settings)
+    key = (_key(settings), bucket)
+    with _lock:
+        if key not in _filesystems:
+            _filesystems[key] = _new_filesystem(settings, boto, bucket)
+        return _filesystems[key]
+
+
+def explain(raised: Exception) -> Fault | None:
+    """What an exception of the SDK means; None: not one of the SDK's."""
+    if isinstance(raised, botocore.exceptions.ClientError):
+        return _explain_answer(raised)
+    if isinstance(raised, _NETWORK):
+        return Fault(f"no answer from S3 ({redact(_first_sentence(raised))})", transient=True)
+    if isinstance(raised, botocore.exceptions.NoCredentialsError | botocore.exceptions.PartialCredentialsError):
+        return Fault("no AWS credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or use an instance profile", transient=False)
+    if isinstance(raised, botocore.exceptions.BotoCoreError):
+        return Fault(redact(str(raised)), transient=False)
+    return None
+
+
+def status_of(raised: Exception) -> int:
+    """The HTTP status of an answer that the SDK raised; 0: there was no answer."""
+    if isinstance(raised, botocore.exceptions.ClientError):
+        return int(raised.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
+    return 0
+
+
+def attempt_seconds(settings: StorageConfig) -> float:
+    """How long one try may hang: at least two tries must fit into `retry_seconds`."""
+    return max(0.5, min(settings.read_seconds, settings.retry_seconds / 2))
+
+
+def _explain_answer(raised: Any) -> Fault:
+    status, error = status_of(raised), raised.response.get("Error", {})
+    code = str(error.get("Code", ""))
+    if code == "NoSuchKey":
+        return Fault("there is no such file", transient=False, error=MissingError)
+    said = redact(f"S3 answered {status} {code}".rstrip() + (f" ({error['Message']})" if error.get("Message") else ""))
+    transient = status in _TRANSIENT_STATUS or code in _TRANSIENT_CODES
+    reason = _REASONS.get(code) or _REASONS.get(str(status))
+    return Fault(f"{reason}; {said}" if reason and not transient else said, transient=transient)
+
+
+def _first_sentence(raised: Exception) -> str:
+    text = str(raised) or type(raised).__name__
+    return text if len(text) <= 200 else text[:200] + "..."
+
+
+def _key(settings: StorageConfig) -> Any:
+    environment = tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_")))
+    return os.getpid(), settings, environment
+
+
+def _new_client(settings: StorageConfig) -> Any:
+    seconds = attempt_seconds(settings)
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
+    options: dict[str, Any] = {
+        "retries": {"total_max_attempts": 1, "mode": "standard"},
+        "connect_timeout": min(settings.connect_seconds, seconds),
+        "read_timeout": seconds,
+        "max_pool_connections": CONNECTIONS,
+    }
+    session = boto3.session.Session()
+    if not endpoint:
+        plain = session.client("s3", config=botocore.config.Config(**options))
+        if not _custom(plain):
+            return plain
+        endpoint = plain.meta.endpoint_url
+    # Ceph RGW 16-17 and older MinIO answer 411 to the checksum trailers that the SDKs send by default.
+    options.update({name.removeprefix("AWS_").lower(): "when_required" for name in CHECKSUM_VARIABLES if name not in os.environ})
+    region = session.region_name or "us-east-1"
+    return session.client("s3", endpoint_url=endpoint, region_name=region, config=botocore.config.Config(**options))
+
+
+def _new_filesystem(settings: StorageConfig, boto: Any, bucket: str) -> Any:
+    seconds = attempt_seconds(settings)
+    options: dict[str, Any] = {}
+    if _custom(boto):
+        scheme, _, host = boto.meta.endpoint_url.partition("://")
+        options = {"endpoint_override": host, "scheme": scheme}
+        for name in CHECKSUM_VARIABLES:
+            os.environ.setdefault(name, "when_required")
+    return pyarrow.fs.S3FileSystem(
+        region=_region(boto, bucket),
+        connect_timeout=min(settings.connect_seconds, seconds),
+        request_timeout=seconds,
+        retry_strategy=pyarrow.fs.AwsStandardS3RetryStrategy(max_attempts=_max_attempts(settings.retry_seconds)),
+        **options,
+    )
+
+
+def _custom(boto: Any) -> bool:
+    host = boto.meta.endpoint_url.partition("://")[2].partition("/")[0]
+    return not host.endswith((".amazonaws.com", ".amazonaws.com.cn"))
+
+
+def _region(boto: Any, bucket: str) -> str:
+    """The bucket's own region: PyArrow does not follow redirects to it."""
+    if not _custom(boto):
+        try:
+            found = boto.head_bucket(Bucket=bucket)["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region")
+        except botocore.exceptions.ClientError as raised:
+            found = raised.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("x-amz-bucket-region")
+        except botocore.exceptions.BotoCoreError:
+            found = None
+        if found:
+            return str(found)
+    return str(boto.meta.region_name)
+
+
+def _max_attempts(retry_seconds: float) -> int:
+    """PyArrow bounds retries by number: how many fit, when pause n takes min(2^n / 2, 20) seconds on average."""
+    attempts, spent = 1, 0.0
+    while spent + min(2.0**attempts / 2, 20.0) <= retry_seconds:
+        spent += min(2.0**attempts / 2, 20.0)
+        attempts += 1
+    return attempts

@@ -1,0 +1,111 @@
+"""The commands of the README against a cluster with token auth, without synthmill installed on it, and a store on S3."""
+
+import json
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import pandas
+import pyarrow.fs
+import pytest
+from tables import write_customers
+
+from e2e.conftest import Head
+from jobs import last_line
+from processes import ROOT
+from synthmill.storage.folder import Folder
+
+pytestmark = pytest.mark.timeout(600)
+
+TINY = [
+    part
+    for key, value in {
+        "name": "customers",
+        "data.target": "churned",
+        "model.config": "{embedding_dim: 8, compress_dims: [32], decompress_dims: [32]}",
+        "training.max_steps": "30",
+        "training.threads": "1",
+    }.items()
+    for part in ("--set", f"{key}={value}")
+]
+
+
+@pytest.fixture(scope="module")
+def bucket(s3_server: str, monkeypatch_module: pytest.MonkeyPatch) -> str:
+    for key, value in {"AWS_ENDPOINT_URL": s3_server, "AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}.items():
+        monkeypatch_module.setenv(key, value)
+    monkeypatch_module.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    name = f"e2e-{uuid.uuid4().hex[:8]}"
+    boto3.client("s3").create_bucket(Bucket=name)
+    return name
+
+
+@pytest.fixture(scope="module")
+def monkeypatch_module() -> Iterator[pytest.MonkeyPatch]:
+    with pytest.MonkeyPatch.context() as patch:
+        yield patch
+
+
+def job_result(output: str) -> dict[str, object]:
+    lines = [line for line in output.splitlines() if line.startswith('{"status"')]
+    found: dict[str, object] = json.loads(lines[-1])
+    return found
+
+
+def test_train_augment_and_evaluate_as_submitted_jobs(head: Head, bucket: str, tmp_path: Path) -> None:
+    source = write_customers(tmp_path / "customers.csv", rows=800)
+    store = f"s3://{bucket}/prefix"
+    result_file = f"s3://{bucket}/results/train.json"
+    trained = head.submit(
+        "python", "jobs/train.py", "table", *TINY, "--set", f"data.source={source}", "--store", store, "--result-file", result_file
+    )
+    assert trained.returncode == 0, trained.stdout + trained.stderr
+    assert json.loads(Folder(f"s3://{bucket}/results").read_bytes("train.json"))["model"] == "customers@1"
+
+    # The script form: found through its shebang, run by the interpreter that has Ray.
+    rows = ["--model", "customers@1", "--rows", "3000", "--seed", "7", "--dataset", "out", "--store", store, "--workers", "2"]
+    published = head.submit("jobs/augment.py", *rows)
+    assert published.returncode == 0, published.stdout + published.stderr
+    result = job_result(published.stdout)
+    assert (result["dataset"], result["rows"]) == ("out@1", 3000)
+
+    evaluated = head.submit("python", "jobs/evaluate.py", "--dataset", "out", "--store", store, "--profile", "quick")
+    assert evaluated.returncode in (0, 1), evaluated.stdout + evaluated.stderr
+    assert job_result(evaluated.stdout)["report"] == "out@1"
+
+    filesystem, path = pyarrow.fs.FileSystem.from_uri(f"{store}/datasets/out/1")
+    assert len(pandas.read_parquet(path, filesystem=filesystem)) == 3000
+
+
+def test_without_a_recipe_it_is_the_demo(head: Head, tmp_path: Path) -> None:
+    done = head.submit("jobs/train.py", "--store", str(tmp_path), "--set", "training.max_steps=20")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert job_result(done.stdout)["model"] == "breast-cancer@1"
+
+
+def test_a_mistake_fails_the_job_with_one_line(head: Head, tmp_path: Path) -> None:
+    done = head.submit(
+        "python", "jobs/train.py", "table", *TINY, "--set", "model.name=ctgam", "--set", "data.source=x.csv", "--store", str(tmp_path)
+    )
+    assert done.returncode != 0
+    assert "error: model.name: no model named 'ctgam'; did you mean 'ctgan'?" in done.stdout + done.stderr
+
+
+def test_the_cluster_refuses_without_the_token(head: Head) -> None:
+    with pytest.raises(urllib.error.HTTPError) as refused:
+        urllib.request.urlopen(f"{head.address}/api/jobs/", timeout=10)
+    assert refused.value.code in (401, 403)
+
+
+def test_the_closing_line_is_the_last(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "jobs/train.py", "nope", "--store", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 2
+    assert last_line(done.stdout)["status"] == "failed"
+    assert done.stderr.strip() == "error: recipe: no recipe file or shipped recipe 'nope'; there is: demo, table"

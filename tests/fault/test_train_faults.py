@@ -1,0 +1,73 @@
+"""Killed training workers and drivers: the run goes on from its last checkpoint, and nothing is trained twice."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from fault.conftest import train_arguments
+from jobs import last_line
+from processes import kill, kill_tree, start_job, titled, until
+
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(420)]
+
+LONG = ("--set", "training.max_steps=1500", "--set", "training.max_epochs=100000", "--set", "training.checkpoint_seconds=0.5")
+
+
+def checkpoints(store: Path) -> list[Path]:
+    return sorted(store.glob("runs/*/checkpoints/*/*manifest*.json"))
+
+
+def history(store: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in (store / "models/customers/1/history.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def undisturbed(source: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The content digest of the weights of a run that nothing disturbed."""
+    store = tmp_path_factory.mktemp("undisturbed")
+    job = start_job("train", *train_arguments(source, store, *LONG))
+    _, errors = job.communicate(timeout=300)
+    assert job.returncode == 0, errors
+    return weights(store)
+
+
+def weights(store: Path) -> str:
+    manifest = json.loads((store / "models/customers/1/_manifest.json").read_text())
+    found: str = next(entry["sha256"] for entry in manifest["files"] if entry["path"] == "weights.safetensors")
+    return found
+
+
+def test_a_killed_worker_resumes_and_trains_the_same_weights(source: Path, tmp_path: Path, undisturbed: str) -> None:
+    job = start_job("train", *train_arguments(source, tmp_path, *LONG))
+    until(lambda: checkpoints(tmp_path), what="a checkpoint")
+    [worker] = titled(job.pid, "RayTrainWorker")
+    kill(worker)
+    _, errors = job.communicate(timeout=300)
+    assert job.returncode == 0, errors
+    assert history(tmp_path)[-1]["step"] == 1500
+    assert weights(tmp_path) == undisturbed
+
+
+def test_a_killed_driver_resumes_with_the_same_command(source: Path, tmp_path: Path, undisturbed: str) -> None:
+    job = start_job("train", *train_arguments(source, tmp_path, *LONG))
+    until(lambda: checkpoints(tmp_path), what="a checkpoint")
+    kill_tree(job)
+    again = start_job("train", *train_arguments(source, tmp_path, *LONG))
+    output, errors = again.communicate(timeout=300)
+    assert again.returncode == 0, errors
+    assert "going on from the last checkpoint" in output
+    assert last_line(output)["model"] == "customers@1"
+    assert weights(tmp_path) == undisturbed
+
+
+def test_too_many_lost_workers_end_the_run_with_one_line(source: Path, tmp_path: Path) -> None:
+    job = start_job("train", *train_arguments(source, tmp_path, *LONG, "--set", "training.max_failures=0"))
+    until(lambda: checkpoints(tmp_path), what="a checkpoint")
+    [worker] = titled(job.pid, "RayTrainWorker")
+    kill(worker)
+    output, errors = job.communicate(timeout=300)
+    assert job.returncode == 3
+    assert last_line(output)["status"] == "failed"
+    assert errors.strip().splitlines()[-1].startswith("error: training workers failed")
+    assert checkpoints(tmp_path)

@@ -1,0 +1,113 @@
+"""A user's mistake is one line that names the field and the fix, exit 2, before any cluster work."""
+
+import json
+from pathlib import Path
+
+import pytest
+import ray
+from tables import write_customers
+
+from jobs import command
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return write_customers(tmp_path / "customers.csv", rows=100)
+
+
+def content(path: Path, text: str) -> Path:
+    path.write_text(text)
+    return path
+
+
+def train(capsys: pytest.CaptureFixture[str], tmp_path: Path, source: Path | str, *sets: str) -> tuple[int, str]:
+    arguments = [part for item in ("name=customers", f"data.source={source}", *sets) for part in ("--set", item)]
+    code, line, errors = command(capsys, "train", "table", *arguments, "--store", str(tmp_path / "store"))
+    assert line["status"] == "failed"
+    assert line["exit_code"] == code
+    assert len(errors.strip().splitlines()) == 1, errors
+    assert not ray.is_initialized()
+    return code, errors
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "data.source: .* is empty"),
+        ("a,b\n", "data.source: .* has a header but no rows"),
+        ("a,b\n1,2\n", "data.source: .* one row"),
+        ("a,b\n1,\n2,\n3,\n", "data.source: column 'b' holds only missing values; drop it"),
+        ("a,a\n1,2\n2,3\n", "data.source: .* two columns named 'a'"),
+        ("a,b\n1,2,3\n4,5\n", "data.source: line 2 of .* has 3 cells where the header has 2"),
+    ],
+)
+def test_a_bad_file(capsys: pytest.CaptureFixture[str], tmp_path: Path, text: str, message: str) -> None:
+    code, errors = train(capsys, tmp_path, content(tmp_path / "bad.csv", text))
+    assert code == 2
+    import re
+
+    assert re.search(message, errors), errors
+
+
+def test_a_missing_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    code, errors = train(capsys, tmp_path, tmp_path / "none.csv")
+    assert (code, "data.source: no file or folder at" in errors) == (2, True)
+
+
+@pytest.mark.parametrize(
+    ("setting", "message"),
+    [
+        ("data.target=churnd", "data.target: no column named 'churnd'; did you mean 'churned'?"),
+        ("model.name=ctgam", "model.name: no model named 'ctgam'; did you mean 'ctgan'?"),
+        ("model.confg={}", "model.confg: unknown key; did you mean 'config'?"),
+        ("training.seed=first", "training.seed: input should be a valid integer"),
+        ("training.workers=0", "training.workers: input should be greater than or equal to 1"),
+        ("name=Adult Census", "name: 'Adult Census' must be lower-case letters"),
+        ("name=../../etc", "name: '../../etc' must be lower-case letters"),
+        ("training", "--set: expected key=value, got 'training'"),
+    ],
+)
+def test_a_bad_setting(capsys: pytest.CaptureFixture[str], tmp_path: Path, source: Path, setting: str, message: str) -> None:
+    code, errors = train(capsys, tmp_path, source, setting)
+    assert code == 2
+    assert errors.startswith(f"error: {message}"), errors
+
+
+def test_dry_run_prints_the_resolved_recipe_and_stops(capsys: pytest.CaptureFixture[str], tmp_path: Path, source: Path) -> None:
+    code, line, _ = command(
+        capsys, "train", "table", "--set", "name=x", "--set", f"data.source={source}", "--dry-run", "--store", str(tmp_path / "store")
+    )
+    assert (code, line) == (0, {"status": "done", "dry_run": True})
+    assert not (tmp_path / "store").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["augment", "--rows", "10"], "Missing option '--model'"),
+        (["augment", "--model", "m", "--dataset", "d", "--rows", "ten"], "Invalid value for '--rows'"),
+        (["augment", "--model", "m", "--dataset", "d", "--rows", "10", "--require", "perfect"], "--require: must be one of pass"),
+        (["augment", "--model", "m", "--dataset", "d", "--rows", "10"], "--model: no model named 'm'"),
+        (["evaluate", "--dataset", "d"], "--dataset: no dataset named 'd'"),
+        (["trian"], "No such command 'trian'"),
+        (["models", "show", "m"], "model: no model named 'm'"),
+        (["delete", "models/m@1"], "no model named 'm'"),
+    ],
+)
+def test_other_commands(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
+    monkeypatch.setenv("SYNTHMILL_STORE", str(tmp_path / "store"))
+    code, line, errors = command(capsys, *arguments)
+    assert code == 2, errors
+    assert message in errors
+    assert len(errors.strip().splitlines()) == 1
+    assert line["status"] == "failed"
+
+
+def test_a_fault_of_ours_exits_3_and_keeps_the_stack(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    store = content(tmp_path / "file", "not a folder")
+    code, line, errors = command(capsys, "train", "demo", "--store", str(store / "below"))
+    assert code == 3
+    assert "a part of the path is a file, not a folder" in errors
+    assert json.dumps(line)

@@ -1,0 +1,150 @@
+import pytest
+import torch
+
+from encoded import MemoryFolder, Records, layout, settings, table
+from synthmill.config import TrainingConfig
+from synthmill.errors import DataError, RecipeError, TrainingError
+from synthmill.models.base import GenerativeModel, build
+from synthmill.training.checkpoint import Checkpoints
+from synthmill.training.loop import Outcome, train
+from synthmill.training.parallel import Single
+
+SMALL = {"embedding_dim": 4, "compress_dims": [8], "decompress_dims": [8]}
+
+
+def small() -> GenerativeModel:
+    torch.manual_seed(0)
+    return build("tvae", SMALL, layout())
+
+
+def run(config: TrainingConfig, **others: object) -> Outcome:
+    return train(small(), table(), config, **{"parallel": Single(), "reporter": Records(), **others})  # type: ignore[arg-type]
+
+
+def same(left: Outcome, right: Outcome) -> bool:
+    return left.state_dict.keys() == right.state_dict.keys() and all(
+        torch.equal(value, right.state_dict[name]) for name, value in left.state_dict.items()
+    )
+
+
+def test_two_runs_are_equal_to_the_bit_and_another_seed_is_not() -> None:
+    first = run(settings())
+    assert same(first, run(settings()))
+    assert not same(first, run(settings(seed=1)))
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one() -> None:
+    folder = MemoryFolder()
+    whole = run(settings(max_epochs=3))
+    steps = iter([False] * 30 + [True] * 100)
+
+    class InterruptError(Exception):
+        pass
+
+    def interrupt() -> bool:
+        if next(steps):
+            raise InterruptError
+        return False
+
+    often = settings(max_epochs=3, checkpoint_seconds=1e-9)
+    with pytest.raises(InterruptError):
+        run(often, checkpoints=Checkpoints(folder), should_stop=interrupt)
+    records = Records()
+    resumed = run(often, checkpoints=Checkpoints(folder), reporter=records)
+    assert records.records[0] == {"message": "resumed at step 30 of 60"}
+    assert same(whole, resumed)
+    assert [record["step"] for record in resumed.history][-1] == 60
+
+
+def test_resuming_a_finished_run_trains_nothing() -> None:
+    checkpoints = Checkpoints(MemoryFolder())
+    first = run(settings(), checkpoints=checkpoints)
+    model = small()
+    model.loss = None  # type: ignore[assignment,method-assign]
+    again = train(model, table(), settings(), parallel=Single(), reporter=Records(), checkpoints=checkpoints)
+    assert same(first, again)
+    assert again.steps == first.steps == 40
+    assert again.history == first.history
+
+
+def test_a_checkpoint_of_another_recipe_is_not_resumed() -> None:
+    checkpoints = Checkpoints(MemoryFolder())
+    run(settings(), checkpoints=checkpoints, run_key="one")
+    other = run(settings(max_epochs=1), checkpoints=checkpoints, run_key="two")
+    assert other.steps == 20
+    with pytest.raises(RecipeError, match=r"training\.resume"):
+        run(settings(resume="always"), checkpoints=checkpoints, run_key="three")
+
+
+def test_a_loss_that_is_not_finite_stops_and_keeps_the_last_checkpoint() -> None:
+    folder = MemoryFolder()
+    model = small()
+    honest = model.loss
+
+    def poisoned(phase, batch, *, rng, progress):  # type: ignore[no-untyped-def]
+        terms = honest(phase, batch, rng=rng, progress=progress)
+        return {"codes": terms["codes"] * float("nan")} if progress > 0.5 else terms
+
+    model.loss = poisoned  # type: ignore[method-assign]
+    with pytest.raises(TrainingError, match="elbo/codes became nan"):
+        train(
+            model,
+            table(),
+            settings(checkpoint_seconds=1e-9),
+            parallel=Single(),
+            reporter=Records(),
+            checkpoints=Checkpoints(folder),
+        )
+    kept = Checkpoints(folder).latest()
+    assert kept is not None
+    assert 0 < kept.data["step"] <= 21
+    assert all(bool(tensor.isfinite().all()) for tensor in kept.tensors.values())
+
+
+def test_a_batch_larger_than_the_data_is_reduced_with_one_line() -> None:
+    records = Records()
+    outcome = run(settings(global_batch_rows=5000), reporter=records)
+    assert outcome.steps == 2
+    assert [record for record in records.records if "message" in record] == [
+        {"message": "batch of 5000 rows reduced to 2000: 2000 training rows"}
+    ]
+
+
+def test_limits_end_a_run() -> None:
+    assert run(settings(max_steps=7)).steps == 7
+    assert run(settings(max_seconds=1e-9)).steps == 1
+    answers = iter([False, False, True])
+    assert run(settings(), should_stop=lambda: next(answers)).steps == 3
+
+
+def test_no_rows_is_a_data_error() -> None:
+    empty = table().take(slice(0, 0))
+    with pytest.raises(DataError, match=r"data\.source: 0 training rows"):
+        train(small(), empty, settings(), parallel=Single(), reporter=Records())
+
+
+class Scores:
+    """A quality check with given scores."""
+
+    rows = 10
+
+    def __init__(self, *scores: float) -> None:
+        self._scores = iter(scores)
+
+    def __call__(self, model: GenerativeModel) -> dict[str, float]:
+        return {"score": next(self._scores), "noise": 0.01}
+
+
+def test_the_earliest_check_within_noise_of_the_best_is_published() -> None:
+    outcome = run(settings(check_every_steps=10), quality=Scores(0.5, 0.8, 0.805, 0.7))
+    assert outcome.best is not None
+    assert outcome.best["step"] == 20
+    assert [record["quality"]["score"] for record in outcome.history if "quality" in record] == [0.5, 0.8, 0.805, 0.7]
+    assert same(outcome, run(settings(check_every_steps=10), quality=Scores(0.1, 0.8, 0.2, 0.3)))
+
+
+def test_patience_ends_a_run_that_stopped_improving() -> None:
+    outcome = run(settings(check_every_steps=5, patience_checks=2), quality=Scores(*[0.5, 0.8, 0.7, 0.7, 0.9, 0.9]))
+    assert outcome.steps == 20
+    assert outcome.best is not None
+    assert outcome.best["step"] == 10
