@@ -38,7 +38,8 @@ def accuracies(train: pd.DataFrame, synthetic: pd.DataFrame) -> dict[str, float]
         sizes.append(size)
     single = [1 - tvd(real[i], made[i], sizes[i]) for i in range(len(sizes))]
     pairs = [
-        1 - tvd(real[i] * sizes[j] + real[j], made[i] * sizes[j] + made[j], sizes[i] * sizes[j]) for i, j in combinations(range(len(sizes)), 2)
+        1 - tvd(real[i] * sizes[j] + real[j], made[i] * sizes[j] + made[j], sizes[i] * sizes[j])
+        for i, j in combinations(range(len(sizes)), 2)
     ]
     return {"uni": float(np.mean(single)), "bi": float(np.mean(pairs))}
 
