@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -106,7 +107,7 @@ def evaluate(
     evidence = Evidence(real, totals, sample, settings, run)
     timings = {"read": time.monotonic() - started}
     results = compute(evidence, _chosen(profile, include), timings)
-    outcomes = tuple([*judge(gates, results), *(regressions(gates, results, baseline) if baseline else [])])
+    outcomes = (*judge(gates, results), *(regressions(gates, results, baseline) if baseline else ()))
     decided = verdict(outcomes, gates.defaults)
     timings["total"] = time.monotonic() - started
     return Report(
@@ -244,7 +245,7 @@ def read_synthetic(
 def _groups(parts: Sequence[Part]) -> list[list[Part]]:
     count = min(len(parts), MAX_TASKS)
     bounds = [len(parts) * i // count for i in range(count + 1)] if count else [0]
-    return [list(parts[a:b]) for a, b in zip(bounds, bounds[1:], strict=False)]
+    return [list(parts[a:b]) for a, b in pairwise(bounds)]
 
 
 def _stream(read: ReadParts, tables: Iterable[pa.Table]) -> tuple[Any, ...]:

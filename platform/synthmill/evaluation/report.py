@@ -5,6 +5,8 @@ import json
 import math
 from typing import Any, Literal
 
+from pydantic import Field
+
 from synthmill import __version__
 from synthmill.config import FrozenModel
 from synthmill.errors import GateFailedError
@@ -40,13 +42,13 @@ class Report(FrozenModel):
     gates: tuple[GateResult, ...]
     metrics: dict[str, Result]
     privacy: Privacy
-    plots: dict[str, Any] = {}
+    plots: dict[str, Any] = Field(default_factory=dict)
     """Histograms and curves that report.html draws; aggregates only."""
     neighbours: tuple[dict[str, Any], ...] = ()
     """Closest synthetic and real rows, side by side, with the real one's table."""
-    provenance: dict[str, Any] = {}
+    provenance: dict[str, Any] = Field(default_factory=dict)
     warnings: tuple[str, ...] = ()
-    timings: dict[str, float] = {}
+    timings: dict[str, float] = Field(default_factory=dict)
     """Seconds by stage and metric."""
 
     def to_json(self) -> bytes:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 import pyarrow as pa
+from pydantic import Field
 
 from synthmill import registry
 from synthmill.config import FrozenModel
@@ -94,16 +95,16 @@ class Result(Estimate):
     reason: str | None = None
     """Why there is no value, and what to do about it."""
     confidence: float = 0.95
-    n: dict[str, int] = {}
+    n: dict[str, int] = Field(default_factory=dict)
     """Rows that entered, by table."""
     gate_n: int = 0
     """The count that a gate's minimum is held against: usually the smallest table's rows."""
     method: str = ""
-    aspects: dict[str, Estimate] = {}
+    aspects: dict[str, Estimate] = Field(default_factory=dict)
     """Further figures of the same metric (worst decile, each learner) that gates can name."""
-    per_column: dict[str, float] = {}
+    per_column: dict[str, float] = Field(default_factory=dict)
     """The figure by column (`a`) or pair of columns (`a|b`), in the metric's own direction."""
-    details: dict[str, Any] = {}
+    details: dict[str, Any] = Field(default_factory=dict)
 
 
 class Metric(ABC):

@@ -52,7 +52,8 @@ class PairGap(Metric):
             reference=None if reference is None else float(reference[top].mean()),
             n={"train": rows[0], "synthetic": rows[1], "pairs": len(top)},
             gate_n=min(rows),
-            method=f"every row; {len(top)} most associated of {len(pairs)} pairs (at most {MAX_PAIRS} counted); {BIN_NOTE}; delta-method interval",
+            method=f"every row; {len(top)} most associated of {len(pairs)} counted pairs (limit {MAX_PAIRS}); {BIN_NOTE}; "
+            "delta-method interval",
             aspects={
                 "worst_decile": Estimate(
                     value=float(found.values[worst].mean()),

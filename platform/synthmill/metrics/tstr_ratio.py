@@ -20,7 +20,10 @@ class TstrRatio(Metric):
     goal = "maximize"
     bounds = (None, None)
     needs = ("holdout", "target")
-    advice = "Models trained on these rows do worse than on real ones. Check the target's distribution and its strongest pairs (`tabular.pair_gap`)."
+    advice = (
+        "Models trained on these rows do worse than on real ones. Check the target's distribution and its strongest pairs "
+        "(tabular.pair_gap)."
+    )
 
     def compute(self, evidence: Evidence) -> Result:
         reason = why_not(evidence)
@@ -56,6 +59,7 @@ class TstrRatio(Metric):
             reference=1.0,
             n=n,
             gate_n=min(size, len(test)),
-            method=f"{SCORE[task]} of gradient boosting, {len(seeds)} learner seeds; interval: bootstrap of test rows and seeds; reference: training on real",
+            method=f"{SCORE[task]} of gradient boosting, {len(seeds)} learner seeds; interval: bootstrap of test rows and seeds; "
+            "reference: training on real rows",
             aspects=aspects,
         )
