@@ -59,7 +59,9 @@ def write_customers(path: Path, rows: int = 1200, seed: int = 0) -> Path:
     table = customers(rows, seed)
     texts = {name: column.cast(pa.string()) for name, column in zip(table.column_names, table.columns, strict=True)}
     texts["last_seen"] = pc.replace_substring(texts["last_seen"], " ", "T")
-    csv.write_csv(pa.table(texts), path, csv.WriteOptions(quoting_style="none"))
+    with path.open("wb") as out:
+        out.write((",".join(texts) + "\n").encode())
+        csv.write_csv(pa.table(texts), out, csv.WriteOptions(quoting_style="none", include_header=False))
     return path
 
 
