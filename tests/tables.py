@@ -46,7 +46,7 @@ def customers(rows: int = 1200, seed: int = 0) -> pa.Table:
             "spend": pa.array(spend, mask=rng.random(rows) < 0.08),
             "city": [f"city-{i:02d}" for i in city],
             "joined": pa.array(joined.astype("datetime64[D]"), pa.date32()),
-            "last_seen": pa.array(last_seen, pa.timestamp("s"), mask=rng.random(rows) < 0.2),
+            "last_seen": pa.array(last_seen.astype("datetime64[ms]"), pa.timestamp("ms"), mask=rng.random(rows) < 0.2),
             "member": member,
             "churned": churned,
             "country": ["NL"] * rows,
@@ -58,7 +58,7 @@ def write_customers(path: Path, rows: int = 1200, seed: int = 0) -> Path:
     """`customers` as a CSV file with unquoted cells, missing ones empty."""
     table = customers(rows, seed)
     texts = {name: column.cast(pa.string()) for name, column in zip(table.column_names, table.columns, strict=True)}
-    texts["last_seen"] = pc.replace_substring(texts["last_seen"], " ", "T")
+    texts["last_seen"] = pc.replace_substring(pc.replace_substring(texts["last_seen"], " ", "T"), ".000", "")
     with path.open("wb") as out:
         out.write((",".join(texts) + "\n").encode())
         csv.write_csv(pa.table(texts), out, csv.WriteOptions(quoting_style="none", include_header=False))

@@ -147,7 +147,7 @@ def _parse_times(column: pa.ChunkedArray, pattern: str) -> pa.ChunkedArray:
     coded = array.dictionary_encode()
     parsed = pandas.to_datetime(coded.dictionary.to_pandas(), format=pattern)
     times = pa.array(parsed, from_pandas=True)
-    unit = "s" if "%f" not in pattern else "us"
+    unit = "ms" if "%f" not in pattern else "us"
     return pa.chunked_array([times.cast(pa.timestamp(unit, times.type.tz)).take(coded.indices)])
 
 
