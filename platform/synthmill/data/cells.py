@@ -61,7 +61,7 @@ def as_number(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def as_time(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """ISO text as a timestamp in the coarsest unit of Parquet that loses nothing, UTC where offsets are given; `pa.ArrowInvalid` otherwise."""
+    """ISO text as a timestamp in the coarsest unit of Parquet that loses nothing, UTC where there are offsets; else `pa.ArrowInvalid`."""
     values = pc.unique(column.combine_chunks()).drop_null()
     digits = pc.max(pc.binary_length(pc.replace_substring_regex(values, r"^[^.]*\.?(\d*).*$", r"\1"))).as_py() or 0
     unit = "ms" if digits <= 3 else "us" if digits <= 6 else "ns"
