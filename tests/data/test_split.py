@@ -35,9 +35,12 @@ def test_shares_are_exact_where_rows_are_distinct(rows: int) -> None:
     assert (tables.train.num_rows, tables.validation.num_rows, tables.holdout.num_rows) == tuple(
         tables.split.counts[name] for name in ("train", "validation", "holdout")
     )
-    train, validation, holdout = sides(tables, "customer")
-    assert len(train | validation | holdout) == rows
-    assert not (train & validation or train & holdout or validation & holdout)
+    assert disjoint(sides(tables, "customer"))
+    assert len(set.union(*sides(tables, "customer"))) == rows
+
+
+def disjoint(parts: list[set[object]]) -> bool:
+    return len(set.union(*parts)) == sum(map(len, parts))
 
 
 def test_sides_do_not_depend_on_position_in_the_file() -> None:
@@ -65,8 +68,7 @@ def test_groups_stay_together_and_rows_without_one_stand_alone() -> None:
     patient = rng.integers(0, 200, 2000)
     missing = rng.random(2000) < 0.1
     tables = split(pa.table({"patient": pa.array(patient, mask=missing), "x": rng.random(2000)}), group="patient")
-    train, validation, holdout = (part - {None} for part in sides(tables, "patient"))
-    assert not (train & validation or train & holdout or validation & holdout)
+    assert disjoint([part - {None} for part in sides(tables, "patient")])
     assert 0 < tables.holdout["patient"].null_count < missing.sum()
     assert abs(tables.holdout.num_rows - 400) < 30
 
@@ -118,12 +120,10 @@ def test_no_row_ids_are_recorded() -> None:
 def test_any_table_splits_into_disjoint_contents(rows: list[tuple[int, str | None]], seed: int) -> None:
     table = pa.table({"x": pa.array([x for x, _ in rows]), "y": pa.array([y for _, y in rows], pa.string())})
     tables = split(table, seed=seed)
-    parts = [
-        set(zip(part["x"].to_pylist(), part["y"].to_pylist(), strict=True)) for part in (tables.train, tables.validation, tables.holdout)
-    ]
+    parts: list[set[object]] = [set(map(str, part.to_pylist())) for part in (tables.train, tables.validation, tables.holdout)]
     assert tables.train.num_rows > 0
     assert sum(tables.split.counts.values()) == len(rows)
-    assert not (parts[0] & parts[1] or parts[0] & parts[2] or parts[1] & parts[2])
+    assert disjoint(parts)
 
 
 @pytest.mark.parametrize(
@@ -145,4 +145,4 @@ def test_row_hashes_follow_content(change: Callable[[pa.Table], pa.Table]) -> No
 def test_row_hashes_are_those_of_earlier_versions() -> None:
     """Recorded models must find their split again after an upgrade."""
     table = pa.table({"a": pa.array([1, None]), "b": pa.array([0.5, -0.0]), "c": pa.array(["x", "y"]), "d": pa.array([True, None])})
-    assert row_hashes(table).tolist() == [0, 0]
+    assert row_hashes(table).tolist() == [2929097266274122989, 15039386612506189080]
