@@ -263,7 +263,8 @@ def _decimals(distinct: Numbers, kind: pa.DataType) -> int | None:
         return None
     own = kind.to_pandas_dtype()
     for digits in range(MAX_DECIMALS + 1):
-        rounded = np.round(distinct, digits)
+        with np.errstate(over="ignore", invalid="ignore"):
+            rounded = np.round(distinct, digits)
         if np.array_equal(rounded.astype(own), distinct.astype(own)):
             return digits
     return None
