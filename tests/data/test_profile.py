@@ -65,7 +65,7 @@ def test_decimals(values: np.ndarray, decimals: int | None) -> None:
         (pa.array(np.arange(100) * 86_400_000, pa.timestamp("ms")), 86_400_000),
         (pa.array(np.arange(100) * 1_800_000_000, pa.timestamp("us")), 1_800_000_000),
         (pa.array(np.arange(100), pa.timestamp("ms")), 1),
-        (pa.array(np.arange(100), pa.date32()), 1),
+        (pa.array(np.arange(100, dtype=np.int32)).cast(pa.date32()), 1),
     ],
 )
 def test_steps(values: object, step: int) -> None:
