@@ -262,9 +262,11 @@ def _decimals(distinct: Numbers, kind: pa.DataType) -> int | None:
     if distinct.dtype == np.int64:
         return None
     own = kind.to_pandas_dtype()
+    noise = 4 * np.finfo(own).eps * np.abs(distinct)
     for digits in range(MAX_DECIMALS + 1):
-        rounded = np.round(distinct, digits)
-        if np.array_equal(rounded.astype(own), distinct.astype(own)):
+        with np.errstate(over="ignore", invalid="ignore"):
+            rounded = np.round(distinct, digits)
+        if (np.abs(rounded - distinct) <= noise).all():
             return digits
     return None
 
