@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from synthmill.nn.blocks import compute_dtype
+
 PADDING_LOGIT = -1e9
 MOST_PADDING = 0.25
 
@@ -53,9 +55,9 @@ class Spans(nn.Module):
         return slice(start, start + self.widths[span])
 
     def one_hot(self, codes_BS: Tensor) -> Tensor:
-        """float32 (B, D) with a one per span; padding stays zero."""
+        """(B, D) with a one per span, in the arithmetic of `autocast`; padding stays zero."""
         rows = codes_BS.shape[0]
-        out_BD = torch.zeros(rows, self.width, device=codes_BS.device)
+        out_BD = torch.zeros(rows, self.width, device=codes_BS.device, dtype=compute_dtype(codes_BS.device))
         return out_BD.scatter_(1, codes_BS + self.offsets_S, 1.0)
 
     def softmax(self, logits_BD: Tensor) -> Tensor:

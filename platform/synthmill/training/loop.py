@@ -20,7 +20,7 @@ from synthmill.models.base import GenerativeModel, Phase
 from synthmill.training import precision
 from synthmill.training.checkpoint import Checkpoints, State
 from synthmill.training.ema import Ema
-from synthmill.training.optim import FlatParameters, PhaseOptimizer
+from synthmill.training.optim import PhaseOptimizer, flatten
 from synthmill.training.parallel import Parallel, local_rows
 from synthmill.training.plan import Plan, make_plan
 from synthmill.training.reporter import Reporter
@@ -101,9 +101,9 @@ class _Run:
         self.finish_rng = StepRng(parallel.device, config.seed, self.plan.batch_rows, slice(0, self.plan.batch_rows))
         self.bf16 = precision.use_bf16(config.precision, parallel.device)
         self.ema = Ema(model)
-        self.flat = FlatParameters(model, gradients=True)
+        self.weights = flatten(model)
         self.optimizers = {
-            (span.stage.name, phase.name): PhaseOptimizer(phase, self.flat) for span in self.plan.stages for phase in span.stage.phases
+            (span.stage.name, phase.name): PhaseOptimizer(model, phase) for span in self.plan.stages for phase in span.stage.phases
         }
         self.shuffled = Shuffled(data, self.plan.batch_rows, config.seed, parallel.device)
         sampled = any(phase.sampling == "category" for span in self.plan.stages for phase in span.stage.phases)
@@ -111,7 +111,7 @@ class _Run:
         self.selection = Selection()
         self.history: list[dict[str, Any]] = []
         self.step = 0
-        self.sums: dict[str, Tensor] = {}
+        self.sums: dict[tuple[str, tuple[str, ...]], Tensor] = {}
         self.summed_steps = 0
         self.seconds_before = 0.0
         self.started = self.saved = time.monotonic()
@@ -126,7 +126,7 @@ class _Run:
         while not stop and self.step < self.plan.total_steps:
             self._step()
             self.step += 1
-            self.ema.update(self.flat, self.step)
+            self.ema.update(self.weights, self.step)
             last = self.step == self.plan.total_steps
             if last or self.step % self.plan.log_every_steps == 0:
                 self._log_losses()
@@ -160,18 +160,16 @@ class _Run:
             batch = self.by_category.batch(rng)
         else:
             batch = self.shuffled.batch(self.step * phase.repeats + repeat, self.local)
-        optimizer.zero_gradients()
+        optimizer.forget_gradients()
         with precision.autocast(self.parallel.device, bf16=self.bf16):
             terms = self.model.loss(phase.name, batch, rng=rng, progress=progress)
-        # Per-row means weighted by the rank's share of the rows: their sum over ranks is the mean over the global batch.
-        means = {name: term.mean() * self.share for name, term in terms.items()}
-        torch.stack([mean for name, mean in means.items() if not name.startswith("log_")]).sum().backward()  # type: ignore[no-untyped-call]
-        for gradient in optimizer.gradients:
-            self.parallel.all_reduce_(gradient)
-        optimizer.step(rate)
-        for name, mean in means.items():
-            label = f"{phase.name}/{name.removeprefix('log_')}"
-            self.sums[label] = self.sums[label] + mean.detach() if label in self.sums else mean.detach()
+        # Means over local rows, weighted by their share of the global batch: the sum over ranks is the global mean.
+        means = torch.stack([term.mean() for term in terms.values()]) * self.share
+        minimised = [index for index, name in enumerate(terms) if not name.startswith("log_")]
+        (means if len(minimised) == len(terms) else means[minimised]).sum().backward()
+        optimizer.step(rate, self.parallel)
+        label = (phase.name, tuple(terms))
+        self.sums[label] = self.sums.get(label, 0.0) + means.detach()
 
     def _control(self, last: bool) -> tuple[bool, bool, bool]:
         """(stop, save, check) as rank 0 sees it. Checks depend on the step alone."""
@@ -193,8 +191,8 @@ class _Run:
         """Means since the last record, over all ranks; the place where a loss that is not finite is noticed."""
         if not self.summed_steps:
             return
-        names = sorted(self.sums)
-        totals = torch.stack([self.sums[name].float() for name in names])
+        names = [f"{phase}/{term.removeprefix('log_')}" for phase, terms in self.sums for term in terms]
+        totals = torch.cat(list(self.sums.values())).float()
         self.parallel.all_reduce_(totals)
         values = (totals / self.summed_steps).tolist()
         self.sums, self.summed_steps = {}, 0
