@@ -20,7 +20,10 @@ class MarginalGap(Metric):
     goal = "minimize"
     bounds = (-1.0, 1.0)
     profile = "quick"
-    advice = "Look at the worst columns: heavy tails, many levels and point masses are the usual causes. Then train longer or with a larger model."
+    advice = (
+        "Look at the worst columns: heavy tails, many levels and point masses are the usual causes. "
+        "Then train longer or with a larger model."
+    )
 
     def compute(self, evidence: Evidence) -> Result:
         real, synthetic = evidence.real, evidence.totals.counts

@@ -36,7 +36,9 @@ class TstrRatio(Metric):
         size = min(len(train), len(fake))
         seeds = tuple(range(settings.seed, settings.seed + settings.learner_seeds))
         real_p, fake_p = predict(
-            evidence, [Arm("gradient_boosting", train.head(size), seeds), Arm("gradient_boosting", fake.head(size), seeds)], test
+            evidence,
+            [Arm("gradient_boosting", train.head(size), seeds, key="train"), Arm("gradient_boosting", fake.head(size), seeds)],
+            test,
         )
         rng = evidence.rng(20)
         weights = bootstrap_weights(len(test), settings.replicates, rng)
