@@ -20,6 +20,7 @@ class AttributeInference(Metric):
     """
 
     name = "privacy.attribute_inference"
+    title = "Attribute inference"
     axis = "privacy"
     goal = "minimize"
     bounds = (0.0, 1.0)

@@ -19,6 +19,7 @@ class ColumnPairTrends(Metric):
     """
 
     name = "tabular.column_pair_trends"
+    title = "Column pair trends (SDMetrics)"
     axis = "fidelity"
     goal = "maximize"
     bounds = (0.0, 1.0)

@@ -12,6 +12,7 @@ class ColumnShapes(Metric):
     """Mean over columns of 1 - Kolmogorov-Smirnov distance (numbers) or 1 - total variation (categories), missing left out."""
 
     name = "tabular.column_shapes"
+    title = "Column shapes (SDMetrics)"
     axis = "fidelity"
     goal = "maximize"
     bounds = (0.0, 1.0)

@@ -28,6 +28,7 @@ class LiftDataset(Metric):
     """
 
     name = "utility.lift_dataset"
+    title = "Augmentation lift"
     axis = "utility"
     goal = "maximize"
     needs = ("holdout", "target")

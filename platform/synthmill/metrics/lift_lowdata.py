@@ -28,6 +28,7 @@ class LiftLowdata(Metric):
     """
 
     name = "utility.lift_lowdata"
+    title = "Augmentation lift with few rows"
     axis = "utility"
     goal = "maximize"
     needs = ("holdout", "target", "retrain")

@@ -16,6 +16,7 @@ class Linkability(Metric):
     (arXiv 2211.10459, 3.2)."""
 
     name = "privacy.linkability"
+    title = "Linkability"
     axis = "privacy"
     goal = "minimize"
     bounds = (0.0, 1.0)

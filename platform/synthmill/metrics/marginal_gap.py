@@ -16,6 +16,7 @@ class MarginalGap(Metric):
     """
 
     name = "tabular.marginal_gap"
+    title = "Column gap"
     axis = "fidelity"
     goal = "minimize"
     bounds = (-1.0, 1.0)

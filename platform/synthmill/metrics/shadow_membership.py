@@ -29,6 +29,7 @@ class ShadowMembership(Metric):
     """
 
     name = "privacy.shadow_tpr@1fpr"
+    title = "Membership inference with shadow models"
     axis = "privacy"
     goal = "minimize"
     bounds = (0.0, 1.0)
@@ -100,13 +101,13 @@ def attack_all(seen: Bools, phi: Floats) -> tuple[Floats, Floats]:
         mean_in, sd_in = _moments(phi[rest], seen[rest])
         mean_out, sd_out = _moments(phi[rest], ~seen[rest])
         usable = np.isfinite(mean_in) & np.isfinite(mean_out)
-        score = stats.norm.logpdf(phi[k], mean_in, sd_in) - stats.norm.logpdf(phi[k], mean_out, sd_out)
+        score = np.asarray(stats.norm.logpdf(phi[k], mean_in, sd_in) - stats.norm.logpdf(phi[k], mean_out, sd_out))
         members.append(score[usable & seen[k]])
         others.append(score[usable & ~seen[k]])
     return np.concatenate(members), np.concatenate(others)
 
 
-def _moments(phi: Floats, chosen: Bools) -> "tuple[Floats, float]":
+def _moments(phi: Floats, chosen: Bools) -> tuple[Floats, float]:
     """Mean of each row over the chosen models (NaN without any) and one standard deviation for all rows."""
     counts = chosen.sum(axis=0)
     sums = np.where(chosen, phi, 0.0).sum(axis=0)

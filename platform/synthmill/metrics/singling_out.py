@@ -18,6 +18,7 @@ class SinglingOut(Metric):
     """Predicates on 3 columns that hold for exactly one synthetic row, tried on the training rows (arXiv 2211.10459, 3.1)."""
 
     name = "privacy.singling_out"
+    title = "Singling out"
     axis = "privacy"
     goal = "minimize"
     bounds = (0.0, 1.0)
