@@ -18,6 +18,7 @@ from synthmill.errors import RecipeError, did_you_mean
 from synthmill.evaluation.checks import align, check_tables
 from synthmill.evaluation.constraints import parse_constraint
 from synthmill.evaluation.gates import Gates, judge, load_gates, regressions, verdict
+from synthmill.evaluation.plots import closest_rows, plot_data
 from synthmill.evaluation.privacy import privacy_section
 from synthmill.evaluation.report import Report, sentence
 from synthmill.metrics._columns import columns_of
@@ -119,6 +120,8 @@ def evaluate(
         gates=outcomes,
         metrics=results,
         privacy=privacy_section(results, real.holdout is not None),
+        plots=plot_data(evidence, results),
+        neighbours=closest_rows(evidence),
         provenance=dict(provenance or {}),
         warnings=(*notes, *_warnings(real, results)),
         timings={key: round(value, 3) for key, value in timings.items()},

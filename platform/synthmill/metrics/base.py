@@ -7,6 +7,7 @@ any number of processes and give the same answer.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 import pyarrow as pa
@@ -111,6 +112,8 @@ class Metric(ABC):
     """Base of every metric. Instances hold no state."""
 
     name: ClassVar[str]
+    title: ClassVar[str]
+    """What a report calls it."""
     axis: ClassVar[Axis]
     goal: ClassVar[Goal]
     target: ClassVar[float | None] = None
@@ -138,6 +141,7 @@ class Metric(ABC):
         return cls.result(status=status, reason=reason, **fields)
 
 
+@cache
 def metric_classes(modality: str = "table") -> dict[str, type[Metric]]:
     """Every metric of the folder for that modality, by dotted name, in alphabetical order of names."""
     found: Iterable[type[Metric]] = (registry.load("metrics", file, Metric) for file in registry.names("metrics"))

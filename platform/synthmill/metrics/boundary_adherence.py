@@ -12,6 +12,7 @@ class BoundaryAdherence(Metric):
     """
 
     name = "tabular.boundary_adherence"
+    title = "Numbers within range"
     axis = "schema"
     goal = "maximize"
     bounds = (0.0, 1.0)

@@ -26,6 +26,7 @@ class ClassifierTest(Metric):
     """
 
     name = "fidelity.c2st_auc"
+    title = "Real or synthetic? (classifier)"
     axis = "fidelity"
     goal = "target"
     target = 0.5

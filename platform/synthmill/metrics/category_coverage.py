@@ -17,6 +17,7 @@ class CategoryCoverage(Metric):
     """
 
     name = "tabular.category_coverage"
+    title = "Category coverage"
     axis = "diversity"
     goal = "maximize"
     bounds = (0.0, 1.0)

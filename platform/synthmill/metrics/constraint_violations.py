@@ -9,6 +9,7 @@ class ConstraintViolations(Metric):
     """Share of rows that break the worst of the rules listed under `constraints` in the gates file."""
 
     name = "tabular.constraint_violations"
+    title = "Constraint violations"
     axis = "schema"
     goal = "minimize"
     bounds = (0.0, 1.0)

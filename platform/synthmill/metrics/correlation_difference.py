@@ -15,6 +15,7 @@ class CorrelationDifference(Metric):
     """
 
     name = "tabular.corr_diff"
+    title = "Correlation difference"
     axis = "fidelity"
     goal = "minimize"
     bounds = (0.0, 2.0)

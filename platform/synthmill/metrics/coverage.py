@@ -10,6 +10,7 @@ class Coverage(Metric):
     """Share of training rows with a synthetic row nearer than their 5th nearest training row (arXiv 2002.09797, eq. 8)."""
 
     name = "diversity.coverage"
+    title = "Coverage"
     axis = "diversity"
     goal = "maximize"
     bounds = (0.0, 1.0)

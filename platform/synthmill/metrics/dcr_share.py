@@ -23,6 +23,7 @@ class DcrShare(Metric):
     """
 
     name = "overfit.dcr_share"
+    title = "Nearer to train than to holdout"
     axis = "overfit"
     goal = "target"
     target = 0.5

@@ -13,6 +13,7 @@ class Density(Metric):
     """
 
     name = "fidelity.density"
+    title = "Density"
     axis = "fidelity"
     goal = "target"
     target = 1.0

@@ -13,6 +13,7 @@ class ExactCopy(Metric):
     """
 
     name = "privacy.exact_copy_excess"
+    title = "Exact copies"
     axis = "privacy"
     goal = "minimize"
     target = 0.0

@@ -13,6 +13,7 @@ class InternalDuplicates(Metric):
     """
 
     name = "dup.internal"
+    title = "Internal duplicates"
     axis = "diversity"
     goal = "minimize"
     bounds = (-1.0, 1.0)

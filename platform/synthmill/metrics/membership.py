@@ -29,6 +29,7 @@ class Membership(Metric):
     """
 
     name = "privacy.mia_tpr@1fpr"
+    title = "Membership inference"
     axis = "privacy"
     goal = "minimize"
     bounds = (0.0, 1.0)

@@ -9,6 +9,7 @@ class MissingRateDifference(Metric):
     """Largest |missing share synthetic - missing share train| over columns."""
 
     name = "tabular.missing_rate_diff"
+    title = "Missing rates"
     axis = "fidelity"
     goal = "minimize"
     bounds = (0.0, 1.0)

@@ -17,6 +17,7 @@ class Mmd(Metric):
     """Unbiased squared maximum mean discrepancy, RBF kernel, median heuristic (Gretton et al. 2012, eq. 3); train against synthetic."""
 
     name = "fidelity.mmd2"
+    title = "Kernel distance (MMD)"
     axis = "fidelity"
     goal = "minimize"
     bounds = (None, 2.0)

@@ -24,6 +24,7 @@ class NearCopy(Metric):
     """
 
     name = "privacy.near_copy_pvalue"
+    title = "Near copies"
     axis = "privacy"
     goal = "maximize"
     bounds = (0.0, 1.0)

@@ -18,13 +18,12 @@ class PairGap(Metric):
     """
 
     name = "tabular.pair_gap"
+    title = "Pair gap"
     axis = "fidelity"
     goal = "minimize"
     bounds = (-1.0, 1.0)
     profile = "quick"
-    advice = (
-        "The generator misses dependence between columns. Train longer, or use a model that sees whole rows; `marginals` never passes this."
-    )
+    advice = "The generator misses dependence between columns. Train longer, or use a model that learns whole rows; the marginals control never passes."
 
     def compute(self, evidence: Evidence) -> Result:
         real, synthetic = evidence.real, evidence.totals.counts

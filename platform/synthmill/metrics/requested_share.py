@@ -8,6 +8,7 @@ class RequestedShare(Metric):
     """Rows produced / rows requested, after filters and conditions."""
 
     name = "size.requested_share"
+    title = "Rows delivered"
     axis = "schema"
     goal = "maximize"
     bounds = (0.0, None)

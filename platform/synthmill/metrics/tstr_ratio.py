@@ -16,6 +16,7 @@ class TstrRatio(Metric):
     """
 
     name = "utility.tstr_ratio"
+    title = "Train on synthetic, test on real"
     axis = "utility"
     goal = "maximize"
     bounds = (None, None)
@@ -35,9 +36,8 @@ class TstrRatio(Metric):
         train, test, fake = (side(evidence, name, limit) for name in ("train", "holdout", "synthetic"))
         size = min(len(train), len(fake))
         seeds = tuple(range(settings.seed, settings.seed + settings.learner_seeds))
-        real_p, fake_p = predict(
-            evidence, [Arm("gradient_boosting", train.head(size), seeds), Arm("gradient_boosting", fake.head(size), seeds)], test
-        )
+        arms = [Arm("gradient_boosting", train.head(size), seeds, key="train"), Arm("gradient_boosting", fake.head(size), seeds)]
+        real_p, fake_p = predict(evidence, arms, test)
         rng = evidence.rng(20)
         weights = bootstrap_weights(len(test), settings.replicates, rng)
         picks = rng.integers(len(seeds), size=(settings.replicates, len(seeds)))
