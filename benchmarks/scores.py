@@ -1,8 +1,8 @@
 """How good synthetic rows are, by one protocol for every system: uni, bi, C2ST, TSTR.
 
-uni and bi: 1 - TVD from the training rows on deciles and on the ten most frequent categories, mean over columns and over pairs of columns. C2ST: AUC of a gradient-boosting
-classifier, 5-fold, telling synthetic from training rows; 0.5 is ideal. TSTR: AUC on the real holdout of the same classifier
-trained on synthetic rows. A holdout scored like synthetic rows gives the ceiling.
+uni and bi: 1 - TVD from the training rows on deciles and on the ten most frequent categories, mean over columns and over pairs of
+columns. C2ST: AUC of a gradient-boosting classifier, 5-fold, telling synthetic from training rows; 0.5 is ideal. TSTR: AUC on the
+real holdout of the same classifier trained on synthetic rows. A holdout scored like synthetic rows gives the ceiling.
 """
 
 from collections.abc import Iterator
@@ -38,7 +38,8 @@ def accuracies(train: pd.DataFrame, synthetic: pd.DataFrame) -> dict[str, float]
         sizes.append(size)
     single = [1 - tvd(real[i], made[i], sizes[i]) for i in range(len(sizes))]
     pairs = [
-        1 - tvd(real[i] * sizes[j] + real[j], made[i] * sizes[j] + made[j], sizes[i] * sizes[j]) for i, j in combinations(range(len(sizes)), 2)
+        1 - tvd(real[i] * sizes[j] + real[j], made[i] * sizes[j] + made[j], sizes[i] * sizes[j])
+        for i, j in combinations(range(len(sizes)), 2)
     ]
     return {"uni": float(np.mean(single)), "bi": float(np.mean(pairs))}
 

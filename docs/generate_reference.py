@@ -99,7 +99,9 @@ def table(schema: dict[str, Any], prefix: str) -> str:
         if "$ref" in field:
             continue
         default = "required" if key in required else f"`{json.dumps(field.get('default'))}`"
-        rows.append((f"`{prefix}{key}`", type_text(field), default, one_line(field.get("description", "")), search_text(field.get("search"))))
+        rows.append(
+            (f"`{prefix}{key}`", type_text(field), default, one_line(field.get("description", "")), search_text(field.get("search")))
+        )
     if len(rows) == 1:
         return "It has no keys of its own.\n" if not schema.get("properties") else ""
     width = 5 if searched else 4

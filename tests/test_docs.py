@@ -76,7 +76,12 @@ def test_make_targets_exist() -> None:
 
 
 def test_documented_scripts_exist() -> None:
-    named = {word for line in command_lines() for word in shlex.split(line.removesuffix("&")) if re.match(r"(jobs|benchmarks|docs)/\S+\.(py|sh)$", word)}
+    named = {
+        word
+        for line in command_lines()
+        for word in shlex.split(line.removesuffix("&"))
+        if re.match(r"(jobs|benchmarks|docs)/\S+\.(py|sh)$", word)
+    }
     assert named
     assert {name for name in named if not (ROOT / name).is_file()} == set()
 

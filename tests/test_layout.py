@@ -128,7 +128,11 @@ def test_no_file_of_the_package_is_too_long() -> None:
 def test_an_upload_holds_what_the_cluster_needs_and_little_else(tmp_path: Path) -> None:
     """`ray job submit --working-dir .` ships sources, jobs and the user's data, not environments, stores and tests."""
     sources = [path for folder in ("platform", "jobs", "serve") for path in (ROOT / folder).rglob("*")]
-    wanted = {path.relative_to(ROOT).as_posix() for path in sources if path.is_file() and not {"__pycache__", "synthmill.egg-info"} & {*path.parts}}
+    wanted = {
+        path.relative_to(ROOT).as_posix()
+        for path in sources
+        if path.is_file() and not {"__pycache__", "synthmill.egg-info"} & {*path.parts}
+    }
     wanted |= {"adult.csv", "my/recipe.yaml", "data/part-0.parquet", "pyproject.toml", "constraints.txt"}
     unwanted = {".venv/lib/big", ".venv-peers/lib/big", "store/models/a", "tests/test_a.py", "benchmarks/results/a.json", "docs/a.md"}
     unwanted |= {"platform/synthmill.egg-info/PKG-INFO", "jobs/__pycache__/a.pyc", ".git/config", ".mypy_cache/x.json"}
