@@ -97,7 +97,7 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._forward(action)
 
-    do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _serve  # noqa: N815
+    do_GET = do_PUT = do_POST = do_HEAD = do_DELETE = _serve
 
     def _refuse(self, status: int, code: str, message: str) -> None:
         self._body()
