@@ -13,7 +13,7 @@ from typing import TypeVar
 from synthmill.errors import StorageError
 
 T = TypeVar("T")
-FIRST_SECONDS = 0.2
+FIRST_SECONDS = 0.1
 LONGEST_SECONDS = 20.0
 _log = logging.getLogger(__name__)
 
