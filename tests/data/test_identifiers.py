@@ -83,7 +83,8 @@ def test_a_group_of_few_rows_is_an_identifier_and_a_large_one_a_category() -> No
         ([f"{i}" for i in range(95, 130)], r"\d+"),
         ([f"user{i}@example.org" for i in range(5, 50)], r"user\d+@example\.org"),
         ([f"{chr(65 + i % 26)}{chr(65 + i % 7)}-{i:03d}-{chr(97 + i % 5)}" for i in range(50)], r"[A-Z]{2}-\d{3}-[a-z]"),
-        (["Ann Lee", "Bo", "Charlotte of Ghent"], r"x-\d+"),
+        (["Ann Lee", "Bo", "Charlotte of Ghent"] + ["Li" * i for i in range(1, 9)], r"x-\d+"),
+        (["Smith-12", "Smith-13"], r"x-\d+"),
         ([str(uuid.UUID(int=i * 2**97 + i)) for i in range(40)], r"[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"),
         ([str(uuid.UUID(int=i * 2**97 + 0xA)).upper() for i in range(40)], r"[0-9A-F-]{36}"),
     ],
@@ -100,7 +101,8 @@ def test_ids_follow_the_global_row_number() -> None:
 
 
 def test_a_full_pattern_grows_instead_of_repeating() -> None:
-    ids = made(["A0", "B1", "C9", "D5"], np.arange(2000))
+    ids = made([f"{letter}{digit}" for letter in "ABCD" for digit in range(5)], np.arange(2000))
+    assert ids[0] == "A1"
     assert len(set(ids)) == 2000
 
 

@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from synthmill.catalog.dataset import read_dataset
 from synthmill.catalog.store import Store
 from synthmill.config import DataConfig, StorageConfig
-from synthmill.data.columns import is_supported, plain_type
+from synthmill.data.columns import flat, is_supported, plain_type, to_int64
 from synthmill.data.files import read_files, read_text
 from synthmill.data.schema import Rules, apply_rules, parse_rules, text_columns
 from synthmill.errors import DataError, did_you_mean
@@ -104,8 +104,18 @@ def _check(table: pa.Table, config: DataConfig) -> None:
         fix = f"drop it with a schema file: {{columns: {{{name}: {{kind: drop}}}}}}"
         if _always_missing(column):
             raise DataError(f"column {name!r} holds only missing values; {fix}", field=FIELD)
+        if pa.types.is_decimal(kind) and not _fits(column):
+            raise DataError(f"column {name!r} has decimals of more than 18 digits; store them as floats or text, or {fix}", field=FIELD)
         if not is_supported(kind):
             raise DataError(f"column {name!r} is of type {kind}, which no model here can learn; {fix}", field=FIELD)
+
+
+def _fits(column: pa.ChunkedArray) -> bool:
+    try:
+        to_int64(flat(column))
+    except OverflowError:
+        return False
+    return True
 
 
 def _always_missing(column: pa.ChunkedArray) -> bool:

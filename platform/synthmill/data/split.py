@@ -118,6 +118,8 @@ def _cell_hashes(array: pa.Array) -> UInt64:
         texts = coded.dictionary.to_pylist()
         hashes = np.array([int.from_bytes(hashlib.blake2b(t.encode(), digest_size=8).digest(), "little") for t in texts] or [0], np.uint64)
         cells = hashes[coded.indices.fill_null(0).to_numpy(zero_copy_only=False)]
+    elif pa.types.is_uint64(array.type):
+        cells = array.fill_null(0).to_numpy(zero_copy_only=False)
     elif is_integral(array.type):
         cells = to_int64(array).view(np.uint64)
     else:
