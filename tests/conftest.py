@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 import s3 as s3_module
 from s3 import S3Server
 
