@@ -36,7 +36,9 @@ class ConditionEmbedding(nn.Module):
         """Adds the weights of the columns that are one, int64 (B, G), to the layer's sums."""
         if self.weight is None:
             return layer_BF
-        return layer_BF + functional.embedding_bag(columns_BG, self.weight, mode="sum").to(layer_BF.dtype)
+        chosen_BGF = functional.embedding(columns_BG, self.weight)
+        chosen_BF = chosen_BGF.squeeze(1) if columns_BG.shape[1] == 1 else chosen_BGF.sum(1)
+        return layer_BF + chosen_BF.to(layer_BF.dtype)
 
 
 class Residual(nn.Module):

@@ -97,19 +97,21 @@ class Spans(nn.Module):
             level_BS1 = (uniform_BS[:, first : first + count] * cumulative_BSW[..., -1]).unsqueeze(-1)
             codes.append((cumulative_BSW[..., :-1] <= level_BS1).sum(-1))
             first += count
-        return self._cat(codes).index_select(1, self.inverse_S) if codes else uniform_BS.long()
+        return self._cat(codes).index_select(1, self.inverse_S)
 
     def argmax(self, values_BD: Tensor) -> Tensor:
         """The largest column of each span, int64 (B, S)."""
         padded_BD = values_BD.float() + self.padding_D
         codes = [block.argmax(-1) for block in self._views(padded_BD)]
-        return self._cat(codes).index_select(1, self.inverse_S) if codes else self.offsets_S.expand(values_BD.shape[0], 0)
+        return self._cat(codes).index_select(1, self.inverse_S)
 
     def _views(self, x_BD: Tensor) -> list[Tensor]:
+        if not self.blocks:
+            return [x_BD.unsqueeze(2)]
         return [x_BD[:, start : start + count * width].reshape(-1, count, width) for start, count, width in self.blocks]
 
     def _cat(self, parts: list[Tensor]) -> Tensor:
-        return torch.cat(parts, 1) if len(parts) != 1 else parts[0]
+        return torch.cat(parts, 1)
 
 
 def _groups(order: list[int], widths: Sequence[int]) -> list[list[int]]:
