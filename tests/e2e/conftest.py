@@ -49,7 +49,7 @@ def free_port(low: int) -> int:
 
 
 @pytest.fixture(scope="session")
-def head(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
+def head(s3: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
     """Four CPUs, token auth, and S3 at the test server for everything that runs on it."""
     dashboard, gcs, agent, client = free_port(28265), free_port(26379), free_port(22365), free_port(23001)
     env = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "RAY_ADDRESS")}
@@ -58,7 +58,7 @@ def head(s3_server: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Itera
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
-        **s3_server.environment,
+        **s3.environment,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
     log = tmp_path_factory.mktemp("head") / "ray.log"

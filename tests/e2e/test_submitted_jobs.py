@@ -34,10 +34,10 @@ TINY = [
 
 
 @pytest.fixture
-def store(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
-    for name, value in s3_server.environment.items():
+def store(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    for name, value in s3.environment.items():
         monkeypatch.setenv(name, value)
-    return s3_server.new_uri()
+    return s3.new_uri()
 
 
 def job_result(output: str) -> dict[str, object]:

@@ -21,8 +21,8 @@ SHORT = ("--set", "storage.retry_seconds=3")
 
 
 @pytest.fixture
-def proxy(s3_server: S3Server) -> Iterator[Proxy]:
-    with faulty_proxy(s3_server.endpoint) as between:
+def proxy(s3: S3Server) -> Iterator[Proxy]:
+    with faulty_proxy(s3.endpoint) as between:
         yield between
 
 
@@ -40,21 +40,21 @@ def one_line(errors: str) -> str:
 
 
 @pytest.mark.parametrize("action", ["500", "503", "reset"])
-def test_a_store_that_fails_for_a_while_is_retried(source: Path, s3_server: S3Server, proxy: Proxy, action: str) -> None:
+def test_a_store_that_fails_for_a_while_is_retried(source: Path, s3: S3Server, proxy: Proxy, action: str) -> None:
     proxy.fail(action, times=6, on="^PUT")  # type: ignore[arg-type]
-    store = s3_server.new_uri()
-    code, result, errors, _ = run("train", train_arguments(source, store, *PATIENT), s3_server, proxy.endpoint)
+    store = s3.new_uri()
+    code, result, errors, _ = run("train", train_arguments(source, store, *PATIENT), s3, proxy.endpoint)
     assert code == 0, errors
     assert result["model"] == "customers@1"
 
 
 @pytest.mark.parametrize(("action", "said"), [("500", "500"), ("503", "503"), ("hang", "gave up"), ("403", "403"), ("404-bucket", "bucket")])
 def test_a_store_that_fails_for_good_is_one_line_before_training(
-    source: Path, s3_server: S3Server, proxy: Proxy, action: str, said: str
+    source: Path, s3: S3Server, proxy: Proxy, action: str, said: str
 ) -> None:
     proxy.fail(action)  # type: ignore[arg-type]
-    store = s3_server.new_uri()
-    code, result, errors, output = run("train", train_arguments(source, store, *SHORT), s3_server, proxy.endpoint)
+    store = s3.new_uri()
+    code, result, errors, output = run("train", train_arguments(source, store, *SHORT), s3, proxy.endpoint)
     assert (code, result["status"]) == (3, "failed")
     line = one_line(errors)
     assert store in line
@@ -62,33 +62,33 @@ def test_a_store_that_fails_for_good_is_one_line_before_training(
     assert "training:" not in output
 
 
-def test_a_part_that_is_cut_off_leaves_no_truncated_object(model_store: Path, s3_server: S3Server, proxy: Proxy) -> None:
-    store = s3_server.new_uri()
-    prefix = store.removeprefix(f"s3://{s3_server.bucket}/")
-    client = s3_server.client()
+def test_a_part_that_is_cut_off_leaves_no_truncated_object(model_store: Path, s3: S3Server, proxy: Proxy) -> None:
+    store = s3.new_uri()
+    prefix = store.removeprefix(f"s3://{s3.bucket}/")
+    client = s3.client()
     for path in (model_store / "models").rglob("*"):
         if path.is_file():
-            client.upload_file(str(path), s3_server.bucket, f"{prefix}/{path.relative_to(model_store)}")
+            client.upload_file(str(path), s3.bucket, f"{prefix}/{path.relative_to(model_store)}")
     proxy.fail("cut-upload", times=3, on=r"^PUT .*/part-\d+\.parquet")
     arguments = ["--model", "customers@1", "--rows", "20000", "--dataset", "out", "--store", store, "--shard-rows", "4096", *PATIENT]
-    code, result, errors, _ = run("augment", arguments, s3_server, proxy.endpoint)
+    code, result, errors, _ = run("augment", arguments, s3, proxy.endpoint)
     assert code == 0, errors
     assert result["rows"] == 20000
     assert sum("part-" in request and request.startswith("PUT") and "_receipts" not in request for request in proxy.seen) == 5 + 3
     from pyarrow.fs import S3FileSystem
 
-    filesystem = S3FileSystem(endpoint_override=s3_server.endpoint.removeprefix("http://"), scheme="http", access_key="t", secret_key="t")
-    assert pq.read_table(f"{s3_server.bucket}/{prefix}/datasets/out/1", filesystem=filesystem).num_rows == 20000
+    filesystem = S3FileSystem(endpoint_override=s3.endpoint.removeprefix("http://"), scheme="http", access_key="t", secret_key="t")
+    assert pq.read_table(f"{s3.bucket}/{prefix}/datasets/out/1", filesystem=filesystem).num_rows == 20000
 
 
-def test_a_bucket_that_is_not_there(source: Path, s3_server: S3Server) -> None:
-    code, _, errors, _ = run("train", train_arguments(source, "s3://no-such-bucket-here/x", *SHORT), s3_server, s3_server.endpoint)
+def test_a_bucket_that_is_not_there(source: Path, s3: S3Server) -> None:
+    code, _, errors, _ = run("train", train_arguments(source, "s3://no-such-bucket-here/x", *SHORT), s3, s3.endpoint)
     assert code == 3
     assert "bucket" in one_line(errors)
 
 
-def test_a_server_that_is_not_there(source: Path, s3_server: S3Server) -> None:
-    code, _, errors, _ = run("train", train_arguments(source, s3_server.new_uri(), *SHORT), s3_server, "http://127.0.0.1:9")
+def test_a_server_that_is_not_there(source: Path, s3: S3Server) -> None:
+    code, _, errors, _ = run("train", train_arguments(source, s3.new_uri(), *SHORT), s3, "http://127.0.0.1:9")
     assert code == 3
     assert "gave up after" in one_line(errors)
 
