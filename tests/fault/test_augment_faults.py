@@ -58,7 +58,7 @@ def test_a_killed_driver_goes_on_where_it_was(model_store: Path, tmp_path: Path,
     until(lambda: len(receipts(store)) >= 3, what="three parts")
     kill_tree(job)
     parts = {path.name: path.stat().st_mtime_ns for path in store.glob("datasets/out/1/*.parquet")}
-    kept = [json.loads(path.read_text())["path"] for path in receipts(store)]
+    kept = [json.loads(path.read_text())["part"] for path in receipts(store)]
     assert 3 <= len(kept) < 61
     assert not (store / "datasets/out/1/_manifest.json").exists()
 
