@@ -326,7 +326,7 @@ cells = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(cells)
 def test_any_column_encodes_and_decodes(drawn: tuple[pa.DataType, list[object]]) -> None:
     kind, values = drawn
