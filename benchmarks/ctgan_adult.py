@@ -36,7 +36,7 @@ class Run:
 
     def __init__(self, options: argparse.Namespace, folder: Path) -> None:
         self.options, self.folder = options, folder
-        self.cells = harness.Cells(options.results)
+        self.cells = harness.Cells(options, "data", "target", "threads", "epochs", "precision")
         table = pd.read_csv(options.data, skipinitialspace=True, na_values=["?"])
         order = np.random.default_rng(0).permutation(len(table))
         cut = int(TRAIN_SHARE * len(table))

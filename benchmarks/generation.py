@@ -188,7 +188,7 @@ def main() -> None:
     options.store = (options.store or harness.HERE / "store").resolve()
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         pd.read_csv(options.data, skipinitialspace=True, na_values=["?"]).to_parquet(Path(folder) / "train.parquet")
-        cells = harness.Cells(options.results)
+        cells = harness.Cells(options, "data", "target", "threads", "peer_rows", "train_steps")
         for model in options.models:
             measure(options, cells, Path(folder), model)
 

@@ -1,10 +1,11 @@
 """What every benchmark shares: cells that are saved as they are measured, alternating runs, the machine, the peer's process.
 
-A result file holds one JSON object: `machine` and `cells`. A cell that is there is not measured again, so a benchmark that was cut
-off goes on; on another machine, or with other versions, it starts a file of its own.
+A result file holds one JSON object: `machine`, `settings` and `cells`. A cell that is there is not measured again, so a benchmark
+that was cut off goes on; another machine, other versions, data or settings need a file of their own.
 """
 
 import argparse
+import hashlib
 import json
 import os
 import platform
@@ -28,14 +29,15 @@ PACKAGES = ("torch", "ray", "pyarrow", "numpy", "scikit-learn")
 class Cells:
     """The measurements of one result file."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        found = json.loads(path.read_text()) if path.is_file() else {}
-        here = machine()
-        if found and found["machine"] != here:
-            sys.exit(f"{path} was measured on another machine or with other versions; choose another --results or remove it")
+    def __init__(self, options: argparse.Namespace, *settings: str) -> None:
+        """`settings` name the options that a cell's value depends on and its key does not state."""
+        self.path: Path = options.results
+        found = json.loads(self.path.read_text()) if self.path.is_file() else {}
+        self._about = {"machine": machine(), "settings": {name: stated(getattr(options, name)) for name in settings}}
+        for part, here in self._about.items():
+            if found and found[part] != here:
+                sys.exit(f"{self.path} was measured with another {part}: {found[part]}, now {here}; choose another --results or remove it")
         self._cells: dict[str, Any] = found.get("cells", {})
-        self._machine = here
 
     def run(self, key: str, measure: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
         """The cell `key`; measured and saved if it is not there yet."""
@@ -64,8 +66,15 @@ class Cells:
     def _save(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         scratch = self.path.with_suffix(".tmp")
-        scratch.write_text(json.dumps({"machine": self._machine, "cells": self._cells}, indent=1) + "\n")
+        scratch.write_text(json.dumps({**self._about, "cells": self._cells}, indent=1) + "\n")
         scratch.replace(self.path)
+
+
+def stated(value: Any) -> Any:
+    """An option as it is recorded: a file by its content."""
+    if isinstance(value, Path):
+        return f"{value.name} sha256:{hashlib.sha256(value.read_bytes()).hexdigest()[:16]}"
+    return value
 
 
 def median(runs: list[dict[str, Any]], field: str) -> float:

@@ -79,7 +79,7 @@ def main() -> None:
     parser.add_argument("--model", default="ctgan")
     parser.add_argument("--steps", type=int, default=1000)
     options = parser.parse_args()
-    cells = harness.Cells(options.results)
+    cells = harness.Cells(options, "data", "target", "steps")
     contenders = {"plain": lambda: without_ray(options), "ray": lambda: with_ray(options)}
     runs = cells.alternate(f"{options.model}/{options.threads}", contenders, options.repeats)
     took = {name: harness.median(found, "step_ms") for name, found in runs.items()}
