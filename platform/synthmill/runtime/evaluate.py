@@ -147,7 +147,7 @@ def source_tables(store: Store, generator: Generator) -> SplitTables:
         DataError: the source can't be read, or is not the one that was trained on.
     """
     config: dict[str, Any] = dict(generator.config)
-    data = parse_model(DataConfig, config["recipe"]["data"])
+    data = parse_model(DataConfig, {**config["recipe"]["data"], "source": config["source"]["uri"]})
     return open_split(read_source(data, store=store), parse_model(Split, config["split"]))
 
 
