@@ -65,6 +65,10 @@ class Evaluation:
         """One sentence."""
         return self.report.summary
 
+    def findings(self) -> list[str]:
+        """A line for each gate that failed or could not be decided, the worst first."""
+        return [f"{gate.status}: {gate.metric}: {gate.explain}" for gate in self.report.failing()] or [self.why]
+
 
 @dataclass(frozen=True)
 class FolderPart:
