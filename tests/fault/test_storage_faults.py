@@ -48,10 +48,10 @@ def test_a_store_that_fails_for_a_while_is_retried(source: Path, s3: S3Server, p
     assert result["model"] == "customers@1"
 
 
-@pytest.mark.parametrize(("action", "said"), [("500", "500"), ("503", "503"), ("hang", "gave up"), ("403", "403"), ("404-bucket", "bucket")])
-def test_a_store_that_fails_for_good_is_one_line_before_training(
-    source: Path, s3: S3Server, proxy: Proxy, action: str, said: str
-) -> None:
+@pytest.mark.parametrize(
+    ("action", "said"), [("500", "500"), ("503", "503"), ("hang", "gave up"), ("403", "403"), ("404-bucket", "bucket")]
+)
+def test_a_store_that_fails_for_good_is_one_line_before_training(source: Path, s3: S3Server, proxy: Proxy, action: str, said: str) -> None:
     proxy.fail(action)  # type: ignore[arg-type]
     store = s3.new_uri()
     code, result, errors, output = run("train", train_arguments(source, store, *SHORT), s3, proxy.endpoint)
@@ -109,7 +109,9 @@ def test_a_full_disk_stops_the_job_with_one_line(model_store: Path, tmp_path: Pa
         pytest.skip("needs the right to mount a small file system")
     try:
         shutil.copytree(model_store / "models", disk / "models")
-        job = start_job("augment", "--model", "customers@1", "--rows", "400000", "--dataset", "out", "--store", str(disk), "--shard-rows", "4096")
+        job = start_job(
+            "augment", "--model", "customers@1", "--rows", "400000", "--dataset", "out", "--store", str(disk), "--shard-rows", "4096"
+        )
         output, errors = job.communicate(timeout=240)
         assert job.returncode == 3, errors
         assert "the disk is full" in one_line(errors)
