@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 import ray
+from tables import write_customers
 
 from jobs import command
-from tables import write_customers
 
 
 @pytest.fixture

@@ -1,7 +1,7 @@
 import numpy as np
 import pyarrow as pa
-from oracle_values import tables, values
 
+from oracle_values import tables, values
 from synthmill.metrics._binning import bin_levels, bin_numbers, count_pair, cramers_v, fit_bins
 from synthmill.metrics._columns import columns_of, floats, texts
 

@@ -7,7 +7,9 @@ from synthmill.metrics._columns import MISSING, codes_in, columns_of, floats, ro
 
 
 def test_roles_follow_the_kind_and_then_the_type():
-    schema = pa.schema([("a", pa.int64()), ("b", pa.int64()), ("c", pa.string()), ("d", pa.timestamp("us")), ("e", pa.bool_()), ("f", pa.string())])
+    schema = pa.schema(
+        [("a", pa.int64()), ("b", pa.int64()), ("c", pa.string()), ("d", pa.timestamp("us")), ("e", pa.bool_()), ("f", pa.string())]
+    )
     roles = [c.role for c in columns_of(schema, {"b": "categorical", "f": "identifier"})]
     assert roles == ["numeric", "category", "category", "numeric", "category", "identifier"]
 
@@ -23,7 +25,12 @@ def test_numbers_keep_missing_and_dates_their_order():
 
 def test_categories_are_the_same_from_any_encoding_and_chunking():
     plain = pa.chunked_array([["x", None], ["y", "x"]])
-    for column in (plain, plain.combine_chunks(), plain.combine_chunks().dictionary_encode(), pa.chunked_array([c.dictionary_encode() for c in plain.chunks])):
+    for column in (
+        plain,
+        plain.combine_chunks(),
+        plain.combine_chunks().dictionary_encode(),
+        pa.chunked_array([c.dictionary_encode() for c in plain.chunks]),
+    ):
         codes, values = texts(column)
         assert [None if c == MISSING else values[c] for c in codes] == ["x", None, "y", "x"]
     np.testing.assert_array_equal(codes_in(plain, {"y": 0}, unseen=7), [7, MISSING, 0, 7])

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from oracle_values import values
 from scipy import stats
 
+from oracle_values import values
 from synthmill.metrics._intervals import (
     auc,
     bootstrap_weights,

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from evidence import look, people
 
+from evidence import look, people
 from synthmill.metrics._learners import LEARNERS, Fit, fit_predict, scores, task_of
 from synthmill.metrics._utility import labelled
 

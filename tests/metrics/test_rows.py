@@ -1,8 +1,8 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from evidence import people
 
+from evidence import people
 from synthmill.metrics._binning import Plan
 from synthmill.metrics._columns import columns_of
 from synthmill.metrics._rows import CountDistinct, CountMatches, DistinctRows, duplicate_share, single_rows

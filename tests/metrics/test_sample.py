@@ -1,3 +1,5 @@
+from itertools import pairwise
+
 import numpy as np
 import pyarrow as pa
 
@@ -8,7 +10,7 @@ from synthmill.metrics._view import PartView
 
 def sampled(table, cuts, limit, seed):
     statistic, plan = SampleRows(limit, seed), Plan((), {}, (), {})
-    states = [statistic.partial(PartView(table.slice(a, b - a), plan, a)) for a, b in zip(cuts, cuts[1:], strict=False)]
+    states = [statistic.partial(PartView(table.slice(a, b - a), plan, a)) for a, b in pairwise(cuts)]
     state = states[0]
     for other in states[1:]:
         state = statistic.merge(state, other)

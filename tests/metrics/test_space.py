@@ -1,7 +1,7 @@
 import numpy as np
 import pyarrow as pa
-from evidence import KINDS, people
 
+from evidence import KINDS, people
 from synthmill.metrics._columns import columns_of
 from synthmill.metrics._space import fit_space
 

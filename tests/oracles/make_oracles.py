@@ -18,6 +18,7 @@ from scipy import stats
 from scipy.stats.contingency import association
 from sdmetrics.column_pairs import ContingencySimilarity, CorrelationSimilarity
 from sdmetrics.reports.single_table import QualityReport
+from sdmetrics.reports.single_table._properties import ColumnPairTrends
 from sdmetrics.single_column import BoundaryAdherence, CategoryCoverage, KSComplement, MissingValueSimilarity, TVComplement
 from sklearn.metrics import roc_auc_score
 from statsmodels.stats.multitest import multipletests
@@ -32,9 +33,9 @@ def draw(seed: int, rows: int, slope: float) -> pd.DataFrame:
     """Two numbers and two categories that depend on each other, some values missing."""
     rng = np.random.default_rng(seed)
     age = rng.integers(18, 80, rows).astype(float)
-    pay = np.round(np.exp(rng.normal(7 + slope * age / 80, 0.4)), 2)
+    pay = np.round(np.exp(rng.normal(7 + slope * age / 40, 0.4)), 2)
     city = rng.choice(["Aachen", "Bern", "Graz", "Linz"], rows, p=[0.5, 0.3, 0.15, 0.05] if slope else [0.4, 0.3, 0.2, 0.1])
-    smoker = np.where(rng.random(rows) < 0.2 + 0.3 * (age > 50), "yes", "no").astype(object)
+    smoker = np.where(rng.random(rows) < 0.1 + 0.6 * (age > 50), "yes", "no").astype(object)
     pay[rng.random(rows) < 0.05] = np.nan
     smoker[rng.random(rows) < 0.1] = None
     return pd.DataFrame({"age": age, "pay": pay, "city": city, "smoker": smoker})
@@ -48,11 +49,15 @@ def plain(table: pd.DataFrame) -> dict:
 def sdmetrics_values(real: pd.DataFrame, fake: pd.DataFrame) -> dict:
     report = QualityReport()
     report.generate(real, fake, METADATA, verbose=False)
+    properties = report.get_properties().set_index("Property")["Score"]
     shapes = report.get_details("Column Shapes").set_index("Column")["Score"]
-    pairs = report.get_details("Column Pair Trends")
+    trends = ColumnPairTrends()
+    mean_of_pairs = trends.get_score(real, fake, METADATA)
+    pairs = trends.details
     return {
-        "column_shapes": float(report.get_properties().set_index("Property").loc["Column Shapes", "Score"]),
-        "column_pair_trends": float(report.get_properties().set_index("Property").loc["Column Pair Trends", "Score"]),
+        "column_shapes": float(properties["Column Shapes"]),
+        "column_pair_trends": float(mean_of_pairs),
+        "associated_pairs": float(properties["Column Pair Trends"]),
         "shape": {name: float(score) for name, score in shapes.items()},
         "pair": {f"{a}|{b}": float(s) for a, b, s in zip(pairs["Column 1"], pairs["Column 2"], pairs["Score"], strict=True)},
         "ks": {c: KSComplement.compute(real[c], fake[c]) for c in NUMERIC},
@@ -82,7 +87,10 @@ def scipy_values(real: pd.DataFrame) -> dict:
         "fisher_greater": {"7,2,100,80": float(stats.fisher_exact([[7, 93], [2, 78]], alternative="greater").pvalue)},
         "binomial_greater": {"60,19": float(stats.binomtest(60, 79, 0.5, alternative="greater").pvalue)},
         "auc": {"positive": positive.tolist(), "negative": negative.tolist(), "value": float(roc_auc_score(truth, score))},
-        "clopper_pearson": {"7,700": list(proportion_confint(7, 700, method="beta")), "0,50": list(proportion_confint(0, 50, method="beta"))},
+        "clopper_pearson": {
+            "7,700": list(proportion_confint(7, 700, method="beta")),
+            "0,50": list(proportion_confint(0, 50, method="beta")),
+        },
         "wilson": {"7,700": list(proportion_confint(7, 700, method="wilson"))},
         "newcombe": {"12,100,5,80": list(confint_proportions_2indep(12, 100, 5, 80, method="newcomb", compare="diff"))},
         "holm": {"p": [0.01, 0.04, 0.03, 0.2], "adjusted": multipletests([0.01, 0.04, 0.03, 0.2], method="holm")[1].tolist()},
@@ -107,7 +115,7 @@ def main() -> None:
         "scipy": scipy_values(real),
     }
     (HERE / "tables.json").write_text(json.dumps(tables) + "\n")
-    (HERE / "values.json").write_text(json.dumps(values, indent=1, sort_keys=True) + "\n")
+    (HERE / "values.json").write_text(json.dumps(values, indent=1, sort_keys=True, allow_nan=False) + "\n")
 
 
 if __name__ == "__main__":
