@@ -96,8 +96,8 @@ class Found:
 
     def record(self) -> dict[str, Any]:
         """For the report."""
-        lifts = {arm: {"lift": lift, "ci": ci} for arm, (lift, ci) in self.against.items()}
-        return {"scores": {arm: {"score": score, "ci": ci} for arm, (score, ci) in self.scores.items()}, "lifts": lifts}
+        lifts = {arm: {"lift": lift, "ci": ci and list(ci)} for arm, (lift, ci) in self.against.items()}
+        return {"scores": {arm: {"score": score, "ci": ci and list(ci)} for arm, (score, ci) in self.scores.items()}, "lifts": lifts}
 
 
 def _run(evidence: Evidence, learner: str, recipes: dict[str, Recipe]) -> Found:

@@ -153,7 +153,7 @@ def _curve(cells: Cells, sizes: list[int], seeds: list[int], learner: str, confi
         for n in sizes:
             lifts = np.array([cells[n, s][learner][arm] - cells[n, s][learner][NOTHING] for s in seeds])
             mean, ci = t_interval(lifts, confidence)
-            out[arm].append({"rows": n, "lift": mean, "ci": ci})
+            out[arm].append({"rows": n, "lift": mean, "ci": list(ci)})
     return out
 
 

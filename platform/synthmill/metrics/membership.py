@@ -93,10 +93,13 @@ def judge_scores(members: Floats, others: Floats, fpr: float) -> Attack:
 
 
 def exceed_p(hits: int, allowed: int, members: int, others: int) -> float:
-    """P(at least `hits` members above the (allowed + 1)-th highest non-member) by chance: negative hypergeometric."""
+    """P(at least `hits` members above the (allowed + 1)-th highest non-member) by chance.
+
+    That is P(at least `hits` members among the `hits + allowed` highest of all), which is hypergeometric.
+    """
     if hits == 0:
         return 1.0
-    return float(stats.nhypergeom.sf(hits - 1, members + others, members, allowed + 1))
+    return float(stats.hypergeom.sf(hits - 1, members + others, members, hits + allowed))
 
 
 def _reference(evidence: Evidence, pair: SinglePair) -> Points | None:

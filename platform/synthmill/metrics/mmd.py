@@ -45,7 +45,7 @@ class Mmd(Metric):
             reference=None if held is None else held.value,
             n={"train": size, "synthetic": size},
             gate_n=size,
-            method=f"at most {MAX_ROWS} seeded rows a side; jackknife-style variance; reference: train against holdout",
+            method=f"at most {MAX_ROWS} seeded rows a side; variance of the U-statistic; reference: train against holdout",
             aspects=aspects,
         )
 
@@ -66,7 +66,10 @@ def median_distance(points: Points) -> float:
 
 
 def mmd2(x: Points, y: Points, width: float) -> Discrepancy:
-    """U-statistic over equal numbers of rows and its variance from the rows' influences, 4 var / n plus the degenerate term."""
+    """U-statistic over equal numbers of rows and its variance, (4 (n - 2) zeta_1 + 2 zeta_2) / (n (n - 1)) (Hoeffding 1948, eq. 5.13).
+
+    zeta_2 is the variance of h, zeta_1 that of its mean over one argument, less what averaging n - 1 values adds to it.
+    """
     xx, yy, xy = (_kernel(a, b, width) for a, b in ((x, x), (y, y), (x, y)))
     n = len(x)
     np.fill_diagonal(xx, 0.0)
@@ -76,9 +79,9 @@ def mmd2(x: Points, y: Points, width: float) -> Discrepancy:
     pairs = n * (n - 1)
     value = float(h.sum(dtype=np.float64) / pairs)
     influence = h.sum(axis=1, dtype=np.float64) / (n - 1)
-    second = float((h**2).sum(dtype=np.float64) / pairs - value**2)
-    variance = 4 * float(influence.var()) / n + 2 * max(second, 0.0) / pairs
-    return Discrepancy(value, variance)
+    second = max(0.0, float((h**2).sum(dtype=np.float64) / pairs - value**2))
+    first = max(0.0, (float(influence.var(ddof=1)) - second / (n - 1)) / (1 - 1 / (n - 1)))
+    return Discrepancy(value, 4 * (n - 2) / pairs * first + 2 * second / pairs)
 
 
 def _kernel(a: Points, b: Points, width: float) -> Points:

@@ -23,10 +23,7 @@ class PairGap(Metric):
     goal = "minimize"
     bounds = (-1.0, 1.0)
     profile = "quick"
-    advice = (
-        "The generator misses dependence between columns. Train longer, or use a model that learns whole rows; "
-        "the marginals control never passes."
-    )
+    advice = "The generator misses dependence between columns. Train longer, or use a model that learns whole rows."
 
     def compute(self, evidence: Evidence) -> Result:
         real, synthetic = evidence.real, evidence.totals.counts
