@@ -73,7 +73,8 @@ def actors(options: argparse.Namespace, model: str, rows: int, count: int) -> di
         words = ["--model", model, "--rows", str(rows), "--seed", "7", "--workers", str(count), "--dataset", f"{model}-{count}"]
         told = harness.job(["jobs/augment.py", *words, "--store", str(options.store)])
     folder = Path(told["uri"].removeprefix("file://"))
-    written = sorted((path.stat().st_mtime, int(json.loads(path.read_text())["rows"])) for path in (folder / "_receipts").glob("*.json"))
+    files = json.loads((folder / "_manifest.json").read_text())["files"]
+    written = sorted(((folder / file["path"]).stat().st_mtime, file["rows"]) for file in files)
     for part in folder.glob("*.parquet"):
         part.unlink()
     late = [made for _, made in written[count:]]

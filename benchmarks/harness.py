@@ -78,7 +78,7 @@ def stated(value: Any) -> Any:
 
 
 def median(runs: list[dict[str, Any]], field: str) -> float:
-    return statistics.median(run[field] for run in runs)
+    return float(statistics.median(run[field] for run in runs))
 
 
 def machine() -> dict[str, Any]:
