@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 import ray
-from tables import write_customers
 
 from customers import write_customers
 from jobs import command
+from tables import write_customers
 
 
 @pytest.fixture
