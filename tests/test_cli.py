@@ -8,7 +8,6 @@ import ray
 
 from customers import write_customers
 from jobs import command
-from tables import write_customers
 
 
 @pytest.fixture
