@@ -66,8 +66,11 @@ class Evaluation:
         return self.report.summary
 
     def findings(self) -> list[str]:
-        """A line for each gate that failed or could not be decided, the worst first."""
-        return [f"{gate.status}: {gate.metric}: {gate.explain}" for gate in self.report.failing()] or [self.why]
+        """A line for each metric whose gate failed or could not be decided, the worst first."""
+        lines: dict[str, str] = {}
+        for gate in self.report.failing():
+            lines.setdefault(gate.metric, f"{gate.metric}: {gate.status}, {gate.explain}")
+        return list(lines.values()) or [self.why]
 
 
 @dataclass(frozen=True)
