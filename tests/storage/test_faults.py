@@ -15,7 +15,7 @@ from processes import until
 from pythons import run_python
 from synthmill.catalog.store import Store
 from synthmill.config import StorageConfig
-from synthmill.errors import MissingError, StorageError
+from synthmill.errors import MissingError, RecipeError, StorageError
 from synthmill.storage import publish
 from synthmill.storage.folder import Folder
 from synthmill.storage.s3_client import CHECKSUM_VARIABLES
@@ -167,6 +167,20 @@ def test_nobody_listens(s3_store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(StorageError, match=r"no answer from S3.*Could not connect") as caught:
         Folder(s3_store, QUICK).read_bytes("x")
     assert "hidden" not in str(caught.value)
+
+
+def test_an_endpoint_that_is_none(s3_store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "localhost")
+    with pytest.raises(RecipeError, match="AWS_ENDPOINT_URL: Invalid endpoint: localhost"):
+        Folder(s3_store, PATIENT).read_bytes("x")
+
+
+def test_somebody_who_watches_is_told(proxy: Proxy, s3_store: str, caplog: pytest.LogCaptureFixture) -> None:
+    proxy.fail("503", times=4)
+    assert Folder(s3_store, PATIENT).list() == []
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warnings) == 1
+    assert re.search(f"{s3_store}: S3 answered 503 SlowDown .*; trying again for up to 1[0-9] s", warnings[0])
 
 
 def test_a_store_that_overwrites_is_not_written_to(proxy: Proxy, s3_store: str) -> None:

@@ -103,9 +103,13 @@ def pull(version: Version, local_dir: Path) -> Path:
     """Copy a version into a local folder, the manifest last; files that are there already and right are kept.
 
     Raises:
-        StorageError: the folder holds another version.
+        StorageError: the folder holds another version, or files that readers would take for data.
     """
     target = Folder(local_dir)
+    known = {entry.path for entry in version.manifest.files}
+    foreign = [entry.path for entry in target.list(recursive=False) if entry.path not in known and not entry.path.startswith(("_", "."))]
+    if foreign:
+        raise StorageError(f"{target.uri}: holds {foreign[0]!r}, which is not part of {version.ref}; choose an empty folder")
     if target.exists(MANIFEST) and target.read_bytes(MANIFEST) != json_bytes(manifest_json(version.manifest)):
         raise StorageError(f"{target.uri}: holds another version already; choose an empty folder")
 

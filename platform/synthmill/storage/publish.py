@@ -112,7 +112,7 @@ class Lease:
             _log.warning("heartbeat: %s", fault)
 
     def _renew(self, stop: threading.Event) -> None:
-        while not stop.wait(self._timing.heartbeat_seconds):
+        while not (stop.wait(self._timing.heartbeat_seconds) or self.committed):
             try:
                 self.check()
                 self.beat()

@@ -225,5 +225,6 @@ class _Reader:
 
 
 def _server_time(answer: Any) -> datetime:
-    """The server's clock, from its answer: the one that stamps objects."""
-    return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"]).astimezone(UTC)
+    """The server's clock, from its answer: the one that stamps objects. This machine's, if the server does not say."""
+    said = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
+    return parsedate_to_datetime(said).astimezone(UTC) if said else datetime.now(UTC)

@@ -17,7 +17,7 @@ import pyarrow.fs
 from urllib3.exceptions import HTTPError as Urllib3Error
 
 from synthmill.config import StorageConfig
-from synthmill.errors import MissingError
+from synthmill.errors import MissingError, RecipeError
 from synthmill.storage.retry import Fault
 from synthmill.storage.uri import redact
 
@@ -120,6 +120,13 @@ def _key(settings: StorageConfig) -> Any:
 
 
 def _new_client(settings: StorageConfig) -> Any:
+    try:
+        return _connect(settings)
+    except ValueError as fault:
+        raise RecipeError(redact(str(fault)), field="AWS_ENDPOINT_URL") from None
+
+
+def _connect(settings: StorageConfig) -> Any:
     seconds = attempt_seconds(settings)
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
     options: dict[str, Any] = {
