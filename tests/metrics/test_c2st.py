@@ -17,7 +17,7 @@ def test_the_column_that_gives_it_away_comes_first():
     result = ClassifierTest().compute(look(rounded, holdout=people(600, 6)))
     assert result.value > 0.6
     assert max(result.per_column, key=result.per_column.get) == "pay"
-    assert result.aspects["pmse"].value > result.aspects["pmse"].reference
+    assert 0 < result.aspects["pmse"].value < 0.25
 
 
 def test_lost_dependence_is_told_apart():
