@@ -36,7 +36,7 @@ class _Generator(nn.Module):
         for width in hidden:
             self.blocks.append(Residual(inputs, conditions, width))
             inputs += width
-        self.columns = columns
+        self.widths = [columns, values]
         self.out = nn.Linear(inputs, columns + values)
         self.given = ConditionEmbedding(conditions, columns + values, fan_in=inputs + conditions)
 
@@ -45,7 +45,8 @@ class _Generator(nn.Module):
         for block in self.blocks:
             z_BL = block(z_BL, given_B1)
         out = self.given(self.out(z_BL), given_B1).float()
-        return out[:, : self.columns], torch.tanh(out[:, self.columns :])
+        logits_BD, values_BV = torch.split(out, self.widths, dim=1)
+        return logits_BD, torch.tanh(values_BV)
 
 
 class Ctgan(GenerativeModel):
