@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 import ray
-from tables import write_customers
 
+from customers import write_customers
 from jobs import command
 
 

@@ -13,8 +13,8 @@ import boto3
 import pandas
 import pyarrow.fs
 import pytest
-from tables import write_customers
 
+from customers import write_customers
 from e2e.conftest import Head
 from jobs import last_line
 from processes import ROOT

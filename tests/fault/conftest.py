@@ -3,8 +3,8 @@
 from pathlib import Path
 
 import pytest
-from tables import write_customers
 
+from customers import write_customers
 from jobs import last_line
 from processes import start_job
 

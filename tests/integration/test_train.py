@@ -4,8 +4,8 @@ import json
 from pathlib import Path
 
 import pytest
-from tables import write_customers
 
+from customers import write_customers
 from integration.conftest import small_recipe
 from synthmill import api
 from synthmill.catalog.store import Version

@@ -17,7 +17,6 @@ from synthmill.data.columns import is_text
 from synthmill.errors import DataError, RecipeError, did_you_mean
 
 FIELD = "data.schema"
-FORMAT = "synthmill.schema/1"
 
 RuleKind = Literal["integer", "numeric", "boolean", "categorical", "datetime", "date", "identifier", "text", "drop"]
 
@@ -43,7 +42,7 @@ Rules = Mapping[str, ColumnRule]
 
 
 class _SchemaFile(FrozenModel):
-    format: Literal["synthmill.schema/1"] = FORMAT
+    format: Literal["synthmill.schema/1"] = "synthmill.schema/1"
     columns: dict[str, ColumnRule]
 
 

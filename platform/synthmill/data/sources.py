@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -87,8 +88,6 @@ def _locate(uri: str, name: str) -> tuple[fs.FileSystem, str]:
     try:
         if "://" in uri:
             return fs.FileSystem.from_uri(uri)  # type: ignore[no-any-return]
-        from pathlib import Path
-
         return fs.LocalFileSystem(), str(Path(uri).expanduser().absolute())
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
         raise DataError(f"can't read {uri!r}; use a path, file://, s3://, sklearn:// or dataset://", field=name) from None
@@ -121,7 +120,7 @@ def _is_parquet(system: fs.FileSystem, path: str) -> bool:
 
 
 def _read_csv_files(system: fs.FileSystem, root: str, files: list[str], config: DataConfig, rules: Rules) -> pa.Table:
-    tables = []
+    tables: list[pa.Table] = []
     for path in files:
         table = read_csv(_read_bytes(system, path), name=_name(path), trim=config.trim, null_values=config.null_values)
         if tables and table.column_names != tables[0].column_names:
@@ -200,7 +199,7 @@ def _bytes_sha256(system: fs.FileSystem, files: list[str]) -> str:
     digest = hashlib.sha256()
     for path in files:
         with system.open_input_stream(path, compression=None) as stream:
-            for block in iter(lambda stream=stream: stream.read(_HASH_BLOCK_BYTES), b""):
+            while block := stream.read(_HASH_BLOCK_BYTES):
                 digest.update(block)
     return digest.hexdigest()
 

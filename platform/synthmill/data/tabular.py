@@ -1,7 +1,7 @@
 """The `mixed` encoding of a table: fitted on training rows, it maps a table to codes and positions, and samples back to a table."""
 
 import base64
-from collections.abc import Mapping
+import json
 from typing import Any, Protocol
 
 import numpy as np
@@ -14,14 +14,14 @@ from synthmill.config import DataConfig
 from synthmill.data.batch import Batch
 from synthmill.data.categorical import CategoryCodec
 from synthmill.data.codec import Codec
-from synthmill.data.columns import Float64, Int64, flat
+from synthmill.data.columns import Float64, Int64, Rows, UInt64, flat
 from synthmill.data.fixed import ConstantCodec, IdentifierCodec
 from synthmill.data.layout import DiscreteSpan, MixedLayout, NumericSpan
 from synthmill.data.numeric import NumericCodec
 from synthmill.data.profile import ColumnProfile, TableProfile, profile_table
 from synthmill.data.schema import Rules
 from synthmill.data.sources import load_rules
-from synthmill.data.split import UInt64, mix
+from synthmill.data.split import mix
 from synthmill.errors import DataError, IntegrityError
 
 FORMAT = "synthmill.codec.tabular/1"
@@ -36,8 +36,9 @@ class ColumnCodec(Protocol):
     @property
     def spans(self) -> tuple[DiscreteSpan, ...]: ...
     def encode(self, array: pa.Array) -> tuple[list[Int64], Float64 | None]: ...
-    def decode(self, codes: Int64, positions: Float64 | None, rows: UInt64, noise: UInt64) -> pa.Array: ...
+    def decode(self, codes: Int64, positions: Float64 | None, rows: Rows) -> pa.Array: ...
     def code_of(self, text: str) -> int | None: ...
+    def levels(self) -> list[str] | None: ...
     def tensors(self) -> dict[str, Tensor]: ...
     def to_json(self) -> dict[str, int]: ...
 
@@ -90,14 +91,14 @@ class TableCodec(Codec):
         codes, values = batch["codes"].cpu().numpy(), batch["values"].cpu().numpy()
         assert codes.shape[1] == len(self.layout.discrete), f"{codes.shape} codes for {len(self.layout.discrete)} spans"
         assert values.shape[1] == len(self.layout.numeric), f"{values.shape} values for {len(self.layout.numeric)} spans"
-        rows = np.arange(first_row, first_row + batch.num_rows, dtype=np.uint64)
-        noise = _row_noise(codes, values)
+        numbers = np.arange(first_row, first_row + batch.num_rows, dtype=np.uint64)
+        rows = Rows(numbers, lambda index: _row_noise(codes[index], values[index]))
         code_at = value_at = 0
         arrays = []
         for column in self._columns:
             spans = len(column.spans)
             has_values = value_at < len(self.layout.numeric) and spans and self.layout.numeric[value_at].discrete == code_at
-            arrays.append(column.decode(codes[:, code_at : code_at + spans], values[:, value_at] if has_values else None, rows, noise))
+            arrays.append(column.decode(codes[:, code_at : code_at + spans], values[:, value_at] if has_values else None, rows))
             code_at += spans
             value_at += bool(has_values)
         return pa.table(arrays, schema=self.schema)
@@ -113,55 +114,36 @@ class TableCodec(Codec):
         return None
 
     def levels(self, column: str) -> list[str] | None:
-        """The values of a categorical, boolean or few-valued integer column, as text; None for any other column."""
-        for codec in self._columns:
-            profile = codec.profile
-            if profile.name == column:
-                if profile.kind == "boolean":
-                    return ["false", "true"]
-                if profile.kind == "integer" and profile.discrete:
-                    return [str(point) for point in profile.points]
-                return list(profile.levels) if profile.kind == "categorical" else None
-        return None
+        """The values of a column that has a code for each, as text; None for a curve, dates, identifiers, or an unknown column."""
+        return next((codec.levels() for codec in self._columns if codec.profile.name == column), None)
 
     def to_files(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Plain JSON data and named tensors; no training row is in either."""
-        json = {
+        config = {
             "format": FORMAT,
             "profile": self.profile.model_dump(mode="json"),
             "columns": [column.to_json() for column in self._columns],
             "arrow_schema": base64.b64encode(self.schema.serialize().to_pybytes()).decode(),
         }
         tensors = {f"{i}.{key}": value for i, column in enumerate(self._columns) for key, value in column.tensors().items()}
-        return json, tensors
+        return config, tensors
 
     @classmethod
-    def from_files(cls, json: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> "TableCodec":
+    def from_files(cls, config: dict[str, Any], tensors: dict[str, Tensor]) -> "TableCodec":
         """The codec that `to_files` wrote.
 
         Raises:
             IntegrityError: a format this version does not know.
         """
-        if json.get("format") != FORMAT:
-            raise IntegrityError(f"codec.json has format {json.get('format')!r}; this version reads {FORMAT!r}")
-        profile = TableProfile.model_validate_json(_text(json["profile"]))
-        schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(json["arrow_schema"])))
+        if config.get("format") != FORMAT:
+            raise IntegrityError(f"codec.json has format {config.get('format')!r}; this version reads {FORMAT!r}")
+        profile = TableProfile.model_validate_json(json.dumps(config["profile"]))
+        schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(config["arrow_schema"])))
         columns = []
-        for i, (column, field, own) in enumerate(zip(profile.columns, schema, json["columns"], strict=True)):
+        for i, (column, field, own) in enumerate(zip(profile.columns, schema, config["columns"], strict=True)):
             parts = {key.partition(".")[2]: value for key, value in tensors.items() if key.partition(".")[0] == str(i)}
             columns.append(_CODECS[column.kind].restore(column, field.type, own, parts))
         return cls(profile, columns)
-
-
-def _row_noise(codes: Int64, values: npt.NDArray[np.float32]) -> UInt64:
-    """64 bits a row, from its codes and the bits of its values, (N,): what is left open in decoding follows from them, so that a row
-    decodes the same alone, in a block and after a filter."""
-    words = [codes[:, i].astype(np.uint64) for i in range(codes.shape[1])]
-    words += [np.ascontiguousarray(values[:, i]).view(np.uint32).astype(np.uint64) for i in range(values.shape[1])]
-    noise = np.zeros(len(codes), dtype=np.uint64)
-    for position, word in enumerate(words):
-        noise = mix(noise ^ word, position)
-    return noise
 
 
 def _layout(columns: list[ColumnCodec], rows: int) -> MixedLayout:
@@ -174,10 +156,13 @@ def _layout(columns: list[ColumnCodec], rows: int) -> MixedLayout:
     return MixedLayout(discrete=tuple(discrete), numeric=tuple(numeric), rows=rows)
 
 
-def _text(value: Any) -> str:
-    import json
-
-    return json.dumps(value)
+def _row_noise(codes: Int64, values: npt.NDArray[np.float32]) -> UInt64:
+    """64 bits a row from its codes (N, D) and the bits of its values (N, C), uint64 (N,)."""
+    total = np.zeros(len(codes), dtype=np.uint64)
+    for position, column in enumerate([*codes.T, *values.T]):
+        bits = column if column.dtype == np.int64 else np.ascontiguousarray(column).view(np.uint32)
+        total = mix(total ^ bits.astype(np.uint64), position)
+    return total
 
 
 _CODECS: dict[str, Any] = {

@@ -4,24 +4,26 @@ Actors compute whole shards and write the parts themselves; a part counts only w
 replaces lost actors, evaluates what was written and commits the manifest last.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import pyarrow as pa
 
 import synthmill
-from synthmill.catalog.manifest import Parent
-from synthmill.catalog.provenance import REAL_AND_SYNTHETIC, SYNTHETIC, labels
+from synthmill.catalog.manifest import FileEntry, Parent
+from synthmill.catalog.provenance import labels
 from synthmill.catalog.store import Draft, Store, Version
 from synthmill.config import StorageConfig, fingerprint
-from synthmill.errors import GateFailedError, UserError
+from synthmill.errors import DataError, GateFailedError, UserError
+from synthmill.evaluation.files import report_files
+from synthmill.evaluation.report import Report
 from synthmill.generation.generator import Generator, classes_of
 from synthmill.generation.shards import ShardPlan, level_quotas
 from synthmill.runtime import cluster
-from synthmill.runtime.evaluate import Evaluated, evaluate_parts, source_tables
+from synthmill.runtime.evaluate import SYNTHETIC_COLUMN, EvaluateRequest, report_on, source_tables
 from synthmill.runtime.progress import Progress, say
-from synthmill.runtime.writers import SYNTHETIC_COLUMN, Task, Writers
-
+from synthmill.runtime.writers import Task, Writers
 
 PARQUET_FORMAT = 1
 """Raised whenever the same rows would be written as other bytes."""
@@ -154,8 +156,8 @@ def _fill(
     with Progress("generating", len(tasks)) as bar:
         files = tuple(writers.write_all(tasks, draft, on_part=bar.update))
     draft.check_owned()
-    evaluated = evaluate_parts(store, generator, draft.folder, files, request, run_id=run_id)
-    _gate(request, draft, evaluated)
+    report, why = _quick_report(request, store, draft, generator, files, plan)
+    _gate(request, draft, report, why)
     version = draft.commit(
         draft.manifest(
             files=files,
@@ -164,12 +166,12 @@ def _fill(
             seed=plan.seed,
             compute_class=writers.compute_class(),
             labels=labels(run_key=draft.run_key, mixed=real is not None),
-            gate=evaluated.gate(),
+            gate=_gate_entry(draft, report, why),
             contains_training_rows=real is not None or generator.model.copies_training_rows,
             details={"plan": plan.model_dump(mode="json"), "mix_real": real is not None},
         )
     )
-    return Augmented(version, evaluated.verdict, reused=False)
+    return Augmented(version, report.verdict if report else "inconclusive", reused=False)
 
 
 def _schema(generator: Generator, plan: ShardPlan, *, mixed: bool) -> pa.Schema:
@@ -178,11 +180,32 @@ def _schema(generator: Generator, plan: ShardPlan, *, mixed: bool) -> pa.Schema:
     return schema.append(pa.field(SYNTHETIC_COLUMN, pa.bool_())) if mixed else schema
 
 
-def _gate(request: AugmentRequest, draft: Draft, evaluated: Evaluated) -> None:
-    passed = evaluated.verdict in ("pass", "warn") or (evaluated.verdict == "inconclusive" and request.allow_inconclusive)
-    if request.require is None or passed:
+def _quick_report(
+    request: AugmentRequest, store: Store, draft: Draft, generator: Generator, files: Sequence[FileEntry], plan: ShardPlan
+) -> tuple[Report | None, str]:
+    """The quick profile on the written parts; None, with the reason, when the real rows can't be read any more."""
+    synthetic = files[: plan.num_shards]
+    if plan.columns is not None:
+        return None, "only some columns were published"
+    try:
+        asked = EvaluateRequest(dataset=request.dataset, profile="quick", gates=request.gates, workers=request.workers)
+        report = report_on(store, generator, draft.folder, synthetic, asked, dataset=draft.ref)
+    except DataError as fault:
+        return None, str(fault)
+    for name, content in report_files(report).items():
+        draft.folder.write_bytes(f"_{name}", content)
+    return report, report.summary
+
+
+def _gate_entry(draft: Draft, report: Report | None, why: str) -> dict[str, Any]:
+    if report is None:
+        return {"verdict": "inconclusive", "why": why}
+    return {"verdict": report.verdict, "why": why, "report": draft.folder.uri_of("_report.json"), "report_sha256": report.digest}
+
+
+def _gate(request: AugmentRequest, draft: Draft, report: Report | None, why: str) -> None:
+    if request.require is None or (report is not None and report.passed(allow_inconclusive=request.allow_inconclusive)):
         return
-    where = draft.quarantine(f"gates: {evaluated.verdict}", files={"_report.json": evaluated.report_json()})
-    raise GateFailedError(
-        f"{request.dataset} was not published: gates say {evaluated.verdict} ({evaluated.why()}); parts and report are in {where}"
-    )
+    verdict = report.verdict if report else "inconclusive"
+    where = draft.quarantine(f"gates: {verdict}")
+    raise GateFailedError(f"{request.dataset} was not published: {verdict}, {why}; parts and report are in {where}")

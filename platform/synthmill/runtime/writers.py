@@ -2,12 +2,13 @@
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow as pa
 import ray
-from ray.exceptions import RayActorError, RayTaskError, WorkerCrashedError
+from ray.exceptions import RayActorError, WorkerCrashedError
 
 from synthmill.catalog.dataset import finished_shards, write_shard
 from synthmill.catalog.manifest import FileEntry
@@ -19,13 +20,15 @@ from synthmill.generation.compute import PORTABLE_ENV, compute_class
 from synthmill.generation.generator import Generator
 from synthmill.generation.shards import ShardPlan
 from synthmill.runtime import cluster
+from synthmill.runtime.evaluate import SYNTHETIC_COLUMN
+from synthmill.runtime.tasks import get, line_of
 from synthmill.storage.folder import Folder
 
 MAX_LOSSES_WITHOUT_PROGRESS = 5
-SYNTHETIC_COLUMN = "is_synthetic"
 
 
-class Task(NamedTuple):
+@dataclass(frozen=True)
+class Task:
     """One part to write: a shard of the plan, or rows that are given."""
 
     index: int
@@ -88,7 +91,7 @@ class Writers:
     def compute_class(self) -> str:
         """The class that every actor shares; a job never mixes classes."""
         if self._class is None:
-            classes = sorted(set(_get([actor.compute_class.remote() for actor in self._actors])))
+            classes = sorted(set(get([actor.compute_class.remote() for actor in self._actors])))
             if len(classes) > 1:
                 raise ResourceError(
                     f"the cluster's machines compute differently ({' | '.join(classes)}); add --portable", field="--workers"
@@ -105,7 +108,8 @@ class Writers:
         mixed = any(task.rows is not None for task in tasks)
         done = finished_shards(draft.folder, draft.run_key)
         todo = deque(task for task in tasks if task.index not in done)
-        idle, running, losses = deque(range(len(self._actors))), {}, 0
+        idle, losses = deque(range(len(self._actors))), 0
+        running: dict[Any, tuple[int, Task]] = {}
         on_part(len(done))
         while todo or running:
             while todo and idle:
@@ -116,29 +120,14 @@ class Writers:
             slot, task = running.pop(ready[0])
             idle.append(slot)
             try:
-                done[task.index] = _get(ready)[0]
+                done[task.index] = get(ready)[0]
                 losses = 0
                 on_part(len(done))
             except (RayActorError, WorkerCrashedError) as fault:
                 losses += 1
                 if losses > MAX_LOSSES_WITHOUT_PROGRESS:
-                    raise SynthmillError(f"{losses} workers were lost in a row without finishing a part: {_line(fault)}") from fault
+                    raise SynthmillError(f"{losses} workers were lost in a row without finishing a part: {line_of(fault)}") from fault
                 todo.appendleft(task)
                 self._actors[slot] = self._start()
             draft.check_alive()
         return [done[task.index] for task in tasks]
-
-
-def _get(calls: list[Any]) -> list[Any]:
-    """Results; an error that a worker raised on purpose comes out as itself."""
-    try:
-        return list(ray.get(calls))
-    except RayTaskError as fault:
-        cause = fault.cause
-        if isinstance(cause, SynthmillError):
-            raise cause from None
-        raise
-
-
-def _line(fault: BaseException) -> str:
-    return str(fault).strip().splitlines()[0] if str(fault).strip() else type(fault).__name__
