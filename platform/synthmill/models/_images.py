@@ -1,0 +1,88 @@
+"""What image models share: classes, real pictures from a batch, and sampling a class before its picture."""
+
+from abc import abstractmethod
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from synthmill.data.batch import Batch
+from synthmill.data.layout import PixelLayout
+from synthmill.models.base import Condition, GenerativeModel, Rng
+from synthmill.nn.pixels import mirror, one_hot, refit_batch_norm, unit
+
+REFIT_PASSES = 8
+
+
+class ImageModel(GenerativeModel):
+    """A model of pictures, class-conditional when the layout has classes."""
+
+    modalities: ClassVar[tuple[str, ...]] = ("image",)
+    encoding = "pixels"
+    conditions = "label"
+    layout: PixelLayout
+    label_share_K: Tensor
+
+    def __init__(self, config: Any, layout: Any) -> None:
+        super().__init__(config, layout)
+        self.classes: int = layout.classes
+        self.shape: tuple[int, int, int] = (layout.channels, layout.height, layout.width)
+        self.register_buffer("label_share_K", torch.full((self.classes,), 1.0 / max(1, self.classes)))
+
+    def real(self, batch: Batch, rng: Rng) -> Tensor:
+        """Pictures of a training batch in [-1, 1], mirrored at random if the recipe wants it; float32 (B, C, H, W)."""
+        x_BCHW = unit(batch["pixels"])
+        return mirror(x_BCHW, rng.uniform("mirror")) if self.layout.flip else x_BCHW
+
+    def labels(self, batch: Batch) -> Tensor:
+        """One-hot classes of a training batch, (B, K); K is 0 without classes."""
+        return one_hot(batch["label"], self.classes) if self.classes else batch["pixels"].new_zeros(batch.num_rows, 0, dtype=torch.float32)
+
+    def finish(self, batches: Iterable[Batch], *, rng: Rng) -> None:
+        """Learn how frequent classes are, and what weights that are averages need."""
+        batches = list(batches)
+        if self.classes:
+            counts = sum(torch.bincount(batch["label"], minlength=self.classes) for batch in batches)
+            self.label_share_K.copy_(counts / sum(batch.num_rows for batch in batches))
+        self.refit(batches, rng)
+
+    def refit(self, batches: list[Batch], rng: Rng) -> None:
+        """What else follows from the final weights; nothing by default."""
+
+    def refit_generator(self, generator: nn.Module, inputs: int, batches: list[Batch], rng: Rng) -> None:
+        """BatchNorm statistics of a network that reads `inputs` normal numbers and a one-hot class."""
+        noises = [rng.normal(f"refit-{i}", inputs)[: batch.num_rows] for i, batch in enumerate(batches[:REFIT_PASSES])]
+        # A full batch each: a short last one would count as much as the others.
+        pairs = [(noise, self.labels(batch)) for noise, batch in zip(noises, batches, strict=False) if batch.num_rows == batches[0].num_rows]
+        refit_batch_norm(generator, (lambda pair=pair: generator(torch.cat(pair, 1)) for pair in pairs))
+
+    def sample(self, num_rows: int, *, condition: Condition | None, generator: torch.Generator) -> Batch:
+        label_B, y_BK = self.draw_labels(num_rows, condition, generator)
+        return self.as_batch(self.generate(y_BK, generator), label_B)
+
+    def draw_labels(self, num_rows: int, condition: Condition | None, generator: torch.Generator) -> tuple[Tensor | None, Tensor]:
+        """The class of the condition, or classes as frequent as in training: int64 (B,) (None without classes) and one-hot (B, K)."""
+        wanted = condition.label if condition is not None else None
+        device = self.label_share_K.device
+        if not self.classes:
+            assert wanted is None, "a model without classes takes no class"
+            return None, torch.zeros(num_rows, 0, device=device)
+        uniform_B = torch.rand(num_rows, generator=generator, device=device)
+        label_B = torch.searchsorted(self.label_share_K.cumsum(0), uniform_B, right=True).clamp_max(self.classes - 1)
+        label_B = label_B if wanted is None else torch.full_like(label_B, wanted)
+        return label_B, one_hot(label_B, self.classes)
+
+    def as_batch(self, x_BCHW: Tensor, label_B: Tensor | None) -> Batch:
+        """What `sample` returns."""
+        pixels = x_BCHW.float().clamp(-1.0, 1.0)
+        return Batch(pixels=pixels) if label_B is None else Batch(pixels=pixels, label=label_B)
+
+    @abstractmethod
+    def generate(self, y_BK: Tensor, generator: torch.Generator) -> Tensor:
+        """Pictures of these classes, float32 (B, C, H, W)."""
+
+
+def normal(rows: int, width: int, generator: torch.Generator) -> Tensor:
+    """Standard normal (rows, width) on the generator's device."""
+    return torch.randn(rows, width, generator=generator, device=generator.device)
