@@ -34,5 +34,7 @@ def read_idx(data: bytes, *, name: str, dimensions: int) -> npt.NDArray[np.uint8
     shape = struct.unpack(f">{dimensions}I", data[4:start]) if len(data) >= start else ()
     size = int(np.prod(shape, dtype=np.int64)) if shape else -1
     if len(data) - start != size:
-        raise DataError(f"{name} is cut off: its header says {size:,} bytes of values, {max(0, len(data) - start):,} are there", field="data.source")
+        raise DataError(
+            f"{name} is cut off: its header says {size:,} bytes of values, {max(0, len(data) - start):,} are there", field="data.source"
+        )
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape)

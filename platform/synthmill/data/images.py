@@ -53,7 +53,9 @@ def read_images(config: DataConfig, *, store: "Store | None" = None) -> Source:
     raws, sha256, uri = _read(config, store)
     pictures, labels, paths, notes = _decode(raws, config.image)
     if len(pictures) < 2:
-        raise DataError(f"{config.source} holds {len(pictures)} readable pictures; a model needs at least 2, and hundreds to be of use", field=FIELD)
+        raise DataError(
+            f"{config.source} holds {len(pictures)} readable pictures; a model needs at least 2, and hundreds to be of use", field=FIELD
+        )
     _check_sizes(pictures, paths)
     channels = config.image.channels or (1 if all(picture.ndim == 2 for picture in pictures) else 3)
     files = [png.encode(with_channels(picture, channels)) for picture in pictures]
@@ -216,7 +218,9 @@ def image_of(table: pa.Table, name: str) -> str:
     """
     found = [field.name for field in table.schema if _holds_pictures(field.type)]
     if not found:
-        raise DataError(f"{name} has no column of pictures (struct<bytes, path> or binary); it has {', '.join(table.column_names)}", field=FIELD)
+        raise DataError(
+            f"{name} has no column of pictures (struct<bytes, path> or binary); it has {', '.join(table.column_names)}", field=FIELD
+        )
     return IMAGE if IMAGE in found else found[0]
 
 

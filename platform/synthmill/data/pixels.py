@@ -46,7 +46,7 @@ class PixelCodec(Codec):
         self._code = {value: code for code, value in enumerate(classes)}
 
     @classmethod
-    def fit(cls, train: pa.Table, config: DataConfig) -> "PixelCodec":
+    def fit(cls, train: pa.Table, config: DataConfig, rules: Mapping[str, Any] | None = None) -> "PixelCodec":
         """Shape from the first picture (a source gives all the same), classes from the training rows.
 
         Raises:
@@ -57,7 +57,12 @@ class PixelCodec(Codec):
         first = pixels_of(train.slice(0, 1))[0]
         classes = tuple(sorted(set(train[LABEL].to_pylist()))) if LABEL in train.column_names else ()
         layout = PixelLayout(
-            channels=first.shape[0], height=first.shape[1], width=first.shape[2], classes=len(classes), rows=train.num_rows, flip=config.image.flip
+            channels=first.shape[0],
+            height=first.shape[1],
+            width=first.shape[2],
+            classes=len(classes),
+            rows=train.num_rows,
+            flip=config.image.flip,
         )
         return cls(layout, classes)
 
@@ -80,6 +85,13 @@ class PixelCodec(Codec):
         if self.classes:
             columns.append(pa.array(self.classes, self.schema.field(LABEL).type).take(pa.array(batch["label"].numpy())))
         return pa.Table.from_arrays(columns, schema=self.schema)
+
+    def conditions(self, batch: Batch) -> pa.Table:
+        """The class alone: no picture is drawn to find out that it is not wanted."""
+        if not self.classes:
+            return super().conditions(batch)
+        field = self.schema.field(LABEL)
+        return pa.table({LABEL: pa.array(self.classes, field.type).take(pa.array(batch["label"].numpy()))})
 
     def code_of(self, column: str, value: str) -> tuple[int, int] | None:
         """(0, class code): pictures have no discrete spans, the class stands alone."""
@@ -143,5 +155,5 @@ def _schema(classes: tuple[int | str, ...]) -> pa.Schema:
             if named
             else {"dtype": "int64" if whole else "string", "_type": "Value"}
         )
-    told = json.dumps({"info": {"features": features}}, separators=(",", ":"))
-    return pa.schema(fields, metadata={"huggingface": told})
+    described = json.dumps({"info": {"features": features}}, separators=(",", ":"))
+    return pa.schema(fields, metadata={"huggingface": described})

@@ -21,7 +21,8 @@ _IEND = b"\x00\x00\x00\x00IEND\xaeB\x60\x82"
 
 def encode(pixels: Pixels, *, xmp: bytes | None = None) -> bytes:
     """A PNG file of pixels (H, W) or (H, W, 3), with an XMP packet in an uncompressed iTXt chunk before the pixels."""
-    assert pixels.dtype == np.uint8 and (pixels.ndim == 2 or pixels.shape[2] == 3), f"cannot write {pixels.dtype} {pixels.shape}"
+    assert pixels.dtype == np.uint8, f"cannot write {pixels.dtype}"
+    assert pixels.ndim == 2 or pixels.shape[2] == 3, f"cannot write {pixels.shape}"
     height, width = pixels.shape[:2]
     rows = np.zeros((height, 1 + pixels[0].size), np.uint8)
     rows[:, 1:] = pixels.reshape(height, -1)

@@ -116,10 +116,10 @@ class Generator:
             return concat(blocks).take(slice(0, rows))
         kept: list[Batch] = []
         found = tried = 0
-        native = where.native(self.codec) if self.model.conditions in ("columns", "any") else None
+        native = where.native(self.codec) if self.model.conditions != "none" else None
         limit = max(LEAST_TRIES, rows * plan.max_tries_per_row)
         for chunk in self._chunks(plan, shard, group, rows, native):
-            mask = where.mask(self.codec.decode(chunk, first_row=0))
+            mask = where.mask(self.codec.conditions(chunk))
             kept.append(chunk.take(_index(np.flatnonzero(mask))))
             found += int(mask.sum())
             tried += chunk.num_rows

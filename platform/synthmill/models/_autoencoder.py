@@ -3,7 +3,6 @@
 Legend: B rows, L latent dimensions, K classes.
 """
 
-from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -12,10 +11,11 @@ from torch import Tensor, nn
 
 from synthmill.config import FrozenModel, tunable
 from synthmill.data.batch import Batch
-from synthmill.models._images import REFIT_PASSES, ImageModel, normal
+from synthmill.models._images import ImageModel
 from synthmill.models.base import Adam, Phase, Rng, Stage
+from synthmill.nn.blocks import refit_norms
 from synthmill.nn.convolution import Downward, Norm, Upward
-from synthmill.nn.pixels import refit_batch_norm, unit
+from synthmill.nn.pixels import unit
 
 
 class Autoencoder(ImageModel):
@@ -42,13 +42,21 @@ class Autoencoder(ImageModel):
         channels, height, width = self.shape
         body = Downward(channels, height, width, channels=config.channels, norm=config.norm)
         self.encoder = nn.ModuleDict(
-            {"body": body, "dense": nn.Linear(body.features + self.classes, config.hidden), "out": nn.Linear(config.hidden, 2 * config.latent)}
+            {
+                "body": body,
+                "dense": nn.Linear(body.features + self.classes, config.hidden),
+                "out": nn.Linear(config.hidden, 2 * config.latent),
+            }
         )
         self.decoder = nn.Sequential(
             nn.Linear(config.latent + self.classes, config.hidden),
             nn.ReLU(),
             Upward(config.hidden, channels, height, width, channels=config.channels, norm=config.norm),
         )
+
+    @property
+    def noise_width(self) -> int:
+        return self.config.latent
 
     def stages(self) -> tuple[Stage, ...]:
         adam = Adam(learning_rate=self.config.learning_rate, schedule="cosine", clip_norm=10.0)
@@ -85,16 +93,14 @@ class Autoencoder(ImageModel):
         return torch.tanh(out_BCHW)
 
     def refit(self, batches: list[Batch], rng: Rng) -> None:
-        refit_batch_norm(self, self._passes([batch for batch in batches[:REFIT_PASSES] if batch.num_rows == batches[0].num_rows], rng))
+        def forward(number: int) -> None:
+            batch = batches[number]
+            y_BK = self.labels(batch)
+            mean_BL, log_variance_BL = self.encode(unit(batch["pixels"]), y_BK)
+            noise_BL = rng.normal(f"refit-{number}", self.config.latent)[: batch.num_rows]
+            self.decoder(torch.cat([mean_BL + torch.exp(0.5 * log_variance_BL) * noise_BL, y_BK], 1))
 
-    def _passes(self, batches: list[Batch], rng: Rng) -> Iterator[Any]:
-        for number, batch in enumerate(batches):
-            yield lambda batch=batch, number=number: self._reconstruct(batch, rng.normal(f"refit-{number}", self.config.latent))
+        refit_norms(self, forward, self.refit_passes(batches))
 
-    def _reconstruct(self, batch: Batch, noise_BL: Tensor) -> Tensor:
-        y_BK = self.labels(batch)
-        mean_BL, log_variance_BL = self.encode(unit(batch["pixels"]), y_BK)
-        return self.decoder(torch.cat([mean_BL + torch.exp(0.5 * log_variance_BL) * noise_BL[: batch.num_rows], y_BK], 1))  # type: ignore[no-any-return]
-
-    def generate(self, y_BK: Tensor, generator: torch.Generator) -> Tensor:
-        return self.picture(self.decoder(torch.cat([normal(len(y_BK), self.config.latent, generator), y_BK], 1)))
+    def from_noise(self, z_BZ: Tensor, y_BK: Tensor, generator: torch.Generator) -> Tensor:
+        return self.picture(self.decoder(torch.cat([z_BZ, y_BK], 1)))

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 from synthmill.data.batch import Batch
 from synthmill.data.layout import PixelLayout
 from synthmill.models.base import Condition, GenerativeModel, Rng
-from synthmill.nn.pixels import mirror, one_hot, refit_batch_norm, unit
+from synthmill.nn.blocks import refit_norms
+from synthmill.nn.pixels import mirror, one_hot, unit
 
 REFIT_PASSES = 8
 
@@ -43,8 +44,8 @@ class ImageModel(GenerativeModel):
         """Learn how frequent classes are, and what weights that are averages need."""
         batches = list(batches)
         if self.classes:
-            counts = sum(torch.bincount(batch["label"], minlength=self.classes) for batch in batches)
-            self.label_share_K.copy_(counts / sum(batch.num_rows for batch in batches))
+            counts = torch.bincount(torch.cat([batch["label"] for batch in batches]), minlength=self.classes)
+            self.label_share_K.copy_(counts / counts.sum())
         self.refit(batches, rng)
 
     def refit(self, batches: list[Batch], rng: Rng) -> None:
@@ -52,10 +53,17 @@ class ImageModel(GenerativeModel):
 
     def refit_generator(self, generator: nn.Module, inputs: int, batches: list[Batch], rng: Rng) -> None:
         """BatchNorm statistics of a network that reads `inputs` normal numbers and a one-hot class."""
-        noises = [rng.normal(f"refit-{i}", inputs)[: batch.num_rows] for i, batch in enumerate(batches[:REFIT_PASSES])]
-        # A full batch each: a short last one would count as much as the others.
-        pairs = [(noise, self.labels(batch)) for noise, batch in zip(noises, batches, strict=False) if batch.num_rows == batches[0].num_rows]
-        refit_batch_norm(generator, (lambda pair=pair: generator(torch.cat(pair, 1)) for pair in pairs))
+
+        def forward(number: int) -> None:
+            z_BZ = rng.normal(f"refit-{number}", inputs)[: batches[number].num_rows]
+            generator(torch.cat([z_BZ, self.labels(batches[number])], 1))
+
+        refit_norms(generator, forward, self.refit_passes(batches))
+
+    def refit_passes(self, batches: list[Batch]) -> int:
+        """Whole batches to average statistics over: a short last one would count as much as the others."""
+        whole = sum(batch.num_rows == batches[0].num_rows for batch in batches)
+        return min(whole, REFIT_PASSES)
 
     def sample(self, num_rows: int, *, condition: Condition | None, generator: torch.Generator) -> Batch:
         label_B, y_BK = self.draw_labels(num_rows, condition, generator)
@@ -78,11 +86,28 @@ class ImageModel(GenerativeModel):
         pixels = x_BCHW.float().clamp(-1.0, 1.0)
         return Batch(pixels=pixels) if label_B is None else Batch(pixels=pixels, label=label_B)
 
+    @property
     @abstractmethod
+    def noise_width(self) -> int:
+        """Width of the noise that a picture is made of; 0: it is not made of one vector."""
+
     def generate(self, y_BK: Tensor, generator: torch.Generator) -> Tensor:
         """Pictures of these classes, float32 (B, C, H, W)."""
+        z_BZ = torch.randn(len(y_BK), self.noise_width, generator=generator, device=y_BK.device)
+        return self.from_noise(z_BZ, y_BK, generator)
 
+    @abstractmethod
+    def from_noise(self, z_BZ: Tensor, y_BK: Tensor, generator: torch.Generator) -> Tensor:
+        """Pictures of this noise and these classes; what else is random comes from `generator`."""
 
-def normal(rows: int, width: int, generator: torch.Generator) -> Tensor:
-    """Standard normal (rows, width) on the generator's device."""
-    return torch.randn(rows, width, generator=generator, device=generator.device)
+    def between(self, steps: int, *, label: int | None, generator: torch.Generator) -> Tensor:
+        """Pictures along the great circle between two noises, float32 (steps, C, H, W); () when there is no noise to walk in."""
+        if not self.noise_width:
+            return torch.zeros(0, *self.shape)
+        device = self.label_share_K.device
+        ends = torch.randn(2, self.noise_width, generator=generator, device=device)
+        share = torch.linspace(0.0, 1.0, steps, device=device).unsqueeze(1)
+        angle = torch.acos(torch.cosine_similarity(ends[0], ends[1], dim=0).clamp(-0.999, 0.999))
+        z_BZ = (torch.sin((1 - share) * angle) * ends[0] + torch.sin(share * angle) * ends[1]) / torch.sin(angle)
+        y_BK = one_hot(torch.full((steps,), label or 0, device=device), self.classes)
+        return self.from_noise(z_BZ, y_BK, generator).float().clamp(-1.0, 1.0)

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from pydantic import Field
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional
 
 from synthmill.config import tunable
 from synthmill.models._autoencoder import Autoencoder
@@ -33,7 +33,7 @@ class BetaVae(Autoencoder):
         return self.config.beta * risen
 
     def reconstruction(self, out_BCHW: Tensor, x_BCHW: Tensor) -> dict[str, Tensor]:
-        nats_BCHW = F.binary_cross_entropy_with_logits(out_BCHW, (x_BCHW + 1.0) / 2.0, reduction="none")
+        nats_BCHW = functional.binary_cross_entropy_with_logits(out_BCHW, (x_BCHW + 1.0) / 2.0, reduction="none")
         error_B = (self.picture(out_BCHW.detach()) - x_BCHW).square().flatten(1).mean(1)
         return {"reconstruction": nats_BCHW.flatten(1).sum(1), "log_squared_error": error_B}
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from synthmill.config import FrozenModel, tunable
 from synthmill.data.batch import Batch
-from synthmill.models._images import ImageModel, normal
+from synthmill.models._images import ImageModel
 from synthmill.models.base import Adam, Phase, Rng, Stage
 from synthmill.nn.augment import NUMBERS, Policy, diff_augment
 from synthmill.nn.convolution import Downward, Norm, Upward
@@ -50,15 +50,24 @@ class Dcgan(ImageModel):
 
     def __init__(self, config: Any, layout: Any) -> None:
         super().__init__(config, layout)
-        self.generator = nn.Sequential(Upward(config.noise + self.classes, *self.shape, channels=config.channels, norm=config.norm), nn.Tanh())
+        self.generator = nn.Sequential(
+            Upward(config.noise + self.classes, *self.shape, channels=config.channels, norm=config.norm), nn.Tanh()
+        )
         self.discriminator = Downward(*self.shape, channels=config.channels, norm=config.norm, spectral=config.spectral_norm)
         self.head = nn.Linear(self.discriminator.features, 1 + self.classes)
         _init_normal(self)
 
+    @property
+    def noise_width(self) -> int:
+        return self.config.noise
+
     def stages(self) -> tuple[Stage, ...]:
         adam = Adam(learning_rate=self.config.learning_rate, betas=(self.config.beta_1, 0.999))
         judge = ("discriminator", "head")
-        phases = [Phase(name="discriminator", modules=judge, optimizer=adam), Phase(name="generator", modules=("generator",), optimizer=adam)]
+        phases = [
+            Phase(name="discriminator", modules=judge, optimizer=adam),
+            Phase(name="generator", modules=("generator",), optimizer=adam),
+        ]
         if self.config.r1:
             phases.append(Phase(name="r1", modules=judge, optimizer=adam, every_steps=R1_EVERY_STEPS))
         return (Stage(name="gan", share=1.0, phases=tuple(phases)),)
@@ -82,8 +91,8 @@ class Dcgan(ImageModel):
     def refit(self, batches: list[Batch], rng: Rng) -> None:
         self.refit_generator(self.generator, self.config.noise, batches, rng)
 
-    def generate(self, y_BK: Tensor, generator: torch.Generator) -> Tensor:
-        return self.generator(torch.cat([normal(len(y_BK), self.config.noise, generator), y_BK], 1))  # type: ignore[no-any-return]
+    def from_noise(self, z_BZ: Tensor, y_BK: Tensor, generator: torch.Generator) -> Tensor:
+        return self.generator(torch.cat([z_BZ, y_BK], 1))  # type: ignore[no-any-return]
 
 
 def _init_normal(model: nn.Module) -> None:

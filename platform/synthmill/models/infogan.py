@@ -6,20 +6,22 @@ Legend: B rows, Z noise, C continuous codes, K classes or categories.
 """
 
 import math
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from synthmill.config import FrozenModel, tunable
 from synthmill.data.batch import Batch
-from synthmill.models._images import REFIT_PASSES, ImageModel, normal
+from synthmill.models._images import ImageModel
 from synthmill.models.base import Adam, Condition, Phase, Rng, Stage
+from synthmill.nn.blocks import refit_norms
 from synthmill.nn.convolution import Downward, Norm, Upward
 from synthmill.nn.penalty import discriminator_terms, generator_term
-from synthmill.nn.pixels import conditional_score, one_hot, refit_batch_norm
+from synthmill.nn.pixels import conditional_score, one_hot
 
 
 class Infogan(ImageModel):
@@ -65,6 +67,10 @@ class Infogan(ImageModel):
         named = ("category",) if self.categories and not self.classes else ()
         return named + tuple(f"c{i + 1}" for i in range(self.config.continuous))
 
+    @property
+    def noise_width(self) -> int:
+        return self.config.noise
+
     def stages(self) -> tuple[Stage, ...]:
         slow = Adam(learning_rate=self.config.discriminator_rate, betas=(0.5, 0.999))
         fast = Adam(learning_rate=self.config.generator_rate, betas=(0.5, 0.999))
@@ -107,30 +113,36 @@ class Infogan(ImageModel):
         mean_BC, log_scale_BC = read_BR[:, self.categories :].chunk(2, dim=1)
         log_scale_BC = log_scale_BC.clamp(-4.0, 2.0)
         surprise_BC = 0.5 * ((codes_BC - mean_BC) * torch.exp(-log_scale_BC)).square() + log_scale_BC + 0.5 * math.log(2 * math.pi)
-        surprise_B = surprise_BC.sum(1) - (category_BK * F.log_softmax(logits_BK, 1)).sum(1)
+        surprise_B = surprise_BC.sum(1) - (category_BK * functional.log_softmax(logits_BK, 1)).sum(1)
         entropy = self.config.continuous * math.log(2.0) + (math.log(self.categories) if self.categories else 0.0)
         return surprise_B, entropy - surprise_B.detach()
 
     def refit(self, batches: list[Batch], rng: Rng) -> None:
-        whole = [batch for batch in batches[:REFIT_PASSES] if batch.num_rows == batches[0].num_rows]
-        inputs = [torch.cat(self._inputs(batch, rng, f"refit-{i}"), 1) for i, batch in enumerate(whole)]
-        refit_batch_norm(self.generator, (lambda x=x: self.generator(x) for x in inputs))
+        def forward(number: int) -> None:
+            self.generator(torch.cat(self._inputs(batches[number], rng, f"refit-{number}"), 1))
+
+        refit_norms(self.generator, forward, self.refit_passes(batches))
 
     def sample(self, num_rows: int, *, condition: Condition | None, generator: torch.Generator) -> Batch:
         latent = dict(condition.latent or {}) if condition is not None else {}
         unknown = sorted(set(latent) - set(self.latent_names))
         assert not unknown, f"no latent codes {unknown}; there is {self.latent_names}"
         label_B, y_BK = self.draw_labels(num_rows, condition, generator)
-        z_BZ = normal(num_rows, self.config.noise, generator)
-        codes_BC = torch.rand(num_rows, self.config.continuous, generator=generator, device=z_BZ.device) * 2.0 - 1.0
-        category_B = torch.randint(max(1, self.categories), (num_rows,), generator=generator, device=z_BZ.device)
+        z_BZ = torch.randn(num_rows, self.config.noise, generator=generator, device=y_BK.device)
+        return self.as_batch(self._with_codes(z_BZ, y_BK, latent, generator), label_B)
+
+    def from_noise(self, z_BZ: Tensor, y_BK: Tensor, generator: torch.Generator) -> Tensor:
+        return self._with_codes(z_BZ, y_BK, {}, generator)
+
+    def _with_codes(self, z_BZ: Tensor, y_BK: Tensor, latent: Mapping[str, float], generator: torch.Generator) -> Tensor:
+        """Codes are drawn, then those in `latent` replaced."""
+        rows, device = len(z_BZ), z_BZ.device
+        codes_BC = torch.rand(rows, self.config.continuous, generator=generator, device=device) * 2.0 - 1.0
+        category_B = torch.randint(max(1, self.categories), (rows,), generator=generator, device=device)
         for name, value in latent.items():
             if name == "category":
                 category_B = torch.full_like(category_B, int(value))
             else:
                 codes_BC[:, int(name[1:]) - 1] = value
         category_BK = y_BK if self.classes else one_hot(category_B, self.categories)
-        return self.as_batch(self.generator(torch.cat([z_BZ, category_BK, codes_BC], 1)), label_B)
-
-    def generate(self, y_BK: Tensor, generator: torch.Generator) -> Tensor:
-        raise AssertionError("infogan samples by itself")
+        return self.generator(torch.cat([z_BZ, category_BK, codes_BC], 1))  # type: ignore[no-any-return]

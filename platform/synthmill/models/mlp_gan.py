@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from synthmill.config import FrozenModel, tunable
 from synthmill.data.batch import Batch
-from synthmill.models._images import ImageModel, normal
+from synthmill.models._images import ImageModel
 from synthmill.models.base import Adam, Phase, Rng, Stage
 from synthmill.nn.penalty import discriminator_terms, generator_term
 
@@ -47,6 +47,10 @@ class MlpGan(ImageModel):
         self.generator = _generator(config, config.noise + self.classes, pixels)
         self.discriminator = _discriminator(config, pixels + self.classes)
 
+    @property
+    def noise_width(self) -> int:
+        return self.config.noise
+
     def stages(self) -> tuple[Stage, ...]:
         adam = Adam(learning_rate=self.config.learning_rate, betas=(self.config.beta_1, 0.999))
         phases = (
@@ -69,8 +73,7 @@ class MlpGan(ImageModel):
     def refit(self, batches: list[Batch], rng: Rng) -> None:
         self.refit_generator(self.generator, self.config.noise, batches, rng)
 
-    def generate(self, y_BK: Tensor, generator: torch.Generator) -> Tensor:
-        z_BZ = normal(len(y_BK), self.config.noise, generator)
+    def from_noise(self, z_BZ: Tensor, y_BK: Tensor, generator: torch.Generator) -> Tensor:
         return self.generator(torch.cat([z_BZ, y_BK], 1)).view(-1, *self.shape)  # type: ignore[no-any-return]
 
 

@@ -10,11 +10,11 @@ from typing import Any, ClassVar
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from synthmill.config import FrozenModel, tunable
 from synthmill.data.batch import Batch
-from synthmill.models._images import ImageModel, normal
+from synthmill.models._images import ImageModel
 from synthmill.models.base import Adam, Phase, Rng, Stage
 from synthmill.nn.convolution import crop, grid_of, widths_of
 from synthmill.nn.equalized import GROUP, EqualConv, EqualLinear, gain, pad_to, pixel_norm, with_spread
@@ -31,7 +31,8 @@ class _Generator(nn.Module):
         self.size = (height, width)
         self.first = EqualLinear(inputs, widths[0] * height * width)
         self.blocks = nn.ModuleList(
-            nn.ModuleList([EqualConv(narrow, wide), EqualConv(wide, wide)]) for narrow, wide in zip([widths[0], *widths], widths, strict=False)
+            nn.ModuleList([EqualConv(narrow, wide), EqualConv(wide, wide)])
+            for narrow, wide in zip([widths[0], *widths[:-1]], widths, strict=True)
         )
         self.to_pixels = nn.ModuleList(EqualConv(wide, channels_out, 1) for wide in widths)
 
@@ -44,7 +45,7 @@ class _Generator(nn.Module):
             x = double(x) if number else x
             for convolution in self.blocks[number]:  # type: ignore[attr-defined]
                 x = pixel_norm(gain(convolution(x)))
-        fine = self.to_pixels[level](x).float()
+        fine: Tensor = self.to_pixels[level](x).float()
         if level == 0 or alpha >= 1.0:
             return fine
         return torch.lerp(double(self.to_pixels[level - 1](before).float()), fine, alpha)
@@ -54,10 +55,10 @@ class _Critic(nn.Module):
     def __init__(self, channels_in: int, height: int, width: int, widths: list[int], outputs: int) -> None:
         super().__init__()
         self.from_pixels = nn.ModuleList(EqualConv(channels_in, wide, 1) for wide in widths)
-        coarser = [widths[0], *widths]
+        coarser = [widths[0], *widths[:-1]]
         self.blocks = nn.ModuleList(
             nn.ModuleList([EqualConv(wide + (number == 0), wide), EqualConv(wide, coarse)])
-            for number, (coarse, wide) in enumerate(zip(coarser, widths, strict=False))
+            for number, (coarse, wide) in enumerate(zip(coarser, widths, strict=True))
         )
         self.head = EqualLinear(widths[0] * height * width, outputs)
 
@@ -67,9 +68,9 @@ class _Critic(nn.Module):
             h = with_spread(h) if number == 0 else h
             for convolution in self.blocks[number]:  # type: ignore[attr-defined]
                 h = gain(convolution(h))
-            h = F.avg_pool2d(h, 2) if number else h
+            h = functional.avg_pool2d(h, 2) if number else h
             if number == level and level and alpha < 1.0:
-                h = torch.lerp(gain(self.from_pixels[level - 1](F.avg_pool2d(x, 2))), h, alpha)
+                h = torch.lerp(gain(self.from_pixels[level - 1](functional.avg_pool2d(x, 2))), h, alpha)
         return self.head(h.flatten(1))  # type: ignore[no-any-return]
 
 
@@ -107,6 +108,10 @@ class ProgressiveGan(ImageModel):
     def row_group(self) -> int:
         return GROUP
 
+    @property
+    def noise_width(self) -> int:
+        return self.config.noise
+
     def stages(self) -> tuple[Stage, ...]:
         adam = Adam(learning_rate=self.config.learning_rate, betas=(0.0, 0.99))
         return tuple(
@@ -132,7 +137,8 @@ class ProgressiveGan(ImageModel):
             return {"generator": -self._score(fake, y_BK, level, alpha)}
         fake, real = fake.detach(), self._shrunk(self.real(batch, rng), level, alpha)
         real_B, fake_B = self._score(real, y_BK, level, alpha), self._score(fake, y_BK, level, alpha)
-        penalty_B = wasserstein_penalty(lambda x: self._score(x, y_BK, level, alpha), real, fake, rng.uniform("between"), self.config.penalty)
+        uniform_B = rng.uniform("between")
+        penalty_B = wasserstein_penalty(lambda x: self._score(x, y_BK, level, alpha), real, fake, uniform_B, self.config.penalty)
         return {"critic": fake_B - real_B, "penalty": penalty_B, "drift": DRIFT * real_B.square(), "log_distance": real_B - fake_B}
 
     def _score(self, x: Tensor, y_BK: Tensor, level: int, alpha: float) -> Tensor:
@@ -143,12 +149,12 @@ class ProgressiveGan(ImageModel):
         height, width, levels = self.grid
         x = pad_to(x, height * 2**levels, width * 2**levels)
         if level < levels:
-            x = F.avg_pool2d(x, 2 ** (levels - level))
-        return torch.lerp(double(F.avg_pool2d(x, 2)), x, alpha) if level and alpha < 1.0 else x
+            x = functional.avg_pool2d(x, 2 ** (levels - level))
+        return torch.lerp(double(functional.avg_pool2d(x, 2)), x, alpha) if level and alpha < 1.0 else x
 
-    def generate(self, y_BK: Tensor, generator: torch.Generator) -> Tensor:
+    def from_noise(self, z_BZ: Tensor, y_BK: Tensor, generator: torch.Generator) -> Tensor:
         level, alpha = int(self.place[0]), float(self.place[1])
-        x = self.generator(torch.cat([normal(len(y_BK), self.config.noise, generator), y_BK], 1), level, alpha)
+        x = self.generator(torch.cat([z_BZ, y_BK], 1), level, alpha)
         for _ in range(self.grid.levels - level):
             x = double(x)
         return crop(x, *self.shape[1:])
@@ -156,4 +162,4 @@ class ProgressiveGan(ImageModel):
 
 def double(x: Tensor) -> Tensor:
     """Each pixel four times."""
-    return F.interpolate(x, scale_factor=2.0, mode="nearest")
+    return functional.interpolate(x, scale_factor=2.0, mode="nearest")

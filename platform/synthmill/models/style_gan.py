@@ -1,22 +1,23 @@
 """StyleGAN with weight demodulation: noise becomes a style, styles modulate convolutions (arXiv 1812.04948, 1912.04958).
 
-Mapping network and style mixing: 1812.04948, sections 2 and 3.1. Modulated convolutions: 1912.04958, equations 1 and 3. Skip generator, residual
-discriminator: section 4.1 there. Lazy R1: section 3.1; path length: section 3.2 (its running mean is a parameter here, so that
-workers agree). Truncation: 1812.04948, appendix B. DiffAugment: arXiv 2006.10738. Written from the papers alone.
+Mapping network and style mixing: 1812.04948, sections 2 and 3.1. Modulated convolutions: 1912.04958, equations 1 and 3. Skip
+generator, residual discriminator: section 4.1 there. Lazy R1: section 3.1; path length: section 3.2 (its running mean is a
+parameter here, so that workers agree). Truncation: 1812.04948, appendix B. DiffAugment: arXiv 2006.10738. Written from the papers alone.
 Legend: B rows, Z noise, W style, K classes, C channels, N convolutions.
 """
 
+import itertools
 import math
-from typing import Any, ClassVar
+from typing import Any, ClassVar, cast
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from synthmill.config import FrozenModel, tunable
 from synthmill.data.batch import Batch
-from synthmill.models._images import ImageModel, normal
+from synthmill.models._images import ImageModel
 from synthmill.models.base import Adam, Phase, Rng, Stage
 from synthmill.nn.augment import NUMBERS, Policy, diff_augment
 from synthmill.nn.convolution import crop, grid_of, widths_of
@@ -44,7 +45,7 @@ class _Modulated(nn.Module):
         # Scaling activations before and after one ordinary convolution is the same sum as scaling its weights for each row.
         style_BC = self.affine(w_BW).float()
         weight = self.weight * self.scale
-        x_BCHW = F.conv2d(x_BCHW * style_BC[:, :, None, None], weight, padding=self.padding)
+        x_BCHW = functional.conv2d(x_BCHW * style_BC[:, :, None, None], weight, padding=self.padding)
         if not self.demodulate:
             return x_BCHW
         norm_BC = torch.rsqrt(style_BC.square() @ weight.square().sum((2, 3)).T + 1e-8)
@@ -69,7 +70,7 @@ class _Mapping(nn.Module):
     def __init__(self, inputs: int, style: int, depth: int) -> None:
         super().__init__()
         widths = [inputs] + [style] * depth
-        self.layers = nn.ModuleList(EqualLinear(a, b, rate=MAPPING_RATE) for a, b in zip(widths, widths[1:], strict=False))
+        self.layers = nn.ModuleList(EqualLinear(a, b, rate=MAPPING_RATE) for a, b in itertools.pairwise(widths))
 
     def forward(self, z_BZ: Tensor, y_BK: Tensor) -> Tensor:
         x = torch.cat([pixel_norm(z_BZ), y_BK], 1)
@@ -84,7 +85,7 @@ class _Synthesis(nn.Module):
     def __init__(self, style: int, channels_out: int, height: int, width: int, widths: list[int]) -> None:
         super().__init__()
         self.constant = nn.Parameter(torch.randn(1, widths[0], height, width))
-        pairs = [(widths[0], widths[0])] + [pair for a, b in zip(widths, widths[1:], strict=False) for pair in ((a, b), (b, b))]
+        pairs = [(widths[0], widths[0])] + [pair for a, b in itertools.pairwise(widths) for pair in ((a, b), (b, b))]
         self.convolutions = nn.ModuleList(_Styled(a, b, style) for a, b in pairs)
         self.to_pixels = nn.ModuleList(_Modulated(wide, channels_out, style, width=1, demodulate=False) for wide in widths)
         self.sizes = [(height << (i + 1) // 2, width << (i + 1) // 2) for i in range(len(pairs))]
@@ -108,7 +109,7 @@ class _Discriminator(nn.Module):
         self.first = EqualConv(channels_in, widths[-1], 1)
         fine = list(reversed(widths))
         self.blocks = nn.ModuleList(
-            nn.ModuleList([EqualConv(a, a), EqualConv(a, b), EqualConv(a, b, 1)]) for a, b in zip(fine, fine[1:], strict=False)
+            nn.ModuleList([EqualConv(a, a), EqualConv(a, b), EqualConv(a, b, 1)]) for a, b in itertools.pairwise(fine)
         )
         self.last = EqualConv(widths[0] + 1, widths[0])
         self.dense = EqualLinear(widths[0] * height * width, widths[0])
@@ -116,8 +117,9 @@ class _Discriminator(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = gain(self.first(x))
-        for one, two, skip in self.blocks:  # type: ignore[misc]
-            x = (F.avg_pool2d(gain(two(gain(one(x)))), 2) + skip(F.avg_pool2d(x, 2))) * math.sqrt(0.5)
+        for block in self.blocks:
+            one, two, skip = cast(nn.ModuleList, block)
+            x = (functional.avg_pool2d(gain(two(gain(one(x)))), 2) + skip(functional.avg_pool2d(x, 2))) * math.sqrt(0.5)
         x = gain(self.last(with_spread(x)))
         return self.head(gain(self.dense(x.flatten(1))))  # type: ignore[no-any-return]
 
@@ -167,6 +169,10 @@ class StyleGan(ImageModel):
     @property
     def row_group(self) -> int:
         return GROUP
+
+    @property
+    def noise_width(self) -> int:
+        return self.config.noise
 
     def stages(self) -> tuple[Stage, ...]:
         judge = Adam(learning_rate=self.config.learning_rate, betas=(0.0, 0.99))
@@ -238,10 +244,12 @@ class StyleGan(ImageModel):
             y_BK = torch.zeros(AVERAGED_STYLES, self.classes, device=device)
             if self.classes:
                 y_BK[:, label] = 1.0
-            self.mean_style_KW[label] = self.mapping(normal(AVERAGED_STYLES, self.config.noise, draws), y_BK).mean(0)
+            self.mean_style_KW[label] = self.mapping(
+                torch.randn(AVERAGED_STYLES, self.config.noise, generator=draws, device=device), y_BK
+            ).mean(0)
 
-    def generate(self, y_BK: Tensor, generator: torch.Generator) -> Tensor:
-        w_BW = self.mapping(normal(len(y_BK), self.config.noise, generator), y_BK)
+    def from_noise(self, z_BZ: Tensor, y_BK: Tensor, generator: torch.Generator) -> Tensor:
+        w_BW = self.mapping(z_BZ, y_BK)
         mean_BW = y_BK @ self.mean_style_KW if self.classes else self.mean_style_KW
         w_BW = mean_BW + self.config.truncation * (w_BW - mean_BW)
         noises = [torch.randn(len(y_BK), *size, generator=generator, device=generator.device) for size in self.synthesis.sizes]
@@ -250,4 +258,4 @@ class StyleGan(ImageModel):
 
 
 def _double(x: Tensor) -> Tensor:
-    return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)
+    return functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)

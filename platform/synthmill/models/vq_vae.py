@@ -1,8 +1,8 @@
 """VQ-VAE: pictures as a small grid of discrete codes, and a prior over the codes (arXiv 1711.00937, equation 3 and section 3.3).
 
 Two stages: codes, then prior. Codes are looked up among unit vectors of few dimensions, which keeps most of them in use
-(arXiv 2110.04627, section 3.2). The prior is a causal transformer that begins with the class. Legend: B rows, T codes of a picture, D dimensions
-of a code, V codebook, K classes.
+(arXiv 2110.04627, section 3.2). The prior is a causal transformer that begins with the class.
+Legend: B rows, T codes of a picture, D dimensions of a code, V codebook, K classes.
 """
 
 from typing import Any, ClassVar
@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import torch
 from pydantic import Field
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 from synthmill.config import FrozenModel, tunable
 from synthmill.data.batch import Batch
@@ -86,29 +86,36 @@ class VqVae(ImageModel):
             with torch.no_grad():
                 codes_BT, _ = self.encode(x_BCHW)
             logits_BTV = self.prior(codes_BT, self.labels(batch))
-            return {"prior": F.cross_entropy(logits_BTV.transpose(1, 2), codes_BT, reduction="none").mean(1)}
+            return {"prior": functional.cross_entropy(logits_BTV.transpose(1, 2), codes_BT, reduction="none").mean(1)}
         codes_BT, e_BTD = self.encode(x_BCHW)
-        q_BTD = F.normalize(self.codebook_VD, dim=1)[codes_BT]
+        q_BTD = functional.normalize(self.codebook_VD, dim=1)[codes_BT]
         out_BCHW = self.decode(e_BTD + (q_BTD - e_BTD).detach())
         return {
             "reconstruction": (out_BCHW - x_BCHW).square().flatten(1).mean(1),
             "codebook": (q_BTD - e_BTD.detach()).square().sum(2).mean(1),
             "commitment": self.config.commitment * (q_BTD.detach() - e_BTD).square().sum(2).mean(1),
-            "log_codes_in_use": x_BCHW.new_full((len(x_BCHW),), len(codes_BT.unique()) / self.config.codes),
+            "log_codes_in_use": x_BCHW.new_full((len(x_BCHW),), self._codes_in_use(codes_BT)),
         }
+
+    def _codes_in_use(self, codes_BT: Tensor) -> float:
+        return int((torch.bincount(codes_BT.flatten(), minlength=self.config.codes) > 0).sum()) / self.config.codes
 
     def encode(self, x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
         """The nearest code at each place of the grid, int64 (B, T), and the encoder's unit vectors, float32 (B, T, D)."""
         height, width, levels = self.grid
         e_BDHW = self.encoder(pad_to(x_BCHW, height << levels, width << levels)).float()
-        e_BTD = F.normalize(e_BDHW.flatten(2).transpose(1, 2), dim=2)
-        return (e_BTD.detach() @ F.normalize(self.codebook_VD.detach(), dim=1).T).argmax(2), e_BTD
+        e_BTD = functional.normalize(e_BDHW.flatten(2).transpose(1, 2), dim=2)
+        return (e_BTD.detach() @ functional.normalize(self.codebook_VD.detach(), dim=1).T).argmax(2), e_BTD
 
     def decode(self, q_BTD: Tensor) -> Tensor:
         """Pictures from the vectors of their codes."""
         q_BDHW = q_BTD.transpose(1, 2).reshape(len(q_BTD), -1, self.grid.height, self.grid.width)
         return crop(torch.tanh(self.decoder(q_BDHW).float()), *self.shape[1:])
 
-    def generate(self, y_BK: Tensor, generator: torch.Generator) -> Tensor:
+    @property
+    def noise_width(self) -> int:
+        return 0
+
+    def from_noise(self, z_BZ: Tensor, y_BK: Tensor, generator: torch.Generator) -> Tensor:
         codes_BT = self.prior.sample(y_BK, generator, temperature=self.config.temperature)
-        return self.decode(F.normalize(self.codebook_VD, dim=1)[codes_BT])
+        return self.decode(functional.normalize(self.codebook_VD, dim=1)[codes_BT])

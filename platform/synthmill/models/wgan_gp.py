@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from synthmill.config import FrozenModel, tunable
 from synthmill.data.batch import Batch
-from synthmill.models._images import ImageModel, normal
+from synthmill.models._images import ImageModel
 from synthmill.models.base import Adam, Phase, Rng, Stage
 from synthmill.nn.convolution import Downward, Norm, Upward
 from synthmill.nn.penalty import wasserstein_penalty
@@ -53,6 +53,10 @@ class WganGp(ImageModel):
         self.critic = Downward(*self.shape, channels=config.channels, norm=config.critic_norm)
         self.head = nn.Linear(self.critic.features, 1 + self.classes)
 
+    @property
+    def noise_width(self) -> int:
+        return self.config.noise
+
     def stages(self) -> tuple[Stage, ...]:
         adam = Adam(learning_rate=self.config.learning_rate, betas=(self.config.beta_1, 0.9))
         phases = (
@@ -77,5 +81,5 @@ class WganGp(ImageModel):
     def refit(self, batches: list[Batch], rng: Rng) -> None:
         self.refit_generator(self.generator, self.config.noise, batches, rng)
 
-    def generate(self, y_BK: Tensor, generator: torch.Generator) -> Tensor:
-        return self.generator(torch.cat([normal(len(y_BK), self.config.noise, generator), y_BK], 1))  # type: ignore[no-any-return]
+    def from_noise(self, z_BZ: Tensor, y_BK: Tensor, generator: torch.Generator) -> Tensor:
+        return self.generator(torch.cat([z_BZ, y_BK], 1))  # type: ignore[no-any-return]

@@ -8,7 +8,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional
 
 Policy = Literal["brightness", "contrast", "translation", "cutout"]
 NUMBERS = 6
@@ -38,7 +38,7 @@ def _translate(x_BCHW: Tensor, u_B2: Tensor) -> Tensor:
     down, right = (max(1, round(side * TRANSLATION)) for side in (height, width))
     shift_y = (u_B2[:, 0] * (2 * down + 1)).long().clamp_max(2 * down)
     shift_x = (u_B2[:, 1] * (2 * right + 1)).long().clamp_max(2 * right)
-    padded = F.pad(x_BCHW, (right, right, down, down), value=-1.0)
+    padded = functional.pad(x_BCHW, (right, right, down, down), value=-1.0)
     rows = torch.arange(height, device=x_BCHW.device) + shift_y.unsqueeze(1)
     columns = torch.arange(width, device=x_BCHW.device) + shift_x.unsqueeze(1)
     each = torch.arange(len(x_BCHW), device=x_BCHW.device).view(-1, 1, 1)

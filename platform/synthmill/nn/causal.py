@@ -5,7 +5,7 @@ Legend: B rows, T positions, D width, V codes, A heads.
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 Cache = list[tuple[Tensor, Tensor]]
 
@@ -24,7 +24,7 @@ class _Block(nn.Module):
         q, k, v = (part.view(rows, length, self.heads, -1).transpose(1, 2) for part in self.attend(self.norm_1(x_BTD)).chunk(3, dim=2))
         if past is not None:
             k, v = torch.cat([past[0], k], 2), torch.cat([past[1], v], 2)
-        seen = F.scaled_dot_product_attention(q, k, v, is_causal=past is None)
+        seen = functional.scaled_dot_product_attention(q, k, v, is_causal=past is None)
         x_BTD = x_BTD + self.mix(seen.transpose(1, 2).reshape(rows, length, width))
         return x_BTD + self.dense(self.norm_2(x_BTD)), (k, v)
 

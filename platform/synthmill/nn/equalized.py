@@ -6,7 +6,7 @@ import math
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional
 
 GROUP = 4
 """Rows whose spread one statistic covers; a batch is a multiple of it."""
@@ -23,7 +23,7 @@ class EqualLinear(nn.Module):
         self.rate = rate
 
     def forward(self, x_BF: Tensor) -> Tensor:
-        return F.linear(x_BF, self.weight * self.scale, self.bias * self.rate)
+        return functional.linear(x_BF, self.weight * self.scale, self.bias * self.rate)
 
 
 class EqualConv(nn.Module):
@@ -37,7 +37,7 @@ class EqualConv(nn.Module):
         self.padding = width // 2
 
     def forward(self, x_BCHW: Tensor) -> Tensor:
-        return F.conv2d(x_BCHW, self.weight * self.scale, self.bias, padding=self.padding)
+        return functional.conv2d(x_BCHW, self.weight * self.scale, self.bias, padding=self.padding)
 
 
 def pixel_norm(x: Tensor) -> Tensor:
@@ -57,7 +57,7 @@ def with_spread(x_BCHW: Tensor) -> Tensor:
 
 def gain(x: Tensor) -> Tensor:
     """LeakyReLU scaled so that variance stays."""
-    return F.leaky_relu(x, 0.2) * math.sqrt(2.0)
+    return functional.leaky_relu(x, 0.2) * math.sqrt(2.0)
 
 
 def pad_to(x_BCHW: Tensor, height: int, width: int) -> Tensor:
@@ -65,4 +65,4 @@ def pad_to(x_BCHW: Tensor, height: int, width: int) -> Tensor:
     top, left = (height - x_BCHW.shape[2]) // 2, (width - x_BCHW.shape[3]) // 2
     if height == x_BCHW.shape[2] and width == x_BCHW.shape[3]:
         return x_BCHW
-    return F.pad(x_BCHW, (left, width - x_BCHW.shape[3] - left, top, height - x_BCHW.shape[2] - top), mode="replicate")
+    return functional.pad(x_BCHW, (left, width - x_BCHW.shape[3] - left, top, height - x_BCHW.shape[2] - top), mode="replicate")

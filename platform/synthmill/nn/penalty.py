@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
+from torch.nn import functional
 
 
 def gradient_norm_squared(score: Callable[[Tensor], Tensor], x_BCHW: Tensor) -> Tensor:
@@ -21,7 +21,9 @@ def r1(score: Callable[[Tensor], Tensor], real_BCHW: Tensor, gamma: float) -> Te
     return 0.5 * gamma * gradient_norm_squared(score, real_BCHW)
 
 
-def wasserstein_penalty(score: Callable[[Tensor], Tensor], real_BCHW: Tensor, fake_BCHW: Tensor, uniform_B: Tensor, weight: float) -> Tensor:
+def wasserstein_penalty(
+    score: Callable[[Tensor], Tensor], real_BCHW: Tensor, fake_BCHW: Tensor, uniform_B: Tensor, weight: float
+) -> Tensor:
     """lambda (|grad D(x^)| - 1)^2 on rows between real and fake ones (arXiv 1704.00028, algorithm 1)."""
     share = uniform_B.view(-1, *[1] * (real_BCHW.dim() - 1))
     between = real_BCHW + share * (fake_BCHW - real_BCHW)
@@ -32,12 +34,12 @@ def wasserstein_penalty(score: Callable[[Tensor], Tensor], real_BCHW: Tensor, fa
 def discriminator_terms(real_B: Tensor, fake_B: Tensor) -> dict[str, Tensor]:
     """-log D(x) and -log(1 - D(G(z))) from logits (arXiv 1406.2661, equation 1)."""
     return {
-        "real": F.softplus(-real_B),
-        "fake": F.softplus(fake_B),
+        "real": functional.softplus(-real_B),
+        "fake": functional.softplus(fake_B),
         "log_accuracy": 0.5 * ((real_B > 0).float() + (fake_B < 0).float()),
     }
 
 
 def generator_term(fake_B: Tensor) -> Tensor:
     """-log D(G(z)), the loss that does not saturate (arXiv 1406.2661, section 3)."""
-    return F.softplus(-fake_B)
+    return functional.softplus(-fake_B)
