@@ -8,22 +8,21 @@ import hashlib
 import json
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from synthmill.config import DataConfig, ImageConfig
+from synthmill.catalog.dataset import read_dataset
+from synthmill.catalog.store import Store
+from synthmill.config import DataConfig, ImageConfig, StorageConfig
 from synthmill.data import png
 from synthmill.data.idx import read_idx
 from synthmill.data.picture import BrokenPictureError, Pixels, read_picture, resize, with_channels
 from synthmill.data.sources import Source
 from synthmill.errors import DataError
 from synthmill.storage.folder import Folder
-
-if TYPE_CHECKING:
-    from synthmill.catalog.store import Store
 
 FIELD = "data.source"
 IMAGE, LABEL = "image", "label"
@@ -43,7 +42,7 @@ class _Raw:
     label: Any
 
 
-def read_images(config: DataConfig, *, store: "Store | None" = None) -> Source:
+def read_images(config: DataConfig, *, store: Store | None = None) -> Source:
     """Read every picture that `data.source` names and bring all to one shape.
 
     Raises:
@@ -109,13 +108,13 @@ def _label_column(labels: list[Any], paths: list[str]) -> pa.Array:
     return pa.array([str(label) for label in labels], pa.string())
 
 
-def _read(config: DataConfig, store: "Store | None") -> tuple[Iterable[_Raw], str, str]:
+def _read(config: DataConfig, store: Store | None) -> tuple[Iterable[_Raw], str, str]:
     scheme, mark, rest = config.source.partition("://")
     if mark and scheme == "sklearn":
         return _sklearn(rest, config.source)
     if mark and scheme == "dataset":
         return _catalog(rest, config, store)
-    folder, names = _files(config.source)
+    folder, names = _files(config.source, store.root.settings if store is not None else StorageConfig())
     return _reader(folder, names, config), _sha256(folder, names), config.source
 
 
@@ -127,13 +126,13 @@ def _reader(folder: Folder, names: list[str], config: DataConfig) -> Iterator[_R
     return _class_folders(folder, names)
 
 
-def _files(source: str) -> tuple[Folder, list[str]]:
+def _files(source: str, settings: StorageConfig) -> tuple[Folder, list[str]]:
     """The folder and the relative paths of the source's files, sorted; one kind of file."""
-    whole = Folder(source)
+    whole = Folder(source, settings)
     names = [entry.path for entry in whole.list() if not _hidden(entry.path)]
     if not names:
         parent, _, name = whole.uri.rpartition("/")
-        folder = Folder(parent)
+        folder = Folder(parent, settings)
         if not name or not folder.exists(name):
             raise DataError(f"no pictures at {source}: no such file, or an empty folder", field=FIELD)
         partner = _labels_of(name)
@@ -230,11 +229,9 @@ def _holds_pictures(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
-def _catalog(ref: str, config: DataConfig, store: "Store | None") -> tuple[Iterable[_Raw], str, str]:
+def _catalog(ref: str, config: DataConfig, store: Store | None) -> tuple[Iterable[_Raw], str, str]:
     if store is None:
         raise DataError(f"dataset://{ref} needs a store; give --store", field=FIELD)
-    from synthmill.catalog.dataset import read_dataset
-
     version = store.resolve("datasets", ref, field=FIELD)
     return _rows(read_dataset(version), config, version.ref), version.manifest.content_digest, f"dataset://{version.ref}"
 

@@ -2,8 +2,12 @@
 
 from collections.abc import Callable
 
+import pyarrow as pa
+
 from synthmill.metrics._extractor import Features
+from synthmill.metrics._neighbours import nearest
 from synthmill.metrics._pictures import PictureEvidence, PictureMetric, PictureSide
+from synthmill.metrics._singles import SinglePair
 from synthmill.metrics.base import Estimate, Result
 from synthmill.metrics.near_copy import near_copies
 
@@ -14,8 +18,9 @@ def copy_result(metric: PictureMetric, evidence: PictureEvidence, points: Points
     """The test in one space. All kept synthetic pictures enter: more of them find more copies on both sides alike."""
     if few := metric.too_few(evidence):
         return few
-    synthetic = points("synthetic", len(evidence.pictures("synthetic", len(evidence.sides["synthetic"]))))
-    found = near_copies(points("train", None), points("holdout", None), synthetic)
+    train, holdout, synthetic = points("train", None), points("holdout", None), points("synthetic", len(evidence.sides["synthetic"]))
+    pair = SinglePair(train, holdout, synthetic, nearest(train, synthetic)[0], nearest(holdout, synthetic)[0], pa.table({}))
+    found = near_copies(pair)
     a, b = found.counts[found.best]
     size = evidence.size
     return metric.named(
