@@ -129,14 +129,14 @@ def _reader(folder: Folder, names: list[str], config: DataConfig) -> Iterator[_R
 def _files(source: str, settings: StorageConfig) -> tuple[Folder, list[str]]:
     """The folder and the relative paths of the source's files, sorted; one kind of file."""
     whole = Folder(source, settings)
-    names = [entry.path for entry in whole.list() if not _hidden(entry.path)]
-    if not names:
-        parent, _, name = whole.uri.rpartition("/")
-        folder = Folder(parent, settings)
-        if not name or not folder.exists(name):
-            raise DataError(f"no pictures at {source}: no such file, or an empty folder", field=FIELD)
+    parent, _, name = whole.uri.rpartition("/")
+    folder = Folder(parent, settings)
+    if name and folder.exists(name):
         partner = _labels_of(name)
         return folder, [name, *([partner] if partner and folder.exists(partner) else [])]
+    names = [entry.path for entry in whole.list() if not _hidden(entry.path)]
+    if not names:
+        raise DataError(f"no pictures at {source}: no such file, or an empty folder", field=FIELD)
     for wanted in (_is_parquet, _is_idx, _is_picture):
         found = [name for name in names if wanted(name)]
         if found:

@@ -27,7 +27,9 @@ class KernelDistance(PictureMetric):
             return few
         size = min(evidence.size, MAX_ROWS)
         real = evidence.features("holdout", size)
-        mine, held = kid(evidence.features("synthetic", size), real), kid(evidence.features("train", size), real)
+        train = evidence.features("train", size)
+        scale = np.float32(1.0 / np.sqrt(np.square(train).sum(1).mean()))
+        mine, held = kid(evidence.features("synthetic", size) * scale, real * scale), kid(train * scale, real * scale)
         excess = (mine.value - held.value) / max(mine.error, 1e-12)
         return self.named(
             evidence,
@@ -36,7 +38,7 @@ class KernelDistance(PictureMetric):
             reference=held.value,
             n={"train": size, "holdout": size, "synthetic": size},
             gate_n=size,
-            method=f"features scaled to total variance 1; U-statistic, at most {MAX_ROWS} pictures a side; error from rows' influences",
+            method=f"training features scaled to mean square 1; U-statistic, at most {MAX_ROWS} pictures a side; error from rows' influences",
             aspects={"excess_in_standard_errors": Estimate(value=excess, reference=0.0)},
         )
 
@@ -50,7 +52,7 @@ class Kid:
 
 
 def kid(left_ND: Features, right_ND: Features) -> Kid:
-    """Equal numbers of points; features have total variance 1, so x.y stands for x.y / d of features with variance 1 each."""
+    """Equal numbers of points of mean square norm about 1, so that x.y stands for x.y / d of features of mean square 1 each."""
     xx, yy, xy = _kernel(left_ND, left_ND), _kernel(right_ND, right_ND), _kernel(left_ND, right_ND)
     n = len(left_ND)
     h = xx + yy - xy - xy.T
