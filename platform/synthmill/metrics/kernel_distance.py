@@ -38,7 +38,7 @@ class KernelDistance(PictureMetric):
             reference=held.value,
             n={"train": size, "holdout": size, "synthetic": size},
             gate_n=size,
-            method=f"training features scaled to mean square 1; U-statistic, at most {MAX_ROWS} pictures a side; error from rows' influences",
+            method=f"training features of mean square 1; U-statistic, at most {MAX_ROWS} pictures a side; error from rows' influences",
             aspects={"excess_in_standard_errors": Estimate(value=excess, reference=0.0)},
         )
 
