@@ -2,8 +2,6 @@
 
 import os
 import pickle
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pythons import run_python
 from synthmill.errors import IntegrityError, MissingError, RecipeError, StorageError
 from synthmill.storage.folder import Folder, is_uri
 from synthmill.storage.uri import check_path, parse, redact
@@ -231,4 +230,4 @@ def test_importing_makes_no_connection_and_sets_no_variable() -> None:
         "from synthmill.storage import s3_client\n"
         "assert dict(os.environ) == before and not s3_client._clients"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": "platform"})
+    run_python(code)

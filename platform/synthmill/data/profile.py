@@ -205,16 +205,18 @@ def _number(name: str, array: pa.Array, rule: ColumnRule) -> ColumnProfile:
     if len(distinct) == 1 and missing == 0:
         return ColumnProfile(name=name, kind="constant", arrow_type=str(kind), constant=distinct[0].item())
     points, discrete = _points(distinct, counts, len(array))
+    step = _step(distinct, kind)
+    decimals = scale or (rule.decimals if rule.decimals is not None else _decimals(distinct, kind))
     return ColumnProfile(
         name=name,
         kind=_number_kind(kind),
         arrow_type=str(kind),
         missing_rows=missing,
-        minimum=_bound(values, low, lowest=True),
-        maximum=_bound(values, high, lowest=False),
+        minimum=_bound(values, low, step, decimals, lowest=True),
+        maximum=_bound(values, high, step, decimals, lowest=False),
         scale=scale,
-        decimals=scale or (rule.decimals if rule.decimals is not None else _decimals(distinct, kind)),
-        step=_step(distinct, kind),
+        decimals=decimals,
+        step=step,
         points=tuple(point.item() for point in points),
         discrete=discrete,
     )
@@ -234,15 +236,16 @@ def _scaled(bound: Number, scale: int, values: Numbers) -> Number:
     return round(bound * 10**scale) if values.dtype == np.int64 else float(bound)
 
 
-def _bound(values: Numbers, public: Number | None, *, lowest: bool) -> Number:
-    """The stated bound, or the mean of the 5 outermost values, rounded to a whole number for integral ones."""
+def _bound(values: Numbers, public: Number | None, step: int, decimals: int | None, *, lowest: bool) -> Number:
+    """The stated bound, or the mean of the 5 outermost values on the column's own grid."""
     if public is not None:
         return public
     take = min(NEIGHBOURS, len(values))
     outer = np.partition(values, take - 1)[:take] if lowest else np.partition(values, len(values) - take)[-take:]
     if values.dtype == np.int64:
-        return int((2 * sum(outer.tolist()) + take) // (2 * take))
-    return float(np.mean(outer))
+        return int((2 * sum(outer.tolist()) + take * step) // (2 * take * step) * step)
+    mean = float(np.mean(outer))
+    return mean if decimals is None else round(mean, decimals)
 
 
 def _points(distinct: Numbers, counts: Int64, rows: int) -> tuple[Numbers, bool]:
@@ -259,9 +262,11 @@ def _decimals(distinct: Numbers, kind: pa.DataType) -> int | None:
     if distinct.dtype == np.int64:
         return None
     own = kind.to_pandas_dtype()
+    noise = 4 * np.finfo(own).eps * np.abs(distinct)
     for digits in range(MAX_DECIMALS + 1):
-        rounded = np.round(distinct, digits)
-        if np.array_equal(rounded.astype(own), distinct.astype(own)):
+        with np.errstate(over="ignore", invalid="ignore"):
+            rounded = np.round(distinct, digits)
+        if (np.abs(rounded - distinct) <= noise).all():
             return digits
     return None
 

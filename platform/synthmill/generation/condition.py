@@ -75,6 +75,8 @@ class Where:
         for clause in self.clauses:
             if clause.column not in codec.schema.names:
                 raise ConditionError(f"no column named {clause.column!r}{did_you_mean(clause.column, codec.schema.names)}", field=FIELD)
+            if pa.types.is_nested(codec.schema.field(clause.column).type):
+                raise ConditionError(f"{clause}: {clause.column!r} holds pictures, which can't be compared; use the label", field=FIELD)
             _check(clause, codec)
 
     def mask(self, table: pa.Table) -> npt.NDArray[np.bool_]:
@@ -88,6 +90,8 @@ class Where:
         """The first equality that is one code of one span, for models that can be told; the mask still applies."""
         for clause in self.clauses:
             found = codec.code_of(clause.column, clause.value) if clause.op == "=" else None
+            if found is not None and codec.layout.kind == "pixels":
+                return Condition(label=found[1])
             if found is not None:
                 return Condition(codes=dict([found]))
         return None
@@ -104,7 +108,9 @@ def _check(clause: Clause, codec: Codec) -> None:
             raise ConditionError(f"{clause}: {clause.column!r} holds text, which has no order; use = or !=", field=FIELD)
         known = {level.strip() for level in levels or ()}
         if levels is not None and clause.value not in known:
-            raise ConditionError(f"{clause}: no row has that value of {clause.column!r}{did_you_mean(clause.value, known)}", field=FIELD)
+            raise ConditionError(
+                f"{clause}: no generated row has that value of {clause.column!r}{did_you_mean(clause.value, known)}", field=FIELD
+            )
     value = _operand(kind, clause)
     if levels is not None and not is_text(kind) and not any(_meets(level, clause, value) for level in levels):
         raise ConditionError(f"{clause}: no value of {clause.column!r} meets it; there is: {', '.join(levels[:20])}", field=FIELD)
@@ -120,7 +126,8 @@ def _meets(level: str, clause: Clause, value: Any) -> bool:
 def _check_bounds(clause: Clause, profile: ColumnProfile, value: Any) -> None:
     assert profile.minimum is not None
     assert profile.maximum is not None
-    low, high = (bound / 10**profile.scale for bound in (min(profile.minimum, *profile.points), max(profile.maximum, *profile.points)))
+    low = min([profile.minimum, *profile.points]) / 10**profile.scale
+    high = max([profile.maximum, *profile.points]) / 10**profile.scale
     impossible = {
         "=": value < low or value > high,
         "<": value <= low,
@@ -140,7 +147,7 @@ def _compare(array: pa.Array, clause: Clause) -> pa.Array:
     if is_text(kind):
         array = pc.utf8_trim_whitespace(array)
     elif isinstance(operand, float):
-        array = array.cast(pa.float64())
+        array = array.cast(pa.float64(), safe=False)
     elif is_temporal(kind) and not pa.types.is_time(kind):
         array = array.cast(pa.timestamp("us", getattr(kind, "tz", None)), safe=False)
     return getattr(pc, _COMPARE[clause.op])(array, operand)

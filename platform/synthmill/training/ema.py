@@ -29,3 +29,10 @@ class Ema:
         if steps % EVERY_STEPS == 0 or steps < EVERY_STEPS:
             decay = min(DECAY, (1 + steps) / (10 + steps)) ** min(steps, EVERY_STEPS)
             self._average.lerp_(weights, 1.0 - decay)
+
+    @torch.no_grad()
+    def copy_buffers(self, model: GenerativeModel) -> None:
+        """Take over what is not averaged (how far a growing network has grown); `finish` refits what depends on the weights."""
+        own = dict(self.model.named_buffers())
+        for name, buffer in model.named_buffers():
+            own[name].copy_(buffer)

@@ -227,6 +227,7 @@ class _Run:
         return bool(late.item())
 
     def _refit(self) -> None:
+        self.ema.copy_buffers(self.model)
         with torch.no_grad():
             self.ema.model.finish(chunks(self.data, self.plan.batch_rows), rng=self.finish_rng.at("finish"))
         self.ema.model.eval()
