@@ -201,7 +201,7 @@ class Ctgan(GenerativeModel):
     def _given(self, batch: Batch) -> Tensor:
         """The condition's column, int64 (B, 1)."""
         if not self.category_spans:
-            return batch["codes"].new_zeros(batch.num_rows, 1)
+            return torch.zeros(batch.num_rows, 1, dtype=torch.int64, device=self.frequency_C.device)
         span_B, code_B = batch["condition"].unbind(1)
         return (self.given.offsets_S[self.categories_S[span_B]] + code_B).unsqueeze(1)
 
