@@ -100,3 +100,14 @@ def test_the_average_follows_from_the_first_step_and_lags() -> None:
         average.update(weights, step)
     lag = model.decoder.out.bias - average.model.decoder.out.bias  # type: ignore[union-attr]
     assert torch.allclose(lag, torch.full_like(lag, 0.999**1000), atol=0.01)
+
+
+def test_buffers_follow_training_but_not_over_what_finish_refitted() -> None:
+    torch.manual_seed(0)
+    model = build("ctgan", {"generator_dim": [4], "discriminator_dim": [4]}, layout())
+    average = Ema(model)
+    average.model.frequency_C.fill_(7.0)  # type: ignore[operator,union-attr]
+    model.generator.blocks[0].norm.running_mean.fill_(3.0)  # type: ignore[union-attr,index]
+    average.copy_buffers(model)
+    assert float(average.model.generator.blocks[0].norm.running_mean[0]) == 3.0  # type: ignore[union-attr,index]
+    assert float(average.model.frequency_C[0]) == 7.0  # type: ignore[index]

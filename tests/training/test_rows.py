@@ -32,6 +32,9 @@ def test_sampling_by_category_takes_rows_that_have_the_code() -> None:
     expected = counts.log1p() / counts.log1p().sum()
     found = torch.bincount(code[span == 0], minlength=3) / int((span == 0).sum())
     assert torch.allclose(found.double(), expected, atol=0.02)
+    alone = ByCategory(data, layout()).batch(StepRng(CPU, 0, 20_000, slice(0, 20_000)).at(0, "d", 0), with_rows=False)
+    assert set(alone) == {"condition"}
+    assert torch.equal(alone["condition"], batch["condition"])
 
 
 def test_sampling_by_category_never_draws_a_code_that_no_row_has() -> None:

@@ -30,15 +30,22 @@ class Source:
     uri: str
     rules: Rules = field(default_factory=dict)
     """What the schema file states, by column."""
+    notes: tuple[str, ...] = ()
+    """What a person should know of how it was read, such as files that were skipped."""
 
 
 def read_source(config: DataConfig, *, store: Store | None = None) -> Source:
-    """Read, type and check the table that `data.source` names.
+    """Read, type and check the table that `data.source` names; pictures become a table too (`data.images`).
 
     Raises:
         DataError: one line that names the field: a missing, empty or malformed source, fewer than two rows, a column that is
             always missing or of a type that can't be learnt, an unknown `data.target` or `data.split.group`.
     """
+    if config.kind == "images":
+        # Imported here because it builds on `Source`.
+        from synthmill.data.images import read_images
+
+        return read_images(config, store=store)
     settings = store.root.settings if store is not None else StorageConfig()
     rules = load_rules(config, settings)
     table, sha256, uri = _read(config, rules, store, settings)

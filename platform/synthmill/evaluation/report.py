@@ -44,6 +44,8 @@ class Report(FrozenModel):
     privacy: Privacy
     plots: dict[str, Any] = Field(default_factory=dict)
     """Histograms and curves that report.html draws; aggregates only."""
+    pictures: dict[str, str] = Field(default_factory=dict)
+    """Contact sheets as data URIs: `samples`, `latent`, and `neighbours` (which shows real pictures) when asked for."""
     neighbours: tuple[dict[str, Any], ...] = ()
     """The synthetic rows nearest to a real one: distance, the real one's side, and the columns that differ."""
     provenance: dict[str, Any] = Field(default_factory=dict)

@@ -83,6 +83,8 @@ class Where:
         for clause in self.clauses:
             if clause.column not in codec.schema.names:
                 raise ConditionError(f"no column named {clause.column!r}{did_you_mean(clause.column, codec.schema.names)}", field=FIELD)
+            if pa.types.is_nested(codec.schema.field(clause.column).type):
+                raise ConditionError(f"{clause}: {clause.column!r} holds pictures, which can't be compared; use the label", field=FIELD)
             _check(clause, codec)
 
     def mask(self, table: pa.Table) -> npt.NDArray[np.bool_]:
@@ -96,6 +98,8 @@ class Where:
         """The first equality that is one code of one span, for models that can be told; the mask still applies."""
         for clause in self.clauses:
             found = codec.code_of(clause.column, clause.value) if clause.op == "=" else None
+            if found is not None and codec.layout.kind == "pixels":
+                return Condition(label=found[1])
             if found is not None:
                 return Condition(codes=dict([found]))
         return None

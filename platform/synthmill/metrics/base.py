@@ -17,7 +17,6 @@ from synthmill import registry
 from synthmill.config import FrozenModel
 
 if TYPE_CHECKING:
-    from synthmill.metrics._evidence import Evidence
     from synthmill.metrics._view import PartView
 
 Goal = Literal["maximize", "minimize", "target"]
@@ -127,8 +126,9 @@ class Metric(ABC):
     """What to do when a gate on it fails, in one or two sentences for the person who trained the generator."""
 
     @abstractmethod
-    def compute(self, evidence: "Evidence") -> Result:
-        """The figure for this evidence; `needs` are satisfied when it is called."""
+    def compute(self, evidence: Any) -> Result:
+        """The figure for this evidence (`_evidence.Evidence` for tables, `_pictures.PictureEvidence` for pictures); `needs` are
+        satisfied when it is called."""
 
     @classmethod
     def result(cls, **fields: Any) -> Result:
@@ -142,10 +142,10 @@ class Metric(ABC):
 
 
 @cache
-def metric_classes(modality: str = "table") -> dict[str, type[Metric]]:
-    """Every metric of the folder for that modality, by dotted name, in alphabetical order of names."""
+def metric_classes(modality: str | None = "table") -> dict[str, type[Metric]]:
+    """Every metric of the folder for that modality (None: for any), by dotted name, in alphabetical order of names."""
     found: Iterable[type[Metric]] = (registry.load("metrics", file, Metric) for file in registry.names("metrics"))
-    return {cls.name: cls for cls in sorted(found, key=lambda cls: cls.name) if modality in cls.modalities}
+    return {cls.name: cls for cls in sorted(found, key=lambda cls: cls.name) if modality is None or modality in cls.modalities}
 
 
 def in_profile(cls: type[Metric], profile: str) -> bool:

@@ -36,7 +36,7 @@ class _Generator(nn.Module):
         for width in hidden:
             self.blocks.append(Residual(inputs, conditions, width))
             inputs += width
-        self.columns = columns
+        self.widths = [columns, values]
         self.out = nn.Linear(inputs, columns + values)
         self.given = ConditionEmbedding(conditions, columns + values, fan_in=inputs + conditions)
 
@@ -45,7 +45,8 @@ class _Generator(nn.Module):
         for block in self.blocks:
             z_BL = block(z_BL, given_B1)
         out = self.given(self.out(z_BL), given_B1).float()
-        return out[:, : self.columns], torch.tanh(out[:, self.columns :])
+        logits_BD, values_BV = torch.split(out, self.widths, dim=1)
+        return logits_BD, torch.tanh(values_BV)
 
 
 class Ctgan(GenerativeModel):
@@ -200,7 +201,7 @@ class Ctgan(GenerativeModel):
     def _given(self, batch: Batch) -> Tensor:
         """The condition's column, int64 (B, 1)."""
         if not self.category_spans:
-            return batch["codes"].new_zeros(batch.num_rows, 1)
+            return torch.zeros(batch.num_rows, 1, dtype=torch.int64, device=self.frequency_C.device)
         span_B, code_B = batch["condition"].unbind(1)
         return (self.given.offsets_S[self.categories_S[span_B]] + code_B).unsqueeze(1)
 

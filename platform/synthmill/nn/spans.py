@@ -28,12 +28,12 @@ class Spans(nn.Module):
         order = sorted(range(len(widths)), key=lambda span: -widths[span])
         offsets = [0] * len(widths)
         columns: list[Tensor] = []
-        self.blocks: list[tuple[int, int, int]] = []
-        """(first column, spans, width) of each block."""
+        self.blocks: list[tuple[int, int]] = []
+        """(spans, width) of each block, in the order of the columns."""
         start = 0
         for group in _groups(order, widths):
             width = widths[group[0]]
-            self.blocks.append((start, len(group), width))
+            self.blocks.append((len(group), width))
             for position, span in enumerate(group):
                 offsets[span] = start + position * width
                 columns.append(torch.arange(width) >= widths[span])
@@ -108,7 +108,8 @@ class Spans(nn.Module):
     def _views(self, x_BD: Tensor) -> list[Tensor]:
         if not self.blocks:
             return [x_BD.unsqueeze(2)]
-        return [x_BD[:, start : start + count * width].reshape(-1, count, width) for start, count, width in self.blocks]
+        parts = torch.split(x_BD, [count * width for count, width in self.blocks], dim=1)
+        return [part.unflatten(1, block) for part, block in zip(parts, self.blocks, strict=True)]  # type: ignore[no-untyped-call]
 
     def _cat(self, parts: list[Tensor]) -> Tensor:
         return torch.cat(parts, 1)

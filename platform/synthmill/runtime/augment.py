@@ -176,7 +176,7 @@ def _fill(
 
 def _schema(generator: Generator, plan: ShardPlan, *, mixed: bool) -> pa.Schema:
     names = plan.columns or generator.schema.names
-    schema = pa.schema([generator.schema.field(name) for name in names])
+    schema = pa.schema([generator.schema.field(name) for name in names], metadata=generator.schema.metadata)
     return schema.append(pa.field(SYNTHETIC_COLUMN, pa.bool_())) if mixed else schema
 
 

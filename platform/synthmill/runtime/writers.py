@@ -106,7 +106,8 @@ def write_part(job: Job, part: Part, folder: Folder, run_key: str, expected_clas
     table = generator.shard(job.plan, job.plan.shard(part.index)) if part.rows is None else part.rows
     if job.mixed:
         table = table.append_column(SYNTHETIC_COLUMN, pa.array([part.rows is None] * table.num_rows, pa.bool_()))
-    keys = footer(
+    described = {key.decode(): value.decode() for key, value in (generator.schema.metadata or {}).items()}
+    keys = described | footer(
         run_key=run_key, shard=part.index, model_ref=job.model_ref, model_digest=job.model_digest, seed=job.plan.seed, mixed=job.mixed
     )
     return write_shard(folder, part.index, [table], table.schema, footer=keys, run_key=run_key)

@@ -22,10 +22,21 @@ class Ema:
     def __init__(self, model: GenerativeModel) -> None:
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
         self._average = flatten(self.model)
+        self._seen = {name: buffer.clone() for name, buffer in model.named_buffers()}
 
     @torch.no_grad()
     def update(self, weights: Tensor, steps: int) -> None:
         """Take in the flat `weights` after `steps` (1, 2, ...) steps."""
-        if steps % EVERY_STEPS == 0 or steps < EVERY_STEPS:
-            decay = min(DECAY, (1 + steps) / (10 + steps)) ** min(steps, EVERY_STEPS)
+        covered = 1 if steps <= EVERY_STEPS else EVERY_STEPS
+        if steps % covered == 0:
+            decay = min(DECAY, (1 + steps) / (10 + steps)) ** covered
             self._average.lerp_(weights, 1.0 - decay)
+
+    @torch.no_grad()
+    def copy_buffers(self, model: GenerativeModel) -> None:
+        """Take over what training changed and is not averaged (how far a growing network has grown); `finish` refits the rest."""
+        own = dict(self.model.named_buffers())
+        for name, buffer in model.named_buffers():
+            if not torch.equal(buffer, self._seen[name]):
+                own[name].copy_(buffer)
+                self._seen[name].copy_(buffer)

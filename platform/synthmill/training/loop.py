@@ -102,6 +102,7 @@ class _Run:
         self.bf16 = precision.use_bf16(config.precision, parallel.device)
         self.ema = Ema(model)
         self.weights = flatten(model)
+        self.parameters = list(model.parameters())
         self.optimizers = {
             (span.stage.name, phase.name): PhaseOptimizer(model, phase) for span in self.plan.stages for phase in span.stage.phases
         }
@@ -111,8 +112,8 @@ class _Run:
         self.selection = Selection()
         self.history: list[dict[str, Any]] = []
         self.step = 0
-        self.sums: dict[tuple[str, tuple[str, ...]], Tensor] = {}
-        self.summed_steps = 0
+        self.sums: dict[tuple[str, tuple[str, ...]], tuple[Tensor, int]] = {}
+        """(phase, terms) -> sums of their local shares since the last record, and of how many updates."""
         self.seconds_before = 0.0
         self.started = self.saved = time.monotonic()
         self.finished = False
@@ -148,16 +149,22 @@ class _Run:
             if self.step % phase.every_steps:
                 continue
             optimizer = self.optimizers[span.stage.name, phase.name]
-            _only(self.model, optimizer)
+            self._move_only(optimizer)
             rate = factor(phase.optimizer.schedule, phase.optimizer.warmup_steps, self.step - span.first, span.last - span.first)
             for repeat in range(phase.repeats):
                 self._update(phase, optimizer, repeat, progress, rate)
-        self.summed_steps += 1
+
+    def _move_only(self, optimizer: PhaseOptimizer) -> None:
+        """Gradients for this phase's parameters alone."""
+        for parameter in self.parameters:
+            parameter.requires_grad = False
+        for parameter in optimizer.parameters:
+            parameter.requires_grad = True
 
     def _update(self, phase: Phase, optimizer: PhaseOptimizer, repeat: int, progress: float, rate: float) -> None:
         rng = self.rng.at(self.step, phase.name, repeat)
         if phase.sampling == "category" and self.by_category is not None:
-            batch = self.by_category.batch(rng)
+            batch = self.by_category.batch(rng, with_rows=phase.reads_real_data)
         else:
             batch = self.shuffled.batch(self.step * phase.repeats + repeat, self.local)
         optimizer.forget_gradients()
@@ -169,7 +176,8 @@ class _Run:
         (means if len(minimised) == len(terms) else means[minimised]).sum().backward()
         optimizer.step(rate, self.parallel)
         label = (phase.name, tuple(terms))
-        self.sums[label] = self.sums.get(label, 0.0) + means.detach()
+        total, updates = self.sums.get(label, (torch.zeros_like(means), 0))
+        self.sums[label] = (total + means.detach(), updates + 1)
 
     def _control(self, last: bool) -> tuple[bool, bool, bool]:
         """(stop, save, check) as rank 0 sees it. Checks depend on the step alone."""
@@ -189,13 +197,13 @@ class _Run:
 
     def _log_losses(self) -> None:
         """Means since the last record, over all ranks; the place where a loss that is not finite is noticed."""
-        if not self.summed_steps:
+        if not self.sums:
             return
         names = [f"{phase}/{term.removeprefix('log_')}" for phase, terms in self.sums for term in terms]
-        totals = torch.cat(list(self.sums.values())).float()
+        totals = torch.cat([total.float() / updates for total, updates in self.sums.values()])
         self.parallel.all_reduce_(totals)
-        values = (totals / self.summed_steps).tolist()
-        self.sums, self.summed_steps = {}, 0
+        values = totals.tolist()
+        self.sums = {}
         for name, value in zip(names, values, strict=True):
             if not math.isfinite(value):
                 kept = "the last checkpoint was kept" if self.checkpoints is not None else "no checkpoints were written"
@@ -206,6 +214,7 @@ class _Run:
 
     def _check(self) -> None:
         """Rank 0 scores the averaged weights; the others learn whether patience has run out."""
+        self._log_losses()
         self.checked_step = self.step
         if self.parallel.rank == 0 and self.quality is not None:
             started = time.monotonic()
@@ -227,6 +236,7 @@ class _Run:
         return bool(late.item())
 
     def _refit(self) -> None:
+        self.ema.copy_buffers(self.model)
         with torch.no_grad():
             self.ema.model.finish(chunks(self.data, self.plan.batch_rows), rng=self.finish_rng.at("finish"))
         self.ema.model.eval()
@@ -316,14 +326,6 @@ class _Run:
 
     def _seconds(self) -> float:
         return self.seconds_before + time.monotonic() - self.started
-
-
-def _only(model: nn.Module, optimizer: PhaseOptimizer) -> None:
-    """Gradients for this phase's parameters alone."""
-    for parameter in model.parameters():
-        parameter.requires_grad = False
-    for parameter in optimizer.parameters:
-        parameter.requires_grad = True
 
 
 def _average_norms(model: nn.Module, parallel: Parallel) -> None:

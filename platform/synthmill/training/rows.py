@@ -58,14 +58,17 @@ class ByCategory:
         self._span_F = torch.cat([torch.full((len(count),), span) for span, count in zip(spans, counts, strict=True)]).to(device)
         self._code_F = torch.cat([torch.arange(len(count)) for count in counts]).to(device)
 
-    def batch(self, rng: StepRng) -> Batch:
-        """Local rows with their `condition` int64 (rows, 2)."""
+    def batch(self, rng: StepRng, *, with_rows: bool = True) -> Batch:
+        """Local rows with their `condition` int64 (rows, 2); the condition alone without `with_rows`."""
         uniform_B2 = rng.uniform("category-rows", 2).double()
         flat_B = torch.searchsorted(self._cumulative_F, uniform_B2[:, 0].contiguous() * self._cumulative_F[-1], right=True)
         flat_B = flat_B.clamp_max(len(self._cumulative_F) - 1)
+        condition_B2 = torch.stack([self._span_F[flat_B], self._code_F[flat_B]], 1)
+        if not with_rows:
+            return Batch(condition=condition_B2)
         within_B = (uniform_B2[:, 1] * self._count_F[flat_B]).long()
         rows_B = self._rows[self._start_F[flat_B] + within_B]
-        return self._data.take(rows_B).with_(condition=torch.stack([self._span_F[flat_B], self._code_F[flat_B]], 1))
+        return self._data.take(rows_B).with_(condition=condition_B2)
 
 
 def chunks(data: Batch, batch_rows: int) -> list[Batch]:
