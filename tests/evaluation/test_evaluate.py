@@ -4,8 +4,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 import pytest
-from evidence import KINDS, people, replaced, shuffled_columns
 
+from evidence import KINDS, people, replaced, shuffled_columns
 from synthmill.errors import DataError, RecipeError
 from synthmill.evaluation.evaluate import SlicePart, Tables, evaluate
 from synthmill.evaluation.gates import Gates
@@ -154,7 +154,10 @@ def test_all_missing_columns_are_seen_on_either_side():
     [
         (lambda t: t.drop_columns(["city"]), "synthetic: lacks 1 of the training table's columns: city"),
         (lambda t: t.drop_columns(["outcome"]), "outcome"),
-        (lambda t: t.set_column(0, "age", pa.array(["old"] * t.num_rows)), "synthetic: column 'age' is string and does not convert to int64"),
+        (
+            lambda t: t.set_column(0, "age", pa.array(["old"] * t.num_rows)),
+            "synthetic: column 'age' is string and does not convert to int64",
+        ),
         (lambda t: t.slice(0, 0), "synthetic: the synthetic table has no rows"),
     ],
 )

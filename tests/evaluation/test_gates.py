@@ -99,7 +99,9 @@ def test_the_shipped_gates_name_metrics_and_aspects_that_exist():
     assert len({g.id for g in shipped.gates}) == len(shipped.gates)
     mia = [g for g in shipped.gates if g.metric == "privacy.mia_tpr@1fpr"]
     assert {g.minimum_n for g in mia} == {700}
-    assert all(g.severity != "error" for g in shipped.gates if g.metric in ("fidelity.c2st_auc", "utility.lift_lowdata", "overfit.dcr_share"))
+    assert all(
+        g.severity != "error" for g in shipped.gates if g.metric in ("fidelity.c2st_auc", "utility.lift_lowdata", "overfit.dcr_share")
+    )
 
 
 def test_gates_files_are_checked(tmp_path):

@@ -1,6 +1,6 @@
 import pytest
-from evidence import KINDS, people, shuffled_columns
 
+from evidence import KINDS, people, shuffled_columns
 from synthmill.errors import DataError
 from synthmill.evaluation.objectives import objectives
 

@@ -5,8 +5,8 @@ from pathlib import Path
 from xml.etree import ElementTree as ET
 
 import pytest
-from evidence import KINDS, people, with_copies
 
+from evidence import KINDS, people, with_copies
 from synthmill.evaluation.evaluate import Tables, evaluate
 from synthmill.evaluation.files import report_files
 from synthmill.evaluation.report import Report, from_json
