@@ -114,20 +114,17 @@ class Tvae(GenerativeModel):
         return (surprise_BN * self.table.continuous(batch["codes"])).sum(1)
 
     def finish(self, batches: Iterable[Batch], *, rng: Rng) -> None:
-        """Fit the latent density to samples of the aggregate posterior."""
+        """Fit the latent density to samples of the aggregate posterior, at rows spread evenly over the data."""
+        stride = -(-self.layout.rows // LARGEST_FIT_ROWS) or 1
         points: list[Tensor] = []
-        rows = 0
         explained_L = torch.zeros(self.config.embedding_dim, device=self.table.spans_N.device)
         for number, batch in enumerate(batches):
-            mean_BL, log_variance_BL = self.encoder(self.table.features(batch))
-            noise_BL = rng.normal(f"posterior-{number}", mean_BL.shape[1])[: batch.num_rows]
+            mean_BL, log_variance_BL = self.encoder(self.table.features(batch.take(slice(None, None, stride))))
+            noise_BL = rng.normal(f"posterior-{number}", mean_BL.shape[1])[: len(mean_BL)]
             points.append(mean_BL + torch.exp(0.5 * log_variance_BL) * noise_BL)
             explained_L += 1.0 - log_variance_BL.exp().mean(0)
-            rows += batch.num_rows
-            if rows >= LARGEST_FIT_ROWS:
-                break
         used_L = explained_L / len(points) > SMALLEST_EXPLAINED
-        self.latents.fit(torch.cat(points)[:LARGEST_FIT_ROWS], used_L, iterations=FIT_ITERATIONS)
+        self.latents.fit(torch.cat(points), used_L, iterations=FIT_ITERATIONS)
 
     def sample(self, num_rows: int, *, condition: Condition | None, generator: torch.Generator) -> Batch:
         assert condition is None, "tvae takes no condition"
