@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 import ray
 
+from customers import write_customers
 from jobs import command
-from tables import write_customers
 
 
 @pytest.fixture
@@ -94,7 +94,9 @@ def test_dry_run_prints_the_resolved_recipe_and_stops(capsys: pytest.CaptureFixt
         (["delete", "models/m@1"], "no model named 'm'"),
     ],
 )
-def test_other_commands(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str) -> None:
+def test_other_commands(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+) -> None:
     monkeypatch.setenv("SYNTHMILL_STORE", str(tmp_path / "store"))
     code, line, errors = command(capsys, *arguments)
     assert code == 2, errors

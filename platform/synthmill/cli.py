@@ -6,11 +6,14 @@
 import functools
 import json
 import os
+import re
 import signal
 import sys
 import traceback
 import uuid
 from collections.abc import Callable
+from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Any
 
 import click
@@ -19,6 +22,7 @@ import yaml
 
 from synthmill.catalog import admin
 from synthmill.catalog.dataset import pull
+from synthmill.catalog.manifest import Kind
 from synthmill.catalog.store import Store
 from synthmill.config import StorageConfig, dump, load_recipe
 from synthmill.errors import SynthmillError, UserError
@@ -247,7 +251,9 @@ def demo(store: StoreOption = DEFAULT_STORE, result_file: ResultFile = None) -> 
 
 @app.command()
 @verb
-def verify(uri: Annotated[str, typer.Argument(help="URI of a dataset, model or report version.")], result_file: ResultFile = None) -> dict[str, Any]:
+def verify(
+    uri: Annotated[str, typer.Argument(help="URI of a dataset, model or report version.")], result_file: ResultFile = None
+) -> dict[str, Any]:
     """Check every checksum of a version's manifest."""
     problems = admin.verify(uri)
     for problem in problems:
@@ -279,10 +285,10 @@ def gc(
     result_file: ResultFile = None,
 ) -> dict[str, Any]:
     """Remove dead claims, quarantine, old runs and stray uploads; never a committed version."""
-    return {"removed": admin.gc(Store(store), older_than)}
+    return {"removed": admin.gc(Store(store), _age(older_than))}
 
 
-def _list(kind: str, store_uri: str) -> None:
+def _list(kind: Kind, store_uri: str) -> None:
     store = Store(store_uri)
     for item in store.names(kind):
         for number in store.versions(kind, item):
@@ -291,12 +297,12 @@ def _list(kind: str, store_uri: str) -> None:
             say("\t".join(str(cell) for cell in (f"{item}@{number}", manifest.created, manifest.rows or "", verdict)).rstrip())
 
 
-def _show(kind: str, ref: str, store_uri: str) -> None:
+def _show(kind: Kind, ref: str, store_uri: str) -> None:
     version = Store(store_uri).resolve(kind, ref, field=kind.rstrip("s"))
     say(json.dumps({"ref": version.ref, "uri": version.uri, **dump(version.manifest)}, indent=2))
 
 
-def _catalog_commands(group: typer.Typer, kind: str) -> None:
+def _catalog_commands(group: typer.Typer, kind: Kind) -> None:
     @group.command("list")
     def list_(store: StoreOption = DEFAULT_STORE) -> None:
         """Complete versions, one a line: ref, created, rows, verdict."""
@@ -308,7 +314,8 @@ def _catalog_commands(group: typer.Typer, kind: str) -> None:
         _show(kind, ref, store)
 
 
-for _group, _kind in ((models, "models"), (datasets, "datasets"), (reports, "reports")):
+_CATALOG: tuple[tuple[typer.Typer, Kind], ...] = ((models, "models"), (datasets, "datasets"), (reports, "reports"))
+for _group, _kind in _CATALOG:
     _catalog_commands(_group, _kind)
 
 
@@ -322,7 +329,7 @@ def pull_(
 ) -> dict[str, Any]:
     """Copy a dataset to a local folder and verify it."""
     version = Store(store).resolve("datasets", ref, field="dataset")
-    pull(version, folder)
+    pull(version, Path(folder))
     return {"dataset": version.ref, "folder": folder, "rows": version.manifest.rows}
 
 
@@ -339,7 +346,14 @@ def runs_show(run_name: Annotated[str, typer.Argument()], store: StoreOption = D
     folder = Store(store).run_folder(run_name)
     if run_name not in Store(store).root.child("runs").children():
         raise UserError(f"no run {run_name!r}; see `synthmill runs list`", field="run")
-    say(folder.read_bytes("live.jsonl").decode() if folder.exists("live.jsonl") else "{}")
+    say(folder.read_bytes("live.json").decode() if folder.exists("live.json") else "{}")
+
+
+def _age(text: str) -> timedelta:
+    match = re.fullmatch(r"(\d+)([dhm])", text)
+    if match is None:
+        raise UserError(f"expected a number and d, h or m, such as 7d, got {text!r}", field="--older-than")
+    return timedelta(**{{"d": "days", "h": "hours", "m": "minutes"}[match[2]]: int(match[1])})
 
 
 def _choice(field: str, value: str | None, known: tuple[str, ...]) -> Any:

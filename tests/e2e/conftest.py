@@ -69,7 +69,11 @@ def head(s3_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[H
         process = subprocess.Popen([RAY, "start", *options], env=env, stdout=out, stderr=out, start_new_session=True, cwd=log.parent)
     address = f"http://127.0.0.1:{dashboard}"
     try:
-        until(lambda: process.poll() is not None or _answers(f"{address}/api/version", env["RAY_AUTH_TOKEN"]), seconds=90, what="the dashboard")
+        until(
+            lambda: process.poll() is not None or _answers(f"{address}/api/version", env["RAY_AUTH_TOKEN"]),
+            seconds=90,
+            what="the dashboard",
+        )
         assert process.poll() is None, log.read_text()
         yield Head(address, env)
     finally:

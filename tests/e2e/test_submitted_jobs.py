@@ -13,12 +13,12 @@ import boto3
 import pandas
 import pyarrow.fs
 import pytest
-from synthmill.storage.folder import Folder
 
+from customers import write_customers
 from e2e.conftest import Head
 from jobs import last_line
 from processes import ROOT
-from tables import write_customers
+from synthmill.storage.folder import Folder
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -89,7 +89,9 @@ def test_without_a_recipe_it_is_the_demo(head: Head, tmp_path: Path) -> None:
 
 
 def test_a_mistake_fails_the_job_with_one_line(head: Head, tmp_path: Path) -> None:
-    done = head.submit("python", "jobs/train.py", "table", *TINY, "--set", "model.name=ctgam", "--set", "data.source=x.csv", "--store", str(tmp_path))
+    done = head.submit(
+        "python", "jobs/train.py", "table", *TINY, "--set", "model.name=ctgam", "--set", "data.source=x.csv", "--store", str(tmp_path)
+    )
     assert done.returncode != 0
     assert "error: model.name: no model named 'ctgam'; did you mean 'ctgan'?" in done.stdout + done.stderr
 

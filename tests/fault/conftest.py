@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
+from customers import write_customers
 from jobs import last_line
 from processes import start_job
-from tables import write_customers
 
 
 @pytest.fixture(scope="session")

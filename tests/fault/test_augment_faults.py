@@ -76,7 +76,9 @@ def test_a_lost_node_does_not_matter(model_store: Path, tmp_path: Path, clean: s
     from synthmill import api
 
     store = copied(model_store, tmp_path)
-    cluster = Cluster(initialize_head=True, connect=False, head_node_args={"num_cpus": 1, "env_vars": {"PYTHONPATH": str(ROOT / "platform")}})
+    cluster = Cluster(
+        initialize_head=True, connect=False, head_node_args={"num_cpus": 1, "env_vars": {"PYTHONPATH": str(ROOT / "platform")}}
+    )
     try:
         doomed = cluster.add_node(num_cpus=1)
         cluster.wait_for_nodes()

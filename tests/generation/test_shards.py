@@ -1,8 +1,11 @@
 """Shards cover a job exactly, and quotas add up in every shard and over all of them."""
 
+import itertools
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from synthmill.errors import ConditionError
 from synthmill.generation.shards import Quota, ShardPlan, level_quotas
 
@@ -13,7 +16,7 @@ def test_shards_cover_all_rows_in_order(rows: int, shard_rows: int) -> None:
     shards = list(plan.shards())
     assert [shard.index for shard in shards] == list(range(plan.num_shards))
     assert sum(shard.rows for shard in shards) == rows
-    assert all(a.first_row + a.rows == b.first_row for a, b in zip(shards, shards[1:], strict=False))
+    assert all(a.first_row + a.rows == b.first_row for a, b in itertools.pairwise(shards))
 
 
 @given(counts=st.lists(st.integers(0, 400), min_size=2, max_size=6), shard_rows=st.integers(1, 100))

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 import ray
-from synthmill.catalog.store import Version
 
-from tables import write_customers
+from customers import write_customers
 from processes import ROOT
+from synthmill.catalog.store import Version
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ from pathlib import Path
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
+
 from synthmill import api
 from synthmill.catalog.store import Store, Version
 from synthmill.errors import ConditionError, NotFoundError, ResourceError, UserError
@@ -70,7 +71,10 @@ def test_mix_real_adds_train_rows_and_says_which(trained: Version) -> None:
 def test_every_part_is_labelled(trained: Version) -> None:
     version = publish(trained, "labels", rows=3000)
     for number, entry in enumerate(version.manifest.files):
-        keys = {key.decode(): value.decode() for key, value in pq.read_metadata(f"{version.uri.removeprefix('file://')}/{entry.path}").metadata.items()}
+        keys = {
+            key.decode(): value.decode()
+            for key, value in pq.read_metadata(f"{version.uri.removeprefix('file://')}/{entry.path}").metadata.items()
+        }
         assert json.loads(keys["AIGC"])["Label"] == "1"
         assert keys["iptc.digitalSourceType"].endswith("/trainedAlgorithmicMedia")
         assert trained.manifest.content_digest in json.dumps(keys)

@@ -4,12 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
+
+from customers import write_customers
+from integration.conftest import small_recipe
 from synthmill import api
 from synthmill.catalog.store import Version
 from synthmill.errors import IntegrityError, NotFoundError, RecipeError, ResourceError, UserError
-
-from integration.conftest import small_recipe
-from tables import write_customers
 
 
 def test_a_trained_model_has_every_file_of_the_artifact(trained: Version) -> None:
@@ -84,7 +84,11 @@ def test_validation_and_holdout_leave_no_trace(local_ray: None, tmp_path: Path) 
     ("change", "error", "message"),
     [
         ({"model": {"name": "ctgam"}}, NotFoundError, "model.name: no model named 'ctgam'; did you mean 'ctgan'"),
-        ({"model": {"name": "tvae", "config": {"embeding_dim": 3}}}, RecipeError, "model.config.embeding_dim: unknown key; did you mean 'embedding_dim'"),
+        (
+            {"model": {"name": "tvae", "config": {"embeding_dim": 3}}},
+            RecipeError,
+            "model.config.embeding_dim: unknown key; did you mean 'embedding_dim'",
+        ),
         ({"model": {"name": "tvae", "config": {"embedding_dim": "many"}}}, RecipeError, "model.config.embedding_dim: "),
         ({"training": {"workers": 99}}, ResourceError, "training.workers: 99 workers need 99 CPUs but the cluster has 4"),
         ({"training": {"max_epochs": 0}}, RecipeError, "training.max_epochs: "),

@@ -14,9 +14,10 @@ from typing import Any
 import safetensors.torch
 from torch import Tensor
 
+from synthmill.catalog.dataset import read_verified
 from synthmill.catalog.manifest import FileEntry
 from synthmill.catalog.store import Version
-from synthmill.errors import IntegrityError, StorageError
+from synthmill.errors import StorageError
 from synthmill.storage.folder import THREADS, Folder, json_bytes
 from synthmill.storage.formats import check_format, format_name
 
@@ -29,7 +30,7 @@ class Artifact:
     """Everything that sampling needs, and how it came about."""
 
     config: dict[str, Any]
-    """Model, layout, recipe, split, source, training; see docs/storage.md."""
+    """Model name and configuration, layout, recipe, split, source, training figures."""
     weights: Mapping[str, Tensor]
     codec: dict[str, Any]
     codec_tensors: Mapping[str, Tensor] = field(default_factory=dict)
@@ -77,14 +78,6 @@ def read_artifact(version: Version) -> Artifact:
         history=[json.loads(line) for line in contents["history.jsonl"].splitlines()],
         card=contents["card.md"].decode(),
     )
-
-
-def read_verified(folder: Folder, entry: FileEntry) -> bytes:
-    """The bytes of a file of a manifest; IntegrityError, naming it, when they are not those that were published."""
-    data = folder.read_bytes(entry.path)
-    if hashlib.sha256(data).hexdigest() != entry.sha256:
-        raise IntegrityError(f"{folder.uri_of(entry.path)}: the bytes do not match the manifest's SHA-256; the file was changed or damaged")
-    return data
 
 
 def _pack(tensors: Mapping[str, Tensor]) -> bytes:

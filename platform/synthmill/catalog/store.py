@@ -119,7 +119,9 @@ class Store:
 
     def _not_found(self, kind: Kind, name: str, number: int | None, field: str) -> NotFoundError:
         thing, numbers = kind.removesuffix("s"), self.versions(kind, name)
-        if numbers:
+        if number and self.folder_of(kind, name).child(str(number)).exists(publish.TOMBSTONE):
+            return NotFoundError(f"{thing} {name}@{number} was deleted from {self.uri}", field=field)
+        if number and numbers:
             have = ", ".join(f"{name}@{n}" for n in numbers[-10:])
             return NotFoundError(f"no {thing} {name}@{number} in {self.uri}; there is: {have}", field=field)
         return NotFoundError(f"no {thing} named {name!r} in {self.uri}{did_you_mean(name, self.names(kind))}", field=field)
@@ -165,6 +167,11 @@ class Draft:
         """ClaimLostError if another job took this version over."""
         if self._lease is not None:
             self._lease.check()
+
+    def check_alive(self) -> None:
+        """ClaimLostError if the heartbeat has found that another job took this version over; asks the store nothing."""
+        if self._lease is not None and self._lease.lost:
+            raise ClaimLostError(f"{self.folder.uri}: another job took this version over while this one was not heard of")
 
     def manifest(self, *, files: tuple[FileEntry, ...], schema: Any = None, **fields: Any) -> Manifest:
         """The manifest of this version with these files; `schema` is the Arrow schema of data parts, `fields` are those of `Manifest`."""

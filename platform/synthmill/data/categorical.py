@@ -12,10 +12,10 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
-from synthmill.data.columns import Float64, Int64
+from synthmill.data.columns import Float64, Int64, Rows
 from synthmill.data.layout import DiscreteSpan
 from synthmill.data.profile import ColumnProfile
-from synthmill.data.split import UInt64, mix
+from synthmill.data.split import mix
 
 MAX_ONE_SPAN = 500
 
@@ -24,7 +24,7 @@ class CategoryCodec:
     """One column of categories.
 
     Rare values share the code `other`. It is decoded to one of the kept levels, drawn by their frequencies with a hash of the
-    row number: a made-up literal would be outside the column's domain, and a rare value itself must not come out. Values not
+    row's codes: a made-up literal would be outside the column's domain, and a rare value itself must not come out. Values not
     seen in training are encoded as `other`, or as the most frequent level where there is none; likewise missing values.
     """
 
@@ -66,13 +66,13 @@ class CategoryCodec:
             codes = np.where(pc.is_null(text).to_numpy(zero_copy_only=False), unknown if self.missing is None else self.missing, codes)
         return ([codes // self.members, codes % self.members] if self.members else [codes]), None
 
-    def decode(self, codes: Int64, positions: Float64 | None, rows: UInt64) -> pa.Array:
-        """The column, (N,), from codes int64 (N, 1 or 2) and global row numbers (N,)."""
+    def decode(self, codes: Int64, positions: Float64 | None, rows: Rows) -> pa.Array:
+        """The column, (N,), from codes int64 (N, 1 or 2) of rows (N,)."""
         code = self._join(codes) if self.members else np.clip(codes[:, 0], 0, self.num_codes - 1)
         levels = len(self.profile.levels)
         if self.other is not None:
             rare = np.flatnonzero(code == self.other)
-            draws = (mix(rows[rare], _key(self.profile.name)) >> np.uint64(11)) * 2.0**-53
+            draws = (mix(rows.noise(rare), _key(self.profile.name)) >> np.uint64(11)) * 2.0**-53
             code[rare] = np.minimum(np.searchsorted(self._shares, draws, side="right"), levels - 1)
         if self.missing is not None:
             code = np.minimum(code, levels)
@@ -84,6 +84,10 @@ class CategoryCodec:
             return None
         at = self._levels.index(text).as_py()
         return at if at >= 0 else None
+
+    def levels(self) -> list[str] | None:
+        """The levels kept, most frequent first."""
+        return list(self.profile.levels)
 
     def tensors(self) -> dict[str, Tensor]:
         return {"counts": torch.from_numpy(self.counts)}

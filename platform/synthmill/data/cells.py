@@ -61,10 +61,10 @@ def as_number(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def as_time(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """ISO text as a timestamp in the coarsest unit that loses nothing, UTC where offsets are given; `pa.ArrowInvalid` otherwise."""
+    """ISO text as a timestamp in the coarsest unit of Parquet that loses nothing, UTC where there are offsets; else `pa.ArrowInvalid`."""
     values = pc.unique(column.combine_chunks()).drop_null()
     digits = pc.max(pc.binary_length(pc.replace_substring_regex(values, r"^[^.]*\.?(\d*).*$", r"\1"))).as_py() or 0
-    unit = "s" if digits == 0 else "ms" if digits <= 3 else "us" if digits <= 6 else "ns"
+    unit = "ms" if digits <= 3 else "us" if digits <= 6 else "ns"
     zoned = bool(pc.any(pc.match_substring_regex(values, r":\d{2}.*" + _ZONE)).as_py())
     return column.cast(pa.timestamp(unit, "UTC" if zoned else None))
 

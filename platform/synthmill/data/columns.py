@@ -4,6 +4,10 @@ Every integral type maps to int64 in order and without loss, so huge keys and na
 their unscaled integers.
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -14,6 +18,21 @@ from synthmill.errors import DataError
 Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
 Bool = npt.NDArray[np.bool_]
+UInt64 = npt.NDArray[np.uint64]
+Numbers = npt.NDArray[Any]
+"""int64 for integral columns, float64 for floats."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The rows being decoded."""
+
+    numbers: UInt64
+    """Global row numbers (N,)."""
+    noise: Callable[[Int64], UInt64]
+    """64 bits from the codes and positions of each row at an index (M,): what decoding leaves open follows from them, so
+    that a row decodes the same alone, in a block and after a filter."""
+
 
 _UINT64_SHIFT = np.uint64(1 << 63)
 
@@ -106,7 +125,7 @@ def from_float64(values: Float64, valid: Bool | None, kind: pa.DataType) -> pa.A
     return pa.array(values.astype(kind.to_pandas_dtype(), copy=False), type=kind, mask=mask)
 
 
-def _numpy(array: pa.Array) -> npt.NDArray[np.generic]:
+def _numpy(array: pa.Array) -> Numbers:
     return array.to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
 
 

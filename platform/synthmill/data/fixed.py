@@ -5,11 +5,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from torch import Tensor
 
-from synthmill.data.columns import Float64, Int64, from_float64, from_int64, is_text, valid_rows
+from synthmill.data.columns import Float64, Int64, Rows, from_float64, from_int64, is_text, valid_rows
 from synthmill.data.identifiers import write_ids
 from synthmill.data.layout import DiscreteSpan
 from synthmill.data.profile import ColumnProfile
-from synthmill.data.split import UInt64
 
 
 class ConstantCodec:
@@ -30,9 +29,9 @@ class ConstantCodec:
     def encode(self, array: pa.Array) -> tuple[list[Int64], Float64 | None]:
         return [], None
 
-    def decode(self, codes: Int64, positions: Float64 | None, rows: UInt64) -> pa.Array:
+    def decode(self, codes: Int64, positions: Float64 | None, rows: Rows) -> pa.Array:
         """The value, once a row of `rows` (N,)."""
-        value, count = self.profile.constant, len(rows)
+        value, count = self.profile.constant, len(rows.numbers)
         if value is None:
             return pa.nulls(count, self.kind)
         if isinstance(value, str):
@@ -43,6 +42,11 @@ class ConstantCodec:
 
     def code_of(self, text: str) -> int | None:
         return None
+
+    def levels(self) -> list[str] | None:
+        """The one value, where it is text."""
+        value = self.profile.constant
+        return [value] if isinstance(value, str) else None
 
     def tensors(self) -> dict[str, Tensor]:
         return {}
@@ -66,9 +70,9 @@ class IdentifierCodec(ConstantCodec):
         """Codes int64 (N,)."""
         return [(~valid_rows(array)).astype(np.int64)], None
 
-    def decode(self, codes: Int64, positions: Float64 | None, rows: UInt64) -> pa.Array:
+    def decode(self, codes: Int64, positions: Float64 | None, rows: Rows) -> pa.Array:
         """Identifiers of global row numbers (N,)."""
         assert self.profile.template is not None
-        ids = write_ids(self.profile.template, rows)
+        ids = write_ids(self.profile.template, rows.numbers)
         array = ids.cast(self.kind) if is_text(self.kind) else from_int64(ids.to_numpy(), None, self.kind)
         return array if codes.shape[1] == 0 else pc.if_else(pa.array(codes[:, 0] == 0), array, pa.scalar(None, self.kind))

@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from synthmill.config import FrozenModel
-from synthmill.data.columns import Int64
-from synthmill.data.split import UInt64, mix
+from synthmill.data.columns import Bool, Int64, UInt64
+from synthmill.data.split import mix
 
 _NAME = re.compile(r"(^|[_\-. ])(id|ids|uuid|guid|key|pk|index|idx|rowid|number|no|nr)$", re.IGNORECASE)
 _CAMEL_NAME = re.compile(r"[a-z0-9](Id|ID|Uuid|UUID|Key)$")
@@ -87,8 +87,8 @@ def _fit_mask(values: pa.Array, length: int) -> IdTemplate | None:
         return None
     joined = "".join(values.to_pylist()).encode()
     chars = np.frombuffer(joined, dtype=np.uint8).reshape(-1, length)
-    same = (chars == chars[0]).all(axis=0)
-    digit = ((chars >= 48) & (chars <= 57)).all(axis=0)
+    same: Bool = np.asarray((chars == chars[0]).all(axis=0))
+    digit: Bool = np.asarray(((chars >= 48) & (chars <= 57)).all(axis=0))
     upper = ((chars >= 65) & (chars <= 90)).all(axis=0)
     lower = ((chars >= 97) & (chars <= 122)).all(axis=0)
     digit = _whole_runs(digit, ~same)
@@ -99,7 +99,7 @@ def _fit_mask(values: pa.Array, length: int) -> IdTemplate | None:
     return IdTemplate(style="mask", mask="".join(mask), literal=literal)
 
 
-def _whole_runs(digit: npt.NDArray[np.bool_], varies: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+def _whole_runs(digit: Bool, varies: Bool) -> Bool:
     """Runs of digits in which at least one position varies: leading zeros belong to the number."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], digit, [False]]).astype(np.int8)))
     kept = np.zeros_like(digit)

@@ -7,13 +7,14 @@ the tail. This replaces the Gaussian-mixture modes of arXiv 1907.00503, section 
 """
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 import torch
 from torch import Tensor
 
-from synthmill.data.columns import Bool, Float64, Int64, from_float64, from_int64
+from synthmill.data.columns import Bool, Float64, Int64, Numbers, Rows, from_float64, from_int64
 from synthmill.data.layout import DiscreteSpan
 from synthmill.data.profile import NEIGHBOURS, ColumnProfile, numbers
 
@@ -22,6 +23,7 @@ MAX_SEGMENTS = 10
 MIN_SEGMENT_SHARE = 0.02
 MIN_SEGMENT_ROWS = 20
 _TAIL_GROWTH = 1.5
+_LEVEL_KINDS = ("integer", "boolean", "numeric")
 _INT64_LIMIT = float(2**63 - 1024)
 
 
@@ -42,14 +44,16 @@ class Curve:
         width = x[after] - x[at]
         share = np.clip((values - x[at]) / np.where(width > 0, width, 1), 0, 1)
         between = high[at] + share * (low[after] - high[at])
-        return np.where((values == x[at]) | (width <= 0), (low[at] + high[at]) / 2, between)
+        ranks: Float64 = np.where((values == x[at]) | (width <= 0), (low[at] + high[at]) / 2, between)
+        return ranks
 
     def values(self, ranks: Float64) -> Float64:
         """The value at each rank."""
         width = np.diff(self.q)
         slope = np.append(np.diff(self.x) / np.where(width > 0, width, np.inf), 0.0)
         at = np.clip(np.searchsorted(self.q, ranks, side="right") - 1, 0, len(self.q) - 1)
-        return self.x[at] + (ranks - self.q[at]) * slope[at]
+        values: Float64 = self.x[at] + (ranks - self.q[at]) * slope[at]
+        return values
 
 
 def fit_curve(values: Float64) -> Curve:
@@ -82,10 +86,16 @@ def _group_sizes(rows: int, size: int, *, tail_low: bool, tail_high: bool) -> In
         growing.append(min(size, int(growing[-1] * _TAIL_GROWTH)))
     low, high = (growing[:-1] if tail else [] for tail in (tail_low, tail_high))
     if sum(low) + sum(high) + size > rows:
-        return np.diff(np.linspace(0, rows, max(1, rows // size) + 1).astype(np.int64))
+        return _even(rows, size)
     middle = rows - sum(low) - sum(high)
-    inner = np.diff(np.linspace(0, middle, middle // size + 1).astype(np.int64))
-    return np.concatenate([low, inner, high[::-1]]).astype(np.int64)
+    return np.concatenate([low, _even(middle, size), high[::-1]]).astype(np.int64)
+
+
+def _even(rows: int, size: int) -> Int64:
+    """Sizes of groups of at least `size` rows (or of all of them), alike to one row."""
+    groups = max(1, rows // size)
+    cuts = np.arange(groups + 1, dtype=np.int64) * rows // groups
+    return cuts[1:] - cuts[:-1]
 
 
 class NumericCodec:
@@ -121,8 +131,8 @@ class NumericCodec:
 
     @property
     def spans(self) -> tuple[DiscreteSpan, ...]:
-        role = "segment" if self.segments else "category"
-        return (DiscreteSpan(column=self.profile.name, role=role, width=self.width),)  # type: ignore[arg-type]
+        role: Literal["segment", "category"] = "segment" if self.segments else "category"
+        return (DiscreteSpan(column=self.profile.name, role=role, width=self.width),)
 
     def encode(self, array: pa.Array) -> tuple[list[Int64], Float64 | None]:
         """Codes int64 (N,) and positions in [-1, 1], (N,), 0 where the code is a point or missing."""
@@ -140,30 +150,25 @@ class NumericCodec:
         missing = self.missing_code if self.profile.missing_rows else self._typical_code()
         return [np.where(valid, codes, missing)], positions
 
-    def decode(self, codes: Int64, positions: Float64 | None, rows: np.ndarray) -> pa.Array:  # type: ignore[type-arg]
+    def decode(self, codes: Int64, positions: Float64 | None, rows: Rows) -> pa.Array:
         """The column, (N,), from codes int64 (N, 1) and positions (N,)."""
         code = codes[:, 0]
         valid = code < self.missing_code
-        dtype = np.int64 if self.integral else np.float64
-        if len(self.points):
-            values = self.points[np.clip(code - self.segments, 0, len(self.points) - 1)]
-        else:
-            values = np.zeros(len(code), dtype=dtype)
+        values = self._point_values(code)
         if self.curve is not None and positions is not None:
             inside = np.flatnonzero(code < self.segments)
             place = np.clip(positions[inside].astype(np.float64), -1, 1)
             rank = (code[inside] + (place + 1) / 2) / self.segments
-            values = values.copy()
             values[inside] = self._finish(self.curve.values(rank))
         return from_int64(values, valid, self.kind) if self.integral else from_float64(values, valid, self.kind)
 
     def code_of(self, text: str) -> int | None:
         """The code of the one value that `text` writes, if every row with that value has that code and no other row has."""
-        if self.segments or self.profile.kind not in ("integer", "boolean", "numeric"):
+        if self.segments or self.profile.kind not in _LEVEL_KINDS:
             return None
         value = _parse(text, self.profile)
-        at = np.flatnonzero(self.points == value) if value is not None else []
-        return int(at[0]) if len(at) else None
+        at = np.flatnonzero(self.points == value)
+        return int(at[0]) if value is not None and len(at) else None
 
     def tensors(self) -> dict[str, Tensor]:
         if self.curve is None:
@@ -179,7 +184,21 @@ class NumericCodec:
         curve = None if knots is None else Curve(knots[0], knots[1])
         return cls(profile, kind, segments=json["segments"], origin=json["origin"], curve=curve)
 
-    def _nearest_points(self, values: Int64 | Float64) -> tuple[Int64, Bool]:
+    def levels(self) -> list[str] | None:
+        """The values as text, where the points are all there is."""
+        if self.segments or self.profile.kind not in _LEVEL_KINDS:
+            return None
+        if self.profile.kind == "boolean":
+            return ["true" if point else "false" for point in self.profile.points]
+        return [str(point / 10**self.profile.scale if self.profile.scale else point) for point in self.profile.points]
+
+    def _point_values(self, code: Int64) -> Numbers:
+        """The point of each code; any value for other codes."""
+        if not len(self.points):
+            return np.zeros(len(code), dtype=self.points.dtype)
+        return self.points[np.clip(code - self.segments, 0, len(self.points) - 1)]
+
+    def _nearest_points(self, values: Numbers) -> tuple[Int64, Bool]:
         """The code of the nearest point, and whether the value is that point (always, where there is no curve), (N,) each."""
         if len(self.points) == 0:
             return np.zeros(len(values), dtype=np.int64), np.zeros(len(values), dtype=bool)
@@ -193,7 +212,7 @@ class NumericCodec:
     def _typical_code(self) -> int:
         return self.segments // 2 if self.segments else len(self.points) // 2
 
-    def _finish(self, offsets: Float64) -> Int64 | Float64:
+    def _finish(self, offsets: Float64) -> Numbers:
         """Values on the column's own grid, inside its bounds, from places on the curve."""
         profile = self.profile
         if not self.integral:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from synthmill.config import DataConfig, FrozenModel
-from synthmill.data.columns import Bool, Float64, Int64, flat, is_integral, is_temporal, is_text, to_float64, to_int64, valid_rows
+from synthmill.data.columns import Bool, Int64, Numbers, flat, is_integral, is_temporal, is_text, to_float64, to_int64, valid_rows
 from synthmill.data.identifiers import IdTemplate, fit_template, is_integer_id
 from synthmill.data.schema import ColumnRule, Rules
 from synthmill.errors import DataError, did_you_mean
@@ -108,7 +108,7 @@ def profile_column(name: str, array: pa.Array, rule: ColumnRule, config: DataCon
     return _number(name, array, rule)
 
 
-def numbers(array: pa.Array) -> tuple[Int64 | Float64, Bool]:
+def numbers(array: pa.Array) -> tuple[Numbers, Bool]:
     """Values (int64, or float64 for floats) and which of them count; NaN and infinities are missing, (N,) each."""
     if is_integral(array.type):
         return to_int64(array), valid_rows(array)
@@ -205,16 +205,18 @@ def _number(name: str, array: pa.Array, rule: ColumnRule) -> ColumnProfile:
     if len(distinct) == 1 and missing == 0:
         return ColumnProfile(name=name, kind="constant", arrow_type=str(kind), constant=distinct[0].item())
     points, discrete = _points(distinct, counts, len(array))
+    step = _step(distinct, kind)
+    decimals = scale or (rule.decimals if rule.decimals is not None else _decimals(distinct, kind))
     return ColumnProfile(
         name=name,
         kind=_number_kind(kind),
         arrow_type=str(kind),
         missing_rows=missing,
-        minimum=_bound(values, low, lowest=True),
-        maximum=_bound(values, high, lowest=False),
+        minimum=_bound(values, low, step, decimals, lowest=True),
+        maximum=_bound(values, high, step, decimals, lowest=False),
         scale=scale,
-        decimals=scale or (rule.decimals if rule.decimals is not None else _decimals(distinct, kind)),
-        step=_step(distinct, kind),
+        decimals=decimals,
+        step=step,
         points=tuple(point.item() for point in points),
         discrete=discrete,
     )
@@ -230,22 +232,23 @@ def _number_kind(kind: pa.DataType) -> Kind:
     return "integer" if pa.types.is_integer(kind) else "numeric"
 
 
-def _scaled(bound: Number, scale: int, values: Int64 | Float64) -> Number:
+def _scaled(bound: Number, scale: int, values: Numbers) -> Number:
     return round(bound * 10**scale) if values.dtype == np.int64 else float(bound)
 
 
-def _bound(values: Int64 | Float64, public: Number | None, *, lowest: bool) -> Number:
-    """The stated bound, or the mean of the 5 outermost values, rounded to a whole number for integral ones."""
+def _bound(values: Numbers, public: Number | None, step: int, decimals: int | None, *, lowest: bool) -> Number:
+    """The stated bound, or the mean of the 5 outermost values on the column's own grid."""
     if public is not None:
         return public
     take = min(NEIGHBOURS, len(values))
     outer = np.partition(values, take - 1)[:take] if lowest else np.partition(values, len(values) - take)[-take:]
     if values.dtype == np.int64:
-        return (2 * sum(outer.tolist()) + take) // (2 * take)
-    return float(np.mean(outer))
+        return int((2 * sum(outer.tolist()) + take * step) // (2 * take * step) * step)
+    mean = float(np.mean(outer))
+    return mean if decimals is None else round(mean, decimals)
 
 
-def _points(distinct: Int64 | Float64, counts: Int64, rows: int) -> tuple[Int64 | Float64, bool]:
+def _points(distinct: Numbers, counts: Int64, rows: int) -> tuple[Numbers, bool]:
     """The values that get a code of their own, and whether they are all there is."""
     rare = counts < NEIGHBOURS
     if len(distinct) <= MAX_DISCRETE and not rare.all() and counts[rare].sum() <= MAX_RARE_SHARE * counts.sum():
@@ -254,7 +257,7 @@ def _points(distinct: Int64 | Float64, counts: Int64, rows: int) -> tuple[Int64 
     return points, False
 
 
-def _decimals(distinct: Int64 | Float64, kind: pa.DataType) -> int | None:
+def _decimals(distinct: Numbers, kind: pa.DataType) -> int | None:
     """The fewest digits after the point that write every value; None above 9 or for integers."""
     if distinct.dtype == np.int64:
         return None
@@ -266,7 +269,7 @@ def _decimals(distinct: Int64 | Float64, kind: pa.DataType) -> int | None:
     return None
 
 
-def _step(distinct: Int64 | Float64, kind: pa.DataType) -> int:
+def _step(distinct: Numbers, kind: pa.DataType) -> int:
     """The largest familiar unit all integral values are multiples of: powers of ten, or clock units for times."""
     if distinct.dtype != np.int64 or len(distinct) < POINT_ROWS:
         return 1

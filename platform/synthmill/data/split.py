@@ -14,11 +14,9 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from synthmill.config import FrozenModel, SplitConfig
-from synthmill.data.columns import flat, is_integral, is_text, to_float64, to_int64, valid_rows
+from synthmill.data.columns import UInt64, flat, is_integral, is_text, to_float64, to_int64, valid_rows
 from synthmill.data.sources import Source
 from synthmill.errors import DataError, did_you_mean
-
-UInt64 = npt.NDArray[np.uint64]
 
 
 class Split(FrozenModel):
@@ -62,12 +60,12 @@ def split_table(table: pa.Table, config: SplitConfig, *, sha256: str) -> SplitTa
     if config.group is not None and config.group not in table.column_names:
         raise DataError(f"no column named {config.group!r}{did_you_mean(config.group, table.column_names)}", field="data.split.group")
     side = _sides(_keys(table, config.group), config)
-    parts = [table.filter(pa.array(side == value)) for value in range(3)]
-    counts = {name: part.num_rows for name, part in zip(("train", "validation", "holdout"), parts, strict=True)}
+    train, validation, holdout = (table.filter(pa.array(side == value)) for value in range(3))
+    counts = {"train": train.num_rows, "validation": validation.num_rows, "holdout": holdout.num_rows}
     split = Split(
         seed=config.seed, group=config.group, validation=config.validation, holdout=config.holdout, counts=counts, source_sha256=sha256
     )
-    return SplitTables(*parts, split=split)
+    return SplitTables(train, validation, holdout, split)
 
 
 def open_split(source: Source, split: Split) -> SplitTables:

@@ -1,10 +1,11 @@
 """The `mixed` encoding of a table: fitted on training rows, it maps a table to codes and positions, and samples back to a table."""
 
 import base64
-from collections.abc import Mapping
+import json
 from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import torch
 from torch import Tensor
@@ -12,17 +13,18 @@ from torch import Tensor
 from synthmill.config import DataConfig
 from synthmill.data.batch import Batch
 from synthmill.data.categorical import CategoryCodec
-from synthmill.data.columns import Float64, Int64, flat
+from synthmill.data.codec import Codec
+from synthmill.data.columns import Float64, Int64, Rows, UInt64, flat
 from synthmill.data.fixed import ConstantCodec, IdentifierCodec
 from synthmill.data.layout import DiscreteSpan, MixedLayout, NumericSpan
 from synthmill.data.numeric import NumericCodec
 from synthmill.data.profile import ColumnProfile, TableProfile, profile_table
 from synthmill.data.schema import Rules
 from synthmill.data.sources import load_rules
-from synthmill.data.split import UInt64
+from synthmill.data.split import mix
 from synthmill.errors import DataError, IntegrityError
 
-FORMAT = "synthmill.codec/1"
+FORMAT = "synthmill.codec.tabular/1"
 
 
 class ColumnCodec(Protocol):
@@ -34,14 +36,17 @@ class ColumnCodec(Protocol):
     @property
     def spans(self) -> tuple[DiscreteSpan, ...]: ...
     def encode(self, array: pa.Array) -> tuple[list[Int64], Float64 | None]: ...
-    def decode(self, codes: Int64, positions: Float64 | None, rows: UInt64) -> pa.Array: ...
+    def decode(self, codes: Int64, positions: Float64 | None, rows: Rows) -> pa.Array: ...
     def code_of(self, text: str) -> int | None: ...
+    def levels(self) -> list[str] | None: ...
     def tensors(self) -> dict[str, Tensor]: ...
     def to_json(self) -> dict[str, int]: ...
 
 
-class TableCodec:
+class TableCodec(Codec):
     """A fitted codec of one table."""
+
+    layout: MixedLayout
 
     def __init__(self, profile: TableProfile, columns: list[ColumnCodec]) -> None:
         self.profile = profile
@@ -82,11 +87,12 @@ class TableCodec:
 
     def decode(self, batch: Batch, *, first_row: int) -> pa.Table:
         """Rows of the source's columns, order and types; `first_row` is the global number of the first, from which
-        identifiers are made. The same batch and number always give the same table."""
+        identifiers are made. All other cells follow from the row's own codes and values."""
         codes, values = batch["codes"].cpu().numpy(), batch["values"].cpu().numpy()
         assert codes.shape[1] == len(self.layout.discrete), f"{codes.shape} codes for {len(self.layout.discrete)} spans"
         assert values.shape[1] == len(self.layout.numeric), f"{values.shape} values for {len(self.layout.numeric)} spans"
-        rows = np.arange(first_row, first_row + batch.num_rows, dtype=np.uint64)
+        numbers = np.arange(first_row, first_row + batch.num_rows, dtype=np.uint64)
+        rows = Rows(numbers, lambda index: _row_noise(codes[index], values[index]))
         code_at = value_at = 0
         arrays = []
         for column in self._columns:
@@ -107,30 +113,34 @@ class TableCodec:
             at += len(codec.spans)
         return None
 
+    def levels(self, column: str) -> list[str] | None:
+        """The values of a column that has a code for each, as text; None for a curve, dates, identifiers, or an unknown column."""
+        return next((codec.levels() for codec in self._columns if codec.profile.name == column), None)
+
     def to_files(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Plain JSON data and named tensors; no training row is in either."""
-        json = {
+        config = {
             "format": FORMAT,
             "profile": self.profile.model_dump(mode="json"),
             "columns": [column.to_json() for column in self._columns],
             "arrow_schema": base64.b64encode(self.schema.serialize().to_pybytes()).decode(),
         }
         tensors = {f"{i}.{key}": value for i, column in enumerate(self._columns) for key, value in column.tensors().items()}
-        return json, tensors
+        return config, tensors
 
     @classmethod
-    def from_files(cls, json: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> "TableCodec":
+    def from_files(cls, config: dict[str, Any], tensors: dict[str, Tensor]) -> "TableCodec":
         """The codec that `to_files` wrote.
 
         Raises:
             IntegrityError: a format this version does not know.
         """
-        if json.get("format") != FORMAT:
-            raise IntegrityError(f"codec.json has format {json.get('format')!r}; this version reads {FORMAT!r}")
-        profile = TableProfile.model_validate_json(_text(json["profile"]))
-        schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(json["arrow_schema"])))
+        if config.get("format") != FORMAT:
+            raise IntegrityError(f"codec.json has format {config.get('format')!r}; this version reads {FORMAT!r}")
+        profile = TableProfile.model_validate_json(json.dumps(config["profile"]))
+        schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(config["arrow_schema"])))
         columns = []
-        for i, (column, field, own) in enumerate(zip(profile.columns, schema, json["columns"], strict=True)):
+        for i, (column, field, own) in enumerate(zip(profile.columns, schema, config["columns"], strict=True)):
             parts = {key.partition(".")[2]: value for key, value in tensors.items() if key.partition(".")[0] == str(i)}
             columns.append(_CODECS[column.kind].restore(column, field.type, own, parts))
         return cls(profile, columns)
@@ -146,10 +156,13 @@ def _layout(columns: list[ColumnCodec], rows: int) -> MixedLayout:
     return MixedLayout(discrete=tuple(discrete), numeric=tuple(numeric), rows=rows)
 
 
-def _text(value: Any) -> str:
-    import json
-
-    return json.dumps(value)
+def _row_noise(codes: Int64, values: npt.NDArray[np.float32]) -> UInt64:
+    """64 bits a row from its codes (N, D) and the bits of its values (N, C), uint64 (N,)."""
+    total = np.zeros(len(codes), dtype=np.uint64)
+    for position, column in enumerate([*codes.T, *values.T]):
+        bits = column if column.dtype == np.int64 else np.ascontiguousarray(column).view(np.uint32)
+        total = mix(total ^ bits.astype(np.uint64), position)
+    return total
 
 
 _CODECS: dict[str, Any] = {

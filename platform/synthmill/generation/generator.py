@@ -4,7 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import torch
+from torch import Tensor
 
 from synthmill.catalog.artifact import read_artifact
 from synthmill.catalog.store import Version
@@ -42,7 +45,7 @@ class Generator:
             IntegrityError: a file's bytes changed; names the file.
         """
         artifact = read_artifact(version)
-        codec = codec_from_files(artifact.codec, artifact.codec_tensors)
+        codec = codec_from_files(artifact.codec, dict(artifact.codec_tensors))
         model = build(str(artifact.config["model"]), artifact.config["model_config"], codec.layout)
         model.load_state_dict(artifact.weights)
         model.eval()
@@ -53,9 +56,7 @@ class Generator:
         """Columns of the sampled rows."""
         return self.codec.schema
 
-    def sample(
-        self, num_rows: int, *, seed: int, where: str | tuple[str, ...] = (), columns: list[str] | None = None
-    ) -> pa.Table:
+    def sample(self, num_rows: int, *, seed: int, where: str | tuple[str, ...] = (), columns: list[str] | None = None) -> pa.Table:
         """`num_rows` rows that meet every clause of `where`; equal to the first rows of an augment job with the same seed.
 
         Raises:
@@ -154,7 +155,5 @@ def classes_of(generator: Generator, column: str) -> list[str]:
     return levels
 
 
-def _index(rows: np.ndarray) -> "object":
-    import torch
-
+def _index(rows: npt.NDArray[np.int64]) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(rows))

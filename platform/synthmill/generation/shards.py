@@ -5,7 +5,7 @@ the shard, so that every shard, and the whole, has exactly the rows asked for.
 """
 
 from collections.abc import Iterator
-from typing import NamedTuple
+from dataclasses import dataclass
 
 from synthmill.config import FrozenModel
 from synthmill.errors import ConditionError
@@ -13,7 +13,8 @@ from synthmill.errors import ConditionError
 SHARD_ROWS = 65_536
 
 
-class Shard(NamedTuple):
+@dataclass(frozen=True)
+class Shard:
     """One part of a job: rows `first_row .. first_row + rows`."""
 
     index: int

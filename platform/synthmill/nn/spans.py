@@ -18,6 +18,7 @@ class Spans(nn.Module):
 
     offsets_S: Tensor
     inverse_S: Tensor
+    widths_S: Tensor
     padding_D: Tensor
 
     def __init__(self, widths: Sequence[int]) -> None:
@@ -43,6 +44,7 @@ class Spans(nn.Module):
         self.register_buffer("offsets_S", torch.tensor(offsets, dtype=torch.int64), persistent=False)
         self.register_buffer("padding_D", torch.where(padding, PADDING_LOGIT, 0.0), persistent=False)
         self.register_buffer("inverse_S", inverse, persistent=False)
+        self.register_buffer("widths_S", torch.tensor(widths, dtype=torch.int64), persistent=False)
         self.widths = tuple(widths)
 
     def columns_of(self, span: int) -> slice:
@@ -66,6 +68,19 @@ class Spans(nn.Module):
         padded_BD = logits_BD.float() + self.padding_D
         total_BS = self._cat([block.logsumexp(-1) for block in self._views(padded_BD)])
         return total_BS.index_select(1, self.inverse_S) - padded_BD.gather(1, codes_BS + self.offsets_S)
+
+    def cross_entropy_at(self, logits_BD: Tensor, chosen_B2: Tensor) -> Tensor:
+        """-log p(code) of one span per row, float32 (B,); `chosen_B2` int64 holds (span, code)."""
+        span_B, code_B = chosen_B2.unbind(1)
+        steps_W = torch.arange(max(self.widths), device=logits_BD.device)
+        columns_BW = (self.offsets_S[span_B].unsqueeze(1) + steps_W).clamp_max(self.width - 1)
+        outside_BW = steps_W >= self.widths_S[span_B].unsqueeze(1)
+        own_BW = logits_BD.float().gather(1, columns_BW).masked_fill(outside_BW, PADDING_LOGIT)
+        return own_BW.logsumexp(1) - own_BW.gather(1, code_B.unsqueeze(1)).squeeze(1)
+
+    def normalised(self, weights_D: Tensor) -> Tensor:
+        """Weights >= 0 scaled to sum to one in each span, float32 (D,); padding gets zero."""
+        return self.softmax(weights_D.float().clamp_min(1e-30).log().unsqueeze(0))[0] if self.width else weights_D
 
     def sample(self, logits_BD: Tensor, generator: torch.Generator) -> Tensor:
         """One code per span from its softmax, int64 (B, S): inverse of the cumulative distribution, one uniform per span."""

@@ -17,6 +17,8 @@ class MixedTable(nn.Module):
     spans_N: Tensor
     segments_N: Tensor
     starts_N: Tensor
+    columns_V: Tensor
+    member_VN: Tensor
 
     def __init__(self, layout: MixedLayout) -> None:
         super().__init__()
@@ -27,6 +29,11 @@ class MixedTable(nn.Module):
         """V."""
         self.register_buffer("spans_N", torch.tensor([span.discrete for span in layout.numeric], dtype=torch.int64), persistent=False)
         self.register_buffer("segments_N", segments, persistent=False)
+        columns = [self.spans.columns_of(span.discrete).start + torch.arange(span.segments) for span in layout.numeric]
+        self.register_buffer("columns_V", torch.cat(columns) if columns else torch.zeros(0, dtype=torch.int64), persistent=False)
+        owner_V = torch.repeat_interleave(torch.arange(self.num_numeric), segments)
+        member_VN = torch.zeros(self.num_values, self.num_numeric).index_put_((torch.arange(self.num_values), owner_V), torch.tensor(1.0))
+        self.register_buffer("member_VN", member_VN, persistent=False)
         self.register_buffer("starts_N", segments.cumsum(0) - segments, persistent=False)
 
     def features(self, batch: Batch) -> Tensor:
@@ -39,6 +46,10 @@ class MixedTable(nn.Module):
     def continuous(self, codes_BS: Tensor) -> Tensor:
         """float32 (B, N): 1 where the code is a continuous segment, 0 at point masses and missing values."""
         return (codes_BS.index_select(1, self.spans_N) < self.segments_N).float()
+
+    def soft_values(self, soft_BD: Tensor, values_BV: Tensor) -> Tensor:
+        """Values weighted by the probabilities of their segments, float32 (B, N); zero at point masses and missing values."""
+        return (soft_BD.index_select(1, self.columns_V) * values_BV) @ self.member_VN
 
     def value_columns(self, codes_BS: Tensor) -> Tensor:
         """int64 (B, N): the column among V of each row's segment; the last segment's where the code is no segment."""

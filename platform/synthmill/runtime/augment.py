@@ -4,25 +4,29 @@ Actors compute whole shards and write the parts themselves; a part counts only w
 replaces lost actors, evaluates what was written and commits the manifest last.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import pyarrow as pa
 
 import synthmill
-from synthmill.catalog.lineage import model_parents
-from synthmill.catalog.manifest import Parent
-from synthmill.catalog.provenance import REAL_AND_SYNTHETIC, SYNTHETIC, footer, labels
+from synthmill.catalog.manifest import FileEntry, Parent
+from synthmill.catalog.provenance import labels
 from synthmill.catalog.store import Draft, Store, Version
 from synthmill.config import StorageConfig, fingerprint
-from synthmill.errors import GateFailedError, UserError
+from synthmill.errors import DataError, GateFailedError, UserError
+from synthmill.evaluation.files import report_files
+from synthmill.evaluation.report import Report
 from synthmill.generation.generator import Generator, classes_of
 from synthmill.generation.shards import ShardPlan, level_quotas
 from synthmill.runtime import cluster
-from synthmill.runtime.evaluate import Evaluated, evaluate_parts, source_tables
+from synthmill.runtime.evaluate import SYNTHETIC_COLUMN, EvaluateRequest, report_on, source_tables
 from synthmill.runtime.progress import Progress, say
 from synthmill.runtime.writers import Task, Writers
-from synthmill.storage.parquet import PARQUET_FORMAT
+
+PARQUET_FORMAT = 1
+"""Raised whenever the same rows would be written as other bytes."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +100,12 @@ def _check(request: AugmentRequest, version: Version) -> None:
 
 def _plan(request: AugmentRequest, generator: Generator, real: pa.Table | None) -> ShardPlan:
     plan = ShardPlan(
-        rows=request.rows, seed=request.seed, where=request.where, balance=request.balance, columns=request.columns, shard_rows=request.shard_rows
+        rows=request.rows,
+        seed=request.seed,
+        where=request.where,
+        balance=request.balance,
+        columns=request.columns,
+        shard_rows=request.shard_rows,
     )
     generator.check(plan)
     if request.balance is None:
@@ -140,34 +149,63 @@ def _fill(
     tasks = [Task(shard.index, None) for shard in plan.shards()]
     if real is not None:
         tasks += [
-            Task(plan.num_shards + i, real.slice(start, plan.shard_rows)) for i, start in enumerate(range(0, real.num_rows, plan.shard_rows))
+            Task(plan.num_shards + i, real.slice(start, plan.shard_rows))
+            for i, start in enumerate(range(0, real.num_rows, plan.shard_rows))
         ]
     say(f"{draft.ref}: {plan.rows:,} rows in {len(tasks)} parts, {writers.count} worker(s)")
     with Progress("generating", len(tasks)) as bar:
-        receipts = writers.write_all(tasks, draft, on_part=lambda done: bar.update(done))
+        files = tuple(writers.write_all(tasks, draft, on_part=bar.update))
     draft.check_owned()
-    files = tuple(receipt.entry() for receipt in receipts)
-    evaluated = evaluate_parts(store, generator, draft.folder, files, request, run_id=run_id)
-    _gate(request, draft, evaluated)
+    report, why = _quick_report(request, store, draft, generator, files, plan)
+    _gate(request, draft, report, why)
     version = draft.commit(
         draft.manifest(
             files=files,
-            arrow_schema=writers.schema(real is not None),
-            parents=(Parent(kind="model", ref=generator.ref, digest=generator.digest), *model_parents(store, generator.ref)),
+            schema=_schema(generator, plan, mixed=real is not None),
+            parents=(Parent(kind="model", ref=generator.ref, digest=generator.digest),),
             seed=plan.seed,
             compute_class=writers.compute_class(),
-            labels=labels(REAL_AND_SYNTHETIC if real is not None else SYNTHETIC),
-            gate=evaluated.gate(),
+            labels=labels(run_key=draft.run_key, mixed=real is not None),
+            gate=_gate_entry(draft, report, why),
             contains_training_rows=real is not None or generator.model.copies_training_rows,
             details={"plan": plan.model_dump(mode="json"), "mix_real": real is not None},
         )
     )
-    return Augmented(version, evaluated.verdict, reused=False)
+    return Augmented(version, report.verdict if report else "inconclusive", reused=False)
 
 
-def _gate(request: AugmentRequest, draft: Draft, evaluated: Evaluated) -> None:
-    passed = evaluated.verdict in ("pass", "warn") or (evaluated.verdict == "inconclusive" and request.allow_inconclusive)
-    if request.require is None or passed:
+def _schema(generator: Generator, plan: ShardPlan, *, mixed: bool) -> pa.Schema:
+    names = plan.columns or generator.schema.names
+    schema = pa.schema([generator.schema.field(name) for name in names])
+    return schema.append(pa.field(SYNTHETIC_COLUMN, pa.bool_())) if mixed else schema
+
+
+def _quick_report(
+    request: AugmentRequest, store: Store, draft: Draft, generator: Generator, files: Sequence[FileEntry], plan: ShardPlan
+) -> tuple[Report | None, str]:
+    """The quick profile on the written parts; None, with the reason, when the real rows can't be read any more."""
+    synthetic = files[: plan.num_shards]
+    if plan.columns is not None:
+        return None, "only some columns were published"
+    try:
+        asked = EvaluateRequest(dataset=request.dataset, profile="quick", gates=request.gates, workers=request.workers)
+        report = report_on(store, generator, draft.folder, synthetic, asked, dataset=draft.ref)
+    except DataError as fault:
+        return None, str(fault)
+    for name, content in report_files(report).items():
+        draft.folder.write_bytes(f"_{name}", content)
+    return report, report.summary
+
+
+def _gate_entry(draft: Draft, report: Report | None, why: str) -> dict[str, Any]:
+    if report is None:
+        return {"verdict": "inconclusive", "why": why}
+    return {"verdict": report.verdict, "why": why, "report": draft.folder.uri_of("_report.json"), "report_sha256": report.digest}
+
+
+def _gate(request: AugmentRequest, draft: Draft, report: Report | None, why: str) -> None:
+    if request.require is None or (report is not None and report.passed(allow_inconclusive=request.allow_inconclusive)):
         return
-    where = draft.quarantine(f"gates: {evaluated.verdict}", files={"_report.json": evaluated.report_json()})
-    raise GateFailedError(f"{request.dataset} was not published: gates say {evaluated.verdict} ({evaluated.why()}); parts and report are in {where}")
+    verdict = report.verdict if report else "inconclusive"
+    where = draft.quarantine(f"gates: {verdict}")
+    raise GateFailedError(f"{request.dataset} was not published: {verdict}, {why}; parts and report are in {where}")

@@ -13,7 +13,11 @@ def model_card(recipe: Recipe, config: dict[str, Any]) -> str:
     counts = ", ".join(f"{rows:,} {name}" for name, rows in split["counts"].items())
     quality = training.get("quality") or {}
     figures = "\n".join(f"- {key}: {value:.4f}" for key, value in quality.items() if isinstance(value, float)) or "- not measured"
-    warning = "\n**This artifact contains training rows.** It is a control for privacy checks; do not share it.\n" if cls.copies_training_rows else ""
+    warning = (
+        "\n**This artifact contains training rows.** It is a control for privacy checks; do not share it.\n"
+        if cls.copies_training_rows
+        else ""
+    )
     return f"""---
 library_name: synthmill
 tags: [synthetic-data, {", ".join(cls.modalities)}, {recipe.model.name}]

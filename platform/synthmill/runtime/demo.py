@@ -29,8 +29,7 @@ def demo(store: str, run_id: str) -> dict[str, Any]:
     say(f"dataset  {dataset.ref}  {dataset.uri}")
     say(f"report   {evaluation.version.ref}  {evaluation.version.uri}/report.html")
     say(f"verdict  {evaluation.verdict}")
-    for line in evaluation.lines():
-        say(f"         {line}")
+    say(f"         {evaluation.why}")
     say("")
     say("read it:")
     say("    import pandas as pd")

@@ -1,33 +1,36 @@
 """Evaluate a dataset against the real rows its model never saw: metrics as Ray tasks, the report as a version in the store."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import pyarrow as pa
 import ray
 
-import synthmill
-from synthmill.catalog.dataset import iter_parts
-from synthmill.catalog.lineage import holdout_openings, model_of
+from synthmill.catalog.dataset import part_entries, read_verified
 from synthmill.catalog.manifest import FileEntry, Parent
 from synthmill.catalog.store import Store, Version
 from synthmill.config import DataConfig, StorageConfig, fingerprint, parse_model
 from synthmill.data.sources import read_source
 from synthmill.data.split import Split, SplitTables, open_split
-from synthmill.errors import DataError, SynthmillError, UserError
-from synthmill.evaluation.evaluate import Tables, evaluate_tables
+from synthmill.data.tabular import TableCodec
+from synthmill.errors import DataError, NotFoundError, RecipeError
+from synthmill.evaluation.evaluate import Tables
+from synthmill.evaluation.evaluate import evaluate as evaluate_tables
 from synthmill.evaluation.files import report_files
 from synthmill.evaluation.gates import load_gates
 from synthmill.evaluation.report import Report
 from synthmill.generation.generator import Generator
 from synthmill.runtime import cluster
-from synthmill.runtime.progress import say
+from synthmill.runtime.tasks import get
 from synthmill.storage.folder import Folder
-from synthmill.storage.parquet import read_parts
+from synthmill.storage.parquet import read_part
 
-REPORT_FILE = "_report.json"
+Profile = Literal["quick", "standard", "full", "audit"]
+SYNTHETIC_COLUMN = "is_synthetic"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,11 +38,13 @@ class EvaluateRequest:
     """What to evaluate, and how thoroughly."""
 
     dataset: str
-    profile: Literal["quick", "standard", "full", "audit"] = "standard"
+    profile: Profile = "standard"
     gates: str = "default"
     baseline: str | None = None
+    """An earlier report: NAME@N, or the path of its report.json."""
     seed: int = 0
     sample_rows: str | None = None
+    """Rows a side for figures that can't read everything, or `all`."""
     budget_seconds: float | None = None
     workers: int | None = None
 
@@ -55,6 +60,27 @@ class Evaluation:
     def verdict(self) -> str:
         return self.report.verdict
 
+    @property
+    def why(self) -> str:
+        """One sentence."""
+        return self.report.summary
+
+
+@dataclass(frozen=True)
+class FolderPart:
+    """One Parquet part of a dataset; real rows that stand among the synthetic ones are left out."""
+
+    folder: Folder
+    entry: FileEntry
+    first_row: int
+
+    def load(self) -> pa.Table:
+        """Its synthetic rows, verified."""
+        table = read_part(read_verified(self.folder, self.entry), self.folder.uri_of(self.entry.path))
+        if SYNTHETIC_COLUMN not in table.column_names:
+            return table
+        return table.filter(table[SYNTHETIC_COLUMN]).drop_columns([SYNTHETIC_COLUMN])
+
 
 def evaluate(
     request: EvaluateRequest, store_uri: str, *, run_id: str, storage: StorageConfig | None = None, output: str | None = None
@@ -64,18 +90,54 @@ def evaluate(
     Raises:
         UserError: no such dataset, or its source changed since training.
     """
-    storage = storage or StorageConfig()
-    store = Store(store_uri, storage)
+    store = Store(store_uri, storage or StorageConfig())
     version = store.resolve("datasets", request.dataset, field="--dataset")
-    generator = Generator.load(store.resolve("models", model_of(version), field="--dataset"))
+    model = store.resolve("models", model_of(version), field="--dataset")
+    generator = Generator.load(model)
+    baseline = _baseline(store, request.baseline)
     with cluster.session():
-        report = _report(store, generator, version.folder, version.manifest.files, request, dataset=version)
+        report = report_on(store, generator, version.folder, part_entries(version), request, baseline=baseline, dataset=version.ref)
     files = report_files(report)
-    saved = _save(store, version, report, files, run_id)
+    saved = _save(store, version, model, report, files, request, run_id)
     if output:
         for name, content in files.items():
             Folder(output).write_bytes(name, content)
     return Evaluation(saved, report)
+
+
+def report_on(
+    store: Store,
+    generator: Generator,
+    folder: Folder,
+    parts: Sequence[FileEntry],
+    request: EvaluateRequest,
+    *,
+    baseline: Mapping[str, Any] | None = None,
+    dataset: str,
+) -> Report:
+    """The report on parts in a folder, committed or not; needs a Ray session."""
+    real = source_tables(store, generator)
+    config: dict[str, Any] = dict(generator.config)
+    assert isinstance(generator.codec, TableCodec)
+    tables = Tables(
+        train=real.train, validation=real.validation, holdout=real.holdout, synthetic=_parts(folder, parts), kinds=generator.codec.profile
+    )
+    return evaluate_tables(
+        tables,
+        target=config["recipe"]["data"]["target"],
+        profile=request.profile,
+        seed=request.seed,
+        sample_rows=_sample_rows(request.sample_rows),
+        gates=load_gates(request.gates),
+        baseline=baseline,
+        provenance={
+            "dataset": dataset,
+            "model": generator.ref,
+            "model_digest": generator.digest,
+            "source_sha256": real.split.source_sha256,
+        },
+        map_tasks=map_on_ray(request.workers),
+    )
 
 
 def source_tables(store: Store, generator: Generator) -> SplitTables:
@@ -87,3 +149,97 @@ def source_tables(store: Store, generator: Generator) -> SplitTables:
     config: dict[str, Any] = dict(generator.config)
     data = parse_model(DataConfig, config["recipe"]["data"])
     return open_split(read_source(data, store=store), parse_model(Split, config["split"]))
+
+
+def model_of(version: Version) -> str:
+    """The model that a dataset was generated by."""
+    found = next((parent.ref for parent in version.manifest.parents if parent.kind == "model"), None)
+    if found is None:
+        raise DataError(f"{version.ref} names no model it came from; only generated datasets can be evaluated", field="--dataset")
+    return found
+
+
+def map_on_ray(workers: int | None) -> Callable[[Callable[[Any], Any], Sequence[Any]], list[Any]]:
+    """A `map_tasks` for evaluation: every item a Ray task of one CPU, at most `workers` at once, results in order."""
+
+    def run(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+        env, shared = cluster.environment(), ray.put(function)
+        task = ray.remote(num_cpus=1, max_retries=3)(_apply)
+        waiting = list(enumerate(items))
+        running: dict[Any, int] = {}
+        results: list[Any] = [None] * len(waiting)
+        limit = workers or cluster.total_cpus()
+        while waiting or running:
+            while waiting and len(running) < limit:
+                at, item = waiting.pop(0)
+                running[task.remote(env, shared, item)] = at
+            ready, _ = ray.wait(list(running), num_returns=1)
+            results[running.pop(ready[0])] = get(ready)[0]
+        return results
+
+    return run
+
+
+def _apply(env: Mapping[str, str], function: Callable[[Any], Any], item: Any) -> Any:
+    cluster.adopt(env)
+    return function(item)
+
+
+def _parts(folder: Folder, entries: Sequence[FileEntry]) -> list[FolderPart]:
+    parts, first_row = [], 0
+    for entry in entries:
+        parts.append(FolderPart(folder, entry, first_row))
+        first_row += entry.rows or 0
+    return parts
+
+
+def _sample_rows(text: str | None) -> int | Literal["all"] | None:
+    if text is None or text == "all":
+        return "all" if text else None
+    if not text.isdigit() or int(text) < 1:
+        raise RecipeError(f"must be a positive number or 'all', got {text!r}", field="--sample-rows")
+    return int(text)
+
+
+def _baseline(store: Store, ref: str | None) -> Mapping[str, Any] | None:
+    if ref is None:
+        return None
+    if Path(ref).is_file():
+        text = Path(ref).read_text()
+    else:
+        text = store.resolve("reports", ref, field="--baseline").folder.read_bytes("report.json").decode()
+    try:
+        found: Mapping[str, Any] = json.loads(text)
+    except ValueError:
+        raise NotFoundError(f"{ref} is not a report", field="--baseline") from None
+    return found
+
+
+def _save(
+    store: Store, dataset: Version, model: Version, report: Report, files: Mapping[str, bytes], request: EvaluateRequest, run_id: str
+) -> Version:
+    key = fingerprint({"dataset": dataset.manifest.content_digest, "report": report.config, "inputs": report.inputs, "seed": request.seed})
+    opened = 1 + sum(_opened(version, model) for version in store.open_versions("reports"))
+    with store.begin("reports", dataset.name, run_key=key, run_id=run_id) as draft:
+        entries = []
+        for name, content in files.items():
+            draft.folder.write_bytes(name, content)
+            entries.append(FileEntry(path=name, bytes=len(content), sha256=hashlib.sha256(content).hexdigest()))
+        manifest = draft.manifest(
+            files=tuple(entries),
+            parents=(
+                Parent(kind="dataset", ref=dataset.ref, digest=dataset.manifest.content_digest),
+                Parent(kind="model", ref=model.ref, digest=model.manifest.content_digest),
+            ),
+            seed=request.seed,
+            gate={"verdict": report.verdict, "report": "report.json", "report_sha256": report.digest},
+            holdout_opened=opened if report.inputs["holdout_rows"] else opened - 1,
+            details={"profile": request.profile},
+        )
+        return draft.commit(manifest)
+
+
+def _opened(report: Version, model: Version) -> bool:
+    return report.manifest.holdout_opened > 0 and any(
+        parent.kind == "model" and parent.digest == model.manifest.content_digest for parent in report.manifest.parents
+    )

@@ -3,18 +3,44 @@
 Ray keeps metrics only with checkpoints, and its report() blocks the loop; a file in the run's folder does neither.
 """
 
-import json
+import tempfile
 import time
+from collections.abc import Mapping
+from pathlib import Path
 from threading import Event
 from typing import Any
 
 from synthmill.errors import StorageError
 from synthmill.runtime.progress import Progress
 from synthmill.storage.folder import Folder
+from synthmill.training.reporter import TensorBoard
 
-LIVE = "live.jsonl"
+LIVE = "live.json"
+SHOWN = {"epoch": "epoch", "quality/score": "score", "seconds": "seconds"}
 LOCAL_SECONDS = 1.0
 REMOTE_SECONDS = 5.0
+
+
+class TensorBoardFolder:
+    """TensorBoard events of a run, kept in `tensorboard/` of its folder."""
+
+    def __init__(self, folder: Folder) -> None:
+        self._folder, self._wait = folder.child("tensorboard"), 10 * _interval(folder)
+        self._scratch = tempfile.TemporaryDirectory(prefix="synthmill-")
+        self._writer = TensorBoard(Path(self._scratch.name))
+        self._written = time.monotonic()
+
+    def log(self, record: Mapping[str, Any]) -> None:
+        """Add the record's numbers; copy the events out when the last copy is long enough ago."""
+        self._writer.log(record)
+        if time.monotonic() - self._written >= self._wait:
+            self.close()
+
+    def close(self) -> None:
+        """Copy the events to the run's folder."""
+        for events in sorted(Path(self._scratch.name).iterdir()):
+            self._folder.upload(events, events.name)
+        self._written = time.monotonic()
 
 
 class FolderReporter:
@@ -22,11 +48,15 @@ class FolderReporter:
 
     def __init__(self, folder: Folder) -> None:
         self._folder, self._wait = folder, _interval(folder)
-        self._last, self._written = "", 0.0
+        self._latest: dict[str, Any] = {}
+        self._messages: list[str] = []
+        self._written = 0.0
 
-    def log(self, record: dict[str, Any]) -> None:
+    def log(self, record: Mapping[str, Any]) -> None:
         """Keep `record`; write it when the last write is long enough ago."""
-        self._last = json.dumps(record)
+        self._latest |= _flat(record)
+        if "message" in record:
+            self._messages.append(str(record["message"]))
         if time.monotonic() - self._written >= self._wait:
             self._flush()
 
@@ -34,19 +64,32 @@ class FolderReporter:
         self._flush()
 
     def _flush(self) -> None:
-        self._folder.write_bytes(LIVE, self._last.encode())
+        self._folder.write_json(LIVE, {**self._latest, "messages": self._messages})
         self._written = time.monotonic()
 
 
 def follow(folder: Folder, bar: Progress, done: Event) -> None:
     """Show the run's newest record on `bar` until `done` is set."""
+    started, said = folder.now(), 0
     while not done.wait(_interval(folder)):
         try:
-            record = json.loads(folder.read_bytes(LIVE))
-        except (StorageError, ValueError):
+            if folder.entry(LIVE).modified < started:
+                continue
+            record = folder.read_json(LIVE)
+        except StorageError:
             continue
-        notes = [f"{key} {value:.4g}" for key, value in record.items() if key in ("loss", "score", "seconds") and isinstance(value, float)]
-        bar.update(int(record.get("step", 0)), ", ".join(notes), total=record.get("total_steps"))
+        for message in record["messages"][said:]:
+            bar.say(message)
+        said = len(record["messages"])
+        notes = [f"{name} {record[key]:.4g}" for key, name in SHOWN.items() if isinstance(record.get(key), int | float)]
+        bar.update(int(record.get("step") or 0), ", ".join(notes))
+
+
+def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in record.items():
+        flat.update({f"{key}/{inner}": item for inner, item in value.items()} if isinstance(value, Mapping) else {key: value})
+    return flat
 
 
 def _interval(folder: Folder) -> float:

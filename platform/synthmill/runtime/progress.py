@@ -27,22 +27,34 @@ class Progress:
 
     def __enter__(self) -> "Progress":
         if sys.stdout.isatty():
-            columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(), TextColumn("{task.fields[note]}"))
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[note]}"),
+            )
             self._rich = RichProgress(*columns, console=Console())
             self._task = self._rich.add_task(self.title, total=self.total, note="")
             self._rich.start()
         return self
 
-    def update(self, done: int, note: str = "", *, total: int | None = None) -> None:
+    def update(self, done: int, note: str = "") -> None:
         """`done` of `total`; `note` is what a person wants to see beside it."""
-        self.total = total or self.total
         if self._rich is not None:
-            self._rich.update(self._task, completed=done, total=self.total, note=note)
+            self._rich.update(self._task, completed=done, note=note)
             return
         now = time.monotonic()
         if done >= self.total or now - self._said >= LINE_SECONDS:
             self._said = now
             say(f"{self.title}: {done:,}/{self.total:,}" + (f"  {note}" if note else ""))
+
+    def say(self, text: str) -> None:
+        """A line above the bar."""
+        if self._rich is not None:
+            self._rich.console.print(text, markup=False, highlight=False)
+        else:
+            say(text)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._rich is not None:

@@ -28,13 +28,14 @@ from synthmill.errors import SynthmillError, TrainingError, UserError
 from synthmill.models.base import model_class
 from synthmill.runtime import cluster
 from synthmill.runtime.card import model_card
-from synthmill.runtime.history import FolderReporter, follow
+from synthmill.runtime.history import FolderReporter, TensorBoardFolder, follow
 from synthmill.runtime.progress import Progress, say
 from synthmill.storage.folder import Folder
 from synthmill.training.checkpoint import Checkpoints
-from synthmill.training.fit import NOT_IN_RUN_KEY, fit_table
+from synthmill.training.fit import NOT_IN_RUN_KEY, fit_table, fresh_model
 from synthmill.training.parallel import AllReduce, Single
-from synthmill.training.reporter import Fanout, Reporter, Silent, TensorBoard
+from synthmill.training.plan import make_plan
+from synthmill.training.reporter import Fanout, Reporter, Silent
 
 OUTCOME = "outcome.safetensors"
 
@@ -138,8 +139,7 @@ def _fit(job: Prepared, folder: Folder, scaling: ScalingConfig) -> dict[str, Any
         ),
     )
     done = threading.Event()
-    steps = planned_steps(job.recipe, job.tables.train.num_rows)
-    with Progress("training", steps) as bar:
+    with Progress("training", _planned_steps(job)) as bar:
         watcher = threading.Thread(target=follow, args=(folder, bar, done), daemon=True)
         watcher.start()
         try:
@@ -150,6 +150,12 @@ def _fit(job: Prepared, folder: Folder, scaling: ScalingConfig) -> dict[str, Any
             done.set()
             watcher.join()
     return _unwrap(summary)
+
+
+def _planned_steps(job: Prepared) -> int:
+    model = fresh_model(job.recipe, job.codec.layout)
+    stages = model.stages()
+    return make_plan(job.recipe.training, stages, job.tables.train.num_rows, model.row_group, 0).total_steps if stages else 1
 
 
 def work(payload: Mapping[str, Any]) -> dict[str, Any]:
@@ -170,7 +176,8 @@ def _work(payload: Mapping[str, Any]) -> dict[str, Any]:
     threads = recipe.training.threads or cluster.threads_here()
     recipe = recipe.model_copy(update={"training": recipe.training.model_copy(update={"threads": threads})})
     parallel = AllReduce() if world > 1 else Single()
-    reporter = FolderReporter(folder) if rank == 0 else Silent()
+    live, events = FolderReporter(folder), TensorBoardFolder(folder)
+    reporter: Reporter = Fanout(live, events) if rank == 0 else Silent()
     codec = codec_from_files(*payload["codec"])
     assert isinstance(codec, TableCodec)
     outcome = fit_table(
@@ -183,6 +190,8 @@ def _work(payload: Mapping[str, Any]) -> dict[str, Any]:
         checkpoints=Checkpoints(folder.child("checkpoints")),
     )
     if rank == 0:
+        live.close()
+        events.close()
         folder.write_bytes(OUTCOME, safetensors.torch.save(outcome.state_dict))
     return {
         "steps": outcome.steps,

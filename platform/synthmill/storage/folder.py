@@ -11,10 +11,10 @@ import uuid
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from synthmill.config import StorageConfig
-from synthmill.errors import StorageError
+from synthmill.errors import IntegrityError, StorageError
 from synthmill.storage.backend import Backend, Entry
 from synthmill.storage.local import LocalBackend
 from synthmill.storage.s3 import S3Backend
@@ -111,11 +111,11 @@ class Folder:
         """Copy a local file there; with its `sha256` (hex), S3 refuses it if anything else arrives."""
         self._backend.upload(local, check_path(path), sha256)
 
-    def download(self, path: str, local: Path) -> None:
-        """Copy a file to the local path, which appears whole."""
+    def download(self, path: str, local: Path, *, sha256: str | None = None) -> None:
+        """Copy a file to the local path, which appears whole, and only if its SHA-256 is the one given (hex)."""
         target = local.absolute()
         destination = LocalBackend(Location("file", "", str(target.parent)), self.settings)
-        destination.fill(target.name, lambda out: out.writelines(self._backend.chunks(check_path(path))))
+        destination.fill(target.name, lambda out: self._copy(path, out, sha256))
 
     def exists(self, path: str) -> bool:
         """Whether there is such a file (a folder is none)."""
@@ -196,6 +196,19 @@ class Folder:
             raise StorageError(
                 f"{self.uri}: this store ignores If-None-Match, so two jobs could overwrite each other; it is not written to"
             )
+
+    def _copy(self, path: str, out: IO[bytes], sha256: str | None) -> None:
+        hasher = hashlib.sha256()
+        for chunk in self._backend.chunks(check_path(path)):
+            hasher.update(chunk)
+            out.write(chunk)
+        if sha256 is not None and hasher.hexdigest() != sha256:
+            raise changed(self.uri_of(path))
+
+
+def changed(uri: str) -> IntegrityError:
+    """The error for a file whose bytes are not those that were published."""
+    return IntegrityError(f"{uri}: the bytes do not match the recorded SHA-256; the file was changed or damaged")
 
 
 def json_bytes(data: Any) -> bytes:

@@ -89,6 +89,12 @@ class S3Backend(Backend):
         while chunk := self._call(path, lambda s3, _: reader.next(s3)):
             yield chunk
 
+    def open_input(self, path: str) -> Any:
+        """Asked for by boto3 first: PyArrow bounds its retries by number and says less about what went wrong."""
+        if self._head(path) is None:
+            raise self.missing(path)
+        return super().open_input(path)
+
     def stat(self, path: str) -> Entry | None:
         answer = self._head(path)
         return None if answer is None else Entry(path, answer["ContentLength"], answer["LastModified"])

@@ -23,7 +23,14 @@ CHECKSUM_VARIABLES = ("AWS_REQUEST_CHECKSUM_CALCULATION", "AWS_RESPONSE_CHECKSUM
 CONNECTIONS = 32
 _TRANSIENT_STATUS = (408, 429, 500, 502, 503, 504)
 _TRANSIENT_CODES = ("SlowDown", "RequestTimeout", "InternalError", "Throttling", "ThrottlingException", "ConditionalRequestConflict")
-_NETWORK = (botocore.exceptions.HTTPClientError, Urllib3Error, ConnectionError, TimeoutError, botocore.exceptions.ResponseStreamingError)
+_NETWORK = (
+    botocore.exceptions.HTTPClientError,
+    botocore.exceptions.ConnectionError,
+    botocore.exceptions.IncompleteReadError,
+    Urllib3Error,
+    ConnectionError,
+    TimeoutError,
+)
 _REASONS = {
     "NoSuchBucket": "the bucket does not exist; create it first",
     "AccessDenied": "access denied; check the credentials and the bucket's policy",
@@ -64,6 +71,8 @@ def explain(raised: Exception) -> Fault | None:
     """What an exception of the SDK means; None: not one of the SDK's."""
     if isinstance(raised, botocore.exceptions.ClientError):
         return _explain_answer(raised)
+    if isinstance(raised, botocore.exceptions.SSLError):
+        return Fault(f"no safe connection; check the endpoint and AWS_CA_BUNDLE ({redact(_first_sentence(raised))})", transient=False)
     if isinstance(raised, _NETWORK):
         return Fault(f"no answer from S3 ({redact(_first_sentence(raised))})", transient=True)
     if isinstance(raised, botocore.exceptions.NoCredentialsError | botocore.exceptions.PartialCredentialsError):
@@ -81,8 +90,8 @@ def status_of(raised: Exception) -> int:
 
 
 def attempt_seconds(settings: StorageConfig) -> float:
-    """How long one try may hang: at least two tries must fit into `retry_seconds`."""
-    return max(0.5, min(settings.read_seconds, settings.retry_seconds / 2))
+    """How long one try may hang: two tries must fit into `retry_seconds`, if there are retries at all."""
+    return min(settings.read_seconds, settings.retry_seconds / 2) or settings.read_seconds
 
 
 def _explain_answer(raised: Any) -> Fault:
@@ -90,7 +99,8 @@ def _explain_answer(raised: Any) -> Fault:
     code = str(error.get("Code", ""))
     if code == "NoSuchKey":
         return Fault("there is no such file", transient=False, error=MissingError)
-    said = redact(f"S3 answered {status} {code}".rstrip() + (f" ({error['Message']})" if error.get("Message") else ""))
+    answer = str(status) if code in ("", str(status)) else f"{status} {code}"
+    said = redact(f"S3 answered {answer} ({error.get('Message') or 'no message'})")
     transient = status in _TRANSIENT_STATUS or code in _TRANSIENT_CODES
     reason = _REASONS.get(code) or _REASONS.get(str(status))
     return Fault(f"{reason}; {said}" if reason and not transient else said, transient=transient)

@@ -1,0 +1,18 @@
+#!/usr/bin/env bash
+# An environment of their own for the systems we compare with: their pins (pandas < 3) and licences stay out of ours.
+# Usage: benchmarks/setup_peers.sh [FOLDER]      default: .venv-peers at the root of the repository; safe to run again.
+# PYTHON picks the interpreter, TORCH_INDEX another wheel index for torch, as in the Makefile.
+set -euo pipefail
+
+root=$(cd "$(dirname "$0")/.." && pwd)
+folder=${1:-"$root/.venv-peers"}
+python=${PYTHON:-python3.11}
+packages=(ctgan==0.12.1 sdmetrics==0.32.0 "pandas<3" torch==2.13.0 pyarrow scikit-learn)
+
+[ -x "$folder/bin/python" ] || "$python" -m venv "$folder"
+"$folder/bin/python" -m pip install --disable-pip-version-check --no-input --quiet \
+    ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} "${packages[@]}"
+"$folder/bin/python" - <<'END'
+from importlib.metadata import version
+print(*(f"{name}=={version(name)}" for name in ("ctgan", "sdmetrics", "rdt", "pandas", "torch", "numpy")))
+END

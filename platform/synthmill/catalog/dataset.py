@@ -1,0 +1,126 @@
+"""Datasets in parts: written by many processes, each part with a receipt; read whole, in order, and verified.
+
+part-00042.parquet            rows of shard 42
+_receipts/part-00042.json     rows, bytes, SHA-256 and run key; written after the part
+"""
+
+import hashlib
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from synthmill.catalog.manifest import FileEntry, decode_schema, manifest_json
+from synthmill.catalog.store import Version
+from synthmill.errors import StorageError
+from synthmill.storage.folder import THREADS, Folder, changed, json_bytes
+from synthmill.storage.formats import check_format, format_name
+from synthmill.storage.parquet import READ_AHEAD, read_part, write_part
+from synthmill.storage.publish import MANIFEST
+
+RECEIPT_FORMAT = 1
+_SUFFIX = ".parquet"
+
+
+def part_path(shard: int) -> str:
+    """The file of a shard; names sort in the order of the shards up to 100,000 of them."""
+    return f"part-{shard:05d}{_SUFFIX}"
+
+
+def receipt_path(shard: int) -> str:
+    """The receipt of a shard."""
+    return f"_receipts/part-{shard:05d}.json"
+
+
+def write_shard(folder: Folder, shard: int, batches: Iterable[Any], schema: Any, *, footer: Mapping[str, str], run_key: str) -> FileEntry:
+    """Write one part (locally, then in one step to the folder) and then its receipt."""
+    path = part_path(shard)
+    with tempfile.TemporaryDirectory(prefix="synthmill-") as scratch:
+        local = Path(scratch) / path
+        part = write_part(batches, schema, local, footer)
+        folder.upload(local, path, sha256=part.sha256)
+    entry = FileEntry(path=path, rows=part.rows, bytes=part.bytes, sha256=part.sha256)
+    receipt = {"format": format_name("receipt", RECEIPT_FORMAT), "run_key": run_key, "shard": shard, "file": entry.model_dump()}
+    folder.write_json(receipt_path(shard), receipt)
+    return entry
+
+
+def finished_shards(folder: Folder, run_key: str) -> dict[int, FileEntry]:
+    """Shards that an earlier attempt of the same run finished: those with a receipt of this run key and a part of its size."""
+    sizes = {entry.path: entry.bytes for entry in folder.list("part-", recursive=False)}
+    paths = [entry.path for entry in folder.list("_receipts/", recursive=False)]
+    with ThreadPoolExecutor(THREADS) as pool:
+        receipts = list(pool.map(folder.read_json, paths))
+    found = {}
+    for path, receipt in zip(paths, receipts, strict=True):
+        check_format(receipt, "receipt", newest=RECEIPT_FORMAT, uri=folder.uri_of(path))
+        entry = FileEntry.model_validate(receipt["file"])
+        if receipt["run_key"] == run_key and sizes.get(entry.path) == entry.bytes:
+            found[int(receipt["shard"])] = entry
+    return dict(sorted(found.items()))
+
+
+def part_entries(version: Version) -> list[FileEntry]:
+    """The data parts of a version, in order."""
+    return [entry for entry in version.manifest.files if entry.path.endswith(_SUFFIX) and not entry.path.startswith("_")]
+
+
+def read_dataset(version: Version, columns: Sequence[str] | None = None) -> Any:
+    """All rows as one `pa.Table`; every part is checked against the manifest.
+
+    Raises:
+        IntegrityError: a part was changed; names it.
+        StorageError: no such column, or nothing there.
+    """
+    tables = list(iter_parts(version, columns))
+    if tables:
+        return pa.concat_tables(tables)
+    if version.manifest.arrow_schema is None:
+        raise StorageError(f"{version.uri}: has neither parts nor a schema; this is not a dataset")
+    schema = decode_schema(version.manifest.arrow_schema)
+    return schema.empty_table() if columns is None else schema.empty_table().select(list(columns))
+
+
+def iter_parts(version: Version, columns: Sequence[str] | None = None) -> Iterator[Any]:
+    """The verified parts as `pa.Table`, in order; at most a few are held at a time."""
+
+    def read(entry: FileEntry) -> Any:
+        return read_part(read_verified(version.folder, entry), version.folder.uri_of(entry.path), columns)
+
+    waiting = iter(part_entries(version))
+    with ThreadPoolExecutor(READ_AHEAD) as pool:
+        running = [pool.submit(read, entry) for _, entry in zip(range(READ_AHEAD), waiting, strict=False)]
+        while running:
+            yield running.pop(0).result()
+            running += [pool.submit(read, entry) for _, entry in zip(range(1), waiting, strict=False)]
+
+
+def pull(version: Version, local_dir: Path) -> Path:
+    """Copy a version into a local folder, the manifest last; files that are there already and right are kept.
+
+    Raises:
+        StorageError: the folder holds another version.
+    """
+    target = Folder(local_dir)
+    if target.exists(MANIFEST) and target.read_bytes(MANIFEST) != json_bytes(manifest_json(version.manifest)):
+        raise StorageError(f"{target.uri}: holds another version already; choose an empty folder")
+
+    def fetch(entry: FileEntry) -> None:
+        if not (target.exists(entry.path) and target.digest(entry.path) == (entry.sha256, entry.bytes)):
+            version.folder.download(entry.path, local_dir / entry.path, sha256=entry.sha256)
+
+    with ThreadPoolExecutor(READ_AHEAD) as pool:
+        list(pool.map(fetch, version.manifest.files))
+    target.write_json(MANIFEST, manifest_json(version.manifest))
+    return local_dir
+
+
+def read_verified(folder: Folder, entry: FileEntry) -> bytes:
+    """The bytes of a file of a manifest; IntegrityError, naming it, when they are not those that were published."""
+    data = folder.read_bytes(entry.path)
+    if hashlib.sha256(data).hexdigest() != entry.sha256:
+        raise changed(folder.uri_of(entry.path))
+    return data

@@ -1,0 +1,38 @@
+"""Whether tables can be compared at all: clear errors before any work."""
+
+import pyarrow as pa
+
+from synthmill.errors import DataError, did_you_mean
+
+
+def check_tables(
+    train: pa.Table, validation: pa.Table | None, holdout: pa.Table | None, target: str | None, *, synthetic_rows: int | None = None
+) -> None:
+    """Raises DataError for an empty table or a target that is not a column."""
+    if not train.num_columns or not train.num_rows:
+        raise DataError("the training table has no rows; there is nothing to compare with", field="train")
+    if target is not None and target not in train.column_names:
+        raise DataError(f"no column named {target!r}{did_you_mean(target, train.column_names)}", field="data.target")
+    if synthetic_rows == 0:
+        raise DataError("the synthetic table has no rows", field="synthetic")
+
+
+def align(table: pa.Table, schema: pa.Schema, field: str) -> pa.Table:
+    """The columns of `schema`, in its order and types; further columns are left out.
+
+    Raises:
+        DataError: a column is missing, or has values that its type can't hold.
+    """
+    missing = [name for name in schema.names if name not in table.column_names]
+    if missing:
+        raise DataError(f"lacks {len(missing)} of the training table's columns: {', '.join(missing[:5])}", field=field)
+    columns = []
+    for wanted in schema:
+        column = table[wanted.name]
+        if column.type != wanted.type:
+            try:
+                column = column.cast(wanted.type)
+            except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+                raise DataError(f"column {wanted.name!r} is {column.type} and does not convert to {wanted.type}", field=field) from None
+        columns.append(column)
+    return pa.table(columns, schema=schema)

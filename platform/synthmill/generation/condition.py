@@ -1,0 +1,187 @@
+"""Conditions on rows: `income=>50K` and `age>=30`, parsed, checked against a codec, and applied to tables."""
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from synthmill.data.codec import Codec
+from synthmill.data.columns import flat, is_temporal, is_text
+from synthmill.data.profile import ColumnProfile
+from synthmill.data.tabular import TableCodec
+from synthmill.errors import ConditionError, did_you_mean
+from synthmill.models.base import Condition
+
+FIELD = "--where"
+OPERATORS = ("!=", "<=", ">=", "=", "<", ">")
+"""Longer ones first: they win where two begin at the same place."""
+_COMPARE = {"!=": "not_equal", "<=": "less_equal", ">=": "greater_equal", "=": "equal", "<": "less", ">": "greater"}
+_WORDS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+
+
+@dataclass(frozen=True)
+class Clause:
+    """One comparison of a column with a value."""
+
+    column: str
+    op: str
+    value: str
+
+    def __str__(self) -> str:
+        return f"{self.column}{self.op}{self.value}"
+
+
+def parse_where(text: str) -> Clause:
+    """Split at the leftmost operator: `income=>50K` asks for the value `>50K`. White space at the ends of both parts is dropped.
+
+    Raises:
+        ConditionError: no operator, no column or no value.
+    """
+    found = [(text.find(op), -len(op), op) for op in OPERATORS if op in text]
+    if not found:
+        raise ConditionError(f"{text!r} compares nothing; write COLUMN=VALUE, or use one of {' '.join(OPERATORS)}", field=FIELD)
+    at, _, op = min(found)
+    column, value = text[:at].strip(), text[at + len(op) :].strip()
+    if not column or not value:
+        raise ConditionError(f"{text!r} has no {'value' if column else 'column'}; write COLUMN{op}VALUE", field=FIELD)
+    return Clause(column, op, value)
+
+
+@dataclass(frozen=True)
+class Where:
+    """Rows that meet every clause; none: all rows. A missing value meets no comparison, not even `!=`."""
+
+    clauses: tuple[Clause, ...] = ()
+
+    @classmethod
+    def parse(cls, clauses: Iterable[str | Clause]) -> "Where":
+        """From texts like `age>=30`, or clauses; ConditionError for one that can't be read."""
+        return cls(tuple(parse_where(clause) if isinstance(clause, str) else clause for clause in clauses))
+
+    def __str__(self) -> str:
+        return " and ".join(map(str, self.clauses))
+
+    def check(self, codec: Codec) -> None:
+        """Refuse what the codec's rows can never meet.
+
+        Raises:
+            ConditionError: an unknown column, a value that is no number or date, not among a column's levels or outside its bounds.
+        """
+        for clause in self.clauses:
+            if clause.column not in codec.schema.names:
+                raise ConditionError(f"no column named {clause.column!r}{did_you_mean(clause.column, codec.schema.names)}", field=FIELD)
+            _check(clause, codec)
+
+    def mask(self, table: pa.Table) -> npt.NDArray[np.bool_]:
+        """True for the rows that meet every clause, bool (N,)."""
+        keep = np.ones(table.num_rows, dtype=bool)
+        for clause in self.clauses:
+            keep &= _compare(flat(table[clause.column]), clause).fill_null(False).to_numpy(zero_copy_only=False)
+        return keep
+
+    def native(self, codec: Codec) -> Condition | None:
+        """The first equality that is one code of one span, for models that can be told; the mask still applies."""
+        for clause in self.clauses:
+            found = codec.code_of(clause.column, clause.value) if clause.op == "=" else None
+            if found is not None:
+                return Condition(codes=dict([found]))
+        return None
+
+
+def _check(clause: Clause, codec: Codec) -> None:
+    kind = codec.schema.field(clause.column).type
+    profile = codec.profile.column(clause.column) if isinstance(codec, TableCodec) else None
+    if profile is not None and profile.kind == "identifier":
+        raise ConditionError(f"{clause}: {clause.column!r} is an identifier and made anew for each row; use another column", field=FIELD)
+    levels = codec.levels(clause.column)
+    if is_text(kind):
+        if clause.op not in ("=", "!="):
+            raise ConditionError(f"{clause}: {clause.column!r} holds text, which has no order; use = or !=", field=FIELD)
+        known = {level.strip() for level in levels or ()}
+        if levels is not None and clause.value not in known:
+            raise ConditionError(
+                f"{clause}: no generated row has that value of {clause.column!r}{did_you_mean(clause.value, known)}", field=FIELD
+            )
+    value = _operand(kind, clause)
+    if levels is not None and not is_text(kind) and not any(_meets(level, clause, value) for level in levels):
+        raise ConditionError(f"{clause}: no value of {clause.column!r} meets it; there is: {', '.join(levels[:20])}", field=FIELD)
+    if levels is None and profile is not None and profile.minimum is not None and not is_temporal(kind):
+        _check_bounds(clause, profile, value)
+
+
+def _meets(level: str, clause: Clause, value: Any) -> bool:
+    operand = _WORDS[level] if isinstance(value, bool) else float(level)
+    return bool(getattr(pc, _COMPARE[clause.op])(pa.scalar(operand), pa.scalar(value)).as_py())
+
+
+def _check_bounds(clause: Clause, profile: ColumnProfile, value: Any) -> None:
+    assert profile.minimum is not None
+    assert profile.maximum is not None
+    low = min([profile.minimum, *profile.points]) / 10**profile.scale
+    high = max([profile.maximum, *profile.points]) / 10**profile.scale
+    impossible = {
+        "=": value < low or value > high,
+        "<": value <= low,
+        "<=": value < low,
+        ">": value >= high,
+        ">=": value > high,
+        "!=": False,
+    }
+    if impossible[clause.op]:
+        raise ConditionError(f"{clause}: generated values of {clause.column!r} lie between {low:g} and {high:g}", field=FIELD)
+
+
+def _compare(array: pa.Array, clause: Clause) -> pa.Array:
+    """Booleans (N,), null where the array is null."""
+    kind = array.type
+    operand = _operand(kind, clause)
+    if is_text(kind):
+        array = pc.utf8_trim_whitespace(array)
+    elif isinstance(operand, float):
+        array = array.cast(pa.float64(), safe=False)
+    elif is_temporal(kind) and not pa.types.is_time(kind):
+        array = array.cast(pa.timestamp("us", getattr(kind, "tz", None)), safe=False)
+    return getattr(pc, _COMPARE[clause.op])(array, operand)
+
+
+def _operand(kind: pa.DataType, clause: Clause) -> Any:
+    """The value in the column's terms: text, bool, int, float or an Arrow time scalar."""
+    text = clause.value
+    try:
+        if is_text(kind):
+            return text
+        if pa.types.is_boolean(kind):
+            return _WORDS[text.lower()]
+        if is_temporal(kind):
+            return _time(kind, text)
+        number = float(text)
+        if math.isnan(number):
+            raise ValueError(text)
+        return int(text) if pa.types.is_integer(kind) and text.lstrip("+-").isdigit() and abs(number) < 2**63 else number
+    except (ValueError, KeyError, pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        raise ConditionError(f"{clause}: {text!r} is no {_noun(kind)}, which {clause.column!r} holds", field=FIELD) from None
+
+
+def _time(kind: pa.DataType, text: str) -> pa.Scalar:
+    if pa.types.is_time(kind):
+        return pa.scalar(text).cast(kind)
+    if pa.types.is_duration(kind):
+        raise ValueError(text)
+    zone = getattr(kind, "tz", None)
+    try:
+        return pa.scalar(text).cast(pa.timestamp("us", zone))
+    except pa.ArrowInvalid:
+        if zone is None:
+            raise
+        return pa.scalar(text).cast(pa.timestamp("us")).cast(pa.timestamp("us", "UTC")).cast(pa.timestamp("us", zone))
+
+
+def _noun(kind: pa.DataType) -> str:
+    if pa.types.is_boolean(kind):
+        return "true or false"
+    return "date or time (write 2024-01-31 or 2024-01-31T12:00:00)" if is_temporal(kind) else "number"

@@ -1,0 +1,246 @@
+"""What metrics look at: the real tables, statistics of every synthetic row, a sample of them, and encodings shared between metrics."""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+import numpy as np
+import pyarrow as pa
+
+from synthmill.metrics._binning import MAX_PAIR_LEVELS, NUM_BINS, Bins, Plan, count_pair, cramers_v, fit_bins
+from synthmill.metrics._columns import MISSING, Column, Ints, row_hashes, texts
+from synthmill.metrics._counts import Constraint, CountTable, Rules, TableCounts, rules_from
+from synthmill.metrics._learners import Features, Task, fit_features
+from synthmill.metrics._rows import CountDistinct, CountMatches, DistinctRows, MatchCounts, RealRows, single_rows
+from synthmill.metrics._sample import draw
+from synthmill.metrics._space import Points, Space, fit_space
+from synthmill.metrics._view import PartView
+from synthmill.metrics.base import MapTasks, Mergeable, map_serially
+
+MAX_PAIRS = 300
+ASSOCIATION_ROWS = 50_000
+Side = Literal["train", "validation", "holdout", "synthetic"]
+
+
+@dataclass(frozen=True)
+class Limits:
+    """Rows a side that figures which can't read everything may use; None: all."""
+
+    neighbour_rows: int | None = 20_000
+    classifier_rows: int | None = 50_000
+
+    @property
+    def sample_rows(self) -> int | None:
+        """Synthetic rows that must be kept for them."""
+        if self.neighbour_rows is None or self.classifier_rows is None:
+            return None
+        return max(self.neighbour_rows, self.classifier_rows)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the caller chose; everything has a default that suits most tables."""
+
+    seed: int = 0
+    limits: Limits = Limits()
+    confidence: float = 0.95
+    learner_seeds: int = 3
+    replicates: int = 200
+    """Bootstrap draws of the test rows."""
+    requested_rows: int | None = None
+    """Rows the generator was asked for; None: unknown."""
+    budget_seconds: float | None = None
+    """Wall time that `utility.lift_lowdata` and the audit may take."""
+    retrain: Any = None
+    """(subset: Table, seed: int) -> synthetic Table: trains a fresh generator; picklable; None: can't retrain."""
+    secrets: tuple[str, ...] = ()
+    """Columns that attribute inference tries to learn; () = the target, else every column in turn."""
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Statistics of every row of one table."""
+
+    counts: TableCounts
+    distinct: DistinctRows
+    matches: MatchCounts | None = None
+
+
+@dataclass(frozen=True)
+class Passes:
+    """The statistics that one reading of a table computes, as one mergeable statistic with the sample beside it."""
+
+    count: CountTable
+    distinct: CountDistinct
+    matches: CountMatches | None
+    sample: Mergeable[Any, pa.Table] | None
+
+    def _all(self) -> tuple[Mergeable[Any, Any] | None, ...]:
+        return (self.count, self.distinct, self.matches, self.sample)
+
+    def partial(self, view: PartView) -> tuple[Any, ...]:
+        """Every statistic of one part."""
+        return tuple(None if s is None else s.partial(view) for s in self._all())
+
+    def merge(self, left: tuple[Any, ...], right: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Every statistic of both."""
+        return tuple(None if s is None else s.merge(a, b) for s, a, b in zip(self._all(), left, right, strict=True))
+
+    def finish(self, state: tuple[Any, ...]) -> tuple[Totals, pa.Table | None]:
+        """The totals and the sample."""
+        counts, distinct, matches, sample = state
+        totals = Totals(counts, distinct, matches)
+        return totals, None if self.sample is None else self.sample.finish(sample)
+
+
+@dataclass
+class Real:
+    """The real tables and all that can be known from them alone; computed once, whatever is compared with them."""
+
+    train: pa.Table
+    validation: pa.Table | None
+    holdout: pa.Table | None
+    columns: tuple[Column, ...]
+    target: str | None
+    task: Task | None
+    constraints: tuple[Constraint, ...] = ()
+    seed: int = 0
+    declared_levels: dict[str, frozenset[str]] = field(default_factory=dict)
+
+    @cached_property
+    def plan(self) -> Plan:
+        """Bins and pairs, from the training rows alone."""
+        bins = {c.name: fit_bins(c, self.train[c.name]) for c in self.columns if c.role != "identifier"}
+        pairs, association = _choose_pairs(bins, draw(self.train, ASSOCIATION_ROWS, self.seed), self.columns)
+        return Plan(self.columns, bins, pairs, association)
+
+    @cached_property
+    def rules(self) -> Rules:
+        """What no real row does; from train, validation and holdout together."""
+        tables = [t for t in (self.train, self.validation, self.holdout) if t is not None]
+        nulls = {c.name: sum(t[c.name].null_count for t in tables) for c in self.columns}
+        levels = {c.name: _level_counts(c.name, tables) for c in self.columns if c.role == "category"}
+        rules = rules_from(self.plan.bins, nulls, levels)
+        return Rules(rules.never_missing, {**rules.closed, **self.declared_levels}, rules.whole)
+
+    @cached_property
+    def singles(self) -> RealRows | None:
+        """Hashes of the rows that occur once in train and holdout together; None without a holdout."""
+        if self.holdout is None:
+            return None
+        return single_rows(row_hashes(self.columns, self.train), row_hashes(self.columns, self.holdout))
+
+    def passes(self, sample: Mergeable[Any, pa.Table] | None = None) -> Passes:
+        """The statistics to compute over a table that is compared with these."""
+        matches = None if self.singles is None else CountMatches(self.singles)
+        return Passes(CountTable(self.rules, self.constraints), CountDistinct(), matches, sample)
+
+    @cached_property
+    def train_totals(self) -> Totals:
+        """Statistics of the training rows."""
+        return self._totals(self.train)
+
+    @cached_property
+    def holdout_totals(self) -> Totals | None:
+        """Statistics of the holdout rows."""
+        return None if self.holdout is None else self._totals(self.holdout)
+
+    def _totals(self, table: pa.Table) -> Totals:
+        passes = Passes(CountTable(self.rules, self.constraints), CountDistinct(), None, None)
+        return passes.finish(passes.partial(PartView(table, self.plan)))[0]
+
+    @cached_property
+    def space(self) -> Space:
+        """Coordinates of rows, fitted on train and holdout together."""
+        return fit_space(self.columns, [self.train] if self.holdout is None else [self.train, self.holdout])
+
+    @cached_property
+    def features(self) -> Features:
+        """Features that predict the target."""
+        return fit_features(self.columns, self.plan.bins, self.train, self.target, self.task)
+
+    @cached_property
+    def all_features(self) -> Features:
+        """Features of every column, the target included."""
+        return fit_features(self.columns, self.plan.bins, self.train, None, None)
+
+    @cached_property
+    def single_sides(self) -> tuple[pa.Table, pa.Table] | None:
+        """The rows behind `singles`: those of train and of holdout that occur once in both together."""
+        if self.holdout is None or self.singles is None:
+            return None
+        return (
+            self.train.filter(np.isin(row_hashes(self.columns, self.train), self.singles.train)),
+            self.holdout.filter(np.isin(row_hashes(self.columns, self.holdout), self.singles.holdout)),
+        )
+
+
+class Evidence:
+    """Everything a metric can read about one synthetic table."""
+
+    def __init__(self, real: Real, totals: Totals, sample: pa.Table, settings: Settings, map_tasks: MapTasks = map_serially) -> None:
+        self.real = real
+        self.totals = totals
+        self.sample = sample
+        self.settings = settings
+        self.map_tasks = map_tasks
+        self._points: dict[tuple[str, int], Points] = {}
+        self.cache: dict[Any, Any] = {}
+
+    @property
+    def synthetic_rows(self) -> int:
+        """Rows of the whole synthetic table."""
+        return self.totals.counts.rows
+
+    def rng(self, purpose: int) -> np.random.Generator:
+        """A generator of its own for each purpose, so that adding a metric changes no other figure."""
+        return np.random.default_rng([self.settings.seed & 0xFFFFFFFF, purpose])
+
+    def table(self, side: Side, limit: int | None = None) -> pa.Table:
+        """At most `limit` rows of a side, a seeded sample in random order; the synthetic one is the kept sample."""
+        if side == "synthetic":
+            return self.sample if limit is None else self.sample.slice(0, limit)
+        table = {"train": self.real.train, "validation": self.real.validation, "holdout": self.real.holdout}[side]
+        assert table is not None, f"a metric read the {side} rows without declaring that it needs them"
+        key = ("table", side)
+        if key not in self.cache:
+            self.cache[key] = draw(table, None, self.settings.seed + 1)
+        return self.cache[key] if limit is None else self.cache[key].slice(0, limit)
+
+    def points(self, side: Side, limit: int | None = None) -> Points:
+        """The same rows as points of `real.space`, float32 (N, D)."""
+        table = self.table(side, limit)
+        key = (side, table.num_rows)
+        if key not in self._points:
+            self._points[key] = self.real.space.points(table)
+        return self._points[key]
+
+
+def _choose_pairs(
+    bins: dict[str, Bins], sample: pa.Table, columns: tuple[Column, ...]
+) -> tuple[tuple[tuple[str, str], ...], dict[tuple[str, str], float]]:
+    names = list(bins)
+    rows = sample if len(names) <= 100 else sample.slice(0, 5_000)
+    view = PartView(rows, Plan(columns, bins, (), {}))
+    found: dict[tuple[str, str], float] = {}
+    for i, a in enumerate(names):
+        for b in names[i + 1 :]:
+            counts = count_pair(view.coarse(a), view.coarse(b), bins[a].coarse_size, bins[b].coarse_size)
+            found[(a, b)] = cramers_v(counts)
+    kept = set(sorted(found, key=lambda pair: (-found[pair], pair))[:MAX_PAIRS])
+    pairs = tuple(pair for pair in found if pair in kept)
+    return pairs, {pair: found[pair] for pair in pairs}
+
+
+def _level_counts(name: str, tables: list[pa.Table]) -> dict[str, int]:
+    total: dict[str, int] = {}
+    for table in tables:
+        codes, values = texts(table[name])
+        counts: Ints = np.bincount(codes[codes != MISSING], minlength=len(values))
+        for value, count in zip(values, counts, strict=True):
+            if count:
+                total[value] = total.get(value, 0) + int(count)
+    return total
+
+
+BIN_NOTE = f"deciles ({NUM_BINS} bins) and points that hold a tenth of the rows; {MAX_PAIR_LEVELS} most frequent levels in pairs"

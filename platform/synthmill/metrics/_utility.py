@@ -1,0 +1,113 @@
+"""What the utility figures share: labelled matrices of each side, paired scores and their interval."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from synthmill.metrics._columns import Floats
+from synthmill.metrics._evidence import Evidence, Side
+from synthmill.metrics._learners import Features, Fit, fit_predict, scores
+
+MIN_TEST_ROWS = 30
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Features and target of the rows that have a target."""
+
+    x: Floats
+    y: Any
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def head(self, rows: int) -> "Labelled":
+        """The first rows (sides are in random order)."""
+        return Labelled(self.x[:rows], self.y[:rows])
+
+    def plus(self, other: "Labelled") -> "Labelled":
+        """Both tables."""
+        return Labelled(np.concatenate([self.x, other.x]), np.concatenate([self.y, other.y]))
+
+
+def labelled(features: Features, table: pa.Table) -> Labelled:
+    """Rows whose target is missing, or a class that no training row has, are dropped."""
+    assert features.target is not None
+    table = table.filter(pc.is_valid(table[features.target.name]))
+    y = features.labels(table)
+    keep = np.isfinite(y) if features.task == "regression" else y >= 0
+    return Labelled(features.matrix(table)[keep], y[keep])
+
+
+def side(evidence: Evidence, name: Side, limit: int | None) -> Labelled:
+    """One side, labelled; cached."""
+    key = ("labelled", name, limit)
+    if key not in evidence.cache:
+        evidence.cache[key] = labelled(evidence.real.features, evidence.table(name, limit))
+    found: Labelled = evidence.cache[key]
+    return found
+
+
+def why_not(evidence: Evidence) -> str | None:
+    """Why no learner can be scored on this data; None if one can."""
+    features, limit = evidence.real.features, evidence.settings.limits.classifier_rows
+    train, test, fake = (side(evidence, name, limit) for name in ("train", "holdout", "synthetic"))
+    if not features.columns:
+        return "no column is left to predict the target from"
+    if features.task != "regression" and len(np.unique(train.y)) < 2:
+        return f"the target {features.target and features.target.name!r} has a single class in the training rows"
+    if len(test) < MIN_TEST_ROWS:
+        return f"{len(test)} labelled holdout rows are too few to score on; {MIN_TEST_ROWS} are needed"
+    if features.task != "regression" and len(np.unique(test.y)) < 2:
+        return "the holdout rows have a single class"
+    if len(train) < MIN_TEST_ROWS:
+        return f"{len(train)} labelled training rows are too few; {MIN_TEST_ROWS} are needed"
+    if not len(fake):
+        return "no synthetic row has a target that occurs in the training rows"
+    return None
+
+
+@dataclass(frozen=True)
+class Arm:
+    """One way to train: what on, with which learner and seeds."""
+
+    learner: str
+    train: Labelled
+    seeds: tuple[int, ...]
+    weights: Floats | None = None
+
+
+def predict(evidence: Evidence, arms: Sequence[Arm], test: Labelled) -> list[list[Floats]]:
+    """Predictions on the test rows, by arm and seed; the linear learner has no randomness and is trained once."""
+    features = evidence.real.features
+    jobs, owner = [], []
+    for i, arm in enumerate(arms):
+        for seed in arm.seeds[:1] if arm.learner == "linear" else arm.seeds:
+            jobs.append(Fit(arm.learner, features, arm.train.x, arm.train.y, test.x, seed, arm.weights))
+            owner.append(i)
+    found: list[list[Floats]] = [[] for _ in arms]
+    for i, prediction in zip(owner, evidence.map_tasks(fit_predict, jobs), strict=True):
+        found[i].append(prediction)
+    return found
+
+
+def score_replicates(evidence: Evidence, predictions: Sequence[Floats], test: Labelled, weights_BN: Floats) -> Floats:
+    """(seeds, 1 + B): the score of each seed on the test rows and on each bootstrap draw of them."""
+    task = evidence.real.features.task
+    assert task is not None
+    both = np.concatenate([np.ones((1, len(test))), weights_BN])
+    return np.stack([scores(task, test.y, prediction, both) for prediction in predictions])
+
+
+def combine(table_SB: Floats, picks_BS: Any) -> Floats:
+    """(1 + B,): the mean over seeds; in draw b over the seeds drawn for it, so that both variances are in the spread."""
+    seeds = table_SB.shape[0]
+    out = np.empty(table_SB.shape[1])
+    out[0] = table_SB[:, 0].mean()
+    picked = picks_BS % seeds
+    out[1:] = np.take_along_axis(table_SB[:, 1:].T, picked, axis=1).mean(axis=1)
+    return out

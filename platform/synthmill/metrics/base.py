@@ -1,0 +1,158 @@
+"""What a metric is: a pure function with a declared axis, goal, bounds, modality and needs, and the one shape of its answer.
+
+A metric is one file in this folder; the file's name is its registry entry, and `Metric.name` is the dotted name that reports
+and gates use. Figures that must read every row are built from `Mergeable` statistics, so that parts can be read anywhere in
+any number of processes and give the same answer.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar
+
+import pyarrow as pa
+
+from synthmill import registry
+from synthmill.config import FrozenModel
+
+if TYPE_CHECKING:
+    from synthmill.metrics._evidence import Evidence
+    from synthmill.metrics._view import PartView
+
+Goal = Literal["maximize", "minimize", "target"]
+Axis = Literal["schema", "fidelity", "diversity", "utility", "privacy", "overfit"]
+Profile = Literal["quick", "standard", "full", "audit", "opt-in"]
+PROFILES: tuple[Profile, ...] = ("quick", "standard", "full", "audit")
+
+State = TypeVar("State")
+Out = TypeVar("Out")
+In = TypeVar("In")
+
+
+class MapTasks(Protocol):
+    """Runs a picklable function on every item, anywhere, and returns the answers in the order of the items."""
+
+    def __call__(self, function: Callable[[Any], Any], items: Sequence[Any], /) -> list[Any]: ...
+
+
+def map_serially(function: Callable[[Any], Any], items: Sequence[Any], /) -> list[Any]:
+    """The plain loop that stands in where no cluster is given."""
+    return [function(item) for item in items]
+
+
+class Mergeable(ABC, Generic[State, Out]):
+    """A statistic of a table that is computed part by part.
+
+    `merge` is associative and parts are merged in row order, so the outcome does not depend on who read which part.
+    The size of a state is bounded whatever the number of rows.
+    """
+
+    @abstractmethod
+    def partial(self, view: "PartView") -> State:
+        """The statistic of one part."""
+
+    @abstractmethod
+    def merge(self, left: State, right: State) -> State:
+        """The statistic of the rows of both."""
+
+    @abstractmethod
+    def finish(self, state: State) -> Out:
+        """What metrics read."""
+
+
+class Part(Protocol):
+    """Some consecutive rows of a table that is too large to hold; must survive being sent to another process."""
+
+    @property
+    def first_row(self) -> int:
+        """Global number of its first row."""
+
+    def load(self) -> pa.Table:
+        """Its rows, with the columns of the whole table."""
+
+
+class Estimate(FrozenModel):
+    """A number with its uncertainty and the same number on real data."""
+
+    value: float | None = None
+    ci: tuple[float, float] | None = None
+    """Confidence interval; null where the method gives none (a p-value, a count of everything)."""
+    reference: float | None = None
+    """The same figure with real rows, never seen by the generator, in the place of the synthetic ones; null: no such rows."""
+
+
+class Result(Estimate):
+    """One metric's answer."""
+
+    metric: str
+    axis: Axis
+    direction: Goal
+    target: float | None = None
+    """The ideal value where `direction` is target."""
+    bounds: tuple[float | None, float | None] = (None, None)
+    status: Literal["ok", "unavailable", "not_applicable"] = "ok"
+    """unavailable: this data can't answer (no holdout, too few rows). not_applicable: nothing to answer (no target named)."""
+    reason: str | None = None
+    """Why there is no value, and what to do about it."""
+    confidence: float = 0.95
+    n: dict[str, int] = {}
+    """Rows that entered, by table."""
+    gate_n: int = 0
+    """The count that a gate's minimum is held against: usually the smallest table's rows."""
+    method: str = ""
+    aspects: dict[str, Estimate] = {}
+    """Further figures of the same metric (worst decile, each learner) that gates can name."""
+    per_column: dict[str, float] = {}
+    """The figure by column (`a`) or pair of columns (`a|b`), in the metric's own direction."""
+    details: dict[str, Any] = {}
+
+
+class Metric(ABC):
+    """Base of every metric. Instances hold no state."""
+
+    name: ClassVar[str]
+    axis: ClassVar[Axis]
+    goal: ClassVar[Goal]
+    target: ClassVar[float | None] = None
+    bounds: ClassVar[tuple[float | None, float | None]] = (None, None)
+    modalities: ClassVar[tuple[str, ...]] = ("table",)
+    needs: ClassVar[tuple[str, ...]] = ()
+    """What must be there: holdout, target, constraints, requested, retrain, attacks."""
+    profile: ClassVar[Profile] = "standard"
+    """The cheapest profile that includes it; `opt-in` metrics run only when they are named."""
+    advice: ClassVar[str]
+    """What to do when a gate on it fails, in one or two sentences for the person who trained the generator."""
+
+    @abstractmethod
+    def compute(self, evidence: "Evidence") -> Result:
+        """The figure for this evidence; `needs` are satisfied when it is called."""
+
+    @classmethod
+    def result(cls, **fields: Any) -> Result:
+        """A `Result` with the class's declarations filled in."""
+        return Result(metric=cls.name, axis=cls.axis, direction=cls.goal, target=cls.target, bounds=cls.bounds, **fields)
+
+    @classmethod
+    def missing(cls, status: Literal["unavailable", "not_applicable"], reason: str, **fields: Any) -> Result:
+        """A `Result` without a value and the reason why."""
+        return cls.result(status=status, reason=reason, **fields)
+
+
+def metric_classes(modality: str = "table") -> dict[str, type[Metric]]:
+    """Every metric of the folder for that modality, by dotted name, in alphabetical order of names."""
+    found: Iterable[type[Metric]] = (registry.load("metrics", file, Metric) for file in registry.names("metrics"))
+    return {cls.name: cls for cls in sorted(found, key=lambda cls: cls.name) if modality in cls.modalities}
+
+
+def in_profile(cls: type[Metric], profile: str) -> bool:
+    """Whether a profile includes a metric; each profile includes the cheaper ones."""
+    return cls.profile in PROFILES and PROFILES.index(cls.profile) <= PROFILES.index(profile)
+
+
+def table_kinds(profile: Any) -> dict[str, str]:
+    """Column -> kind word, from a mapping or from anything with `columns` of objects with `name` and `kind`."""
+    if isinstance(profile, Mapping):
+        return {str(name): str(kind) for name, kind in profile.items()}
+    columns = profile.columns
+    if isinstance(columns, Mapping):
+        return {str(name): str(column.kind) for name, column in columns.items()}
+    return {str(column.name): str(column.kind) for column in columns}

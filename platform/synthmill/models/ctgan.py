@@ -1,0 +1,209 @@
+"""CTGAN: a conditional Wasserstein GAN of table rows (arXiv 1907.00503, sections 4.2 to 4.4).
+
+A row is generated given one code of one category column; training draws that column uniformly and its code by log-frequency, with a
+real row that has it, and generation draws it by the original frequencies. The critic sees `pac` rows at once (arXiv 1712.04086)
+and is trained with a gradient penalty (arXiv 1704.00028). Differs from the paper where the encoding does: a number is read from the
+output that belongs to its segment.
+Legend: B rows, D one-hot columns, C condition columns, S spans, N numeric spans, V value columns.
+"""
+
+from collections.abc import Iterable
+from typing import Any, ClassVar, Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+
+from synthmill.config import FrozenModel, tunable
+from synthmill.data.batch import Batch
+from synthmill.models.base import Adam, Condition, GenerativeModel, Phase, Rng, Stage
+from synthmill.nn.blocks import Residual, refit_norms
+from synthmill.nn.critic import Critic, gradient_penalty
+from synthmill.nn.spans import Spans
+from synthmill.nn.table import MixedTable, class_counts
+
+NORM_BATCHES = 20
+SMOOTHING_ROWS = 0.5
+"""Added to the rows of every code before frequencies are stored."""
+
+
+class _Generator(nn.Module):
+    """Noise and condition -> logits (B, D) and value columns (B, V) in [-1, 1]."""
+
+    def __init__(self, inputs: int, hidden: tuple[int, ...], columns: int, values: int) -> None:
+        super().__init__()
+        blocks: list[nn.Module] = []
+        for width in hidden:
+            blocks.append(Residual(inputs, width))
+            inputs += width
+        self.columns = columns
+        self.blocks = nn.Sequential(*blocks)
+        self.out = nn.Linear(inputs, columns + values)
+
+    def forward(self, z_BL: Tensor, condition_BC: Tensor) -> tuple[Tensor, Tensor]:
+        out = self.out(self.blocks(torch.cat([z_BL, condition_BC], 1))).float()
+        return out[:, : self.columns], torch.tanh(out[:, self.columns :])
+
+
+class Ctgan(GenerativeModel):
+    """A conditional GAN of `mixed` rows."""
+
+    class Config(FrozenModel):
+        """Names and defaults as users of CTGAN know them."""
+
+        embedding_dim: int = tunable(128, choices=(64, 128, 256), ge=1)
+        """Noise dimensions."""
+        generator_dim: tuple[int, ...] = (256, 256)
+        """Widths of the generator's residual blocks."""
+        discriminator_dim: tuple[int, ...] = (256, 256)
+        """Hidden widths of the critic."""
+        generator_lr: float = tunable(2e-4, low=5e-5, high=2e-3, log=True, gt=0)
+        """Adam's step size for the generator."""
+        generator_decay: float = Field(1e-6, ge=0)
+        """Weight decay of the generator."""
+        discriminator_lr: float = tunable(2e-4, low=5e-5, high=2e-3, log=True, gt=0)
+        """Adam's step size for the critic."""
+        discriminator_decay: float = Field(1e-6, ge=0)
+        """Weight decay of the critic."""
+        discriminator_steps: int = tunable(1, choices=(1, 2, 5), ge=1)
+        """Critic updates per generator update."""
+        pac: int = tunable(10, choices=(1, 5, 10), ge=1)
+        """Rows that the critic sees together."""
+        tau: float = Field(0.2, gt=0)
+        """Temperature of the Gumbel softmax."""
+        lambda_: float = Field(10.0, ge=0)
+        """Weight of the gradient penalty."""
+
+    modalities: ClassVar[tuple[str, ...]] = ("table",)
+    reference: ClassVar[str] = "arXiv 1907.00503, sections 4.2 to 4.4"
+    encoding = "mixed"
+    conditions = "columns"
+    config: Config
+    categories_S: Tensor
+    frequency_C: Tensor
+
+    def __init__(self, config: Any, layout: Any) -> None:
+        super().__init__(config, layout)
+        self.table = MixedTable(layout)
+        roles = [span.role for span in layout.discrete]
+        self.category_spans = [index for index, role in enumerate(roles) if role == "category"]
+        """Spans that can be conditions, in order."""
+        self.given = Spans([layout.discrete[index].width for index in self.category_spans])
+        place = torch.tensor([self.category_spans.index(i) if role == "category" else -1 for i, role in enumerate(roles)])
+        self.register_buffer("categories_S", place, persistent=False)
+        self.register_buffer("frequency_C", self.given.normalised(torch.ones(self.given.width)))
+        columns, numbers = self.table.spans.width, self.table.num_numeric
+        self.generator = _Generator(config.embedding_dim + self.given.width, config.generator_dim, columns, self.table.num_values)
+        self.discriminator = Critic((columns + numbers + self.given.width) * config.pac, config.discriminator_dim)
+
+    @property
+    def row_group(self) -> int:
+        return int(self.config.pac)
+
+    def stages(self) -> tuple[Stage, ...]:
+        config = self.config
+        sampling: Literal["category", "shuffle"] = "category" if self.category_spans else "shuffle"
+        critic = Phase(
+            name="discriminator",
+            modules=("discriminator",),
+            optimizer=Adam(learning_rate=config.discriminator_lr, betas=(0.5, 0.9), weight_decay=config.discriminator_decay),
+            repeats=config.discriminator_steps,
+            sampling=sampling,
+        )
+        generator = Phase(
+            name="generator",
+            modules=("generator",),
+            optimizer=Adam(learning_rate=config.generator_lr, betas=(0.5, 0.9), weight_decay=config.generator_decay),
+            reads_real_data=False,
+            sampling=sampling,
+        )
+        return (Stage(name="gan", share=1.0, phases=(critic, generator)),)
+
+    def loss(self, phase: str, batch: Batch, *, rng: Rng, progress: float) -> dict[str, Tensor]:
+        given_BC = self._given(batch)
+        z_BL = rng.normal("z", self.config.embedding_dim)
+        noise_BD = rng.uniform("gumbel", self.table.spans.width)
+        if phase == "generator":
+            logits_BD, values_BV = self.generator(z_BL, given_BC)
+            score_R, _ = self.discriminator(self._packed(self._fake(logits_BD, values_BV, noise_BD), given_BC))
+            terms = {"adversarial": -score_R}
+            if self.category_spans:
+                terms["condition"] = self.table.spans.cross_entropy_at(logits_BD, batch["condition"])
+            return terms
+        with torch.no_grad():
+            logits_BD, values_BV = self.generator(z_BL, given_BC)
+            fake_RI = self._packed(self._fake(logits_BD, values_BV, noise_BD), given_BC)
+            real_RI = self._packed(self.table.features(batch), given_BC)
+            mixed_RI = torch.lerp(real_RI, fake_RI, rng.uniform("mix", 1)[:: self.config.pac])
+            rows = torch.cat([real_RI, fake_RI, mixed_RI])
+        score_R, slopes = self.discriminator(rows)
+        real_R, fake_R, _ = score_R.chunk(3)
+        gradient_RI = self.discriminator.input_gradient([slope.chunk(3)[2] for slope in slopes])
+        return {"real": -real_R, "fake": fake_R, "penalty": self.config.lambda_ * gradient_penalty(gradient_RI)}
+
+    def finish(self, batches: Iterable[Batch], *, rng: Rng) -> None:
+        """Category frequencies, and BatchNorm statistics of the generator under the conditions that training draws."""
+        counts_C = sum((class_counts(batch["codes"][:, self.category_spans], self.given) for batch in batches), self.frequency_C * 0)
+        self.frequency_C.copy_(self.given.normalised(counts_C + SMOOTHING_ROWS))
+        seen_C = self.given.normalised(counts_C.log1p())
+
+        def forward(number: int) -> None:
+            z_BL = rng.normal(f"norm-{number}", self.config.embedding_dim)
+            place_B = rng.uniform(f"norm-condition-{number}")
+            self.generator(z_BL, self._draw(seen_C, place_B) if self.category_spans else z_BL[:, :0])
+
+        refit_norms(self.generator, forward, NORM_BATCHES)
+
+    def sample(self, num_rows: int, *, condition: Condition | None, generator: torch.Generator) -> Batch:
+        device = self.frequency_C.device
+        z_BL = torch.randn(num_rows, self.config.embedding_dim, generator=generator, device=device)
+        fixed = dict(condition.codes or {}) if condition is not None else {}
+        if fixed:
+            given_BC = self._fixed(fixed).expand(num_rows, -1)
+        elif self.category_spans:
+            given_BC = self._draw(self.frequency_C, torch.rand(num_rows, generator=generator, device=device))
+        else:
+            given_BC = z_BL[:, :0]
+        logits_BD, values_BV = self.generator(z_BL, given_BC)
+        codes_BS = self.table.spans.sample(logits_BD, generator)
+        for span, code in fixed.items():
+            codes_BS[:, span] = code
+        values_BN = values_BV.gather(1, self.table.value_columns(codes_BS))
+        return Batch(codes=codes_BS, values=values_BN * self.table.continuous(codes_BS))
+
+    def _fake(self, logits_BD: Tensor, values_BV: Tensor, uniform_BD: Tensor) -> Tensor:
+        """Soft codes (Gumbel softmax, arXiv 1611.01144) and the values they weigh, (B, D + N)."""
+        noise_BD = -torch.log(-torch.log(uniform_BD))
+        soft_BD = self.table.spans.softmax((logits_BD + noise_BD) / self.config.tau)
+        return torch.cat([soft_BD, self.table.soft_values(soft_BD, values_BV)], 1)
+
+    def _packed(self, features_BF: Tensor, given_BC: Tensor) -> Tensor:
+        """`pac` rows with their conditions side by side, (B / pac, pac * (F + C))."""
+        rows_BG = torch.cat([features_BF, given_BC], 1)
+        return rows_BG.reshape(rows_BG.shape[0] // self.config.pac, -1)
+
+    def _given(self, batch: Batch) -> Tensor:
+        """One-hot condition (B, C)."""
+        if not self.category_spans:
+            return batch["codes"].new_zeros(batch.num_rows, 0, dtype=torch.float32)
+        span_B, code_B = batch["condition"].unbind(1)
+        column_B = self.given.offsets_S[self.categories_S[span_B]] + code_B
+        return self._one_hot(column_B)
+
+    def _fixed(self, codes: dict[int, int]) -> Tensor:
+        """The condition that one category span has one code, (1, C)."""
+        assert len(codes) == 1, "ctgan takes a condition on one column"
+        ((span, code),) = codes.items()
+        assert span in self.category_spans, f"span {span} is no category"
+        column = self.given.offsets_S[self.categories_S[span]] + code
+        return self._one_hot(column.reshape(1))
+
+    def _draw(self, frequency_C: Tensor, uniform_B: Tensor) -> Tensor:
+        """A condition per row: a category span uniformly, then one of its codes by frequency; one-hot (B, C)."""
+        bounds_C = frequency_C.double().cumsum(0)
+        column_B = torch.searchsorted(bounds_C, uniform_B.double() * bounds_C[-1], right=True).clamp_max(len(bounds_C) - 1)
+        return self._one_hot(column_B)
+
+    def _one_hot(self, column_B: Tensor) -> Tensor:
+        rows = column_B.shape[0]
+        return torch.zeros(rows, self.given.width, device=column_B.device).scatter_(1, column_B.unsqueeze(1), 1.0)

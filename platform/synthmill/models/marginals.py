@@ -1,0 +1,97 @@
+"""Control: independent columns. Every column has its training frequencies; nothing ties two columns together.
+
+Within a column codes and numbers stay together: the two digits of a high-cardinality column, and a histogram of the number in each segment.
+Legend: B rows, S spans, N numeric spans, K columns of the table, F codes of all columns, V value columns, H histogram bins.
+"""
+
+from collections.abc import Iterable
+from typing import Any, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from synthmill.config import FrozenModel
+from synthmill.data.batch import Batch, concat
+from synthmill.models.base import Condition, GenerativeModel, Stage
+from synthmill.nn.table import MixedTable
+
+
+class Marginals(GenerativeModel):
+    """Closed form: counts."""
+
+    class Config(FrozenModel):
+        """Resolution of the histograms."""
+
+        value_bins: int = Field(10, ge=1)
+        """Bins over a segment."""
+
+    modalities: ClassVar[tuple[str, ...]] = ("table",)
+    reference: ClassVar[str] = "product of empirical marginals"
+    encoding = "mixed"
+    conditions = "none"
+    config: Config
+    cumulative_F: Tensor
+    cumulative_VH: Tensor
+    starts_K: Tensor
+    divisors_S: Tensor
+    widths_S: Tensor
+    column_S: Tensor
+
+    def __init__(self, config: Any, layout: Any) -> None:
+        super().__init__(config, layout)
+        self.table = MixedTable(layout)
+        names = list(dict.fromkeys(span.column for span in layout.discrete))
+        column_S = [names.index(span.column) for span in layout.discrete]
+        sizes = [1] * len(names)
+        divisors = [1] * len(column_S)
+        for span in reversed(range(len(column_S))):
+            divisors[span] = sizes[column_S[span]]
+            sizes[column_S[span]] *= layout.discrete[span].width
+        sizes_K = torch.tensor(sizes, dtype=torch.int64)
+        for name, value in (("column_S", column_S), ("divisors_S", divisors), ("widths_S", [span.width for span in layout.discrete])):
+            self.register_buffer(name, torch.tensor(value, dtype=torch.int64), persistent=False)
+        self.register_buffer("starts_K", sizes_K.cumsum(0) - sizes_K, persistent=False)
+        self.register_buffer("cumulative_F", torch.zeros(int(sizes_K.sum()), dtype=torch.float64))
+        self.register_buffer("cumulative_VH", torch.zeros(self.table.num_values, config.value_bins, dtype=torch.float64))
+
+    def stages(self) -> tuple[Stage, ...]:
+        return ()
+
+    def fit_closed(self, batches: Iterable[Batch]) -> None:
+        data = concat(list(batches))
+        joint_BS = data["codes"] * self.divisors_S
+        joint_BK = torch.zeros(data.num_rows, len(self.starts_K), dtype=torch.int64, device=joint_BS.device)
+        joint_BK.index_add_(1, self.column_S, joint_BS)
+        counts_F = torch.bincount((joint_BK + self.starts_K).flatten(), minlength=len(self.cumulative_F))
+        self.cumulative_F.copy_(counts_F.double().cumsum(0) / data.num_rows)
+        self._fit_values(data)
+
+    def _fit_values(self, data: Batch) -> None:
+        bins = self.config.value_bins
+        kept_BN = self.table.continuous(data["codes"]).bool()
+        bin_BN = ((data["values"] + 1) / 2 * bins).long().clamp(0, bins - 1)
+        flat = (self.table.value_columns(data["codes"]) * bins + bin_BN)[kept_BN]
+        counts_VH = torch.bincount(flat, minlength=self.cumulative_VH.numel()).reshape(self.cumulative_VH.shape).double()
+        empty_V1 = counts_VH.sum(1, keepdim=True) == 0
+        shares_VH = torch.where(empty_V1, 1.0, counts_VH)
+        self.cumulative_VH.copy_((shares_VH / shares_VH.sum(1, keepdim=True)).cumsum(1))
+
+    def sample(self, num_rows: int, *, condition: Condition | None, generator: torch.Generator) -> Batch:
+        assert condition is None, "marginals takes no condition"
+        device, columns = self.cumulative_F.device, len(self.starts_K)
+        uniform_BK = torch.rand(num_rows, columns, generator=generator, device=device, dtype=torch.float64)
+        levels_BK = uniform_BK + torch.arange(columns, device=device)
+        last_K = torch.cat([self.starts_K[1:], self.starts_K.new_tensor([len(self.cumulative_F)])]) - 1
+        flat_BK = torch.searchsorted(self.cumulative_F, levels_BK, right=True)
+        joint_BK = torch.minimum(torch.maximum(flat_BK, self.starts_K), last_K) - self.starts_K
+        codes_BS = joint_BK.index_select(1, self.column_S) // self.divisors_S % self.widths_S
+        return Batch(codes=codes_BS, values=self._sample_values(codes_BS, generator))
+
+    def _sample_values(self, codes_BS: Tensor, generator: torch.Generator) -> Tensor:
+        bins = self.config.value_bins
+        columns_BN = self.table.value_columns(codes_BS)
+        uniform_2BN = torch.rand(2, *columns_BN.shape, generator=generator, device=codes_BS.device)
+        bin_BN = (self.cumulative_VH[columns_BN] <= uniform_2BN[0].double().unsqueeze(-1)).sum(-1).clamp_max(bins - 1)
+        values_BN = (bin_BN + uniform_2BN[1]) / bins * 2 - 1
+        return values_BN * self.table.continuous(codes_BS)

@@ -1,0 +1,33 @@
+"""Fixtures that every layer's tests share."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import s3 as s3_module
+from s3 import S3Server
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """An S3 server of this test session. Its `environment` must be set where it is used; `s3_store` does it."""
+    with s3_module.s3_server() as server:
+        yield server
+
+
+@pytest.fixture
+def s3_store(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    """URI of an empty store on the S3 server, which the environment points at."""
+    for name, value in s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    return s3_server.new_uri()
+
+
+@pytest.fixture(params=["file", "s3"])
+def every_store(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """URI of an empty store, once for each scheme."""
+    if request.param == "file":
+        return (tmp_path / "store").as_uri()
+    uri: str = request.getfixturevalue("s3_store")
+    return uri

@@ -1,0 +1,233 @@
+"""One class for every scheme: the same calls, the same results."""
+
+import os
+import pickle
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pyarrow.dataset
+import pyarrow.parquet
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pythons import run_python
+from synthmill.errors import IntegrityError, MissingError, RecipeError, StorageError
+from synthmill.storage.folder import Folder, is_uri
+from synthmill.storage.uri import check_path, parse, redact
+
+
+def test_bytes_and_json_come_back(every_store: str) -> None:
+    folder = Folder(every_store)
+    folder.write_bytes("a/b.bin", b"\x00\xff" * 1000)
+    folder.write_json("c.json", {"z": 1, "a": [None, "\u00e4"]})
+    assert folder.read_bytes("a/b.bin") == b"\x00\xff" * 1000
+    assert folder.read_json("c.json") == {"z": 1, "a": [None, "\u00e4"]}
+    folder.write_bytes("a/b.bin", b"new")
+    assert folder.child("a").read_bytes("b.bin") == b"new"
+    with folder.open_input("a/b.bin") as source:
+        source.seek(1)
+        assert source.read() == b"ew"
+
+
+def test_create_lets_the_first_win(every_store: str) -> None:
+    folder = Folder(every_store)
+    assert folder.create("x/claim.json", b"first")
+    assert not folder.create("x/claim.json", b"second")
+    assert folder.read_bytes("x/claim.json") == b"first"
+
+
+def test_listing(every_store: str) -> None:
+    folder = Folder(every_store)
+    for path in ["top", "a/1", "a/2", "a/deep/3", "ab/4"]:
+        folder.write_bytes(path, path.encode())
+    assert [entry.path for entry in folder.list()] == ["a/1", "a/2", "a/deep/3", "ab/4", "top"]
+    assert [entry.path for entry in folder.list("a/")] == ["a/1", "a/2", "a/deep/3"]
+    assert [entry.path for entry in folder.list("a/", recursive=False)] == ["a/1", "a/2"]
+    assert [entry.path for entry in folder.list("t", recursive=False)] == ["top"]
+    assert folder.children() == ["a", "ab"]
+    assert folder.child("nothing").children() == folder.child("nothing").list() == []
+    entry = folder.entry("a/deep/3")
+    assert (entry.path, entry.bytes) == ("a/deep/3", 8)
+    assert abs(entry.modified - datetime.now(UTC)) < timedelta(minutes=5)
+
+
+def test_missing_files(every_store: str) -> None:
+    folder = Folder(every_store)
+    folder.write_bytes("there/x", b"1")
+    assert folder.exists("there/x")
+    assert not folder.exists("there")
+    assert not folder.exists("gone")
+    assert folder.age_seconds("gone") is None
+    folder.delete("gone")
+    for read in (folder.read_bytes, folder.read_json, folder.size, folder.digest, folder.open_input):
+        with pytest.raises(MissingError, match="gone: there is no such file"):
+            read("gone")
+
+
+def test_ages_are_measured_by_the_stores_clock(every_store: str) -> None:
+    folder = Folder(every_store)
+    folder.write_bytes("x", b"1")
+    age = folder.age_seconds("x")
+    assert age is not None
+    assert -2 <= age < 60
+    assert abs(folder.now() - folder.entry("x").modified) < timedelta(seconds=60)
+
+
+def test_delete_tree_leaves_its_neighbours(every_store: str) -> None:
+    folder = Folder(every_store)
+    for path in ["1/a", "1/b/c", "10/a"]:
+        folder.write_bytes(path, b"x")
+    folder.delete_tree("1")
+    assert [entry.path for entry in folder.list()] == ["10/a"]
+    assert folder.children() == ["10"]
+    folder.child("10").delete_tree()
+    assert folder.list() == []
+    folder.write_bytes("1/again", b"x")
+
+
+def test_upload_download_move(every_store: str, tmp_path: Path) -> None:
+    folder, local = Folder(every_store), tmp_path / "part"
+    local.write_bytes(b"0123456789" * 300_000)
+    sha256, size = Folder(tmp_path).digest("part")
+    folder.upload(local, "d/part", sha256=sha256)
+    assert folder.digest("d/part") == (sha256, size) == (sha256, 3_000_000)
+    folder.move("d/part", folder.child("e", "f"), "moved")
+    assert not folder.exists("d/part")
+    folder.download("e/f/moved", tmp_path / "new" / "copy", sha256=sha256)
+    assert (tmp_path / "new" / "copy").read_bytes() == local.read_bytes()
+    with pytest.raises(IntegrityError, match="e/f/moved"):
+        folder.download("e/f/moved", tmp_path / "wrong", sha256="0" * 64)
+    assert not (tmp_path / "wrong").exists()
+
+
+def test_probe_leaves_nothing(every_store: str) -> None:
+    folder = Folder(every_store)
+    folder.probe_write()
+    assert folder.list() == []
+
+
+def test_any_reader_reads_what_was_written(every_store: str, tmp_path: Path) -> None:
+    table = pyarrow.table({"a": [1, 2, 3]})
+    pyarrow.parquet.write_table(table, tmp_path / "p.parquet")
+    folder = Folder(every_store)
+    folder.upload(tmp_path / "p.parquet", "data/part-00000.parquet")
+    filesystem, root = folder.child("data").filesystem()
+    assert pyarrow.dataset.dataset(root, filesystem=filesystem, format="parquet").to_table() == table
+
+
+def test_a_folder_travels_without_secrets_or_connections(every_store: str) -> None:
+    folder = Folder(every_store).child("x y")
+    folder.write_bytes("a", b"1")
+    text = pickle.dumps(folder)
+    assert b"testing" not in text
+    again = pickle.loads(text)
+    assert again == folder
+    assert again.read_bytes("a") == b"1"
+
+
+def test_bad_json_is_named(every_store: str) -> None:
+    folder = Folder(every_store)
+    folder.write_bytes("x.json", b"{")
+    with pytest.raises(StorageError, match=r"x\.json: not valid JSON"):
+        folder.read_json("x.json")
+    with pytest.raises(ValueError, match="Out of range float"):
+        folder.write_json("y.json", float("nan"))
+
+
+def test_stray_temporary_files_are_hidden_and_removed(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    folder.write_bytes("a/kept", b"1")
+    (tmp_path / "a" / "_tmp.dead").write_bytes(b"half")
+    assert [entry.path for entry in folder.list()] == ["a/kept"]
+    assert folder.remove_strays(folder.now() - timedelta(days=1)) == []
+    assert folder.remove_strays(folder.now() + timedelta(days=1)) == ["a/_tmp.dead"]
+    assert os.listdir(tmp_path / "a") == ["kept"]  # noqa: PTH208
+
+
+def test_stray_multipart_uploads_are_removed(s3_store: str, s3_server) -> None:
+    folder = Folder(s3_store)
+    s3, key = s3_server.client(), s3_store.partition(s3_server.bucket + "/")[2] + "/big"
+    s3.create_multipart_upload(Bucket=s3_server.bucket, Key=key)
+    assert folder.remove_strays(datetime(2000, 1, 1, tzinfo=UTC)) == []
+    assert folder.remove_strays(folder.now() + timedelta(days=1)) == ["big"]
+    assert not s3.list_multipart_uploads(Bucket=s3_server.bucket, Prefix=key).get("Uploads")
+
+
+def test_create_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", refuse)
+    folder = Folder(tmp_path)
+    assert folder.create("x", b"1")
+    assert not folder.create("x", b"2")
+    assert folder.read_bytes("x") == b"1"
+
+
+def test_canonical_uris(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert Folder("store/").uri == Folder(f"file://{tmp_path}/store").uri == Folder(tmp_path / "x" / ".." / "store").uri
+    assert Folder("s3://bucket/a/b/").uri == "s3://bucket/a/b"
+    assert Folder("s3://bucket").child("a").uri_of("b.c") == "s3://bucket/a/b.c"
+    assert Folder(Folder(tmp_path / "a b%20c").uri).uri_of("x").endswith("/a%20b%2520c/x")
+
+
+@pytest.mark.parametrize(
+    ("uri", "words"),
+    [
+        ("s3://key:hidden@bucket/x", "credentials come from the environment"),
+        ("s3://bucket/x?secret_key=hidden", "credentials come from the environment"),
+        ("gs://bucket/x", "no storage for 'gs://'"),
+        ("s3:///x", "is not a bucket name"),
+        ("s3://bucket/a//b", "is not a path inside a store"),
+        ("s3://bucket/../b", "is not a path inside a store"),
+        ("file://host/x", "names the host 'host'"),
+        ("", "is not a path"),
+    ],
+)
+def test_bad_uris_are_one_line_without_secrets(uri: str, words: str) -> None:
+    with pytest.raises(RecipeError, match=words) as caught:
+        Folder(uri)
+    assert "hidden" not in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_is_uri() -> None:
+    assert is_uri("s3://b/x")
+    assert is_uri("sklearn://digits")
+    assert not is_uri("a/b.csv")
+    assert not is_uri("/a://b")
+
+
+def test_redact_cuts_secrets_from_urls_only() -> None:
+    assert redact("at http://u:p@h/x?sig=1, who?\nme@home") == "at http://h/x who? me@home"
+
+
+@given(st.text())
+def test_no_path_escapes(path: str) -> None:
+    try:
+        check_path(path)
+    except RecipeError:
+        return
+    root = Path("/root/store")
+    assert root in Path(os.path.normpath(root / path)).parents
+
+
+@given(st.text(alphabet=st.characters(exclude_characters="\x00", exclude_categories=("Cs",)), min_size=1))
+def test_parsing_is_idempotent(text: str) -> None:
+    try:
+        uri = parse(text).uri
+    except RecipeError:
+        return
+    assert parse(uri).uri == uri
+
+
+def test_importing_makes_no_connection_and_sets_no_variable() -> None:
+    code = (
+        "import os; before = dict(os.environ)\n"
+        "import synthmill.storage.folder, synthmill.catalog.admin\n"
+        "from synthmill.storage import s3_client\n"
+        "assert dict(os.environ) == before and not s3_client._clients"
+    )
+    run_python(code)
