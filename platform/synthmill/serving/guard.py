@@ -60,7 +60,9 @@ def answer_fault(fault: SynthmillError) -> tuple[JSONResponse, str]:
     if isinstance(fault, UserError):
         status = 404 if isinstance(fault, NotFoundError) else 406 if isinstance(fault, NotAcceptableError) else 422
         kind = "condition" if isinstance(fault, ConditionError) else "not_found" if status == 404 else "invalid_request"
-        return problem(status, message, kind, param=fault.field), "input"
+        # Conditions name the flag of the command line; here it is a field.
+        param = fault.field.removeprefix("--") if fault.field else None
+        return problem(status, message.removeprefix("--"), kind, param=param), "input"
     return problem(503, "the store can't be read at the moment; try again", "unavailable", headers={"Retry-After": "5"}), "store"
 
 

@@ -1,7 +1,8 @@
 """A wrapper around Ray Serve's HAProxy that closes what Ray leaves open. Set RAY_SERVE_HAPROXY_BINARY_PATH to it before Ray starts.
 
 Ray's configuration listens with statistics and metrics on every interface, and answers 500 where HAProxy says 502, 503 or 504, so
-that a client can't tell a restart from a fault. The wrapper rewrites both in the configuration that it is started with.
+that a client can't tell a restart from a fault. The wrapper rewrites both in the configuration that it is started with, and
+forbids to send a request for a job twice.
 
     export RAY_SERVE_HAPROXY_BINARY_PATH=$(python -m synthmill.serving.haproxy /some/folder)
 """
@@ -31,6 +32,7 @@ done
 sed -i \
     -e 's/^\( *bind \):\([0-9]\)/\1127.0.0.1:\2/' \
     -e 's/^\( *bind \)\*:\([0-9]\)/\1127.0.0.1:\2/' \
+    -e '/^frontend http_frontend/,/bind/s/^\( *\)bind .*/&\n\1http-request disable-l7-retry if { path_beg \/v1\/jobs }/' \
     -e 's#^\( *errorfile 50[234] \).*#\1'{page}'#' \
     "$config"
 exec {binary} "$@"
