@@ -8,6 +8,7 @@ import torch
 from synthmill.catalog.artifact import Artifact, write_artifact
 from synthmill.catalog.store import Store, Version
 from synthmill.config import DataConfig
+from synthmill.data.summary import summarise
 from synthmill.data.tabular import TableCodec
 from synthmill.models.base import build
 from tables import customers
@@ -17,7 +18,8 @@ MODEL_CONFIG: dict[str, Any] = {"embedding_dim": 32, "compress_dims": [16], "dec
 
 def publish_customers(store: Store, name: str = "customers", *, seed: int = 0, rows: int = 400, copies: bool = False) -> Version:
     """A TVAE of the customers table; another `seed` is another model."""
-    codec = TableCodec.fit(customers(rows), DataConfig(source="customers.csv"))
+    table = customers(rows)
+    codec = TableCodec.fit(table, DataConfig(source="customers.csv"))
     torch.manual_seed(seed)
     model = build("tvae", MODEL_CONFIG, codec.layout)
     config_json, tensors = codec.to_files()
@@ -25,6 +27,7 @@ def publish_customers(store: Store, name: str = "customers", *, seed: int = 0, r
         "model": "tvae",
         "model_config": MODEL_CONFIG,
         "recipe": {"data": {"target": "churned"}},
+        "profile": summarise(table, codec.profile),
         "training": {"quality": {"score": 0.9, "ceiling": 0.95}},
     }
     artifact = Artifact(config=config, weights=model.state_dict(), codec=config_json, codec_tensors=tensors, card=f"# {name}\n")

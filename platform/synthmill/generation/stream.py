@@ -12,7 +12,7 @@ import torch
 
 from synthmill.data.batch import Batch, concat
 from synthmill.errors import ConditionError
-from synthmill.generation.blocks import BLOCK_ROWS, sample_block
+from synthmill.generation.blocks import BLOCK_ROWS, one_thread, sample_block
 from synthmill.generation.condition import Where
 from synthmill.generation.generator import LEAST_TRIES, Generator
 from synthmill.generation.shards import Shard, ShardPlan
@@ -30,9 +30,17 @@ def seeded_pieces(generator: Generator, plan: ShardPlan, *, blocks: int = PIECE_
     assert not plan.quotas, "balanced rows are shuffled within a shard; they come shard by shard"
     generator.check(plan)
     where = Where.parse(list(plan.where))
-    for shard in plan.shards():
-        for batch, first_row in _shard(generator, plan, shard, where, blocks):
-            yield _table(generator, batch, first_row, plan.columns)
+    tables = (
+        _table(generator, batch, first_row, plan.columns)
+        for shard in plan.shards()
+        for batch, first_row in _shard(generator, plan, shard, where, blocks)
+    )
+    while True:
+        with one_thread():
+            table = next(tables, None)
+        if table is None:
+            return
+        yield table
 
 
 def free_pieces(generator: Generator, model: GenerativeModel, rows: int, *, columns: tuple[str, ...] | None, piece_rows: int) -> Iterator[pa.Table]:

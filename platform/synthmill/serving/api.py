@@ -255,10 +255,16 @@ def _add_errors(app: FastAPI, service: Service) -> None:
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, fault: HTTPException) -> JSONResponse:
-        kinds = {400: "invalid_request", 404: "not_found", 405: "method_not_allowed", 503: "unavailable"}
+        kinds = {400: "invalid_request", 404: "not_found", 405: "method_not_allowed", 413: "invalid_request", 503: "unavailable"}
         message = f"no such path {request.url.path[:200]!r}; see /docs" if fault.status_code == 404 else str(fault.detail)
         headers = {**(fault.headers or {}), **({"Retry-After": "1"} if fault.status_code == 503 else {})}
-        return problem(fault.status_code, message, kinds.get(fault.status_code, "error"), headers=headers)
+        param = "body" if fault.status_code == 413 else None
+        return problem(fault.status_code, message, kinds.get(fault.status_code, "error"), param=param, headers=headers)
+
+    @app.exception_handler(Exception)
+    async def bug(request: Request, fault: Exception) -> JSONResponse:
+        # Starlette raises it again after the answer, so that it is logged.
+        return problem(500, "a fault of the server; it was logged", "server_error")
 
 
 def _document(app: FastAPI) -> None:

@@ -264,7 +264,7 @@ def json_objects(table: pa.Table, ending: str) -> pa.StringArray:
     literal, parts = "{", []
     for number, name in enumerate(table.column_names):
         values, quote = _json_values(_one_chunk(table.column(number)))
-        parts += [pa.scalar(f"{literal}{json.dumps(name)}: {quote}"), values]
+        parts += [pa.scalar(f"{literal}{json.dumps(name, ensure_ascii=False)}: {quote}"), values]
         literal = f"{quote}, "
     closing = pa.scalar(f"{literal.removesuffix(', ')}}}{ending}")
     return pc.binary_join_element_wise(*parts, closing, "")
@@ -311,7 +311,7 @@ def _string_text(array: pa.Array) -> Text:
     if not _needs_escape(text):
         return text, '"'
     encoded = text.dictionary_encode()
-    escaped = pa.array([json.dumps(value) for value in encoded.dictionary.to_pylist()], pa.string())
+    escaped = pa.array([json.dumps(value, ensure_ascii=False) for value in encoded.dictionary.to_pylist()], pa.string())
     return escaped.take(encoded.indices), ""
 
 
@@ -325,7 +325,7 @@ def _needs_escape(text: pa.StringArray) -> bool:
 
 
 def _any_text(array: pa.Array) -> Text:
-    values = [None if value is None else json.dumps(value, default=_jsonable) for value in array.to_pylist()]
+    values = [None if value is None else json.dumps(value, default=_jsonable, ensure_ascii=False) for value in array.to_pylist()]
     return pa.array(values, pa.string()), ""
 
 
@@ -333,7 +333,7 @@ def _jsonable(value: Any) -> Any:
     return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
 
 
-_ESCAPED = np.array([byte < 0x20 or byte in (0x22, 0x5C, 0x7F) for byte in range(256)])
+_ESCAPED = np.array([byte < 0x20 or byte in (0x22, 0x5C) for byte in range(256)])
 _WRITERS: tuple[tuple[Callable[[pa.DataType], bool], Callable[[pa.Array], Text]], ...] = (
     (pa.types.is_boolean, _plain_text),
     (pa.types.is_integer, _plain_text),

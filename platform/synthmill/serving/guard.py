@@ -10,6 +10,7 @@ from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
 from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -66,10 +67,6 @@ def answer_fault(fault: SynthmillError) -> tuple[JSONResponse, str]:
     return problem(503, "the store can't be read at the moment; try again", "unavailable", headers={"Retry-After": "5"}), "store"
 
 
-class BodyTooLargeError(Exception):
-    """The body grew past the limit while it was read."""
-
-
 class Guard:
     """The middleware."""
 
@@ -83,14 +80,11 @@ class Guard:
                 await self._app(scope, receive, send)
             return
         sender = _Sender(send, self._service, scope)
-        try:
-            refused = self._admit(scope)
-            if refused is not None:
-                await refused(scope, receive, sender)
-                return
+        refused = self._admit(scope)
+        if refused is not None:
+            await refused(scope, receive, sender)
+        else:
             await self._app(scope, self._bounded(receive), sender)
-        except BodyTooLargeError:
-            await self._too_large()(scope, receive, sender)
 
     def _admit(self, scope: Scope) -> Response | None:
         """None for a request that may go on; its key is then in the scope's state."""
@@ -123,7 +117,10 @@ class Guard:
 
     def _too_large(self) -> Response:
         self._reject("limit")
-        return problem(413, f"body: at most {self._service.args.limits.max_body_bytes:,} bytes", "invalid_request", param="body")
+        return problem(413, self._limit_message(), "invalid_request", param="body")
+
+    def _limit_message(self) -> str:
+        return f"body: at most {self._service.args.limits.max_body_bytes:,} bytes"
 
     def _bounded(self, receive: Receive) -> Receive:
         """Bodies without a length are counted as they come."""
@@ -134,7 +131,8 @@ class Guard:
             message = await receive()
             left -= len(message.get("body", b""))
             if left < 0:
-                raise BodyTooLargeError
+                self._reject("limit")
+                raise HTTPException(413, self._limit_message())
             return message
 
         return bounded

@@ -33,7 +33,7 @@ sed -i \
     -e 's/^\( *bind \):\([0-9]\)/\1127.0.0.1:\2/' \
     -e 's/^\( *bind \)\*:\([0-9]\)/\1127.0.0.1:\2/' \
     -e '/^frontend http_frontend/,/bind/s/^\( *\)bind .*/&\n\1http-request disable-l7-retry if { path_beg \/v1\/jobs }/' \
-    -e 's#^\( *errorfile 50[234] \).*#\1'{page}'#' \
+    -e 's#^\( *errorfile 50[234] \).*#\1"'{page}'"#' \
     "$config"
 exec {binary} "$@"
 """

@@ -32,6 +32,7 @@ from synthmill.serving.batching import BusyError
 from synthmill.storage.folder import Folder
 
 Status = Literal["queued", "running", "done", "failed", "cancelled"]
+COMMAND = (sys.executable, "-m", "synthmill.cli")
 JOB_ID = re.compile(r"^job-[0-9a-f]{24}$")
 STOP_SECONDS = 20.0
 ALIVE_SECONDS = 10.0
@@ -204,7 +205,7 @@ class Jobs:
 
     async def _execute(self, record: JobRecord) -> tuple[int, str]:
         result_file = self._folder.child(record.id).uri_of("result.json")
-        command = [sys.executable, "-m", "synthmill.cli", "augment", f"--store={self._store_uri}", f"--result-file={result_file}"]
+        command = [*COMMAND, "augment", f"--store={self._store_uri}", f"--result-file={result_file}"]
         command += [*record.request.arguments(record.model), *self._settings()]
         process = await asyncio.create_subprocess_exec(
             *command,
@@ -254,6 +255,9 @@ class Jobs:
                 found[paper] = folder.read_json(f"{paper}.json")
             except (MissingError, StorageError):
                 found[paper] = None
+        # A command that its keeper interrupted is not finished: another keeper goes on with it.
+        if (found["result"] or {}).get("status") == "interrupted":
+            found["result"] = None
         return found
 
 

@@ -31,7 +31,7 @@ class Keeper:
             settings.storage,
             max_running=settings.limits.max_jobs,
             max_waiting=settings.limits.max_waiting_jobs,
-            environment={"RAY_ADDRESS": ray.get_runtime_context().gcs_address},
+            environment={"RAY_ADDRESS": ray.get_runtime_context().gcs_address} if ray.is_initialized() else {},
         )
         self._watching: asyncio.Task[None] | None = None
 
@@ -70,6 +70,12 @@ class Keeper:
     async def cancel(self, job_id: str) -> dict[str, Any]:
         """See `Jobs.cancel`."""
         return await self._jobs.cancel(job_id)
+
+    async def close(self) -> None:
+        """Interrupt jobs; the next keeper goes on with them."""
+        if self._watching is not None:
+            self._watching.cancel()
+        await self._jobs.close()
 
 
 def plain(args: ServeArgs) -> dict[str, Any]:
