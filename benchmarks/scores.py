@@ -1,8 +1,8 @@
 """How good synthetic rows are, by one protocol for every system: uni, bi, C2ST, TSTR.
 
-uni and bi: 1 - TVD from the training rows on deciles and on the ten most frequent categories, mean over columns and over pairs of columns. C2ST: AUC of a gradient-boosting
-classifier, 5-fold, telling synthetic from training rows; 0.5 is ideal. TSTR: AUC on the real holdout of the same classifier
-trained on synthetic rows. A holdout scored like synthetic rows gives the ceiling.
+uni and bi: 1 - TVD from the training rows on deciles and on the ten most frequent categories, mean over columns and over pairs of
+columns. C2ST: AUC of a gradient-boosting classifier, 5-fold, telling synthetic from training rows; 0.5 is ideal. TSTR: AUC on the
+real holdout of the same classifier trained on synthetic rows. A holdout scored like synthetic rows gives the ceiling.
 """
 
 from collections.abc import Iterator

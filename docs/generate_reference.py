@@ -12,6 +12,7 @@ from typing import Any
 
 from synthmill import registry
 from synthmill.config import FrozenModel, Recipe, shipped_recipes
+from synthmill.data.schema import ColumnRule
 from synthmill.models.base import GenerativeModel, model_class
 
 PAGE = Path(__file__).parent / "recipes.md"
@@ -31,6 +32,20 @@ a recipe, by path or by the name of one that ships with the package, and any num
 `--dry-run` prints the resolved recipe and stops. The resolved recipe is fingerprinted and saved with every output.
 """
 
+SCHEMA_FILE = """\
+## Schema file
+
+`data.schema` names a YAML or JSON file that states what is known about columns; the rest is detected. Public bounds and
+categories stated here are used instead of fitted ones. SDV metadata JSON is read too.
+
+```yaml
+columns:
+  age: {kind: integer, minimum: 0, maximum: 120}
+  ssn: {kind: drop}
+```
+
+"""
+
 
 def reference() -> str:
     """The whole page."""
@@ -38,6 +53,7 @@ def reference() -> str:
     if shipped := shipped_recipes():
         parts.append(f"Shipped recipes: {', '.join(f'`{name}`' for name in shipped)}.\n")
     parts += [f"## {title}\n\n{summary}\n\n{table(schema, prefix)}" for title, summary, schema, prefix in recipe_sections()]
+    parts.append(SCHEMA_FILE + table(ColumnRule.model_json_schema(by_alias=True), "columns.NAME."))
     parts.append(
         "## Models\n\n"
         "`model.name` is one of these; `model.config` takes the keys of its table. The last column is the space that tuning searches.\n"

@@ -51,7 +51,7 @@ def test_a_bad_file(capsys: pytest.CaptureFixture[str], tmp_path: Path, text: st
 
 def test_a_missing_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     code, errors = train(capsys, tmp_path, tmp_path / "none.csv")
-    assert (code, "data.source: no file or folder at" in errors) == (2, True)
+    assert (code, "data.source: no file or folder with data at" in errors) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import torch
 
 from synthmill.catalog.artifact import Artifact, write_artifact
 from synthmill.catalog.dataset import write_shard
-from synthmill.catalog.manifest import Manifest, Parent, content_digest, encode_schema, utc_now
+from synthmill.catalog.manifest import Parent
 from synthmill.catalog.provenance import footer, labels
 from synthmill.catalog.store import Draft, Store, Version
 
@@ -27,8 +27,8 @@ def publish_dataset(store: Store, name: str, *, run_key: str = "key", parents: S
             write_shard(draft.folder, shard, [rows], table.schema, footer=footer(shard=shard, **made_by), run_key=run_key)
             for shard, rows in enumerate([table, table.slice(0, 1)])
         )
-        schema = encode_schema(table.schema)
-        return draft.commit(_manifest(draft, files, parents, schema, rows=table.num_rows + 1, labels=labels(run_key=run_key), seed=7))
+        manifest = draft.manifest(files=files, schema=table.schema, parents=tuple(parents), labels=labels(run_key=run_key), seed=7)
+        return draft.commit(manifest)
 
 
 ARTIFACT = Artifact(
@@ -44,25 +44,8 @@ ARTIFACT = Artifact(
 def publish_model(store: Store, name: str, *, run_key: str = "key", parents: Sequence[Parent] = ()) -> Version:
     """`ARTIFACT` as a version."""
     with draft_of(store, name, run_key=run_key, kind="models") as draft:
-        return draft.commit(_manifest(draft, write_artifact(draft.folder, ARTIFACT), parents, None))
+        return draft.commit(draft.manifest(files=write_artifact(draft.folder, ARTIFACT), parents=tuple(parents)))
 
 
 def parent_of(version: Version) -> Parent:
     return Parent(kind=version.kind.removesuffix("s"), ref=version.ref, digest=version.manifest.content_digest)
-
-
-def _manifest(draft: Draft, files, parents, schema, **more) -> Manifest:
-    return Manifest(
-        kind=draft.kind,
-        name=draft.name,
-        number=draft.number,
-        run_id=draft.run_id,
-        run_key=draft.run_key,
-        created=utc_now(),
-        files=files,
-        arrow_schema=schema,
-        parents=tuple(parents),
-        code_version="0",
-        content_digest=content_digest(files, schema),
-        **more,
-    )

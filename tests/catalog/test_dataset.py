@@ -77,6 +77,12 @@ def test_pull_does_not_mix_versions(every_store: str, tmp_path: Path) -> None:
         pull(publish_dataset(store, "d", run_key="other"), tmp_path)
 
 
+def test_pull_does_not_mix_files(every_store: str, tmp_path: Path) -> None:
+    (tmp_path / "part-00002.parquet").write_bytes(b"left from a pull that was cut")
+    with pytest.raises(StorageError, match=r"holds 'part-00002\.parquet', which is not part of d@1; choose an empty folder"):
+        pull(publish_dataset(Store(every_store), "d"), tmp_path)
+
+
 def test_a_model_is_no_dataset(tmp_path) -> None:
     with pytest.raises(StorageError, match="not a dataset"):
         read_dataset(publish_model(Store(tmp_path), "m"))

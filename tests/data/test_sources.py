@@ -1,6 +1,7 @@
 """Sources: what is read, how cells are typed, and which one line each fault gets."""
 
 import gzip
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
@@ -69,6 +70,11 @@ def test_quotes_other_separators_marks_and_compression(tmp_path: Path) -> None:
     assert read(csv_file(tmp_path, gzip.compress(b'a,b\n1,"x\ny"\n2,z\n'), "rows.csv.gz")).table.to_pydict() == expected
 
 
+def test_a_column_without_a_name_gets_one(tmp_path: Path) -> None:
+    """As data frames write their index."""
+    assert read(csv_file(tmp_path, ",a\n0,x\n1,y\n")).table.column_names == ["column_1", "a"]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -77,7 +83,6 @@ def test_quotes_other_separators_marks_and_compression(tmp_path: Path) -> None:
         (b"a,b\n", "rows.csv has a header but no rows"),
         (b"a,b\n1,2\n", "has one row; a model needs at least 2"),
         (b"a,b,a\n1,2,3\n1,2,3\n", "rows.csv has two columns named 'a'; rename one"),
-        (b"a,,c\n1,2,3\n1,2,3\n", "column 2 of rows.csv has no name"),
         (b"a,b\n1,2\n3\n", "line 3 of rows.csv has 1 cells where the header has 2"),
         (b"a,b\n1,2\n3,4,5\n", "line 3 of rows.csv has 3 cells where the header has 2"),
         (b"a,b\n1,caf\xe9\n3,x\n", "rows.csv is not UTF-8; save it as UTF-8"),
@@ -175,6 +180,10 @@ def test_what_is_no_parquet_or_can_not_be_learnt(tmp_path: Path) -> None:
     pq.write_table(pa.table({"a": [1, 2], "b": [[1], [2]]}), tmp_path / "nested.parquet")
     with pytest.raises(DataError, match=r"column 'b' is of type list<.*>, which no model here can learn; drop it"):
         read(tmp_path / "nested.parquet")
+    huge = pa.array([Decimal(10**25), Decimal(1)], pa.decimal128(30, 0))
+    pq.write_table(pa.table({"a": [1, 2], "b": huge}), tmp_path / "huge.parquet")
+    with pytest.raises(DataError, match="column 'b' has decimals of more than 18 digits"):
+        read(tmp_path / "huge.parquet")
     pq.write_table(pa.table({"a": [1, 2], "b": [float("nan")] * 2}), tmp_path / "nan.parquet")
     with pytest.raises(DataError, match="column 'b' holds only missing values"):
         read(tmp_path / "nan.parquet")

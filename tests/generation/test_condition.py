@@ -64,6 +64,7 @@ TABLE = pa.table(
         "z": pa.array([datetime.datetime(2024, 1, 1, hour) for hour in (1, 2, 3)] + [None], pa.timestamp("s", "UTC")),
         "m": pa.array([Decimal("1.10"), Decimal("2.20"), None, Decimal("-3.00")], pa.decimal128(9, 2)),
         "c": pa.array(["a", "b", None, "a"]).dictionary_encode(),
+        "u": pa.array([0, 2**64 - 1, None, 5], pa.uint64()),
     }
 )
 
@@ -94,6 +95,10 @@ TABLE = pa.table(
         ("m>1.1", [1]),
         ("m<=1.1", [0, 3]),
         ("c=a", [0, 3]),
+        ("u>-1", [0, 1, 3]),
+        ("u=5", [3]),
+        ("i<1e30", [0, 1, 3]),
+        ("i<100000000000000000000", [0, 1, 3]),
     ],
 )
 def test_mask_by_type_and_missing_never_meets_it(text: str, rows: list[int]) -> None:
@@ -120,6 +125,7 @@ def test_several_clauses_must_all_hold() -> None:
         ("member=maybe", "'maybe' is no true or false"),
         ("joined=yesterday", "'yesterday' is no date or time"),
         ("customer=C-00001", "'customer' is an identifier and made anew for each row; use another column"),
+        ("member>false", "'member' holds true or false, which has no order; use = or !="),
         ("country=BE", "no generated row has that value of 'country'; there is: NL"),
     ],
 )
@@ -165,3 +171,26 @@ def test_native_is_the_first_equality_with_one_code(codec: TableCodec) -> None:
         [(span, code)] = found.codes.items()
         table = customers(1000)
         assert (codec.encode(table)["codes"][:, span].numpy() == code).tolist() == where.mask(table).tolist()
+
+
+def test_levels_of_every_type_are_checked() -> None:
+    table = pa.table(
+        {
+            "grade": [1, 2, 3, 4] * 25,
+            "one": [7] * 100,
+            "empty": pa.nulls(100, pa.float64()),
+            "price": pa.array([Decimal("1.10"), Decimal("2.20")] * 50, pa.decimal128(9, 2)),
+            "ratio": [0.5, 1.5] * 50,
+            "day": pa.array([1, 2] * 50, pa.int32()).cast(pa.date32()),
+        }
+    )
+    codec = TableCodec.fit(table, DataConfig(source="x"), {})
+    for text in ("grade>3", "one=7", "price=1.1", "price<2", "ratio=0.50", "day>=1970-01-02"):
+        where = Where.parse([text])
+        where.check(codec)
+        assert where.mask(table).any(), text
+    for text in ("grade>4", "grade=5", "one!=7", "empty=1", "price=1.15", "ratio=1"):
+        with pytest.raises(ConditionError, match=r"no value of '\w+' meets it; there is: "):
+            Where.parse([text]).check(codec)
+    assert Where.parse(["price=1.1"]).native(codec) is not None
+    assert Where.parse(["ratio=0.50"]).native(codec) is not None

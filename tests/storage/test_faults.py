@@ -10,24 +10,33 @@ from pathlib import Path
 
 import pytest
 
-from faults import Proxy, faulty_proxy
+from faults import FOR_EVER, Proxy, faulty_proxy
+from processes import until
 from pythons import run_python
 from synthmill.catalog.store import Store
 from synthmill.config import StorageConfig
-from synthmill.errors import MissingError, StorageError
+from synthmill.errors import MissingError, RecipeError, StorageError
+from synthmill.storage import publish
 from synthmill.storage.folder import Folder
+from synthmill.storage.s3_client import CHECKSUM_VARIABLES
 
 QUICK = StorageConfig(retry_seconds=0.6)
 PATIENT = StorageConfig(retry_seconds=20.0)
 DATA = os.urandom(1 << 20)
 
 
-@pytest.fixture
-def proxy(s3_server, s3_store: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
-    """A proxy that the environment points at instead of the server."""
-    with faulty_proxy(s3_server.endpoint) as running:
-        monkeypatch.setenv("AWS_ENDPOINT_URL", running.endpoint)
+@pytest.fixture(scope="module")
+def running_proxy(s3) -> Iterator[Proxy]:
+    with faulty_proxy(s3.endpoint) as running:
         yield running
+
+
+@pytest.fixture
+def proxy(running_proxy: Proxy, s3_store: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    """A proxy that the environment points at instead of the server; it works until it is told to fail."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", running_proxy.endpoint)
+    yield running_proxy
+    running_proxy.work()
 
 
 @pytest.mark.parametrize("action", ["500", "503", "reset", "cut-upload", "lose-answer"])
@@ -95,7 +104,7 @@ def test_giving_up_takes_no_longer_than_retry_seconds(proxy: Proxy, s3_store: st
 
 
 @pytest.mark.parametrize("action", ["cut-upload", "reset"])
-def test_a_cut_upload_leaves_no_truncated_object(proxy: Proxy, s3_store: str, s3_server, action, tmp_path: Path) -> None:
+def test_a_cut_upload_leaves_no_truncated_object(proxy: Proxy, s3_store: str, s3, action, tmp_path: Path) -> None:
     local = tmp_path / "part"
     local.write_bytes(DATA)
     proxy.fail(action, on="^PUT")
@@ -103,7 +112,7 @@ def test_a_cut_upload_leaves_no_truncated_object(proxy: Proxy, s3_store: str, s3
         Folder(s3_store, QUICK).upload(local, "part-00000.parquet")
     proxy.times = 0
     assert Folder(s3_store).list() == []
-    assert not s3_server.client().list_multipart_uploads(Bucket=s3_server.bucket).get("Uploads")
+    assert not s3.client().list_multipart_uploads(Bucket=s3.bucket).get("Uploads")
 
 
 def test_a_claim_whose_answer_was_lost_is_ours(proxy: Proxy, s3_store: str) -> None:
@@ -160,6 +169,20 @@ def test_nobody_listens(s3_store: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "hidden" not in str(caught.value)
 
 
+def test_an_endpoint_that_is_none(s3_store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "localhost")
+    with pytest.raises(RecipeError, match="AWS_ENDPOINT_URL: Invalid endpoint: localhost"):
+        Folder(s3_store, PATIENT).read_bytes("x")
+
+
+def test_somebody_who_watches_is_told(proxy: Proxy, s3_store: str, caplog: pytest.LogCaptureFixture) -> None:
+    proxy.fail("503", times=4)
+    assert Folder(s3_store, PATIENT).list() == []
+    warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(warnings) == 1
+    assert re.search(f"{s3_store}: S3 answered 503 SlowDown .*; trying again for up to 1[0-9] s", warnings[0])
+
+
 def test_a_store_that_overwrites_is_not_written_to(proxy: Proxy, s3_store: str) -> None:
     proxy.fail("ignore-if-none-match")
     with pytest.raises(StorageError, match="ignores If-None-Match"):
@@ -172,7 +195,7 @@ def test_a_store_that_overwrites_is_not_written_to(proxy: Proxy, s3_store: str) 
     ("encryption", "key", "expected"),
     [("sse-s3", None, ("AES256", None)), ("sse-kms", "alias/ours", ("aws:kms", "alias/ours")), ("none", None, (None, None))],
 )
-def test_objects_are_encrypted_as_asked(s3_store: str, s3_server, tmp_path: Path, encryption, key, expected) -> None:
+def test_objects_are_encrypted_as_asked(s3_store: str, s3, tmp_path: Path, encryption, key, expected) -> None:
     folder = Folder(s3_store, StorageConfig(encryption=encryption, kms_key_id=key))
     (tmp_path / "part").write_bytes(b"1")
     folder.write_bytes("written", b"1")
@@ -180,18 +203,63 @@ def test_objects_are_encrypted_as_asked(s3_store: str, s3_server, tmp_path: Path
     folder.upload(tmp_path / "part", "uploaded")
     folder.move("uploaded", folder, "moved")
     for path in ("written", "created", "moved"):
-        answer = s3_server.client().head_object(Bucket=s3_server.bucket, Key=f"{s3_store.rpartition('/')[2]}/{path}")
+        answer = s3.client().head_object(Bucket=s3.bucket, Key=f"{s3_store.rpartition('/')[2]}/{path}")
         assert (answer.get("ServerSideEncryption"), answer.get("SSEKMSKeyId")) == expected
 
 
-def test_no_checksum_trailers_at_a_custom_endpoint(s3_store: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    from synthmill.storage import s3_client
+def _checksum_headers(proxy: Proxy) -> set[str]:
+    asked = {name for headers in proxy.headers for name in headers}
+    return {name for name in asked if name in ("x-amz-trailer", "x-amz-checksum-mode", "x-amz-sdk-checksum-algorithm")}
 
-    monkeypatch.delenv("AWS_REQUEST_CHECKSUM_CALCULATION", raising=False)
-    config = s3_client.client(QUICK).meta.config
-    assert (config.request_checksum_calculation, config.response_checksum_validation) == ("when_required", "when_required")
-    monkeypatch.setenv("AWS_REQUEST_CHECKSUM_CALCULATION", "when_supported")
-    assert s3_client.client(QUICK).meta.config.request_checksum_calculation == "when_supported"
+
+def test_a_custom_endpoint_gets_no_checksum_trailers(proxy: Proxy, s3_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ceph RGW 16-17 and older MinIO answer 411 to them. The user's own setting counts more."""
+    (tmp_path / "part").write_bytes(DATA)
+
+    def use(folder: Folder) -> None:
+        folder.upload(tmp_path / "part", "x")
+        folder.read_bytes("x")
+        filesystem, root = folder.filesystem()
+        with filesystem.open_input_file(f"{root}/x") as source:
+            source.read()
+        with filesystem.open_output_stream(f"{root}/y") as sink:
+            sink.write(b"1")
+
+    for name in CHECKSUM_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    use(Folder(s3_store))
+    assert _checksum_headers(proxy) == set()
+    assert not any(name in os.environ for name in CHECKSUM_VARIABLES)
+    monkeypatch.setenv("AWS_RESPONSE_CHECKSUM_VALIDATION", "when_supported")
+    use(Folder(s3_store))
+    assert _checksum_headers(proxy) == {"x-amz-checksum-mode"}
+
+
+def test_a_heartbeat_that_hangs_does_not_hold_up_the_end(proxy: Proxy, s3_store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(publish, "FAREWELL_SECONDS", 0.01)
+    lease = publish.acquire(Folder(s3_store), [], run_key="k", run_id="r", timing=publish.Timing(heartbeat_seconds=0.01))
+    with lease.alive():
+        proxy.fail("hang")
+        until(lambda: proxy.times < FOR_EVER, what="a heartbeat that hangs")
+    assert not proxy.released.is_set()
+
+
+def test_a_job_that_fails_because_the_store_is_gone_says_so(proxy: Proxy, s3_store: str) -> None:
+    draft = Store(s3_store, QUICK).begin("models", "m", run_key="k", run_id="r")
+
+    def job() -> None:
+        with draft:
+            proxy.fail("503")
+            draft.folder.write_bytes("weights", b"1")
+
+    with pytest.raises(StorageError, match="m/1/weights: S3 answered 503 SlowDown"):
+        job()
+
+
+def test_a_server_without_multipart_uploads_has_no_strays(proxy: Proxy, s3_store: str) -> None:
+    folder = Folder(s3_store)
+    proxy.fail("501", on=r"\?uploads")
+    assert folder.remove_strays(folder.now()) == []
 
 
 def test_a_folder_that_can_not_be_made(tmp_path: Path) -> None:

@@ -152,6 +152,19 @@ def test_a_version_is_committed_once(every_store: str) -> None:
     assert lease.folder.read_json("_manifest.json")["run_id"] == "ours"
 
 
+def test_a_committed_version_is_not_touched_again(every_store: str) -> None:
+    lease = acquire(Folder(every_store), [], run_key="k", run_id="r", timing=Timing(heartbeat_seconds=0.01))
+    with lease.alive():
+        assert _commit(lease)
+        threads = [thread for thread in threading.enumerate() if thread.name == f"heartbeat {lease.folder.name}"]
+        for thread in threads:
+            thread.join(30)
+        assert not any(thread.is_alive() for thread in threads)
+        beats = lease.folder.read_json("_heartbeat.1.json")
+    assert lease.folder.read_json("_heartbeat.1.json") == beats
+    assert not beats["released"]
+
+
 def test_finished_finds_the_newest_of_the_key(every_store: str) -> None:
     parent = Folder(every_store)
     for key in ("a", "b", "a", "c"):

@@ -111,7 +111,7 @@ def _read_parquet(data: bytes, path: str) -> pa.Table:
     def read() -> pa.Table:
         file = pq.ParquetFile(pa.BufferReader(data))
         _check_names(file.schema_arrow.names, path)
-        return file.read(use_threads=False).replace_schema_metadata(None)
+        return file.read().replace_schema_metadata(None)
 
     return _guarded(read, path, "Parquet")
 

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
+from pydantic import model_validator
 
 from synthmill.config import FrozenModel, parse_model
 from synthmill.data import cells
@@ -36,6 +37,12 @@ class ColumnRule(FrozenModel):
     """Digits after the decimal point."""
     datetime_format: str | None = None
     """strftime format of text dates that are not ISO."""
+
+    @model_validator(mode="after")
+    def _ordered(self) -> "ColumnRule":
+        if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
+            raise ValueError(f"minimum {self.minimum} is above maximum {self.maximum}")
+        return self
 
 
 Rules = Mapping[str, ColumnRule]

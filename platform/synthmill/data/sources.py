@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from synthmill.catalog.dataset import read_dataset
 from synthmill.catalog.store import Store
 from synthmill.config import DataConfig, StorageConfig
-from synthmill.data.columns import is_supported, plain_type
+from synthmill.data.columns import flat, is_supported, plain_type, to_int64
 from synthmill.data.files import read_files, read_text
 from synthmill.data.schema import Rules, apply_rules, parse_rules, text_columns
 from synthmill.errors import DataError, did_you_mean
@@ -30,15 +30,22 @@ class Source:
     uri: str
     rules: Rules = field(default_factory=dict)
     """What the schema file states, by column."""
+    notes: tuple[str, ...] = ()
+    """What a person should know of how it was read, such as files that were skipped."""
 
 
 def read_source(config: DataConfig, *, store: Store | None = None) -> Source:
-    """Read, type and check the table that `data.source` names.
+    """Read, type and check the table that `data.source` names; pictures become a table too (`data.images`).
 
     Raises:
         DataError: one line that names the field: a missing, empty or malformed source, fewer than two rows, a column that is
             always missing or of a type that can't be learnt, an unknown `data.target` or `data.split.group`.
     """
+    if config.kind == "images":
+        # Imported here because it builds on `Source`.
+        from synthmill.data.images import read_images
+
+        return read_images(config, store=store)
     settings = store.root.settings if store is not None else StorageConfig()
     rules = load_rules(config, settings)
     table, sha256, uri = _read(config, rules, store, settings)
@@ -104,8 +111,18 @@ def _check(table: pa.Table, config: DataConfig) -> None:
         fix = f"drop it with a schema file: {{columns: {{{name}: {{kind: drop}}}}}}"
         if _always_missing(column):
             raise DataError(f"column {name!r} holds only missing values; {fix}", field=FIELD)
+        if pa.types.is_decimal(kind) and not _fits(column):
+            raise DataError(f"column {name!r} has decimals of more than 18 digits; store them as floats or text, or {fix}", field=FIELD)
         if not is_supported(kind):
             raise DataError(f"column {name!r} is of type {kind}, which no model here can learn; {fix}", field=FIELD)
+
+
+def _fits(column: pa.ChunkedArray) -> bool:
+    try:
+        to_int64(flat(column))
+    except OverflowError:
+        return False
+    return True
 
 
 def _always_missing(column: pa.ChunkedArray) -> bool:

@@ -6,6 +6,8 @@ because the SDKs bound theirs by number, not by time.
 
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import boto3
@@ -15,7 +17,7 @@ import pyarrow.fs
 from urllib3.exceptions import HTTPError as Urllib3Error
 
 from synthmill.config import StorageConfig
-from synthmill.errors import MissingError
+from synthmill.errors import MissingError, RecipeError
 from synthmill.storage.retry import Fault
 from synthmill.storage.uri import redact
 
@@ -38,6 +40,7 @@ _REASONS = {
     "SignatureDoesNotMatch": "the signature is wrong; check AWS_SECRET_ACCESS_KEY",
     "ExpiredToken": "the session token has expired; log in again",
     "RequestTimeTooSkewed": "this machine's clock differs too much from the server's",
+    "NotImplemented": "this server lacks what publishing needs (create-if-absent by If-None-Match)",
     "401": "not authorised; check the credentials",
     "403": "access denied; check the credentials and the bucket's policy",
     "404": "not found",
@@ -117,6 +120,13 @@ def _key(settings: StorageConfig) -> Any:
 
 
 def _new_client(settings: StorageConfig) -> Any:
+    try:
+        return _connect(settings)
+    except ValueError as fault:
+        raise RecipeError(redact(str(fault)), field="AWS_ENDPOINT_URL") from None
+
+
+def _connect(settings: StorageConfig) -> Any:
     seconds = attempt_seconds(settings)
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
     options: dict[str, Any] = {
@@ -139,19 +149,29 @@ def _new_client(settings: StorageConfig) -> Any:
 
 def _new_filesystem(settings: StorageConfig, boto: Any, bucket: str) -> Any:
     seconds = attempt_seconds(settings)
-    options: dict[str, Any] = {}
-    if _custom(boto):
-        scheme, _, host = boto.meta.endpoint_url.partition("://")
-        options = {"endpoint_override": host, "scheme": scheme}
-        for name in CHECKSUM_VARIABLES:
-            os.environ.setdefault(name, "when_required")
-    return pyarrow.fs.S3FileSystem(
-        region=_region(boto, bucket),
-        connect_timeout=min(settings.connect_seconds, seconds),
-        request_timeout=seconds,
-        retry_strategy=pyarrow.fs.AwsStandardS3RetryStrategy(max_attempts=_max_attempts(settings.retry_seconds)),
-        **options,
-    )
+    options: dict[str, Any] = {
+        "region": _region(boto, bucket),
+        "connect_timeout": min(settings.connect_seconds, seconds),
+        "request_timeout": seconds,
+        "retry_strategy": pyarrow.fs.AwsStandardS3RetryStrategy(max_attempts=_max_attempts(settings.retry_seconds)),
+    }
+    if not _custom(boto):
+        return pyarrow.fs.S3FileSystem(**options)
+    scheme, _, host = boto.meta.endpoint_url.partition("://")
+    with _plain_uploads():
+        return pyarrow.fs.S3FileSystem(endpoint_override=host, scheme=scheme, **options)
+
+
+@contextmanager
+def _plain_uploads() -> Iterator[None]:
+    """PyArrow takes these settings from the environment alone, and reads them once, when a filesystem is made."""
+    missing = [name for name in CHECKSUM_VARIABLES if name not in os.environ]
+    os.environ.update(dict.fromkeys(missing, "when_required"))
+    try:
+        yield
+    finally:
+        for name in missing:
+            del os.environ[name]
 
 
 def _custom(boto: Any) -> bool:

@@ -1,0 +1,175 @@
+#!/usr/bin/env python3
+"""CTGAN and TVAE on UCI adult, ours and the `ctgan` package in the same run: a step, preparation, quality, time to its quality.
+
+    .venv/bin/python benchmarks/ctgan_adult.py --data adult.csv
+
+Both get the same 70% of the rows and nothing else; ours sets a tenth of them aside to choose its weights. The other 30% are the
+holdout of TSTR. Missing categories are a category of their own for the peer and missing for ours; both are scored as missing.
+Steps and preparation are medians of alternating runs; quality is the median over seeds.
+"""
+
+import argparse
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import harness
+import numpy as np
+import pandas as pd
+from scores import scores, tstr
+
+TRAIN_SHARE = 0.7
+BATCH_ROWS = 500
+STEP_EPOCHS = 6
+BUDGET_SHARES = (1 / 40, 1 / 20, 1 / 10, 1 / 5, 2 / 5, 1.0)
+SECTIONS = ("prepare", "step", "quality", "time")
+OURS = [str(harness.HERE / "ours.py")]
+FIGURES = {"uni": 1, "bi": 1, "c2st": -1, "tstr": 1}
+"""Figure -> whether larger (1) or smaller (-1) is better."""
+
+
+class Run:
+    """The rows, the options and the cells of one benchmark run."""
+
+    def __init__(self, options: argparse.Namespace, folder: Path) -> None:
+        self.options, self.folder = options, folder
+        self.cells = harness.Cells(options, "data", "target", "threads", "epochs", "precision")
+        table = pd.read_csv(options.data, skipinitialspace=True, na_values=["?"])
+        order = np.random.default_rng(0).permutation(len(table))
+        cut = int(TRAIN_SHARE * len(table))
+        self.train, self.holdout = (table.iloc[np.sort(rows)].reset_index(drop=True) for rows in (order[:cut], order[cut:]))
+        self.positive = options.positive or str(self.train[options.target].value_counts().index[-1])
+        self.train.to_parquet(folder / "train.parquet")
+        self.common = {"train": str(folder / "train.parquet"), "batch_rows": BATCH_ROWS, "target": options.target}
+
+    def peer(self, task: str, model: str, **more: Any) -> Callable[[], dict[str, Any]]:
+        return lambda: harness.peer(self.options, task=task, model=model, **self.common, **more)
+
+    def ours(self, task: str, model: str, **more: Any) -> Callable[[], dict[str, Any]]:
+        given = {"task": task, "model": model, "threads": self.options.threads, **self.common, **more}
+        return lambda: harness.process([sys.executable, *OURS], given, self.options.threads)
+
+    def scored(self, key: str, fit: Callable[..., Callable[[], dict[str, Any]]], model: str, **more: Any) -> dict[str, Any]:
+        """Train, sample as many rows as there were, score."""
+
+        def measure() -> dict[str, Any]:
+            path = self.folder / "synthetic.parquet"
+            told = fit("fit", model, rows=len(self.train), synthetic=str(path), **more)()
+            made = pd.read_parquet(path)
+            return {**told, **scores(self.train, self.holdout, made, target=self.options.target, positive=self.positive)}
+
+        return self.cells.run(key, measure)
+
+
+def prepare(run: Run) -> None:
+    contenders = {"peer": run.peer("prepare", "ctgan"), "ours": run.ours("prepare", "ctgan")}
+    runs = run.cells.alternate("prepare", contenders, run.options.repeats)
+    seconds = {name: harness.median(found, "seconds") for name, found in runs.items()}
+    report("Preparation, seconds", [{"peer": seconds["peer"], "ours": seconds["ours"], "times faster": seconds["peer"] / seconds["ours"]}])
+
+
+def step(run: Run) -> None:
+    contenders = {
+        "peer": run.peer("steps", "ctgan", epochs=STEP_EPOCHS),
+        "ours-fp32": run.ours("steps", "ctgan", epochs=STEP_EPOCHS + 2, precision="fp32"),
+        "ours-bf16": run.ours("steps", "ctgan", epochs=STEP_EPOCHS + 2, precision="bf16"),
+    }
+    runs = run.cells.alternate("step", contenders, run.options.repeats)
+    took = {name: harness.median(found, "step_ms") for name, found in runs.items()}
+    rows = [{"contender": name, "ms a step": ms, "share of the peer's": ms / took["peer"]} for name, ms in took.items()]
+    report(f"One CTGAN step, batch {BATCH_ROWS}, pac 10, {run.options.threads} threads", rows)
+
+
+def quality(run: Run) -> None:
+    rows = [ceiling(run)]
+    for name, fit, model, more in contestants(run):
+        found = [
+            run.scored(f"quality/{name}/{seed}", fit, model, epochs=run.options.epochs, seed=seed, **more)
+            for seed in range(run.options.seeds)
+        ]
+        rows.append({"": name, **{figure: spread(found, figure) for figure in FIGURES}, "fit s": harness.median(found, "fit_seconds")})
+    report(f"Quality after {run.options.epochs} epochs, median over {run.options.seeds} seeds (least to most)", rows)
+
+
+def ceiling(run: Run) -> dict[str, Any]:
+    """What real rows score: the holdout as if it were synthetic; for TSTR, training on the real training rows."""
+
+    def measure() -> dict[str, Any]:
+        target, positive = run.options.target, run.positive
+        found = scores(run.train, run.holdout, run.holdout, target=target, positive=positive)
+        return {**found, "tstr": tstr(run.train, run.holdout, run.train, target=target, positive=positive)}
+
+    found = run.cells.run("quality/real", measure)
+    return {"": "real rows", **{figure: f"{found[figure]:.3f}" for figure in FIGURES}, "fit s": "-"}
+
+
+def contestants(run: Run) -> list[tuple[str, Callable[..., Callable[[], dict[str, Any]]], str, dict[str, Any]]]:
+    return [
+        ("peer-ctgan", run.peer, "ctgan", {}),
+        ("peer-tvae", run.peer, "tvae", {}),
+        ("ours-ctgan-fp32", run.ours, "ctgan", {"precision": "fp32"}),
+        ("ours-ctgan-bf16", run.ours, "ctgan", {"precision": "bf16"}),
+        ("ours-tvae", run.ours, "tvae", {"precision": "fp32"}),
+    ]
+
+
+def time_to_quality(run: Run) -> None:
+    """Whole runs of ours with ever larger budgets, each from the start, until every figure is as good as the peer's median."""
+    peers = [
+        run.scored(f"quality/peer-ctgan/{seed}", run.peer, "ctgan", epochs=run.options.epochs, seed=seed)
+        for seed in range(run.options.seeds)
+    ]
+    took, wanted = harness.median(peers, "fit_seconds"), {figure: harness.median(peers, figure) for figure in FIGURES}
+    rows = []
+    for model in ("ctgan", "tvae"):
+        for share in BUDGET_SHARES:
+            key = f"time/{model}/{share:.3f}"
+            found = run.scored(key, run.ours, model, epochs=run.options.epochs, max_seconds=share * took, precision=run.options.precision)
+            reached = all(sign * (found[figure] - wanted[figure]) >= 0 for figure, sign in FIGURES.items())
+            figures = {figure: f"{found[figure]:.3f}" for figure in FIGURES}
+            rows.append(
+                {
+                    "": model,
+                    **figures,
+                    "fit s": found["fit_seconds"],
+                    "share of the peer's": found["fit_seconds"] / took,
+                    "reached": reached,
+                }
+            )
+            if reached:
+                break
+    wanted_text = ", ".join(f"{figure} {value:.3f}" for figure, value in wanted.items())
+    report(f"Time to the peer's quality ({wanted_text}; {took:.0f} s)", rows)
+
+
+def spread(runs: list[dict[str, Any]], figure: str) -> str:
+    values = [run[figure] for run in runs]
+    return f"{statistics.median(values):.3f}" + (f" ({min(values):.3f} to {max(values):.3f})" if len(values) > 1 else "")
+
+
+def report(title: str, rows: list[dict[str, Any]]) -> None:
+    print(f"\n{title}\n\n{harness.table(rows)}\n", flush=True)
+
+
+def main() -> None:
+    parser = harness.parser(__doc__, "ctgan_adult")
+    parser.add_argument("--data", type=Path, required=True, help="adult.csv, with its header line")
+    parser.add_argument("--target", default="income")
+    parser.add_argument("--positive", help="the target's value that TSTR predicts; default: the rarest")
+    parser.add_argument("--epochs", type=int, default=300)
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="bf16", help="of the time-to-quality runs")
+    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=SECTIONS)
+    options = parser.parse_args()
+    sections = dict(zip(SECTIONS, (prepare, step, quality, time_to_quality), strict=True))
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
+        run = Run(options, Path(folder))
+        for name in options.only:
+            sections[name](run)
+
+
+if __name__ == "__main__":
+    main()
