@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pandas
 import pytest
+
+from jobs import command
 from synthmill import api
 from synthmill.catalog.store import Version
 from synthmill.cli import run
-
-from jobs import command
 
 
 @pytest.fixture

@@ -29,7 +29,9 @@ def page(browser: Any, local_server: Running, request: pytest.FixtureRequest) ->
     page = browser.new_page(color_scheme=request.param, viewport={"width": 1280, "height": 900})
     faults: list[str] = []
     page.on("pageerror", lambda fault: faults.append(str(fault)))
-    page.on("console", lambda message: faults.append(message.text) if message.type == "error" and "status of 422" not in message.text else None)
+    page.on(
+        "console", lambda message: faults.append(message.text) if message.type == "error" and "status of 422" not in message.text else None
+    )
     page.on("request", lambda sent: faults.append(sent.url) if not sent.url.startswith((local_server.url, "data:", "blob:")) else None)
     page.goto(local_server.url)
     page.locator("#about", has_text="@").wait_for()

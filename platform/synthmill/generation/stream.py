@@ -43,7 +43,9 @@ def seeded_pieces(generator: Generator, plan: ShardPlan, *, blocks: int = PIECE_
         yield table
 
 
-def free_pieces(generator: Generator, model: GenerativeModel, rows: int, *, columns: tuple[str, ...] | None, piece_rows: int) -> Iterator[pa.Table]:
+def free_pieces(
+    generator: Generator, model: GenerativeModel, rows: int, *, columns: tuple[str, ...] | None, piece_rows: int
+) -> Iterator[pa.Table]:
     """Unseeded rows from `model` (a copy of the generator's, perhaps on a GPU), in tables of at most `piece_rows` rows."""
     for first_row in range(0, rows, piece_rows):
         batch = draw(model, min(piece_rows, rows - first_row))

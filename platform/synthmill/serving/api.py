@@ -18,7 +18,7 @@ from synthmill.serving.auth import AuthError, Key, Scope
 from synthmill.serving.describe import details, summary
 from synthmill.serving.formats import FORMATS, negotiate
 from synthmill.serving.guard import COOKIE, Guard, answer_fault, error_body, problem, validation_message
-from synthmill.serving.images import clause_of, encode_images, is_image_model, target_size
+from synthmill.serving.images import clause_of, is_image_model, target_size
 from synthmill.serving.jobs import JobRequest, new_job
 from synthmill.serving.models import Served
 from synthmill.serving.requests import ImagesRequest, RowsRequest

@@ -64,7 +64,7 @@ class Key(FrozenModel):
 class KeyDocument(FrozenModel):
     """The file of keys."""
 
-    format: Literal["synthmill.keys/1"] = FORMAT
+    format: Literal["synthmill.keys/1"] = "synthmill.keys/1"
     keys: tuple[Key, ...] = ()
 
 

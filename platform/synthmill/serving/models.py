@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from synthmill.catalog.artifact import read_verified
+from synthmill.catalog.dataset import read_verified
 from synthmill.catalog.store import Store, Version
 from synthmill.config import FrozenModel
 from synthmill.errors import DataError, NotFoundError, SynthmillError, did_you_mean
@@ -187,7 +187,7 @@ class Models:
         return await asyncio.shield(task)
 
     async def _load_now(self, version: Version) -> Served:
-        served = await self._thread(_open, version, self._device)
+        served: Served = await self._thread(_open, version, self._device)
         self._loaded[version.ref] = served
         while len(self._loaded) > self._max_loaded:
             self._loaded.popitem(last=False)

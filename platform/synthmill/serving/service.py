@@ -219,7 +219,6 @@ class Service:
 def label_of(served: Served, seed: int | None) -> Label:
     """The labels of what this model version generates; unseeded answers each have an id of their own."""
 
-
     def metadata() -> dict[str, str]:
         run_key = fingerprint({"model": served.generator.digest, "seed": seed if seed is not None else secrets.token_hex(16)})
         return footer(run_key=run_key, shard=0, model_ref=served.ref, model_digest=served.generator.digest, seed=seed or 0)
@@ -231,7 +230,8 @@ def check_limits(asked: RowsRequest, args: ServeArgs) -> None:
     """UserError for more rows than one request may have; says what to do instead."""
     if asked.num_rows > args.limits.max_rows:
         raise UserError(
-            f"at most {args.limits.max_rows:,} rows in one request, got {asked.num_rows:,}; publish more with POST /v1/jobs", field="num_rows"
+            f"at most {args.limits.max_rows:,} rows in one request, got {asked.num_rows:,}; publish more with POST /v1/jobs",
+            field="num_rows",
         )
 
 
