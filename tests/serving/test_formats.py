@@ -1,6 +1,6 @@
-import itertools
 import datetime
 import io
+import itertools
 import json
 from decimal import Decimal
 
