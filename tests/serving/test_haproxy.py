@@ -29,7 +29,9 @@ listen stats
 """
 
 
-def test_the_wrapper_closes_ports_and_answers_503(tmp_path: Path):
+def test_the_wrapper_closes_ports_and_answers_503(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    # A server started in this process names its own wrapper; this test is about a fresh one.
+    monkeypatch.delenv("RAY_SERVE_HAPROXY_BINARY_PATH", raising=False)
     wrapper = install(tmp_path / "with space")
     config = tmp_path / "haproxy.cfg"
     config.write_text(CONFIG)
