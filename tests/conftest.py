@@ -5,23 +5,28 @@ from pathlib import Path
 
 import pytest
 
-import s3 as s3_module
-from s3 import S3Server
+from s3 import S3Server, running_server
 
 
 @pytest.fixture(scope="session")
-def s3_server() -> Iterator[S3Server]:
-    """An S3 server of this test session. Its `environment` must be set where it is used; `s3_store` does it."""
-    with s3_module.s3_server() as server:
+def s3() -> Iterator[S3Server]:
+    """An S3 server of this test session with a bucket. Its `environment` must be set where it is used; `s3_store` does it."""
+    with running_server() as server:
         yield server
 
 
+@pytest.fixture(scope="session")
+def s3_server(s3: S3Server) -> str:
+    """The endpoint of that server."""
+    return s3.endpoint
+
+
 @pytest.fixture
-def s3_store(s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
+def s3_store(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
     """URI of an empty store on the S3 server, which the environment points at."""
-    for name, value in s3_server.environment.items():
+    for name, value in s3.environment.items():
         monkeypatch.setenv(name, value)
-    return s3_server.new_uri()
+    return s3.new_uri()
 
 
 @pytest.fixture(params=["file", "s3"])

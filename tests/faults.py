@@ -10,11 +10,14 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler
 from typing import Literal
 
-Action = Literal["500", "503", "403", "404-bucket", "hang", "reset", "cut-upload", "cut-answer", "lose-answer", "ignore-if-none-match"]
+Action = Literal[
+    "500", "503", "403", "404-bucket", "501", "hang", "reset", "cut-upload", "cut-answer", "lose-answer", "ignore-if-none-match"
+]
 _ERRORS = {
     "500": (500, "InternalError", "We encountered an internal error. Please try again."),
     "503": (503, "SlowDown", "Please reduce your request rate."),
     "403": (403, "SignatureDoesNotMatch", "The request signature we calculated does not match the signature you provided."),
+    "501": (501, "NotImplemented", "A header you provided implies functionality that is not implemented"),
     "404-bucket": (404, "NoSuchBucket", "The specified bucket does not exist"),
 }
 FOR_EVER = 1 << 30
@@ -29,14 +32,24 @@ class Proxy:
     times: int = 0
     matches: Callable[[str], bool] = lambda request: True
     seen: list[str] = field(default_factory=list)
+    headers: list[dict[str, str]] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
-    stopped: threading.Event = field(default_factory=threading.Event)
+    released: threading.Event = field(default_factory=threading.Event)
 
     def fail(self, action: Action, *, times: int = FOR_EVER, on: str = "") -> None:
         """Do that to the next `times` requests whose "METHOD /path" the regular expression `on` matches."""
         with self.lock:
             self.action, self.times = action, times
             self.matches = lambda request: re.search(on, request) is not None
+
+    def work(self) -> None:
+        """Fail no more, and let go of requests that hang."""
+        with self.lock:
+            self.action, self.times = None, 0
+        self.seen.clear()
+        self.headers.clear()
+        self.released.set()
+        self.released = threading.Event()
 
     def next_action(self, request: str) -> Action | None:
         with self.lock:
@@ -63,7 +76,7 @@ def faulty_proxy(target: str) -> Iterator[Proxy]:
         try:
             yield proxy
         finally:
-            proxy.stopped.set()
+            proxy.work()
             server.shutdown()
             thread.join()
 
@@ -86,11 +99,12 @@ class _Handler(BaseHTTPRequestHandler):
         """Say nothing."""
 
     def _serve(self) -> None:
+        self.state.headers.append({name.lower(): value for name, value in self.headers.items()})
         action = self.state.next_action(f"{self.command} {self.path}")
         if action in _ERRORS:
             self._refuse(*_ERRORS[action])
         elif action == "hang":
-            self.state.stopped.wait(60)
+            self.state.released.wait(60)
             self.close_connection = True
         elif action == "reset":
             self.close_connection = True

@@ -47,7 +47,7 @@ class S3Server:
 
 
 @contextmanager
-def s3_server() -> Iterator[S3Server]:
+def running_server() -> Iterator[S3Server]:
     """A running server with a bucket; ended by its own handle."""
     given = os.environ.get("SYNTHMILL_TEST_S3_ENDPOINT")
     if given:

@@ -16,7 +16,6 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
-import click
 import typer
 import yaml
 
@@ -37,6 +36,8 @@ runs = typer.Typer(no_args_is_help=True, help="Training runs and their checkpoin
 for name, group in (("models", models), ("datasets", datasets), ("reports", reports), ("runs", runs)):
     app.add_typer(group, name=name)
 
+ParserError: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
+"""What the parser raises; typer brings its own copy of click, or uses the installed one, by version."""
 DEMO_RECIPE = "demo"
 StoreOption = Annotated[str, typer.Option("--store", envvar="SYNTHMILL_STORE", help="Root URI: a folder or s3://bucket/prefix.")]
 ResultFile = Annotated[str | None, typer.Option("--result-file", help="URI that gets the closing JSON line as well.")]
@@ -53,13 +54,14 @@ def run(arguments: list[str]) -> int:
     _interrupt_on_sigterm()
     try:
         code = typer.main.get_command(app).main(args=arguments, prog_name="synthmill", standalone_mode=False)
-    except click.exceptions.NoArgsIsHelpError as help_text:
-        sys.stdout.write(f"{help_text.format_message()}\n")
-        return 2
-    except click.ClickException as fault:
-        return _fail(UserError(" ".join(fault.format_message().split())), None)
-    except (KeyboardInterrupt, click.Abort):
+    except (KeyboardInterrupt, typer.Abort):
         return 130
+    except ParserError as fault:
+        text = fault.format_message()
+        if type(fault).__name__ == "NoArgsIsHelpError":
+            sys.stdout.write(f"{text}\n")
+            return 2
+        return _fail(UserError(" ".join(text.split())), None)
     except Exception as fault:
         return _fail(fault, None)
     return int(code or 0)
@@ -73,7 +75,7 @@ def verb(function: Callable[..., dict[str, Any]]) -> Callable[..., int]:
         result_file = options.get("result_file")
         try:
             result = function(*args, **options)
-        except (KeyboardInterrupt, click.Abort):
+        except (KeyboardInterrupt, typer.Abort):
             _close({"status": "interrupted", "exit_code": 130}, result_file)
             return 130
         except Exception as fault:

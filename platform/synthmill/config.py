@@ -58,13 +58,35 @@ class SplitConfig(FrozenModel):
     """Column whose equal values stay on one side (a patient, a customer)."""
 
 
+class ImageConfig(FrozenModel):
+    """How pictures of any size and mode become arrays of one shape."""
+
+    size: tuple[int, int] | int | None = None
+    """Height and width in pixels, or one number for both; null: the source's own, when all pictures share it."""
+    channels: Literal[1, 3] | None = None
+    """1 gray, 3 RGB; null: gray when every picture is stored as gray."""
+    fit: Literal["crop", "pad", "stretch"] = "crop"
+    """How another aspect ratio is made to fit `size`: scaled to cover it and cropped at the centre, scaled to lie within it and
+    padded with `background`, or stretched."""
+    background: int = Field(255, ge=0, le=255)
+    """Gray level behind transparent pixels and around padded pictures."""
+    flip: bool = False
+    """Mirror training pictures at random; not for digits or letters."""
+    max_broken_share: float = Field(0.01, ge=0.0, lt=1.0)
+    """Share of files, rounded up, that may be unreadable: they are counted, named and skipped. More are an error."""
+
+
 class DataConfig(FrozenModel):
     """What to train on."""
 
     source: str
-    """A CSV or Parquet file or folder (path or URI), `sklearn://NAME`, or `dataset://NAME[@N]` for a catalog dataset."""
+    """A CSV or Parquet file or folder (path or URI), `sklearn://NAME`, or `dataset://NAME[@N]` for a catalog dataset. Pictures: a
+    folder with a subfolder for each class, Parquet with Hugging Face image structs, IDX files, `sklearn://digits`."""
+    kind: Literal["auto", "table", "images"] = "auto"
+    """What the source holds; auto: what the model learns."""
     target: str | None = None
-    """The column that downstream models predict; used by utility figures and `--balance`."""
+    """The column that downstream models predict; used by utility figures and `--balance`. For pictures in Parquet: the label
+    column (default `label`)."""
     schema_file: str | None = Field(None, alias="schema")
     """A JSON or YAML file with column kinds, bounds and categories; SDV metadata JSON is read too."""
     trim: bool = True
@@ -74,6 +96,8 @@ class DataConfig(FrozenModel):
     split: SplitConfig = SplitConfig()
     min_category_rows: int = Field(5, ge=1)
     """Categories with fewer training rows are folded into one."""
+    image: ImageConfig = ImageConfig()
+    """Shape of pictures; read only where the source holds pictures."""
 
     model_config = ConfigDict(populate_by_name=True)
 

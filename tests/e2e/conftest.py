@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from processes import ROOT, descendants, kill, until
+from s3 import S3Server
 
 RAY = str(Path(sys.executable).parent / "ray")
 
@@ -48,23 +49,21 @@ def free_port(low: int) -> int:
 
 
 @pytest.fixture(scope="session")
-def head(s3_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
+def head(s3: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
     """Four CPUs, token auth, and S3 at the test server for everything that runs on it."""
-    dashboard, gcs = free_port(28265), free_port(26379)
+    dashboard, gcs, agent, client = free_port(28265), free_port(26379), free_port(22365), free_port(23001)
     env = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "RAY_ADDRESS")}
     env |= {
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
-        "AWS_ENDPOINT_URL": s3_server,
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "testing",
-        "AWS_DEFAULT_REGION": "us-east-1",
+        **s3.environment,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
     log = tmp_path_factory.mktemp("head") / "ray.log"
     options = ["--head", "--block", "--num-cpus=4", f"--port={gcs}", f"--dashboard-port={dashboard}", "--dashboard-host=127.0.0.1"]
+    options += [f"--dashboard-agent-listen-port={agent}", f"--ray-client-server-port={client}"]
     with log.open("wb") as out:
         process = subprocess.Popen([RAY, "start", *options], env=env, stdout=out, stderr=out, start_new_session=True, cwd=log.parent)
     address = f"http://127.0.0.1:{dashboard}"
@@ -75,7 +74,9 @@ def head(s3_server: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[H
             what="the dashboard",
         )
         assert process.poll() is None, log.read_text()
-        yield Head(address, env)
+        started = Head(address, env)
+        until(lambda: started.submit("true", working_dir=log.parent).returncode == 0, seconds=90, what="a node that takes jobs")
+        yield started
     finally:
         below = descendants(process.pid)
         process.send_signal(signal.SIGTERM)

@@ -5,11 +5,8 @@ import subprocess
 import sys
 import urllib.error
 import urllib.request
-import uuid
-from collections.abc import Iterator
 from pathlib import Path
 
-import boto3
 import pandas
 import pyarrow.fs
 import pytest
@@ -18,6 +15,7 @@ from customers import write_customers
 from e2e.conftest import Head
 from jobs import last_line
 from processes import ROOT
+from s3 import S3Server
 from synthmill.storage.folder import Folder
 
 pytestmark = pytest.mark.timeout(600)
@@ -35,20 +33,11 @@ TINY = [
 ]
 
 
-@pytest.fixture(scope="module")
-def bucket(s3_server: str, monkeypatch_module: pytest.MonkeyPatch) -> str:
-    for key, value in {"AWS_ENDPOINT_URL": s3_server, "AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing"}.items():
-        monkeypatch_module.setenv(key, value)
-    monkeypatch_module.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    name = f"e2e-{uuid.uuid4().hex[:8]}"
-    boto3.client("s3").create_bucket(Bucket=name)
-    return name
-
-
-@pytest.fixture(scope="module")
-def monkeypatch_module() -> Iterator[pytest.MonkeyPatch]:
-    with pytest.MonkeyPatch.context() as patch:
-        yield patch
+@pytest.fixture
+def store(s3: S3Server, monkeypatch: pytest.MonkeyPatch) -> str:
+    for name, value in s3.environment.items():
+        monkeypatch.setenv(name, value)
+    return s3.new_uri()
 
 
 def job_result(output: str) -> dict[str, object]:
@@ -57,15 +46,14 @@ def job_result(output: str) -> dict[str, object]:
     return found
 
 
-def test_train_augment_and_evaluate_as_submitted_jobs(head: Head, bucket: str, tmp_path: Path) -> None:
+def test_train_augment_and_evaluate_as_submitted_jobs(head: Head, store: str, tmp_path: Path) -> None:
     source = write_customers(tmp_path / "customers.csv", rows=800)
-    store = f"s3://{bucket}/prefix"
-    result_file = f"s3://{bucket}/results/train.json"
+    result_file = f"{store}/results/train.json"
     trained = head.submit(
         "python", "jobs/train.py", "table", *TINY, "--set", f"data.source={source}", "--store", store, "--result-file", result_file
     )
     assert trained.returncode == 0, trained.stdout + trained.stderr
-    assert json.loads(Folder(f"s3://{bucket}/results").read_bytes("train.json"))["model"] == "customers@1"
+    assert json.loads(Folder(f"{store}/results").read_bytes("train.json"))["model"] == "customers@1"
 
     # The script form: found through its shebang, run by the interpreter that has Ray.
     rows = ["--model", "customers@1", "--rows", "3000", "--seed", "7", "--dataset", "out", "--store", store, "--workers", "2"]

@@ -78,7 +78,7 @@ def test_every_part_is_labelled(trained: Version) -> None:
         assert json.loads(keys["AIGC"])["Label"] == "1"
         assert keys["iptc.digitalSourceType"].endswith("/trainedAlgorithmicMedia")
         assert trained.manifest.content_digest in json.dumps(keys)
-        assert number == int(json.loads(keys["synthmill"])["shard"])
+        assert number == int(json.loads(keys["synthmill.provenance"])["shard"])
 
 
 def test_a_finished_job_is_reused_only_on_request(trained: Version) -> None:

@@ -17,7 +17,7 @@ def test_a_trained_model_has_every_file_of_the_artifact(trained: Version) -> Non
     assert files == {"config.json", "weights.safetensors", "codec.json", "codec.safetensors", "history.jsonl", "card.md"}
     history = [json.loads(line) for line in (local(trained) / "history.jsonl").read_text().splitlines()]
     assert history[-1]["step"] == 40
-    assert all(isinstance(value, int | float | str) for record in history for value in record.values() if value is not None)
+    assert history[-1]["quality"]["score"] > 0.3
 
 
 def test_two_workers_train_the_same_model_to_rounding(local_ray: None, customers: Path, tmp_path: Path) -> None:

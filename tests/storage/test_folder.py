@@ -2,8 +2,6 @@
 
 import os
 import pickle
-import subprocess
-import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pythons import run_python
 from synthmill.errors import IntegrityError, MissingError, RecipeError, StorageError
 from synthmill.storage.folder import Folder, is_uri
 from synthmill.storage.uri import check_path, parse, redact
@@ -146,13 +145,12 @@ def test_stray_temporary_files_are_hidden_and_removed(tmp_path: Path) -> None:
     assert os.listdir(tmp_path / "a") == ["kept"]  # noqa: PTH208
 
 
-def test_stray_multipart_uploads_are_removed(s3_store: str, s3_server) -> None:
-    folder = Folder(s3_store)
-    s3, key = s3_server.client(), s3_store.partition(s3_server.bucket + "/")[2] + "/big"
-    s3.create_multipart_upload(Bucket=s3_server.bucket, Key=key)
+def test_stray_multipart_uploads_are_removed(s3_store: str, s3) -> None:
+    folder, client, key = Folder(s3_store), s3.client(), f"{s3_store.rpartition('/')[2]}/big"
+    client.create_multipart_upload(Bucket=s3.bucket, Key=key)
     assert folder.remove_strays(datetime(2000, 1, 1, tzinfo=UTC)) == []
     assert folder.remove_strays(folder.now() + timedelta(days=1)) == ["big"]
-    assert not s3.list_multipart_uploads(Bucket=s3_server.bucket, Prefix=key).get("Uploads")
+    assert not client.list_multipart_uploads(Bucket=s3.bucket, Prefix=key).get("Uploads")
 
 
 def test_create_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,4 +229,4 @@ def test_importing_makes_no_connection_and_sets_no_variable() -> None:
         "from synthmill.storage import s3_client\n"
         "assert dict(os.environ) == before and not s3_client._clients"
     )
-    subprocess.run([sys.executable, "-c", code], check=True, env={**os.environ, "PYTHONPATH": "platform"})
+    run_python(code)

@@ -30,7 +30,7 @@ class Artifact:
     """Everything that sampling needs, and how it came about."""
 
     config: dict[str, Any]
-    """Model, layout, recipe, split, source, training; see docs/storage.md."""
+    """Model name and configuration, layout, recipe, split, source, training figures."""
     weights: Mapping[str, Tensor]
     codec: dict[str, Any]
     codec_tensors: Mapping[str, Tensor] = field(default_factory=dict)

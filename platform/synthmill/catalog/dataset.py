@@ -43,7 +43,8 @@ def write_shard(folder: Folder, shard: int, batches: Iterable[Any], schema: Any,
         part = write_part(batches, schema, local, footer)
         folder.upload(local, path, sha256=part.sha256)
     entry = FileEntry(path=path, rows=part.rows, bytes=part.bytes, sha256=part.sha256)
-    receipt = {"format": format_name("receipt", RECEIPT_FORMAT), "run_key": run_key, "shard": shard, "file": entry.model_dump()}
+    receipt = {"format": format_name("receipt", RECEIPT_FORMAT), "run_key": run_key, "shard": shard, "part": path}
+    receipt |= {"rows": part.rows, "bytes": part.bytes, "sha256": part.sha256}
     folder.write_json(receipt_path(shard), receipt)
     return entry
 
@@ -57,7 +58,7 @@ def finished_shards(folder: Folder, run_key: str) -> dict[int, FileEntry]:
     found = {}
     for path, receipt in zip(paths, receipts, strict=True):
         check_format(receipt, "receipt", newest=RECEIPT_FORMAT, uri=folder.uri_of(path))
-        entry = FileEntry.model_validate(receipt["file"])
+        entry = FileEntry(path=receipt["part"], rows=receipt["rows"], bytes=receipt["bytes"], sha256=receipt["sha256"])
         if receipt["run_key"] == run_key and sizes.get(entry.path) == entry.bytes:
             found[int(receipt["shard"])] = entry
     return dict(sorted(found.items()))
@@ -102,9 +103,13 @@ def pull(version: Version, local_dir: Path) -> Path:
     """Copy a version into a local folder, the manifest last; files that are there already and right are kept.
 
     Raises:
-        StorageError: the folder holds another version.
+        StorageError: the folder holds another version, or files that readers would take for data.
     """
     target = Folder(local_dir)
+    known = {entry.path for entry in version.manifest.files}
+    foreign = [entry.path for entry in target.list(recursive=False) if entry.path not in known and not entry.path.startswith(("_", "."))]
+    if foreign:
+        raise StorageError(f"{target.uri}: holds {foreign[0]!r}, which is not part of {version.ref}; choose an empty folder")
     if target.exists(MANIFEST) and target.read_bytes(MANIFEST) != json_bytes(manifest_json(version.manifest)):
         raise StorageError(f"{target.uri}: holds another version already; choose an empty folder")
 

@@ -18,6 +18,7 @@ from synthmill.config import NAME_PATTERN, StorageConfig
 from synthmill.errors import ClaimLostError, MissingError, NotFoundError, RecipeError, StorageError, did_you_mean
 from synthmill.storage import publish
 from synthmill.storage.folder import DEFAULT_SETTINGS, THREADS, Folder
+from synthmill.storage.formats import format_name
 
 KINDS: tuple[Kind, ...] = ("datasets", "models", "reports")
 _NAME = re.compile(NAME_PATTERN)
@@ -119,7 +120,9 @@ class Store:
 
     def _not_found(self, kind: Kind, name: str, number: int | None, field: str) -> NotFoundError:
         thing, numbers = kind.removesuffix("s"), self.versions(kind, name)
-        if numbers:
+        if number and self.folder_of(kind, name).child(str(number)).exists(publish.TOMBSTONE):
+            return NotFoundError(f"{thing} {name}@{number} was deleted from {self.uri}", field=field)
+        if number and numbers:
             have = ", ".join(f"{name}@{n}" for n in numbers[-10:])
             return NotFoundError(f"no {thing} {name}@{number} in {self.uri}; there is: {have}", field=field)
         return NotFoundError(f"no {thing} named {name!r} in {self.uri}{did_you_mean(name, self.names(kind))}", field=field)
@@ -209,7 +212,8 @@ class Draft:
         lease = self._claimed()
         lease.check()
         target = self.store.root.child("quarantine", self.kind, self.name, f"{self.number}.{self.run_id}")
-        target.write_json("_reason.json", {"format": "synthmill.quarantine/1", "reason": reason, "ref": self.ref, "run_key": self.run_key})
+        why = {"format": format_name("quarantine", 1), "reason": reason, "ref": self.ref, "run_key": self.run_key}
+        target.write_json("_reason.json", why)
         own = ("_claim.", "_heartbeat.")
         paths = [entry.path for entry in self.folder.list() if not entry.path.startswith(own)]
         with ThreadPoolExecutor(THREADS) as pool:

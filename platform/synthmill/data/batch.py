@@ -40,7 +40,9 @@ class Batch(Mapping[str, Tensor]):
 
     def take(self, index: Tensor | slice) -> "Batch":
         """The rows at `index` (int64 (M,) on the tensors' device, or a slice), in that order."""
-        return Batch(**{key: tensor[index] for key, tensor in self._tensors.items()})
+        if isinstance(index, slice):
+            return Batch(**{key: tensor[index] for key, tensor in self._tensors.items()})
+        return Batch(**{key: tensor.index_select(0, index) for key, tensor in self._tensors.items()})
 
     def to(self, device: torch.device | str) -> "Batch":
         """The same batch on a device."""

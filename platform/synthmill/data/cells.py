@@ -61,10 +61,10 @@ def as_number(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def as_time(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """ISO text as a timestamp in the coarsest unit that loses nothing, UTC where offsets are given; `pa.ArrowInvalid` otherwise."""
+    """ISO text as a timestamp in the coarsest unit of Parquet that loses nothing, UTC where there are offsets; else `pa.ArrowInvalid`."""
     values = pc.unique(column.combine_chunks()).drop_null()
     digits = pc.max(pc.binary_length(pc.replace_substring_regex(values, r"^[^.]*\.?(\d*).*$", r"\1"))).as_py() or 0
-    unit = "s" if digits == 0 else "ms" if digits <= 3 else "us" if digits <= 6 else "ns"
+    unit = "ms" if digits <= 3 else "us" if digits <= 6 else "ns"
     zoned = bool(pc.any(pc.match_substring_regex(values, r":\d{2}.*" + _ZONE)).as_py())
     return column.cast(pa.timestamp(unit, "UTC" if zoned else None))
 
@@ -107,18 +107,18 @@ def _clean(column: pa.ChunkedArray, trim: bool, nulls: pa.Array) -> pa.ChunkedAr
 
 
 def _header(data: bytes, name: str) -> tuple[list[str], str]:
-    """The trimmed column names and the delimiter: the comma, unless the first line has none and has semicolons, tabs or bars."""
+    """The trimmed column names (`column_1` where the first has none, as data frames write their index) and the delimiter:
+    the comma, unless the first line has none and has semicolons, tabs or bars."""
     text = io.TextIOWrapper(io.BytesIO(data.lstrip(b"\r\n")), encoding="utf-8-sig", newline="")
     try:
         first = text.readline()
         delimiter = next((mark for mark in (",", ";", "\t", "|") if mark in first), ",")
         text.seek(0)
-        names = [cell.strip() for cell in next(text_csv.reader(text, delimiter=delimiter), [])]
+        cells = next(text_csv.reader(text, delimiter=delimiter), [])
     except UnicodeDecodeError:
         raise _not_utf8(name) from None
+    names = [cell.strip() or f"column_{position}" for position, cell in enumerate(cells, start=1)]
     for position, column in enumerate(names):
-        if not column:
-            raise DataError(f"column {position + 1} of {name} has no name; give it one in the header line", field=FIELD)
         if column in names[:position]:
             raise DataError(f"{name} has two columns named {column!r}; rename one", field=FIELD)
     return names, delimiter

@@ -1,12 +1,14 @@
 """What every codec does: rows of a source to tensors a model reads, and back. One file a modality, found by its name."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
 from torch import Tensor
 
 from synthmill import registry
+from synthmill.config import DataConfig
 from synthmill.data.batch import Batch
 from synthmill.data.layout import MixedLayout, PixelLayout
 
@@ -19,9 +21,17 @@ class Codec(ABC):
     """Columns of decoded tables: the source's, in its order and types."""
 
     @abstractmethod
+    def encode(self, table: pa.Table) -> Batch:
+        """What a model trains on, from rows with the columns that the codec was fitted on."""
+
+    @abstractmethod
     def decode(self, batch: Batch, *, first_row: int) -> pa.Table:
         """Rows as `schema` says. A row depends on its own codes alone, except for identifiers, which follow
         `first_row`, the number of the batch's first row in the whole output."""
+
+    def conditions(self, batch: Batch) -> pa.Table:
+        """The columns that a condition can look at, without the cost of the others; by default all."""
+        return self.decode(batch, first_row=0)
 
     @abstractmethod
     def code_of(self, column: str, value: str) -> tuple[int, int] | None:
@@ -39,6 +49,14 @@ class Codec(ABC):
     @abstractmethod
     def from_files(cls, config: dict[str, Any], tensors: dict[str, Tensor]) -> "Codec":
         """The codec that `to_files` described; an unknown newer format is refused by name."""
+
+
+def fit_codec(train: pa.Table, config: DataConfig, rules: Mapping[str, Any]) -> Codec:
+    """The codec of the recipe's kind of data, fitted on the training rows alone."""
+    name = "pixels" if config.kind == "images" else "tabular"
+    cls: Any = registry.load("data", name, Codec, field="data.kind")
+    fitted: Codec = cls.fit(train, config, rules)
+    return fitted
 
 
 def codec_from_files(config: dict[str, Any], tensors: dict[str, Tensor]) -> Codec:

@@ -1,7 +1,7 @@
 """Arrow columns as plain numbers and back: integers, dates, times and decimals as int64, floats as float64.
 
-Every integral type maps to int64 in order and without loss, so huge keys and nanoseconds survive; decimals travel as
-their unscaled integers.
+Every integral type maps to int64 in order and without loss, so huge keys and nanoseconds survive (only unsigned integers
+from 2**63 on count as 2**63 - 1); decimals travel as their unscaled integers.
 """
 
 from collections.abc import Callable
@@ -12,8 +12,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-
-from synthmill.errors import DataError
 
 Int64 = npt.NDArray[np.int64]
 Float64 = npt.NDArray[np.float64]
@@ -34,7 +32,7 @@ class Rows:
     that a row decodes the same alone, in a block and after a filter."""
 
 
-_UINT64_SHIFT = np.uint64(1 << 63)
+_INT64_MAX = np.uint64(2**63 - 1)
 
 
 def plain_type(kind: pa.DataType) -> pa.DataType:
@@ -82,14 +80,18 @@ def valid_rows(array: pa.Array) -> Bool:
 
 
 def to_int64(array: pa.Array) -> Int64:
-    """Integral values as int64 (N,), order kept; 0 where null. Booleans are 0 and 1, dates days, timestamps their own unit."""
+    """Integral values as int64 (N,), order kept; 0 where null. Booleans are 0 and 1, dates days, timestamps their own unit.
+
+    Raises:
+        OverflowError: a decimal with more than 18 digits.
+    """
     kind = array.type
     if pa.types.is_decimal(kind):
         return _decimal_to_int64(array)
     if array.null_count:
         array = array.fill_null(pa.scalar(0, pa.int64()).cast(_storage(kind)).cast(kind))
     if pa.types.is_uint64(kind):
-        return (_numpy(array) ^ _UINT64_SHIFT).view(np.int64)
+        return np.minimum(_numpy(array), _INT64_MAX).view(np.int64)
     if is_temporal(kind):
         array = array.cast(_storage(kind))
     return _numpy(array.cast(pa.int64()))
@@ -103,7 +105,7 @@ def from_int64(values: Int64, valid: Bool | None, kind: pa.DataType) -> pa.Array
     if pa.types.is_boolean(kind):
         return pa.array(values != 0, mask=mask)
     if pa.types.is_uint64(kind):
-        return pa.array(values.view(np.uint64) ^ _UINT64_SHIFT, mask=mask)
+        return pa.array(np.maximum(values, 0).view(np.uint64), mask=mask)
     storage = _storage(kind)
     if storage.bit_width < 64:
         limits = np.iinfo(storage.to_pandas_dtype())
@@ -136,18 +138,17 @@ def _storage(kind: pa.DataType) -> pa.DataType:
 
 
 def _decimal_to_int64(array: pa.Array) -> Int64:
-    """Unscaled integers of a decimal column (int64, 0 where null)."""
+    """Unscaled integers of a decimal column, 0 where null, (N,)."""
     kind = array.type
     try:
         wide = array.cast(pa.decimal128(38, kind.scale))
-        wide.cast(pa.decimal128(38, kind.scale)).cast(pa.float64())
     except pa.ArrowInvalid:
-        raise DataError("a decimal column has more than 38 digits; store it as a float") from None
+        raise OverflowError("more than 38 digits") from None
     words = np.frombuffer(wide.buffers()[1], dtype=np.int64)[2 * wide.offset : 2 * (wide.offset + len(wide))].reshape(-1, 2)
     valid = valid_rows(wide)
     low, high = words[:, 0], words[:, 1]
     if not np.array_equal(high[valid], low[valid] >> 63):
-        raise DataError("a decimal column has more than 18 digits; store it as a float or a string")
+        raise OverflowError("more than 18 digits")
     return np.where(valid, low, 0)
 
 

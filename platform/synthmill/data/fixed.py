@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from torch import Tensor
 
-from synthmill.data.columns import Float64, Int64, Rows, from_float64, from_int64, is_text, valid_rows
+from synthmill.data.columns import Float64, Int64, Rows, from_float64, from_int64, is_temporal, is_text, valid_rows
 from synthmill.data.identifiers import write_ids
 from synthmill.data.layout import DiscreteSpan
 from synthmill.data.profile import ColumnProfile
@@ -44,9 +44,14 @@ class ConstantCodec:
         return None
 
     def levels(self) -> list[str] | None:
-        """The one value, where it is text."""
+        """The one value as text, if there is one; None for times."""
         value = self.profile.constant
-        return [value] if isinstance(value, str) else None
+        if is_temporal(self.kind):
+            return None
+        if pa.types.is_boolean(self.kind) and value is not None:
+            return ["true" if value else "false"]
+        scale = self.kind.scale if pa.types.is_decimal(self.kind) else 0
+        return [] if value is None else [str(value / 10**scale if scale and not isinstance(value, str) else value)]
 
     def tensors(self) -> dict[str, Tensor]:
         return {}
@@ -61,6 +66,10 @@ class ConstantCodec:
 
 class IdentifierCodec(ConstantCodec):
     """A column of identifiers: only whether one is missing is learnt (code 0 present, 1 missing)."""
+
+    def levels(self) -> list[str] | None:
+        """None: identifiers are made anew."""
+        return None
 
     @property
     def spans(self) -> tuple[DiscreteSpan, ...]:

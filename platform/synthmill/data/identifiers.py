@@ -50,14 +50,14 @@ def has_id_name(name: str) -> bool:
 
 
 def fit_template(name: str, values: pa.Array) -> IdTemplate:
-    """The pattern that all distinct, non-null strings share; `<name>-<number>` when they share none."""
-    if len(values) == 0:
+    """The pattern that all distinct, non-null strings share; `<name>-<number>` when they share none or are fewer than 10."""
+    if len(values) < MIN_NAMED_ROWS:
         return IdTemplate(style="numbered", before=f"{name}-")
     if pc.all(pc.match_substring_regex(values, _UUID)).as_py():
         return IdTemplate(style="uuid", upper=bool(pc.all(pc.equal(pc.utf8_upper(values), values)).as_py()))
     lengths = pc.binary_length(values)
     matched = pc.extract_regex(values, _NUMBERED)
-    if len(values) >= 2 and pc.min(lengths).as_py() == pc.max(lengths).as_py():
+    if pc.min(lengths).as_py() == pc.max(lengths).as_py():
         mask = _fit_mask(values, pc.min(lengths).as_py())
         if mask is not None:
             return mask

@@ -53,6 +53,8 @@ class PixelLayout(FrozenModel):
     """Number of class labels; 0: unlabelled."""
     rows: int = Field(ge=0)
     """Training images the codec was fitted on."""
+    flip: bool = False
+    """Whether training may mirror images."""
 
 
 Layout = Annotated[MixedLayout | PixelLayout, Field(discriminator="kind")]

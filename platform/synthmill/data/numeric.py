@@ -7,6 +7,7 @@ the tail. This replaces the Gaussian-mixture modes of arXiv 1907.00503, section 
 """
 
 from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
 from typing import Literal
 
 import numpy as np
@@ -235,6 +236,8 @@ def _parse(text: str, profile: ColumnProfile) -> float | int | None:
     if profile.kind == "boolean":
         return {"true": 1, "false": 0, "1": 1, "0": 0}.get(text.lower())
     try:
-        return int(text) if profile.kind == "integer" else float(text) * 10**profile.scale
-    except ValueError:
+        if profile.scale:
+            return float(Decimal(text).scaleb(profile.scale))
+        return int(text) if profile.kind == "integer" else float(text)
+    except (ValueError, InvalidOperation):
         return None

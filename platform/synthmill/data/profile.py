@@ -4,7 +4,6 @@ Nothing here is one person's value: bounds are means of the 5 outermost values, 
 share, identifiers are reduced to their pattern. A schema file may state public bounds and categories instead.
 """
 
-from collections.abc import Mapping
 from typing import Literal
 
 import numpy as np
@@ -12,7 +11,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from synthmill.config import DataConfig, FrozenModel
-from synthmill.data.columns import Bool, Int64, Numbers, flat, is_integral, is_temporal, is_text, to_float64, to_int64, valid_rows
+from synthmill.data.columns import (
+    Bool,
+    Int64,
+    Numbers,
+    flat,
+    is_integral,
+    is_temporal,
+    is_text,
+    plain_type,
+    to_float64,
+    to_int64,
+    valid_rows,
+)
 from synthmill.data.identifiers import IdTemplate, fit_template, is_integer_id
 from synthmill.data.schema import ColumnRule, Rules
 from synthmill.errors import DataError, did_you_mean
@@ -105,7 +116,7 @@ def profile_column(name: str, array: pa.Array, rule: ColumnRule, config: DataCon
         return _identifier(name, array)
     if is_text(array.type) or rule.kind == "categorical" or rule.categories is not None:
         return _text(name, array, rule, config.min_category_rows)
-    return _number(name, array, rule)
+    return _number(name, array, rule, config.min_category_rows)
 
 
 def numbers(array: pa.Array) -> tuple[Numbers, Bool]:
@@ -121,6 +132,9 @@ def _with_group(rules: Rules, train: pa.Table, config: DataConfig) -> Rules:
     """A group column with few rows a value (patients, not hospitals) is an identifier unless the schema file says otherwise."""
     group = config.split.group
     if group is None or (group in rules and rules[group].kind is not None):
+        return rules
+    kind = plain_type(train.schema.field(group).type)
+    if not (is_text(kind) or pa.types.is_integer(kind)):
         return rules
     distinct = pc.count_distinct(train[group]).as_py()
     return {**rules, group: ColumnRule(kind="identifier")} if distinct * POINT_ROWS > train.num_rows else rules
@@ -142,6 +156,8 @@ def _text(name: str, array: pa.Array, rule: ColumnRule, min_rows: int) -> Column
     values, counts = counted.field("values"), counted.field("counts").to_numpy()
     if rule.kind == "text":
         raise _free_text(name)
+    if rule.minimum is not None or rule.maximum is not None:
+        raise DataError(f"column {name!r} holds categories, which have no bounds; leave out minimum and maximum", field="data.schema")
     if rule.categories is not None:
         known = np.asarray(pc.is_in(values, value_set=pa.array(rule.categories, pa.string())))
         return _categorical(name, array, rule.categories, int(counts[~known].sum()))
@@ -189,13 +205,13 @@ def _free_text(name: str) -> DataError:
     )
 
 
-def _number(name: str, array: pa.Array, rule: ColumnRule) -> ColumnProfile:
+def _number(name: str, array: pa.Array, rule: ColumnRule, min_rows: int) -> ColumnProfile:
     kind = array.type
     values, valid = numbers(array)
     values = values[valid]
     missing = len(array) - len(values)
-    if len(values) == 0:
-        return ColumnProfile(name=name, kind="constant", arrow_type=str(kind), missing_rows=missing)
+    if len(values) < NEIGHBOURS:
+        return ColumnProfile(name=name, kind="constant", arrow_type=str(kind), missing_rows=len(array))
     scale = kind.scale if pa.types.is_decimal(kind) else 0
     low, high = (None if bound is None else _scaled(bound, scale, values) for bound in (rule.minimum, rule.maximum))
     values = np.clip(values, low, high) if low is not None or high is not None else values
@@ -204,17 +220,19 @@ def _number(name: str, array: pa.Array, rule: ColumnRule) -> ColumnProfile:
         return _identifier(name, array)
     if len(distinct) == 1 and missing == 0:
         return ColumnProfile(name=name, kind="constant", arrow_type=str(kind), constant=distinct[0].item())
-    points, discrete = _points(distinct, counts, len(array))
+    points, discrete = _points(distinct, counts, len(array), max(NEIGHBOURS, min_rows))
+    step = _step(distinct, kind)
+    decimals = scale or (rule.decimals if rule.decimals is not None else _decimals(distinct, kind))
     return ColumnProfile(
         name=name,
         kind=_number_kind(kind),
         arrow_type=str(kind),
         missing_rows=missing,
-        minimum=_bound(values, low, lowest=True),
-        maximum=_bound(values, high, lowest=False),
+        minimum=_bound(values, low, step, decimals, lowest=True),
+        maximum=_bound(values, high, step, decimals, lowest=False),
         scale=scale,
-        decimals=scale or (rule.decimals if rule.decimals is not None else _decimals(distinct, kind)),
-        step=_step(distinct, kind),
+        decimals=decimals,
+        step=step,
         points=tuple(point.item() for point in points),
         discrete=discrete,
     )
@@ -231,26 +249,28 @@ def _number_kind(kind: pa.DataType) -> Kind:
 
 
 def _scaled(bound: Number, scale: int, values: Numbers) -> Number:
-    return round(bound * 10**scale) if values.dtype == np.int64 else float(bound)
+    limits = np.iinfo(np.int64)
+    return min(max(round(bound * 10**scale), limits.min), limits.max) if values.dtype == np.int64 else float(bound)
 
 
-def _bound(values: Numbers, public: Number | None, *, lowest: bool) -> Number:
-    """The stated bound, or the mean of the 5 outermost values, rounded to a whole number for integral ones."""
+def _bound(values: Numbers, public: Number | None, step: int, decimals: int | None, *, lowest: bool) -> Number:
+    """The stated bound, or the mean of the 5 outermost values on the column's own grid."""
     if public is not None:
         return public
     take = min(NEIGHBOURS, len(values))
     outer = np.partition(values, take - 1)[:take] if lowest else np.partition(values, len(values) - take)[-take:]
     if values.dtype == np.int64:
-        return int((2 * sum(outer.tolist()) + take) // (2 * take))
-    return float(np.mean(outer))
+        return int((2 * sum(outer.tolist()) + take * step) // (2 * take * step) * step)
+    mean = float(np.mean(outer))
+    return mean if decimals is None else round(mean, decimals)
 
 
-def _points(distinct: Numbers, counts: Int64, rows: int) -> tuple[Numbers, bool]:
+def _points(distinct: Numbers, counts: Int64, rows: int, min_rows: int) -> tuple[Numbers, bool]:
     """The values that get a code of their own, and whether they are all there is."""
-    rare = counts < NEIGHBOURS
+    rare = counts < min_rows
     if len(distinct) <= MAX_DISCRETE and not rare.all() and counts[rare].sum() <= MAX_RARE_SHARE * counts.sum():
         return distinct[~rare], True
-    points = distinct[counts >= max(POINT_ROWS, POINT_SHARE * rows)]
+    points = distinct[counts >= max(POINT_ROWS, POINT_SHARE * rows, min_rows)]
     return points, False
 
 
@@ -259,9 +279,11 @@ def _decimals(distinct: Numbers, kind: pa.DataType) -> int | None:
     if distinct.dtype == np.int64:
         return None
     own = kind.to_pandas_dtype()
+    noise = 4 * np.finfo(own).eps * np.abs(distinct)
     for digits in range(MAX_DECIMALS + 1):
-        rounded = np.round(distinct, digits)
-        if np.array_equal(rounded.astype(own), distinct.astype(own)):
+        with np.errstate(over="ignore", invalid="ignore"):
+            rounded = np.round(distinct, digits)
+        if (np.abs(rounded - distinct) <= noise).all():
             return digits
     return None
 
@@ -276,8 +298,3 @@ def _step(distinct: Numbers, kind: pa.DataType) -> int:
     else:
         candidates = [10**power for power in range(6, 0, -1)]
     return next((step for step in candidates if step > 1 and not (distinct % step).any()), 1)
-
-
-def columns_of(profile: TableProfile) -> Mapping[str, ColumnProfile]:
-    """Profiles by column name."""
-    return {column.name: column for column in profile.columns}

@@ -10,6 +10,7 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
+from pydantic import model_validator
 
 from synthmill.config import FrozenModel, parse_model
 from synthmill.data import cells
@@ -37,6 +38,12 @@ class ColumnRule(FrozenModel):
     datetime_format: str | None = None
     """strftime format of text dates that are not ISO."""
 
+    @model_validator(mode="after")
+    def _ordered(self) -> "ColumnRule":
+        if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
+            raise ValueError(f"minimum {self.minimum} is above maximum {self.maximum}")
+        return self
+
 
 Rules = Mapping[str, ColumnRule]
 
@@ -58,6 +65,7 @@ def parse_rules(text: str, *, name: str) -> dict[str, ColumnRule]:
         raise DataError(f"{name} is neither YAML nor JSON", field=FIELD) from None
     if not isinstance(raw, dict) or not ({"columns", "tables"} & set(raw)):
         raise DataError(f"{name} must be a mapping with `columns`", field=FIELD)
+    raw = {**raw, "columns": _text_keys(raw["columns"], name)} if isinstance(raw.get("columns"), dict) else raw
     if _is_sdv(raw):
         return _from_sdv(raw, name)
     try:
@@ -89,6 +97,14 @@ def text_columns(rules: Rules) -> frozenset[str]:
         for name, rule in rules.items()
         if rule.kind == "categorical" or rule.categories is not None or rule.datetime_format is not None
     )
+
+
+def _text_keys(columns: dict[Any, Any], name: str) -> dict[str, Any]:
+    """The mapping with numbers as text; a bare `on`, `no` or `null`, which YAML does not read as text, is refused."""
+    for key in columns:
+        if key is None or isinstance(key, bool):
+            raise DataError(f"{name} has a column name that YAML reads as {key}; put it in quotes", field=FIELD)
+    return {str(key): value for key, value in columns.items()}
 
 
 def _conform(name: str, column: pa.ChunkedArray, rule: ColumnRule) -> pa.ChunkedArray:
@@ -147,7 +163,7 @@ def _parse_times(column: pa.ChunkedArray, pattern: str) -> pa.ChunkedArray:
     coded = array.dictionary_encode()
     parsed = pandas.to_datetime(coded.dictionary.to_pandas(), format=pattern)
     times = pa.array(parsed, from_pandas=True)
-    unit = "s" if "%f" not in pattern else "us"
+    unit = "ms" if "%f" not in pattern else "us"
     return pa.chunked_array([times.cast(pa.timestamp(unit, times.type.tz)).take(coded.indices)])
 
 

@@ -113,11 +113,20 @@ def _keys(table: pa.Table, group: str | None) -> UInt64:
 
 
 def _cell_hashes(array: pa.Array) -> UInt64:
-    if is_text(array.type):
+    if pa.types.is_struct(array.type):
+        # A picture is its bytes; what its file was called does not make it another one.
+        array = array.field("bytes")
+    if pa.types.is_binary(array.type):
+        cells = np.array(
+            [int.from_bytes(hashlib.blake2b(cell or b"", digest_size=8).digest(), "little") for cell in array.to_pylist()], np.uint64
+        )
+    elif is_text(array.type):
         coded = array.dictionary_encode()
         texts = coded.dictionary.to_pylist()
         hashes = np.array([int.from_bytes(hashlib.blake2b(t.encode(), digest_size=8).digest(), "little") for t in texts] or [0], np.uint64)
         cells = hashes[coded.indices.fill_null(0).to_numpy(zero_copy_only=False)]
+    elif pa.types.is_uint64(array.type):
+        cells = array.fill_null(0).to_numpy(zero_copy_only=False)
     elif is_integral(array.type):
         cells = to_int64(array).view(np.uint64)
     else:

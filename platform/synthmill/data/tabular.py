@@ -18,7 +18,7 @@ from synthmill.data.columns import Float64, Int64, Rows, UInt64, flat
 from synthmill.data.fixed import ConstantCodec, IdentifierCodec
 from synthmill.data.layout import DiscreteSpan, MixedLayout, NumericSpan
 from synthmill.data.numeric import NumericCodec
-from synthmill.data.profile import ColumnProfile, TableProfile, profile_table
+from synthmill.data.profile import NEIGHBOURS, ColumnProfile, TableProfile, profile_table
 from synthmill.data.schema import Rules
 from synthmill.data.sources import load_rules
 from synthmill.data.split import mix
@@ -59,10 +59,11 @@ class TableCodec(Codec):
         """Fit on training rows; `rules` default to those in `data.schema`.
 
         Raises:
-            DataError: no rows, free text, no category frequent enough, or nothing but constants and identifiers.
+            DataError: fewer than 5 rows, free text, no category frequent enough, or nothing but constants and identifiers.
         """
-        if train.num_rows == 0:
-            raise DataError("there are no training rows; lower the shares of validation and holdout", field="data.split")
+        if train.num_rows < NEIGHBOURS:
+            fix = "give more, or lower the shares of validation and holdout"
+            raise DataError(f"{train.num_rows} training rows are too few to learn from without copying one; {fix}", field="data.source")
         profile = profile_table(train, load_rules(config) if rules is None else rules, config)
         columns = [_CODECS[column.kind].fit(column, flat(train[column.name])) for column in profile.columns]
         if not any(column.spans for column in columns):

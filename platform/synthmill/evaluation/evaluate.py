@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import pairwise
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -17,6 +18,7 @@ from synthmill.errors import RecipeError, did_you_mean
 from synthmill.evaluation.checks import align, check_tables
 from synthmill.evaluation.constraints import parse_constraint
 from synthmill.evaluation.gates import Gates, judge, load_gates, regressions, verdict
+from synthmill.evaluation.plots import closest_rows, plot_data
 from synthmill.evaluation.privacy import privacy_section
 from synthmill.evaluation.report import Report, sentence
 from synthmill.metrics._columns import columns_of
@@ -106,7 +108,7 @@ def evaluate(
     evidence = Evidence(real, totals, sample, settings, run)
     timings = {"read": time.monotonic() - started}
     results = compute(evidence, _chosen(profile, include), timings)
-    outcomes = tuple([*judge(gates, results), *(regressions(gates, results, baseline) if baseline else [])])
+    outcomes = (*judge(gates, results), *(regressions(gates, results, baseline) if baseline else ()))
     decided = verdict(outcomes, gates.defaults)
     timings["total"] = time.monotonic() - started
     return Report(
@@ -118,6 +120,8 @@ def evaluate(
         gates=outcomes,
         metrics=results,
         privacy=privacy_section(results, real.holdout is not None),
+        plots=plot_data(evidence, results),
+        neighbours=closest_rows(evidence),
         provenance=dict(provenance or {}),
         warnings=(*notes, *_warnings(real, results)),
         timings={key: round(value, 3) for key, value in timings.items()},
@@ -244,7 +248,7 @@ def read_synthetic(
 def _groups(parts: Sequence[Part]) -> list[list[Part]]:
     count = min(len(parts), MAX_TASKS)
     bounds = [len(parts) * i // count for i in range(count + 1)] if count else [0]
-    return [list(parts[a:b]) for a, b in zip(bounds, bounds[1:], strict=False)]
+    return [list(parts[a:b]) for a, b in pairwise(bounds)]
 
 
 def _stream(read: ReadParts, tables: Iterable[pa.Table]) -> tuple[Any, ...]:

@@ -119,15 +119,15 @@ class GateResult(FrozenModel):
     advice: str = ""
 
 
-def load_gates(name_or_path: str = "default") -> Gates:
-    """The gates that ship with the package (`default`) or a gates file.
+def load_gates(name_or_path: str = "default", *, shipped: str = "gates.yaml") -> Gates:
+    """The gates that ship with the package (`default`: the file `shipped`) or a gates file.
 
     Raises:
         NotFoundError: no such file.
         RecipeError: not YAML, an unknown key, an unknown metric.
     """
     if name_or_path == "default":
-        text = (resources.files("synthmill") / "evaluation" / "gates.yaml").read_text()
+        text = (resources.files("synthmill") / "evaluation" / shipped).read_text()
     elif Path(name_or_path).is_file():
         text = Path(name_or_path).read_text()
     else:
@@ -139,7 +139,7 @@ def load_gates(name_or_path: str = "default") -> Gates:
     if not isinstance(raw, dict):
         raise RecipeError(f"{name_or_path} must be a mapping with a list of gates", field="gates")
     gates = parse_model(Gates, raw, prefix="gates")
-    known = metric_classes()
+    known = metric_classes(None)
     for gate in gates.gates:
         if gate.metric not in known:
             raise RecipeError(f"no metric named {gate.metric!r}{did_you_mean(gate.metric, known)}", field="gates.metric")
@@ -182,8 +182,13 @@ def _judge_limit(gate: Gate, defaults: Defaults, result: Result | None, op: Lite
         n=None if result is None else result.gate_n,
         minimum_n=minimum,
         explain=explain,
-        advice=metric_classes()[gate.metric].advice if gate.metric in metric_classes() else "",
+        advice=_advice(gate.metric),
     )
+
+
+def _advice(metric: str) -> str:
+    known = metric_classes(None)
+    return known[metric].advice if metric in known else ""
 
 
 def _estimate(gate: Gate, result: Result | None) -> Estimate:

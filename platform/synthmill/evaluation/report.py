@@ -5,11 +5,13 @@ import json
 import math
 from typing import Any, Literal
 
+from pydantic import Field
+
 from synthmill import __version__
 from synthmill.config import FrozenModel
 from synthmill.errors import GateFailedError
 from synthmill.evaluation.gates import GateResult, Verdict
-from synthmill.metrics.base import Result
+from synthmill.metrics.base import Result, metric_classes
 
 FORMAT = "synthmill.report/1"
 
@@ -24,7 +26,7 @@ class Privacy(FrozenModel):
 
 
 class Report(FrozenModel):
-    """Everything an evaluation found. Contains no row of any table, but for `neighbours` when asked for."""
+    """Everything an evaluation found. Contains no row of any table."""
 
     format: Literal["synthmill.report/1"] = "synthmill.report/1"
     version: str = __version__
@@ -40,13 +42,15 @@ class Report(FrozenModel):
     gates: tuple[GateResult, ...]
     metrics: dict[str, Result]
     privacy: Privacy
-    plots: dict[str, Any] = {}
+    plots: dict[str, Any] = Field(default_factory=dict)
     """Histograms and curves that report.html draws; aggregates only."""
+    pictures: dict[str, str] = Field(default_factory=dict)
+    """Contact sheets as data URIs: `samples`, `latent`, and `neighbours` (which shows real pictures) when asked for."""
     neighbours: tuple[dict[str, Any], ...] = ()
-    """Closest synthetic and real rows, side by side, with the real one's table."""
-    provenance: dict[str, Any] = {}
+    """The synthetic rows nearest to a real one: distance, the real one's side, and the columns that differ."""
+    provenance: dict[str, Any] = Field(default_factory=dict)
     warnings: tuple[str, ...] = ()
-    timings: dict[str, float] = {}
+    timings: dict[str, float] = Field(default_factory=dict)
     """Seconds by stage and metric."""
 
     def to_json(self) -> bytes:
@@ -108,5 +112,10 @@ def sentence(verdict: Verdict, gates: tuple[GateResult, ...], profile: str) -> s
 
 
 def _names(gates: list[GateResult]) -> str:
-    names = list(dict.fromkeys(g.metric for g in gates))
+    names = list(dict.fromkeys(_title(g.metric) for g in gates))
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _title(name: str) -> str:
+    classes = metric_classes()
+    return classes[name].title if name in classes else name

@@ -1,7 +1,8 @@
 """Conditions on rows: `income=>50K` and `age>=30`, parsed, checked against a codec, and applied to tables."""
 
 import math
-from collections.abc import Iterable
+import operator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,14 @@ from synthmill.models.base import Condition
 FIELD = "--where"
 OPERATORS = ("!=", "<=", ">=", "=", "<", ">")
 """Longer ones first: they win where two begin at the same place."""
-_COMPARE = {"!=": "not_equal", "<=": "less_equal", ">=": "greater_equal", "=": "equal", "<": "less", ">": "greater"}
+_COMPARE: dict[str, tuple[Any, Callable[[Any, Any], bool]]] = {
+    "!=": (pc.not_equal, operator.ne),
+    "<=": (pc.less_equal, operator.le),
+    ">=": (pc.greater_equal, operator.ge),
+    "=": (pc.equal, operator.eq),
+    "<": (pc.less, operator.lt),
+    ">": (pc.greater, operator.gt),
+}
 _WORDS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
 
 
@@ -75,6 +83,8 @@ class Where:
         for clause in self.clauses:
             if clause.column not in codec.schema.names:
                 raise ConditionError(f"no column named {clause.column!r}{did_you_mean(clause.column, codec.schema.names)}", field=FIELD)
+            if pa.types.is_nested(codec.schema.field(clause.column).type):
+                raise ConditionError(f"{clause}: {clause.column!r} holds pictures, which can't be compared; use the label", field=FIELD)
             _check(clause, codec)
 
     def mask(self, table: pa.Table) -> npt.NDArray[np.bool_]:
@@ -88,6 +98,8 @@ class Where:
         """The first equality that is one code of one span, for models that can be told; the mask still applies."""
         for clause in self.clauses:
             found = codec.code_of(clause.column, clause.value) if clause.op == "=" else None
+            if found is not None and codec.layout.kind == "pixels":
+                return Condition(label=found[1])
             if found is not None:
                 return Condition(codes=dict([found]))
         return None
@@ -99,28 +111,33 @@ def _check(clause: Clause, codec: Codec) -> None:
     if profile is not None and profile.kind == "identifier":
         raise ConditionError(f"{clause}: {clause.column!r} is an identifier and made anew for each row; use another column", field=FIELD)
     levels = codec.levels(clause.column)
+    if (is_text(kind) or pa.types.is_boolean(kind)) and clause.op not in ("=", "!="):
+        what = "text" if is_text(kind) else "true or false"
+        raise ConditionError(f"{clause}: {clause.column!r} holds {what}, which has no order; use = or !=", field=FIELD)
     if is_text(kind):
-        if clause.op not in ("=", "!="):
-            raise ConditionError(f"{clause}: {clause.column!r} holds text, which has no order; use = or !=", field=FIELD)
         known = {level.strip() for level in levels or ()}
         if levels is not None and clause.value not in known:
-            raise ConditionError(f"{clause}: no row has that value of {clause.column!r}{did_you_mean(clause.value, known)}", field=FIELD)
+            raise ConditionError(
+                f"{clause}: no generated row has that value of {clause.column!r}{did_you_mean(clause.value, known)}", field=FIELD
+            )
     value = _operand(kind, clause)
-    if levels is not None and not is_text(kind) and not any(_meets(level, clause, value) for level in levels):
-        raise ConditionError(f"{clause}: no value of {clause.column!r} meets it; there is: {', '.join(levels[:20])}", field=FIELD)
-    if levels is None and profile is not None and profile.minimum is not None and not is_temporal(kind):
+    ordered = not is_text(kind) and not is_temporal(kind)
+    if levels is not None and ordered and not any(_meets(level, clause, value) for level in levels):
+        raise ConditionError(f"{clause}: no value of {clause.column!r} meets it; there is: {', '.join(levels[:20]) or 'none'}", field=FIELD)
+    if levels is None and profile is not None and profile.minimum is not None and ordered:
         _check_bounds(clause, profile, value)
 
 
 def _meets(level: str, clause: Clause, value: Any) -> bool:
     operand = _WORDS[level] if isinstance(value, bool) else float(level)
-    return bool(getattr(pc, _COMPARE[clause.op])(pa.scalar(operand), pa.scalar(value)).as_py())
+    return bool(_COMPARE[clause.op][1](operand, value))
 
 
 def _check_bounds(clause: Clause, profile: ColumnProfile, value: Any) -> None:
     assert profile.minimum is not None
     assert profile.maximum is not None
-    low, high = (bound / 10**profile.scale for bound in (min(profile.minimum, *profile.points), max(profile.maximum, *profile.points)))
+    low = min([profile.minimum, *profile.points]) / 10**profile.scale
+    high = max([profile.maximum, *profile.points]) / 10**profile.scale
     impossible = {
         "=": value < low or value > high,
         "<": value <= low,
@@ -139,11 +156,11 @@ def _compare(array: pa.Array, clause: Clause) -> pa.Array:
     operand = _operand(kind, clause)
     if is_text(kind):
         array = pc.utf8_trim_whitespace(array)
-    elif isinstance(operand, float):
-        array = array.cast(pa.float64())
+    elif isinstance(operand, float) or pa.types.is_uint64(kind):
+        array = array.cast(pa.float64(), safe=False)
     elif is_temporal(kind) and not pa.types.is_time(kind):
         array = array.cast(pa.timestamp("us", getattr(kind, "tz", None)), safe=False)
-    return getattr(pc, _COMPARE[clause.op])(array, operand)
+    return _COMPARE[clause.op][0](array, operand)
 
 
 def _operand(kind: pa.DataType, clause: Clause) -> Any:
@@ -159,7 +176,9 @@ def _operand(kind: pa.DataType, clause: Clause) -> Any:
         number = float(text)
         if math.isnan(number):
             raise ValueError(text)
-        return int(text) if pa.types.is_integer(kind) and text.lstrip("+-").isdigit() and abs(number) < 2**63 else number
+        if pa.types.is_integer(kind) and text.lstrip("+-").isdigit():
+            return int(text) if abs(number) < 2**63 else number
+        return number
     except (ValueError, KeyError, pa.ArrowInvalid, pa.ArrowNotImplementedError):
         raise ConditionError(f"{clause}: {text!r} is no {_noun(kind)}, which {clause.column!r} holds", field=FIELD) from None
 

@@ -13,10 +13,12 @@ from synthmill.catalog.artifact import read_artifact
 from synthmill.catalog.store import Version
 from synthmill.data.batch import Batch, concat
 from synthmill.data.codec import Codec, codec_from_files
+from synthmill.data.pixels import to_uint8
 from synthmill.errors import ConditionError, DataError, UserError, did_you_mean
-from synthmill.generation.blocks import BLOCK_ROWS, one_thread, sample_block
+from synthmill.generation.blocks import BLOCK_ROWS, block_seed, one_thread, sample_block
 from synthmill.generation.condition import Where
 from synthmill.generation.shards import Shard, ShardPlan
+from synthmill.models._images import ImageModel
 from synthmill.models.base import Condition, GenerativeModel, build
 
 CHUNK_BLOCKS = 64
@@ -69,6 +71,18 @@ class Generator:
         self.check(plan)
         return pa.concat_tables([self.shard(plan, shard) for shard in plan.shards()])
 
+    def between(self, *, seed: int, steps: int = 10, most_classes: int = 10) -> list[npt.NDArray[np.uint8]]:
+        """Pictures along a walk between two noises, uint8 (steps, C, H, W) for each class; empty where a model has no such walk."""
+        if not isinstance(self.model, ImageModel) or not self.model.noise_width:
+            return []
+        labels: list[int | None] = [*range(min(self.model.classes, most_classes))] or [None]
+        rows = []
+        with one_thread(), torch.inference_mode():
+            for label in labels:
+                draws = torch.Generator(self.model.label_share_K.device).manual_seed(block_seed(seed, label or 0))
+                rows.append(to_uint8(self.model.between(steps, label=label, generator=draws).cpu()).numpy())
+        return rows
+
     def check(self, plan: ShardPlan) -> None:
         """Refuse a plan that names columns or values this model does not have."""
         names = self.schema.names
@@ -116,10 +130,10 @@ class Generator:
             return concat(blocks).take(slice(0, rows))
         kept: list[Batch] = []
         found = tried = 0
-        native = where.native(self.codec) if self.model.conditions in ("columns", "any") else None
+        native = where.native(self.codec) if self.model.conditions != "none" else None
         limit = max(LEAST_TRIES, rows * plan.max_tries_per_row)
         for chunk in self._chunks(plan, shard, group, rows, native):
-            mask = where.mask(self.codec.decode(chunk, first_row=0))
+            mask = where.mask(self.codec.conditions(chunk))
             kept.append(chunk.take(_index(np.flatnonzero(mask))))
             found += int(mask.sum())
             tried += chunk.num_rows

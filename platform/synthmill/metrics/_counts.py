@@ -156,7 +156,7 @@ def _levels(bins: Bins, view: PartView) -> Bools:
 
 
 def _add(left: dict[str, int], right: dict[str, int]) -> dict[str, int]:
-    return {key: left.get(key, 0) + right.get(key, 0) for key in sorted({*left, *right})}
+    return {key: left.get(key, 0) + right.get(key, 0) for key in {**left, **right}}
 
 
 def rules_from(bins: dict[str, Bins], null_counts: dict[str, int], level_counts: dict[str, dict[str, int]]) -> Rules:

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -20,6 +20,12 @@ from synthmill.metrics.base import MapTasks, Mergeable, map_serially
 MAX_PAIRS = 300
 ASSOCIATION_ROWS = 50_000
 Side = Literal["train", "validation", "holdout", "synthetic"]
+
+
+class Retrain(Protocol):
+    """Trains a fresh generator on `subset` and samples about as many rows from it; picklable, seeded."""
+
+    def __call__(self, subset: pa.Table, seed: int, /) -> pa.Table: ...
 
 
 @dataclass(frozen=True)
@@ -44,15 +50,24 @@ class Settings:
     seed: int = 0
     limits: Limits = Limits()
     confidence: float = 0.95
+    learners: tuple[str, ...] = ("gradient_boosting", "linear")
     learner_seeds: int = 3
+    baseline_seeds: int = 1
+    """Learner seeds of the arms that `utility.lift_dataset` only compares with."""
     replicates: int = 200
     """Bootstrap draws of the test rows."""
     requested_rows: int | None = None
     """Rows the generator was asked for; None: unknown."""
+    retrain: Retrain | None = None
+    """Trains a fresh generator on a subset and samples from it; None: can't retrain."""
     budget_seconds: float | None = None
-    """Wall time that `utility.lift_lowdata` and the audit may take."""
-    retrain: Any = None
-    """(subset: Table, seed: int) -> synthetic Table: trains a fresh generator; picklable; None: can't retrain."""
+    """Wall time that each figure which retrains may take; None: no limit."""
+    lowdata_rows: tuple[int, ...] = (40, 150, 600)
+    lowdata_seeds: int = 12
+    shadow_models: int = 16
+    shadow_rows: int = 2_000
+    attacks: int = 500
+    """Attempts of each opt-in attack."""
     secrets: tuple[str, ...] = ()
     """Columns that attribute inference tries to learn; () = the target, else every column in turn."""
 

@@ -79,20 +79,24 @@ class Arm:
     train: Labelled
     seeds: tuple[int, ...]
     weights: Floats | None = None
+    key: str | None = None
+    """Set where `train` is the head of the training rows: figures that need the same predictions share them."""
 
 
 def predict(evidence: Evidence, arms: Sequence[Arm], test: Labelled) -> list[list[Floats]]:
     """Predictions on the test rows, by arm and seed; the linear learner has no randomness and is trained once."""
-    features = evidence.real.features
-    jobs, owner = [], []
+    features, known = evidence.real.features, evidence.cache
+    jobs: dict[Any, Fit] = {}
+    keys: list[list[Any]] = []
     for i, arm in enumerate(arms):
-        for seed in arm.seeds[:1] if arm.learner == "linear" else arm.seeds:
-            jobs.append(Fit(arm.learner, features, arm.train.x, arm.train.y, test.x, seed, arm.weights))
-            owner.append(i)
-    found: list[list[Floats]] = [[] for _ in arms]
-    for i, prediction in zip(owner, evidence.map_tasks(fit_predict, jobs), strict=True):
-        found[i].append(prediction)
-    return found
+        seeds = arm.seeds[:1] if arm.learner == "linear" else arm.seeds
+        keys.append([("prediction", arm.learner, arm.key or i, len(arm.train), seed) for seed in seeds])
+        for seed, key in zip(seeds, keys[-1], strict=True):
+            if arm.key is None or key not in known:
+                jobs[key] = Fit(arm.learner, features, arm.train.x, arm.train.y, test.x, seed, arm.weights)
+    fresh = dict(zip(jobs, evidence.map_tasks(fit_predict, list(jobs.values())), strict=True))
+    known.update({key: prediction for key, prediction in fresh.items() if isinstance(key[2], str)})
+    return [[fresh[key] if key in fresh else known[key] for key in row] for row in keys]
 
 
 def score_replicates(evidence: Evidence, predictions: Sequence[Floats], test: Labelled, weights_BN: Floats) -> Floats:
@@ -104,10 +108,14 @@ def score_replicates(evidence: Evidence, predictions: Sequence[Floats], test: La
 
 
 def combine(table_SB: Floats, picks_BS: Any) -> Floats:
-    """(1 + B,): the mean over seeds; in draw b over the seeds drawn for it, so that both variances are in the spread."""
+    """(1 + B,): the mean over seeds; in draw b over the seeds drawn for it, so that both variances are in the spread.
+
+    Drawing from few seeds shows (S - 1) / S of their variance; the deviation is scaled up for it.
+    """
     seeds = table_SB.shape[0]
     out = np.empty(table_SB.shape[1])
     out[0] = table_SB[:, 0].mean()
-    picked = picks_BS % seeds
-    out[1:] = np.take_along_axis(table_SB[:, 1:].T, picked, axis=1).mean(axis=1)
+    mean = table_SB[:, 1:].mean(axis=0)
+    drawn = np.take_along_axis(table_SB[:, 1:].T, picks_BS % seeds, axis=1).mean(axis=1)
+    out[1:] = mean + (drawn - mean) * np.sqrt(seeds / (seeds - 1) if seeds > 1 else 1.0)
     return out

@@ -7,15 +7,16 @@ any number of processes and give the same answer.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
 import pyarrow as pa
+from pydantic import Field
 
 from synthmill import registry
 from synthmill.config import FrozenModel
 
 if TYPE_CHECKING:
-    from synthmill.metrics._evidence import Evidence
     from synthmill.metrics._view import PartView
 
 Goal = Literal["maximize", "minimize", "target"]
@@ -94,22 +95,24 @@ class Result(Estimate):
     reason: str | None = None
     """Why there is no value, and what to do about it."""
     confidence: float = 0.95
-    n: dict[str, int] = {}
+    n: dict[str, int] = Field(default_factory=dict)
     """Rows that entered, by table."""
     gate_n: int = 0
     """The count that a gate's minimum is held against: usually the smallest table's rows."""
     method: str = ""
-    aspects: dict[str, Estimate] = {}
+    aspects: dict[str, Estimate] = Field(default_factory=dict)
     """Further figures of the same metric (worst decile, each learner) that gates can name."""
-    per_column: dict[str, float] = {}
+    per_column: dict[str, float] = Field(default_factory=dict)
     """The figure by column (`a`) or pair of columns (`a|b`), in the metric's own direction."""
-    details: dict[str, Any] = {}
+    details: dict[str, Any] = Field(default_factory=dict)
 
 
 class Metric(ABC):
     """Base of every metric. Instances hold no state."""
 
     name: ClassVar[str]
+    title: ClassVar[str]
+    """What a report calls it."""
     axis: ClassVar[Axis]
     goal: ClassVar[Goal]
     target: ClassVar[float | None] = None
@@ -123,8 +126,9 @@ class Metric(ABC):
     """What to do when a gate on it fails, in one or two sentences for the person who trained the generator."""
 
     @abstractmethod
-    def compute(self, evidence: "Evidence") -> Result:
-        """The figure for this evidence; `needs` are satisfied when it is called."""
+    def compute(self, evidence: Any) -> Result:
+        """The figure for this evidence (`_evidence.Evidence` for tables, `_pictures.PictureEvidence` for pictures); `needs` are
+        satisfied when it is called."""
 
     @classmethod
     def result(cls, **fields: Any) -> Result:
@@ -137,10 +141,11 @@ class Metric(ABC):
         return cls.result(status=status, reason=reason, **fields)
 
 
-def metric_classes(modality: str = "table") -> dict[str, type[Metric]]:
-    """Every metric of the folder for that modality, by dotted name, in alphabetical order of names."""
+@cache
+def metric_classes(modality: str | None = "table") -> dict[str, type[Metric]]:
+    """Every metric of the folder for that modality (None: for any), by dotted name, in alphabetical order of names."""
     found: Iterable[type[Metric]] = (registry.load("metrics", file, Metric) for file in registry.names("metrics"))
-    return {cls.name: cls for cls in sorted(found, key=lambda cls: cls.name) if modality in cls.modalities}
+    return {cls.name: cls for cls in sorted(found, key=lambda cls: cls.name) if modality is None or modality in cls.modalities}
 
 
 def in_profile(cls: type[Metric], profile: str) -> bool:

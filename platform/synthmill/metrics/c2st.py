@@ -26,11 +26,15 @@ class ClassifierTest(Metric):
     """
 
     name = "fidelity.c2st_auc"
+    title = "Real or synthetic? (classifier)"
     axis = "fidelity"
     goal = "target"
     target = 0.5
     bounds = (0.0, 1.0)
-    advice = "A classifier tells the rows apart. Look at the columns listed first: rounding, impossible combinations and point masses usually explain most of it."
+    advice = (
+        "A classifier tells the rows apart. Look at the columns listed first: rounding, impossible combinations and point masses "
+        "usually explain most of it."
+    )
 
     def compute(self, evidence: Evidence) -> Result:
         features, limit = evidence.real.all_features, evidence.settings.limits.classifier_rows

@@ -13,13 +13,17 @@ class ExactCopy(Metric):
     """
 
     name = "privacy.exact_copy_excess"
+    title = "Exact copies"
     axis = "privacy"
     goal = "minimize"
     target = 0.0
     bounds = (-1.0, 1.0)
     needs = ("holdout",)
     profile = "quick"
-    advice = "The generator repeats people. Do not publish; train a smaller model, stop earlier, or add rows. A table of few discrete columns can match by chance: then both sides match."
+    advice = (
+        "The generator repeats people. Do not publish; train a smaller model, stop earlier, or add rows. "
+        "A table of few discrete columns matches by chance, but then train and holdout rows match alike."
+    )
 
     def compute(self, evidence: Evidence) -> Result:
         matches, singles = evidence.totals.matches, evidence.real.singles
@@ -36,7 +40,7 @@ class ExactCopy(Metric):
             reference=0.0,
             n={"single train rows": num_train, "single holdout rows": num_holdout, "synthetic": matches.rows},
             gate_n=min(num_train, num_holdout, matches.rows),
-            method="every row, by 64-bit hash of all columns but identifiers; exact hypergeometric p, Newcombe interval; reference 0 by the null",
+            method="every row, by 64-bit hash of all columns but identifiers; exact hypergeometric p, Newcombe interval",
             aspects={
                 "p_value": Estimate(value=p, reference=0.5),
                 "train_share": Estimate(value=a / num_train, reference=b / num_holdout),

@@ -16,11 +16,15 @@ class MarginalGap(Metric):
     """
 
     name = "tabular.marginal_gap"
+    title = "Column gap"
     axis = "fidelity"
     goal = "minimize"
     bounds = (-1.0, 1.0)
     profile = "quick"
-    advice = "Train longer or with a larger model, and look at the worst columns: heavy tails, many levels and point masses are the usual causes."
+    advice = (
+        "Look at the worst columns: heavy tails, many levels and point masses are the usual causes. "
+        "Then train longer or with a larger model."
+    )
 
     def compute(self, evidence: Evidence) -> Result:
         real, synthetic = evidence.real, evidence.totals.counts

@@ -8,8 +8,7 @@ from synthmill.metrics._columns import Floats
 from synthmill.metrics._evidence import Evidence
 from synthmill.metrics._intervals import excess_p
 from synthmill.metrics._neighbours import nearest
-from synthmill.metrics._sample import draw
-from synthmill.metrics._space import Points
+from synthmill.metrics._singles import SinglePair, single_pair
 from synthmill.metrics.base import Estimate, Metric, Result
 
 SCALES = (0.001, 0.003, 0.01)
@@ -25,32 +24,30 @@ class NearCopy(Metric):
     """
 
     name = "privacy.near_copy_pvalue"
+    title = "Near copies"
     axis = "privacy"
     goal = "maximize"
     bounds = (0.0, 1.0)
     needs = ("holdout",)
     profile = "quick"
-    advice = "The generator memorises. Do not publish; train a smaller model, stop earlier, use more rows, or filter rows near training rows and evaluate again on a fresh holdout."
+    advice = (
+        "The generator memorises. Do not publish; train a smaller model, stop earlier, or use more rows. Filtering rows that are near "
+        "training rows hides the symptom and must be judged on a fresh holdout."
+    )
 
     def compute(self, evidence: Evidence) -> Result:
-        sides = evidence.real.single_sides
-        assert sides is not None
-        limit, seed = evidence.settings.limits.neighbour_rows, evidence.settings.seed
-        size = min(sides[0].num_rows, sides[1].num_rows, limit or sides[0].num_rows)
-        if size < 2 or not evidence.real.space.axes:
-            return self.missing(
-                "unavailable", f"only {size} holdout rows occur once; too few to tell copies from chance", n={"holdout": size}
-            )
-        synthetic = evidence.points("synthetic", limit)
-        train, holdout = (evidence.real.space.points(draw(side, size, seed + 2)) for side in sides)
-        found = near_copies(train, holdout, synthetic)
+        pair = single_pair(evidence)
+        if pair is None:
+            return self.missing("unavailable", "too few holdout rows occur once to tell copies from chance")
+        size, synthetic = len(pair.train), pair.synthetic
+        found = near_copies(pair)
         a, b = found.counts[found.best]
         return self.result(
             value=found.p,
             reference=0.5,
             n={"train": size, "holdout": size, "synthetic": len(synthetic)},
             gate_n=min(size, len(synthetic)),
-            method="rows that occur once, equal sides; exact hypergeometric test at 3 scales, Bonferroni; reference: a p-value's mean without copying",
+            method="rows that occur once, equal sides; exact hypergeometric test at 3 scales, Bonferroni",
             aspects={
                 "ratio": Estimate(value=(a + 0.5) / (b + 0.5), reference=1.0),
                 "train_share": Estimate(value=a / size, reference=b / size),
@@ -84,12 +81,12 @@ class NearCopies:
         return [{"quantile": q, "tau": tau, "train": a, "holdout": b, "p": p} for q, tau, (a, b), p in both]
 
 
-def near_copies(train: Points, holdout: Points, synthetic: Points) -> NearCopies:
-    """The test on points of an equal number of rows a side."""
+def near_copies(pair: SinglePair) -> NearCopies:
+    """The test on an equal number of rows a side."""
+    train, holdout = pair.train, pair.holdout
     between = np.concatenate([nearest(holdout, train)[0][:, 0], nearest(train, holdout)[0][:, 0]])
-    to_train, to_holdout = nearest(train, synthetic)[0][:, 0], nearest(holdout, synthetic)[0][:, 0]
     taus = tuple(float(np.quantile(between, q, method="lower")) for q in SCALES)
-    counts = tuple((_within(to_train, tau), _within(to_holdout, tau)) for tau in taus)
+    counts = tuple((_within(pair.from_train[:, 0], tau), _within(pair.from_holdout[:, 0], tau)) for tau in taus)
     return NearCopies(taus, counts, tuple(excess_p(a, b, len(train), len(holdout)) for a, b in counts))
 
 

@@ -18,13 +18,12 @@ class PairGap(Metric):
     """
 
     name = "tabular.pair_gap"
+    title = "Pair gap"
     axis = "fidelity"
     goal = "minimize"
     bounds = (-1.0, 1.0)
     profile = "quick"
-    advice = (
-        "The generator misses dependence between columns. Train longer, or use a model that sees whole rows; `marginals` never passes this."
-    )
+    advice = "The generator misses dependence between columns. Train longer, or use a model that learns whole rows."
 
     def compute(self, evidence: Evidence) -> Result:
         real, synthetic = evidence.real, evidence.totals.counts
@@ -52,7 +51,8 @@ class PairGap(Metric):
             reference=None if reference is None else float(reference[top].mean()),
             n={"train": rows[0], "synthetic": rows[1], "pairs": len(top)},
             gate_n=min(rows),
-            method=f"every row; {len(top)} most associated of {len(pairs)} pairs (at most {MAX_PAIRS} counted); {BIN_NOTE}; delta-method interval",
+            method=f"every row; {len(top)} most associated of {len(pairs)} counted pairs (limit {MAX_PAIRS}); {BIN_NOTE}; "
+            "delta-method interval",
             aspects={
                 "worst_decile": Estimate(
                     value=float(found.values[worst].mean()),

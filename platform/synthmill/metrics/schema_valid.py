@@ -13,6 +13,7 @@ class SchemaValid(Metric):
     """
 
     name = "schema.valid_share"
+    title = "Valid rows"
     axis = "schema"
     goal = "maximize"
     bounds = (0.0, 1.0)

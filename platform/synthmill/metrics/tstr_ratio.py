@@ -16,11 +16,15 @@ class TstrRatio(Metric):
     """
 
     name = "utility.tstr_ratio"
+    title = "Train on synthetic, test on real"
     axis = "utility"
     goal = "maximize"
     bounds = (None, None)
     needs = ("holdout", "target")
-    advice = "Models trained on these rows do worse than on real ones. Check the target's distribution and its strongest pairs (`tabular.pair_gap`)."
+    advice = (
+        "Models trained on these rows do worse than on real ones. Check the target's distribution and its strongest pairs "
+        "(tabular.pair_gap)."
+    )
 
     def compute(self, evidence: Evidence) -> Result:
         reason = why_not(evidence)
@@ -32,9 +36,8 @@ class TstrRatio(Metric):
         train, test, fake = (side(evidence, name, limit) for name in ("train", "holdout", "synthetic"))
         size = min(len(train), len(fake))
         seeds = tuple(range(settings.seed, settings.seed + settings.learner_seeds))
-        real_p, fake_p = predict(
-            evidence, [Arm("gradient_boosting", train.head(size), seeds), Arm("gradient_boosting", fake.head(size), seeds)], test
-        )
+        arms = [Arm("gradient_boosting", train.head(size), seeds, key="train"), Arm("gradient_boosting", fake.head(size), seeds)]
+        real_p, fake_p = predict(evidence, arms, test)
         rng = evidence.rng(20)
         weights = bootstrap_weights(len(test), settings.replicates, rng)
         picks = rng.integers(len(seeds), size=(settings.replicates, len(seeds)))
@@ -56,6 +59,7 @@ class TstrRatio(Metric):
             reference=1.0,
             n=n,
             gate_n=min(size, len(test)),
-            method=f"{SCORE[task]} of gradient boosting, {len(seeds)} learner seeds; interval: bootstrap of test rows and seeds; reference: training on real",
+            method=f"{SCORE[task]} of gradient boosting, {len(seeds)} learner seeds; interval: bootstrap of test rows and seeds; "
+            "reference: training on real rows",
             aspects=aspects,
         )

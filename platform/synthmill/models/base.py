@@ -67,6 +67,8 @@ class Condition:
     """discrete span index -> code, for tables."""
     label: int | None = None
     """class label, for images."""
+    latent: Mapping[str, float] | None = None
+    """Named latent codes to fix, for models that have some (`latent_names`)."""
 
 
 class Rng(Protocol):
@@ -101,6 +103,11 @@ class GenerativeModel(nn.Module, ABC):
         super().__init__()
         self.config = config
         self.layout = layout
+
+    @property
+    def latent_names(self) -> tuple[str, ...]:
+        """Latent codes that a condition can fix, by name."""
+        return ()
 
     @property
     def row_group(self) -> int:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from synthmill.config import FrozenModel, tunable
 from synthmill.data.batch import Batch
 from synthmill.models.base import Adam, Condition, GenerativeModel, Phase, Rng, Stage
-from synthmill.nn.blocks import Residual, refit_norms
+from synthmill.nn.blocks import ConditionEmbedding, Residual, compute_dtype, refit_norms
 from synthmill.nn.critic import Critic, gradient_penalty
 from synthmill.nn.spans import Spans
 from synthmill.nn.table import MixedTable, class_counts
@@ -30,19 +30,23 @@ SMOOTHING_ROWS = 0.5
 class _Generator(nn.Module):
     """Noise and condition -> logits (B, D) and value columns (B, V) in [-1, 1]."""
 
-    def __init__(self, inputs: int, hidden: tuple[int, ...], columns: int, values: int) -> None:
+    def __init__(self, inputs: int, conditions: int, hidden: tuple[int, ...], columns: int, values: int) -> None:
         super().__init__()
-        blocks: list[nn.Module] = []
+        self.blocks = nn.ModuleList()
         for width in hidden:
-            blocks.append(Residual(inputs, width))
+            self.blocks.append(Residual(inputs, conditions, width))
             inputs += width
-        self.columns = columns
-        self.blocks = nn.Sequential(*blocks)
+        self.widths = [columns, values]
         self.out = nn.Linear(inputs, columns + values)
+        self.given = ConditionEmbedding(conditions, columns + values, fan_in=inputs + conditions)
 
-    def forward(self, z_BL: Tensor, condition_BC: Tensor) -> tuple[Tensor, Tensor]:
-        out = self.out(self.blocks(torch.cat([z_BL, condition_BC], 1))).float()
-        return out[:, : self.columns], torch.tanh(out[:, self.columns :])
+    def forward(self, z_BL: Tensor, given_B1: Tensor) -> tuple[Tensor, Tensor]:
+        z_BL = z_BL.to(compute_dtype(z_BL.device))
+        for block in self.blocks:
+            z_BL = block(z_BL, given_B1)
+        out = self.given(self.out(z_BL), given_B1).float()
+        logits_BD, values_BV = torch.split(out, self.widths, dim=1)
+        return logits_BD, torch.tanh(values_BV)
 
 
 class Ctgan(GenerativeModel):
@@ -81,6 +85,7 @@ class Ctgan(GenerativeModel):
     config: Config
     categories_S: Tensor
     frequency_C: Tensor
+    pack_P: Tensor
 
     def __init__(self, config: Any, layout: Any) -> None:
         super().__init__(config, layout)
@@ -93,8 +98,10 @@ class Ctgan(GenerativeModel):
         self.register_buffer("categories_S", place, persistent=False)
         self.register_buffer("frequency_C", self.given.normalised(torch.ones(self.given.width)))
         columns, numbers = self.table.spans.width, self.table.num_numeric
-        self.generator = _Generator(config.embedding_dim + self.given.width, config.generator_dim, columns, self.table.num_values)
-        self.discriminator = Critic((columns + numbers + self.given.width) * config.pac, config.discriminator_dim)
+        conditions = self.given.width
+        self.generator = _Generator(config.embedding_dim, conditions, config.generator_dim, columns, self.table.num_values)
+        self.discriminator = Critic((columns + numbers) * config.pac, conditions * config.pac, config.discriminator_dim)
+        self.register_buffer("pack_P", torch.arange(config.pac) * conditions, persistent=False)
 
     @property
     def row_group(self) -> int:
@@ -120,25 +127,33 @@ class Ctgan(GenerativeModel):
         return (Stage(name="gan", share=1.0, phases=(critic, generator)),)
 
     def loss(self, phase: str, batch: Batch, *, rng: Rng, progress: float) -> dict[str, Tensor]:
-        given_BC = self._given(batch)
+        given_B1 = self._given(batch)
+        given_RP = given_B1.reshape(-1, self.config.pac) + self.pack_P
         z_BL = rng.normal("z", self.config.embedding_dim)
-        noise_BD = rng.uniform("gumbel", self.table.spans.width)
+        noise_BD = self._noise(rng)
         if phase == "generator":
-            logits_BD, values_BV = self.generator(z_BL, given_BC)
-            score_R, _ = self.discriminator(self._packed(self._fake(logits_BD, values_BV, noise_BD), given_BC))
+            logits_BD, values_BV = self.generator(z_BL, given_B1)
+            before_RH = self.discriminator.project(self._fake(logits_BD, values_BV, noise_BD))
+            score_R, _ = self.discriminator(self.discriminator.given(before_RH, given_RP))
             terms = {"adversarial": -score_R}
             if self.category_spans:
                 terms["condition"] = self.table.spans.cross_entropy_at(logits_BD, batch["condition"])
             return terms
         with torch.no_grad():
-            logits_BD, values_BV = self.generator(z_BL, given_BC)
-            fake_RI = self._packed(self._fake(logits_BD, values_BV, noise_BD), given_BC)
-            real_RI = self._packed(self.table.features(batch), given_BC)
-            mixed_RI = torch.lerp(real_RI, fake_RI, rng.uniform("mix", 1)[:: self.config.pac])
-            rows = torch.cat([real_RI, fake_RI, mixed_RI])
-        score_R, slopes = self.discriminator(rows)
-        real_R, fake_R, _ = score_R.chunk(3)
-        gradient_RI = self.discriminator.input_gradient([slope.chunk(3)[2] for slope in slopes])
+            logits_BD, values_BV = self.generator(z_BL, given_B1)
+            fake_RI = self._fake(logits_BD, values_BV, noise_BD)
+            rows = torch.cat([self._packed(self.table.features(batch)), fake_RI])
+        return self._critic_terms(rows, given_RP, rng.uniform("mix", 1)[:: self.config.pac])
+
+    def _critic_terms(self, rows: Tensor, given_RP: Tensor, share_R1: Tensor) -> dict[str, Tensor]:
+        """Real rows, then fake ones. The first layer is linear, so a mixed row's sums are the mix of the two rows' sums."""
+        critic = self.discriminator
+        both = critic.given(critic.project(rows), given_RP.repeat(2, 1))
+        real_RH, fake_RH = both.detach().float().chunk(2)
+        mixed_RH = torch.lerp(real_RH, fake_RH, share_R1).to(both.dtype)
+        score, slopes = critic(torch.cat([both, mixed_RH]))
+        real_R, fake_R, _ = score.chunk(3)
+        gradient_RI = critic.input_gradient([slope.chunk(3)[2] for slope in slopes])
         return {"real": -real_R, "fake": fake_R, "penalty": self.config.lambda_ * gradient_penalty(gradient_RI)}
 
     def finish(self, batches: Iterable[Batch], *, rng: Rng) -> None:
@@ -149,8 +164,7 @@ class Ctgan(GenerativeModel):
 
         def forward(number: int) -> None:
             z_BL = rng.normal(f"norm-{number}", self.config.embedding_dim)
-            place_B = rng.uniform(f"norm-condition-{number}")
-            self.generator(z_BL, self._draw(seen_C, place_B) if self.category_spans else z_BL[:, :0])
+            self.generator(z_BL, self._draw(seen_C, rng.uniform(f"norm-condition-{number}")))
 
         refit_norms(self.generator, forward, NORM_BATCHES)
 
@@ -159,51 +173,49 @@ class Ctgan(GenerativeModel):
         z_BL = torch.randn(num_rows, self.config.embedding_dim, generator=generator, device=device)
         fixed = dict(condition.codes or {}) if condition is not None else {}
         if fixed:
-            given_BC = self._fixed(fixed).expand(num_rows, -1)
-        elif self.category_spans:
-            given_BC = self._draw(self.frequency_C, torch.rand(num_rows, generator=generator, device=device))
+            given_B1 = self._fixed(fixed).expand(num_rows, 1)
         else:
-            given_BC = z_BL[:, :0]
-        logits_BD, values_BV = self.generator(z_BL, given_BC)
+            given_B1 = self._draw(self.frequency_C, torch.rand(num_rows, generator=generator, device=device))
+        logits_BD, values_BV = self.generator(z_BL, given_B1)
         codes_BS = self.table.spans.sample(logits_BD, generator)
         for span, code in fixed.items():
             codes_BS[:, span] = code
         values_BN = values_BV.gather(1, self.table.value_columns(codes_BS))
         return Batch(codes=codes_BS, values=values_BN * self.table.continuous(codes_BS))
 
-    def _fake(self, logits_BD: Tensor, values_BV: Tensor, uniform_BD: Tensor) -> Tensor:
-        """Soft codes (Gumbel softmax, arXiv 1611.01144) and the values they weigh, (B, D + N)."""
-        noise_BD = -torch.log(-torch.log(uniform_BD))
-        soft_BD = self.table.spans.softmax((logits_BD + noise_BD) / self.config.tau)
-        return torch.cat([soft_BD, self.table.soft_values(soft_BD, values_BV)], 1)
+    def _noise(self, rng: Rng) -> Tensor:
+        """Gumbel noise over the temperature, (B, D)."""
+        uniform_BD = rng.uniform("gumbel", self.table.spans.width)
+        return uniform_BD.log_().neg_().log_().mul_(-1.0 / self.config.tau)
 
-    def _packed(self, features_BF: Tensor, given_BC: Tensor) -> Tensor:
-        """`pac` rows with their conditions side by side, (B / pac, pac * (F + C))."""
-        rows_BG = torch.cat([features_BF, given_BC], 1)
-        return rows_BG.reshape(rows_BG.shape[0] // self.config.pac, -1)
+    def _fake(self, logits_BD: Tensor, values_BV: Tensor, noise_BD: Tensor) -> Tensor:
+        """Soft codes (Gumbel softmax, arXiv 1611.01144) and the values they weigh, packed."""
+        soft_BD = self.table.spans.softmax(torch.add(noise_BD, logits_BD, alpha=1.0 / self.config.tau))
+        rows_BF = torch.cat([soft_BD, self.table.soft_values(soft_BD, values_BV)], 1)
+        return self._packed(rows_BF.to(compute_dtype(rows_BF.device)))
+
+    def _packed(self, rows_BF: Tensor) -> Tensor:
+        """`pac` rows side by side, (B / pac, pac * F)."""
+        return rows_BF.reshape(rows_BF.shape[0] // self.config.pac, -1)
 
     def _given(self, batch: Batch) -> Tensor:
-        """One-hot condition (B, C)."""
+        """The condition's column, int64 (B, 1)."""
         if not self.category_spans:
-            return batch["codes"].new_zeros(batch.num_rows, 0, dtype=torch.float32)
+            return torch.zeros(batch.num_rows, 1, dtype=torch.int64, device=self.frequency_C.device)
         span_B, code_B = batch["condition"].unbind(1)
-        column_B = self.given.offsets_S[self.categories_S[span_B]] + code_B
-        return self._one_hot(column_B)
+        return (self.given.offsets_S[self.categories_S[span_B]] + code_B).unsqueeze(1)
 
     def _fixed(self, codes: dict[int, int]) -> Tensor:
-        """The condition that one category span has one code, (1, C)."""
+        """The condition that one category span has one code, int64 (1, 1)."""
         assert len(codes) == 1, "ctgan takes a condition on one column"
         ((span, code),) = codes.items()
         assert span in self.category_spans, f"span {span} is no category"
-        column = self.given.offsets_S[self.categories_S[span]] + code
-        return self._one_hot(column.reshape(1))
+        return (self.given.offsets_S[self.categories_S[span]] + code).reshape(1, 1)
 
     def _draw(self, frequency_C: Tensor, uniform_B: Tensor) -> Tensor:
-        """A condition per row: a category span uniformly, then one of its codes by frequency; one-hot (B, C)."""
+        """A condition per row: a category span uniformly, then one of its codes by frequency; its column, int64 (B, 1)."""
+        if not self.category_spans:
+            return torch.zeros(len(uniform_B), 1, dtype=torch.int64, device=uniform_B.device)
         bounds_C = frequency_C.double().cumsum(0)
-        column_B = torch.searchsorted(bounds_C, uniform_B.double() * bounds_C[-1], right=True).clamp_max(len(bounds_C) - 1)
-        return self._one_hot(column_B)
-
-    def _one_hot(self, column_B: Tensor) -> Tensor:
-        rows = column_B.shape[0]
-        return torch.zeros(rows, self.given.width, device=column_B.device).scatter_(1, column_B.unsqueeze(1), 1.0)
+        column_B = torch.searchsorted(bounds_C, uniform_B.double() * bounds_C[-1], right=True)
+        return column_B.clamp_max(len(bounds_C) - 1).unsqueeze(1)

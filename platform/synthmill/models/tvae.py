@@ -44,14 +44,15 @@ class _Decoder(nn.Module):
 
     def __init__(self, latent: int, hidden: tuple[int, ...], columns: int, values: int) -> None:
         super().__init__()
-        self.columns = columns
+        self.widths = [columns, values]
         self.body, width = perceptron(latent, hidden)
         self.out = nn.Linear(width, columns + values)
         self.log_scale_V = nn.Parameter(torch.zeros(values))
 
     def forward(self, z_BL: Tensor) -> tuple[Tensor, Tensor]:
         out = self.out(self.body(z_BL)).float()
-        return out[:, : self.columns], torch.tanh(out[:, self.columns :])
+        logits_BD, means_BV = torch.split(out, self.widths, dim=1)
+        return logits_BD, torch.tanh(means_BV)
 
 
 class Tvae(GenerativeModel):

@@ -3,50 +3,64 @@
 With leaky ReLU and dropout the score is linear in x where the pattern of slopes is constant, so
 d score / d x = w_out S_n W_n ... S_1 W_1 with S_i the slopes of layer i. Writing that product out gives the gradient penalty of
 arXiv 1704.00028 (equation 3) an ordinary backward pass: no double backward, and the same gradient.
+Legend: R rows, I inputs, H hidden units, P rows side by side (pac), C condition columns.
 """
 
 import itertools
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+
+from synthmill.nn.blocks import ConditionEmbedding
 
 LEAK = 0.2
 DROPOUT = 0.5
 
 
 class Critic(nn.Module):
-    """Linear, leaky ReLU and dropout per hidden width, then one score. Legend: R rows, I inputs, H hidden units."""
+    """Linear, leaky ReLU and dropout per hidden width, then one score.
 
-    def __init__(self, inputs: int, hidden: tuple[int, ...], dropout: float = DROPOUT) -> None:
+    Conditions are one-hot inputs of the first layer, looked up instead of multiplied.
+    """
+
+    def __init__(self, inputs: int, conditions: int, hidden: tuple[int, ...], dropout: float = DROPOUT) -> None:
         super().__init__()
-        widths = (inputs, *hidden)
-        pairs = itertools.pairwise(widths)
-        self.layers = nn.ModuleList(nn.Linear(before, after) for before, after in pairs)
-        self.out = nn.Linear(widths[-1], 1)
+        assert hidden, "a critic needs a hidden layer"
+        self.first = nn.Linear(inputs, hidden[0])
+        self.given = ConditionEmbedding(conditions, hidden[0], fan_in=inputs + conditions)
+        self.layers = nn.ModuleList(nn.Linear(before, after) for before, after in itertools.pairwise(hidden))
+        self.out = nn.Linear(hidden[-1], 1)
         self.dropout = dropout
 
-    def forward(self, x_RI: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Scores, float32 (R,), and the slopes (R, H) of every layer, without gradient."""
-        slopes: list[Tensor] = []
+    def project(self, x_RI: Tensor) -> Tensor:
+        """What the first layer makes of x, without its condition, (R, H); linear in x."""
+        before_RH: Tensor = self.first(x_RI)
+        return before_RH
+
+    def forward(self, before_RH: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """From the first layer's sums: scores, float32 (R,), and the slopes (R, H) of every layer, without gradient."""
+        slopes = [self._slopes(before_RH)]
         for layer in self.layers:
-            before_RH = layer(x_RI)
-            slope_RH = self._slopes(before_RH.detach())
-            slopes.append(slope_RH)
-            x_RI = before_RH * slope_RH
-        return self.out(x_RI).float().squeeze(1), slopes
+            before_RH = layer(before_RH * slopes[-1])
+            slopes.append(self._slopes(before_RH))
+        return self.out(before_RH * slopes[-1]).float().squeeze(1), slopes
 
     def input_gradient(self, slopes: list[Tensor]) -> Tensor:
         """d score / d x for rows with these slopes, (R, I); differentiable in the weights."""
-        weights = [layer.weight for layer in self.layers if isinstance(layer, nn.Linear)]
         gradient_RH = self.out.weight * slopes[-1]
-        for weight, slope_RH in zip(weights[:0:-1], slopes[-2::-1], strict=True):
-            gradient_RH = functional.linear(gradient_RH, weight.T) * slope_RH
-        return functional.linear(gradient_RH, weights[0].T)
+        for layer, slope_RH in zip(reversed(self.layers), slopes[-2::-1], strict=True):
+            assert isinstance(layer, nn.Linear)
+            gradient_RH = torch.mm(gradient_RH, layer.weight) * slope_RH
+        return torch.mm(gradient_RH, self.first.weight)
 
+    @torch.no_grad()
     def _slopes(self, before_RH: Tensor) -> Tensor:
-        slope_RH = torch.where(before_RH > 0, 1.0, LEAK).to(before_RH.dtype)
-        return functional.dropout(slope_RH, self.dropout, training=self.training)
+        """1 or LEAK by sign; in training 0 for dropped units and twice as much for the others."""
+        dropout = self.dropout if self.training else 0.0
+        slope_RH = torch.where(before_RH > 0, 1.0 / (1.0 - dropout), LEAK / (1.0 - dropout))
+        if dropout > 0:
+            slope_RH.mul_(torch.rand(before_RH.shape, device=before_RH.device) >= dropout)
+        return slope_RH.to(before_RH.dtype)
 
 
 def gradient_penalty(gradient_RI: Tensor) -> Tensor:

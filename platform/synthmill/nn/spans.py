@@ -9,6 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from synthmill.nn.blocks import compute_dtype
+
 PADDING_LOGIT = -1e9
 MOST_PADDING = 0.25
 
@@ -26,12 +28,12 @@ class Spans(nn.Module):
         order = sorted(range(len(widths)), key=lambda span: -widths[span])
         offsets = [0] * len(widths)
         columns: list[Tensor] = []
-        self.blocks: list[tuple[int, int, int]] = []
-        """(first column, spans, width) of each block."""
+        self.blocks: list[tuple[int, int]] = []
+        """(spans, width) of each block, in the order of the columns."""
         start = 0
         for group in _groups(order, widths):
             width = widths[group[0]]
-            self.blocks.append((start, len(group), width))
+            self.blocks.append((len(group), width))
             for position, span in enumerate(group):
                 offsets[span] = start + position * width
                 columns.append(torch.arange(width) >= widths[span])
@@ -53,9 +55,9 @@ class Spans(nn.Module):
         return slice(start, start + self.widths[span])
 
     def one_hot(self, codes_BS: Tensor) -> Tensor:
-        """float32 (B, D) with a one per span; padding stays zero."""
+        """(B, D) with a one per span, in the arithmetic of `autocast`; padding stays zero."""
         rows = codes_BS.shape[0]
-        out_BD = torch.zeros(rows, self.width, device=codes_BS.device)
+        out_BD = torch.zeros(rows, self.width, device=codes_BS.device, dtype=compute_dtype(codes_BS.device))
         return out_BD.scatter_(1, codes_BS + self.offsets_S, 1.0)
 
     def softmax(self, logits_BD: Tensor) -> Tensor:
@@ -95,19 +97,22 @@ class Spans(nn.Module):
             level_BS1 = (uniform_BS[:, first : first + count] * cumulative_BSW[..., -1]).unsqueeze(-1)
             codes.append((cumulative_BSW[..., :-1] <= level_BS1).sum(-1))
             first += count
-        return self._cat(codes).index_select(1, self.inverse_S) if codes else uniform_BS.long()
+        return self._cat(codes).index_select(1, self.inverse_S)
 
     def argmax(self, values_BD: Tensor) -> Tensor:
         """The largest column of each span, int64 (B, S)."""
         padded_BD = values_BD.float() + self.padding_D
         codes = [block.argmax(-1) for block in self._views(padded_BD)]
-        return self._cat(codes).index_select(1, self.inverse_S) if codes else self.offsets_S.expand(values_BD.shape[0], 0)
+        return self._cat(codes).index_select(1, self.inverse_S)
 
     def _views(self, x_BD: Tensor) -> list[Tensor]:
-        return [x_BD[:, start : start + count * width].reshape(-1, count, width) for start, count, width in self.blocks]
+        if not self.blocks:
+            return [x_BD.unsqueeze(2)]
+        parts = torch.split(x_BD, [count * width for count, width in self.blocks], dim=1)
+        return [part.unflatten(1, block) for part, block in zip(parts, self.blocks, strict=True)]  # type: ignore[no-untyped-call]
 
     def _cat(self, parts: list[Tensor]) -> Tensor:
-        return torch.cat(parts, 1) if len(parts) != 1 else parts[0]
+        return torch.cat(parts, 1)
 
 
 def _groups(order: list[int], widths: Sequence[int]) -> list[list[int]]:

@@ -17,7 +17,7 @@ class MixedTable(nn.Module):
     spans_N: Tensor
     segments_N: Tensor
     starts_N: Tensor
-    columns_V: Tensor
+    pick_DV: Tensor
     member_VN: Tensor
 
     def __init__(self, layout: MixedLayout) -> None:
@@ -30,18 +30,22 @@ class MixedTable(nn.Module):
         self.register_buffer("spans_N", torch.tensor([span.discrete for span in layout.numeric], dtype=torch.int64), persistent=False)
         self.register_buffer("segments_N", segments, persistent=False)
         columns = [self.spans.columns_of(span.discrete).start + torch.arange(span.segments) for span in layout.numeric]
-        self.register_buffer("columns_V", torch.cat(columns) if columns else torch.zeros(0, dtype=torch.int64), persistent=False)
+        pick_DV = torch.zeros(self.spans.width, self.num_values)
+        if columns:
+            pick_DV[torch.cat(columns), torch.arange(self.num_values)] = 1.0
+        self.register_buffer("pick_DV", pick_DV, persistent=False)
         owner_V = torch.repeat_interleave(torch.arange(self.num_numeric), segments)
         member_VN = torch.zeros(self.num_values, self.num_numeric).index_put_((torch.arange(self.num_values), owner_V), torch.tensor(1.0))
         self.register_buffer("member_VN", member_VN, persistent=False)
         self.register_buffer("starts_N", segments.cumsum(0) - segments, persistent=False)
 
     def features(self, batch: Batch) -> Tensor:
-        """float32 (B, D + N): one-hot codes, then values (zero where they mean nothing)."""
+        """(B, D + N) in the arithmetic of `autocast`: one-hot codes, then values (zero where they mean nothing)."""
         one_hot_BD = self.spans.one_hot(batch["codes"])
         if self.num_numeric == 0:
             return one_hot_BD
-        return torch.cat([one_hot_BD, batch["values"] * self.continuous(batch["codes"])], 1)
+        values_BN = batch["values"] * self.continuous(batch["codes"])
+        return torch.cat([one_hot_BD, values_BN.to(one_hot_BD.dtype)], 1)
 
     def continuous(self, codes_BS: Tensor) -> Tensor:
         """float32 (B, N): 1 where the code is a continuous segment, 0 at point masses and missing values."""
@@ -49,7 +53,8 @@ class MixedTable(nn.Module):
 
     def soft_values(self, soft_BD: Tensor, values_BV: Tensor) -> Tensor:
         """Values weighted by the probabilities of their segments, float32 (B, N); zero at point masses and missing values."""
-        return (soft_BD.index_select(1, self.columns_V) * values_BV) @ self.member_VN
+        with torch.autocast(soft_BD.device.type, enabled=False):
+            return ((soft_BD @ self.pick_DV) * values_BV) @ self.member_VN
 
     def value_columns(self, codes_BS: Tensor) -> Tensor:
         """int64 (B, N): the column among V of each row's segment; the last segment's where the code is no segment."""

@@ -23,7 +23,7 @@ from synthmill.generation.shards import ShardPlan, level_quotas
 from synthmill.runtime import cluster
 from synthmill.runtime.evaluate import SYNTHETIC_COLUMN, EvaluateRequest, report_on, source_tables
 from synthmill.runtime.progress import Progress, say
-from synthmill.runtime.writers import Task, Writers
+from synthmill.runtime.writers import Job, Part, Writers
 
 PARQUET_FORMAT = 1
 """Raised whenever the same rows would be written as other bytes."""
@@ -79,12 +79,13 @@ def augment(request: AugmentRequest, store_uri: str, *, run_id: str, storage: St
     with cluster.session():
         workers = request.workers or max(1, min(cluster.total_cpus(), plan.num_shards))
         cluster.require(workers=workers, field="--workers")
-        with Writers(workers, store_uri, storage, source_version.ref, plan, portable=request.portable) as writers:
-            run_key = _run_key(plan, generator, writers.compute_class(), real.split.source_sha256 if real else None)
-            with store.begin("datasets", request.dataset, run_key=run_key, run_id=run_id, if_exists=request.if_exists) as draft:
-                if draft.finished:
-                    return Augmented(draft.finished, str((draft.finished.manifest.gate or {}).get("verdict")), reused=True)
-                return _fill(request, store, draft, writers, generator, plan, real.train if real else None, run_id)
+        job = Job(cluster.environment(), store_uri, storage, generator.ref, generator.digest, plan, mixed=real is not None)
+        writers = Writers(workers, job, portable=request.portable)
+        run_key = _run_key(plan, generator, writers.compute_class, real.split.source_sha256 if real else None)
+        with store.begin("datasets", request.dataset, run_key=run_key, run_id=run_id, if_exists=request.if_exists) as draft:
+            if draft.finished:
+                return Augmented(draft.finished, str((draft.finished.manifest.gate or {}).get("verdict")), reused=True)
+            return _fill(request, store, draft, writers, generator, plan, real.train if real else None)
 
 
 def _check(request: AugmentRequest, version: Version) -> None:
@@ -144,17 +145,16 @@ def _fill(
     generator: Generator,
     plan: ShardPlan,
     real: pa.Table | None,
-    run_id: str,
 ) -> Augmented:
-    tasks = [Task(shard.index, None) for shard in plan.shards()]
+    parts = [Part(shard.index, None) for shard in plan.shards()]
     if real is not None:
-        tasks += [
-            Task(plan.num_shards + i, real.slice(start, plan.shard_rows))
+        parts += [
+            Part(plan.num_shards + i, real.slice(start, plan.shard_rows))
             for i, start in enumerate(range(0, real.num_rows, plan.shard_rows))
         ]
-    say(f"{draft.ref}: {plan.rows:,} rows in {len(tasks)} parts, {writers.count} worker(s)")
-    with Progress("generating", len(tasks)) as bar:
-        files = tuple(writers.write_all(tasks, draft, on_part=bar.update))
+    say(f"{draft.ref}: {plan.rows:,} rows in {len(parts)} parts, {writers.count} worker(s)")
+    with Progress("generating", len(parts)) as bar:
+        files = tuple(writers.write_all(parts, draft, on_part=bar.update))
     draft.check_owned()
     report, why = _quick_report(request, store, draft, generator, files, plan)
     _gate(request, draft, report, why)
@@ -164,7 +164,7 @@ def _fill(
             schema=_schema(generator, plan, mixed=real is not None),
             parents=(Parent(kind="model", ref=generator.ref, digest=generator.digest),),
             seed=plan.seed,
-            compute_class=writers.compute_class(),
+            compute_class=writers.compute_class,
             labels=labels(run_key=draft.run_key, mixed=real is not None),
             gate=_gate_entry(draft, report, why),
             contains_training_rows=real is not None or generator.model.copies_training_rows,
@@ -176,7 +176,7 @@ def _fill(
 
 def _schema(generator: Generator, plan: ShardPlan, *, mixed: bool) -> pa.Schema:
     names = plan.columns or generator.schema.names
-    schema = pa.schema([generator.schema.field(name) for name in names])
+    schema = pa.schema([generator.schema.field(name) for name in names], metadata=generator.schema.metadata)
     return schema.append(pa.field(SYNTHETIC_COLUMN, pa.bool_())) if mixed else schema
 
 

@@ -1,7 +1,9 @@
 """Joining Ray: an embedded one on this machine, or the cluster that a job was submitted to."""
 
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -31,7 +33,11 @@ def session() -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    handler = signal.getsignal(signal.SIGTERM)
     _connect()
+    if threading.current_thread() is threading.main_thread():
+        # Ray puts its own in place, which ends the process without our clean-up.
+        signal.signal(signal.SIGTERM, handler)
     try:
         yield
     finally:

@@ -29,7 +29,8 @@ def demo(store: str, run_id: str) -> dict[str, Any]:
     say(f"dataset  {dataset.ref}  {dataset.uri}")
     say(f"report   {evaluation.version.ref}  {evaluation.version.uri}/report.html")
     say(f"verdict  {evaluation.verdict}")
-    say(f"         {evaluation.why}")
+    for line in evaluation.findings():
+        say(f"         {line}")
     say("")
     say("read it:")
     say("    import pandas as pd")

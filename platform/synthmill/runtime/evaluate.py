@@ -14,6 +14,7 @@ from synthmill.catalog.dataset import part_entries, read_verified
 from synthmill.catalog.manifest import FileEntry, Parent
 from synthmill.catalog.store import Store, Version
 from synthmill.config import DataConfig, StorageConfig, fingerprint, parse_model
+from synthmill.data.pixels import PixelCodec
 from synthmill.data.sources import read_source
 from synthmill.data.split import Split, SplitTables, open_split
 from synthmill.data.tabular import TableCodec
@@ -22,7 +23,10 @@ from synthmill.evaluation.evaluate import Tables
 from synthmill.evaluation.evaluate import evaluate as evaluate_tables
 from synthmill.evaluation.files import report_files
 from synthmill.evaluation.gates import load_gates
+from synthmill.evaluation.images import GATES as IMAGE_GATES
+from synthmill.evaluation.images import evaluate_images
 from synthmill.evaluation.report import Report
+from synthmill.evaluation.sheets import sheet
 from synthmill.generation.generator import Generator
 from synthmill.runtime import cluster
 from synthmill.runtime.tasks import get
@@ -46,6 +50,10 @@ class EvaluateRequest:
     sample_rows: str | None = None
     """Rows a side for figures that can't read everything, or `all`."""
     budget_seconds: float | None = None
+    extractor: str = "auto"
+    """What turns pictures into features: auto, classifier, random or torchscript:PATH."""
+    neighbours: bool = False
+    """Show the nearest real pictures in the report."""
     workers: int | None = None
 
 
@@ -64,6 +72,13 @@ class Evaluation:
     def why(self) -> str:
         """One sentence."""
         return self.report.summary
+
+    def findings(self) -> list[str]:
+        """A line for each metric whose gate failed or could not be decided, the worst first."""
+        lines: dict[str, str] = {}
+        for gate in self.report.failing():
+            lines.setdefault(gate.metric, f"{gate.metric}: {gate.status}, {gate.explain}")
+        return list(lines.values()) or [self.why]
 
 
 @dataclass(frozen=True)
@@ -118,10 +133,31 @@ def report_on(
     """The report on parts in a folder, committed or not; needs a Ray session."""
     real = source_tables(store, generator)
     config: dict[str, Any] = dict(generator.config)
-    assert isinstance(generator.codec, TableCodec)
-    tables = Tables(
-        train=real.train, validation=real.validation, holdout=real.holdout, synthetic=_parts(folder, parts), kinds=generator.codec.profile
-    )
+    codec = generator.codec
+    synthetic = _parts(folder, parts)
+    provenance = {
+        "dataset": dataset,
+        "model": generator.ref,
+        "model_digest": generator.digest,
+        "source_sha256": real.split.source_sha256,
+    }
+    if isinstance(codec, PixelCodec):
+        return evaluate_images(
+            Tables(train=real.train, validation=real.validation, holdout=real.holdout, synthetic=synthetic),
+            codec,
+            profile=request.profile,
+            seed=request.seed,
+            sample_rows=_sample_rows(request.sample_rows),
+            gates=load_gates(request.gates, shipped=IMAGE_GATES),
+            baseline=baseline,
+            provenance=provenance,
+            map_tasks=map_on_ray(request.workers),
+            extractor=request.extractor,
+            pictures=_latent_strip(generator, request.seed),
+            show_neighbours=request.neighbours,
+        )
+    assert isinstance(codec, TableCodec)
+    tables = Tables(train=real.train, validation=real.validation, holdout=real.holdout, synthetic=synthetic, kinds=codec.profile)
     return evaluate_tables(
         tables,
         target=config["recipe"]["data"]["target"],
@@ -130,14 +166,15 @@ def report_on(
         sample_rows=_sample_rows(request.sample_rows),
         gates=load_gates(request.gates),
         baseline=baseline,
-        provenance={
-            "dataset": dataset,
-            "model": generator.ref,
-            "model_digest": generator.digest,
-            "source_sha256": real.split.source_sha256,
-        },
+        provenance=provenance,
         map_tasks=map_on_ray(request.workers),
     )
+
+
+def _latent_strip(generator: Generator, seed: int) -> dict[str, bytes]:
+    """A contact sheet of walks between two noises, a class a row; none for models that are not made of one noise vector."""
+    rows = generator.between(seed=seed)
+    return {"latent": sheet(rows)} if rows else {}
 
 
 def source_tables(store: Store, generator: Generator) -> SplitTables:
@@ -147,7 +184,7 @@ def source_tables(store: Store, generator: Generator) -> SplitTables:
         DataError: the source can't be read, or is not the one that was trained on.
     """
     config: dict[str, Any] = dict(generator.config)
-    data = parse_model(DataConfig, config["recipe"]["data"])
+    data = parse_model(DataConfig, {**config["recipe"]["data"], "source": config["source"]["uri"]})
     return open_split(read_source(data, store=store), parse_model(Split, config["split"]))
 
 

@@ -20,12 +20,11 @@ from synthmill.catalog.artifact import Artifact, write_artifact
 from synthmill.catalog.manifest import Parent
 from synthmill.catalog.store import Store, Version
 from synthmill.config import ModelConfig, Recipe, dump, fingerprint, parse_model
-from synthmill.data.codec import codec_from_files
+from synthmill.data.codec import Codec, codec_from_files, fit_codec
 from synthmill.data.sources import Source, read_source
 from synthmill.data.split import SplitTables, split_table
-from synthmill.data.tabular import TableCodec
-from synthmill.errors import SynthmillError, TrainingError, UserError
-from synthmill.models.base import model_class
+from synthmill.errors import RecipeError, SynthmillError, TrainingError, UserError
+from synthmill.models.base import GenerativeModel, model_class
 from synthmill.runtime import cluster
 from synthmill.runtime.card import model_card
 from synthmill.runtime.history import FolderReporter, TensorBoardFolder, follow
@@ -48,7 +47,7 @@ class Prepared:
     store: Store
     source: Source
     tables: SplitTables
-    codec: TableCodec
+    codec: Codec
     run_key: str
 
     @property
@@ -60,7 +59,23 @@ def resolve(recipe: Recipe) -> Recipe:
     """The recipe with the model's own defaults filled in; raises for an unknown model or hyper-parameter."""
     cls = model_class(recipe.model.name)
     config = parse_model(cls.Config, dict(recipe.model.config), prefix="model.config")
-    return recipe.model_copy(update={"model": ModelConfig(name=recipe.model.name, config=dump(config))})
+    kind = _kind(recipe, cls)
+    return recipe.model_copy(
+        update={"model": ModelConfig(name=recipe.model.name, config=dump(config)), "data": recipe.data.model_copy(update={"kind": kind})}
+    )
+
+
+def _kind(recipe: Recipe, cls: type[GenerativeModel]) -> str:
+    """What the model learns; RecipeError when the recipe says that the source holds something else."""
+    known = {"table": "table", "image": "images"}
+    learnt = [known[modality] for modality in cls.modalities if modality in known]
+    if recipe.data.kind == "auto":
+        return learnt[0]
+    if recipe.data.kind not in learnt:
+        raise RecipeError(
+            f"{recipe.model.name} learns {learnt[0]}, not {recipe.data.kind}; choose another model or `auto`", field="data.kind"
+        )
+    return recipe.data.kind
 
 
 def prepare(recipe: Recipe, store_uri: str) -> Prepared:
@@ -70,7 +85,7 @@ def prepare(recipe: Recipe, store_uri: str) -> Prepared:
     store.root.probe_write()
     source = read_source(recipe.data, store=store)
     tables = split_table(source.table, recipe.data.split, sha256=source.sha256)
-    codec = TableCodec.fit(tables.train, recipe.data, source.rules)
+    codec = fit_codec(tables.train, recipe.data, source.rules)
     return Prepared(recipe, store, source, tables, codec, _run_key(recipe, source))
 
 
@@ -83,6 +98,8 @@ def train(recipe: Recipe, store_uri: str, *, run_id: str) -> Version:
     """
     job = prepare(recipe, store_uri)
     split = job.tables.split
+    for note in job.source.notes:
+        say(note)
     say(f"{job.source.uri}: {job.source.table.num_rows:,} rows, {', '.join(f'{n:,} {name}' for name, n in split.counts.items())}")
     folder = job.store.run_folder(job.run_name)
     with cluster.session():
@@ -179,7 +196,6 @@ def _work(payload: Mapping[str, Any]) -> dict[str, Any]:
     live, events = FolderReporter(folder), TensorBoardFolder(folder)
     reporter: Reporter = Fanout(live, events) if rank == 0 else Silent()
     codec = codec_from_files(*payload["codec"])
-    assert isinstance(codec, TableCodec)
     outcome = fit_table(
         recipe,
         train_rows,

@@ -105,9 +105,8 @@ class Backend(ABC):
 
     def open_input(self, path: str) -> Any:
         """A seekable PyArrow file."""
-        fs, _ = self.filesystem()
         with self.explained(path):
-            return fs.open_input_file(self.inner(path))
+            return self.filesystem()[0].open_input_file(self.inner(path))
 
     def inner(self, path: str) -> str:
         """The path inside the PyArrow filesystem."""

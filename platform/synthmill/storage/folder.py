@@ -8,7 +8,9 @@ import contextlib
 import hashlib
 import json
 import uuid
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any
@@ -179,6 +181,12 @@ class Folder:
     def filesystem(self) -> tuple[Any, str]:
         """A PyArrow filesystem and this folder's path inside it, for `pyarrow.dataset` and friends."""
         return self._backend.filesystem()
+
+    @contextmanager
+    def explained(self, path: str = "") -> Iterator[None]:
+        """Turn errors of readers that use `open_input` or `filesystem` into StorageError, on one line that names the URI."""
+        with self._backend.explained(path):
+            yield
 
     def probe_write(self) -> None:
         """Check that this folder can be written and that create-if-absent is honoured.

@@ -6,14 +6,17 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any
 
 import pyarrow.fs
 
+from synthmill.config import StorageConfig
+from synthmill.errors import StorageError
 from synthmill.storage.backend import CHUNK_BYTES, TEMPORARY, Backend
+from synthmill.storage.uri import Location
 
 _REASONS = {
     errno.ENOSPC: "the disk is full",
@@ -119,12 +122,14 @@ class LocalBackend(Backend):
 
     def _open_new(self, temporary: Path) -> IO[bytes]:
         """Another process may prune the empty folder between our mkdir and our open: then once more."""
-        temporary.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            return temporary.open("xb")
-        except FileNotFoundError:
-            temporary.parent.mkdir(parents=True, exist_ok=True)
-            return temporary.open("xb")
+        for last in (False, True):
+            try:
+                temporary.parent.mkdir(parents=True, exist_ok=True)
+                return temporary.open("xb")
+            except FileNotFoundError:
+                if last:
+                    raise StorageError(f"{self.location.uri}: the folder {temporary.parent} can't be made") from None
+        raise AssertionError("unreachable")
 
     def _create_exclusively(self, path: str, data: bytes) -> bool:
         """For file systems without hard links; a reader may see a file that is still being written."""
@@ -136,6 +141,12 @@ class LocalBackend(Backend):
         except FileExistsError:
             return False
         return True
+
+
+def explained_local(path: Path) -> AbstractContextManager[None]:
+    """Turn errors of the operating system about a local file into one StorageError line that names it."""
+    absolute = path.absolute()
+    return LocalBackend(Location("file", "", str(absolute.parent)), StorageConfig()).explained(absolute.name)
 
 
 def _sync_folder(folder: Path) -> None:

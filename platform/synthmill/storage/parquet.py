@@ -5,13 +5,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from synthmill.errors import StorageError
 from synthmill.storage.folder import Folder
+from synthmill.storage.local import explained_local
 from synthmill.storage.uri import redact
 
 ROW_GROUP_ROWS = 65_536
@@ -35,11 +36,13 @@ def write_part(
     """Write tables or record batches to a local file, holding at most one row group in memory.
 
     `metadata` goes to the footer, sorted by key. Equal rows give equal bytes however they are cut into batches.
+
+    Raises:
+        StorageError: the local file can't be written, the disk is full.
     """
     schema = schema.with_metadata({key: metadata[key] for key in sorted(metadata)})
     rows = 0
-    with local.open("wb") as raw:
-        sink = _HashingSink(raw)
+    with _HashingSink(local) as sink:
         options = {"compression": COMPRESSION, "compression_level": COMPRESSION_LEVEL, "version": "2.6", "data_page_version": "1.0"}
         with pq.ParquetWriter(sink, schema, use_dictionary=True, write_statistics=True, **options) as writer:
             for group in _row_groups(table_batches, schema, row_group_rows):
@@ -100,26 +103,37 @@ def _row_groups(batches: Iterable[Any], schema: Any, limit: int) -> Iterator[Any
 class _HashingSink:
     """A file that knows the SHA-256 and the number of the bytes written to it."""
 
-    closed = False
-
-    def __init__(self, raw: IO[bytes]) -> None:
-        self.raw = raw
+    def __init__(self, local: Path) -> None:
+        self.local = local
         self.bytes = 0
         self.hasher = hashlib.sha256()
+        self.closed = False
+        with explained_local(local):
+            self.raw = local.open("wb")
+
+    def __enter__(self) -> "_HashingSink":
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.closed = True
+        with explained_local(self.local):
+            self.raw.close()
 
     def write(self, data: Any) -> int:
         self.hasher.update(data)
-        self.bytes += self.raw.write(data)
+        with explained_local(self.local):
+            self.raw.write(data)
+        self.bytes += len(data)
         return len(data)
 
     def tell(self) -> int:
         return self.bytes
 
     def flush(self) -> None:
-        self.raw.flush()
+        """What is buffered gets written when the file is closed."""
 
     def close(self) -> None:
-        self.closed = True
+        """Called by PyArrow; the file is closed at the end of the `with`."""
 
     def readable(self) -> bool:
         return False

@@ -23,6 +23,8 @@ from synthmill.storage.formats import check_format, format_name
 
 MANIFEST = "_manifest.json"
 TOMBSTONE = "_tombstone.json"
+FAREWELL_SECONDS = 5.0
+"""A heartbeat that hangs on a store which does not answer must not hold up the end of the job."""
 _CLAIM = re.compile(r"^_claim\.([0-9]+)\.json$")
 _log = logging.getLogger(__name__)
 
@@ -92,9 +94,9 @@ class Lease:
             yield
         finally:
             stop.set()
-            thread.join()
-            if not (self.lost or self.committed):
-                self.beat(released=True)
+            thread.join(FAREWELL_SECONDS)
+            if not (self.lost or self.committed or thread.is_alive()):
+                self._say_goodbye()
 
     def beat(self, *, released: bool = False) -> None:
         """Write the heartbeat once."""
@@ -103,8 +105,14 @@ class Lease:
             _heartbeat(self.claim), {"format": format_name("heartbeat", 1), "token": self._token, "beat": self._beats, "released": released}
         )
 
+    def _say_goodbye(self) -> None:
+        try:
+            self.beat(released=True)
+        except StorageError as fault:
+            _log.warning("heartbeat: %s", fault)
+
     def _renew(self, stop: threading.Event) -> None:
-        while not stop.wait(self._timing.heartbeat_seconds):
+        while not (stop.wait(self._timing.heartbeat_seconds) or self.committed):
             try:
                 self.check()
                 self.beat()

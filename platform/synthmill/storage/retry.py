@@ -13,8 +13,10 @@ from typing import TypeVar
 from synthmill.errors import StorageError
 
 T = TypeVar("T")
-FIRST_SECONDS = 0.2
+FIRST_SECONDS = 0.1
 LONGEST_SECONDS = 20.0
+WARN_AFTER_TRIES = 4
+"""Some two seconds: from then on somebody who watches wants to know why nothing happens."""
 _log = logging.getLogger(__name__)
 
 
@@ -52,5 +54,6 @@ def retrying(attempt: Callable[[int], T], *, uri: str, seconds: float, explain: 
                 raise fault.error(f"{uri}: {fault.message}") from None
             if elapsed + pause > seconds:
                 raise fault.error(f"{uri}: {fault.message}; gave up after {tries} tries in {elapsed:.0f} s") from None
-            _log.info("%s: %s; trying again in %.1f s", uri, fault.message, pause)
+            level = logging.WARNING if tries == WARN_AFTER_TRIES else logging.INFO
+            _log.log(level, "%s: %s; trying again for up to %.0f s", uri, fault.message, seconds - elapsed)
         time.sleep(pause)

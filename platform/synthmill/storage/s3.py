@@ -19,6 +19,7 @@ from synthmill.storage.retry import retrying
 T = TypeVar("T")
 MAX_PUT_BYTES = 5 << 30
 _PRECONDITION_FAILED = 412
+_NO_SUCH_REQUEST = (405, 501)
 
 
 class S3Backend(Backend):
@@ -75,12 +76,12 @@ class S3Backend(Backend):
         return None if answer is None else (_server_time(answer) - answer["LastModified"]).total_seconds()
 
     def remove_strays(self, before: datetime) -> list[str]:
-        bucket, prefix = self.location.bucket, self._folder()
-        answer = self._call("", lambda s3, _: s3.list_multipart_uploads(Bucket=bucket, Prefix=prefix))
+        root = self._folder()
         removed = []
-        for upload in (upload for upload in answer.get("Uploads", ()) if upload["Initiated"] < before):
-            self._abort(upload["Key"], upload["UploadId"])
-            removed.append(upload["Key"][len(prefix) :])
+        for upload in self._uploads(root):
+            if upload["Initiated"] < before:
+                self._abort(upload["Key"], upload["UploadId"])
+                removed.append(upload["Key"][len(root) :])
         return sorted(removed)
 
     def chunks(self, path: str) -> Iterator[bytes]:
@@ -88,6 +89,12 @@ class S3Backend(Backend):
         reader = _Reader(self._where(path))
         while chunk := self._call(path, lambda s3, _: reader.next(s3)):
             yield chunk
+
+    def open_input(self, path: str) -> Any:
+        """Asked for by boto3 first: PyArrow bounds its retries by number and says less about what went wrong."""
+        if self._head(path) is None:
+            raise self.missing(path)
+        return super().open_input(path)
 
     def stat(self, path: str) -> Entry | None:
         answer = self._head(path)
@@ -109,6 +116,25 @@ class S3Backend(Backend):
 
     def reason(self, fault: OSError) -> str:
         return str(fault)
+
+    def _uploads(self, prefix: str) -> Iterator[Any]:
+        """Multipart uploads that were never completed; none where the server does not have such a thing."""
+        arguments: dict[str, Any] = {"Bucket": self.location.bucket, "Prefix": prefix}
+
+        def ask(s3: Any, _: int) -> Any:
+            try:
+                return s3.list_multipart_uploads(**arguments)
+            except Exception as raised:
+                if s3_client.status_of(raised) in _NO_SUCH_REQUEST:
+                    return {}
+                raise
+
+        while True:
+            page = self._call("", ask)
+            yield from page.get("Uploads", ())
+            if not page.get("IsTruncated"):
+                return
+            arguments |= {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
 
     def _abort(self, key: str, upload: str) -> None:
         self._call("", lambda s3, _: s3.abort_multipart_upload(Bucket=self.location.bucket, Key=key, UploadId=upload))
@@ -199,5 +225,6 @@ class _Reader:
 
 
 def _server_time(answer: Any) -> datetime:
-    """The server's clock, from its answer: the one that stamps objects."""
-    return parsedate_to_datetime(answer["ResponseMetadata"]["HTTPHeaders"]["date"]).astimezone(UTC)
+    """The server's clock, from its answer: the one that stamps objects. This machine's, if the server does not say."""
+    said = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
+    return parsedate_to_datetime(said).astimezone(UTC) if said else datetime.now(UTC)

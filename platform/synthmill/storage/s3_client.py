@@ -6,6 +6,8 @@ because the SDKs bound theirs by number, not by time.
 
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import boto3
@@ -15,7 +17,7 @@ import pyarrow.fs
 from urllib3.exceptions import HTTPError as Urllib3Error
 
 from synthmill.config import StorageConfig
-from synthmill.errors import MissingError
+from synthmill.errors import MissingError, RecipeError
 from synthmill.storage.retry import Fault
 from synthmill.storage.uri import redact
 
@@ -23,7 +25,14 @@ CHECKSUM_VARIABLES = ("AWS_REQUEST_CHECKSUM_CALCULATION", "AWS_RESPONSE_CHECKSUM
 CONNECTIONS = 32
 _TRANSIENT_STATUS = (408, 429, 500, 502, 503, 504)
 _TRANSIENT_CODES = ("SlowDown", "RequestTimeout", "InternalError", "Throttling", "ThrottlingException", "ConditionalRequestConflict")
-_NETWORK = (botocore.exceptions.HTTPClientError, Urllib3Error, ConnectionError, TimeoutError, botocore.exceptions.ResponseStreamingError)
+_NETWORK = (
+    botocore.exceptions.HTTPClientError,
+    botocore.exceptions.ConnectionError,
+    botocore.exceptions.IncompleteReadError,
+    Urllib3Error,
+    ConnectionError,
+    TimeoutError,
+)
 _REASONS = {
     "NoSuchBucket": "the bucket does not exist; create it first",
     "AccessDenied": "access denied; check the credentials and the bucket's policy",
@@ -31,6 +40,7 @@ _REASONS = {
     "SignatureDoesNotMatch": "the signature is wrong; check AWS_SECRET_ACCESS_KEY",
     "ExpiredToken": "the session token has expired; log in again",
     "RequestTimeTooSkewed": "this machine's clock differs too much from the server's",
+    "NotImplemented": "this server lacks what publishing needs (create-if-absent by If-None-Match)",
     "401": "not authorised; check the credentials",
     "403": "access denied; check the credentials and the bucket's policy",
     "404": "not found",
@@ -64,6 +74,8 @@ def explain(raised: Exception) -> Fault | None:
     """What an exception of the SDK means; None: not one of the SDK's."""
     if isinstance(raised, botocore.exceptions.ClientError):
         return _explain_answer(raised)
+    if isinstance(raised, botocore.exceptions.SSLError):
+        return Fault(f"no safe connection; check the endpoint and AWS_CA_BUNDLE ({redact(_first_sentence(raised))})", transient=False)
     if isinstance(raised, _NETWORK):
         return Fault(f"no answer from S3 ({redact(_first_sentence(raised))})", transient=True)
     if isinstance(raised, botocore.exceptions.NoCredentialsError | botocore.exceptions.PartialCredentialsError):
@@ -81,8 +93,8 @@ def status_of(raised: Exception) -> int:
 
 
 def attempt_seconds(settings: StorageConfig) -> float:
-    """How long one try may hang: at least two tries must fit into `retry_seconds`."""
-    return max(0.5, min(settings.read_seconds, settings.retry_seconds / 2))
+    """How long one try may hang: two tries must fit into `retry_seconds`, if there are retries at all."""
+    return min(settings.read_seconds, settings.retry_seconds / 2) or settings.read_seconds
 
 
 def _explain_answer(raised: Any) -> Fault:
@@ -90,7 +102,8 @@ def _explain_answer(raised: Any) -> Fault:
     code = str(error.get("Code", ""))
     if code == "NoSuchKey":
         return Fault("there is no such file", transient=False, error=MissingError)
-    said = redact(f"S3 answered {status} {code}".rstrip() + (f" ({error['Message']})" if error.get("Message") else ""))
+    answer = str(status) if code in ("", str(status)) else f"{status} {code}"
+    said = redact(f"S3 answered {answer} ({error.get('Message') or 'no message'})")
     transient = status in _TRANSIENT_STATUS or code in _TRANSIENT_CODES
     reason = _REASONS.get(code) or _REASONS.get(str(status))
     return Fault(f"{reason}; {said}" if reason and not transient else said, transient=transient)
@@ -107,6 +120,13 @@ def _key(settings: StorageConfig) -> Any:
 
 
 def _new_client(settings: StorageConfig) -> Any:
+    try:
+        return _connect(settings)
+    except ValueError as fault:
+        raise RecipeError(redact(str(fault)), field="AWS_ENDPOINT_URL") from None
+
+
+def _connect(settings: StorageConfig) -> Any:
     seconds = attempt_seconds(settings)
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL") or None
     options: dict[str, Any] = {
@@ -129,19 +149,29 @@ def _new_client(settings: StorageConfig) -> Any:
 
 def _new_filesystem(settings: StorageConfig, boto: Any, bucket: str) -> Any:
     seconds = attempt_seconds(settings)
-    options: dict[str, Any] = {}
-    if _custom(boto):
-        scheme, _, host = boto.meta.endpoint_url.partition("://")
-        options = {"endpoint_override": host, "scheme": scheme}
-        for name in CHECKSUM_VARIABLES:
-            os.environ.setdefault(name, "when_required")
-    return pyarrow.fs.S3FileSystem(
-        region=_region(boto, bucket),
-        connect_timeout=min(settings.connect_seconds, seconds),
-        request_timeout=seconds,
-        retry_strategy=pyarrow.fs.AwsStandardS3RetryStrategy(max_attempts=_max_attempts(settings.retry_seconds)),
-        **options,
-    )
+    options: dict[str, Any] = {
+        "region": _region(boto, bucket),
+        "connect_timeout": min(settings.connect_seconds, seconds),
+        "request_timeout": seconds,
+        "retry_strategy": pyarrow.fs.AwsStandardS3RetryStrategy(max_attempts=_max_attempts(settings.retry_seconds)),
+    }
+    if not _custom(boto):
+        return pyarrow.fs.S3FileSystem(**options)
+    scheme, _, host = boto.meta.endpoint_url.partition("://")
+    with _plain_uploads():
+        return pyarrow.fs.S3FileSystem(endpoint_override=host, scheme=scheme, **options)
+
+
+@contextmanager
+def _plain_uploads() -> Iterator[None]:
+    """PyArrow takes these settings from the environment alone, and reads them once, when a filesystem is made."""
+    missing = [name for name in CHECKSUM_VARIABLES if name not in os.environ]
+    os.environ.update(dict.fromkeys(missing, "when_required"))
+    try:
+        yield
+    finally:
+        for name in missing:
+            del os.environ[name]
 
 
 def _custom(boto: Any) -> bool:

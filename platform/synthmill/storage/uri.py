@@ -12,7 +12,7 @@ from synthmill.errors import RecipeError, did_you_mean
 
 FIELD = "store URI"
 _SCHEME = re.compile(r"^([A-Za-z][A-Za-z0-9+.-]*)://")
-_BUCKET = re.compile(r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")
+_BUCKET = re.compile(r"^[A-Za-z0-9][A-Za-z0-9._-]{1,254}$")
 _USERINFO = re.compile(r"(://)[^/@\s\"']*@")
 _QUERY = re.compile(r"(://[^?\s\"']*)\?[^\s\"']*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")

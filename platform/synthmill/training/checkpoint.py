@@ -62,7 +62,8 @@ class Checkpoints:
             self._folder.write_bytes(f"{name}/{file}", content)
             files[file] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         self._folder.write_json(f"{name}/{MANIFEST}", {"format": FORMAT, "step": step, "files": files})
-        for old in self._names()[: -self._keep]:
+        whole = [other for other in self._names() if self._is_whole(other)]
+        for old in (other for other in self._names() if other < whole[-self._keep :][0]):
             self._folder.delete_tree(old)
 
     def latest(self) -> State | None:
@@ -72,9 +73,12 @@ class Checkpoints:
             IntegrityError: bytes that don't match the manifest, or an unknown format.
         """
         for name in reversed(self._names()):
-            if self._folder.exists(f"{name}/{MANIFEST}"):
+            if self._is_whole(name):
                 return self._read(name)
         return None
+
+    def _is_whole(self, name: str) -> bool:
+        return self._folder.exists(f"{name}/{MANIFEST}")
 
     def _names(self) -> list[str]:
         return sorted(name for name in self._folder.children() if name.startswith("step-"))

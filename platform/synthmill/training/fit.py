@@ -9,9 +9,10 @@ import torch
 
 from synthmill.config import Recipe, dump, fingerprint
 from synthmill.data.batch import Batch
-from synthmill.data.layout import MixedLayout
+from synthmill.data.layout import MixedLayout, PixelLayout
 from synthmill.models.base import GenerativeModel, build
 from synthmill.training.checkpoint import Checkpoints
+from synthmill.training.image_quality import image_quality
 from synthmill.training.loop import Outcome, Quality, train
 from synthmill.training.parallel import Parallel
 from synthmill.training.quality import table_quality
@@ -23,9 +24,9 @@ NOT_IN_RUN_KEY = ("workers", "threads", "resume", "checkpoint_seconds", "max_fai
 
 
 class Codec(Protocol):
-    """What is needed of `data.tabular.TableCodec`."""
+    """What is needed of `data.codec.Codec`."""
 
-    layout: MixedLayout
+    layout: MixedLayout | PixelLayout
 
     def encode(self, table: pa.Table) -> Batch: ...
     def decode(self, batch: Batch, *, first_row: int) -> pa.Table: ...
@@ -47,7 +48,7 @@ def fit_table(
         torch.set_num_threads(recipe.training.threads)
     model = fresh_model(recipe, codec.layout).to(parallel.device)
     data = codec.encode(train_table).to(parallel.device)
-    quality = table_quality(codec, train_table, validation, seed=recipe.training.seed)
+    quality = _quality(codec, train_table, validation, data, seed=recipe.training.seed)
     if not model.stages():
         return _fit_closed(model, data, quality, reporter)
     return train(
@@ -63,13 +64,19 @@ def fit_table(
     )
 
 
-def fresh_model(recipe: Recipe, layout: MixedLayout) -> GenerativeModel:
+def _quality(codec: Codec, train_table: pa.Table, validation: pa.Table, data: Batch, *, seed: int) -> Quality | None:
+    if codec.layout.kind == "pixels":
+        return image_quality(codec.layout, data, codec.encode(validation), seed=seed)
+    return table_quality(codec, train_table, validation, seed=seed)
+
+
+def fresh_model(recipe: Recipe, layout: MixedLayout | PixelLayout) -> GenerativeModel:
     """The recipe's model with the initial weights that its seed gives."""
     torch.manual_seed(key(recipe.training.seed, "weights"))
     return build(recipe.model.name, recipe.model.config, layout)
 
 
-def run_key(recipe: Recipe, layout: MixedLayout) -> str:
+def run_key(recipe: Recipe, layout: MixedLayout | PixelLayout) -> str:
     """SHA-256 of what determines the weights."""
     training = {name: value for name, value in dump(recipe.training).items() if name not in NOT_IN_RUN_KEY}
     return fingerprint({"data": dump(recipe.data), "model": dump(recipe.model), "training": training, "layout": dump(layout)})

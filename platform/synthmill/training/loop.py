@@ -20,7 +20,7 @@ from synthmill.models.base import GenerativeModel, Phase
 from synthmill.training import precision
 from synthmill.training.checkpoint import Checkpoints, State
 from synthmill.training.ema import Ema
-from synthmill.training.optim import FlatParameters, PhaseOptimizer
+from synthmill.training.optim import PhaseOptimizer, flatten
 from synthmill.training.parallel import Parallel, local_rows
 from synthmill.training.plan import Plan, make_plan
 from synthmill.training.reporter import Reporter
@@ -101,9 +101,10 @@ class _Run:
         self.finish_rng = StepRng(parallel.device, config.seed, self.plan.batch_rows, slice(0, self.plan.batch_rows))
         self.bf16 = precision.use_bf16(config.precision, parallel.device)
         self.ema = Ema(model)
-        self.flat = FlatParameters(model, gradients=True)
+        self.weights = flatten(model)
+        self.parameters = list(model.parameters())
         self.optimizers = {
-            (span.stage.name, phase.name): PhaseOptimizer(phase, self.flat) for span in self.plan.stages for phase in span.stage.phases
+            (span.stage.name, phase.name): PhaseOptimizer(model, phase) for span in self.plan.stages for phase in span.stage.phases
         }
         self.shuffled = Shuffled(data, self.plan.batch_rows, config.seed, parallel.device)
         sampled = any(phase.sampling == "category" for span in self.plan.stages for phase in span.stage.phases)
@@ -111,8 +112,8 @@ class _Run:
         self.selection = Selection()
         self.history: list[dict[str, Any]] = []
         self.step = 0
-        self.sums: dict[str, Tensor] = {}
-        self.summed_steps = 0
+        self.sums: dict[tuple[str, tuple[str, ...]], tuple[Tensor, int]] = {}
+        """(phase, terms) -> sums of their local shares since the last record, and of how many updates."""
         self.seconds_before = 0.0
         self.started = self.saved = time.monotonic()
         self.finished = False
@@ -126,7 +127,7 @@ class _Run:
         while not stop and self.step < self.plan.total_steps:
             self._step()
             self.step += 1
-            self.ema.update(self.flat, self.step)
+            self.ema.update(self.weights, self.step)
             last = self.step == self.plan.total_steps
             if last or self.step % self.plan.log_every_steps == 0:
                 self._log_losses()
@@ -148,30 +149,35 @@ class _Run:
             if self.step % phase.every_steps:
                 continue
             optimizer = self.optimizers[span.stage.name, phase.name]
-            _only(self.model, optimizer)
+            self._move_only(optimizer)
             rate = factor(phase.optimizer.schedule, phase.optimizer.warmup_steps, self.step - span.first, span.last - span.first)
             for repeat in range(phase.repeats):
                 self._update(phase, optimizer, repeat, progress, rate)
-        self.summed_steps += 1
+
+    def _move_only(self, optimizer: PhaseOptimizer) -> None:
+        """Gradients for this phase's parameters alone."""
+        for parameter in self.parameters:
+            parameter.requires_grad = False
+        for parameter in optimizer.parameters:
+            parameter.requires_grad = True
 
     def _update(self, phase: Phase, optimizer: PhaseOptimizer, repeat: int, progress: float, rate: float) -> None:
         rng = self.rng.at(self.step, phase.name, repeat)
         if phase.sampling == "category" and self.by_category is not None:
-            batch = self.by_category.batch(rng)
+            batch = self.by_category.batch(rng, with_rows=phase.reads_real_data)
         else:
             batch = self.shuffled.batch(self.step * phase.repeats + repeat, self.local)
-        optimizer.zero_gradients()
+        optimizer.forget_gradients()
         with precision.autocast(self.parallel.device, bf16=self.bf16):
             terms = self.model.loss(phase.name, batch, rng=rng, progress=progress)
-        # Per-row means weighted by the rank's share of the rows: their sum over ranks is the mean over the global batch.
-        means = {name: term.mean() * self.share for name, term in terms.items()}
-        torch.stack([mean for name, mean in means.items() if not name.startswith("log_")]).sum().backward()  # type: ignore[no-untyped-call]
-        for gradient in optimizer.gradients:
-            self.parallel.all_reduce_(gradient)
-        optimizer.step(rate)
-        for name, mean in means.items():
-            label = f"{phase.name}/{name.removeprefix('log_')}"
-            self.sums[label] = self.sums[label] + mean.detach() if label in self.sums else mean.detach()
+        # Means over local rows, weighted by their share of the global batch: the sum over ranks is the global mean.
+        means = torch.stack([term.mean() for term in terms.values()]) * self.share
+        minimised = [index for index, name in enumerate(terms) if not name.startswith("log_")]
+        (means if len(minimised) == len(terms) else means[minimised]).sum().backward()
+        optimizer.step(rate, self.parallel)
+        label = (phase.name, tuple(terms))
+        total, updates = self.sums.get(label, (torch.zeros_like(means), 0))
+        self.sums[label] = (total + means.detach(), updates + 1)
 
     def _control(self, last: bool) -> tuple[bool, bool, bool]:
         """(stop, save, check) as rank 0 sees it. Checks depend on the step alone."""
@@ -191,13 +197,13 @@ class _Run:
 
     def _log_losses(self) -> None:
         """Means since the last record, over all ranks; the place where a loss that is not finite is noticed."""
-        if not self.summed_steps:
+        if not self.sums:
             return
-        names = sorted(self.sums)
-        totals = torch.stack([self.sums[name].float() for name in names])
+        names = [f"{phase}/{term.removeprefix('log_')}" for phase, terms in self.sums for term in terms]
+        totals = torch.cat([total.float() / updates for total, updates in self.sums.values()])
         self.parallel.all_reduce_(totals)
-        values = (totals / self.summed_steps).tolist()
-        self.sums, self.summed_steps = {}, 0
+        values = totals.tolist()
+        self.sums = {}
         for name, value in zip(names, values, strict=True):
             if not math.isfinite(value):
                 kept = "the last checkpoint was kept" if self.checkpoints is not None else "no checkpoints were written"
@@ -208,6 +214,7 @@ class _Run:
 
     def _check(self) -> None:
         """Rank 0 scores the averaged weights; the others learn whether patience has run out."""
+        self._log_losses()
         self.checked_step = self.step
         if self.parallel.rank == 0 and self.quality is not None:
             started = time.monotonic()
@@ -229,6 +236,7 @@ class _Run:
         return bool(late.item())
 
     def _refit(self) -> None:
+        self.ema.copy_buffers(self.model)
         with torch.no_grad():
             self.ema.model.finish(chunks(self.data, self.plan.batch_rows), rng=self.finish_rng.at("finish"))
         self.ema.model.eval()
@@ -318,14 +326,6 @@ class _Run:
 
     def _seconds(self) -> float:
         return self.seconds_before + time.monotonic() - self.started
-
-
-def _only(model: nn.Module, optimizer: PhaseOptimizer) -> None:
-    """Gradients for this phase's parameters alone."""
-    for parameter in model.parameters():
-        parameter.requires_grad = False
-    for parameter in optimizer.parameters:
-        parameter.requires_grad = True
 
 
 def _average_norms(model: nn.Module, parallel: Parallel) -> None:

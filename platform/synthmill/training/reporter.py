@@ -90,7 +90,10 @@ class TensorBoard:
             for name, number in numbers.items():
                 if name != "step" and isinstance(number, int | float):
                     self._writer.add_scalar(name, number, step)
-        self._writer.flush()
+
+    def close(self) -> None:
+        """Wait until everything is written."""
+        self._writer.close()
 
 
 def _pairs(values: Mapping[str, Any]) -> str:

@@ -45,26 +45,30 @@ class ByCategory:
         assert spans, "training-by-sampling needs a category span"
         self._data = data
         codes_NS = data["codes"][:, spans]
-        self._rows_SN = codes_NS.T.argsort(dim=1, stable=True)
+        self._rows = codes_NS.T.contiguous().argsort(dim=1, stable=True).flatten()
+        """Of each span in turn, the rows in order of their codes."""
         counts = [torch.bincount(codes_NS[:, i], minlength=layout.discrete[span].width) for i, span in enumerate(spans)]
         weights = [count.double().log1p() / count.double().log1p().sum() / len(spans) for count in counts]
         self._cumulative_F = torch.cat(weights).cumsum(0)
         """Over all codes of all category spans, one after the other."""
         self._count_F = torch.cat(counts)
         self._start_F = torch.cat([count.cumsum(0) - count + i * data.num_rows for i, count in enumerate(counts)])
-        """Where the rows of a code begin in the flattened `_rows_SN`."""
+        """Where the rows of a code begin in the `_rows`."""
         device = codes_NS.device
         self._span_F = torch.cat([torch.full((len(count),), span) for span, count in zip(spans, counts, strict=True)]).to(device)
         self._code_F = torch.cat([torch.arange(len(count)) for count in counts]).to(device)
 
-    def batch(self, rng: StepRng) -> Batch:
-        """Local rows with their `condition` int64 (rows, 2)."""
+    def batch(self, rng: StepRng, *, with_rows: bool = True) -> Batch:
+        """Local rows with their `condition` int64 (rows, 2); the condition alone without `with_rows`."""
         uniform_B2 = rng.uniform("category-rows", 2).double()
         flat_B = torch.searchsorted(self._cumulative_F, uniform_B2[:, 0].contiguous() * self._cumulative_F[-1], right=True)
         flat_B = flat_B.clamp_max(len(self._cumulative_F) - 1)
+        condition_B2 = torch.stack([self._span_F[flat_B], self._code_F[flat_B]], 1)
+        if not with_rows:
+            return Batch(condition=condition_B2)
         within_B = (uniform_B2[:, 1] * self._count_F[flat_B]).long()
-        rows_B = self._rows_SN.flatten()[self._start_F[flat_B] + within_B]
-        return self._data.take(rows_B).with_(condition=torch.stack([self._span_F[flat_B], self._code_F[flat_B]], 1))
+        rows_B = self._rows[self._start_F[flat_B] + within_B]
+        return self._data.take(rows_B).with_(condition=condition_B2)
 
 
 def chunks(data: Batch, batch_rows: int) -> list[Batch]:

@@ -1,0 +1,256 @@
+"""Where pictures come from: class folders, Parquet with Hugging Face image structs, IDX files, scikit-learn's digits, the catalog.
+
+Whatever the source, the outcome is one table: `image` struct<bytes: binary, path: string> with every picture as a PNG of the same
+shape, and `label` where there are labels. Splitting, mixing with synthetic rows and evaluation then work as they do for tables.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from synthmill.catalog.dataset import read_dataset
+from synthmill.catalog.store import Store
+from synthmill.config import DataConfig, ImageConfig, StorageConfig
+from synthmill.data import png
+from synthmill.data.idx import read_idx
+from synthmill.data.picture import BrokenPictureError, Pixels, read_picture, resize, with_channels
+from synthmill.data.sources import Source
+from synthmill.errors import DataError
+from synthmill.storage.folder import Folder
+
+FIELD = "data.source"
+IMAGE, LABEL = "image", "label"
+IMAGE_TYPE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+_PICTURE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm", ".pnm")
+_PARQUET_ENDINGS = (".parquet", ".pq")
+_NAMED = 5
+"""Broken files that a message names."""
+
+
+@dataclass(frozen=True)
+class _Raw:
+    """One picture before it is decoded: its bytes, or pixels where the format has no files; a class or None."""
+
+    path: str
+    content: bytes | Pixels
+    label: Any
+
+
+def read_images(config: DataConfig, *, store: Store | None = None) -> Source:
+    """Read every picture that `data.source` names and bring all to one shape.
+
+    Raises:
+        DataError: no pictures, more unreadable ones than allowed (names them), different sizes without `data.image.size`, a wrong
+            IDX magic, pictures without a label among labelled ones.
+    """
+    raws, sha256, uri = _read(config, store)
+    pictures, labels, paths, notes = _decode(raws, config.image)
+    if len(pictures) < 2:
+        raise DataError(
+            f"{config.source} holds {len(pictures)} readable pictures; a model needs at least 2, and hundreds to be of use", field=FIELD
+        )
+    _check_sizes(pictures, paths)
+    channels = config.image.channels or (1 if all(picture.ndim == 2 for picture in pictures) else 3)
+    files = [png.encode(with_channels(picture, channels)) for picture in pictures]
+    columns: dict[str, pa.Array] = {IMAGE: image_column(files, paths)}
+    if any(label is not None for label in labels):
+        columns[LABEL] = _label_column(labels, paths)
+    return Source(pa.table(columns), sha256, uri, notes=notes)
+
+
+def image_column(files: list[bytes], paths: list[str]) -> pa.StructArray:
+    """The `image` column of PNG files and their names."""
+    return pa.StructArray.from_arrays([pa.array(files, pa.binary()), pa.array(paths, pa.string())], fields=list(IMAGE_TYPE))
+
+
+def _decode(raws: Iterable[_Raw], config: ImageConfig) -> tuple[list[Pixels], list[Any], list[str], tuple[str, ...]]:
+    pictures, labels, paths, broken, total = [], [], [], [], 0
+    for raw in raws:
+        total += 1
+        try:
+            pictures.append(read_picture(raw.content, config) if isinstance(raw.content, bytes) else resize(raw.content, config))
+        except BrokenPictureError as fault:
+            broken.append(f"{raw.path} ({fault})")
+            continue
+        labels.append(raw.label)
+        paths.append(raw.path)
+    if not broken:
+        return pictures, labels, paths, ()
+    told = f"{len(broken):,} of {total:,} pictures can't be read: {', '.join(broken[:_NAMED])}{', ...' if len(broken) > _NAMED else ''}"
+    if len(broken) > -(-config.max_broken_share * total // 1):
+        raise DataError(f"{told}; remove them, or raise data.image.max_broken_share (now {config.max_broken_share:g})", field=FIELD)
+    return pictures, labels, paths, (f"{told}; skipped",)
+
+
+def _check_sizes(pictures: list[Pixels], paths: list[str]) -> None:
+    shape = pictures[0].shape[:2]
+    other = next((i for i, picture in enumerate(pictures) if picture.shape[:2] != shape), None)
+    if other is not None:
+        height, width = pictures[other].shape[:2]
+        raise DataError(
+            f"pictures differ in size ({paths[0]} is {shape[1]}x{shape[0]}, {paths[other]} is {width}x{height}); set data.image.size",
+            field=FIELD,
+        )
+
+
+def _label_column(labels: list[Any], paths: list[str]) -> pa.Array:
+    missing = [path for path, label in zip(paths, labels, strict=True) if label is None]
+    if missing:
+        raise DataError(f"{len(missing):,} pictures have no label while others do, {missing[0]} first; label or remove them", field=FIELD)
+    if all(isinstance(label, int) and not isinstance(label, bool) for label in labels):
+        return pa.array(labels, pa.int64())
+    return pa.array([str(label) for label in labels], pa.string())
+
+
+def _read(config: DataConfig, store: Store | None) -> tuple[Iterable[_Raw], str, str]:
+    scheme, mark, rest = config.source.partition("://")
+    if mark and scheme == "sklearn":
+        return _sklearn(rest, config.source)
+    if mark and scheme == "dataset":
+        return _catalog(rest, config, store)
+    folder, names = _files(config.source, store.root.settings if store is not None else StorageConfig())
+    return _reader(folder, names, config), _sha256(folder, names), config.source
+
+
+def _reader(folder: Folder, names: list[str], config: DataConfig) -> Iterator[_Raw]:
+    if names[0].lower().endswith(_PARQUET_ENDINGS):
+        return _parquet(folder, names, config)
+    if _is_idx(names[0]):
+        return _idx(folder, names)
+    return _class_folders(folder, names)
+
+
+def _files(source: str, settings: StorageConfig) -> tuple[Folder, list[str]]:
+    """The folder and the relative paths of the source's files, sorted; one kind of file."""
+    whole = Folder(source, settings)
+    parent, _, name = whole.uri.rpartition("/")
+    folder = Folder(parent, settings)
+    if name and folder.exists(name):
+        partner = _labels_of(name)
+        return folder, [name, *([partner] if partner and folder.exists(partner) else [])]
+    names = [entry.path for entry in whole.list() if not _hidden(entry.path)]
+    if not names:
+        raise DataError(f"no pictures at {source}: no such file, or an empty folder", field=FIELD)
+    for wanted in (_is_parquet, _is_idx, _is_picture):
+        found = [name for name in names if wanted(name)]
+        if found:
+            return whole, found
+    raise DataError(f"{source} holds no pictures ({', '.join(_PICTURE_ENDINGS)}), Parquet or IDX files", field=FIELD)
+
+
+def _is_picture(name: str) -> bool:
+    return name.lower().endswith(_PICTURE_ENDINGS)
+
+
+def _is_parquet(name: str) -> bool:
+    return name.lower().endswith(_PARQUET_ENDINGS)
+
+
+def _is_idx(name: str) -> bool:
+    last = name.rsplit("/", 1)[-1].removesuffix(".gz")
+    return last.endswith((".idx", "-ubyte", ".ubyte")) or "-idx" in last
+
+
+def _hidden(path: str) -> bool:
+    return any(part.startswith((".", "_")) for part in path.split("/"))
+
+
+def _class_folders(folder: Folder, names: list[str]) -> Iterator[_Raw]:
+    """The folder directly above a picture is its class; pictures in the source folder itself have none."""
+    return (_Raw(name, folder.read_bytes(name), name.split("/")[-2] if "/" in name else None) for name in names if _is_picture(name))
+
+
+def _idx(folder: Folder, names: list[str]) -> Iterator[_Raw]:
+    pictures = [name for name in names if _labels_of(name) is not None]
+    if not pictures:
+        raise DataError(f"{folder.uri} has no IDX file of images (a name with `images` in it)", field=FIELD)
+    for name in pictures:
+        pixels = read_idx(folder.read_bytes(name), name=name, dimensions=3)
+        partner = _labels_of(name)
+        labels = read_idx(folder.read_bytes(partner), name=partner, dimensions=1) if partner in names else None
+        if labels is not None and len(labels) != len(pixels):
+            raise DataError(f"{name} has {len(pixels):,} pictures but {partner} has {len(labels):,} labels", field=FIELD)
+        for i, picture in enumerate(pixels):
+            yield _Raw(f"{name}/{i:06d}", picture, None if labels is None else int(labels[i]))
+
+
+def _labels_of(name: str) -> str | None:
+    """The name of the label file that belongs to an IDX file of images; None when it is not one."""
+    head, slash, last = name.rpartition("/")
+    if not _is_idx(last) or "images" not in last:
+        return None
+    return head + slash + last.replace("images", "labels").replace("idx3", "idx1")
+
+
+def _parquet(folder: Folder, names: list[str], config: DataConfig) -> Iterator[_Raw]:
+    for name in names:
+        try:
+            table = pq.read_table(folder.open_input(name), use_threads=False)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as fault:
+            raise DataError(f"{name} can't be read as Parquet ({str(fault).splitlines()[0][:120]})", field=FIELD) from None
+        yield from _rows(table, config, name)
+
+
+def _rows(table: pa.Table, config: DataConfig, name: str) -> Iterator[_Raw]:
+    column = image_of(table, name)
+    label = config.target or LABEL
+    if config.target is not None and label not in table.column_names:
+        raise DataError(f"{name} has no column {label!r}; it has {', '.join(table.column_names)}", field="data.target")
+    labels = table[label].to_pylist() if label in table.column_names else [None] * table.num_rows
+    for i, (cell, value) in enumerate(zip(table[column].to_pylist(), labels, strict=True)):
+        content = cell.get("bytes") if isinstance(cell, dict) else cell
+        path = (cell.get("path") if isinstance(cell, dict) else None) or f"{name}/{i:06d}"
+        yield _Raw(path, content or b"", value)
+
+
+def image_of(table: pa.Table, name: str) -> str:
+    """The column that holds pictures: structs with `bytes`, or plain binary; `image` when there are several.
+
+    Raises:
+        DataError: there is none.
+    """
+    found = [field.name for field in table.schema if _holds_pictures(field.type)]
+    if not found:
+        raise DataError(
+            f"{name} has no column of pictures (struct<bytes, path> or binary); it has {', '.join(table.column_names)}", field=FIELD
+        )
+    return IMAGE if IMAGE in found else found[0]
+
+
+def _holds_pictures(kind: pa.DataType) -> bool:
+    if pa.types.is_struct(kind):
+        return "bytes" in [kind.field(i).name for i in range(kind.num_fields)]
+    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+
+
+def _catalog(ref: str, config: DataConfig, store: Store | None) -> tuple[Iterable[_Raw], str, str]:
+    if store is None:
+        raise DataError(f"dataset://{ref} needs a store; give --store", field=FIELD)
+    version = store.resolve("datasets", ref, field=FIELD)
+    return _rows(read_dataset(version), config, version.ref), version.manifest.content_digest, f"dataset://{version.ref}"
+
+
+def _sklearn(name: str, uri: str) -> tuple[Iterable[_Raw], str, str]:
+    if name != "digits":
+        raise DataError(f"no scikit-learn pictures named {name!r}; there is: digits", field=FIELD)
+    import sklearn.datasets
+
+    bunch = sklearn.datasets.load_digits()
+    pixels = (bunch.images * (255.0 / 16.0)).round().astype(np.uint8)
+    digest = hashlib.sha256(pixels.tobytes() + bunch.target.astype("<i8").tobytes()).hexdigest()
+    return [_Raw(f"{i:05d}.png", pixels[i], int(bunch.target[i])) for i in range(len(pixels))], digest, uri
+
+
+def _sha256(folder: Folder, names: list[str]) -> str:
+    """Of names and bytes in order: a class folder that is renamed is another source."""
+    digest = hashlib.sha256()
+    for name in names:
+        content, size = folder.digest(name)
+        digest.update(json.dumps([name, content, size]).encode())
+    return digest.hexdigest()

@@ -1,0 +1,103 @@
+"""One picture: from any file that Pillow reads to 8-bit gray or RGB pixels of the shape that a recipe asks for."""
+
+import io
+import struct
+import warnings
+import zlib
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from synthmill.config import ImageConfig
+from synthmill.data import png
+
+Pixels = npt.NDArray[np.uint8]
+"""(H, W) gray or (H, W, 3) RGB."""
+
+_DEEP = ("I", "I;16", "I;16L", "I;16B", "I;16N")
+_GRAY = ("1", "L", "LA", "La", *_DEEP)
+_FAULTS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+    Image.DecompressionBombWarning,
+)
+
+
+class BrokenPictureError(ValueError):
+    """A file that is no picture, is cut off or is of a kind that can't be read; the message says which, without the name."""
+
+
+def read_picture(data: bytes, config: ImageConfig) -> Pixels:
+    """Decode, turn upright (EXIF), flatten transparency over `background`, reduce 16 bits to 8, and resize when a size is set.
+
+    Palette pictures become gray when their palette is. The first frame of an animation counts.
+
+    Raises:
+        BrokenPictureError: it can't be decoded.
+    """
+    quick = png.decode(data)
+    if quick is not None:
+        return resize(quick, config)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            warnings.simplefilter("ignore", UserWarning)
+            image = Image.open(io.BytesIO(data))
+            image.load()
+            return resize(_eight_bit(ImageOps.exif_transpose(image), config.background), config)
+    except UnidentifiedImageError:
+        raise BrokenPictureError("not a picture" if data else "empty file") from None
+    except _FAULTS as fault:
+        raise BrokenPictureError(str(fault).splitlines()[0][:80] or type(fault).__name__) from None
+
+
+def _eight_bit(image: Image.Image, background: int) -> Pixels:
+    if image.mode in _DEEP:
+        deep = np.asarray(image).astype(np.int64)
+        return (np.clip(deep, 0, 65_535) / 257.0 if deep.max(initial=0) > 255 or image.mode != "I" else deep).round().astype(np.uint8)
+    if image.mode == "F":
+        raise BrokenPictureError("32-bit floating-point pixels have no fixed range")
+    gray = image.mode in _GRAY
+    if image.has_transparency_data:
+        over = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", over.size, (background,) * 3 + (255,)), over)
+        return _gray_if(np.asarray(image.convert("RGB")), gray)
+    if image.mode == "P":
+        pixels = np.asarray(image.convert("RGB"))
+        return _gray_if(pixels, bool((pixels[..., :1] == pixels).all()))
+    return np.asarray(image.convert("L" if gray else "RGB"))
+
+
+def _gray_if(pixels: Pixels, gray: bool) -> Pixels:
+    return np.ascontiguousarray(pixels[..., 0]) if gray else pixels
+
+
+def resize(pixels: Pixels, config: ImageConfig) -> Pixels:
+    """The picture in the size and manner that the recipe states; as it is when it states none."""
+    if config.size is None:
+        return pixels
+    height, width = (config.size, config.size) if isinstance(config.size, int) else config.size
+    if pixels.shape[:2] == (height, width):
+        return pixels
+    image = Image.fromarray(pixels)
+    if config.fit == "crop":
+        fitted = ImageOps.fit(image, (width, height), Image.Resampling.LANCZOS)
+    elif config.fit == "pad":
+        colour = config.background if pixels.ndim == 2 else (config.background,) * 3
+        fitted = ImageOps.pad(image, (width, height), Image.Resampling.LANCZOS, color=colour)
+    else:
+        fitted = image.resize((width, height), Image.Resampling.LANCZOS)
+    return np.asarray(fitted)
+
+
+def with_channels(pixels: Pixels, channels: int) -> Pixels:
+    """(H, W) for one channel, by ITU-R 601 luma, or (H, W, 3)."""
+    if channels == 1:
+        return pixels if pixels.ndim == 2 else np.asarray(Image.fromarray(pixels).convert("L"))
+    return pixels if pixels.ndim == 3 else np.repeat(pixels[..., None], 3, axis=2)

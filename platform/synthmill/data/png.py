@@ -1,0 +1,78 @@
+"""PNG files of 8-bit gray or RGB pixels, written the same way every time (ISO/IEC 15948:2004, W3C PNG third edition).
+
+A writer of our own because its bytes must not change with an imaging library's version, and because a 28x28 picture costs it a
+third of the time. Files have one IDAT chunk, row filter 0 and no timestamp. Reading them back takes the same short way.
+"""
+
+import struct
+import zlib
+
+import numpy as np
+import numpy.typing as npt
+
+Pixels = npt.NDArray[np.uint8]
+
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+XMP_KEYWORD = b"XML:com.adobe.xmp"
+_LEVEL = 6
+_GRAY, _RGB = 0, 2
+_IEND = b"\x00\x00\x00\x00IEND\xaeB\x60\x82"
+
+
+def encode(pixels: Pixels, *, xmp: bytes | None = None) -> bytes:
+    """A PNG file of pixels (H, W) or (H, W, 3), with an XMP packet in an uncompressed iTXt chunk before the pixels."""
+    assert pixels.dtype == np.uint8, f"cannot write {pixels.dtype}"
+    assert pixels.ndim == 2 or pixels.shape[2] == 3, f"cannot write {pixels.shape}"
+    height, width = pixels.shape[:2]
+    rows = np.zeros((height, 1 + pixels[0].size), np.uint8)
+    rows[:, 1:] = pixels.reshape(height, -1)
+    header = struct.pack(">IIBBBBB", width, height, 8, _GRAY if pixels.ndim == 2 else _RGB, 0, 0, 0)
+    label = _chunk(b"iTXt", XMP_KEYWORD + b"\x00\x00\x00\x00\x00" + xmp) if xmp is not None else b""
+    return SIGNATURE + _chunk(b"IHDR", header) + label + _chunk(b"IDAT", zlib.compress(rows.tobytes(), _LEVEL)) + _IEND
+
+
+def decode(data: bytes) -> Pixels | None:
+    """Pixels (H, W) or (H, W, 3) of a file that `encode` could have written; None for any other PNG or any other file.
+
+    Chunks other than IHDR and IDAT are skipped unread.
+    """
+    if data[:8] != SIGNATURE or data[12:16] != b"IHDR":
+        return None
+    width, height, depth, colour, _, _, interlace = struct.unpack(">IIBBBBB", data[16:29])
+    if depth != 8 or colour not in (_GRAY, _RGB) or interlace:
+        return None
+    packed, at = b"", 33
+    while at + 8 <= len(data):
+        size, kind = struct.unpack(">I4s", data[at : at + 8])
+        if kind == b"IDAT":
+            packed += data[at + 8 : at + 8 + size]
+        elif kind in (b"tRNS", b"gAMA", b"iCCP"):
+            return None
+        at += 12 + size
+    channels = 3 if colour == _RGB else 1
+    try:
+        raw = np.frombuffer(zlib.decompress(packed), np.uint8)
+    except zlib.error:
+        return None
+    if raw.size != height * (1 + width * channels):
+        return None
+    rows = raw.reshape(height, -1)
+    if rows[:, 0].any():
+        return None
+    return rows[:, 1:].reshape((height, width, 3) if channels == 3 else (height, width))
+
+
+def xmp_of(data: bytes) -> bytes | None:
+    """The XMP packet of a PNG file; None when it has none."""
+    at = 8
+    while data[:8] == SIGNATURE and at + 8 <= len(data):
+        size, kind = struct.unpack(">I4s", data[at : at + 8])
+        body = data[at + 8 : at + 8 + size]
+        if kind == b"iTXt" and body.startswith(XMP_KEYWORD + b"\x00"):
+            return body[len(XMP_KEYWORD) + 5 :]
+        at += 12 + size
+    return None
+
+
+def _chunk(kind: bytes, body: bytes) -> bytes:
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(body, zlib.crc32(kind)))

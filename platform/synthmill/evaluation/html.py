@@ -1,0 +1,250 @@
+"""The report as one self-contained page: inline style and SVG, no script, nothing fetched.
+
+Order: verdict, four tiles, what failed and what to do, lift, worst columns and pairs, privacy, nearest rows, difference to the
+baseline, how to reproduce.
+"""
+
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined, Template
+from markupsafe import Markup
+
+from synthmill.evaluation import svg
+from synthmill.evaluation.gates import GateResult
+from synthmill.evaluation.report import Report
+from synthmill.evaluation.words import direction_word, interval, number, title, verdict_word
+from synthmill.metrics._lift import NOTHING, SYNTHETIC
+from synthmill.metrics.base import Estimate
+
+MAX_HEATMAP_COLUMNS = 30
+AXES = ("utility", "fidelity", "diversity", "privacy", "overfit", "schema")
+TILES: dict[str, tuple[tuple[str, str | None], ...]] = {
+    "Utility": (("utility.lift_dataset", "best"), ("utility.tstr_ratio", None)),
+    "Fidelity": (("tabular.pair_gap", "worst_decile"), ("tabular.marginal_gap", "worst_decile"), ("fidelity.c2st_auc", None)),
+    "Privacy": (("privacy.mia_tpr@1fpr", None), ("privacy.near_copy_pvalue", None), ("privacy.exact_copy_excess", None)),
+}
+
+
+def to_html(report: Report) -> str:
+    """The page; well below 500 kB for tables of up to some hundred columns."""
+    return _template().render(
+        report=report,
+        verdict=verdict_word(report.verdict),
+        heading=_heading(report),
+        facts=_facts(report),
+        tiles=[_tile(report, name, figures) for name, figures in TILES.items()] + [_provenance_tile(report)],
+        problems=_problems(report),
+        lift=_lift(report),
+        columns=_columns(report),
+        heatmap=_heatmap(report),
+        scales=_scales(report),
+        distances=Markup(svg.quantile_curves(report.plots["distances"])) if report.plots.get("distances") else None,
+        privacy=[report.metrics[name] for name in report.privacy.tested],
+        regressions=[g for g in report.gates if g.kind == "regression"],
+        gates=[g for g in report.gates if g.kind == "threshold"],
+        metrics=sorted(report.metrics.values(), key=lambda m: (AXES.index(m.axis), m.metric)),
+        reproduce=_reproduce(report),
+        title=title,
+        number=number,
+        interval=interval,
+        direction=direction_word,
+    )
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    text = (resources.files("synthmill") / "evaluation" / "templates" / "report.html.jinja").read_text()
+    return environment.from_string(text)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One figure of a tile."""
+
+    label: str
+    value: str
+    note: str
+    state: str
+    bar: Markup | None = None
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One of the four."""
+
+    name: str
+    state: str
+    figures: tuple[Figure, ...]
+
+
+def _heading(report: Report) -> str:
+    return str(report.provenance.get("dataset") or "Synthetic table")
+
+
+def _facts(report: Report) -> list[str]:
+    inputs = report.inputs
+    facts = [f"{inputs['synthetic_rows']:,} synthetic rows", f"{len(inputs['columns'])} columns"]
+    if report.provenance.get("model"):
+        facts.append(f"model {report.provenance['model']}")
+    facts += [f"{report.config['profile']} profile", report.created[:10]]
+    return facts
+
+
+def _tile(report: Report, name: str, figures: tuple[tuple[str, str | None], ...]) -> Tile:
+    shown = [f for f in (_figure(report, *figure, large=i == 0) for i, figure in enumerate(figures)) if f is not None]
+    axes = {"Utility": ("utility",), "Fidelity": ("fidelity", "diversity", "schema"), "Privacy": ("privacy",)}[name]
+    gates = [g for g in report.gates if g.kind == "threshold" and g.metric in report.metrics and report.metrics[g.metric].axis in axes]
+    return Tile(name, _state(gates), tuple(shown))
+
+
+def _state(gates: list[GateResult]) -> str:
+    judged = [g for g in gates if g.severity != "info"]
+    if any(g.status == "fail" and g.severity == "error" for g in judged):
+        return "fail"
+    if any(g.status == "inconclusive" and g.severity == "error" for g in judged):
+        return "inconclusive"
+    if any(g.status in ("fail", "inconclusive") for g in judged):
+        return "warn"
+    return "pass" if any(g.status == "pass" for g in judged) else "none"
+
+
+def _figure(report: Report, name: str, aspect: str | None, *, large: bool) -> Figure | None:
+    result = report.metrics.get(name)
+    if result is None or result.status == "not_applicable":
+        return None
+    label = title(name) + (", worst tenth" if aspect == "worst_decile" else "")
+    if result.status != "ok":
+        return Figure(label, "?", result.reason or "", "inconclusive")
+    shown = result if aspect is None else result.aspects.get(aspect, Estimate())
+    gates = [g for g in report.gates if g.kind == "threshold" and g.metric == name and g.severity != "info"]
+    state = _state([g for g in gates if g.aspect == aspect or aspect == "best"])
+    if shown.value is None:
+        return Figure(label, "-", "", state)
+    parts = [f"95% {interval(shown.ci)}"] if shown.ci else []
+    parts += [f"real {number(shown.reference)}"] if shown.reference is not None else []
+    note = " · ".join(parts)
+    same = [g for g in gates if g.aspect == aspect and g.severity == "error" and g.relative_to == "nothing"]
+    limits = {g.op: g.threshold for g in same}
+    bar = svg.Range(shown.value, shown.ci, shown.reference, limits.get("at most"), limits.get("at least"), state)
+    return Figure(label, _value(name, shown.value), note, state, Markup(svg.range_bar(bar)))
+
+
+def _value(name: str, value: float) -> str:
+    if name == "utility.lift_dataset":
+        return f"{value:+.4f}"
+    return f"{value:.1%}" if name in ("privacy.mia_tpr@1fpr", "utility.tstr_ratio") else number(value)
+
+
+def _provenance_tile(report: Report) -> Tile:
+    known = report.provenance
+    inside = known.get("contains_training_rows")
+    rows = [
+        ("Model", known.get("model"), known.get("model_digest")),
+        ("Label", known.get("digital_source_type") or known.get("label"), None),
+        ("Training rows inside", None if inside is None else ("yes" if inside else "no"), None),
+        ("Content digest", (known.get("content_digest") or "")[:16] or None, None),
+    ]
+    figures = [Figure(label, "", str(value) + (f" ({str(extra)[:12]})" if extra else ""), "pass") for label, value, extra in rows if value]
+    holdout = report.inputs.get("holdout_rows", 0)
+    note = f"{holdout:,} rows never trained on" if holdout else "none: no real-vs-real figures"
+    figures.append(Figure("Holdout", "", note, "pass" if holdout else "inconclusive"))
+    state = "inconclusive" if not holdout or not known.get("model") else "pass"
+    return Tile("Provenance", "warn" if known.get("contains_training_rows") else state, tuple(figures))
+
+
+def _problems(report: Report) -> list[dict[str, Any]]:
+    """Gates to look at, one card a metric, the worst first."""
+    by_metric: dict[str, list[GateResult]] = {}
+    for gate in report.failing():
+        by_metric.setdefault(gate.metric, []).append(gate)
+    cards = []
+    for name, gates in by_metric.items():
+        failed = [g for g in gates if g.status == "fail"]
+        state = "inconclusive" if not failed else ("fail" if any(g.severity == "error" for g in failed) else "warn")
+        lines = list(dict.fromkeys(g.explain[:1].upper() + g.explain[1:] for g in gates))
+        cards.append({"title": title(name), "name": name, "state": state, "lines": lines, "advice": gates[0].advice if failed else ""})
+    return cards
+
+
+def _lift(report: Report) -> dict[str, Any] | None:
+    low, full = report.metrics.get("utility.lift_lowdata"), report.metrics.get("utility.lift_dataset")
+    out: dict[str, Any] = {}
+    if low is not None and low.status == "ok":
+        curves = low.details["curves"][low.details["best_learner"]]
+        out["curve"] = Markup(svg.lift_curve(curves, unit=low.method.split(";")[0]))
+        out["curve_result"] = low
+    if full is not None and full.status == "ok":
+        found = full.details["learners"][full.details["best_learner"]]["lifts"]
+        rows = []
+        for arm in sorted(found, key=lambda arm: (arm != SYNTHETIC, arm)):
+            kind = "synthetic" if arm == SYNTHETIC else "baseline"
+            rows.append(svg.Whisker(arm, found[arm]["lift"], _pair(found[arm]["ci"]), kind))
+        out["arms"] = Markup(svg.dot_plot(rows, unit=full.details["score"]))
+        out["result"] = full
+        out["learners"] = [
+            {"name": name, "alone": record["scores"][NOTHING]["score"], "lift": record["lifts"][SYNTHETIC], "p": record["harm_p_holm"]}
+            for name, record in full.details["learners"].items()
+        ]
+    elif full is not None:
+        out["reason"] = full.reason
+    return out or None
+
+
+def _pair(ci: Any) -> tuple[float, float] | None:
+    return None if ci is None else (float(ci[0]), float(ci[1]))
+
+
+def _columns(report: Report) -> list[dict[str, Any]]:
+    return [{**column, "plot": Markup(svg.bars(column["labels"], column["shares"]))} for column in report.plots.get("columns", ())]
+
+
+def _heatmap(report: Report) -> dict[str, Any] | None:
+    result = report.metrics.get("tabular.pair_gap")
+    if result is None or not result.per_column:
+        return None
+    values: dict[tuple[str, str], float] = {}
+    names = [str(name) for name in report.inputs["columns"]]
+    for key, value in result.per_column.items():
+        a, _, b = key.partition("|")
+        values[a, b] = value
+    worst: dict[str, float] = {}
+    for (a, b), value in values.items():
+        worst[a], worst[b] = max(worst.get(a, -1.0), value), max(worst.get(b, -1.0), value)
+    kept = set(sorted(worst, key=lambda name: -worst[name])[:MAX_HEATMAP_COLUMNS])
+    shown = [name for name in names if name in kept]
+    listed = sorted(values.items(), key=lambda item: -item[1])[:8]
+    return {
+        "plot": Markup(svg.heatmap(shown, values, 0.15)),
+        "worst": [{"pair": f"{a} and {b}", "gap": value} for (a, b), value in listed],
+        "cut": len(worst) - len(shown),
+    }
+
+
+def _scales(report: Report) -> list[dict[str, Any]]:
+    result = report.metrics.get("privacy.near_copy_pvalue")
+    return [] if result is None or result.status != "ok" else list(result.details.get("scales", []))
+
+
+def _reproduce(report: Report) -> list[tuple[str, str]]:
+    inputs, config = report.inputs, report.config
+    sides = ", ".join(f"{side} {inputs[f'{side}_rows']:,}" for side in ("train", "validation", "holdout", "synthetic"))
+    rows = [
+        ("Rows", sides),
+        ("Sampled rows a side", f"neighbours {_limit(config['neighbour_rows'])}, classifiers {_limit(config['classifier_rows'])}"),
+        ("Target", f"{inputs['target']} ({inputs['task']})" if inputs["target"] else "none"),
+        ("Seed", str(config["seed"])),
+        ("Gates", f"sha256 {config['gates_sha256'][:16]}"),
+        ("Report", f"sha256 {report.digest[:16]}"),
+        ("synthmill", report.version),
+        ("Computed in", f"{report.timings.get('total', 0):.1f} s"),
+    ]
+    scalars = {key: value for key, value in report.provenance.items() if isinstance(value, str | int | float)}
+    return rows + [(key.replace("_", " ").capitalize(), str(value)) for key, value in scalars.items()]
+
+
+def _limit(rows: int | None) -> str:
+    return "all" if rows is None else f"{rows:,}"

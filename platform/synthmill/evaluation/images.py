@@ -1,0 +1,195 @@
+"""Evaluate synthetic pictures against real ones: the same report, gates and verdict as for tables, metrics of pictures.
+
+Every part is read once, for a seeded sample of declared size; all figures come from that sample.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+import pyarrow as pa
+
+from synthmill.config import fingerprint
+from synthmill.data.pixels import PixelCodec
+from synthmill.errors import DataError, RecipeError, did_you_mean
+from synthmill.evaluation import sheets
+from synthmill.evaluation.evaluate import PART_ROWS, Profile, SlicePart, Tables
+from synthmill.evaluation.gates import Gates, judge, load_gates, regressions, verdict
+from synthmill.evaluation.privacy import privacy_section
+from synthmill.evaluation.report import Report, sentence
+from synthmill.metrics._extractor import make_extractor
+from synthmill.metrics._pictures import PictureEvidence, Pictures, PictureSettings
+from synthmill.metrics._sample import SampleRows
+from synthmill.metrics._view import PartView
+from synthmill.metrics.base import PROFILES, MapTasks, Metric, Part, Result, in_profile, map_serially, metric_classes
+
+GATES = "gates_images.yaml"
+LIMITS: dict[str, int] = {"quick": 1_000, "standard": 5_000, "full": 10_000, "audit": 10_000}
+SEEDS: dict[str, int] = {"quick": 1, "standard": 3, "full": 5, "audit": 5}
+
+
+def evaluate_images(
+    tables: Tables,
+    codec: PixelCodec,
+    *,
+    profile: Profile = "standard",
+    seed: int = 0,
+    sample_rows: int | Literal["all"] | None = None,
+    gates: Gates | None = None,
+    baseline: Mapping[str, Any] | None = None,
+    provenance: Mapping[str, Any] | None = None,
+    map_tasks: MapTasks | None = None,
+    extractor: str = "auto",
+    pictures: Mapping[str, bytes] | None = None,
+    show_neighbours: bool = False,
+) -> Report:
+    """Compute the profile's metrics and hold them against the gates (default: those of pictures).
+
+    Args:
+        sample_rows: pictures a side; None: 1,000 in the quick profile, 5,000 in the standard one, else 10,000; "all": every one.
+        extractor: what turns pictures into features: auto, classifier, random or torchscript:PATH.
+        pictures: further contact sheets (PNG) for the report, by name.
+        show_neighbours: put the nearest real pictures into the report.
+
+    Raises:
+        DataError: a picture can't be decoded, or there are no synthetic pictures.
+        RecipeError: an unknown profile or extractor.
+    """
+    started = time.monotonic()
+    if profile not in PROFILES:
+        raise RecipeError(f"no profile named {profile!r}{did_you_mean(profile, PROFILES)}", field="profile")
+    gates = gates or load_gates(shipped=GATES)
+    limit = None if sample_rows == "all" else sample_rows or LIMITS[profile]
+    settings = PictureSettings(seed=seed, limit=limit, confidence=gates.defaults.confidence, learner_seeds=SEEDS[profile])
+    evidence = gather(tables, codec, settings, extractor=extractor, map_tasks=map_tasks or map_serially)
+    timings = {"read": time.monotonic() - started}
+    results = compute(evidence, [cls for cls in metric_classes("image").values() if in_profile(cls, profile)], timings)
+    outcomes = (*judge(gates, results), *(regressions(gates, results, baseline) if baseline else []))
+    decided = verdict(outcomes, gates.defaults)
+    shown = {"samples": sheets.samples(evidence), **(pictures or {})}
+    if show_neighbours:
+        shown["neighbours"] = sheets.neighbours(evidence)
+    timings["total"] = time.monotonic() - started
+    return Report(
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        verdict=decided,
+        summary=sentence(decided, outcomes, profile),
+        inputs=_inputs(tables, evidence, codec),
+        config=_config(profile, settings, gates, evidence),
+        gates=outcomes,
+        metrics=results,
+        privacy=privacy_section(results, "holdout" in evidence.sides, modality="image"),
+        pictures={name: sheets.data_uri(content) for name, content in shown.items()},
+        provenance=dict(provenance or {}),
+        warnings=_warnings(evidence),
+        timings={key: round(value, 3) for key, value in timings.items()},
+    )
+
+
+def gather(tables: Tables, codec: PixelCodec, settings: PictureSettings, *, extractor: str, map_tasks: MapTasks) -> PictureEvidence:
+    """Pixels and classes of every side, and the extractor fitted on the training pictures."""
+    train = _pictures(tables.train, codec)
+    holdout = None if tables.holdout is None or not tables.holdout.num_rows else _pictures(tables.holdout, codec)
+    synthetic, rows = read_pictures(tables.synthetic, settings, map_tasks)
+    if not rows:
+        raise DataError("there are no synthetic pictures to evaluate", field="synthetic")
+    classes = tuple(str(value) for value in codec.classes)
+    fitted = make_extractor(extractor, train.pixels, train.labels, len(classes), seed=settings.seed)
+    found = _pictures(synthetic, codec)
+    return PictureEvidence(train, holdout, found, classes, fitted, settings, synthetic_rows=rows, map_tasks=map_tasks)
+
+
+def compute(evidence: PictureEvidence, chosen: Sequence[type[Metric]], timings: dict[str, float] | None = None) -> dict[str, Result]:
+    """Every chosen metric's result, by name without the extractor; one whose needs aren't met says so instead of a value."""
+    results: dict[str, Result] = {}
+    for cls in chosen:
+        begun = time.monotonic()
+        if "classes" in cls.needs and len(evidence.classes) < 2:
+            results[cls.name] = cls.missing("not_applicable", "there are no labels of at least two classes")
+        elif "holdout" in cls.needs and "holdout" not in evidence.sides:
+            why = "needs a holdout: pictures that the generator never saw; train with data.split.holdout > 0"
+            results[cls.name] = cls.missing("unavailable", why)
+        else:
+            results[cls.name] = cls().compute(evidence)
+        if timings is not None:
+            timings[cls.name] = time.monotonic() - begun
+    return results
+
+
+@dataclass(frozen=True)
+class ReadPictures:
+    """A task: rows and a sample of the pictures of some consecutive parts. Picklable."""
+
+    sample: SampleRows
+
+    def __call__(self, parts: Sequence[Part]) -> tuple[int, Any]:
+        rows, state = 0, None
+        for part in parts:
+            table = part.load()
+            rows += table.num_rows
+            found = self.sample.partial(PartView(table, None, part.first_row))  # type: ignore[arg-type]
+            state = found if state is None else self.sample.merge(state, found)
+        return rows, state
+
+
+def read_pictures(synthetic: Any, settings: PictureSettings, map_tasks: MapTasks) -> tuple[pa.Table, int]:
+    """At most `settings.limit` rows of a table, of parts or of an iterator of tables, and how many there are."""
+    sample = SampleRows(settings.limit, settings.seed)
+    if isinstance(synthetic, pa.Table):
+        synthetic = [SlicePart(synthetic.slice(at, PART_ROWS), at) for at in range(0, max(1, synthetic.num_rows), PART_ROWS)]
+    if not isinstance(synthetic, Sequence):
+        synthetic = _as_parts(synthetic)
+    answers = map_tasks(ReadPictures(sample), [[part] for part in synthetic])
+    merged = answers[0][1]
+    for _, state in answers[1:]:
+        merged = sample.merge(merged, state)
+    return sample.finish(merged), sum(rows for rows, _ in answers)
+
+
+def _as_parts(tables: Any) -> list[SlicePart]:
+    parts, first_row = [], 0
+    for table in tables:
+        parts.append(SlicePart(table, first_row))
+        first_row += table.num_rows
+    return parts
+
+
+def _pictures(table: pa.Table, codec: PixelCodec) -> Pictures:
+    batch = codec.encode(table)
+    return Pictures(batch["pixels"].numpy(), batch["label"].numpy() if codec.classes else None)
+
+
+def _inputs(tables: Tables, evidence: PictureEvidence, codec: PixelCodec) -> dict[str, Any]:
+    return {
+        "train_rows": tables.train.num_rows,
+        "validation_rows": 0 if tables.validation is None else tables.validation.num_rows,
+        "holdout_rows": 0 if tables.holdout is None else tables.holdout.num_rows,
+        "synthetic_rows": evidence.synthetic_rows,
+        "sampled_synthetic_rows": len(evidence.sides["synthetic"]),
+        "shape": [codec.layout.channels, codec.layout.height, codec.layout.width],
+        "classes": list(evidence.classes),
+        "target": "label" if codec.classes else None,
+        "columns": {field.name: str(field.type) for field in codec.schema},
+        "task": "classification" if codec.classes else None,
+    }
+
+
+def _config(profile: str, settings: PictureSettings, gates: Gates, evidence: PictureEvidence) -> dict[str, Any]:
+    return {
+        "profile": profile,
+        "seed": settings.seed,
+        "pictures_a_side": settings.limit,
+        "learner_seeds": settings.learner_seeds,
+        "confidence": settings.confidence,
+        "extractor": evidence.extractor.name,
+        "gates": gates.model_dump(mode="json", exclude_defaults=True),
+        "gates_sha256": fingerprint(gates),
+    }
+
+
+def _warnings(evidence: PictureEvidence) -> tuple[str, ...]:
+    if "holdout" in evidence.sides:
+        return ()
+    return ("no holdout: figures that compare with unseen pictures can't be given",)

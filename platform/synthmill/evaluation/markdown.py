@@ -1,0 +1,42 @@
+"""A short summary for pull requests and job logs."""
+
+from synthmill.evaluation.report import Report
+from synthmill.evaluation.words import estimate_words, title, verdict_word
+
+HEADLINES = (
+    ("utility.lift_dataset", None),
+    ("utility.tstr_ratio", None),
+    ("tabular.marginal_gap", "worst_decile"),
+    ("tabular.pair_gap", "worst_decile"),
+    ("fidelity.c2st_auc", None),
+    ("privacy.near_copy_pvalue", None),
+    ("privacy.mia_tpr@1fpr", None),
+)
+
+
+def to_markdown(report: Report) -> str:
+    """Verdict, headline figures, and every gate that failed or can't be decided with what to do."""
+    lines = [f"### Synthetic data: {verdict_word(report.verdict)}", "", report.summary[0].upper() + report.summary[1:] + ".", ""]
+    lines += ["| figure | value | 95% interval | real vs real | n |", "|---|---|---|---|---|"]
+    for name, aspect in HEADLINES:
+        result = report.metrics.get(name)
+        if result is None or result.status != "ok":
+            continue
+        shown = result if aspect is None else result.aspects[aspect]
+        value, interval, reference = estimate_words(shown)
+        label = title(name) + (f" ({aspect.replace('_', ' ')})" if aspect else "")
+        lines.append(f"| {label} | {value} | {interval} | {reference} | {result.gate_n:,} |")
+    problems = report.failing()
+    if problems:
+        lines += ["", "| gate | outcome | why | what to do |", "|---|---|---|---|"]
+        for g in problems:
+            advice = _cell(g.advice) if g.status == "fail" else ""
+            lines.append(f"| {_cell(g.id)} | {g.status} | {_cell(g.explain)} | {advice} |")
+    lines += [f"\n> {_cell(warning)}" for warning in report.warnings]
+    config = report.config
+    lines += ["", f"Profile {config.get('profile')}, seed {config.get('seed')}, report {report.digest[:12]}, synthmill {report.version}."]
+    return "\n".join(lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")

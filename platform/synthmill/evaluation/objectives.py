@@ -1,0 +1,75 @@
+"""The tuning hook: a named set of objectives on the validation rows, cheap enough to run every few hundred training steps.
+
+Tuning must never see the holdout, so validation stands in its place here. Prepare once, call for every candidate; a call costs
+one pass over the synthetic rows, a nearest-neighbour search on at most 2,000 rows a side and two small gradient boostings.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from synthmill.errors import DataError
+from synthmill.evaluation.evaluate import Tables, compute, prepare, read_synthetic
+from synthmill.metrics._evidence import Evidence, Limits, Real, Settings
+from synthmill.metrics.base import Goal, Metric, map_serially, metric_classes
+
+ROWS = 2_000
+
+
+@dataclass(frozen=True)
+class Objective:
+    """One number to optimise."""
+
+    name: str
+    value: float | None
+    """None: this data can't give it; a search leaves it out."""
+    goal: Goal
+    kind: str
+    """objective, or constraint: a search must keep it within the default gates' limits rather than optimise it."""
+
+
+SOURCES: tuple[tuple[str, str, str | None, str], ...] = (
+    ("fidelity_columns", "tabular.marginal_gap", None, "objective"),
+    ("fidelity_pairs", "tabular.pair_gap", None, "objective"),
+    ("utility", "utility.tstr_ratio", None, "objective"),
+    ("privacy_near_copies", "privacy.near_copy_pvalue", "ratio", "constraint"),
+    ("overfit", "overfit.dcr_share", None, "constraint"),
+)
+GOALS: dict[str, Goal] = {"privacy_near_copies": "minimize", "overfit": "minimize"}
+
+
+@dataclass(frozen=True)
+class Objectives:
+    """Scores candidates against one source; `real` holds validation where evaluation holds the holdout."""
+
+    real: Real
+    settings: Settings
+
+    def __call__(self, synthetic: pa.Table) -> dict[str, Objective]:
+        """Objective name -> value and goal."""
+        totals, sample, _ = read_synthetic(synthetic, self.real, self.settings, map_serially)
+        evidence = Evidence(self.real, totals, sample, self.settings)
+        classes = metric_classes()
+        chosen: list[type[Metric]] = [classes[name] for name in dict.fromkeys(source[1] for source in SOURCES)]
+        results = compute(evidence, chosen)
+        found: dict[str, Objective] = {}
+        for name, metric, aspect, kind in SOURCES:
+            result = results[metric]
+            estimate: Any = result if aspect is None else result.aspects.get(aspect)
+            value = None if result.status != "ok" or estimate is None else estimate.value
+            found[name] = Objective(name, value, GOALS.get(name, classes[metric].goal), kind)
+        return found
+
+
+def objectives(train: pa.Table, validation: pa.Table, *, target: str | None, kinds: Any = None, seed: int = 0) -> Objectives:
+    """A scorer for candidates trained on `train`.
+
+    Raises:
+        DataError: no validation rows, or tables that can't be compared.
+    """
+    if not validation.num_rows:
+        raise DataError("is empty; tuning needs validation rows", field="data.split.validation")
+    real = prepare(Tables(train, None, validation, train, kinds or {}), target=target, seed=seed)
+    settings = Settings(seed=seed, limits=Limits(ROWS, ROWS), learner_seeds=1, replicates=50)
+    return Objectives(real, settings)

@@ -1,0 +1,46 @@
+"""How reports put numbers and names into words."""
+
+from synthmill.evaluation.gates import Verdict
+from synthmill.metrics.base import Estimate, Result, metric_classes
+
+VERDICT_WORDS: dict[Verdict, str] = {"pass": "passed", "warn": "passed with warnings", "fail": "failed", "inconclusive": "inconclusive"}
+
+
+def verdict_word(verdict: Verdict) -> str:
+    """The verdict as a word to print."""
+    return VERDICT_WORDS[verdict]
+
+
+def title(name: str) -> str:
+    """A metric's title, or its name where it is not installed."""
+    classes = metric_classes()
+    return classes[name].title if name in classes else name
+
+
+def number(value: float | None) -> str:
+    """Three significant digits, without noise: 0.0213, 12.3, 1,234."""
+    if value is None:
+        return "-"
+    if value != 0 and abs(value) < 1e-4:
+        return f"{value:.0e}"
+    if abs(value) >= 1000:
+        return f"{value:,.0f}"
+    text = f"{value:.3g}" if abs(value) >= 0.1 else f"{value:.4f}".rstrip("0").rstrip(".")
+    return "0" if text in ("-0", "") else text
+
+
+def interval(ci: tuple[float, float] | None) -> str:
+    """`0.1 to 0.3`."""
+    return "-" if ci is None else f"{number(ci[0])} to {number(ci[1])}"
+
+
+def estimate_words(estimate: Estimate) -> tuple[str, str, str]:
+    """Value, interval and reference in words."""
+    return number(estimate.value), interval(estimate.ci), number(estimate.reference)
+
+
+def direction_word(result: Result) -> str:
+    """Which way is good."""
+    if result.direction == "target":
+        return f"ideal {number(result.target)}"
+    return "higher is better" if result.direction == "maximize" else "lower is better"

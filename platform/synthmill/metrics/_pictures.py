@@ -1,0 +1,141 @@
+"""Everything a metric of pictures can read: pixels, classes and features of each side, computed once and shared.
+
+Figures compare two sides against the holdout: the synthetic pictures, and the training pictures as reference. Both sides and the
+holdout enter with equal numbers, because most of these figures depend on how many pictures there are.
+"""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from synthmill.metrics._classifier import Labels, Pixels, SmallClassifier, fit_classifier
+from synthmill.metrics._extractor import ClassifierExtractor, Extractor, Features
+from synthmill.metrics.base import MapTasks, Metric, Result, map_serially
+
+PictureSide = Literal["train", "holdout", "synthetic"]
+LEAST = 50
+"""Pictures a side below which figures say `unavailable`."""
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """One side: pixels and, where there are classes, their codes."""
+
+    pixels: Pixels
+    labels: Labels | None
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    def take(self, index: Any) -> "Pictures":
+        """Those at `index` (an array or a slice)."""
+        return Pictures(self.pixels[index], None if self.labels is None else self.labels[index])
+
+
+@dataclass(frozen=True)
+class PictureSettings:
+    """How thoroughly to look."""
+
+    seed: int = 0
+    limit: int | None = 5_000
+    """Pictures a side at most; None: all."""
+    confidence: float = 0.95
+    learner_seeds: int = 3
+    """Classifiers trained for each figure that trains some."""
+
+
+class PictureEvidence:
+    """One synthetic set of pictures and the real ones. `holdout` is what the generator never saw; None: there is none."""
+
+    def __init__(
+        self,
+        train: Pictures,
+        holdout: Pictures | None,
+        synthetic: Pictures,
+        classes: tuple[str, ...],
+        extractor: Extractor,
+        settings: PictureSettings,
+        *,
+        synthetic_rows: int | None = None,
+        map_tasks: MapTasks = map_serially,
+    ) -> None:
+        self.extractor = extractor
+        self.classes = classes
+        self.settings = settings
+        self.map_tasks = map_tasks
+        self.synthetic_rows = len(synthetic) if synthetic_rows is None else synthetic_rows
+        self.sides: dict[PictureSide, Pictures] = {"train": train, "synthetic": synthetic}
+        if holdout is not None and len(holdout):
+            self.sides["holdout"] = holdout
+        self._shuffled: dict[PictureSide, Pictures] = {}
+        self._features: dict[PictureSide, Features] = {}
+        self._classifiers: dict[Any, SmallClassifier] = {}
+        self.cache: dict[Any, Any] = {}
+
+    @property
+    def size(self) -> int:
+        """Pictures of each side that enter."""
+        least = min(len(side) for side in self.sides.values())
+        return least if self.settings.limit is None else min(self.settings.limit, least)
+
+    def pictures(self, side: PictureSide, count: int | None = None) -> Pictures:
+        """`count` (default `size`) pictures of a side in a seeded random order, the same every time."""
+        if side not in self._shuffled:
+            whole = self.sides[side]
+            number = ("train", "holdout", "synthetic").index(side)
+            order = np.random.default_rng([self.settings.seed & 0xFFFFFFFF, number]).permutation(len(whole))
+            most = len(order) if self.settings.limit is None else self.settings.limit
+            self._shuffled[side] = whole.take(order[:most])
+        return self._shuffled[side].take(slice(0, self.size if count is None else count))
+
+    def features(self, side: PictureSide, count: int | None = None) -> Features:
+        """Features of the same pictures, float32 (N, D)."""
+        if side not in self._features:
+            self._features[side] = self.extractor(self.pictures(side, len(self.sides[side])).pixels)
+        return self._features[side][: self.size if count is None else count]
+
+    def flat_pixels(self, side: PictureSide, count: int | None = None) -> Features:
+        """Pixels of the same pictures in [0, 1], float32 (N, C * H * W)."""
+        pixels = self.pictures(side, count).pixels
+        return pixels.reshape(len(pixels), -1).astype(np.float32) / np.float32(255.0)
+
+    def rng(self, purpose: int) -> np.random.Generator:
+        """A generator of its own for each purpose."""
+        return np.random.default_rng([self.settings.seed & 0xFFFFFFFF, 100 + purpose])
+
+    def classifier(self, side: PictureSide, seed: int, count: int) -> SmallClassifier:
+        """A classifier of a side's classes; seed 0 on all training pictures is the extractor's own, where it has one."""
+        if side == "train" and seed == 0 and count == len(self.sides["train"]) and isinstance(self.extractor, ClassifierExtractor):
+            return self.extractor.classifier
+        key = (side, seed, count)
+        if key not in self._classifiers:
+            chosen = self.pictures(side, count)
+            assert chosen.labels is not None
+            self._classifiers[key] = fit_classifier(chosen.pixels, chosen.labels, len(self.classes), seed=self.settings.seed + seed)
+        return self._classifiers[key]
+
+
+class PictureMetric(Metric):
+    """Base of metrics of pictures: needs declared as for tables, the extractor's name in the figure's name."""
+
+    modalities: ClassVar[tuple[str, ...]] = ("image",)
+    by_feature: ClassVar[bool] = True
+    """Whether the figure depends on the extractor."""
+
+    @abstractmethod
+    def compute(self, evidence: PictureEvidence) -> Result:
+        """The figure; `needs` are satisfied when it is called."""
+
+    def named(self, evidence: PictureEvidence, **fields: Any) -> Result:
+        """A result whose `metric` says `name@extractor`, and whose counts are those that entered."""
+        counts = {"n": {"train": evidence.size, "holdout": evidence.size, "synthetic": evidence.size}, "gate_n": evidence.size}
+        full = f"{self.name}@{evidence.extractor.name}" if self.by_feature else self.name
+        return self.result(**(counts | fields)).model_copy(update={"metric": full})
+
+    def too_few(self, evidence: PictureEvidence) -> Result | None:
+        """Said instead of a value when a side is small."""
+        if evidence.size >= LEAST:
+            return None
+        return self.missing("unavailable", f"only {evidence.size} pictures on the smallest side; {LEAST} are needed", gate_n=evidence.size)

@@ -1,0 +1,66 @@
+"""Can an unknown value of a person be read off the nearest synthetic row?"""
+
+import numpy as np
+
+from synthmill.metrics._attacks import Attempts, attack_result, risk, sides
+from synthmill.metrics._columns import Floats
+from synthmill.metrics._evidence import Evidence
+from synthmill.metrics._neighbours import nearest
+from synthmill.metrics.base import Metric, Result
+
+TOLERANCE = 0.05
+MIN_ATTEMPTS = 20
+
+
+class AttributeInference(Metric):
+    """The attacker knows all columns but one and reads that one off the nearest synthetic row (arXiv 2211.10459, 3.3).
+
+    Success: the same category, or a number within 5%. The figure is the worst over the secret columns: those named, else the
+    target, else every column.
+    """
+
+    name = "privacy.attribute_inference"
+    title = "Attribute inference"
+    axis = "privacy"
+    goal = "minimize"
+    bounds = (0.0, 1.0)
+    needs = ("holdout",)
+    profile = "opt-in"
+    advice = "A secret column can be guessed better for training people than for others: the generator memorises. See the near-copy test."
+
+    def compute(self, evidence: Evidence) -> Result:
+        names = [c.name for c in evidence.real.all_features.columns]
+        target = evidence.real.target
+        secrets = [n for n in evidence.settings.secrets if n in names] or ([target] if target in names else names)
+        number = min(evidence.settings.attacks, sides(evidence))
+        if len(names) < 2 or number < MIN_ATTEMPTS:
+            return self.missing("unavailable", f"needs 2 columns and {MIN_ATTEMPTS} holdout rows", gate_n=number)
+        found = {str(name): _attack(evidence, str(name), number) for name in secrets}
+        risks = {name: risk(attempts, evidence.settings.confidence)[0] for name, attempts in found.items()}
+        worst = max(risks, key=lambda name: risks[name])
+        result = attack_result(AttributeInference, found[worst], evidence, "all other columns known, one neighbour", secret=worst)
+        return result.model_copy(update={"per_column": risks})
+
+
+def _attack(evidence: Evidence, secret: str, number: int) -> Attempts:
+    features, limit = evidence.real.all_features, evidence.settings.limits.neighbour_rows
+    j = [c.name for c in features.columns].index(secret)
+    slices = evidence.real.space.groups
+    known = np.concatenate([np.arange(s.start, s.stop) for name, s in slices.items() if name != secret])
+    fake_points = np.ascontiguousarray(evidence.points("synthetic", limit)[:, known])
+    fake = features.matrix(evidence.table("synthetic", limit))[:, j]
+    exact = bool(features.categorical[j])
+    hits = []
+    for side in ("train", "holdout"):
+        targets = np.ascontiguousarray(evidence.points(side, number)[:, known])
+        truth = features.matrix(evidence.table(side, number))[:, j]
+        hits.append(_right(fake[nearest(targets, fake_points)[1][:, 0]], truth, exact=exact))
+    truth = features.matrix(evidence.table("train", number))[:, j]
+    guess = fake[evidence.rng(42).integers(len(fake), size=number)]
+    return Attempts(main=hits[0], control=hits[1], baseline=_right(guess, truth, exact=exact), number=number)
+
+
+def _right(guess: Floats, truth: Floats, *, exact: bool) -> int:
+    both_missing = np.isnan(guess) & np.isnan(truth)
+    close = guess == truth if exact else np.abs(guess - truth) <= TOLERANCE * np.abs(truth)
+    return int(np.count_nonzero(close | both_missing))

@@ -1,0 +1,50 @@
+"""How much of what a classifier learns from real pictures it also learns from synthetic ones."""
+
+import numpy as np
+
+from synthmill.metrics._classifier import accuracy
+from synthmill.metrics._pictures import PictureEvidence, PictureMetric
+from synthmill.metrics.base import Estimate, Result
+
+
+class ClassifierUtility(PictureMetric):
+    """CAS (arXiv 1905.10887): accuracy on the holdout after training on synthetic pictures over the same after real ones, equal numbers."""
+
+    name = "image.tstr_ratio"
+    axis = "utility"
+    goal = "maximize"
+    bounds = (0.0, None)
+    needs = ("holdout", "classes")
+    by_feature = False
+    advice = "Classifiers trained on these pictures do worse than on real ones. Check image.label_fidelity and image.coverage by class."
+
+    def compute(self, evidence: PictureEvidence) -> Result:
+        holdout = evidence.pictures("holdout", len(evidence.sides["holdout"]))
+        count = min(len(evidence.sides["train"]), len(evidence.sides["synthetic"]), evidence.settings.limit or 1 << 60)
+        if min(count, len(holdout)) < 50:
+            return self.missing("unavailable", f"only {min(count, len(holdout))} pictures to train or test with; 50 are needed")
+        assert holdout.labels is not None
+        scores = []
+        for seed in range(evidence.settings.learner_seeds):
+            pair = [
+                accuracy(evidence.classifier(side, 1 + seed, count), holdout.pixels, holdout.labels)[0] for side in ("synthetic", "train")
+            ]
+            scores.append([right / len(holdout) for right in pair])
+        tstr, trtr = np.array(scores).T
+        ratio = float(tstr.mean() / trtr.mean())
+        # Two sources of chance: who is in the holdout (binomial, paired scores are at most that wide) and the classifier's seed.
+        spread = tstr.mean() * (1 - tstr.mean()) / len(holdout) + (tstr.var(ddof=1) / len(tstr) if len(tstr) > 1 else 0.0)
+        half = 1.96 * float(np.sqrt(spread)) / trtr.mean()
+        return self.named(
+            evidence,
+            value=ratio,
+            ci=(ratio - half, ratio + half),
+            reference=1.0,
+            n={"train": count, "synthetic": count, "holdout": len(holdout)},
+            gate_n=min(count, len(holdout)),
+            method=f"small convolutional classifier, {len(tstr)} seeds; interval from the holdout's size and the seeds",
+            aspects={
+                "tstr": Estimate(value=float(tstr.mean()), reference=float(trtr.mean())),
+                "trtr": Estimate(value=float(trtr.mean())),
+            },
+        )

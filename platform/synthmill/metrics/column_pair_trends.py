@@ -1,0 +1,125 @@
+"""The column pair trends score of SDMetrics, for comparison with reports made there."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from synthmill.metrics._association import cramers_v_plain
+from synthmill.metrics._binning import Bins
+from synthmill.metrics._columns import Floats, Ints, floats, texts
+from synthmill.metrics._evidence import MAX_PAIRS, Evidence
+from synthmill.metrics.base import Estimate, Metric, Result
+
+NUM_BINS = 10
+MIN_CORRELATION = 0.5
+MIN_ASSOCIATION = 0.3
+
+
+class ColumnPairTrends(Metric):
+    """Mean over pairs of 1 - |difference of Pearson's r| / 2 (two numbers) or 1 - total variation of the contingency table.
+
+    As in SDMetrics 0.32, each table's numbers are cut at 10 equal parts of its own range when paired with a category. Its
+    quirks stay: unrelated pairs score near 1, halving makes r = 0.9 against 0.5 a score of 0.8. The value is over all pairs
+    (its `ColumnPairTrends` property); `associated_pairs` over those with |r| > 0.5 or Cramer's V > 0.3 in the training rows
+    (its `QualityReport`, from 0.32 on).
+    """
+
+    name = "tabular.column_pair_trends"
+    title = "Column pair trends (SDMetrics)"
+    axis = "fidelity"
+    goal = "maximize"
+    bounds = (0.0, 1.0)
+    advice = "Comparable with SDMetrics, not a gate: unrelated pairs dominate the mean. See tabular.pair_gap."
+
+    def compute(self, evidence: Evidence) -> Result:
+        pairs, bins = evidence.real.plan.pairs, evidence.real.plan.bins
+        limit = evidence.settings.limits.classifier_rows
+        if not pairs:
+            return self.missing("not_applicable", "a single column has no pairs")
+        train, fake = evidence.table("train", limit), evidence.table("synthetic", limit)
+        found = pair_trends(bins, pairs, train, fake)
+        held = None if evidence.real.holdout is None else pair_trends(bins, pairs, train, evidence.table("holdout", limit))
+        scores = {pair: trend.score for pair, trend in found.items()}
+        associated = [pair for pair, trend in found.items() if trend.associated]
+        return self.result(
+            value=_mean(scores.values()),
+            reference=None if held is None else _mean(trend.score for trend in held.values()),
+            n={"train": train.num_rows, "synthetic": fake.num_rows, "pairs": len(pairs)},
+            gate_n=min(train.num_rows, fake.num_rows),
+            method=f"seeded sample; at most {MAX_PAIRS} pairs; no interval, as in SDMetrics",
+            aspects={
+                "associated_pairs": Estimate(
+                    value=_mean(scores[pair] for pair in associated),
+                    reference=None if held is None else _mean(held[pair].score for pair in associated if pair in held),
+                )
+            },
+            per_column={f"{a}|{b}": score for (a, b), score in scores.items()},
+        )
+
+
+@dataclass(frozen=True)
+class Trend:
+    """One pair's score, and whether its columns depend on each other in the training rows."""
+
+    score: float
+    associated: bool
+
+
+def pair_trends(bins: dict[str, Bins], pairs: tuple[tuple[str, str], ...], real: pa.Table, fake: pa.Table) -> dict[tuple[str, str], Trend]:
+    """The score of every pair; pairs with a constant number have none."""
+    numeric = {name for name, b in bins.items() if b.column.role == "numeric"}
+    used = sorted({name for pair in pairs for name in pair})
+    numbers = {name: (floats(real[name]), floats(fake[name])) for name in used if name in numeric}
+    codes = {name: _codes(real, fake, name, numbers.get(name)) for name in used}
+    out: dict[tuple[str, str], Trend] = {}
+    for a, b in pairs:
+        trend = _correlation(numbers[a], numbers[b]) if {a, b} <= numeric else _contingency(codes[a], codes[b])
+        if trend is not None:
+            out[a, b] = trend
+    return out
+
+
+Sides = tuple[Ints, Ints]
+
+
+def _codes(real: pa.Table, fake: pa.Table, name: str, numbers: tuple[Floats, Floats] | None) -> Sides:
+    if numbers is not None:
+        return _own_bins(numbers[0]), _own_bins(numbers[1])
+    (first, first_values), (second, second_values) = texts(real[name]), texts(fake[name])
+    place = {value: i for i, value in enumerate(dict.fromkeys([*first_values, *second_values]))}
+    missing = len(place)
+    tables = [np.array([*(place[v] for v in values), missing], dtype=np.int64) for values in (first_values, second_values)]
+    return tables[0][first], tables[1][second]
+
+
+def _own_bins(values: Floats) -> Ints:
+    present = values[np.isfinite(values)]
+    if not len(present):
+        return np.full(len(values), NUM_BINS + 1, dtype=np.int64)
+    return np.digitize(values, np.histogram_bin_edges(present, NUM_BINS)).astype(np.int64)
+
+
+def _correlation(a: tuple[Floats, Floats], b: tuple[Floats, Floats]) -> Trend | None:
+    found = []
+    for x, y in zip(a, b, strict=True):
+        both = np.isfinite(x) & np.isfinite(y)
+        if both.sum() < 2 or x[both].std() == 0 or y[both].std() == 0:
+            return None
+        found.append(float(np.corrcoef(x[both], y[both])[0, 1]))
+    return Trend(1 - abs(found[0] - found[1]) / 2, abs(found[0]) > MIN_CORRELATION)
+
+
+def _contingency(a: Sides, b: Sides) -> Trend:
+    width = int(max(b[0].max(), b[1].max())) + 1
+    cells = [x * width + y for x, y in zip(a, b, strict=True)]
+    size = int(max(c.max() for c in cells)) + 1
+    shares = [np.bincount(c, minlength=size) / len(c) for c in cells]
+    strength = cramers_v_plain(a[0].astype(np.float64), b[0].astype(np.float64), int(a[0].max()) + 1, width)
+    return Trend(float(1 - 0.5 * np.abs(shares[0] - shares[1]).sum()), strength > MIN_ASSOCIATION)
+
+
+def _mean(values: Iterable[float]) -> float | None:
+    listed = list(values)
+    return float(np.mean(listed)) if listed else None

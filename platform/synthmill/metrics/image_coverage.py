@@ -1,0 +1,32 @@
+"""How much of the real pictures' variety the synthetic ones reach."""
+
+from synthmill.metrics._intervals import wilson
+from synthmill.metrics._pictures import PictureEvidence, PictureMetric
+from synthmill.metrics._prdc import K_DENSITY, compared
+from synthmill.metrics.base import Estimate, Result
+
+
+class ImageCoverage(PictureMetric):
+    """Share of holdout pictures with a synthetic one nearer than their 5th real neighbour (arXiv 2002.09797, equation 8)."""
+
+    name = "image.coverage"
+    axis = "diversity"
+    goal = "maximize"
+    bounds = (0.0, 1.0)
+    needs = ("holdout",)
+    profile = "quick"
+    advice = "Parts of the real variety are never generated (mode collapse), or the pictures are off. Compare with image.density."
+
+    def compute(self, evidence: PictureEvidence) -> Result:
+        if few := self.too_few(evidence):
+            return few
+        mine, held = compared(evidence)
+        value, reference = mine.covered / mine.n, held.covered / held.n
+        return self.named(
+            evidence,
+            value=value,
+            ci=wilson(mine.covered, mine.n, evidence.settings.confidence),
+            reference=reference,
+            method=f"k = {K_DENSITY}, equal numbers; Wilson interval; reference: training pictures against holdout pictures",
+            aspects={"ratio": Estimate(value=value / reference if reference else None, reference=1.0)},
+        )

@@ -1,0 +1,32 @@
+"""How much of the synthetic pictures lies where real ones are."""
+
+from synthmill.metrics._intervals import normal_interval
+from synthmill.metrics._pictures import PictureEvidence, PictureMetric
+from synthmill.metrics._prdc import K_DENSITY, compared
+from synthmill.metrics.base import Estimate, Result
+
+
+class ImageDensity(PictureMetric):
+    """Mean number of holdout neighbourhoods a synthetic picture falls into, over 5 (arXiv 2002.09797, equation 5)."""
+
+    name = "image.density"
+    axis = "fidelity"
+    goal = "target"
+    target = 1.0
+    bounds = (0.0, None)
+    needs = ("holdout",)
+    advice = "Below 1: pictures lie off the real ones. Above 1: only the most typical kind is generated."
+
+    def compute(self, evidence: PictureEvidence) -> Result:
+        if few := self.too_few(evidence):
+            return few
+        mine, held = compared(evidence)
+        value, reference = mine.density, held.density
+        return self.named(
+            evidence,
+            value=value,
+            ci=normal_interval(mine.density, mine.density_variance, evidence.settings.confidence),
+            reference=reference,
+            method=f"k = {K_DENSITY}, equal numbers; variance over holdout pictures; reference: training pictures against holdout pictures",
+            aspects={"ratio": Estimate(value=value / reference if reference else None, reference=1.0)},
+        )

@@ -1,0 +1,33 @@
+"""How many real pictures the generator could have made."""
+
+from synthmill.metrics._intervals import wilson
+from synthmill.metrics._pictures import PictureEvidence, PictureMetric
+from synthmill.metrics._prdc import K_MANIFOLD, compared
+from synthmill.metrics.base import Estimate, Result
+
+
+class ImageRecall(PictureMetric):
+    """Share of holdout pictures inside a synthetic picture's neighbourhood (arXiv 1904.06991, equation 2)."""
+
+    name = "image.recall"
+    axis = "diversity"
+    goal = "maximize"
+    bounds = (0.0, 1.0)
+    needs = ("holdout",)
+    advice = (
+        "Part of the real variety is out of reach: raise truncation or temperature, or choose a model that covers more (a VAE, WGAN-GP)."
+    )
+
+    def compute(self, evidence: PictureEvidence) -> Result:
+        if few := self.too_few(evidence):
+            return few
+        mine, held = compared(evidence)
+        value, reference = mine.recalled / mine.n, held.recalled / held.n
+        return self.named(
+            evidence,
+            value=value,
+            ci=wilson(mine.recalled, mine.n, evidence.settings.confidence),
+            reference=reference,
+            method=f"k = {K_MANIFOLD}, equal numbers; Wilson interval; reference: training pictures against holdout pictures",
+            aspects={"ratio": Estimate(value=value / reference if reference else None, reference=1.0)},
+        )

@@ -1,0 +1,46 @@
+"""Whether a picture shows what its label says."""
+
+from synthmill.metrics._classifier import accuracy
+from synthmill.metrics._intervals import wilson
+from synthmill.metrics._pictures import PictureEvidence, PictureMetric
+from synthmill.metrics.base import Estimate, Result
+
+
+class LabelFidelity(PictureMetric):
+    """Accuracy, on synthetic pictures, of a classifier of the training pictures (GAN-test, arXiv 1807.09499); reference: on the holdout."""
+
+    name = "image.label_fidelity"
+    axis = "fidelity"
+    goal = "maximize"
+    bounds = (0.0, 1.0)
+    needs = ("holdout", "classes")
+    profile = "quick"
+    by_feature = False
+    advice = (
+        "Pictures don't show their class. Train longer; with a GAN, check that classes reach both networks; with few pictures, use a VAE."
+    )
+
+    def compute(self, evidence: PictureEvidence) -> Result:
+        if few := self.too_few(evidence):
+            return few
+        model = evidence.classifier("train", 0, len(evidence.sides["train"]))
+        synthetic, holdout = evidence.pictures("synthetic"), evidence.pictures("holdout")
+        assert synthetic.labels is not None
+        assert holdout.labels is not None
+        right, count = accuracy(model, synthetic.pixels, synthetic.labels)
+        real_right, real_count = accuracy(model, holdout.pixels, holdout.labels)
+        value, reference = right / count, real_right / real_count
+        per_class = {}
+        for code, name in enumerate(evidence.classes):
+            chosen = synthetic.take(synthetic.labels == code)
+            if len(chosen):
+                per_class[name] = accuracy(model, chosen.pixels, chosen.labels)[0] / len(chosen)  # type: ignore[arg-type]
+        return self.named(
+            evidence,
+            value=value,
+            ci=wilson(right, count, evidence.settings.confidence),
+            reference=reference,
+            method="one small convolutional classifier of the training pictures; Wilson interval; reference: holdout pictures",
+            aspects={"ratio": Estimate(value=value / reference if reference else None, reference=1.0)},
+            per_column=per_class,
+        )

@@ -1,0 +1,121 @@
+"""Can an attacker who has a person's record tell whether it was in the training data?"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+from synthmill.metrics._columns import Floats
+from synthmill.metrics._evidence import Evidence
+from synthmill.metrics._intervals import auc, clopper_pearson
+from synthmill.metrics._neighbours import nearest
+from synthmill.metrics._singles import K, SinglePair, single_pair
+from synthmill.metrics._space import Points
+from synthmill.metrics.base import Estimate, Metric, Result
+
+FPR = 0.01
+MIN_REFERENCE_ROWS = 100
+MIN_SIDE = 100
+MIN_OUTLIERS = 50
+
+
+class Membership(Metric):
+    """True positive rate at 1% false positives of the stronger of two attacks, no access to the generator.
+
+    nearest: a record is called a member when a synthetic row is near. calibrated: when synthetic rows are nearer than real
+    rows of the same population are, d_k(x, R) / d_k(x, S) with k = 5, a nearest-neighbour form of DOMIAS (arXiv 2302.12580,
+    eq. 2). Members are train rows, non-members holdout rows, equally many, each occurring once; R is validation or, where
+    that is small, train rows outside the sample. The average over everyone (AUC) hides a few victims, so it is an aspect only.
+    """
+
+    name = "privacy.mia_tpr@1fpr"
+    title = "Membership inference"
+    axis = "privacy"
+    goal = "minimize"
+    bounds = (0.0, 1.0)
+    needs = ("holdout",)
+    advice = (
+        "Some training rows can be recognised. Do not publish; train a smaller model, stop earlier, use more rows, "
+        "or train with differential privacy."
+    )
+
+    def compute(self, evidence: Evidence) -> Result:
+        pair = single_pair(evidence)
+        size = 0 if pair is None else len(pair.train)
+        if pair is None or size < MIN_SIDE or len(pair.synthetic) < 2 * K:
+            return self.missing("unavailable", f"{size} single rows a side can't show a rate of 1%; {MIN_SIDE} is the least", gate_n=size)
+        attacks = {"nearest": judge_scores(-pair.from_train[:, 0], -pair.from_holdout[:, 0], FPR)}
+        around = _reference(evidence, pair)
+        if around is not None:
+            far = tuple(nearest(rows, around, K)[0] for rows in (pair.train, pair.holdout))
+            attacks["calibrated"] = judge_scores(_ratio(pair.from_train, far[0]), _ratio(pair.from_holdout, far[1]), FPR)
+        best = max(attacks, key=lambda name: attacks[name].hits)
+        strongest = attacks[best]
+        aspects = {name: Estimate(value=a.hits / size, ci=clopper_pearson(a.hits, size), reference=FPR) for name, a in attacks.items()}
+        aspects |= {f"{name}_auc": Estimate(value=a.auc, reference=0.5) for name, a in attacks.items()}
+        if around is not None:
+            aspects["outliers"] = _on_outliers(pair, far[0][:, -1], far[1][:, -1])
+        aspects["p_value"] = Estimate(value=min(1.0, len(attacks) * strongest.p_value), reference=0.5)
+        return self.result(
+            value=strongest.hits / size,
+            ci=clopper_pearson(strongest.hits, size, evidence.settings.confidence),
+            reference=FPR,
+            n={"members": size, "non-members": size, "synthetic": len(pair.synthetic), "reference": 0 if around is None else len(around)},
+            gate_n=size,
+            method="rows that occur once, equal sides; Clopper-Pearson interval at the observed threshold; reference: guessing",
+            aspects=aspects,
+            details={"strongest": best},
+        )
+
+
+@dataclass(frozen=True)
+class Attack:
+    """How an attack did at its threshold."""
+
+    hits: int
+    auc: float
+    p_value: float
+    """P(so many hits or more) when members and non-members are alike."""
+
+
+def _ratio(to_fake: Floats, to_real: Floats) -> Floats:
+    """log of the mean distance to K reference rows over that to K synthetic rows."""
+    tiny = 1e-9
+    return np.asarray(np.log(to_real.mean(axis=1) + tiny) - np.log(to_fake.mean(axis=1) + tiny))
+
+
+def judge_scores(members: Floats, others: Floats, fpr: float) -> Attack:
+    """Members above the threshold that at most `fpr` of the non-members reach."""
+    allowed = int(fpr * len(others))
+    threshold = np.sort(others)[::-1][allowed]
+    hits = int(np.count_nonzero(members > threshold))
+    return Attack(hits, auc(members, others)[0], exceed_p(hits, allowed, len(members), len(others)))
+
+
+def exceed_p(hits: int, allowed: int, members: int, others: int) -> float:
+    """P(at least `hits` members above the (allowed + 1)-th highest non-member) by chance.
+
+    That is P(at least `hits` members among the `hits + allowed` highest of all), which is hypergeometric.
+    """
+    if hits == 0:
+        return 1.0
+    return float(stats.hypergeom.sf(hits - 1, members + others, members, hits + allowed))
+
+
+def _reference(evidence: Evidence, pair: SinglePair) -> Points | None:
+    real, limit = evidence.real, evidence.settings.limits.neighbour_rows
+    if real.validation is not None and real.validation.num_rows >= MIN_REFERENCE_ROWS:
+        return evidence.points("validation", limit)
+    rest = pair.other_train if limit is None else pair.other_train.slice(0, limit)
+    return real.space.points(rest) if rest.num_rows >= MIN_REFERENCE_ROWS else None
+
+
+def _on_outliers(pair: SinglePair, far_members: Floats, far_others: Floats) -> Estimate:
+    """The nearest-row attack on the tenth of the rows that are farthest from real reference rows."""
+    edge = np.quantile(np.concatenate([far_members, far_others]), 0.9)
+    members, others = far_members >= edge, far_others >= edge
+    count = int(members.sum())
+    if min(count, int(others.sum())) < MIN_OUTLIERS:
+        return Estimate()
+    found = judge_scores(-pair.from_train[members, 0], -pair.from_holdout[others, 0], FPR)
+    return Estimate(value=found.hits / count, ci=clopper_pearson(found.hits, count), reference=FPR)

@@ -1,0 +1,261 @@
+"""StyleGAN with weight demodulation: noise becomes a style, styles modulate convolutions (arXiv 1812.04948, 1912.04958).
+
+Mapping network and style mixing: 1812.04948, sections 2 and 3.1. Modulated convolutions: 1912.04958, equations 1 and 3. Skip
+generator, residual discriminator: section 4.1 there. Lazy R1: section 3.1; path length: section 3.2 (its running mean is a
+parameter here, so that workers agree). Truncation: 1812.04948, appendix B. DiffAugment: arXiv 2006.10738. Written from the papers alone.
+Legend: B rows, Z noise, W style, K classes, C channels, N convolutions.
+"""
+
+import itertools
+import math
+from typing import Any, ClassVar, cast
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from synthmill.config import FrozenModel, tunable
+from synthmill.data.batch import Batch
+from synthmill.models._images import ImageModel
+from synthmill.models.base import Adam, Phase, Rng, Stage
+from synthmill.nn.augment import NUMBERS, Policy, diff_augment
+from synthmill.nn.convolution import crop, grid_of, widths_of
+from synthmill.nn.equalized import GROUP, EqualConv, EqualLinear, gain, pad_to, pixel_norm, with_spread
+from synthmill.nn.penalty import discriminator_terms, generator_term, r1
+from synthmill.nn.pixels import conditional_score
+
+R1_EVERY_STEPS, PATH_EVERY_STEPS = 16, 8
+MAPPING_RATE = 0.01
+AVERAGED_STYLES = 1024
+
+
+class _Modulated(nn.Module):
+    """A convolution whose input channels are scaled by a style, its weights then normalised (1912.04958, equations 1 and 3)."""
+
+    def __init__(self, inputs: int, outputs: int, style: int, *, width: int = 3, demodulate: bool = True) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, width, width))
+        self.affine = EqualLinear(style, inputs, bias=1.0)
+        self.scale = 1.0 / math.sqrt(inputs * width * width)
+        self.padding = width // 2
+        self.demodulate = demodulate
+
+    def forward(self, x_BCHW: Tensor, w_BW: Tensor) -> Tensor:
+        # Scaling activations before and after one ordinary convolution is the same sum as scaling its weights for each row.
+        style_BC = self.affine(w_BW).float()
+        weight = self.weight * self.scale
+        x_BCHW = functional.conv2d(x_BCHW * style_BC[:, :, None, None], weight, padding=self.padding)
+        if not self.demodulate:
+            return x_BCHW
+        norm_BC = torch.rsqrt(style_BC.square() @ weight.square().sum((2, 3)).T + 1e-8)
+        return x_BCHW * norm_BC[:, :, None, None]
+
+
+class _Styled(nn.Module):
+    """Modulated convolution, noise, bias, LeakyReLU."""
+
+    def __init__(self, inputs: int, outputs: int, style: int) -> None:
+        super().__init__()
+        self.convolution = _Modulated(inputs, outputs, style)
+        self.strength = nn.Parameter(torch.zeros(()))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+
+    def forward(self, x_BCHW: Tensor, w_BW: Tensor, noise_BHW: Tensor) -> Tensor:
+        x_BCHW = self.convolution(x_BCHW, w_BW) + self.strength * noise_BHW.unsqueeze(1)
+        return gain(x_BCHW + self.bias[:, None, None])
+
+
+class _Mapping(nn.Module):
+    def __init__(self, inputs: int, style: int, depth: int) -> None:
+        super().__init__()
+        widths = [inputs] + [style] * depth
+        self.layers = nn.ModuleList(EqualLinear(a, b, rate=MAPPING_RATE) for a, b in itertools.pairwise(widths))
+
+    def forward(self, z_BZ: Tensor, y_BK: Tensor) -> Tensor:
+        x = torch.cat([pixel_norm(z_BZ), y_BK], 1)
+        for layer in self.layers:
+            x = gain(layer(x))
+        return x.float()
+
+
+class _Synthesis(nn.Module):
+    """Styles (B, N, W) and noise to pictures; every level adds its own pixels to the doubled sum of those before."""
+
+    def __init__(self, style: int, channels_out: int, height: int, width: int, widths: list[int]) -> None:
+        super().__init__()
+        self.constant = nn.Parameter(torch.randn(1, widths[0], height, width))
+        pairs = [(widths[0], widths[0])] + [pair for a, b in itertools.pairwise(widths) for pair in ((a, b), (b, b))]
+        self.convolutions = nn.ModuleList(_Styled(a, b, style) for a, b in pairs)
+        self.to_pixels = nn.ModuleList(_Modulated(wide, channels_out, style, width=1, demodulate=False) for wide in widths)
+        self.sizes = [(height << (i + 1) // 2, width << (i + 1) // 2) for i in range(len(pairs))]
+
+    def forward(self, w_BNW: Tensor, noises: list[Tensor]) -> Tensor:
+        x = self.constant.expand(len(w_BNW), -1, -1, -1)
+        pixels: Tensor | None = None
+        for i, convolution in enumerate(self.convolutions):
+            x = _double(x) if i % 2 else x
+            x = convolution(x, w_BNW[:, i], noises[i])
+            if i % 2 == 0:
+                level = self.to_pixels[i // 2](x, w_BNW[:, i]).float()
+                pixels = level if pixels is None else _double(pixels) + level
+        assert pixels is not None
+        return pixels
+
+
+class _Discriminator(nn.Module):
+    def __init__(self, channels_in: int, height: int, width: int, widths: list[int], outputs: int) -> None:
+        super().__init__()
+        self.first = EqualConv(channels_in, widths[-1], 1)
+        fine = list(reversed(widths))
+        self.blocks = nn.ModuleList(
+            nn.ModuleList([EqualConv(a, a), EqualConv(a, b), EqualConv(a, b, 1)]) for a, b in itertools.pairwise(fine)
+        )
+        self.last = EqualConv(widths[0] + 1, widths[0])
+        self.dense = EqualLinear(widths[0] * height * width, widths[0])
+        self.head = EqualLinear(widths[0], outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = gain(self.first(x))
+        for block in self.blocks:
+            one, two, skip = cast(nn.ModuleList, block)
+            x = (functional.avg_pool2d(gain(two(gain(one(x)))), 2) + skip(functional.avg_pool2d(x, 2))) * math.sqrt(0.5)
+        x = gain(self.last(with_spread(x)))
+        return self.head(gain(self.dense(x.flatten(1))))  # type: ignore[no-any-return]
+
+
+class StyleGan(ImageModel):
+    """A style-based generator against a residual discriminator."""
+
+    class Config(FrozenModel):
+        """Defaults for pictures of 28 to 64 pixels."""
+
+        noise: int = tunable(64, choices=(64, 128), ge=1)
+        """Width of the noise and of the style."""
+        mapping_layers: int = tunable(4, low=2, high=8, ge=1)
+        """Depth of the mapping network."""
+        channels: int = tunable(32, choices=(16, 32, 64), ge=1)
+        """Channels at the finest level; each coarser level has twice as many, at most `most_channels`."""
+        most_channels: int = Field(128, ge=1)
+        """Channels at the coarsest level."""
+        mixing: float = tunable(0.5, low=0.0, high=0.9, ge=0, le=1)
+        """Share of rows whose coarse and fine levels get different styles in training."""
+        r1: float = tunable(0.5, low=0.05, high=10.0, log=True, ge=0)
+        """Weight gamma of the gradient penalty on real pictures."""
+        path_length: float = tunable(1.0, choices=(0.0, 1.0, 2.0), ge=0)
+        """Weight of the path length penalty."""
+        truncation: float = Field(1.0, ge=0, le=1)
+        """How far from their mean styles are sampled: 1 all the way, less for more typical and less varied pictures."""
+        augment: tuple[Policy, ...] = ("translation",)
+        """DiffAugment policies: brightness, contrast, translation, cutout."""
+        learning_rate: float = tunable(2e-3, low=5e-4, high=4e-3, log=True, gt=0)
+        """Adam's step size."""
+
+    reference: ClassVar[str] = "arXiv 1912.04958, sections 2 to 4; arXiv 1812.04948, sections 2 and 3"
+    config: Config
+    mean_style_KW: Tensor
+
+    def __init__(self, config: Any, layout: Any) -> None:
+        super().__init__(config, layout)
+        channels, height, width = self.shape
+        self.grid = grid_of(height, width)
+        widths = widths_of(config.channels, self.grid.levels + 1, config.most_channels)
+        self.mapping = _Mapping(config.noise + self.classes, config.noise, config.mapping_layers)
+        self.synthesis = _Synthesis(config.noise, channels, self.grid.height, self.grid.width, widths)
+        self.discriminator = _Discriminator(channels, self.grid.height, self.grid.width, widths, 1 + self.classes)
+        self.log_path = nn.Parameter(torch.tensor(-2.0))
+        self.register_buffer("mean_style_KW", torch.zeros(max(1, self.classes), config.noise))
+
+    @property
+    def row_group(self) -> int:
+        return GROUP
+
+    @property
+    def noise_width(self) -> int:
+        return self.config.noise
+
+    def stages(self) -> tuple[Stage, ...]:
+        judge = Adam(learning_rate=self.config.learning_rate, betas=(0.0, 0.99))
+        makers = ("mapping", "synthesis")
+        phases = [
+            Phase(name="discriminator", modules=("discriminator",), optimizer=judge),
+            Phase(name="generator", modules=makers, optimizer=judge),
+        ]
+        if self.config.r1:
+            phases.append(Phase(name="r1", modules=("discriminator",), optimizer=judge, every_steps=R1_EVERY_STEPS))
+        if self.config.path_length:
+            phases.append(Phase(name="path", modules=(*makers, "log_path"), optimizer=judge, every_steps=PATH_EVERY_STEPS))
+        return (Stage(name="gan", share=1.0, phases=tuple(phases)),)
+
+    def loss(self, phase: str, batch: Batch, *, rng: Rng, progress: float) -> dict[str, Tensor]:
+        y_BK = self.labels(batch)
+        if phase == "r1":
+            return {"r1": r1(lambda x: self._score(x, y_BK), self._real(batch, rng), self.config.r1 * R1_EVERY_STEPS)}
+        if phase == "path":
+            return self._path_length(y_BK, rng)
+        fake = self.synthesis(self._mixed_styles(y_BK, rng), self._noises(rng))
+        if phase == "generator":
+            return {"generator": generator_term(self._score(self._augmented(fake, rng, "fake"), y_BK))}
+        real, fake = self._augmented(self._real(batch, rng), rng, "real"), self._augmented(fake.detach(), rng, "fake")
+        return discriminator_terms(self._score(real, y_BK), self._score(fake, y_BK))
+
+    def _real(self, batch: Batch, rng: Rng) -> Tensor:
+        height, width, levels = self.grid
+        return pad_to(self.real(batch, rng), height << levels, width << levels)
+
+    def _score(self, x_BCHW: Tensor, y_BK: Tensor) -> Tensor:
+        return conditional_score(self.discriminator(x_BCHW), y_BK)
+
+    def _augmented(self, x_BCHW: Tensor, rng: Rng, name: str) -> Tensor:
+        return diff_augment(x_BCHW, self.config.augment, rng.uniform(f"augment-{name}", NUMBERS)) if self.config.augment else x_BCHW
+
+    def _mixed_styles(self, y_BK: Tensor, rng: Rng) -> Tensor:
+        """(B, N, W); rows drawn for mixing take a second style from a random convolution on."""
+        count = len(self.synthesis.convolutions)
+        first_BW, second_BW = (self.mapping(rng.normal(name, self.config.noise), y_BK) for name in ("z", "z-mixed"))
+        uniform_B2 = rng.uniform("mixing", 2)
+        from_B = torch.where(uniform_B2[:, 0] < self.config.mixing, 1 + (uniform_B2[:, 1] * (count - 1)).long(), count)
+        second_BN = torch.arange(count, device=y_BK.device) >= from_B.unsqueeze(1)
+        return torch.where(second_BN.unsqueeze(2), second_BW.unsqueeze(1), first_BW.unsqueeze(1))
+
+    def _noises(self, rng: Rng) -> list[Tensor]:
+        return [rng.normal(f"noise-{i}", *size) for i, size in enumerate(self.synthesis.sizes)]
+
+    def _path_length(self, y_BK: Tensor, rng: Rng) -> dict[str, Tensor]:
+        """(|J_w^T n| - a)^2 with n ~ N(0, I) (1912.04958, equation 4)."""
+        w_BNW = self._mixed_styles(y_BK, rng)
+        x_BCHW = self.synthesis(w_BNW, self._noises(rng))
+        n_BCHW = rng.normal("direction", *x_BCHW.shape[1:]) / math.sqrt(x_BCHW.shape[2] * x_BCHW.shape[3])
+        (gradient_BNW,) = torch.autograd.grad((x_BCHW * n_BCHW).sum(), w_BNW, create_graph=True)
+        length_B = (gradient_BNW.square().sum(2).mean(1) + 1e-12).sqrt()
+        target = self.log_path.exp()
+        weight = self.config.path_length * PATH_EVERY_STEPS
+        return {
+            "path": weight * (length_B - target.detach()).square(),
+            "path_mean": (length_B.detach() - target).square(),
+            "log_path_length": length_B.detach(),
+        }
+
+    def refit(self, batches: list[Batch], rng: Rng) -> None:
+        """The mean style of each class, from which truncation measures."""
+        device = self.mean_style_KW.device
+        draws = torch.Generator(device).manual_seed(0)
+        for label in range(len(self.mean_style_KW)):
+            y_BK = torch.zeros(AVERAGED_STYLES, self.classes, device=device)
+            if self.classes:
+                y_BK[:, label] = 1.0
+            self.mean_style_KW[label] = self.mapping(
+                torch.randn(AVERAGED_STYLES, self.config.noise, generator=draws, device=device), y_BK
+            ).mean(0)
+
+    def from_noise(self, z_BZ: Tensor, y_BK: Tensor, generator: torch.Generator) -> Tensor:
+        w_BW = self.mapping(z_BZ, y_BK)
+        mean_BW = y_BK @ self.mean_style_KW if self.classes else self.mean_style_KW
+        w_BW = mean_BW + self.config.truncation * (w_BW - mean_BW)
+        noises = [torch.randn(len(y_BK), *size, generator=generator, device=generator.device) for size in self.synthesis.sizes]
+        w_BNW = w_BW.unsqueeze(1).expand(-1, len(self.synthesis.convolutions), -1)
+        return crop(self.synthesis(w_BNW, noises), *self.shape[1:])
+
+
+def _double(x: Tensor) -> Tensor:
+    return functional.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=False)

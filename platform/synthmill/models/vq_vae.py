@@ -1,0 +1,121 @@
+"""VQ-VAE: pictures as a small grid of discrete codes, and a prior over the codes (arXiv 1711.00937, equation 3 and section 3.3).
+
+Two stages: codes, then prior. Codes are looked up among unit vectors of few dimensions, which keeps most of them in use
+(arXiv 2110.04627, section 3.2). The prior is a causal transformer that begins with the class.
+Legend: B rows, T codes of a picture, D dimensions of a code, V codebook, K classes.
+"""
+
+from typing import Any, ClassVar
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional
+
+from synthmill.config import FrozenModel, tunable
+from synthmill.data.batch import Batch
+from synthmill.models._images import ImageModel
+from synthmill.models.base import Adam, Phase, Rng, Stage
+from synthmill.nn.causal import CausalTransformer
+from synthmill.nn.convolution import crop, grid_of
+from synthmill.nn.equalized import pad_to
+
+
+class VqVae(ImageModel):
+    """Codes of pictures and their prior."""
+
+    class Config(FrozenModel):
+        """Sizes for pictures of 8 to 64 pixels."""
+
+        codes: int = tunable(128, choices=(64, 128, 256, 512), ge=2)
+        """Size of the codebook."""
+        code_width: int = Field(8, ge=2)
+        """Dimensions in which codes are looked up."""
+        channels: int = tunable(64, choices=(32, 64, 128), ge=1)
+        """Channels of encoder and decoder."""
+        commitment: float = tunable(0.25, low=0.1, high=2.0, log=True, gt=0)
+        """Weight beta that keeps the encoder near its codes."""
+        prior_width: int = tunable(128, choices=(64, 128, 192), ge=4)
+        """Width of the prior."""
+        prior_layers: int = tunable(3, low=2, high=6, ge=1)
+        """Layers of the prior."""
+        prior_heads: int = Field(4, ge=1)
+        """Attention heads of the prior; must divide its width."""
+        temperature: float = Field(1.0, gt=0, le=2)
+        """Below 1, sampled codes are more probable and less varied."""
+        codes_share: float = Field(0.5, gt=0, lt=1)
+        """Share of the steps for the codes; the rest trains the prior."""
+        learning_rate: float = tunable(1e-3, low=2e-4, high=2e-3, log=True, gt=0)
+        """Adam's step size."""
+
+    reference: ClassVar[str] = "arXiv 1711.00937, equation 3; lookup as in arXiv 2110.04627"
+    config: Config
+
+    def __init__(self, config: Any, layout: Any) -> None:
+        super().__init__(config, layout)
+        channels, height, width = self.shape
+        self.grid = grid_of(height, width)
+        wide = config.channels
+        down: list[nn.Module] = [nn.Conv2d(channels, wide, 3, padding=1), nn.ReLU()]
+        up: list[nn.Module] = [nn.Conv2d(config.code_width, wide, 3, padding=1), nn.ReLU()]
+        for _ in range(self.grid.levels):
+            down += [nn.Conv2d(wide, wide, 4, stride=2, padding=1), nn.ReLU()]
+            up += [nn.ConvTranspose2d(wide, wide, 4, stride=2, padding=1), nn.ReLU()]
+        self.encoder = nn.Sequential(*down, nn.Conv2d(wide, wide, 3, padding=1), nn.ReLU(), nn.Conv2d(wide, config.code_width, 1))
+        self.decoder = nn.Sequential(*up, nn.Conv2d(wide, channels, 3, padding=1))
+        self.codebook_VD = nn.Parameter(torch.randn(config.codes, config.code_width))
+        self.prior = CausalTransformer(
+            config.codes,
+            self.grid.height * self.grid.width,
+            self.classes,
+            width=config.prior_width,
+            layers=config.prior_layers,
+            heads=config.prior_heads,
+        )
+
+    def stages(self) -> tuple[Stage, ...]:
+        adam = Adam(learning_rate=self.config.learning_rate, schedule="cosine", clip_norm=5.0)
+        codes = Phase(name="codes", modules=("encoder", "decoder", "codebook_VD"), optimizer=adam)
+        prior = Phase(name="prior", modules=("prior",), optimizer=adam)
+        share = self.config.codes_share
+        return (Stage(name="codes", share=share, phases=(codes,)), Stage(name="prior", share=1.0 - share, phases=(prior,)))
+
+    def loss(self, phase: str, batch: Batch, *, rng: Rng, progress: float) -> dict[str, Tensor]:
+        x_BCHW = self.real(batch, rng)
+        if phase == "prior":
+            with torch.no_grad():
+                codes_BT, _ = self.encode(x_BCHW)
+            logits_BTV = self.prior(codes_BT, self.labels(batch))
+            return {"prior": functional.cross_entropy(logits_BTV.transpose(1, 2), codes_BT, reduction="none").mean(1)}
+        codes_BT, e_BTD = self.encode(x_BCHW)
+        q_BTD = functional.normalize(self.codebook_VD, dim=1)[codes_BT]
+        out_BCHW = self.decode(e_BTD + (q_BTD - e_BTD).detach())
+        return {
+            "reconstruction": (out_BCHW - x_BCHW).square().flatten(1).mean(1),
+            "codebook": (q_BTD - e_BTD.detach()).square().sum(2).mean(1),
+            "commitment": self.config.commitment * (q_BTD.detach() - e_BTD).square().sum(2).mean(1),
+            "log_codes_in_use": x_BCHW.new_full((len(x_BCHW),), self._codes_in_use(codes_BT)),
+        }
+
+    def _codes_in_use(self, codes_BT: Tensor) -> float:
+        return int((torch.bincount(codes_BT.flatten(), minlength=self.config.codes) > 0).sum()) / self.config.codes
+
+    def encode(self, x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
+        """The nearest code at each place of the grid, int64 (B, T), and the encoder's unit vectors, float32 (B, T, D)."""
+        height, width, levels = self.grid
+        e_BDHW = self.encoder(pad_to(x_BCHW, height << levels, width << levels)).float()
+        e_BTD = functional.normalize(e_BDHW.flatten(2).transpose(1, 2), dim=2)
+        return (e_BTD.detach() @ functional.normalize(self.codebook_VD.detach(), dim=1).T).argmax(2), e_BTD
+
+    def decode(self, q_BTD: Tensor) -> Tensor:
+        """Pictures from the vectors of their codes."""
+        q_BDHW = q_BTD.transpose(1, 2).reshape(len(q_BTD), -1, self.grid.height, self.grid.width)
+        return crop(torch.tanh(self.decoder(q_BDHW).float()), *self.shape[1:])
+
+    @property
+    def noise_width(self) -> int:
+        return 0
+
+    def from_noise(self, z_BZ: Tensor, y_BK: Tensor, generator: torch.Generator) -> Tensor:
+        codes_BT = self.prior.sample(y_BK, generator, temperature=self.config.temperature)
+        return self.decode(functional.normalize(self.codebook_VD, dim=1)[codes_BT])

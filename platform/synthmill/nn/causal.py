@@ -1,0 +1,70 @@
+"""A small causal transformer over sequences of codes of a fixed length (arXiv 1706.03762; norm first, learned positions).
+
+Legend: B rows, T positions, D width, V codes, A heads.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+Cache = list[tuple[Tensor, Tensor]]
+
+
+class _Block(nn.Module):
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.norm_1, self.norm_2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.attend = nn.Linear(width, 3 * width)
+        self.mix = nn.Linear(width, width)
+        self.dense = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+
+    def forward(self, x_BTD: Tensor, past: tuple[Tensor, Tensor] | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        rows, length, width = x_BTD.shape
+        q, k, v = (part.view(rows, length, self.heads, -1).transpose(1, 2) for part in self.attend(self.norm_1(x_BTD)).chunk(3, dim=2))
+        if past is not None:
+            k, v = torch.cat([past[0], k], 2), torch.cat([past[1], v], 2)
+        seen = functional.scaled_dot_product_attention(q, k, v, is_causal=past is None)
+        x_BTD = x_BTD + self.mix(seen.transpose(1, 2).reshape(rows, length, width))
+        return x_BTD + self.dense(self.norm_2(x_BTD)), (k, v)
+
+
+class CausalTransformer(nn.Module):
+    """p(code_t | codes before t, context)."""
+
+    def __init__(self, codes: int, length: int, context: int, *, width: int, layers: int, heads: int) -> None:
+        super().__init__()
+        self.length = length
+        self.start = nn.Linear(context + 1, width)
+        self.embed = nn.Embedding(codes, width)
+        self.positions_TD = nn.Parameter(0.02 * torch.randn(length, width))
+        self.blocks = nn.ModuleList(_Block(width, heads) for _ in range(layers))
+        self.norm = nn.LayerNorm(width)
+        self.out = nn.Linear(width, codes)
+
+    def forward(self, codes_BT: Tensor, context_BK: Tensor) -> Tensor:
+        """Logits of every position, float32 (B, T, V), from the true codes before it."""
+        before_BTD = torch.cat([self._start(context_BK), self.embed(codes_BT[:, :-1])], 1)
+        x_BTD = before_BTD + self.positions_TD
+        for block in self.blocks:
+            x_BTD, _ = block(x_BTD, None)
+        return self.out(self.norm(x_BTD)).float()  # type: ignore[no-any-return]
+
+    def sample(self, context_BK: Tensor, generator: torch.Generator, *, temperature: float = 1.0) -> Tensor:
+        """Codes int64 (B, T), one position after the other."""
+        x_B1D = self._start(context_BK)
+        cache: Cache = []
+        chosen: list[Tensor] = []
+        for position in range(self.length):
+            x_B1D = x_B1D + self.positions_TD[position]
+            for number, block in enumerate(self.blocks):
+                x_B1D, kept = block(x_B1D, cache[number] if position else None)
+                cache[number : number + 1] = [kept]
+            share_BV = torch.softmax(self.out(self.norm(x_B1D[:, 0])).float() / temperature, 1)
+            chosen.append(torch.multinomial(share_BV, 1, generator=generator))
+            x_B1D = self.embed(chosen[-1])
+        return torch.cat(chosen, 1)
+
+    def _start(self, context_BK: Tensor) -> Tensor:
+        one_B1 = context_BK.new_ones(len(context_BK), 1)
+        return self.start(torch.cat([context_BK, one_B1], 1)).unsqueeze(1)  # type: ignore[no-any-return]

@@ -1,0 +1,68 @@
+"""Layers with an equalized learning rate, pixel norm and the statistics that show a discriminator a lack of variety
+(arXiv 1710.10196, sections 3 and 4). Legend: B rows, C channels, G rows of a group.
+"""
+
+import math
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+GROUP = 4
+"""Rows whose spread one statistic covers; a batch is a multiple of it."""
+
+
+class EqualLinear(nn.Module):
+    """A linear layer whose weights are N(0, 1) / rate and scaled by He's constant at run time (section 4.1)."""
+
+    def __init__(self, inputs: int, outputs: int, *, bias: float = 0.0, rate: float = 1.0) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs) / rate)
+        self.bias = nn.Parameter(torch.full((outputs,), bias / rate))
+        self.scale = rate / math.sqrt(inputs)
+        self.rate = rate
+
+    def forward(self, x_BF: Tensor) -> Tensor:
+        return functional.linear(x_BF, self.weight * self.scale, self.bias * self.rate)
+
+
+class EqualConv(nn.Module):
+    """A convolution of odd width, same size out, with an equalized learning rate."""
+
+    def __init__(self, inputs: int, outputs: int, width: int = 3) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, width, width))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.scale = 1.0 / math.sqrt(inputs * width * width)
+        self.padding = width // 2
+
+    def forward(self, x_BCHW: Tensor) -> Tensor:
+        return functional.conv2d(x_BCHW, self.weight * self.scale, self.bias, padding=self.padding)
+
+
+def pixel_norm(x: Tensor) -> Tensor:
+    """Each pixel's (or row's) features scaled to mean square 1 over axis 1 (section 4.2)."""
+    return x * torch.rsqrt(x.float().square().mean(1, keepdim=True) + 1e-8).to(x.dtype)
+
+
+def with_spread(x_BCHW: Tensor) -> Tensor:
+    """One more channel: the mean over features of the standard deviation within groups of rows (section 3)."""
+    rows, channels, height, width = x_BCHW.shape
+    size = GROUP if rows % GROUP == 0 else rows
+    groups = x_BCHW.float().reshape(-1, size, channels, height, width)
+    spread_G = (groups.var(1, unbiased=False) + 1e-8).sqrt().mean((1, 2, 3))
+    channel = spread_G.repeat_interleave(size).view(rows, 1, 1, 1).expand(rows, 1, height, width)
+    return torch.cat([x_BCHW, channel.to(x_BCHW.dtype)], 1)
+
+
+def gain(x: Tensor) -> Tensor:
+    """LeakyReLU scaled so that variance stays."""
+    return functional.leaky_relu(x, 0.2) * math.sqrt(2.0)
+
+
+def pad_to(x_BCHW: Tensor, height: int, width: int) -> Tensor:
+    """The picture in the middle of a larger one, its edge repeated; the inverse of `convolution.crop`."""
+    top, left = (height - x_BCHW.shape[2]) // 2, (width - x_BCHW.shape[3]) // 2
+    if height == x_BCHW.shape[2] and width == x_BCHW.shape[3]:
+        return x_BCHW
+    return functional.pad(x_BCHW, (left, width - x_BCHW.shape[3] - left, top, height - x_BCHW.shape[2] - top), mode="replicate")

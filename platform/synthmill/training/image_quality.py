@@ -1,0 +1,90 @@
+"""How good an image model is now: Fréchet distance and coverage of what it generates against validation pictures.
+
+The score is coverage over its real-vs-real ceiling minus the Fréchet distance over that of a blank guess, so that both a collapse and a
+blur cost. Features come from a small classifier of the training pictures, or an untrained network where there are no classes.
+A collapse that does not mend ends the run.
+"""
+
+import math
+
+import numpy as np
+import torch
+
+from synthmill.data.batch import Batch
+from synthmill.data.layout import PixelLayout
+from synthmill.errors import TrainingError
+from synthmill.metrics._extractor import Features, make_extractor
+from synthmill.metrics._frechet import Moments, frechet_with_error
+from synthmill.metrics._prdc import neighbour_radii, prdc
+from synthmill.models.base import GenerativeModel
+from synthmill.training.quality import sample_blocks
+
+LARGEST_ROWS = 2_048
+SMALLEST_ROWS = 32
+COVERED, COLLAPSED, COLLAPSED_CHECKS = 0.3, 0.05, 3
+"""Coverage that once exceeded the first and stays under the second for so many checks is a collapse."""
+
+
+class ImageQuality:
+    """The check that `training/loop.py` calls."""
+
+    def __init__(self, layout: PixelLayout, train: Batch, validation: Batch, *, seed: int) -> None:
+        labels = train["label"].cpu().numpy() if layout.classes else None
+        pixels = train["pixels"].cpu().numpy()
+        self._extractor = make_extractor("auto", pixels, labels, layout.classes, seed=seed)
+        self._seed = seed
+        real = self._extractor(validation["pixels"][:LARGEST_ROWS].cpu().numpy())
+        self._size = len(real)
+        self.rows = max(self._size, min(1_024, LARGEST_ROWS))
+        self._real, self._radii, self._moments = real, neighbour_radii(real), Moments.of(real)
+        picked = np.random.default_rng(seed).permutation(len(pixels))[: self.rows]
+        like_real = self._extractor(pixels[picked])
+        self._ceiling = self._covered(like_real[: self._size]) if len(like_real) >= self._size else 1.0
+        self._floor = frechet_with_error(like_real, self._moments)[0]
+        self._best_coverage = 0.0
+        self._collapsed_checks = 0
+
+    def __call__(self, model: GenerativeModel) -> dict[str, float]:
+        """`score` (higher is better), its standard error `noise`, `fd`, `coverage` and what real pictures reach in both.
+
+        Raises:
+            TrainingError: coverage was there, and has been gone for three checks.
+        """
+        pixels = sample_blocks(model, self.rows, self._seed)["pixels"]
+        if not bool(torch.isfinite(pixels).all()):
+            raise TrainingError(
+                "the model generates pictures that are not numbers; the last checkpoint was kept; try a lower learning rate"
+            )
+        features = self._extractor(pixels.add(1.0).mul(127.5).round().clamp(0, 255).to(torch.uint8).numpy())
+        fd, fd_error = frechet_with_error(features, self._moments)
+        coverage = self._covered(features[: self._size])
+        self._watch(coverage)
+        noise = math.hypot(fd_error, math.sqrt(max(coverage * (1 - coverage), 1e-6) / self._size) / max(self._ceiling, 1e-6))
+        return {
+            "score": coverage / max(self._ceiling, 1e-6) - fd,
+            "noise": noise,
+            "fd": fd,
+            "fd_real": self._floor,
+            "coverage": coverage,
+            "coverage_real": self._ceiling,
+        }
+
+    def _covered(self, features: Features) -> float:
+        return prdc(self._real, features, self._radii).covered / self._size
+
+    def _watch(self, coverage: float) -> None:
+        self._best_coverage = max(self._best_coverage, coverage)
+        gone = self._best_coverage > COVERED and coverage < COLLAPSED
+        self._collapsed_checks = self._collapsed_checks + 1 if gone else 0
+        if self._collapsed_checks >= COLLAPSED_CHECKS:
+            raise TrainingError(
+                f"the generator collapsed: coverage of validation pictures was {self._best_coverage:.2f} and has been under {COLLAPSED} "
+                f"for {COLLAPSED_CHECKS} checks (now {coverage:.2f}); the last checkpoint was kept; try a lower learning rate"
+            )
+
+
+def image_quality(layout: PixelLayout, train: Batch, validation: Batch, *, seed: int) -> ImageQuality | None:
+    """None when there are too few validation pictures to tell anything."""
+    if validation.num_rows < SMALLEST_ROWS:
+        return None
+    return ImageQuality(layout, train, validation, seed=seed)

@@ -1,0 +1,145 @@
+"""Schema files: our own format, SDV metadata, and what a rule does to a table."""
+
+import datetime
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from synthmill.config import DataConfig
+from synthmill.data.schema import ColumnRule, apply_rules, parse_rules
+from synthmill.data.sources import read_source
+from synthmill.data.tabular import TableCodec
+from synthmill.errors import DataError
+from tables import customers, write_customers
+
+
+def read(tmp_path: Path, cells: str, schema: str) -> pa.Table:
+    (tmp_path / "rows.csv").write_text(cells)
+    (tmp_path / "schema.yaml").write_text(schema)
+    return read_source(DataConfig(source=str(tmp_path / "rows.csv"), schema=str(tmp_path / "schema.yaml"))).table
+
+
+def test_own_format() -> None:
+    rules = parse_rules("columns: {age: {kind: integer, minimum: 0, maximum: 120}, plan: {categories: [basic, pro]}}", name="s.yaml")
+    assert rules == {"age": ColumnRule(kind="integer", minimum=0, maximum=120), "plan": ColumnRule(categories=("basic", "pro"))}
+    assert parse_rules(json.dumps({"columns": {"id": {"kind": "drop"}}}), name="s.json") == {"id": ColumnRule(kind="drop")}
+    assert parse_rules("columns: {2020: {kind: drop}}", name="s.yaml") == {"2020": ColumnRule(kind="drop")}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("columns: {age: {kind: integr}}", "data.schema.columns.age.kind: "),
+        ("columns: {age: {minimun: 0}}", "data.schema.columns.age.minimun: unknown key"),
+        ("{", "data.schema: s.yaml is neither YAML nor JSON"),
+        ("[1]", "data.schema: s.yaml must be a mapping with `columns`"),
+        ("columns: {on: {kind: drop}}", "data.schema: s.yaml has a column name that YAML reads as True; put it in quotes"),
+        ("columns: 3", "data.schema.columns: "),
+        ('{"tables": {"a": {"columns": {}}, "b": {"columns": {}}}}', "data.schema: s.yaml describes 2 tables; give the metadata of one"),
+    ],
+)
+def test_a_malformed_schema_is_one_line(text: str, message: str) -> None:
+    with pytest.raises(DataError) as caught:
+        parse_rules(text, name="s.yaml")
+    assert str(caught.value).startswith(message)
+    assert "\n" not in str(caught.value)
+
+
+SDV = {
+    "METADATA_SPEC_VERSION": "SINGLE_TABLE_V1",
+    "primary_key": "customer",
+    "columns": {
+        "customer": {"sdtype": "id", "regex_format": "C-[0-9]{5}"},
+        "age": {"sdtype": "numerical", "computer_representation": "Int64"},
+        "plan": {"sdtype": "categorical"},
+        "spend": {"sdtype": "numerical", "computer_representation": "Float"},
+        "joined": {"sdtype": "datetime", "datetime_format": "%Y-%m-%d"},
+        "member": {"sdtype": "boolean"},
+        "email": {"sdtype": "email", "pii": True},
+        "state": {"sdtype": "administrative_unit", "pii": False},
+        "other": {"sdtype": "unknown"},
+        "notes": {"sdtype": "text"},
+    },
+}
+
+
+SDV_TABLES = {"METADATA_SPEC_VERSION": "V1", "relationships": [], "tables": {"t": {k: SDV[k] for k in ("primary_key", "columns")}}}
+
+
+@pytest.mark.parametrize("metadata", [SDV, SDV_TABLES], ids=["single", "multi"])
+def test_sdv_metadata(metadata: dict[str, object]) -> None:
+    rules = parse_rules(json.dumps(metadata), name="metadata.json")
+    assert {name: rule.kind for name, rule in rules.items()} == {
+        "customer": "identifier",
+        "age": "integer",
+        "plan": "categorical",
+        "spend": "numeric",
+        "joined": "datetime",
+        "member": "boolean",
+        "email": "identifier",
+        "state": None,
+        "other": None,
+        "notes": "text",
+    }
+    assert rules["joined"].datetime_format == "%Y-%m-%d"
+
+
+def test_sdv_metadata_of_a_real_table_is_applied(tmp_path: Path) -> None:
+    columns = {
+        "customer": {"sdtype": "id"},
+        "age": {"sdtype": "categorical"},
+        "joined": {"sdtype": "datetime", "datetime_format": "%Y-%m-%d"},
+    }
+    (tmp_path / "m.json").write_text(
+        json.dumps({"METADATA_SPEC_VERSION": "SINGLE_TABLE_V1", "columns": columns, "primary_key": "customer"})
+    )
+    config = DataConfig(source=str(write_customers(tmp_path / "c.csv", rows=400)), schema=str(tmp_path / "m.json"))
+    source = read_source(config)
+    assert source.table.schema.field("age").type == pa.string()
+    assert source.table.schema.field("joined").type == pa.timestamp("ms")
+    kinds = {column.name: column.kind for column in TableCodec.fit(source.table, config).profile.columns}
+    assert (kinds["customer"], kinds["age"], kinds["joined"]) == ("identifier", "categorical", "datetime")
+
+
+def test_rules_cast_text(tmp_path: Path) -> None:
+    cells = "zip,on,when,n,gone\n00123,yes,31.01.2024,1,x\n99999,no,01.02.2024,2.0,y\n,,,,\n"
+    schema = """columns:
+      zip: {kind: categorical}
+      "on": {kind: boolean}
+      when: {kind: date, datetime_format: "%d.%m.%Y"}
+      n: {kind: integer}
+      gone: {kind: drop}
+    """
+    assert read(tmp_path, cells, schema).to_pydict() == {
+        "zip": ["00123", "99999", None],
+        "on": [True, False, None],
+        "when": [datetime.date(2024, 1, 31), datetime.date(2024, 2, 1), None],
+        "n": [1, 2, None],
+    }
+
+
+def test_a_column_of_missing_values_can_be_dropped(tmp_path: Path) -> None:
+    assert read(tmp_path, "a,b\n1,\n2,\n", "columns: {b: {kind: drop}}").column_names == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("rule", "message"),
+    [
+        ({"plan": ColumnRule(kind="integer")}, "column 'plan' is stated to be integer but holds other values (string)"),
+        ({"plan": ColumnRule(kind="boolean")}, "column 'plan' is stated to be boolean but holds other values (string)"),
+        ({"plan": ColumnRule(kind="date")}, "column 'plan' is stated to be date but holds other values (string)"),
+        ({"spend": ColumnRule(kind="integer")}, "column 'spend' is stated to be integer but holds other values (double)"),
+        ({"agee": ColumnRule(kind="integer")}, "no column named 'agee'; did you mean 'age'?"),
+    ],
+)
+def test_a_rule_that_does_not_fit_names_the_column(rule: dict[str, ColumnRule], message: str) -> None:
+    with pytest.raises(DataError) as caught:
+        apply_rules(customers(50), rule)
+    assert str(caught.value) == f"data.schema: {message}"
+
+
+def test_every_column_dropped() -> None:
+    with pytest.raises(DataError, match="every column is dropped"):
+        apply_rules(pa.table({"a": [1]}), {"a": ColumnRule(kind="drop")})

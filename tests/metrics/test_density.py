@@ -1,0 +1,26 @@
+import numpy as np
+import pytest
+
+from evidence import look, people, shuffled_columns
+from oracle_values import tables, values
+from synthmill.metrics._manifold import K, manifold
+from synthmill.metrics._neighbours import nearest
+from synthmill.metrics.density import Density
+
+
+def test_agrees_with_prdc():
+    real, fake = (np.array(tables()[name], dtype=np.float32) for name in ("cloud", "other"))
+    radii = nearest(real, real, K, skip_self=True)[0][:, -1]
+    assert manifold(real, radii, fake).density == pytest.approx(values()["prdc"]["density"])
+
+
+def test_real_rows_have_density_1_and_shuffled_ones_less():
+    real = {"train": people(1200, 1), "holdout": people(1200, 6)}
+    mine = Density().compute(look(people(1200, 5), **real))
+    assert mine.value == pytest.approx(1, abs=0.12)
+    assert mine.ci[0] < 1.05
+    assert Density().compute(look(shuffled_columns(people(1200, 5)), **real)).value < mine.value - 0.1
+
+
+def test_too_few_rows():
+    assert Density().compute(look(people(5, 5))).status == "unavailable"

@@ -1,0 +1,54 @@
+import numpy as np
+import pyarrow as pa
+
+from evidence import look, people, replaced, with_copies
+from synthmill.metrics.near_copy import NearCopy
+
+
+def jittered(table, seed=0):
+    rng = np.random.default_rng(seed)
+    pay = table["pay"].to_numpy(zero_copy_only=False)
+    return replaced(table, "pay", [None if np.isnan(v) else v * f for v, f in zip(pay, rng.normal(1, 1e-4, len(pay)), strict=True)])
+
+
+def test_copies_with_a_little_noise_are_caught():
+    train, holdout = people(1500, 1), people(1500, 6)
+    leaky = jittered(with_copies(people(1500, 5), train, 0.03))
+    result = NearCopy().compute(look(leaky, train=train, holdout=holdout))
+    assert result.value < 1e-4
+    assert result.aspects["ratio"].value > 3
+    assert len(result.details["scales"]) == 3
+
+
+def test_fresh_rows_and_the_holdout_itself_pass():
+    train, holdout = people(1500, 1), people(1500, 6)
+    assert NearCopy().compute(look(people(1500, 5), train=train, holdout=holdout)).value > 0.001
+    assert NearCopy().compute(look(holdout, train=train, holdout=holdout)).value == 1
+
+
+def test_a_discrete_table_counts_exact_matches():
+    """500,000 possible rows: distances between different rows are coarse, a copy is the only thing below the scale."""
+
+    def draw(rows, seed):
+        rng = np.random.default_rng(seed)
+        return pa.table({f"c{i}": rng.integers(0, 9, rows).astype(str) for i in range(6)})
+
+    train, holdout = draw(1000, 1), draw(1000, 2)
+    clean = NearCopy().compute(look(draw(1000, 3), train=train, holdout=holdout, target=None, kinds={}))
+    assert clean.value > 0.01
+    leaky = NearCopy().compute(look(with_copies(draw(1000, 3), train, 0.04), train=train, holdout=holdout, target=None, kinds={}))
+    assert leaky.value < 1e-3
+
+
+def test_p_values_are_never_too_small_under_chance():
+    p = []
+    for seed in range(40):
+        pool = people(900, 100 + seed)
+        result = NearCopy().compute(look(pool.slice(0, 300), train=pool.slice(300, 300), holdout=pool.slice(600), kinds=None))
+        p.append(result.value)
+    assert np.mean(np.array(p) < 0.05) <= 0.15
+    assert min(p) > 0.001
+
+
+def test_too_few_holdout_rows():
+    assert NearCopy().compute(look(people(50, 5), holdout=people(1, 6))).status == "unavailable"

@@ -1,0 +1,39 @@
+import numpy as np
+import pyarrow as pa
+
+from evidence import KINDS, look, people, replaced
+from synthmill.metrics.schema_valid import SchemaValid
+
+
+def test_real_rows_are_valid():
+    result = SchemaValid().compute(look(people(500, 5), holdout=people(500, 6)))
+    assert (result.value, result.reference) == (1.0, 1.0)
+
+
+def test_each_impossible_cell_counts_its_row_once():
+    fresh = people(500, 5)
+    city = ["Atlantis", *fresh["city"].to_pylist()[1:]]
+    age = [None, None, *fresh["age"].to_pylist()[2:]]
+    spoiled = replaced(replaced(fresh, "city", city), "age", age)
+    result = SchemaValid().compute(look(spoiled))
+    assert result.value == 1 - 2 / 500
+    assert result.per_column == {"age": 1 - 2 / 500, "city": 1 - 1 / 500}
+
+
+def test_fractions_in_whole_numbers_and_infinities():
+    train = pa.table({"n": np.arange(100.0), "x": np.arange(100.0)})
+    fake = pa.table({"n": [1.0, 2.5, 3.0, 4.0], "x": [1.0, 2.0, np.inf, 4.0]})
+    result = SchemaValid().compute(look(fake, train=train, target=None, kinds={"n": "integer", "x": "numeric"}))
+    assert result.value == 0.5
+
+
+def test_an_open_vocabulary_admits_new_levels():
+    train = pa.table({"c": ["a"] * 20 + ["b"] * 2})
+    result = SchemaValid().compute(look(pa.table({"c": ["new", "a"]}), train=train, target=None, kinds={}))
+    assert result.value == 1
+
+
+def test_missing_identifiers_are_impossible_where_real_rows_have_them():
+    fresh = people(200, 5)
+    result = SchemaValid().compute(look(replaced(fresh, "code", [None, *fresh["code"].to_pylist()[1:]]), kinds=KINDS))
+    assert result.value == 1 - 1 / 200

@@ -1,0 +1,97 @@
+import json
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from encoded import MemoryFolder, Records
+from synthmill.config import DataConfig, ModelConfig, Recipe, TrainingConfig
+from synthmill.data.tabular import TableCodec
+from synthmill.errors import RecipeError
+from synthmill.models.base import build
+from synthmill.training.checkpoint import Checkpoints
+from synthmill.training.fit import fit_table, run_key
+from synthmill.training.loop import Outcome
+from synthmill.training.parallel import Single
+
+SENTINEL = "zzz-never-seen"
+
+
+def rows(count: int, seed: int) -> pa.Table:
+    draws = np.random.default_rng(seed)
+    kind = draws.choice(["a", "b"], count)
+    return pa.table({"kind": kind, "size": draws.normal(size=count) + 2 * (kind == "b")})
+
+
+TRAIN, VALIDATION = rows(600, 0), rows(200, 1)
+CODEC = TableCodec.fit(TRAIN, DataConfig(source="unused.csv"))
+
+
+def recipe(model: str = "tvae", config: dict[str, object] | None = None, **training: object) -> Recipe:
+    small = {"embedding_dim": 4, "compress_dims": [8], "decompress_dims": [8]} if model == "tvae" else {}
+    settings = {"max_epochs": 4, "global_batch_rows": 100, "precision": "fp32", "check_every_steps": 8, "threads": 1, **training}
+    return Recipe(
+        name="t",
+        data=DataConfig(source="unused.csv"),
+        model=ModelConfig(name=model, config=config if config is not None else small),
+        training=TrainingConfig(**settings),  # type: ignore[arg-type]
+    )
+
+
+def fit(told: Recipe, validation: pa.Table = VALIDATION, checkpoints: Checkpoints | None = None) -> Outcome:
+    return fit_table(told, TRAIN, validation, CODEC, parallel=Single(), reporter=Records(), checkpoints=checkpoints)
+
+
+def test_a_recipe_becomes_weights_that_load_and_a_history_that_is_json() -> None:
+    outcome = fit(recipe())
+    model = build("tvae", recipe().model.config, CODEC.layout)
+    model.load_state_dict(outcome.state_dict)
+    assert outcome.steps == 24
+    assert outcome.best is not None
+    assert outcome.best["step"] in (8, 16, 24)
+    assert json.loads(json.dumps(outcome.history, allow_nan=False)) == outcome.history
+    assert sum("quality" in record for record in outcome.history) == 3
+
+
+def first_losses(outcome: Outcome) -> dict[str, float]:
+    return next(record for record in outcome.history if "elbo/codes" in record)
+
+
+@pytest.mark.parametrize(("name", "least"), [("marginals", 0.6), ("bootstrap", 0.95)])
+def test_closed_forms_are_fitted_at_once(name: str, least: float) -> None:
+    outcome = fit(recipe(name))
+    build(name, {}, CODEC.layout).load_state_dict(outcome.state_dict)
+    assert outcome.steps == 0
+    assert outcome.best is not None
+    assert outcome.best["score"] > least
+
+
+def test_validation_chooses_but_is_not_learned() -> None:
+    poisoned = VALIDATION.set_column(0, "kind", pa.array([SENTINEL] * VALIDATION.num_rows))
+    folder = MemoryFolder()
+    outcome = fit(recipe(), poisoned, Checkpoints(folder))
+    assert SENTINEL not in json.dumps([outcome.history, outcome.best])
+    assert all(SENTINEL.encode() not in data for data in folder.files.values())
+    clean = fit(recipe())
+    assert first_losses(outcome)["elbo/codes"] == first_losses(clean)["elbo/codes"]
+    assert outcome.best is not None
+    assert clean.best is not None
+    assert outcome.best["score"] < clean.best["score"]
+
+
+def test_without_validation_the_last_average_is_published() -> None:
+    outcome = fit(recipe(), VALIDATION.slice(0, 0))
+    assert outcome.best is None
+    assert outcome.state_dict
+
+
+def test_the_run_key_changes_with_what_changes_the_weights_only() -> None:
+    base = run_key(recipe(), CODEC.layout)
+    assert run_key(recipe(workers=4, threads=2, checkpoint_seconds=5, max_failures=1, resume="always"), CODEC.layout) == base
+    for other in (recipe(seed=1), recipe(max_epochs=5), recipe(config={"embedding_dim": 8})):
+        assert run_key(other, CODEC.layout) != base
+
+
+def test_a_wrong_hyper_parameter_is_named() -> None:
+    with pytest.raises(RecipeError, match=r"model\.config\.embeding_dim: unknown key; did you mean 'embedding_dim'"):
+        fit(recipe(config={"embeding_dim": 4}))

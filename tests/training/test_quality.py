@@ -1,0 +1,98 @@
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+
+from synthmill.config import DataConfig
+from synthmill.data.batch import Batch
+from synthmill.data.tabular import TableCodec
+from synthmill.models.base import build
+from synthmill.training.quality import Bins, TableQuality, sample_blocks, table_quality
+
+
+def rows(count: int, seed: int) -> pa.Table:
+    """A number that follows a category, a category that follows the number, missing cells and a date."""
+    draws = np.random.default_rng(seed)
+    kind = draws.choice(["a", "b", "c"], count, p=[0.5, 0.3, 0.2])
+    size = draws.normal(size=count) + 3 * (kind == "b")
+    grade = np.where(size + 0.3 * draws.normal(size=count) > 1, "high", "low").astype(object)
+    grade[draws.random(count) < 0.1] = None
+    day = draws.integers(0, 400, count).astype("datetime64[D]")
+    return pa.table({"kind": kind, "size": size, "grade": pa.array(grade, pa.string()), "day": day})
+
+
+TRAIN, VALIDATION = rows(3000, 0), rows(400, 1)
+CODEC = TableCodec.fit(TRAIN, DataConfig(source="unused.csv"))
+
+
+def closed(name: str) -> object:
+    model = build(name, {}, CODEC.layout)
+    model.fit_closed([CODEC.encode(TRAIN)])
+    return model.eval()
+
+
+def quality(seed: int = 0) -> TableQuality:
+    return TableQuality(CODEC, TRAIN, VALIDATION, seed=seed)
+
+
+def test_copies_reach_the_ceiling_and_independent_columns_do_not() -> None:
+    copies, independent = quality()(closed("bootstrap")), quality()(closed("marginals"))  # type: ignore[arg-type]
+    assert copies["score"] == pytest.approx(1.0, abs=0.02)
+    assert independent["score"] < copies["score"] - 5 * copies["noise"]
+    assert copies["accuracy"] == pytest.approx(copies["score"] * copies["ceiling"])
+
+
+def test_noise_is_the_spread_over_seeds() -> None:
+    model = closed("bootstrap")
+    found = [quality(seed)(model) for seed in range(12)]  # type: ignore[arg-type]
+    spread = float(np.std([check["score"] for check in found]))
+    assert 0.3 * spread < float(np.mean([check["noise"] for check in found])) < 3 * spread
+
+
+def test_accuracy_is_that_of_pairs_counted_one_by_one() -> None:
+    check = quality()
+    model = closed("marginals")
+    made = CODEC.decode(sample_blocks(model, check.rows, 0), first_row=0)  # type: ignore[arg-type]
+    bins = Bins(TRAIN)
+    left, right = (np.stack([bins._codes(name, table[name].combine_chunks()) for name in bins.columns], 1) for table in (made, VALIDATION))
+    scores = []
+    for i in range(4):
+        for j in range(i):
+            p, q = (np.bincount(x[:, i] * 100 + x[:, j], minlength=10_000) / len(x) for x in (left, right))
+            scores.append(1 - np.abs(p - q).sum() / 2)
+    assert check(model)["accuracy"] == pytest.approx(np.mean(scores), abs=1e-5)  # type: ignore[arg-type]
+
+
+def test_the_same_rows_are_sampled_at_every_check() -> None:
+    model = closed("marginals")
+    check = quality()
+    assert check(model) == check(model)  # type: ignore[arg-type]
+
+
+def test_bins_come_from_training_rows() -> None:
+    odd = VALIDATION.set_column(0, "kind", pa.array(["sentinel"] * VALIDATION.num_rows))
+    bins = Bins(TRAIN)
+    one_hot = bins.one_hot(odd)
+    assert torch.equal(one_hot.sum(1), torch.full((400,), 4.0)), "every cell falls in one bin"
+    assert one_hot[:, 1].sum() == 400, "an unknown category is in 'other'"
+    assert "sentinel" not in repr(vars(TableQuality(CODEC, TRAIN, odd, seed=0)))
+
+
+def test_one_column_and_missing_columns_are_scored() -> None:
+    table = pa.table({"x": np.arange(1000) % 7})
+    codec = TableCodec.fit(table, DataConfig(source="unused.csv"))
+    model = build("bootstrap", {}, codec.layout)
+    model.fit_closed([codec.encode(table)])
+    found = TableQuality(codec, table, table, seed=0)(model)
+    assert found["score"] == pytest.approx(1.0, abs=0.03)
+
+
+def test_without_validation_rows_there_is_no_check() -> None:
+    assert table_quality(CODEC, TRAIN, VALIDATION.slice(0, 0), seed=0) is None
+
+
+def test_blocks_do_not_depend_on_how_many_follow() -> None:
+    model = closed("marginals")
+    few, many = sample_blocks(model, 1500, 0), sample_blocks(model, 5000, 0)  # type: ignore[arg-type]
+    assert isinstance(few, Batch)
+    assert torch.equal(few["codes"], many["codes"][:1500])

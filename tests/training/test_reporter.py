@@ -1,0 +1,28 @@
+import io
+import json
+from pathlib import Path
+
+from synthmill.training.reporter import Console, Fanout, Jsonl, TensorBoard
+
+
+def test_console_prints_messages_and_checks_always_and_losses_now_and_then() -> None:
+    stream = io.StringIO()
+    console = Console(stream, every_seconds=3600)
+    console.log({"message": "batch reduced"})
+    console.log({"step": 10, "elbo/codes": 1.23456})
+    console.log({"step": 20, "elbo/codes": 1.2})
+    console.log({"step": 20, "quality": {"score": 0.91234, "noise": 0.01}})
+    assert stream.getvalue().splitlines() == ["batch reduced", "step 10: elbo/codes 1.235", "step 20: score 0.9123 noise 0.01"]
+
+
+def test_every_reporter_of_a_fanout_gets_every_record(tmp_path: Path) -> None:
+    records = [{"step": 1, "loss": 0.5}, {"step": 2, "quality": {"score": 0.9}}]
+    board = TensorBoard(tmp_path / "events")
+    fanout = Fanout(Jsonl(tmp_path / "history.jsonl"), board)
+    for record in records:
+        fanout.log(record)
+    board.close()
+    assert [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()] == records
+    (events,) = (tmp_path / "events").iterdir()
+    assert b"quality/score" in events.read_bytes()
+    assert b"loss" in events.read_bytes()
