@@ -14,6 +14,9 @@ from synthmill.serving.config import ServeArgs
 from synthmill.serving.keeper import Keeper, plain
 from synthmill.serving.service import Service
 
+STOP_SECONDS = 30.0
+"""A server that does not stop must not hold up the tests after it; the thread is a daemon."""
+
 
 class Running:
     """A server that answers at `url`; `service` lives on its event loop."""
@@ -34,7 +37,7 @@ class Running:
 
     def stop(self) -> None:
         self._server.should_exit = True
-        self._thread.join()
+        self._thread.join(STOP_SECONDS)
 
     def call(self, coroutine: Any) -> Any:
         """Run a coroutine on the server's loop and return its result."""

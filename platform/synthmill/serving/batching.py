@@ -7,7 +7,7 @@ encoders run on threads, never on the event loop.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -81,9 +81,7 @@ class Lane:
 
     async def close(self) -> None:
         """Stop; what waits is abandoned."""
-        for worker in self._workers:
-            worker.cancel()
-        await asyncio.gather(*self._workers, return_exceptions=True)
+        await end(self._workers)
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def draw(self, source: Source, rows: int, finish: Callable[[Drawn, int], T]) -> T:
@@ -223,3 +221,11 @@ def _answer(future: "asyncio.Future[Any]", result: Any) -> None:
 def _fail(future: "asyncio.Future[Any]", fault: Exception) -> None:
     if not future.done():
         future.set_exception(fault)
+
+
+async def end(tasks: Sequence[asyncio.Task[None]]) -> None:
+    """Cancel tasks until they are done: in Python 3.11 one that waits with a time limit can swallow a cancellation."""
+    while waiting := [task for task in tasks if not task.done()]:
+        for task in waiting:
+            task.cancel()
+        await asyncio.wait(waiting, timeout=1.0)

@@ -19,7 +19,7 @@ from synthmill.errors import SynthmillError, UserError
 from synthmill.generation.shards import ShardPlan
 from synthmill.generation.stream import PIECE_BLOCKS, free_pieces, seeded_pieces
 from synthmill.serving.auth import LOCAL, Key, KeyFile
-from synthmill.serving.batching import Lane
+from synthmill.serving.batching import Lane, end
 from synthmill.serving.config import ServeArgs
 from synthmill.serving.formats import Drawn, Format, Label
 from synthmill.serving.images import encode_images
@@ -83,9 +83,7 @@ class Service:
 
     async def close(self) -> None:
         """Stop background work and threads; tell the last counts."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await end(self._tasks)
         with contextlib.suppress(Exception):
             await self.report()
         await self.lane.close()
