@@ -21,8 +21,9 @@ from synthmill.nn.digits import Digits
 from synthmill.nn.mixture import GaussianMixture
 from synthmill.nn.table import MixedTable
 
-LARGEST_FIT_ROWS = 16_384
-FIT_ITERATIONS = 15
+LARGEST_FIT_ROWS = 8_192
+FIRST_ITERATIONS, MORE_ITERATIONS = 20, 4
+"""Of the latent density, at the first fit and at each later one, which starts from the one before."""
 SMALLEST_EXPLAINED = 0.02
 """A latent whose posterior variance is nearer than this to the prior's carries nothing and stays N(0, 1)."""
 
@@ -126,7 +127,7 @@ class Tvae(GenerativeModel):
             points.append(mean_BL + torch.exp(0.5 * log_variance_BL) * noise_BL)
             explained_L += 1.0 - log_variance_BL.exp().mean(0)
         used_L = explained_L / len(points) > SMALLEST_EXPLAINED
-        self.latents.fit(torch.cat(points), used_L, iterations=FIT_ITERATIONS)
+        self.latents.fit(torch.cat(points), used_L, first_iterations=FIRST_ITERATIONS, more_iterations=MORE_ITERATIONS)
 
     def sample(self, num_rows: int, *, condition: Condition | None, generator: torch.Generator) -> Batch:
         assert condition is None, "tvae takes no condition"

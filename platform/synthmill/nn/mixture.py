@@ -10,6 +10,8 @@ from torch import Tensor, nn
 
 SMALLEST_VARIANCE = 1e-3
 POINTS_PER_COMPONENT = 50
+LARGEST_CHUNK = 2**20
+"""Floats of x x' held at a time."""
 
 
 class GaussianMixture(nn.Module):
@@ -26,8 +28,8 @@ class GaussianMixture(nn.Module):
         self.register_buffer("factors_KLL", torch.eye(dimensions).repeat(components, 1, 1))
 
     @torch.no_grad()
-    def fit(self, points_NL: Tensor, used_L: Tensor, *, iterations: int) -> None:
-        """Expectation-maximisation from the current components; a first fit starts from evenly spaced points.
+    def fit(self, points_NL: Tensor, used_L: Tensor, *, first_iterations: int, more_iterations: int) -> None:
+        """Expectation-maximisation: `more_iterations` from the current components, or `first_iterations` from evenly spaced points.
 
         Dimensions outside `used_L` (bool) are taken as N(0, 1), independent of all others. With few points fewer components are
         used: at least `POINTS_PER_COMPONENT` points each.
@@ -37,15 +39,20 @@ class GaussianMixture(nn.Module):
         kept = used_L.nonzero().squeeze(1)
         if len(kept) == 0:
             return
-        x_NU = points_NL.index_select(1, kept)
+        centre_L = points_NL.mean(0)
+        x_NU = (points_NL - centre_L).index_select(1, kept)
         if int((self.weights_K > 0).sum()) == active > 1:
-            mixture = _Components(self.weights_K[:active], self.means_KL[:active, kept], self.factors_KLL[:active][:, kept][:, :, kept])
+            iterations = more_iterations
+            mixture = _Components(
+                self.weights_K[:active], (self.means_KL[:active] - centre_L)[:, kept], self.factors_KLL[:active][:, kept][:, :, kept]
+            )
         else:
+            iterations = first_iterations
             mixture = _start(x_NU, active)
         for _ in range(iterations):
-            mixture = _maximise(x_NU, _responsibilities(x_NU, mixture))
+            mixture = _improved(x_NU, mixture)
         self.weights_K.zero_()[:active] = mixture.weights_K
-        self.means_KL.zero_()[:active, kept] = mixture.means_KU
+        self.means_KL.zero_()[:active, kept] = mixture.means_KU + centre_L[kept]
         self.factors_KLL.copy_(torch.eye(dimensions))
         self.factors_KLL[:active, kept.unsqueeze(1), kept] = mixture.factors_KUU
 
@@ -81,27 +88,35 @@ def _start(x_NU: Tensor, components: int) -> _Components:
     """Evenly spaced points as means, the covariance of all points everywhere."""
     picked = torch.linspace(0, x_NU.shape[0] - 1, components).long().to(x_NU.device)
     covariance_UU = torch.cov(x_NU.T).reshape(x_NU.shape[1], -1)
-    covariance_UU.diagonal().add_(SMALLEST_VARIANCE)
-    factors_KUU = torch.linalg.cholesky(covariance_UU).repeat(components, 1, 1)
+    factors_KUU = _factors(covariance_UU).repeat(components, 1, 1)
     return _Components(torch.full((components,), 1.0 / components).to(x_NU), x_NU[picked], factors_KUU)
 
 
-def _responsibilities(x_NU: Tensor, mixture: _Components) -> Tensor:
-    """p(component | point), float (N, K)."""
-    identity_UU = torch.eye(x_NU.shape[1]).to(x_NU)
-    inverse_KUU = torch.linalg.solve_triangular(mixture.factors_KUU, identity_UU, upper=False)
-    centre_KU = (inverse_KUU @ mixture.means_KU.unsqueeze(-1)).squeeze(-1)
-    white_KNU = x_NU @ inverse_KUU.transpose(1, 2) - centre_KU.unsqueeze(1)
+def _improved(x_NU: Tensor, mixture: _Components) -> _Components:
+    """One iteration. With P = inv(covariance) the log density is -1/2 (vec(x x') . vec(P)) + (P m) . x + constant, and the new
+    covariances are weighted means of x x', so that both steps are matrix products over x x', a chunk of rows at a time."""
+    dimensions = x_NU.shape[1]
+    precision_KUU = torch.cholesky_inverse(mixture.factors_KUU)
+    linear_KU = (precision_KUU @ mixture.means_KU.unsqueeze(-1)).squeeze(-1)
     log_volume_K = mixture.factors_KUU.diagonal(dim1=1, dim2=2).log().sum(-1)
-    log_density_KN = -0.5 * white_KNU.square().sum(-1) - log_volume_K.unsqueeze(1)
-    share_NK: Tensor = (log_density_KN.T + mixture.weights_K.clamp_min(1e-12).log()).softmax(-1)
-    return share_NK
+    constant_K = mixture.weights_K.clamp_min(1e-12).log() - log_volume_K - 0.5 * (linear_KU * mixture.means_KU).sum(1)
+    quadratic_KF = -0.5 * precision_KUU.flatten(1)
+    mass_K = torch.zeros_like(constant_K)
+    first_KU, second_KF = torch.zeros_like(linear_KU), torch.zeros_like(quadratic_KF)
+    for rows_NU in torch.split(x_NU, max(1, LARGEST_CHUNK // dimensions**2)):
+        outer_NF = (rows_NU.unsqueeze(2) * rows_NU.unsqueeze(1)).flatten(1)
+        share_NK = torch.addmm(constant_K, outer_NF, quadratic_KF.T).addmm_(rows_NU, linear_KU.T).softmax(1)
+        mass_K += share_NK.sum(0)
+        first_KU.addmm_(share_NK.T, rows_NU)
+        second_KF.addmm_(share_NK.T, outer_NF)
+    mass_K.clamp_min_(1e-6)
+    means_KU = first_KU / mass_K.unsqueeze(1)
+    covariance_KUU = second_KF.view_as(precision_KUU) / mass_K.view(-1, 1, 1) - means_KU.unsqueeze(2) * means_KU.unsqueeze(1)
+    return _Components(mass_K / mass_K.sum(), means_KU, _factors(covariance_KUU))
 
 
-def _maximise(x_NU: Tensor, share_NK: Tensor) -> _Components:
-    mass_K = share_NK.sum(0).clamp_min(1e-6)
-    means_KU = (share_NK.T @ x_NU) / mass_K.unsqueeze(1)
-    centred_KNU = (x_NU - means_KU.unsqueeze(1)) * share_NK.T.unsqueeze(-1).sqrt()
-    covariance_KUU = centred_KNU.transpose(1, 2) @ centred_KNU / mass_K.view(-1, 1, 1)
-    covariance_KUU.diagonal(dim1=1, dim2=2).add_(SMALLEST_VARIANCE)
-    return _Components(mass_K / mass_K.sum(), means_KU, torch.linalg.cholesky(covariance_KUU))
+def _factors(covariance_UU: Tensor) -> Tensor:
+    """Cholesky factors, with a floor under the variances that also covers rounding."""
+    covariance_UU.diagonal(dim1=-2, dim2=-1).add_(SMALLEST_VARIANCE)
+    factors: Tensor = torch.linalg.cholesky(covariance_UU)
+    return factors
