@@ -91,7 +91,7 @@ def test_another_seed_draws_other_rows():
 
 def test_full_row_figures_read_every_row_and_samples_declare_their_size():
     fresh = people(3000, 5)
-    spoiled = replaced(fresh, "age", fresh["age"].to_pylist()[:-1] + [None])
+    spoiled = replaced(fresh, "age", [*fresh["age"].to_pylist()[:-1], None])
     report = evaluate(tables(spoiled), **FAST, sample_rows=100)
     assert report.metrics["schema.valid_share"].value == 1 - 1 / 3000
     assert report.metrics["tabular.pair_gap"].n["synthetic"] == 3000
