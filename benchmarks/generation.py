@@ -100,7 +100,7 @@ class Watch:
 
     def _look(self) -> None:
         while not self._done.wait(POLL_SECONDS):
-            mine = [process for process in descendants(os.getpid()) if "ShardWriter" in command_of(process)]
+            mine = [process for process in descendants(os.getpid()) if "ray::write_part" in command_of(process)]
             self.most_mib = max([self.most_mib, *(resident_mib(process) for process in mine)])
 
 

@@ -25,7 +25,7 @@ INTRODUCTION = """\
 A recipe is one YAML file with the keys below. Unknown keys are refused, with the closest known one in the message. A run is
 a recipe, by path or by the name of one that ships with the package, and any number of overrides:
 
-```
+```bash
 .venv/bin/python jobs/train.py table --set name=adult --set data.source=adult.csv --set training.max_epochs=100 --dry-run
 ```
 

@@ -23,24 +23,22 @@ def layout(**fields: Any) -> PixelLayout:
     return PixelLayout(**{"channels": 1, "height": SIDE, "width": SIDE, "classes": 2, "rows": 256, **fields})
 
 
-def bars(rows: int = 256, *, seed: int = 0) -> Batch:
-    """Class 0: a bright horizontal bar; class 1: a vertical one; each anywhere, on noise."""
+def halves(rows: int = 256, *, seed: int = 0) -> Batch:
+    """Class 0 is bright on the left half, class 1 on the right; how bright differs from picture to picture."""
     draws = torch.Generator().manual_seed(seed)
     label = torch.randint(2, (rows,), generator=draws)
-    place = torch.randint(1, SIDE - 1, (rows,), generator=draws)
-    pixels = torch.randint(0, 40, (rows, 1, SIDE, SIDE), generator=draws, dtype=torch.uint8)
-    for row in range(rows):
-        if label[row] == 0:
-            pixels[row, 0, place[row]] = 230
-        else:
-            pixels[row, 0, :, place[row]] = 230
-    return Batch(pixels=pixels, label=label)
+    pixels = torch.randint(0, 40, (rows, 1, SIDE, SIDE), generator=draws)
+    bright = torch.randint(100, 216, (rows, 1, 1), generator=draws)
+    left = label.view(-1, 1, 1) == 0
+    pixels[..., : SIDE // 2] += (bright * left).unsqueeze(1)
+    pixels[..., SIDE // 2 :] += (bright * ~left).unsqueeze(1)
+    return Batch(pixels=pixels.to(torch.uint8), label=label)
 
 
 def as_shown(batch: Batch) -> torch.Tensor:
-    """The class that each picture of `bars` shows: which of the brightest row and column is brighter."""
+    """The class that each picture of `halves` shows: which half is brighter."""
     x = batch["pixels"].float()
-    return (x.mean(2).amax((1, 2)) > x.mean(3).amax((1, 2))).long()
+    return (x[..., SIDE // 2 :].mean((1, 2, 3)) > x[..., : SIDE // 2].mean((1, 2, 3))).long()
 
 
 def digits(rows: int | None = None) -> tuple[Pixels, npt.NDArray[np.int64]]:

@@ -35,7 +35,7 @@ def anchors(page: Path) -> set[str]:
 
 
 def command_lines() -> list[str]:
-    lines = [line.strip() for page in PAGES for text in [*blocks(page, "bash"), *blocks(page, "")] for line in text.splitlines()]
+    lines = [line.strip() for page in PAGES for text in blocks(page, "bash") for line in text.replace("\\\n", " ").splitlines()]
     return [line for line in lines if line and not line.startswith("#")]
 
 

@@ -358,6 +358,15 @@ def _age(text: str) -> timedelta:
     return timedelta(**{{"d": "days", "h": "hours", "m": "minutes"}[match[2]]: int(match[1])})
 
 
+def _add_serving() -> None:
+    from synthmill.serving.command import register
+
+    register(app, verb)
+
+
+_add_serving()
+
+
 def _choice(field: str, value: str | None, known: tuple[str, ...]) -> Any:
     if value is not None and value not in known:
         raise UserError(f"must be one of {', '.join(known)}, got {value!r}", field=field)

@@ -103,7 +103,7 @@ def test_a_malformed_csv_is_one_line(tmp_path: Path, content: bytes, message: st
         ("nowhere.csv", "no file or folder with data at"),
         ("sklearn://iriss", "no scikit-learn table named 'iriss'; did you mean 'iris'?"),
         ("ftp://host/a.csv", "no storage for 'ftp://'"),
-        ("s3://UPPER/a.csv", "is not a bucket name"),
+        ("s3://-a/a.csv", "is not a bucket name"),
         ("dataset://adult", "needs a store"),
     ],
 )

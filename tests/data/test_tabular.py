@@ -349,7 +349,7 @@ def test_any_column_encodes_and_decodes(drawn: tuple[pa.DataType, list[object]])
     elif present.any():
         inside = rows["x"].filter(pa.array(present))
         finite = table["x"].filter(pa.array(present))
-        if not pa.types.is_floating(kind):
+        if not pa.types.is_floating(kind) and inside.null_count < len(inside):
             assert pc.min(inside).as_py() >= pc.min(finite).as_py()
             assert pc.max(inside).as_py() <= pc.max(finite).as_py()
     config, tensors = codec.to_files()

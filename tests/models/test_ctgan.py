@@ -21,7 +21,7 @@ SMALL = {
 @pytest.fixture(scope="module")
 def trained() -> GenerativeModel:
     torch.manual_seed(0)
-    outcome = train(build("ctgan", SMALL, layout()), table(), settings(max_epochs=30), parallel=Single(), reporter=Records())
+    outcome = train(build("ctgan", SMALL, layout()), table(), settings(max_epochs=12), parallel=Single(), reporter=Records())
     model = build("ctgan", SMALL, layout())
     model.load_state_dict(outcome.state_dict)
     return model.eval()

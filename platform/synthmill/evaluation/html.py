@@ -22,9 +22,30 @@ from synthmill.metrics.base import Estimate
 MAX_HEATMAP_COLUMNS = 30
 AXES = ("utility", "fidelity", "diversity", "privacy", "overfit", "schema")
 TILES: dict[str, tuple[tuple[str, str | None], ...]] = {
-    "Utility": (("utility.lift_dataset", "best"), ("utility.tstr_ratio", None)),
-    "Fidelity": (("tabular.pair_gap", "worst_decile"), ("tabular.marginal_gap", "worst_decile"), ("fidelity.c2st_auc", None)),
-    "Privacy": (("privacy.mia_tpr@1fpr", None), ("privacy.near_copy_pvalue", None), ("privacy.exact_copy_excess", None)),
+    "Utility": (("utility.lift_dataset", "best"), ("utility.tstr_ratio", None), ("image.tstr_ratio", None)),
+    "Fidelity": (
+        ("tabular.pair_gap", "worst_decile"),
+        ("tabular.marginal_gap", "worst_decile"),
+        ("fidelity.c2st_auc", None),
+        ("image.label_fidelity", None),
+        ("image.coverage", None),
+        ("image.fd", None),
+    ),
+    "Privacy": (
+        ("privacy.mia_tpr@1fpr", None),
+        ("privacy.near_copy_pvalue", None),
+        ("privacy.exact_copy_excess", None),
+        ("privacy.pixel_copy_pvalue", None),
+        ("privacy.feature_copy_pvalue", None),
+    ),
+}
+PICTURES = {
+    "samples": ("Samples", "Synthetic pictures, a row for each class."),
+    "latent": ("From one noise to another", "Pictures along a walk between two noises, a row for each class: a smooth walk is no replay."),
+    "neighbours": (
+        "Nearest real pictures",
+        "Top: the synthetic pictures nearest to a training picture; below it that picture; below that the nearest holdout picture.",
+    ),
 }
 
 
@@ -40,6 +61,7 @@ def to_html(report: Report) -> str:
         lift=_lift(report),
         columns=_columns(report),
         heatmap=_heatmap(report),
+        pictures=[(*PICTURES[name], uri) for name, uri in report.pictures.items() if name in PICTURES],
         scales=_scales(report),
         distances=Markup(svg.quantile_curves(report.plots["distances"])) if report.plots.get("distances") else None,
         privacy=[report.metrics[name] for name in report.privacy.tested],

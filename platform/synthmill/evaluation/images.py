@@ -82,7 +82,7 @@ def evaluate_images(
         metrics=results,
         privacy=privacy_section(results, "holdout" in evidence.sides, modality="image"),
         pictures={name: sheets.data_uri(content) for name, content in shown.items()},
-        provenance=dict(provenance or {}),
+        provenance={**(provenance or {}), "extractor": evidence.extractor.name},
         warnings=_warnings(evidence),
         timings={key: round(value, 3) for key, value in timings.items()},
     )
@@ -180,7 +180,8 @@ def _config(profile: str, settings: PictureSettings, gates: Gates, evidence: Pic
     return {
         "profile": profile,
         "seed": settings.seed,
-        "pictures_a_side": settings.limit,
+        "neighbour_rows": settings.limit,
+        "classifier_rows": settings.limit,
         "learner_seeds": settings.learner_seeds,
         "confidence": settings.confidence,
         "extractor": evidence.extractor.name,

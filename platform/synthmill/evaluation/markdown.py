@@ -6,10 +6,15 @@ from synthmill.evaluation.words import estimate_words, title, verdict_word
 HEADLINES = (
     ("utility.lift_dataset", None),
     ("utility.tstr_ratio", None),
+    ("image.tstr_ratio", None),
+    ("image.label_fidelity", None),
+    ("image.coverage", None),
+    ("image.fd", None),
     ("tabular.marginal_gap", "worst_decile"),
     ("tabular.pair_gap", "worst_decile"),
     ("fidelity.c2st_auc", None),
     ("privacy.near_copy_pvalue", None),
+    ("privacy.pixel_copy_pvalue", None),
     ("privacy.mia_tpr@1fpr", None),
 )
 

@@ -13,8 +13,11 @@ def verdict_word(verdict: Verdict) -> str:
 
 def title(name: str) -> str:
     """A metric's title, or its name where it is not installed."""
-    classes = metric_classes()
-    return classes[name].title if name in classes else name
+    classes = metric_classes(None)
+    if name in classes:
+        return classes[name].title
+    known, _, extractor = name.partition("@")
+    return f"{classes[known].title} ({extractor})" if known in classes else name
 
 
 def number(value: float | None) -> str:

@@ -1,4 +1,4 @@
-"""Fréchet distance of two clouds of points as Gaussians, what it tends to with ever more points, and how sure it is.
+"""Frechet distance of two clouds of points as Gaussians, what it tends to with ever more points, and how sure it is.
 
 FD = |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)) (arXiv 1706.08500, equation 6). It is biased upward by about c / N, so both sides of
 a comparison need equal N; FD-infinity is the intercept of a line through FD at several N against 1 / N (arXiv 1911.07023).

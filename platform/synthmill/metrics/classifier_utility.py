@@ -11,6 +11,7 @@ class ClassifierUtility(PictureMetric):
     """CAS (arXiv 1905.10887): accuracy on the holdout after training on synthetic pictures over the same after real ones, equal numbers."""
 
     name = "image.tstr_ratio"
+    title = "Classifier trained on synthetic pictures"
     axis = "utility"
     goal = "maximize"
     bounds = (0.0, None)

@@ -9,6 +9,7 @@ class FeatureCopy(PictureMetric):
     """The near-copy test of `privacy.near_copy_pvalue`, distances between features."""
 
     name = "privacy.feature_copy_pvalue"
+    title = "Near copies, by features"
     axis = "privacy"
     goal = "maximize"
     bounds = (0.0, 1.0)

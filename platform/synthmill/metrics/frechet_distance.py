@@ -10,6 +10,7 @@ class FrechetDistance(PictureMetric):
     """FD (arXiv 1706.08500, equation 6) of synthetic to holdout pictures; reference: of training to holdout pictures, equal numbers."""
 
     name = "image.fd"
+    title = "Frechet distance"
     axis = "fidelity"
     goal = "minimize"
     bounds = (0.0, None)

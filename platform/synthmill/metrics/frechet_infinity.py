@@ -1,4 +1,4 @@
-"""The Fréchet distance without the bias of finite numbers."""
+"""The Frechet distance without the bias of finite numbers."""
 
 from synthmill.metrics._frechet import SMALLEST, frechet_infinity
 from synthmill.metrics._intervals import normal_interval
@@ -10,6 +10,7 @@ class FrechetInfinity(PictureMetric):
     """Intercept of FD against 1 / N (arXiv 1911.07023, equation 7); may come out slightly below 0."""
 
     name = "image.fd_infinity"
+    title = "Frechet distance, bias removed"
     axis = "fidelity"
     goal = "minimize"
     needs = ("holdout",)

@@ -10,6 +10,7 @@ class ImageCoverage(PictureMetric):
     """Share of holdout pictures with a synthetic one nearer than their 5th real neighbour (arXiv 2002.09797, equation 8)."""
 
     name = "image.coverage"
+    title = "Coverage of pictures"
     axis = "diversity"
     goal = "maximize"
     bounds = (0.0, 1.0)

@@ -10,6 +10,7 @@ class ImageDensity(PictureMetric):
     """Mean number of holdout neighbourhoods a synthetic picture falls into, over 5 (arXiv 2002.09797, equation 5)."""
 
     name = "image.density"
+    title = "Density of pictures"
     axis = "fidelity"
     goal = "target"
     target = 1.0

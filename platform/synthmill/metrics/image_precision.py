@@ -10,6 +10,7 @@ class ImagePrecision(PictureMetric):
     """Share of synthetic pictures inside a holdout picture's neighbourhood (arXiv 1904.06991, equation 2)."""
 
     name = "image.precision"
+    title = "Precision of pictures"
     axis = "fidelity"
     goal = "maximize"
     bounds = (0.0, 1.0)

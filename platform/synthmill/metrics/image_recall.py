@@ -10,6 +10,7 @@ class ImageRecall(PictureMetric):
     """Share of holdout pictures inside a synthetic picture's neighbourhood (arXiv 1904.06991, equation 2)."""
 
     name = "image.recall"
+    title = "Recall of pictures"
     axis = "diversity"
     goal = "maximize"
     bounds = (0.0, 1.0)

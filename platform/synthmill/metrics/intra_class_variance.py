@@ -15,6 +15,7 @@ class IntraClassVariance(PictureMetric):
     """Mean over classes of trace(covariance of synthetic features) / trace(covariance of holdout features)."""
 
     name = "image.intra_class_variance_ratio"
+    title = "Variety within classes"
     axis = "diversity"
     goal = "target"
     target = 1.0

@@ -17,6 +17,7 @@ class KernelDistance(PictureMetric):
     """KID: squared maximum mean discrepancy with the kernel (x.y / d + 1)^3 (arXiv 1801.01401, section 4)."""
 
     name = "image.kid"
+    title = "Kernel distance (KID)"
     axis = "fidelity"
     goal = "minimize"
     needs = ("holdout",)

@@ -10,6 +10,7 @@ class LabelFidelity(PictureMetric):
     """Accuracy, on synthetic pictures, of a classifier of the training pictures (GAN-test, arXiv 1807.09499); reference: on the holdout."""
 
     name = "image.label_fidelity"
+    title = "Pictures that show their label"
     axis = "fidelity"
     goal = "maximize"
     bounds = (0.0, 1.0)

@@ -9,6 +9,7 @@ class PixelCopy(PictureMetric):
     """The near-copy test of `privacy.near_copy_pvalue`, distances between pixels."""
 
     name = "privacy.pixel_copy_pvalue"
+    title = "Near copies, by pixels"
     axis = "privacy"
     goal = "maximize"
     bounds = (0.0, 1.0)

@@ -19,6 +19,7 @@ from synthmill.data.batch import Batch
 from synthmill.models.base import Adam, Condition, GenerativeModel, Phase, Rng, Stage
 from synthmill.nn.blocks import ConditionEmbedding, Residual, compute_dtype, refit_norms
 from synthmill.nn.critic import Critic, gradient_penalty
+from synthmill.nn.digits import Digits
 from synthmill.nn.spans import Spans
 from synthmill.nn.table import MixedTable, class_counts
 
@@ -100,6 +101,7 @@ class Ctgan(GenerativeModel):
         columns, numbers = self.table.spans.width, self.table.num_numeric
         conditions = self.given.width
         self.generator = _Generator(config.embedding_dim, conditions, config.generator_dim, columns, self.table.num_values)
+        self.digits = Digits(layout, self.table.spans)
         self.discriminator = Critic((columns + numbers) * config.pac, conditions * config.pac, config.discriminator_dim)
         self.register_buffer("pack_P", torch.arange(config.pac) * conditions, persistent=False)
 
@@ -119,7 +121,7 @@ class Ctgan(GenerativeModel):
         )
         generator = Phase(
             name="generator",
-            modules=("generator",),
+            modules=("generator", "digits"),
             optimizer=Adam(learning_rate=config.generator_lr, betas=(0.5, 0.9), weight_decay=config.generator_decay),
             reads_real_data=False,
             sampling=sampling,
@@ -177,7 +179,7 @@ class Ctgan(GenerativeModel):
         else:
             given_B1 = self._draw(self.frequency_C, torch.rand(num_rows, generator=generator, device=device))
         logits_BD, values_BV = self.generator(z_BL, given_B1)
-        codes_BS = self.table.spans.sample(logits_BD, generator)
+        codes_BS = self.digits.sample(self.table.spans, logits_BD, generator)
         for span, code in fixed.items():
             codes_BS[:, span] = code
         values_BN = values_BV.gather(1, self.table.value_columns(codes_BS))
@@ -191,6 +193,9 @@ class Ctgan(GenerativeModel):
     def _fake(self, logits_BD: Tensor, values_BV: Tensor, noise_BD: Tensor) -> Tensor:
         """Soft codes (Gumbel softmax, arXiv 1611.01144) and the values they weigh, packed."""
         soft_BD = self.table.spans.softmax(torch.add(noise_BD, logits_BD, alpha=1.0 / self.config.tau))
+        if self.digits.pairs:
+            moved_BD = self.digits.given_soft(logits_BD, soft_BD)
+            soft_BD = self.table.spans.softmax(torch.add(noise_BD, moved_BD, alpha=1.0 / self.config.tau))
         rows_BF = torch.cat([soft_BD, self.table.soft_values(soft_BD, values_BV)], 1)
         return self._packed(rows_BF.to(compute_dtype(rows_BF.device)))
 

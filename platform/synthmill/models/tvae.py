@@ -17,6 +17,7 @@ from synthmill.data.batch import Batch
 from synthmill.models.base import Adam, Condition, GenerativeModel, Phase, Rng, Stage
 from synthmill.nn import truncated
 from synthmill.nn.blocks import perceptron
+from synthmill.nn.digits import Digits
 from synthmill.nn.mixture import GaussianMixture
 from synthmill.nn.table import MixedTable
 
@@ -88,11 +89,12 @@ class Tvae(GenerativeModel):
         columns = self.table.spans.width
         self.encoder = _Encoder(columns + self.table.num_numeric, config.compress_dims, config.embedding_dim)
         self.decoder = _Decoder(config.embedding_dim, config.decompress_dims, columns, self.table.num_values)
+        self.digits = Digits(layout, self.table.spans)
         self.latents = GaussianMixture(config.mixture_components, config.embedding_dim)
 
     def stages(self) -> tuple[Stage, ...]:
         optimizer = Adam(learning_rate=self.config.learning_rate, weight_decay=self.config.l2scale)
-        phase = Phase(name="elbo", modules=("encoder", "decoder"), optimizer=optimizer)
+        phase = Phase(name="elbo", modules=("encoder", "decoder", "digits"), optimizer=optimizer)
         return (Stage(name="vae", share=1.0, phases=(phase,)),)
 
     def loss(self, phase: str, batch: Batch, *, rng: Rng, progress: float) -> dict[str, Tensor]:
@@ -100,7 +102,7 @@ class Tvae(GenerativeModel):
         z_BL = mean_BL + torch.exp(0.5 * log_variance_BL) * rng.normal("z", mean_BL.shape[1])
         logits_BD, means_BV = self.decoder(z_BL)
         divergence_B = 0.5 * (mean_BL.square() + log_variance_BL.exp() - 1.0 - log_variance_BL).sum(1)
-        codes_B = self.table.spans.cross_entropy(logits_BD, batch["codes"]).sum(1)
+        codes_B = self.table.spans.cross_entropy(self.digits.given_codes(logits_BD, batch["codes"]), batch["codes"]).sum(1)
         terms = {"divergence": divergence_B, "codes": self.config.loss_factor * codes_B}
         if self.table.num_numeric:
             terms["values"] = self.config.loss_factor * self._value_loss(means_BV, batch)
@@ -114,25 +116,22 @@ class Tvae(GenerativeModel):
         return (surprise_BN * self.table.continuous(batch["codes"])).sum(1)
 
     def finish(self, batches: Iterable[Batch], *, rng: Rng) -> None:
-        """Fit the latent density to samples of the aggregate posterior."""
+        """Fit the latent density to samples of the aggregate posterior, at rows spread evenly over the data."""
+        stride = -(-self.layout.rows // LARGEST_FIT_ROWS) or 1
         points: list[Tensor] = []
-        rows = 0
         explained_L = torch.zeros(self.config.embedding_dim, device=self.table.spans_N.device)
         for number, batch in enumerate(batches):
-            mean_BL, log_variance_BL = self.encoder(self.table.features(batch))
-            noise_BL = rng.normal(f"posterior-{number}", mean_BL.shape[1])[: batch.num_rows]
+            mean_BL, log_variance_BL = self.encoder(self.table.features(batch.take(slice(None, None, stride))))
+            noise_BL = rng.normal(f"posterior-{number}", mean_BL.shape[1])[: len(mean_BL)]
             points.append(mean_BL + torch.exp(0.5 * log_variance_BL) * noise_BL)
             explained_L += 1.0 - log_variance_BL.exp().mean(0)
-            rows += batch.num_rows
-            if rows >= LARGEST_FIT_ROWS:
-                break
         used_L = explained_L / len(points) > SMALLEST_EXPLAINED
-        self.latents.fit(torch.cat(points)[:LARGEST_FIT_ROWS], used_L, iterations=FIT_ITERATIONS)
+        self.latents.fit(torch.cat(points), used_L, iterations=FIT_ITERATIONS)
 
     def sample(self, num_rows: int, *, condition: Condition | None, generator: torch.Generator) -> Batch:
         assert condition is None, "tvae takes no condition"
         logits_BD, means_BV = self.decoder(self.latents.sample(num_rows, generator))
-        codes_BS = self.table.spans.sample(logits_BD, generator)
+        codes_BS = self.digits.sample(self.table.spans, logits_BD, generator)
         columns_BN = self.table.value_columns(codes_BS)
         uniform_BN = torch.rand(columns_BN.shape, generator=generator, device=columns_BN.device)
         values_BN = truncated.sample(uniform_BN, means_BV.gather(1, columns_BN), self.decoder.log_scale_V.clamp(-5.0, 3.0)[columns_BN])

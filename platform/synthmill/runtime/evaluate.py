@@ -15,7 +15,7 @@ from synthmill.catalog.manifest import FileEntry, Parent
 from synthmill.catalog.store import Store, Version
 from synthmill.config import DataConfig, StorageConfig, fingerprint, parse_model
 from synthmill.data.pixels import PixelCodec
-from synthmill.data.sources import read_source
+from synthmill.data.sources import load_rules, read_source
 from synthmill.data.split import Split, SplitTables, open_split
 from synthmill.data.tabular import TableCodec
 from synthmill.errors import DataError, NotFoundError, RecipeError
@@ -29,6 +29,7 @@ from synthmill.evaluation.report import Report
 from synthmill.evaluation.sheets import sheet
 from synthmill.generation.generator import Generator
 from synthmill.runtime import cluster
+from synthmill.runtime.retrain import Retrain
 from synthmill.runtime.tasks import get
 from synthmill.storage.folder import Folder
 from synthmill.storage.parquet import read_part
@@ -168,7 +169,18 @@ def report_on(
         baseline=baseline,
         provenance=provenance,
         map_tasks=map_on_ray(request.workers),
+        retrain=_retrain(store, config, request),
+        budget_seconds=request.budget_seconds,
     )
+
+
+def _retrain(store: Store, config: dict[str, Any], request: EvaluateRequest) -> Retrain | None:
+    """What the full and the audit profile train generators with; one training may take a tenth of the budget."""
+    if request.profile not in ("full", "audit"):
+        return None
+    data = parse_model(DataConfig, config["recipe"]["data"])
+    rules = load_rules(data, store.root.settings)
+    return Retrain(config["recipe"], rules, request.budget_seconds / 10 if request.budget_seconds else None)
 
 
 def _latent_strip(generator: Generator, seed: int) -> dict[str, bytes]:

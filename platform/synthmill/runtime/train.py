@@ -23,6 +23,8 @@ from synthmill.config import ModelConfig, Recipe, dump, fingerprint, parse_model
 from synthmill.data.codec import Codec, codec_from_files, fit_codec
 from synthmill.data.sources import Source, read_source
 from synthmill.data.split import SplitTables, split_table
+from synthmill.data.summary import summarise
+from synthmill.data.tabular import TableCodec
 from synthmill.errors import RecipeError, SynthmillError, TrainingError, UserError
 from synthmill.models.base import GenerativeModel, model_class
 from synthmill.runtime import cluster
@@ -246,6 +248,7 @@ def _publish(job: Prepared, folder: Folder, summary: dict[str, Any], run_id: str
         "source": {"uri": job.source.uri, "sha256": job.source.sha256, "rows": job.source.table.num_rows},
         "split": dump(job.tables.split),
         "training": summary,
+        "profile": summarise(job.tables.train, job.codec.profile) if isinstance(job.codec, TableCodec) else None,
         "compute_dtype": "float32",
     }
     copies = model_class(job.recipe.model.name).copies_training_rows

@@ -1,6 +1,6 @@
-"""How good an image model is now: Fréchet distance and coverage of what it generates against validation pictures.
+"""How good an image model is now: Frechet distance and coverage of what it generates against validation pictures.
 
-The score is coverage over its real-vs-real ceiling minus the Fréchet distance over that of a blank guess, so that both a collapse and a
+The score is coverage over its real-vs-real ceiling minus the Frechet distance over that of a blank guess, so that both a collapse and a
 blur cost. Features come from a small classifier of the training pictures, or an untrained network where there are no classes.
 A collapse that does not mend ends the run.
 """

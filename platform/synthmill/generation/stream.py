@@ -1,0 +1,94 @@
+"""The rows of a plan a few blocks at a time: for answers that begin before all rows are there, and that can be abandoned.
+
+Seeded pieces, put together, are the rows of `Generator.shard`: blocks are keyed by their number alone and a row's decoding
+depends on its own codes (identifiers: on its number), so where the cuts are does not matter.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from synthmill.data.batch import Batch, concat
+from synthmill.errors import ConditionError
+from synthmill.generation.blocks import BLOCK_ROWS, one_thread, sample_block
+from synthmill.generation.condition import Where
+from synthmill.generation.generator import LEAST_TRIES, Generator
+from synthmill.generation.shards import Shard, ShardPlan
+from synthmill.models.base import GenerativeModel
+
+PIECE_BLOCKS = 8
+
+
+def seeded_pieces(generator: Generator, plan: ShardPlan, *, blocks: int = PIECE_BLOCKS) -> Iterator[pa.Table]:
+    """Tables of at most `blocks` blocks that are, in order, the rows of the plan; empty ones where no row met the condition.
+
+    Raises:
+        ConditionError: after `plan.max_tries_per_row` rows generated for each row wanted; states the acceptance rate.
+    """
+    assert not plan.quotas, "balanced rows are shuffled within a shard; they come shard by shard"
+    generator.check(plan)
+    where = Where.parse(list(plan.where))
+    tables = (
+        _table(generator, batch, first_row, plan.columns)
+        for shard in plan.shards()
+        for batch, first_row in _shard(generator, plan, shard, where, blocks)
+    )
+    while True:
+        with one_thread():
+            table = next(tables, None)
+        if table is None:
+            return
+        yield table
+
+
+def free_pieces(
+    generator: Generator, model: GenerativeModel, rows: int, *, columns: tuple[str, ...] | None, piece_rows: int
+) -> Iterator[pa.Table]:
+    """Unseeded rows from `model` (a copy of the generator's, perhaps on a GPU), in tables of at most `piece_rows` rows."""
+    for first_row in range(0, rows, piece_rows):
+        batch = draw(model, min(piece_rows, rows - first_row))
+        yield _table(generator, batch, first_row, columns)
+
+
+def draw(model: GenerativeModel, rows: int) -> Batch:
+    """Unseeded, unconditioned rows, on the CPU."""
+    device = next((tensor.device for tensor in model.state_dict().values()), torch.device("cpu"))
+    generator = torch.Generator(device=device)
+    generator.seed()
+    with torch.inference_mode():
+        return model.sample(rows, condition=None, generator=generator).to("cpu")
+
+
+def _shard(generator: Generator, plan: ShardPlan, shard: Shard, where: Where, blocks: int) -> Iterator[tuple[Batch | None, int]]:
+    """(rows that meet the condition, number of the first) of one shard."""
+    native = where.native(generator.codec) if where.clauses and generator.model.conditions in ("columns", "any") else None
+    limit = max(LEAST_TRIES, shard.rows * plan.max_tries_per_row)
+    block = found = tried = 0
+    while found < shard.rows:
+        if tried >= limit:
+            raise _too_rare(where, found, tried, shard.rows)
+        size = min(blocks, -(-(shard.rows - found) // BLOCK_ROWS))
+        paths = [(shard.index, 0, block + i) for i in range(size)]
+        batch = concat([sample_block(generator.model, seed=plan.seed, path=path, condition=native) for path in paths])
+        block, tried = block + size, tried + batch.num_rows
+        if where.clauses:
+            mask = where.mask(generator.codec.decode(batch, first_row=0))
+            batch = batch.take(torch.from_numpy(np.flatnonzero(mask)))
+        batch = batch.take(slice(0, shard.rows - found))
+        yield batch if batch.num_rows else None, shard.first_row + found
+        found += batch.num_rows
+
+
+def _table(generator: Generator, batch: Batch | None, first_row: int, columns: tuple[str, ...] | None) -> pa.Table:
+    table = generator.schema.empty_table() if batch is None else generator.codec.decode(batch, first_row=first_row)
+    return table.select(list(columns)) if columns is not None else table
+
+
+def _too_rare(where: Where, found: int, tried: int, wanted: int) -> ConditionError:
+    return ConditionError(
+        f"{where}: only {found:,} of {tried:,} generated rows met it ({found / tried:.4%}) where {wanted:,} were wanted; "
+        "relax the condition, or train on more rows that meet it",
+        field="where",
+    )

@@ -1,0 +1,286 @@
+"""The HTTP interface: routes, and what they document. Errors and admission are in guard.py, work is in service.py."""
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+from urllib.parse import parse_qs
+
+from fastapi import Depends, FastAPI, Header, Path, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
+from starlette.exceptions import HTTPException
+
+import synthmill
+from synthmill.catalog.provenance import TRAINED_ALGORITHMIC_MEDIA
+from synthmill.errors import SynthmillError, UserError
+from synthmill.serving.auth import AuthError, Key, Scope
+from synthmill.serving.describe import details, summary
+from synthmill.serving.formats import FORMATS, negotiate
+from synthmill.serving.guard import COOKIE, Guard, answer_fault, error_body, problem, validation_message
+from synthmill.serving.images import clause_of, is_image_model, target_size
+from synthmill.serving.jobs import JobRequest, new_job
+from synthmill.serving.models import Served
+from synthmill.serving.requests import ImagesRequest, RowsRequest
+from synthmill.serving.service import Service, check_limits
+from synthmill.serving.web import ASSETS, PAGES, page_file, sign_in_page
+
+ERRORS: dict[int | str, dict[str, Any]] = {
+    status: {"description": text, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}}
+    for status, text in {
+        400: "Not readable",
+        401: "No valid key",
+        403: "The key does not reach so far",
+        404: "No such thing",
+        405: "Wrong method",
+        406: "No such format",
+        413: "Too large",
+        415: "Not JSON",
+        422: "A field is wrong; the message names it",
+        429: "Queue full or quota used up; see Retry-After",
+        503: "Not possible at the moment; see Retry-After",
+    }.items()
+}
+ROW_FORMATS: dict[int | str, dict[str, Any]] = {
+    200: {"description": "Rows, in the format that Accept asks for", "content": {name: {"schema": {"type": "string"}} for name in FORMATS}}
+}
+ROW_FORMATS[200]["content"]["application/json"] = {"schema": {"type": "object"}}
+ModelName = Annotated[str, Path(description="`name` (newest or pinned version) or `name@number`", max_length=200)]
+
+
+def create_app(service: Service) -> FastAPI:
+    """The application around a service that the caller starts and closes."""
+    app = FastAPI(
+        title="synthmill",
+        version=synthmill.__version__,
+        description="Synthetic rows and pictures from trained generators. Everything it sends is AI-generated and says so.",
+        docs_url=None,
+        redoc_url=None,
+        responses=ERRORS,
+        lifespan=_no_lifespan,
+    )
+    _add_models(app, service)
+    _add_rows(app, service)
+    _add_images(app, service)
+    _add_jobs(app, service)
+    _add_operations(app, service)
+    _add_pages(app, service)
+    _add_errors(app, service)
+    _document(app)
+    app.add_middleware(Guard, service=service)
+    return app
+
+
+@asynccontextmanager
+async def _no_lifespan(app: FastAPI) -> AsyncIterator[None]:
+    yield
+
+
+def _allow(scope: Scope) -> Any:
+    """A dependency: the request's key, which must have the scope."""
+
+    async def allowed(request: Request) -> Key:
+        key: Key = request.state.key
+        key.check(scope)
+        return key
+
+    return Depends(allowed)
+
+
+def _made_by(served: Served) -> dict[str, str]:
+    """Headers of everything that a model generated."""
+    return {
+        "X-AI-Generated": "true",
+        "X-Digital-Source-Type": TRAINED_ALGORITHMIC_MEDIA,
+        "X-Synthmill-Model": served.ref,
+        "X-Synthmill-Digest": served.generator.digest,
+    }
+
+
+def _add_models(app: FastAPI, service: Service) -> None:
+    @app.get("/v1/models", tags=["models"])
+    async def list_models(key: Key = _allow("generate")) -> dict[str, Any]:
+        """Models that this key may use."""
+        names = [name for name in service.models.names if key.models is None or name in key.models]
+        return {"object": "list", "data": [summary(name, service.models.newest(name)) for name in names]}
+
+    @app.get("/v1/models/{name}", tags=["models"])
+    async def show_model(name: ModelName, request: Request, key: Key = _allow("generate")) -> dict[str, Any]:
+        """Card, columns, accepted conditions and quality verdict of one model."""
+        served = await _served(service, request, key, name)
+        limits = {"max_rows": service.args.limits.max_rows, "max_images": service.args.limits.max_images}
+        return details(served, served.card, limits=limits)
+
+
+async def _served(service: Service, request: Request, key: Key, ref: str) -> Served:
+    """The loaded model, if there is one of that name and the key may use it."""
+    name = ref.partition("@")[0]
+    if name in service.models.names:
+        key.check("generate", model=name)
+    served = await service.models.get(ref)
+    request.state.model = served.ref
+    return served
+
+
+def _add_rows(app: FastAPI, service: Service) -> None:
+    @app.post("/v1/models/{name}/rows", tags=["generate"], response_class=Response, responses=ROW_FORMATS)
+    async def generate_rows(
+        name: ModelName,
+        asked: RowsRequest,
+        request: Request,
+        key: Key = _allow("generate"),
+        accept: Annotated[str | None, Header()] = None,
+    ) -> Response:
+        """Synthetic rows. Large answers stream; closing the connection stops the work."""
+        form = negotiate(accept)
+        check_limits(asked, service.args)
+        served = await _served(service, request, key, name)
+        await service.meter.charge(key.id, key.quota, rows=asked.num_rows)
+        body = await service.rows(served, asked, form)
+        filename = f"{served.name}-{served.version.number}-synthetic.{form.suffix}"
+        headers = {**_made_by(served), "Content-Disposition": f'inline; filename="{filename}"', "Vary": "Accept"}
+        if isinstance(body, bytes):
+            return Response(body, media_type=form.media_type, headers=headers)
+        return StreamingResponse(body, media_type=form.media_type, headers=headers)
+
+
+def _add_images(app: FastAPI, service: Service) -> None:
+    @app.post("/v1/images/generations", tags=["generate"])
+    async def generate_images(asked: ImagesRequest, request: Request, key: Key = _allow("generate")) -> JSONResponse:
+        """Synthetic pictures, in the shape of OpenAI's images API."""
+        count = asked.n or 1
+        if count > service.args.limits.max_images:
+            raise UserError(f"at most {service.args.limits.max_images} in one request, got {count}", field="n")
+        if asked.response_format == "url":
+            raise UserError("only 'b64_json' is possible: there is no place that pictures are put at", field="response_format")
+        size = target_size(asked.size)
+        served = await _served(service, request, key, asked.model)
+        if not is_image_model(served):
+            raise UserError(f"{served.ref} generates tables; ask POST /v1/models/{served.name}/rows", field="model")
+        where = clause_of(asked.prompt, served.generator.codec.levels("label") or [])
+        await service.meter.charge(key.id, key.quota, rows=count)
+        data = await service.images(served, count, where=where, seed=asked.seed, size=size)
+        return JSONResponse({"created": int(time.time()), "data": data}, headers=_made_by(served))
+
+
+def _add_jobs(app: FastAPI, service: Service) -> None:
+    @app.post("/v1/jobs", tags=["jobs"], status_code=202)
+    async def start_job(asked: JobRequest, key: Key = _allow("jobs")) -> JSONResponse:
+        """Publish a dataset of any size in the store, as `synthmill augment` does."""
+        name = asked.model.partition("@")[0]
+        if name in service.models.names:
+            key.check("jobs", model=name)
+        version = await service.models.version(asked.model)
+        await service.check_job(asked, version)
+        await service.meter.charge(key.id, key.quota, rows=asked.rows)
+        told = await service.desk.submit(new_job(asked, version.ref, key.id))
+        return JSONResponse(told, 202, headers={"Location": f"/v1/jobs/{told['id']}"})
+
+    @app.get("/v1/jobs/{id}", tags=["jobs"])
+    async def show_job(id: Annotated[str, Path(max_length=200)], key: Key = _allow("jobs")) -> dict[str, Any]:  # noqa: A002
+        """What a job is doing, and what it published."""
+        return await service.desk.job(id)
+
+    @app.delete("/v1/jobs/{id}", tags=["jobs"])
+    async def cancel_job(id: Annotated[str, Path(max_length=200)], key: Key = _allow("jobs")) -> dict[str, Any]:  # noqa: A002
+        """Cancel a job; a finished one stays as it is."""
+        return await service.desk.cancel(id)
+
+
+def _add_operations(app: FastAPI, service: Service) -> None:
+    @app.get("/healthz", tags=["operations"])
+    async def healthz() -> dict[str, str]:
+        """Whether the process answers."""
+        return {"status": "ok"}
+
+    @app.get("/readyz", tags=["operations"])
+    async def readyz() -> dict[str, str]:
+        """Whether models are loaded; a replica gets no requests before."""
+        if not service.models.num_loaded:
+            raise HTTPException(503, "no model is loaded yet")
+        return {"status": "ready"}
+
+    @app.get("/metrics", tags=["operations"], response_class=PlainTextResponse)
+    async def metrics(key: Key = _allow("metrics")) -> PlainTextResponse:
+        """Counters of the whole application, for Prometheus."""
+        await service.report()
+        return PlainTextResponse(await service.desk.metrics(), media_type="text/plain; version=0.0.4")
+
+
+def _add_pages(app: FastAPI, service: Service) -> None:
+    for path, name in (*PAGES.items(), *((f"/page/{name}", name) for name in ASSETS)):
+        app.add_api_route(path, _page(name), include_in_schema=False)
+
+    @app.post("/sign-in", include_in_schema=False)
+    async def sign_in(request: Request) -> Response:
+        form = parse_qs((await request.body()).decode(errors="replace"), max_num_fields=4)
+        token = form.get("key", [""])[0].strip()
+        try:
+            service.find_key(token)
+        except AuthError as fault:
+            return Response(sign_in_page(str(fault).partition(": ")[2]), 401, media_type="text/html")
+        answer = RedirectResponse("/", 303)
+        secure = request.headers.get("x-forwarded-proto", request.url.scheme) == "https"
+        answer.set_cookie(COOKIE, token, httponly=True, samesite="strict", secure=secure)
+        return answer
+
+    @app.post("/sign-out", include_in_schema=False)
+    async def sign_out() -> Response:
+        answer = RedirectResponse("/", 303)
+        answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
+        return answer
+
+
+def _page(name: str) -> Any:
+    async def page() -> Response:
+        file = page_file(name)
+        return Response(file.data, media_type=file.media_type)
+
+    return page
+
+
+def _add_errors(app: FastAPI, service: Service) -> None:
+    @app.exception_handler(SynthmillError)
+    async def ours(request: Request, fault: SynthmillError) -> JSONResponse:
+        answer, reason = answer_fault(fault)
+        service.note_fault(fault, reason)
+        return answer
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, fault: RequestValidationError) -> JSONResponse:
+        service.metrics.add("synthmill_rejections_total", 1, reason="input")
+        errors = [dict(error) for error in fault.errors()]
+        message, field = validation_message(errors)
+        return problem(400 if errors[0]["type"] == "json_invalid" else 422, message, "invalid_request", param=field)
+
+    @app.exception_handler(HTTPException)
+    async def http(request: Request, fault: HTTPException) -> JSONResponse:
+        kinds = {400: "invalid_request", 404: "not_found", 405: "method_not_allowed", 413: "invalid_request", 503: "unavailable"}
+        message = f"no such path {request.url.path[:200]!r}; see /docs" if fault.status_code == 404 else str(fault.detail)
+        headers = {**(fault.headers or {}), **({"Retry-After": "1"} if fault.status_code == 503 else {})}
+        param = "body" if fault.status_code == 413 else None
+        return problem(fault.status_code, message, kinds.get(fault.status_code, "error"), param=param, headers=headers)
+
+    @app.exception_handler(Exception)
+    async def bug(request: Request, fault: Exception) -> JSONResponse:
+        # Starlette raises it again after the answer, so that it is logged.
+        return problem(500, "a fault of the server; it was logged", "server_error")
+
+
+def _document(app: FastAPI) -> None:
+    """Adds the error's shape and the kind of key to the OpenAPI document."""
+    made = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is None:
+            schema = made()
+            parts = schema.setdefault("components", {})
+            text, maybe = {"type": "string"}, {"type": ["string", "null"]}
+            fields = {"message": text, "type": text, "param": maybe, "code": maybe}
+            inner = {"type": "object", "required": list(error_body("", "", None)["error"]), "properties": fields}
+            parts.setdefault("schemas", {})["Error"] = {"type": "object", "required": ["error"], "properties": {"error": inner}}
+            parts["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+            schema["security"] = [{"key": []}]
+        return app.openapi_schema or {}
+
+    app.openapi = openapi  # type: ignore[method-assign]

@@ -1,0 +1,152 @@
+"""The Ray Serve application: `serve run synthmill.serving.app:build store=... models=adult@1,digits`.
+
+Postponed annotations must stay out of this file: Ray Serve reads the builder's as a type, to validate arguments against it.
+"""
+
+import logging
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import ray
+import torch
+from fastapi import FastAPI
+from ray import serve
+from ray.exceptions import RayActorError, RayTaskError
+from ray.serve import Application
+from ray.serve.config import AutoscalingConfig, BackpressureConfig, DeploymentActorConfig
+
+import synthmill
+from synthmill.catalog.store import Store
+from synthmill.errors import SynthmillError, UserError
+from synthmill.runtime import cluster
+from synthmill.serving.api import create_app
+from synthmill.serving.config import Scaling, ServeArgs
+from synthmill.serving.keeper import NAME as KEEPER
+from synthmill.serving.keeper import Keeper, plain
+from synthmill.serving.models import check_models
+from synthmill.serving.service import Service
+
+DRAIN_SECONDS = 60.0
+RETRY_SECONDS = 1.0
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+log = logging.getLogger("ray.serve")
+
+
+class KeeperLostError(SynthmillError):
+    """The keeper's process is gone; Ray Serve starts another within seconds."""
+
+
+class KeeperDesk:
+    """The keeper actor, found again when it was replaced."""
+
+    def __init__(self) -> None:
+        self._actor: Any = None
+
+    def __getattr__(self, name: str) -> Any:
+        async def call(*args: Any) -> Any:
+            try:
+                self._actor = self._actor or serve.get_deployment_actor(KEEPER)
+                return await getattr(self._actor, name).remote(*args)
+            except RayTaskError as fault:
+                if isinstance(fault.cause, SynthmillError):
+                    raise fault.cause from None
+                raise
+            except (RayActorError, ValueError) as fault:
+                self._actor = None
+                raise KeeperLostError("the keeper of quotas and jobs is being restarted") from fault
+
+        return call
+
+
+class Replica:
+    """One process that answers requests."""
+
+    async def __init__(self, args: dict[str, Any], environment: dict[str, str]) -> None:  # type: ignore[misc] # Ray Serve awaits it
+        cluster.adopt(environment)
+        settings = ServeArgs.model_validate(args)
+        torch.set_num_threads(1)
+        if settings.insecure_local:
+            await _require_loopback()
+        device = "cuda" if settings.num_gpus > 0 and torch.cuda.is_available() else "cpu"
+        context = serve.get_replica_context()
+        self.service = Service(settings, KeeperDesk(), replica=str(context.replica_id.unique_id), device=device)
+        await self.service.start()
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        """Called by Ray Serve after the constructor."""
+        return create_app(self.service)
+
+    async def record_autoscaling_stats(self) -> dict[str, float]:
+        """Called by Ray Serve for the autoscaling policy."""
+        return self.service.lane.load()
+
+    async def __del__(self) -> None:
+        """Called by Ray Serve once, when no request is left."""
+        if hasattr(self, "service"):
+            await self.service.close()
+
+
+def build(args: ServeArgs) -> Application:
+    """The application.
+
+    Raises:
+        UserError: an argument is wrong, or names a model that is not there; before any cluster work.
+    """
+    check_models(Store(args.store, args.storage), args.models)
+    environment = cluster.environment()
+    runtime_env = {"env_vars": _replica_environment()}
+    keeper = DeploymentActorConfig(
+        name=KEEPER,
+        actor_class=ray.remote(Keeper),
+        init_kwargs={"args": plain(args), "environment": environment},
+        actor_options={"num_cpus": 0, "runtime_env": runtime_env},
+    )
+    deployment = serve.deployment(
+        name="Generator",
+        ray_actor_options={"num_cpus": args.num_cpus, "num_gpus": args.num_gpus, "runtime_env": runtime_env},
+        max_ongoing_requests=args.limits.max_ongoing_requests,
+        max_queued_requests=args.limits.max_queued_requests,
+        backpressure_config=BackpressureConfig(status_code=429, retry_after_s=RETRY_SECONDS),
+        autoscaling_config=autoscaling(args.scaling),
+        deployment_actors=[keeper],
+        graceful_shutdown_timeout_s=DRAIN_SECONDS,
+        health_check_period_s=5,
+    )
+    return deployment(serve.ingress()(Replica)).bind(plain(args), environment)
+
+
+def autoscaling(scaling: Scaling) -> AutoscalingConfig:
+    """Ray Serve's settings for ours."""
+    with warnings.catch_warnings():
+        # Its replacement, an environment variable, is read by nobody in Ray 2.60.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return AutoscalingConfig(
+            min_replicas=scaling.min_replicas,
+            max_replicas=scaling.max_replicas,
+            target_ongoing_requests=scaling.target_ongoing_requests,
+            upscale_delay_s=scaling.upscale_delay_s,
+            downscale_delay_s=scaling.downscale_delay_s,
+            look_back_period_s=scaling.look_back_s,
+            metrics_interval_s=scaling.report_s,
+            policy={
+                "policy_function": "synthmill.serving.autoscale:QueuedRows",
+                "policy_kwargs": {"target_rows": scaling.target_queued_rows, "target_requests": scaling.target_ongoing_requests},
+            },
+        )
+
+
+def _replica_environment() -> dict[str, str]:
+    """Nothing a replica does blocks its event loop, so it needs no second one; sends then wait for slow clients instead of piling up."""
+    root = str(Path(next(iter(synthmill.__path__))).parent)
+    path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
+    return {"PYTHONPATH": path, "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0", "OMP_NUM_THREADS": "1"}
+
+
+async def _require_loopback() -> None:
+    from ray.serve.context import _get_global_client
+
+    options = await _get_global_client()._controller.get_http_config.remote()
+    if options.host not in LOOPBACK:
+        raise UserError(f"Ray Serve listens on {options.host}; without keys it must be 127.0.0.1", field="insecure_local")

@@ -1,0 +1,171 @@
+"""API keys: who may do what. Only salted hashes are stored, in one JSON document; the key itself is shown once, when it is made.
+
+A key is 256 random bits, so one SHA-256 of salt and secret is as hard to invert as any slower hash and can't be used to keep
+the server busy. The id in a key says which hash to compare with; comparisons take the same time right or wrong.
+"""
+
+import hashlib
+import hmac
+import re
+import secrets
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+
+from pydantic import Field
+
+from synthmill.config import FrozenModel, StorageConfig, parse_model
+from synthmill.errors import MissingError, NotFoundError, SynthmillError, UserError, did_you_mean
+from synthmill.serving.quota import Quota
+from synthmill.storage.folder import Folder
+from synthmill.storage.formats import check_format
+
+FORMAT = "synthmill.keys/1"
+Scope = Literal["generate", "jobs", "metrics"]
+SCOPES: tuple[Scope, ...] = ("generate", "jobs", "metrics")
+_TOKEN = re.compile(r"^smk_([0-9a-f]{12})_([A-Za-z0-9_-]{43})$")
+_SOMEBODY_ELSE = "0" * 64
+
+
+class AuthError(SynthmillError):
+    """The request may not be served: 401 without a valid key, 403 with one that does not reach so far."""
+
+    def __init__(self, message: str, *, status: Literal[401, 403], reason: str) -> None:
+        self.status = status
+        self.reason = reason
+        super().__init__(message)
+
+
+class Key(FrozenModel):
+    """One key, without its secret."""
+
+    id: str = Field(pattern=r"^[0-9a-f]{12}$")
+    salt: str = Field(pattern=r"^[0-9a-f]{32}$")
+    hash: str = Field(pattern=r"^[0-9a-f]{64}$")
+    """SHA-256 of the salt's bytes followed by the secret."""
+    name: str = ""
+    """Whose it is; for people."""
+    scopes: tuple[Scope, ...] = ("generate",)
+    """generate: models, rows, pictures and the page. jobs: publish datasets. metrics: read /metrics."""
+    models: tuple[str, ...] | None = None
+    """Names it may use; null: all that are served."""
+    created: datetime
+    expires: datetime | None = None
+    """Refused from then on; null: never."""
+    quota: Quota = Quota()
+
+    def check(self, scope: Scope, *, model: str | None = None) -> None:
+        """AuthError, 403, when the key lacks the scope or may not use the model of that name."""
+        if scope not in self.scopes:
+            raise AuthError(f"Authorization: this key has no scope {scope!r}; it has: {', '.join(self.scopes)}", status=403, reason="scope")
+        if model is not None and self.models is not None and model not in self.models:
+            raise AuthError(f"model: this key may not use {model!r}; it may use: {', '.join(self.models)}", status=403, reason="scope")
+
+
+class KeyDocument(FrozenModel):
+    """The file of keys."""
+
+    format: Literal["synthmill.keys/1"] = "synthmill.keys/1"
+    keys: tuple[Key, ...] = ()
+
+
+LOCAL = Key(id="0" * 12, salt="0" * 32, hash=_SOMEBODY_ELSE, name="local", scopes=SCOPES, created=datetime.fromtimestamp(0, UTC))
+"""Who everybody is with `insecure_local`; no secret has this hash."""
+
+
+class KeyFile:
+    """The document at its URI, and its keys as last read."""
+
+    def __init__(self, folder_uri: str, name: str, storage: StorageConfig) -> None:
+        self._folder = Folder(folder_uri, storage)
+        self._name = name
+        self._keys: dict[str, Key] = {}
+
+    @property
+    def uri(self) -> str:
+        return self._folder.uri_of(self._name)
+
+    def load(self) -> None:
+        """Read the keys again; no document means no keys. Keys stay as they were when the document can't be read.
+
+        Raises:
+            StorageError: the store can't be reached, or the document is damaged.
+            RecipeError: a field of the document is wrong; names it.
+        """
+        self._keys = {key.id: key for key in self.read().keys}
+
+    def read(self) -> KeyDocument:
+        """The document, empty when there is none."""
+        try:
+            raw = self._folder.read_json(self._name)
+        except MissingError:
+            return KeyDocument()
+        check_format(raw, "keys", newest=1, uri=self.uri)
+        return parse_model(KeyDocument, raw, prefix=self._name)
+
+    def write(self, document: KeyDocument) -> None:
+        """Replace the document; what others wrote since `read` is lost."""
+        self._folder.write_json(self._name, document.model_dump(mode="json"))
+
+    def find(self, token: str | None, *, now: datetime) -> Key:
+        """The key that a client sent.
+
+        Raises:
+            AuthError: 401; says whether it is missing, wrong or expired.
+        """
+        if not token:
+            how = "send 'Authorization: Bearer KEY'" if self._keys else "there are none yet: make one with `synthmill keys create`"
+            raise AuthError(f"Authorization: a key is needed; {how}", status=401, reason="auth")
+        match = _TOKEN.match(token)
+        key_id, secret = match.groups() if match else ("", "")
+        key = self._keys.get(key_id)
+        expected = key.hash if key else _SOMEBODY_ELSE
+        right = hmac.compare_digest(_hash(key.salt if key else "00", secret), expected)
+        if key is None or not right:
+            raise AuthError("Authorization: no such key", status=401, reason="auth")
+        if key.expires is not None and key.expires <= now:
+            raise AuthError(f"Authorization: this key expired at {key.expires.isoformat()}", status=401, reason="auth")
+        return key
+
+
+def create_key(
+    file: KeyFile, *, name: str, scopes: tuple[Scope, ...], models: tuple[str, ...] | None, days: float | None, quota: Quota, now: datetime
+) -> tuple[str, Key]:
+    """Add a key to the document; returns what the client must send, which is stored nowhere, and the key."""
+    document = file.read()
+    key_id, salt, secret = secrets.token_hex(6), secrets.token_hex(16), secrets.token_urlsafe(32)
+    key = Key(
+        id=key_id,
+        salt=salt,
+        hash=_hash(salt, secret),
+        name=name,
+        scopes=scopes,
+        models=models,
+        created=now,
+        expires=now + timedelta(days=days) if days is not None else None,
+        quota=quota,
+    )
+    file.write(KeyDocument(keys=(*document.keys, key)))
+    return f"smk_{key_id}_{secret}", key
+
+
+def revoke_key(file: KeyFile, key_id: str) -> Key:
+    """Take a key out of the document; servers refuse it within 10 s."""
+    document = file.read()
+    found = next((key for key in document.keys if key.id == key_id), None)
+    if found is None:
+        raise NotFoundError(f"no key {key_id!r}{did_you_mean(key_id, [key.id for key in document.keys])}", field="key")
+    file.write(KeyDocument(keys=tuple(key for key in document.keys if key.id != key_id)))
+    return found
+
+
+def parse_scopes(text: str) -> tuple[Scope, ...]:
+    """Comma-separated scopes; UserError names an unknown one."""
+    parts = tuple(part.strip() for part in text.split(","))
+    for part in parts:
+        if part not in SCOPES:
+            raise UserError(f"no scope {part!r}{did_you_mean(part, SCOPES)}", field="--scopes")
+    return tuple(scope for scope in SCOPES if scope in parts)
+
+
+def _hash(salt: str, secret: str) -> str:
+    return hashlib.sha256(bytes.fromhex(salt) + secret.encode()).hexdigest()

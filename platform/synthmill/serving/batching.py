@@ -1,0 +1,225 @@
+"""One queue for everything a replica computes: small requests share a call of the model, large ones take turns piece by piece.
+
+A batch is whatever waits when a thread is free, up to a number of rows; nobody waits for a batch to fill. The model and the
+encoders run on threads, never on the event loop.
+"""
+
+import asyncio
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeVar
+
+from synthmill.errors import SynthmillError
+from synthmill.serving.formats import Drawn
+from synthmill.serving.metrics import Metrics
+
+T = TypeVar("T")
+
+RATE_WEIGHT = 0.2
+FIRST_ROWS_PER_SECOND = 50_000.0
+
+
+class BusyError(SynthmillError):
+    """The queue is full; `retry_seconds` is when it should be shorter."""
+
+    def __init__(self, message: str, retry_seconds: int) -> None:
+        self.retry_seconds = retry_seconds
+        super().__init__(message)
+
+
+class Source(Protocol):
+    """Where unseeded rows come from. Requests of one source (equal, by hash) share batches."""
+
+    @property
+    def ref(self) -> str:
+        """The model version, for metrics."""
+
+    def draw(self, rows: int) -> Drawn:
+        """So many fresh rows; called on a thread."""
+
+
+@dataclass
+class _Waiting:
+    rows: int
+    finish: Callable[[Drawn, int], Any]
+    answer: "asyncio.Future[Any]"
+
+
+@dataclass
+class _Group:
+    """Requests of one source that wait; it stands in the queue once, however many they are."""
+
+    source: Source
+    waiting: deque[_Waiting] = field(default_factory=deque)
+
+
+@dataclass
+class _Piece:
+    work: Callable[[], Any]
+    answer: "asyncio.Future[Any]"
+
+
+class Lane:
+    """The threads of a replica and the queue before them."""
+
+    def __init__(self, *, threads: int, batch_rows: int, max_queued_rows: int, max_streams: int, metrics: Metrics) -> None:
+        self.batch_rows = batch_rows
+        self.max_queued_rows = max_queued_rows
+        self.max_streams = max_streams
+        self.queued_rows = 0
+        self.streams = 0
+        self._metrics = metrics
+        self._rows_per_second = FIRST_ROWS_PER_SECOND
+        self._queue: asyncio.Queue[_Group | _Piece] = asyncio.Queue()
+        self._groups: dict[Source, _Group] = {}
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="generate")
+        self._workers = [asyncio.create_task(self._work()) for _ in range(threads)]
+
+    async def close(self) -> None:
+        """Stop; what waits is abandoned."""
+        for worker in self._workers:
+            worker.cancel()
+        await asyncio.gather(*self._workers, return_exceptions=True)
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    async def draw(self, source: Source, rows: int, finish: Callable[[Drawn, int], T]) -> T:
+        """`finish(drawn, start)` of a batch that holds `rows` rows for this request from `start` on; both run on a thread.
+
+        Raises:
+            BusyError: too many rows wait already.
+        """
+        if self.queued_rows and self.queued_rows + rows > self.max_queued_rows:
+            raise BusyError(
+                f"{self.queued_rows:,} rows wait already and this replica queues at most {self.max_queued_rows:,}", self.retry_seconds()
+            )
+        waiting = _Waiting(rows, finish, asyncio.get_running_loop().create_future())
+        group = self._groups.get(source)
+        if group is None:
+            group = self._groups[source] = _Group(source)
+            self._queue.put_nowait(group)
+        group.waiting.append(waiting)
+        self.queued_rows += rows
+        try:
+            result: T = await waiting.answer
+        finally:
+            self.queued_rows -= rows
+        return result
+
+    async def run(self, work: Callable[[], T]) -> T:
+        """One piece of a large request, when its turn comes."""
+        piece = _Piece(work, asyncio.get_running_loop().create_future())
+        self._queue.put_nowait(piece)
+        result: T = await piece.answer
+        return result
+
+    @contextmanager
+    def stream(self) -> Iterator[None]:
+        """A large request, from its first piece to its last.
+
+        Raises:
+            BusyError: as many as allowed are being answered.
+        """
+        if self.streams >= self.max_streams:
+            raise BusyError(f"{self.streams} large requests are being answered, the most this replica takes", self.retry_seconds())
+        self.streams += 1
+        try:
+            yield
+        finally:
+            self.streams -= 1
+
+    def retry_seconds(self) -> int:
+        """When the rows that wait now should be done, in whole seconds, at least 1."""
+        return max(1, min(60, round(self.queued_rows / self._rows_per_second)))
+
+    def load(self) -> dict[str, float]:
+        """What the autoscaler is told. A large request counts as a full batch: it keeps one replica busy, and no other can help it."""
+        return {"queued_rows": float(self.queued_rows + self.streams * self.batch_rows)}
+
+    async def _work(self) -> None:
+        while True:
+            item = await self._queue.get()
+            if isinstance(item, _Piece):
+                await self._run_piece(item)
+            else:
+                await self._run_batch(item)
+
+    async def _run_piece(self, piece: _Piece) -> None:
+        if piece.answer.done():
+            return
+        try:
+            result = await self._on_thread(piece.work)
+        except Exception as fault:
+            _fail(piece.answer, fault)
+        else:
+            _answer(piece.answer, result)
+
+    async def _run_batch(self, group: _Group) -> None:
+        batch = self._take(group)
+        if not batch:
+            return
+        rows = sum(waiting.rows for waiting in batch)
+        started = time.monotonic()
+        try:
+            results = await self._on_thread(lambda: _compute(group.source, rows, batch))
+        except Exception as fault:
+            for waiting in batch:
+                _fail(waiting.answer, fault)
+            return
+        self._observe(group.source.ref, rows, len(batch), time.monotonic() - started)
+        for waiting, result in zip(batch, results, strict=True):
+            if isinstance(result, Exception):
+                _fail(waiting.answer, result)
+            else:
+                _answer(waiting.answer, result)
+
+    async def _on_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+
+    def _take(self, group: _Group) -> list[_Waiting]:
+        """The next batch of a group; those whose client has gone are dropped. What is left queues up again, behind the others."""
+        batch: list[_Waiting] = []
+        rows = 0
+        while group.waiting and (not batch or rows + group.waiting[0].rows <= self.batch_rows):
+            waiting = group.waiting.popleft()
+            if not waiting.answer.done():
+                batch.append(waiting)
+                rows += waiting.rows
+        if group.waiting:
+            self._queue.put_nowait(group)
+        else:
+            del self._groups[group.source]
+        return batch
+
+    def _observe(self, ref: str, rows: int, requests: int, seconds: float) -> None:
+        self._rows_per_second += RATE_WEIGHT * (rows / max(seconds, 1e-6) - self._rows_per_second)
+        self._metrics.add("synthmill_batches_total", 1, model=ref)
+        self._metrics.add("synthmill_batch_rows_total", rows, model=ref)
+        self._metrics.add("synthmill_batch_requests_total", requests, model=ref)
+        self._metrics.add("synthmill_batch_capacity_rows_total", self.batch_rows, model=ref)
+
+
+def _compute(source: Source, rows: int, batch: list[_Waiting]) -> list[Any]:
+    drawn = source.draw(rows)
+    results: list[Any] = []
+    start = 0
+    for waiting in batch:
+        try:
+            results.append(waiting.finish(drawn, start))
+        except Exception as fault:
+            results.append(fault)
+        start += waiting.rows
+    return results
+
+
+def _answer(future: "asyncio.Future[Any]", result: Any) -> None:
+    if not future.done():
+        future.set_result(result)
+
+
+def _fail(future: "asyncio.Future[Any]", fault: Exception) -> None:
+    if not future.done():
+        future.set_exception(fault)

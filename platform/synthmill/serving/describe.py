@@ -1,0 +1,72 @@
+"""What the API tells about a model: where it came from, its columns, the conditions it takes, its quality, its card."""
+
+from typing import Any
+
+from synthmill.catalog.store import Version
+from synthmill.data.layout import PixelLayout
+from synthmill.serving.models import Served
+
+OPERATORS = ("=", "!=", "<", "<=", ">", ">=")
+MOST_LEVELS = 200
+
+
+def summary(name: str, version: Version) -> dict[str, Any]:
+    """One line of the list of models."""
+    return {
+        "id": name,
+        "object": "model",
+        "created": version.manifest.created,
+        "owned_by": "synthmill",
+        "ref": version.ref,
+        "digest": version.manifest.content_digest,
+        "verdict": verdict(version),
+    }
+
+
+def verdict(version: Version) -> str:
+    """What quality gates said of this version; "not evaluated" when none were run."""
+    return str((version.manifest.gate or {}).get("verdict", "not evaluated"))
+
+
+def details(served: Served, card: str, *, limits: dict[str, int]) -> dict[str, Any]:
+    """Everything about one model version."""
+    generator = served.generator
+    layout = generator.codec.layout
+    config: dict[str, Any] = dict(generator.config)
+    pictures = isinstance(layout, PixelLayout)
+    return {
+        **summary(served.name, served.version),
+        "model": config.get("model"),
+        "modality": "image" if pictures else "table",
+        "rows_trained_on": layout.rows,
+        "quality": (config.get("training") or {}).get("quality"),
+        "target": ((config.get("recipe") or {}).get("data") or {}).get("target"),
+        "size": f"{layout.width}x{layout.height}" if isinstance(layout, PixelLayout) else None,
+        "schema": columns(served),
+        "conditions": {
+            "operators": list(OPERATORS),
+            "native": generator.model.conditions,
+            "form": "column<operator>value; several are joined by AND",
+        },
+        "profile": config.get("profile"),
+        "limits": limits,
+        "card": card,
+    }
+
+
+def columns(served: Served) -> list[dict[str, Any]]:
+    """Name, type and possible values of every column."""
+    profile = getattr(served.generator.codec, "profile", None)
+    kinds = {column.name: column for column in getattr(profile, "columns", ())}
+    told = []
+    for field in served.generator.schema:
+        column: dict[str, Any] = {"name": field.name, "type": str(field.type)}
+        levels = served.generator.codec.levels(field.name)
+        if levels is not None:
+            column["levels"] = levels[:MOST_LEVELS]
+            column["levels_total"] = len(levels)
+        known = kinds.get(field.name)
+        if known is not None:
+            column |= {"kind": known.kind, "minimum": known.minimum, "maximum": known.maximum, "nullable": known.missing_rows > 0}
+        told.append(column)
+    return told

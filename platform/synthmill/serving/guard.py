@@ -1,0 +1,201 @@
+"""What stands before every endpoint: who is asking, how much they send, and what becomes of errors. Pure ASGI, no copies of bodies.
+
+Nothing passes without a key but the two health checks and the form that takes one. A browser keeps the key in a cookie that
+scripts can't read and that other sites can't use.
+"""
+
+import json
+import time
+from http.cookies import CookieError, SimpleCookie
+from typing import Any
+
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from synthmill.errors import ConditionError, NotFoundError, SynthmillError, UserError
+from synthmill.serving.auth import AuthError
+from synthmill.serving.batching import BusyError
+from synthmill.serving.formats import NotAcceptableError
+from synthmill.serving.quota import QuotaError
+from synthmill.serving.service import Service
+from synthmill.serving.web import sign_in_page
+
+COOKIE = "synthmill_key"
+OPEN_PATHS = ("/healthz", "/readyz", "/sign-in")
+LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
+JSON_BODY = ("application/json",)
+FORM_BODY = ("application/x-www-form-urlencoded",)
+HEADERS = {
+    b"x-content-type-options": b"nosniff",
+    b"referrer-policy": b"no-referrer",
+    b"x-frame-options": b"DENY",
+    b"cache-control": b"no-store",
+    b"content-security-policy": b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
+    b"form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+}
+
+
+def error_body(message: str, kind: str, param: str | None) -> dict[str, Any]:
+    """Every error has OpenAI's shape, so that its client library raises it as itself."""
+    return {"error": {"message": message, "type": kind, "param": param, "code": kind}}
+
+
+def problem(status: int, message: str, kind: str, *, param: str | None = None, headers: dict[str, str] | None = None) -> JSONResponse:
+    """An error as an answer."""
+    return JSONResponse(error_body(message, kind, param), status, headers=headers)
+
+
+def answer_fault(fault: SynthmillError) -> tuple[JSONResponse, str]:
+    """The answer to something raised on purpose, and the reason it is counted under."""
+    message = str(fault)
+    if isinstance(fault, AuthError):
+        kind = "invalid_api_key" if fault.status == 401 else "permission_denied"
+        headers = {"WWW-Authenticate": 'Bearer realm="synthmill"'} if fault.status == 401 else None
+        return problem(fault.status, message, kind, param=message.partition(":")[0], headers=headers), fault.reason
+    if isinstance(fault, QuotaError | BusyError):
+        kind = "quota_exceeded" if isinstance(fault, QuotaError) else "overloaded"
+        reason = "quota" if isinstance(fault, QuotaError) else "queue"
+        return problem(429, message, kind, headers={"Retry-After": str(fault.retry_seconds)}), reason
+    if isinstance(fault, UserError):
+        status = 404 if isinstance(fault, NotFoundError) else 406 if isinstance(fault, NotAcceptableError) else 422
+        kind = "condition" if isinstance(fault, ConditionError) else "not_found" if status == 404 else "invalid_request"
+        # Conditions name the flag of the command line; here it is a field.
+        param = fault.field.removeprefix("--") if fault.field else None
+        return problem(status, message.removeprefix("--"), kind, param=param), "input"
+    return problem(503, "the store can't be read at the moment; try again", "unavailable", headers={"Retry-After": "5"}), "store"
+
+
+class Guard:
+    """The middleware."""
+
+    def __init__(self, app: ASGIApp, service: Service) -> None:
+        self._app = app
+        self._service = service
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            if scope["type"] == "lifespan":
+                await self._app(scope, receive, send)
+            return
+        sender = _Sender(send, self._service, scope)
+        refused = self._admit(scope)
+        if refused is not None:
+            await refused(scope, receive, sender)
+        else:
+            await self._app(scope, self._bounded(receive), sender)
+
+    def _admit(self, scope: Scope) -> Response | None:
+        """None for a request that may go on; its key is then in the scope's state."""
+        headers, path = Headers(scope=scope), scope["path"]
+        state = scope.setdefault("state", {})
+        if self._service.args.insecure_local and _host(headers) not in LOCAL_HOSTS:
+            return problem(
+                403, "Host: this server has no keys and answers on the loopback interface only", "permission_denied", param="Host"
+            )
+        if path not in OPEN_PATHS:
+            try:
+                state["key"] = self._service.find_key(_token(headers))
+            except AuthError as fault:
+                self._reject(fault.reason)
+                if path == "/" and "text/html" in headers.get("accept", ""):
+                    return HTMLResponse(sign_in_page(None), 401, headers={"WWW-Authenticate": 'Bearer realm="synthmill"'})
+                return answer_fault(fault)[0]
+        return self._check_body(scope["method"], path, headers)
+
+    def _check_body(self, method: str, path: str, headers: Headers) -> Response | None:
+        if method != "POST":
+            return None
+        accepted = FORM_BODY if path in ("/sign-in", "/sign-out") else JSON_BODY
+        sent = headers.get("content-type", "").partition(";")[0].strip().lower()
+        if sent not in accepted and path != "/sign-out":
+            self._reject("input")
+            return problem(415, f"Content-Type: expected {accepted[0]}, got {sent or 'nothing'!r}", "invalid_request", param="Content-Type")
+        length = headers.get("content-length", "0")
+        if not length.isdigit() or int(length) > self._service.args.limits.max_body_bytes:
+            return self._too_large()
+        return None
+
+    def _too_large(self) -> Response:
+        self._reject("limit")
+        return problem(413, self._limit_message(), "invalid_request", param="body")
+
+    def _limit_message(self) -> str:
+        return f"body: at most {self._service.args.limits.max_body_bytes:,} bytes"
+
+    def _bounded(self, receive: Receive) -> Receive:
+        """Bodies without a length are counted as they come."""
+        left = self._service.args.limits.max_body_bytes
+
+        async def bounded() -> Message:
+            nonlocal left
+            message = await receive()
+            left -= len(message.get("body", b""))
+            if left < 0:
+                self._reject("limit")
+                raise HTTPException(413, self._limit_message())
+            return message
+
+        return bounded
+
+    def _reject(self, reason: str) -> None:
+        self._service.metrics.add("synthmill_rejections_total", 1, reason=reason)
+
+
+class _Sender:
+    """Adds the headers that every answer has, and counts it."""
+
+    def __init__(self, send: Send, service: Service, scope: Scope) -> None:
+        self._send = send
+        self._metrics = service.metrics
+        self._scope = scope
+        self._started = time.perf_counter()
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            names = {name for name, _ in message["headers"]}
+            message["headers"] = [*message["headers"], *((name, value) for name, value in HEADERS.items() if name not in names)]
+            self._count(message["status"])
+        await self._send(message)
+
+    def _count(self, status: int) -> None:
+        route = self._scope.get("route")
+        endpoint = getattr(route, "path", "") or "none"
+        model = self._scope.get("state", {}).get("model", "")
+        self._metrics.add("synthmill_requests_total", 1, endpoint=endpoint, model=model, status=str(status))
+        self._metrics.observe("synthmill_request_seconds", time.perf_counter() - self._started, endpoint=endpoint)
+
+
+def _token(headers: Headers) -> str | None:
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    if scheme.lower() == "bearer" and token:
+        return token.strip()
+    if "x-api-key" in headers:
+        return headers["x-api-key"]
+    try:
+        morsel = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
+    except CookieError:
+        return None
+    return morsel.value if morsel else None
+
+
+def _host(headers: Headers) -> str:
+    host = headers.get("host", "")
+    return host.partition("]")[0] + "]" if host.startswith("[") else host.partition(":")[0]
+
+
+def validation_message(errors: list[dict[str, Any]]) -> tuple[str, str | None]:
+    """(one line that names the field, the field) from pydantic's or FastAPI's first error."""
+    error = errors[0]
+    path = [str(part) for part in error["loc"] if part not in ("body", "path", "query", "header")]
+    if error["type"] == "json_invalid":
+        return "body: not valid JSON", "body"
+    field = ".".join(path) or "body"
+    shown = json.dumps(error.get("input"), default=str)[:80]
+    if error["type"] == "missing":
+        return f"{field}: is required", field
+    if error["type"] == "extra_forbidden":
+        return f"{field[:80]}: no such field", field[:80]
+    text = error["msg"].removeprefix("Value error, ")
+    return f"{field}: {text[:1].lower()}{text[1:]}, got {shown}", field

@@ -1,0 +1,218 @@
+"""The model versions a replica serves: found in the store, loaded in the background, kept in a bounded cache.
+
+`adult@1` stays what it is. `adult` is the newest version: the store is looked at every few seconds, a newer version is loaded and
+warmed first and only then answers; requests that began with the old one finish with it.
+"""
+
+import asyncio
+import copy
+import logging
+from collections import OrderedDict
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from synthmill.catalog.dataset import read_verified
+from synthmill.catalog.store import Store, Version
+from synthmill.config import FrozenModel
+from synthmill.errors import DataError, NotFoundError, SynthmillError, did_you_mean
+from synthmill.generation.generator import Generator
+from synthmill.generation.stream import draw
+from synthmill.models.base import GenerativeModel
+from synthmill.serving.config import MODEL_REF
+from synthmill.serving.formats import Drawn
+
+WARM_ROWS = 64
+log = logging.getLogger("ray.serve")
+
+
+class Wanted(FrozenModel):
+    """One entry of the list of models: a name, and the versions that may be asked for."""
+
+    name: str
+    numbers: tuple[int, ...] | None
+    """Pinned versions; None: the newest, and any other on request."""
+
+
+@dataclass(frozen=True, eq=False)
+class Served:
+    """A loaded version. `generator` computes seeded rows, on the CPU; `free` unseeded ones, on the GPU if there is one."""
+
+    version: Version
+    generator: Generator
+    free: GenerativeModel
+    card: str
+    """Markdown."""
+
+    @property
+    def ref(self) -> str:
+        return self.generator.ref
+
+    @property
+    def name(self) -> str:
+        return self.version.name
+
+    def draw(self, rows: int) -> Drawn:
+        """Unseeded rows; called on a thread."""
+        batch = draw(self.free, rows)
+        return Drawn(self.generator.codec.decode(batch, first_row=0))
+
+
+def parse_wanted(refs: tuple[str, ...]) -> list[Wanted]:
+    """What the configured list means; pins of one name add up."""
+    numbers: dict[str, set[int] | None] = {}
+    for ref in refs:
+        name, _, number = ref.partition("@")
+        known = numbers.setdefault(name, set())
+        numbers[name] = None if known is None or not number else known | {int(number)}
+    return [Wanted(name=name, numbers=tuple(sorted(pins)) if pins is not None else None) for name, pins in numbers.items()]
+
+
+def check_models(store: Store, refs: tuple[str, ...]) -> None:
+    """Refuse, before anything is started, a list that names what is not there or must not be served.
+
+    Raises:
+        NotFoundError, DataError: names the model and the reason.
+    """
+    for wanted in parse_wanted(refs):
+        for ref in [f"{wanted.name}@{number}" for number in wanted.numbers] if wanted.numbers else [wanted.name]:
+            _refuse_copies(store.resolve("models", ref, field="models"))
+
+
+def _refuse_copies(version: Version) -> None:
+    if version.manifest.contains_training_rows:
+        raise DataError(f"{version.ref} copies training rows; it is a control for privacy checks and is not served", field="models")
+
+
+class Models:
+    """The cache. `get` is called for every request; everything slow happens on threads of its own."""
+
+    def __init__(self, store: Store, refs: tuple[str, ...], *, max_loaded: int, device: str = "cpu") -> None:
+        self._store = store
+        self._wanted = {wanted.name: wanted for wanted in parse_wanted(refs)}
+        self._max_loaded = max_loaded
+        self._device = device
+        self._newest: dict[str, Version] = {}
+        self._loaded: OrderedDict[str, Served] = OrderedDict()
+        self._loading: dict[str, asyncio.Task[Served]] = {}
+        self._pool = ThreadPoolExecutor(2, thread_name_prefix="load")
+
+    @property
+    def names(self) -> list[str]:
+        """Names that clients can use, sorted."""
+        return sorted(self._wanted)
+
+    @property
+    def num_loaded(self) -> int:
+        return len(self._loaded)
+
+    async def start(self) -> None:
+        """Find the version of every name, and load and warm as many as the cache holds."""
+        for name in self._wanted:
+            self._newest[name] = await self._thread(self._find, name)
+        for version in list(self._newest.values())[: self._max_loaded]:
+            await self._load(version)
+
+    def close(self) -> None:
+        """Stop the loading threads."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def newest(self, name: str) -> Version:
+        """What the bare name means now.
+
+        Raises:
+            NotFoundError: names the closest name.
+        """
+        if name not in self._newest:
+            raise NotFoundError(f"no model named {name!r}{did_you_mean(name, self.names)}", field="model")
+        return self._newest[name]
+
+    async def version(self, ref: str) -> Version:
+        """The version that a client's `name` or `name@number` means."""
+        if not MODEL_REF.match(ref):
+            raise NotFoundError(f"{ref[:80]!r} is not NAME or NAME@N", field="model")
+        name, _, number = ref.partition("@")
+        newest = self.newest(name)
+        if not number or int(number) == newest.number:
+            return newest
+        pins = self._wanted[name].numbers
+        if pins is not None and int(number) not in pins:
+            raise NotFoundError(f"{ref} is not served; there is: {', '.join(f'{name}@{pin}' for pin in pins)}", field="model")
+        loaded = self._loaded.get(ref)
+        return loaded.version if loaded else await self._thread(self._resolve, ref)
+
+    async def get(self, ref: str) -> Served:
+        """The version that a client's `name` or `name@number` means, loaded.
+
+        Raises:
+            NotFoundError: no such model or version is served.
+            StorageError: the store can't be read, or the artifact is damaged.
+        """
+        version = await self.version(ref)
+        loaded = self._loaded.get(version.ref)
+        if loaded is None:
+            return await self._load(version)
+        self._loaded.move_to_end(version.ref)
+        return loaded
+
+    async def refresh(self) -> list[str]:
+        """Look for newer versions of names that are not pinned; returns the refs that answer from now on.
+
+        A version that can't be loaded, or must not be served, is passed over: the one before it goes on.
+        """
+        switched = []
+        for name, wanted in self._wanted.items():
+            if wanted.numbers is not None:
+                continue
+            try:
+                found = await self._thread(self._find, name)
+                if found.number == self._newest[name].number:
+                    continue
+                await self._load(found)
+            except SynthmillError as fault:
+                log.warning("%s is not served: %s", name, fault)
+                continue
+            self._newest[name] = found
+            switched.append(found.ref)
+        return switched
+
+    async def _load(self, version: Version) -> Served:
+        """Load once, however many ask; make room by dropping what was not used for longest."""
+        task = self._loading.get(version.ref)
+        if task is None:
+            task = self._loading[version.ref] = asyncio.create_task(self._load_now(version))
+            task.add_done_callback(lambda _: self._loading.pop(version.ref, None))
+        return await asyncio.shield(task)
+
+    async def _load_now(self, version: Version) -> Served:
+        served: Served = await self._thread(_open, version, self._device)
+        self._loaded[version.ref] = served
+        while len(self._loaded) > self._max_loaded:
+            self._loaded.popitem(last=False)
+        return served
+
+    def _find(self, name: str) -> Version:
+        pins = self._wanted[name].numbers
+        return self._resolve(f"{name}@{pins[-1]}" if pins else name)
+
+    def _resolve(self, ref: str) -> Version:
+        version = self._store.resolve("models", ref, field="model")
+        _refuse_copies(version)
+        return version
+
+    async def _thread(self, work: Any, *args: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, work, *args)
+
+
+def _open(version: Version, device: str) -> Served:
+    generator = Generator.load(version)
+    if generator.model.copies_training_rows:
+        raise DataError(f"{version.ref} copies training rows; it is not served", field="models")
+    free = generator.model if device == "cpu" else copy.deepcopy(generator.model).to(torch.device(device))
+    card = next((read_verified(version.folder, entry).decode() for entry in version.manifest.files if entry.path == "card.md"), "")
+    served = Served(version, generator, free, card)
+    drawn = served.draw(WARM_ROWS)
+    drawn.text(0, WARM_ROWS, "\n")
+    return served

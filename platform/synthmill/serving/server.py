@@ -1,0 +1,122 @@
+"""`synthmill serve`: starts Ray with what must be set before it, then Ray Serve, and waits to be interrupted."""
+
+import os
+import re
+import signal
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from synthmill.config import parse_model
+from synthmill.errors import SynthmillError, UserError
+from synthmill.runtime.progress import say
+from synthmill.serving.config import ServeArgs
+
+APPLICATION = "synthmill"
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_ERROR = re.compile(r"^[\w.]*(Error|Exception)\b.*: ")
+
+
+def run(settings: dict[str, Any], *, host: str, port: int) -> dict[str, Any]:
+    """Serve until SIGINT or SIGTERM; returns what the closing line says.
+
+    Raises:
+        UserError: an argument is wrong, a model is not there, or no key could reach the server.
+        SynthmillError: Ray or the application can't be started.
+    """
+    if settings.get("insecure_local") and host not in LOOPBACK:
+        raise UserError(f"without keys the server listens on 127.0.0.1 only, not on {host}", field="--insecure-local")
+    if "max_replicas" not in settings["scaling"]:
+        settings["scaling"]["max_replicas"] = max(settings["scaling"]["min_replicas"], os.cpu_count() or 1)
+    args = parse_model(ServeArgs, settings)
+    stopped = _stop_signal()
+    # Ray adds a node's id and HAProxy allows its sockets 97 characters, so the folder's own path must be short.
+    with tempfile.TemporaryDirectory(prefix="sm-", dir="/tmp") as scratch:
+        prepare_environment(Path(scratch))
+        from synthmill.serving.app import build
+
+        application = build(args)
+        with _cluster(), _serving(application, host, port):
+            _greet(args, host, port)
+            stopped.wait()
+    return {"served": list(args.models)}
+
+
+def prepare_environment(scratch: Path) -> None:
+    """What Ray Serve reads when its processes start. Set by the user already: kept."""
+    from synthmill.serving.haproxy import install
+
+    defaults = {
+        "RAY_SERVE_ENABLE_HA_PROXY": "1",
+        "RAY_SERVE_HAPROXY_BINARY_PATH": str(install(scratch)),
+        # A replica that dies before the first byte of its answer: another one gets the request. The wrapper excepts jobs.
+        "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
+        # Two servers on one machine must not share these.
+        "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(scratch / "haproxy.cfg"),
+        "RAY_SERVE_HAPROXY_SOCKET_PATH": str(scratch / "admin.sock"),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(scratch),
+        "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(scratch / "server-state"),
+        "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(scratch / "metrics.sock"),
+        "RAY_SERVE_HAPROXY_NBTHREAD": str(min(4, os.cpu_count() or 1)),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "5",
+        "RAY_SERVE_LOG_TO_STDERR": "0",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    }
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+
+
+def _stop_signal() -> threading.Event:
+    """Set by SIGINT and SIGTERM, which then no longer interrupt start-up or shutdown half-way."""
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    return stopped
+
+
+@contextmanager
+def _cluster() -> Iterator[None]:
+    from synthmill.runtime import cluster
+
+    with cluster.session():
+        yield
+
+
+@contextmanager
+def _serving(application: Any, host: str, port: int) -> Iterator[None]:
+    from ray import serve
+
+    quiet = {"enable_access_log": False, "log_level": "WARNING"}
+    try:
+        serve.start(proxy_location="EveryNode", http_options={"host": host, "port": port}, logging_config=quiet)
+        serve.run(application, name=APPLICATION, route_prefix="/")
+        yield
+    except RuntimeError as fault:
+        raise SynthmillError(f"the application did not start: {_cause(str(fault))}") from fault
+    finally:
+        serve.shutdown()
+
+
+def _cause(report: str) -> str:
+    """The line of a worker's report that names the error, without colours and stack."""
+    lines = [_COLOURS.sub("", line).strip() for line in report.splitlines() if line.strip()]
+    named = [line for line in lines if _ERROR.match(line)]
+    return (named or lines or ["no reason was given"])[-1][:500]
+
+
+def _greet(args: ServeArgs, host: str, port: int) -> None:
+    shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
+    say(f"serving {', '.join(args.models)} on http://{shown}:{port}/ (API: /docs, health: /readyz)")
+    if args.insecure_local:
+        say("no keys are asked for: loopback only")
+        return
+    from synthmill.serving.auth import KeyFile
+
+    file = KeyFile(*args.keys_location, args.storage)
+    if not file.read().keys:
+        say(f"there are no keys yet in {file.uri}; make one with: synthmill keys create NAME --store {args.store}")

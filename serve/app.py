@@ -1,0 +1,16 @@
+"""The application for Ray Serve's own commands, from a clone: `serve run serve.app:build store=... models=adult@1,digits`."""
+
+import os
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+PLATFORM = str(Path(__file__).resolve().parent.parent / "platform")
+if find_spec("synthmill") is None:
+    sys.path.insert(0, PLATFORM)
+    # Ray's workers inherit it when `serve run` starts Ray.
+    os.environ["PYTHONPATH"] = os.pathsep.join([PLATFORM, *filter(None, [os.environ.get("PYTHONPATH")])])
+
+from synthmill.serving.app import build  # noqa: E402
+
+__all__ = ["build"]

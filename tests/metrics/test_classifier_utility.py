@@ -1,0 +1,11 @@
+"""What a classifier learns from synthetic pictures."""
+
+from picture_evidence import evidence, shuffled_labels, sides
+from synthmill.metrics.classifier_utility import ClassifierUtility
+
+
+def test_other_real_pictures_teach_as_much_and_wrong_labels_nothing() -> None:
+    real = ClassifierUtility().compute(evidence(sides()[2], learner_seeds=1))
+    assert 0.95 < (real.value or 0.0) < 1.05
+    assert (real.aspects["tstr"].reference or 0.0) > 0.9
+    assert (ClassifierUtility().compute(evidence(shuffled_labels(sides()[2]), learner_seeds=1)).value or 0.0) < 0.4

@@ -1,0 +1,18 @@
+"""Near copies, by pixels."""
+
+import numpy as np
+
+from picture_evidence import evidence, noisy, sides
+from synthmill.metrics._pictures import Pictures
+from synthmill.metrics.pixel_copy import PixelCopy
+
+
+def test_a_tenth_of_copies_is_found_and_other_real_pictures_are_none() -> None:
+    train, _, other = sides()
+    clean = PixelCopy().compute(evidence(other))
+    assert (clean.value or 0.0) > 0.05
+    copies = noisy(train.take(slice(0, 60)), 0.002)
+    mixed = Pictures(np.concatenate([other.pixels, copies.pixels]), None)
+    found = PixelCopy().compute(evidence(mixed))
+    assert (found.value or 0.0) < 0.001
+    assert (found.aspects["ratio"].value or 0.0) > 1.5

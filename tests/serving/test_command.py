@@ -1,0 +1,53 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from jobs import command
+from synthmill.serving.server import run
+
+
+def test_keys_are_made_listed_and_revoked(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    store = ("--store", str(tmp_path))
+    code, made, _ = command(capsys, "keys", "create", "ada", "--scopes", "generate,jobs", "--rows-per-day", "1000", "--days", "30", *store)
+    assert code == 0
+    assert made["key"].startswith(f"smk_{made['id']}_")
+    assert made["scopes"] == ["generate", "jobs"]
+    text = (tmp_path / "serve-keys.json").read_text()
+    assert made["key"].split("_", 2)[2] not in text
+    _, listed, _ = command(capsys, "keys", "list", *store)
+    assert listed["keys"][0]["name"] == "ada"
+    assert listed["keys"][0]["quota"] == {"rows_per_day": 1000}
+    assert "hash" not in listed["keys"][0]
+    code, revoked, _ = command(capsys, "keys", "revoke", made["id"], *store)
+    assert (code, revoked["revoked"]) == (0, made["id"])
+    assert json.loads((tmp_path / "serve-keys.json").read_text())["keys"] == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("keys", "create", "a", "--scopes", "admin"), "--scopes: no scope 'admin'"),
+        (("keys", "revoke", "0" * 12), "key: no key"),
+        (("keys", "create", "a", "--result-file", "x.json"), "--result-file: "),
+        (("serve", "--models", "nobody"), "models: no model named 'nobody'"),
+        (("serve", "--models", "../x"), "models: "),
+        (("serve", "--models", "a", "--set", "limits.max_rows=0"), "limits.max_rows: "),
+        (("serve", "--models", "a", "--set", "nonsense"), "--set: expected key=value"),
+        (
+            ("serve", "--models", "a", "--insecure-local", "--host", "0.0.0.0"),
+            "--insecure-local: without keys the server listens on 127.0.0.1 only",
+        ),
+    ],
+)
+def test_mistakes_are_one_line_and_exit_2(tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str):
+    code, closing, errors = command(capsys, *arguments, "--store", str(tmp_path))
+    assert code == 2
+    assert closing["status"] == "failed"
+    assert closing["error"].startswith(message)
+    assert len(errors.strip().splitlines()) == 1
+
+
+def test_a_server_without_keys_is_refused_off_the_loopback_before_ray_starts():
+    with pytest.raises(Exception, match="--insecure-local"):
+        run({"models": "a", "insecure_local": True, "scaling": {}}, host="10.0.0.1", port=8000)

@@ -1,0 +1,168 @@
+import asyncio
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from processes import until
+from synthmill.config import StorageConfig
+from synthmill.errors import NotFoundError
+from synthmill.serving import jobs as module
+from synthmill.serving.batching import BusyError
+from synthmill.serving.jobs import JobRequest, Jobs, new_job
+
+REQUEST = JobRequest(model="customers", rows=10, dataset="out")
+WORKER = """
+import json, os, pathlib, signal, sys, time
+result = next(a for a in sys.argv if a.startswith("--result-file=")).partition("file://")[2]
+rows = next(a for a in sys.argv if a.startswith("--rows=")).partition("=")[2]
+folder = pathlib.Path(result).parent
+(folder / "started").write_text(str(os.getpid()))
+if rows == "1": sys.exit("no memory")
+signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))
+while rows == "2" and not (folder / "go").exists(): time.sleep(0.01)
+pathlib.Path(result).write_text(json.dumps({"status": "done", "dataset": "out@1", "rows": int(rows), "arguments": sys.argv[1:]}))
+"""
+
+
+@pytest.fixture
+def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A command in place of ours: rows=1 fails, rows=2 waits for a file `go`, others finish at once."""
+    script = tmp_path / "worker.py"
+    script.write_text(WORKER)
+    monkeypatch.setattr(module, "COMMAND", (sys.executable, str(script)))
+    return script
+
+
+def queue(store: Path, **changed: Any) -> Jobs:
+    return Jobs(str(store), StorageConfig(), **{"max_running": 1, "max_waiting": 10, "environment": {}, **changed})
+
+
+async def finished(jobs: Jobs, job_id: str) -> dict[str, Any]:
+    for _ in range(1000):
+        told = await jobs.status(job_id)
+        if told["status"] in ("done", "failed", "cancelled"):
+            return told
+        await asyncio.sleep(0.02)
+    raise AssertionError(told)
+
+
+async def running(jobs: Jobs, job_id: str, store: Path) -> None:
+    await asyncio.to_thread(until, (store / "jobs" / job_id / "started").exists, seconds=20)
+    assert (await jobs.status(job_id))["status"] == "running"
+
+
+def ask(rows: int = 10) -> Any:
+    return new_job(REQUEST.model_copy(update={"rows": rows}), "customers@1", "key")
+
+
+def test_a_job_runs_the_command_and_keeps_its_result(worker: Path, tmp_path: Path):
+    async def story() -> tuple[dict[str, Any], dict[str, Any]]:
+        jobs = queue(tmp_path)
+        first = await jobs.submit(ask())
+        done = await finished(jobs, first["id"])
+        await jobs.close()
+        return first, done
+
+    first, done = asyncio.run(story())
+    assert first["status"] in ("queued", "running")
+    assert done["status"] == "done"
+    assert done["model"] == "customers@1"
+    assert done["result"] == {"dataset": "out@1", "rows": 10}
+    arguments = json.loads((tmp_path / "jobs" / done["id"] / "result.json").read_text())["arguments"]
+    assert arguments[0] == "augment"
+    assert "--model=customers@1" in arguments
+    assert f"--store={tmp_path}" in arguments
+
+
+def test_values_are_never_taken_for_options():
+    request = JobRequest(
+        model="m", rows=1, dataset="d", where=("--rows=999", "a=b"), balance="--mix-real", columns=("--x", "y"), require="pass"
+    )
+    arguments = request.arguments("m@1")
+    assert "--where=--rows=999" in arguments
+    assert "--balance=--mix-real" in arguments
+    assert "--columns=--x,y" in arguments
+    assert "--mix-real" not in arguments
+
+
+def test_a_command_that_ends_without_a_word_has_failed(worker: Path, tmp_path: Path):
+    async def story() -> dict[str, Any]:
+        jobs = queue(tmp_path)
+        told = await finished(jobs, (await jobs.submit(ask(rows=1)))["id"])
+        await jobs.close()
+        return told
+
+    told = asyncio.run(story())
+    assert told["status"] == "failed"
+    assert told["result"] == {"error": "no memory"}
+
+
+def test_jobs_wait_for_their_turn_and_too_many_are_refused(worker: Path, tmp_path: Path):
+    async def story() -> None:
+        jobs = queue(tmp_path, max_waiting=1)
+        first, second = await jobs.submit(ask(rows=2)), await jobs.submit(ask(rows=3))
+        await running(jobs, first["id"], tmp_path)
+        assert (await jobs.status(second["id"]))["status"] == "queued"
+        assert jobs.counts() == {"queued": 1, "running": 1}
+        with pytest.raises(BusyError, match="1 jobs wait already"):
+            await jobs.submit(ask())
+        (tmp_path / "jobs" / first["id"] / "go").touch()
+        assert (await finished(jobs, second["id"]))["status"] == "done"
+        await jobs.close()
+
+    asyncio.run(story())
+
+
+def test_cancelling_stops_what_runs_and_drops_what_waits(worker: Path, tmp_path: Path):
+    async def story() -> None:
+        jobs = queue(tmp_path)
+        first, second = await jobs.submit(ask(rows=2)), await jobs.submit(ask(rows=2))
+        await running(jobs, first["id"], tmp_path)
+        assert (await jobs.cancel(second["id"]))["status"] == "cancelled"
+        assert (await jobs.cancel(first["id"]))["status"] == "cancelled"
+        assert jobs.counts() == {"queued": 0, "running": 0}
+        pid = (tmp_path / "jobs" / first["id"] / "started").read_text()
+        assert not Path(f"/proc/{pid}").exists()
+        await jobs.close()
+
+    asyncio.run(story())
+
+
+def test_a_finished_job_can_not_be_cancelled(worker: Path, tmp_path: Path):
+    async def story() -> str:
+        jobs = queue(tmp_path)
+        told = await finished(jobs, (await jobs.submit(ask()))["id"])
+        await jobs.close()
+        return (await jobs.cancel(told["id"]))["status"]
+
+    assert asyncio.run(story()) == "done"
+
+
+@pytest.mark.parametrize("job_id", ["job-" + "0" * 24, "nothing", "..", "../../etc", "job-" + "g" * 24])
+def test_no_such_job(tmp_path: Path, job_id: str):
+    with pytest.raises(NotFoundError, match="id: no job"):
+        asyncio.run(queue(tmp_path).status(job_id))
+
+
+def test_the_next_keeper_takes_up_what_the_last_one_left(worker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    async def story() -> dict[str, Any]:
+        first = queue(tmp_path)
+        job = await first.submit(ask(rows=2))
+        await running(first, job["id"], tmp_path)
+        second = queue(tmp_path)
+        await second.resume()
+        assert second.counts() == {"queued": 0, "running": 0}  # Its keeper lives.
+        (tmp_path / "jobs" / job["id"] / "cancelled.json").unlink(missing_ok=True)
+        await first.close()
+        (tmp_path / "jobs" / job["id"] / "result.json").unlink(missing_ok=True)
+        (tmp_path / "jobs" / job["id"] / "go").touch()
+        monkeypatch.setattr(module, "LOST_SECONDS", -1.0)
+        await second.resume()
+        told = await finished(second, job["id"])
+        await second.close()
+        return told
+
+    assert asyncio.run(story())["status"] == "done"

@@ -1,0 +1,176 @@
+"""Keys over HTTP: nothing is served without one."""
+
+import json
+import logging
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import httpx
+import pytest
+
+from http_app import Running, running
+from synthmill.config import StorageConfig
+from synthmill.serving.auth import KeyFile, create_key, revoke_key
+from synthmill.serving.quota import Quota
+
+ROWS = "/v1/models/customers/rows"
+ANYTHING = (
+    "/",
+    "/docs",
+    "/openapi.json",
+    "/metrics",
+    "/v1/models",
+    "/v1/models/customers",
+    "/v1/jobs/job-1",
+    "/page/app.js",
+    "/nothing",
+    "/healthz/../v1/models",
+)
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> KeyFile:
+    return KeyFile(str(tmp_path), "keys.json", StorageConfig())
+
+
+def make(file: KeyFile, **changed) -> str:
+    options = {"scopes": ("generate",), "models": None, "days": None, "quota": Quota(), "now": datetime.now(UTC)}
+    return create_key(file, name="test", **{**options, **changed})[0]
+
+
+@pytest.fixture
+def server(model_store: Path, keys: KeyFile) -> Iterator[Running]:
+    with running(store=str(model_store), models="customers,other@1", keys=keys.uri) as server:
+        yield server
+
+
+@pytest.fixture
+def client(server: Running) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=server.url, timeout=60) as client:
+        yield client
+
+
+def reread(server: Running) -> None:
+    server.call(server.service._reread_keys())
+
+
+def bearer(token: str) -> dict[str, str]:
+    return {"Authorization": f"Bearer {token}"}
+
+
+def test_nothing_is_served_without_a_key(client: httpx.Client):
+    for path in ANYTHING:
+        answer = client.get(path)
+        assert answer.status_code == 401, path
+        assert answer.headers["www-authenticate"].startswith("Bearer")
+        assert answer.json()["error"]["param"] == "Authorization"
+    assert client.post(ROWS, json={"num_rows": 1}).status_code == 401
+    assert client.get("/healthz").status_code == client.get("/readyz").status_code == 200
+
+
+def test_wrong_and_expired_keys_are_told_apart(server: Running, client: httpx.Client, keys: KeyFile):
+    expired = make(keys, days=1, now=datetime.now(UTC) - timedelta(days=2))
+    good = make(keys)
+    reread(server)
+    for token, reason in ((expired, "expired at"), (good[:-1] + ("a" if good[-1] != "a" else "b"), "no such key"), ("x", "no such key")):
+        answer = client.get("/v1/models", headers=bearer(token))
+        assert answer.status_code == 401
+        assert reason in answer.json()["error"]["message"]
+    assert client.get("/v1/models", headers=bearer(good)).status_code == 200
+    assert client.get("/v1/models", headers={"X-API-Key": good}).status_code == 200
+    assert client.get("/v1/models", headers={"Authorization": f"Basic {good}"}).status_code == 401
+
+
+def test_new_and_revoked_keys_are_taken_up(server: Running, client: httpx.Client, keys: KeyFile):
+    token = make(keys)
+    assert client.get("/v1/models", headers=bearer(token)).status_code == 401
+    reread(server)
+    assert client.get("/v1/models", headers=bearer(token)).status_code == 200
+    revoke_key(keys, token.split("_")[1])
+    reread(server)
+    assert client.get("/v1/models", headers=bearer(token)).status_code == 401
+
+
+def test_a_document_that_breaks_locks_nobody_out(server: Running, client: httpx.Client, keys: KeyFile, tmp_path: Path):
+    token = make(keys)
+    reread(server)
+    (tmp_path / "keys.json").write_text("{")
+    with pytest.raises(Exception, match=r"keys\.json"):
+        reread(server)
+    assert client.get("/v1/models", headers=bearer(token)).status_code == 200
+
+
+def test_scopes_and_models(server: Running, client: httpx.Client, keys: KeyFile):
+    rows_only = make(keys, models=("customers",))
+    metrics_only = make(keys, scopes=("metrics",))
+    reread(server)
+    assert client.post(ROWS, json={"num_rows": 1}, headers=bearer(rows_only)).status_code == 200
+    refused = client.post("/v1/models/other/rows", json={"num_rows": 1}, headers=bearer(rows_only))
+    assert refused.status_code == 403
+    assert "may not use 'other'" in refused.json()["error"]["message"]
+    assert [model["id"] for model in client.get("/v1/models", headers=bearer(rows_only)).json()["data"]] == ["customers"]
+    job = {"model": "customers", "rows": 5, "dataset": "d"}
+    for path, body in (("/v1/jobs", job),):
+        answer = client.post(path, json=body, headers=bearer(rows_only))
+        assert answer.status_code == 403
+        assert "no scope 'jobs'" in answer.json()["error"]["message"]
+    assert client.get("/metrics", headers=bearer(rows_only)).status_code == 403
+    assert client.get("/metrics", headers=bearer(metrics_only)).status_code == 200
+    assert client.post(ROWS, json={"num_rows": 1}, headers=bearer(metrics_only)).status_code == 403
+
+
+def test_quotas_answer_429_with_a_time(server: Running, client: httpx.Client, keys: KeyFile):
+    token = make(keys, quota=Quota(requests_per_minute=5, rows_per_minute=1000))
+    reread(server)
+    answers = [client.post(ROWS, json={"num_rows": 10}, headers=bearer(token)) for _ in range(7)]
+    assert [answer.status_code for answer in answers] == [200] * 5 + [429] * 2
+    assert answers[-1].json()["error"]["type"] == "quota_exceeded"
+    assert "requests_per_minute of 5" in answers[-1].json()["error"]["message"]
+    assert 1 <= int(answers[-1].headers["retry-after"]) <= 61
+    many = client.post(ROWS, json={"num_rows": 1001}, headers=bearer(token))
+    assert many.status_code == 422
+    assert "rows_per_minute of 1,000" in many.json()["error"]["message"]
+
+
+def test_a_browser_signs_in_with_a_form_and_keeps_a_cookie_scripts_can_not_read(server: Running, client: httpx.Client, keys: KeyFile):
+    token = make(keys)
+    reread(server)
+    page = client.get("/", headers={"Accept": "text/html"})
+    assert page.status_code == 401
+    assert 'action="/sign-in"' in page.text
+    wrong = client.post("/sign-in", data={"key": "<script>"})
+    assert wrong.status_code == 401
+    assert "no such key" in wrong.text
+    assert "<script>" not in wrong.text
+    right = client.post("/sign-in", data={"key": token})
+    assert right.status_code == 303
+    cookie = right.headers["set-cookie"].lower()
+    assert "httponly" in cookie
+    assert "samesite=strict" in cookie
+    assert client.get("/").status_code == 200
+    assert client.post(ROWS, json={"num_rows": 1}).status_code == 200
+    assert client.post("/sign-out").status_code == 303
+    assert client.get("/v1/models").status_code == 401
+
+
+def test_other_sites_can_not_use_the_cookie(server: Running, client: httpx.Client, keys: KeyFile):
+    token = make(keys, scopes=("generate", "jobs"))
+    reread(server)
+    client.post("/sign-in", data={"key": token})
+    body = json.dumps({"model": "customers", "rows": 5, "dataset": "d"})
+    for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data"):
+        assert client.post("/v1/jobs", content=body, headers={"Content-Type": kind}).status_code == 415
+
+
+def test_keys_never_reach_logs_or_metrics(server: Running, client: httpx.Client, keys: KeyFile, caplog: pytest.LogCaptureFixture):
+    token = make(keys, scopes=("generate", "metrics"))
+    reread(server)
+    with caplog.at_level(logging.DEBUG):
+        client.post(ROWS, json={"num_rows": 1}, headers=bearer(token))
+        client.post(ROWS, json={"num_rows": 0}, headers=bearer(token))
+        client.get("/v1/models", headers=bearer(token[:-3] + "xyz"))
+        text = client.get("/metrics", headers=bearer(token)).text
+    secret = token.split("_", 2)[2][:20]
+    assert secret not in text
+    assert secret not in caplog.text

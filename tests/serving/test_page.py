@@ -1,0 +1,145 @@
+"""The page in a real browser: generate, condition, chart, download, keyboard, dark and light, no network but the server."""
+
+import csv
+import io
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from http_app import Running
+
+CHROMIUM = Path("/usr/bin/chromium")
+playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="no Chromium at /usr/bin/chromium")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=str(CHROMIUM), args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(params=["light", "dark"])
+def page(browser: Any, local_server: Running, request: pytest.FixtureRequest) -> Iterator[Any]:
+    """The page, loaded; fails on script errors and on any request to another server."""
+    page = browser.new_page(color_scheme=request.param, viewport={"width": 1280, "height": 900})
+    faults: list[str] = []
+    page.on("pageerror", lambda fault: faults.append(str(fault)))
+    page.on(
+        "console", lambda message: faults.append(message.text) if message.type == "error" and "status of 422" not in message.text else None
+    )
+    page.on("request", lambda sent: faults.append(sent.url) if not sent.url.startswith((local_server.url, "data:", "blob:")) else None)
+    page.goto(local_server.url)
+    page.locator("#about", has_text="@").wait_for()
+    yield page
+    page.close()
+    assert faults == []
+
+
+def generate(page: Any) -> None:
+    page.click("#go")
+    page.locator("#status", has_text=" rows from ").wait_for()
+
+
+def test_rows_and_charts_appear(page: Any):
+    page.fill("#count", "200")
+    generate(page)
+    assert page.locator("#table tbody tr").count() == 100
+    assert "200 rows shown" in page.text_content("#table caption")
+    names = page.locator("#charts strong").all_text_contents()
+    assert {"age", "plan", "spend", "joined", "churned"} <= set(names)
+    assert "customer" not in names
+    label = page.locator("#charts figure", has_text="plan").locator("svg").get_attribute("aria-label")
+    assert "basic" in label
+    assert "training" in label
+    assert "overlap" in page.locator("#charts figure", has_text="plan").locator("figcaption").text_content()
+    assert page.locator(".bar-training").count() > 20
+
+
+def test_conditions_hold_and_mistakes_are_announced(page: Any):
+    page.click("#add")
+    page.get_by_label("Column of condition 1").select_option("plan")
+    page.get_by_label("Value of condition 1").fill("team")
+    generate(page)
+    cells = page.locator("#table tbody tr td:nth-child(3)").all_text_contents()
+    assert set(cells) == {"team"}
+    page.get_by_label("Value of condition 1").fill("gold")
+    page.click("#go")
+    page.wait_for_selector("#error:not([hidden])")
+    assert "no generated row has that value of 'plan'" in page.text_content("#error")
+    assert page.locator("#error").get_attribute("role") == "alert"
+
+
+def test_a_download_has_all_rows(page: Any):
+    page.fill("#count", "3000")
+    page.fill("#seed", "7")
+    with page.expect_download() as started:
+        page.click("#download")
+    rows = list(csv.DictReader(io.StringIO(Path(started.value.path()).read_text())))
+    assert len(rows) == 3000
+    assert started.value.suggested_filename == "customers-2-synthetic.csv"
+
+
+def test_the_keyboard_alone_is_enough(page: Any):
+    page.focus("#model")
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.id") == "go":
+            break
+    assert page.evaluate("document.activeElement.id") == "go"
+    assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
+    page.keyboard.press("Enter")
+    page.locator("#status", has_text=" rows from ").wait_for()
+
+
+def test_a_screen_reader_finds_names_for_everything(page: Any):
+    generate(page)
+    page.click("#add")
+    unnamed = page.evaluate(
+        """() => [...document.querySelectorAll('input, select, button, svg, img')].filter((e) => e.offsetParent !== null || e.tagName === 'svg')
+        .filter((e) => !(e.labels?.length || e.getAttribute('aria-label') || e.textContent.trim() || e.alt)).map((e) => e.outerHTML.slice(0, 80))"""
+    )
+    assert unnamed == []
+    assert page.locator("#status").get_attribute("aria-live") == "polite"
+    assert page.locator("th:not([scope])").count() == 0
+    assert page.evaluate("document.documentElement.lang") == "en"
+
+
+def test_text_stands_out_from_its_ground(page: Any):
+    generate(page)
+    ratios = page.evaluate(
+        """() => {
+        const parse = (text) => text.match(/[0-9.]+/g).slice(0, 3).map(Number);
+        const light = (text) => { const [r, g, b] = parse(text).map((v) => { v /= 255; return v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; }); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+        const ground = (e) => { while (e) { const c = getComputedStyle(e).backgroundColor; if (!c.endsWith(', 0)') && c !== 'transparent') return c; e = e.parentElement; } return 'rgb(255,255,255)'; };
+        return ['h2', '#about', '#status', 'small', 'td', 'th', '#go', '#download', 'a', 'figcaption span', 'caption'].map((selector) => {
+          const e = document.querySelector(selector);
+          const a = light(getComputedStyle(e).color), b = light(ground(e));
+          return [selector, (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05)];
+        });
+      }"""
+    )
+    assert [pair for pair in ratios if pair[1] < 4.5] == []
+
+
+def test_nothing_overflows_on_a_phone(browser: Any, local_server: Running):
+    page = browser.new_page(viewport={"width": 360, "height": 740})
+    page.goto(local_server.url)
+    page.locator("#about", has_text="@").wait_for()
+    generate(page)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+    page.close()
+
+
+def test_the_api_page_lists_every_operation(browser: Any, local_server: Running):
+    page = browser.new_page()
+    page.goto(f"{local_server.url}/docs")
+    page.wait_for_selector(".operation")
+    titles = page.locator(".operation h2").all_text_contents()
+    assert "POST /v1/models/{name}/rows" in titles
+    assert page.get_by_text("Same seed, model version and conditions").count() == 1
+    page.close()
