@@ -56,12 +56,16 @@ def look(
     kinds: dict[str, str] | None = None,
     constraints: tuple[str, ...] = (),
     limit: int | None = None,
+    group: str | None = None,
     **settings: Any,
 ) -> Evidence:
     """Evidence about a table; by default people against 2,000 training and 1,000 holdout people."""
     train = people(2000, 1) if train is None else train
     real = prepare(
-        Tables(train, validation, holdout, synthetic, KINDS if kinds is None else kinds), target=target, seed=0, constraints=constraints
+        Tables(train, validation, holdout, synthetic, KINDS if kinds is None else kinds, group),
+        target=target,
+        seed=0,
+        constraints=constraints,
     )
     chosen = Settings(limits=Limits(limit, limit), **{"replicates": 100, "learner_seeds": 1, **settings})
     totals, sample, _ = read_synthetic(synthetic, real, chosen, map_serially)

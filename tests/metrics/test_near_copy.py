@@ -1,7 +1,7 @@
 import numpy as np
 import pyarrow as pa
 
-from evidence import look, people, replaced, with_copies
+from evidence import KINDS, look, people, replaced, with_copies
 from synthmill.metrics.near_copy import NearCopy
 
 
@@ -48,6 +48,25 @@ def test_p_values_are_never_too_small_under_chance():
         p.append(result.value)
     assert np.mean(np.array(p) < 0.05) <= 0.15
     assert min(p) > 0.001
+
+
+def test_a_group_counts_once():
+    """Ten readings a patient, patients kept on one side: rows of a patient are no independent evidence."""
+
+    def patients(first, seed):
+        one = people(60, seed)
+        rows = one.take(np.repeat(np.arange(60), 10))
+        return jittered(rows, seed).append_column("patient", pa.array([f"{first}{i // 10}" for i in range(600)]))
+
+    train, holdout = patients("t", 1), patients("h", 2)
+    kinds = {**KINDS, "patient": "identifier"}
+    near_one = jittered(train.slice(0, 10), 9)
+    fake = pa.concat_tables([near_one, patients("s", 3)])
+    single = look(fake, train=train, holdout=holdout, kinds=kinds)
+    grouped = look(fake, train=train, holdout=holdout, kinds=kinds, group="patient")
+    assert NearCopy().compute(single).value < 0.02
+    assert NearCopy().compute(grouped).value > 0.05
+    assert 40 < NearCopy().compute(grouped).n["train"] <= 60
 
 
 def test_too_few_holdout_rows():

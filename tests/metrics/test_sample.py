@@ -25,6 +25,19 @@ def test_the_sample_does_not_depend_on_how_the_table_is_cut():
     assert first == draw(table, 100, 3)["x"].to_pylist()
 
 
+def test_a_known_number_of_rows_changes_what_parts_keep_and_not_the_sample():
+    table = pa.table({"x": np.arange(20_000)})
+    plan = Plan((), {}, (), {})
+    plain, bounded = SampleRows(200, 3), SampleRows(200, 3, known_rows=20_000)
+    parts = [PartView(table.slice(a, 5_000), plan, a) for a in range(0, 20_000, 5_000)]
+    kept = [bounded.partial(part) for part in parts]
+    assert sum(len(k.keys) for k in kept) < 450
+    state = kept[0]
+    for other in kept[1:]:
+        state = bounded.merge(state, other)
+    assert bounded.finish(state)["x"].to_pylist() == plain.finish(plain.partial(PartView(table, plan)))["x"].to_pylist()
+
+
 def test_another_seed_is_another_sample_and_no_limit_is_everything():
     table = pa.table({"x": np.arange(500)})
     assert sampled(table, [0, 500], 50, 0) != sampled(table, [0, 500], 50, 1)

@@ -6,13 +6,20 @@ from synthmill.errors import DataError, did_you_mean
 
 
 def check_tables(
-    train: pa.Table, validation: pa.Table | None, holdout: pa.Table | None, target: str | None, *, synthetic_rows: int | None = None
+    train: pa.Table,
+    validation: pa.Table | None,
+    holdout: pa.Table | None,
+    target: str | None,
+    *,
+    group: str | None = None,
+    synthetic_rows: int | None = None,
 ) -> None:
     """Raises DataError for an empty table or a target that is not a column."""
     if not train.num_columns or not train.num_rows:
         raise DataError("the training table has no rows; there is nothing to compare with", field="train")
-    if target is not None and target not in train.column_names:
-        raise DataError(f"no column named {target!r}{did_you_mean(target, train.column_names)}", field="data.target")
+    for field, name in (("data.target", target), ("data.split.group", group)):
+        if name is not None and name not in train.column_names:
+            raise DataError(f"no column named {name!r}{did_you_mean(name, train.column_names)}", field=field)
     if synthetic_rows == 0:
         raise DataError("the synthetic table has no rows", field="synthetic")
 

@@ -23,7 +23,7 @@ from synthmill.evaluation.privacy import privacy_section
 from synthmill.evaluation.report import Report, sentence
 from synthmill.metrics._columns import columns_of
 from synthmill.metrics._evidence import Evidence, Limits, Passes, Real, Settings, Totals
-from synthmill.metrics._learners import task_of
+from synthmill.metrics._learners import LEARNERS, task_of
 from synthmill.metrics._sample import SampleRows
 from synthmill.metrics._view import PartView
 from synthmill.metrics.base import PROFILES, MapTasks, Metric, Part, Result, in_profile, map_serially, metric_classes, table_kinds
@@ -32,6 +32,7 @@ Profile = Literal["quick", "standard", "full", "audit"]
 PART_ROWS = 131_072
 MAX_TASKS = 32
 QUICK_ROWS = 10_000
+THOROUGH: dict[str, Any] = {"learners": LEARNERS, "learner_seeds": 12, "baseline_seeds": 3}
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,8 @@ class Tables:
     synthetic: pa.Table | Sequence[Part] | Iterable[pa.Table]
     kinds: Any = field(default_factory=dict)
     """A TableProfile, or a mapping of column to kind."""
+    group: str | None = None
+    """Column whose equal values the split kept on one side (`data.split.group`)."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +106,7 @@ def evaluate(
         retrain=retrain,
         budget_seconds=budget_seconds,
         secrets=tuple(secrets),
+        **THOROUGH if profile in ("full", "audit") else {},
     )
     totals, sample, notes = read_synthetic(tables.synthetic, real, settings, run)
     evidence = Evidence(real, totals, sample, settings, run)
@@ -130,7 +134,7 @@ def evaluate(
 
 def prepare(tables: Tables, *, target: str | None, seed: int = 0, constraints: Sequence[str] = ()) -> Real:
     """The real side, checked; can be used for many synthetic tables."""
-    check_tables(tables.train, tables.validation, tables.holdout, target)
+    check_tables(tables.train, tables.validation, tables.holdout, target, group=tables.group)
     columns = columns_of(tables.train.schema, table_kinds(tables.kinds))
     goal = next((c for c in columns if c.name == target), None)
     validation = (
@@ -146,6 +150,7 @@ def prepare(tables: Tables, *, target: str | None, seed: int = 0, constraints: S
         task=None if goal is None else task_of(goal, tables.train),
         constraints=tuple(parse_constraint(text, tables.train.schema) for text in constraints),
         seed=seed,
+        group=tables.group,
     )
 
 
@@ -224,18 +229,15 @@ def read_synthetic(
     synthetic: pa.Table | Sequence[Part] | Iterable[pa.Table], real: Real, settings: Settings, map_tasks: MapTasks
 ) -> tuple[Totals, pa.Table, list[str]]:
     """Statistics of every synthetic row, a sample of them, and notes for the report."""
-    passes = real.passes(SampleRows(settings.limits.sample_rows, settings.seed))
-    read = ReadParts(passes, real.train.schema, real.plan)
     notes: list[str] = []
     if isinstance(synthetic, pa.Table):
         extra = sorted(set(synthetic.column_names) - set(real.train.column_names))
         notes = [f"columns that the training rows do not have were left out: {', '.join(extra)}"] if extra else []
         synthetic = [SlicePart(synthetic.slice(at, PART_ROWS), at) for at in range(0, max(1, synthetic.num_rows), PART_ROWS)]
-    if isinstance(synthetic, Sequence):
-        groups = _groups(synthetic)
-        states = map_tasks(read, groups)
-    else:
-        states = [_stream(read, synthetic)]
+    known_rows = synthetic[-1].first_row if isinstance(synthetic, Sequence) and len(synthetic) else 0
+    passes = real.passes(SampleRows(settings.limits.sample_rows, settings.seed, known_rows))
+    read = ReadParts(passes, real.train.schema, real.plan)
+    states = map_tasks(read, _groups(synthetic)) if isinstance(synthetic, Sequence) else [_stream(read, synthetic)]
     check_tables(real.train, None, None, real.target, synthetic_rows=sum(state[0].rows for state in states))
     merged = states[0]
     for state in states[1:]:

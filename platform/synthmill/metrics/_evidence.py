@@ -120,6 +120,8 @@ class Real:
     task: Task | None
     constraints: tuple[Constraint, ...] = ()
     seed: int = 0
+    group: str | None = None
+    """Column whose equal values the split kept on one side; privacy tests then count one row a group."""
     declared_levels: dict[str, frozenset[str]] = field(default_factory=dict)
 
     @cached_property
@@ -139,11 +141,27 @@ class Real:
         return Rules(rules.never_missing, {**rules.closed, **self.declared_levels}, rules.whole)
 
     @cached_property
-    def singles(self) -> RealRows | None:
-        """Hashes of the rows that occur once in train and holdout together; None without a holdout."""
+    def single_sides(self) -> tuple[pa.Table, pa.Table] | None:
+        """Rows of train and of holdout that occur once in both together, at most one a group; None without a holdout.
+
+        Which side such a row fell to is chance, which is all that the privacy tests assume.
+        """
         if self.holdout is None:
             return None
-        return single_rows(row_hashes(self.columns, self.train), row_hashes(self.columns, self.holdout))
+        sides = (self.train, self.holdout)
+        hashes = [row_hashes(self.columns, side) for side in sides]
+        known = single_rows(*hashes)
+        kept = [side.filter(np.isin(h, k)) for side, h, k in zip(sides, hashes, (known.train, known.holdout), strict=True)]
+        one, other = (side if self.group is None else _one_a_group(side, self.group, self.seed) for side in kept)
+        return one, other
+
+    @cached_property
+    def singles(self) -> RealRows | None:
+        """Sorted hashes of `single_sides`."""
+        if self.single_sides is None:
+            return None
+        train, holdout = (np.sort(row_hashes(self.columns, side)) for side in self.single_sides)
+        return RealRows(train, holdout)
 
     def passes(self, sample: Mergeable[Any, pa.Table] | None = None) -> Passes:
         """The statistics to compute over a table that is compared with these."""
@@ -179,15 +197,11 @@ class Real:
         """Features of every column, the target included."""
         return fit_features(self.columns, self.plan.bins, self.train, None, None)
 
-    @cached_property
-    def single_sides(self) -> tuple[pa.Table, pa.Table] | None:
-        """The rows behind `singles`: those of train and of holdout that occur once in both together."""
-        if self.holdout is None or self.singles is None:
-            return None
-        return (
-            self.train.filter(np.isin(row_hashes(self.columns, self.train), self.singles.train)),
-            self.holdout.filter(np.isin(row_hashes(self.columns, self.holdout), self.singles.holdout)),
-        )
+
+def _one_a_group(side: pa.Table, group: str, seed: int) -> pa.Table:
+    mixed = draw(side, None, seed)
+    codes, _ = texts(mixed[group])
+    return mixed.take(np.unique(codes, return_index=True)[1])
 
 
 class Evidence:

@@ -9,7 +9,7 @@ from synthmill.metrics._columns import Bools, Hashes, Ints
 from synthmill.metrics._view import PartView
 from synthmill.metrics.base import Mergeable
 
-MAX_HASHES = 1 << 21
+MAX_HASHES = 1 << 19
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """A fair, seeded sample of a table of any length: the rows with the smallest keys, a key being a hash of seed and row number."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,15 +20,24 @@ class Sampled:
 
 
 class SampleRows(Mergeable[Sampled, pa.Table]):
-    """`limit` rows (None: all), drawn without replacement; which ones depends on the seed and the row numbers alone."""
+    """`limit` rows (None: all), drawn without replacement; which ones depends on the seed and the row numbers alone.
 
-    def __init__(self, limit: int | None, seed: int) -> None:
+    `known_rows`: the table has at least so many rows, so a part needs to keep only keys below a bound that far more than
+    `limit` of them (by 8 standard deviations) lie under; memory is then that of one sample, not one a part.
+    """
+
+    def __init__(self, limit: int | None, seed: int, known_rows: int = 0) -> None:
         self.limit = limit
         self.seed = seed
+        needed = 0.0 if limit is None else limit + 8 * math.sqrt(limit) + 32
+        self.bound = None if limit is None or needed >= known_rows else np.uint64(needed / known_rows * 2**64)
 
     def partial(self, view: PartView) -> Sampled:
         keys = row_keys(view.first_row, view.num_rows, self.seed)
-        return self._smallest(Sampled(keys, view.table))
+        if self.bound is None:
+            return self._smallest(Sampled(keys, view.table))
+        low = np.flatnonzero(keys < self.bound)
+        return self._smallest(Sampled(keys[low], view.table.take(low)))
 
     def merge(self, left: Sampled, right: Sampled) -> Sampled:
         return self._smallest(Sampled(np.concatenate([left.keys, right.keys]), pa.concat_tables([left.table, right.table])))
