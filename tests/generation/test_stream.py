@@ -16,13 +16,17 @@ def generator(tmp_path_factory: pytest.TempPathFactory) -> Generator:
 
 
 @pytest.mark.parametrize("blocks", [1, 3, 8])
-@pytest.mark.parametrize("plan", [
-    ShardPlan(rows=10, seed=7),
-    ShardPlan(rows=5000, seed=7),
-    ShardPlan(rows=6000, seed=7, shard_rows=2048),
-    ShardPlan(rows=3000, seed=7, shard_rows=2048, where=("plan=pro",)),
-    ShardPlan(rows=700, seed=0, where=("age>=50", "plan!=basic"), columns=("plan", "customer", "age")),
-], ids=str)
+@pytest.mark.parametrize(
+    "plan",
+    [
+        ShardPlan(rows=10, seed=7),
+        ShardPlan(rows=5000, seed=7),
+        ShardPlan(rows=6000, seed=7, shard_rows=2048),
+        ShardPlan(rows=3000, seed=7, shard_rows=2048, where=("plan=pro",)),
+        ShardPlan(rows=700, seed=0, where=("age>=50", "plan!=basic"), columns=("plan", "customer", "age")),
+    ],
+    ids=str,
+)
 def test_pieces_are_the_rows_of_the_job(generator: Generator, plan: ShardPlan, blocks: int):
     whole = pa.concat_tables([generator.shard(plan, shard) for shard in plan.shards()])
     pieces = list(seeded_pieces(generator, plan, blocks=blocks))

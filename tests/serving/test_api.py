@@ -1,6 +1,8 @@
 import io
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -9,7 +11,7 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 
-from http_app import running
+from http_app import Running, running
 from processes import until
 from synthmill.catalog.provenance import read_provenance
 from synthmill.catalog.store import Store
@@ -55,11 +57,14 @@ def test_rows_come_in_every_format(client: httpx.Client, media_type: str, rows: 
     assert names[:3] == ["customer", "age", "plan"]
 
 
-@pytest.mark.parametrize("body", [
-    {"num_rows": 20, "seed": 7},
-    {"num_rows": 70_000, "seed": 7, "columns": ["age", "city"]},
-    {"num_rows": 1500, "seed": 0, "where": ["plan=pro", "age>=30"]},
-])
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"num_rows": 20, "seed": 7},
+        {"num_rows": 70_000, "seed": 7, "columns": ["age", "city"]},
+        {"num_rows": 1500, "seed": 0, "where": ["plan=pro", "age>=30"]},
+    ],
+)
 def test_a_seed_gives_the_rows_of_the_job(client: httpx.Client, generator: Generator, body: dict[str, object]):
     served = read(ARROW, ask(client, body, ARROW).content)
     expected = generator.sample(body["num_rows"], seed=body["seed"], where=tuple(body.get("where", ())), columns=body.get("columns"))
@@ -92,7 +97,9 @@ def test_every_answer_says_what_made_it(client: httpx.Client, generator: Generat
 
 
 def test_versions_can_be_chosen(client: httpx.Client):
-    refs = [ask(client, {"num_rows": 1}, path=f"/v1/models/{ref}/rows").headers["x-synthmill-model"] for ref in ("customers@1", "customers")]
+    refs = [
+        ask(client, {"num_rows": 1}, path=f"/v1/models/{ref}/rows").headers["x-synthmill-model"] for ref in ("customers@1", "customers")
+    ]
     assert refs == ["customers@1", "customers@2"]
 
 
@@ -159,18 +166,21 @@ def test_limits_are_stated(client: httpx.Client):
     assert message == "num_rows: at most 10,000,000 rows in one request, got 10,000,001; publish more with POST /v1/jobs"
 
 
-@pytest.mark.parametrize(("content", "content_type", "status", "param"), [
-    (b"{", "application/json", 400, "body"),
-    (b"", "application/json", 422, "body"),
-    (b"null", "application/json", 422, "body"),
-    (b"\xff\xfe", "application/json", 400, None),
-    (b"[" * 60_000, "application/json", 400, None),
-    (b'{"num_rows": NaN}', "application/json", 422, "num_rows"),
-    (b'{"num_rows": 1}', "text/plain", 415, "Content-Type"),
-    (b'{"num_rows": 1}', "", 415, "Content-Type"),
-    (b"num_rows=1", "application/x-www-form-urlencoded", 415, "Content-Type"),
-    (b" " * 70_000, "application/json", 413, "body"),
-])
+@pytest.mark.parametrize(
+    ("content", "content_type", "status", "param"),
+    [
+        (b"{", "application/json", 400, "body"),
+        (b"", "application/json", 422, "body"),
+        (b"null", "application/json", 422, "body"),
+        (b"\xff\xfe", "application/json", 400, None),
+        (b"[" * 60_000, "application/json", 400, None),
+        (b'{"num_rows": NaN}', "application/json", 422, "num_rows"),
+        (b'{"num_rows": 1}', "text/plain", 415, "Content-Type"),
+        (b'{"num_rows": 1}', "", 415, "Content-Type"),
+        (b"num_rows=1", "application/x-www-form-urlencoded", 415, "Content-Type"),
+        (b" " * 70_000, "application/json", 413, "body"),
+    ],
+)
 def test_bodies_that_are_no_request(client: httpx.Client, content: bytes, content_type: str, status: int, param: str | None):
     answer = client.post(ROWS, content=content, headers={"Content-Type": content_type} if content_type else {})
     assert answer.status_code == status, answer.text
@@ -184,19 +194,22 @@ def test_a_body_of_unknown_length_is_counted_as_it_comes(client: httpx.Client):
     assert answer.status_code == 413
 
 
-@pytest.mark.parametrize("path", [
-    "/v1/models/nobody/rows",
-    "/v1/models/customers@99/rows",
-    "/v1/models/other@2/rows",
-    "/v1/models/..%2f..%2fetc%2fpasswd/rows",
-    "/v1/models/%2e%2e/rows",
-    "/v1/models/customers%00/rows",
-    "/v1/models/customers%0a/rows",
-    "/v1/models/file:%2f%2f%2fetc/rows",
-    "/v1/models//rows",
-    "/v1/models/CUSTOMERS/rows",
-    "/v2/models",
-])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/v1/models/nobody/rows",
+        "/v1/models/customers@99/rows",
+        "/v1/models/other@2/rows",
+        "/v1/models/..%2f..%2fetc%2fpasswd/rows",
+        "/v1/models/%2e%2e/rows",
+        "/v1/models/customers%00/rows",
+        "/v1/models/customers%0a/rows",
+        "/v1/models/file:%2f%2f%2fetc/rows",
+        "/v1/models//rows",
+        "/v1/models/CUSTOMERS/rows",
+        "/v2/models",
+    ],
+)
 def test_no_such_thing_is_404(client: httpx.Client, path: str):
     answer = ask(client, {"num_rows": 1}, path=path)
     assert answer.status_code in (404, 405), answer.text
@@ -229,7 +242,14 @@ def test_metrics_tell_of_everything(client: httpx.Client):
     text = client.get("/metrics").text
     line = 'synthmill_requests_total{endpoint="/v1/models/{name}/rows",model="customers@2",status="200"}'
     assert line in text
-    for name in ("rows_total", "model_seconds_total", "batch_rows_total", 'rejections_total{reason="input"}', "replicas 1", "queued_rows 0"):
+    for name in (
+        "rows_total",
+        "model_seconds_total",
+        "batch_rows_total",
+        'rejections_total{reason="input"}',
+        "replicas 1",
+        "queued_rows 0",
+    ):
         assert f"synthmill_{name}" in text
 
 
@@ -238,36 +258,47 @@ def test_health_and_readiness(client: httpx.Client):
     assert client.get("/readyz").json() == {"status": "ready"}
 
 
-def test_a_busy_replica_says_when_to_come_back(model_store: Path):
-    limits = {"max_streams": 1}
-    with running(store=str(model_store), models="customers", insecure_local=True, limits=limits) as server, httpx.Client(base_url=server.url) as client:
-        with client.stream("POST", ROWS, json={"num_rows": 10**7}, headers={"Accept": ARROW}) as large:
-            assert large.status_code == 200
-            answer = ask(client, {"num_rows": 10**6})
-            assert answer.status_code == 429
-            assert int(answer.headers["retry-after"]) >= 1
-            assert answer.json()["error"]["type"] == "overloaded"
-            assert ask(client, {"num_rows": 10}).status_code == 200
+@contextmanager
+def large(server: Running) -> Iterator[httpx.Response]:
+    """The answer to a request that takes many seconds, its head received."""
+    with httpx.Client(base_url=server.url, timeout=60) as client:
+        asked = {"num_rows": 10**7, "seed": 1}
+        with client.stream("POST", ROWS, json=asked, headers={"Accept": ARROW}) as answer:
+            assert answer.status_code == 200
+            yield answer
 
 
-def test_a_client_that_goes_away_stops_the_work(model_store: Path):
-    with running(store=str(model_store), models="customers", insecure_local=True) as server, httpx.Client(base_url=server.url) as client:
-        with client.stream("POST", ROWS, json={"num_rows": 10**7, "seed": 1}, headers={"Accept": ARROW}) as large:
-            next(large.iter_raw())
-            assert server.service.lane.streams == 1
-        until(lambda: server.service.lane.streams == 0, seconds=20, what="the end of the work")
+@pytest.fixture
+def server(model_store: Path) -> Iterator[Running]:
+    """A server of the test's own that answers one large request at a time."""
+    with running(store=str(model_store), models="customers", insecure_local=True, limits={"max_streams": 1}) as server:
+        yield server
+
+
+def test_a_busy_replica_says_when_to_come_back(server: Running):
+    with large(server), httpx.Client(base_url=server.url, timeout=60) as client:
+        answer = ask(client, {"num_rows": 10**6})
+        assert answer.status_code == 429
+        assert int(answer.headers["retry-after"]) >= 1
+        assert answer.json()["error"]["type"] == "overloaded"
+        assert ask(client, {"num_rows": 10}).status_code == 200
+
+
+def test_a_client_that_goes_away_stops_the_work(server: Running):
+    with large(server) as answer:
+        next(answer.iter_raw())
+        assert server.service.lane.streams == 1
+    until(lambda: server.service.lane.streams == 0, seconds=20, what="the end of the work")
+    with httpx.Client(base_url=server.url, timeout=60) as client:
         assert rows_made(client) < 10**6
 
 
-def test_a_slow_client_holds_little_in_memory(model_store: Path):
-    with running(store=str(model_store), models="customers", insecure_local=True) as server, httpx.Client(base_url=server.url, timeout=60) as client:
-        with client.stream("POST", ROWS, json={"num_rows": 10**7, "seed": 1}, headers={"Accept": ARROW}) as large:
-            reader = large.iter_raw(65_536)
-            got = sum(len(next(reader)) for _ in range(3))
-            made = _settled(client)
-            # Sockets hold a few megabytes; beyond that, and two pieces, nothing is computed ahead.
-            assert got < 10**7
-            assert made < 500_000
+def test_a_slow_client_holds_little_in_memory(server: Running):
+    with large(server) as answer, httpx.Client(base_url=server.url, timeout=60) as client:
+        reader = answer.iter_raw(65_536)
+        assert sum(len(next(reader)) for _ in range(3)) < 10**7
+        # Sockets hold a few megabytes; beyond that, and two pieces, nothing is computed ahead.
+        assert settled(client) < 500_000
 
 
 def rows_made(client: httpx.Client) -> float:
@@ -276,7 +307,7 @@ def rows_made(client: httpx.Client) -> float:
     return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
 
 
-def _settled(client: httpx.Client) -> float:
+def settled(client: httpx.Client) -> float:
     """Rows made when no more are being made."""
     made = [rows_made(client)]
     while len(made) < 8 or made[-8] != made[-1]:

@@ -43,7 +43,9 @@ def test_the_document_holds_no_secret(tmp_path: Path):
     assert len(keys[0]["hash"]) == 64
 
 
-@pytest.mark.parametrize("token", [None, "", "abc", "smk_000000000000_" + "x" * 43, "smk_zz_x", "smk_" + "0" * 12 + "_" + "x" * 500, "\xff"])
+@pytest.mark.parametrize(
+    "token", [None, "", "abc", "smk_000000000000_" + "x" * 43, "smk_zz_x", "smk_" + "0" * 12 + "_" + "x" * 500, "\xff"]
+)
 def test_anything_else_is_refused(tmp_path: Path, token: str | None):
     file = key_file(tmp_path)
     make(file)

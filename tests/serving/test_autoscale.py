@@ -18,15 +18,18 @@ def wanted(rows: dict[str, float | None], requests: float = 0.0, low: int = 1, h
     return count
 
 
-@pytest.mark.parametrize(("rows", "requests", "expected"), [
-    ({}, 0, 1),
-    ({"a": 0.0}, 0, 1),
-    ({"a": 1000.0}, 1, 1),
-    ({"a": 1001.0}, 1, 2),
-    ({"a": 2500.0, "b": 500.0, "c": None}, 1, 3),
-    ({"a": 10.0}, 35, 4),
-    ({"a": 1e9}, 0, 10),
-])
+@pytest.mark.parametrize(
+    ("rows", "requests", "expected"),
+    [
+        ({}, 0, 1),
+        ({"a": 0.0}, 0, 1),
+        ({"a": 1000.0}, 1, 1),
+        ({"a": 1001.0}, 1, 2),
+        ({"a": 2500.0, "b": 500.0, "c": None}, 1, 3),
+        ({"a": 10.0}, 35, 4),
+        ({"a": 1e9}, 0, 10),
+    ],
+)
 def test_replicas_follow_rows_and_requests_that_wait(rows: dict[str, float | None], requests: float, expected: int):
     assert wanted(rows, requests) == expected
 

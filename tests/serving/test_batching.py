@@ -56,7 +56,7 @@ def test_what_waits_shares_one_call_up_to_a_number_of_rows():
 
     source, answers = asyncio.run(story())
     assert source.calls == [5, 90, 60]
-    assert answers[1:4] == [list(range(0, 30)), list(range(30, 60)), list(range(60, 90))]
+    assert answers[1:4] == [list(range(30)), list(range(30, 60)), list(range(60, 90))]
     assert [len(answer) for answer in answers] == [5, 30, 30, 30, 30, 30]
     assert all(name.startswith("generate") for name in source.threads)
 

@@ -24,16 +24,22 @@ def test_keys_are_made_listed_and_revoked(tmp_path: Path, capsys: pytest.Capture
     assert json.loads((tmp_path / "serve-keys.json").read_text())["keys"] == []
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    (("keys", "create", "a", "--scopes", "admin"), "--scopes: no scope 'admin'"),
-    (("keys", "revoke", "0" * 12), "key: no key"),
-    (("keys", "create", "a", "--result-file", "x.json"), "--result-file: "),
-    (("serve", "--models", "nobody"), "models: no model named 'nobody'"),
-    (("serve", "--models", "../x"), "models: "),
-    (("serve", "--models", "a", "--set", "limits.max_rows=0"), "limits.max_rows: "),
-    (("serve", "--models", "a", "--set", "nonsense"), "--set: expected key=value"),
-    (("serve", "--models", "a", "--insecure-local", "--host", "0.0.0.0"), "--insecure-local: without keys the server listens on 127.0.0.1 only"),
-])
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("keys", "create", "a", "--scopes", "admin"), "--scopes: no scope 'admin'"),
+        (("keys", "revoke", "0" * 12), "key: no key"),
+        (("keys", "create", "a", "--result-file", "/tmp/x.json"), "--result-file: "),
+        (("serve", "--models", "nobody"), "models: no model named 'nobody'"),
+        (("serve", "--models", "../x"), "models: "),
+        (("serve", "--models", "a", "--set", "limits.max_rows=0"), "limits.max_rows: "),
+        (("serve", "--models", "a", "--set", "nonsense"), "--set: expected key=value"),
+        (
+            ("serve", "--models", "a", "--insecure-local", "--host", "0.0.0.0"),
+            "--insecure-local: without keys the server listens on 127.0.0.1 only",
+        ),
+    ],
+)
 def test_mistakes_are_one_line_and_exit_2(tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str):
     code, closing, errors = command(capsys, *arguments, "--store", str(tmp_path))
     assert code == 2

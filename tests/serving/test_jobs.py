@@ -78,7 +78,9 @@ def test_a_job_runs_the_command_and_keeps_its_result(worker: Path, tmp_path: Pat
 
 
 def test_values_are_never_taken_for_options():
-    request = JobRequest(model="m", rows=1, dataset="d", where=("--rows=999", "a=b"), balance="--mix-real", columns=("--x", "y"), require="pass")
+    request = JobRequest(
+        model="m", rows=1, dataset="d", where=("--rows=999", "a=b"), balance="--mix-real", columns=("--x", "y"), require="pass"
+    )
     arguments = request.arguments("m@1")
     assert "--where=--rows=999" in arguments
     assert "--balance=--mix-real" in arguments

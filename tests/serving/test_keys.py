@@ -15,7 +15,18 @@ from synthmill.serving.auth import KeyFile, create_key, revoke_key
 from synthmill.serving.quota import Quota
 
 ROWS = "/v1/models/customers/rows"
-ANYTHING = ("/", "/docs", "/openapi.json", "/metrics", "/v1/models", "/v1/models/customers", "/v1/jobs/job-1", "/page/app.js", "/nothing", "/healthz/../v1/models")
+ANYTHING = (
+    "/",
+    "/docs",
+    "/openapi.json",
+    "/metrics",
+    "/v1/models",
+    "/v1/models/customers",
+    "/v1/jobs/job-1",
+    "/page/app.js",
+    "/nothing",
+    "/healthz/../v1/models",
+)
 
 
 @pytest.fixture

@@ -42,5 +42,10 @@ def test_every_metric_in_the_code_is_explained():
     import synthmill.serving.service as module
 
     folder = Path(module.__file__).parent
-    used = {word for path in folder.glob("*.py") for word in path.read_text().split('"') if word.startswith("synthmill_") and word != "synthmill_key"}
+    used = {
+        word
+        for path in folder.glob("*.py")
+        for word in path.read_text().split('"')
+        if word.startswith("synthmill_") and word != "synthmill_key"
+    }
     assert used - {name for name in used if " " in name} == set(HELP)

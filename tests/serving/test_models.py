@@ -134,11 +134,14 @@ def test_an_unknown_name_is_answered_with_the_closest(store: Store):
     story(store, ("customers",), act)
 
 
-@pytest.mark.parametrize(("refs", "error", "message"), [
-    (("nobody",), NotFoundError, "models: no model named 'nobody'"),
-    (("customers@9",), NotFoundError, "models: no model customers@9"),
-    (("copy",), DataError, "models: copy@1 copies training rows"),
-])
+@pytest.mark.parametrize(
+    ("refs", "error", "message"),
+    [
+        (("nobody",), NotFoundError, "models: no model named 'nobody'"),
+        (("customers@9",), NotFoundError, "models: no model customers@9"),
+        (("copy",), DataError, "models: copy@1 copies training rows"),
+    ],
+)
 def test_a_wrong_list_is_refused_before_anything_starts(store: Store, refs: tuple[str, ...], error: type[Exception], message: str):
     publish_customers(store, "copy", copies=True)
     with pytest.raises(error, match=message):

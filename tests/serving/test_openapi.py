@@ -20,8 +20,12 @@ def test_no_input_finds_a_fault(local_server: Running, number: int):
     schema = schemathesis.openapi.from_url(f"{local_server.url}/openapi.json")
     operation = list(schema.get_all_operations())[number].ok()
 
-    @given(case=operation.as_strategy(generation_mode=GenerationMode.POSITIVE) | operation.as_strategy(generation_mode=GenerationMode.NEGATIVE))
-    @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate], derandomize=True, database=None)
+    @given(
+        case=operation.as_strategy(generation_mode=GenerationMode.POSITIVE) | operation.as_strategy(generation_mode=GenerationMode.NEGATIVE)
+    )
+    @settings(
+        max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate], derandomize=True, database=None
+    )
     def attack(case: schemathesis.Case) -> None:
         if isinstance(case.body, dict) and isinstance(case.body.get("num_rows"), int) and case.body["num_rows"] > 2000:
             case.body["num_rows"] = 2000  # As valid, and not slow.

@@ -41,13 +41,16 @@ async def accepted(replicas: list[Meter], quota: Quota, requests: int, rows: int
 
 
 @pytest.mark.parametrize("replicas", [1, 2, 5])
-@pytest.mark.parametrize(("quota", "rows", "expected"), [
-    (Quota(requests_per_minute=300), 1, 300),
-    (Quota(requests_per_minute=7), 1, 7),
-    (Quota(rows_per_minute=100_000), 130, 769),
-    (Quota(rows_per_day=50_000, requests_per_minute=100_000), 1000, 50),
-    (Quota(rows_per_minute=1_000, requests_per_minute=20), 10, 20),
-])
+@pytest.mark.parametrize(
+    ("quota", "rows", "expected"),
+    [
+        (Quota(requests_per_minute=300), 1, 300),
+        (Quota(requests_per_minute=7), 1, 7),
+        (Quota(rows_per_minute=100_000), 130, 769),
+        (Quota(rows_per_day=50_000, requests_per_minute=100_000), 1000, 50),
+        (Quota(rows_per_minute=1_000, requests_per_minute=20), 10, 20),
+    ],
+)
 def test_the_application_as_a_whole_keeps_the_quota(replicas: int, quota: Quota, rows: int, expected: int):
     clock = Clock()
     got = asyncio.run(accepted(meters(Ledger(clock), clock, replicas), quota, 2 * expected + 50, rows))

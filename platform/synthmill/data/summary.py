@@ -45,7 +45,9 @@ def _few(array: pa.Array) -> bool:
 
 def _levels(array: pa.Array) -> dict[str, Any]:
     counted = pc.value_counts(array.cast(pa.string()).drop_null())
-    pairs = sorted(zip(counted.field("counts").to_pylist(), counted.field("values").to_pylist(), strict=True), key=lambda pair: (-pair[0], pair[1]))
+    pairs = sorted(
+        zip(counted.field("counts").to_pylist(), counted.field("values").to_pylist(), strict=True), key=lambda pair: (-pair[0], pair[1])
+    )
     shown = [pair for pair in pairs if pair[0] >= NEIGHBOURS][:MOST_LEVELS]
     rest = sum(count for count, _ in pairs) - sum(count for count, _ in shown)
     return {
@@ -65,15 +67,19 @@ def _histogram(array: pa.Array) -> dict[str, Any]:
     edges = np.linspace(low, max(high, low + 1e-9), BINS + 1)
     counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
     shares = [_share(int(count), len(array)) if count >= NEIGHBOURS else 0.0 for count in counts]
-    return {"edges": [float(f"{edge:.6g}") if not temporal else float(round(edge)) for edge in edges], "shares": shares, "temporal": temporal}
+    return {
+        "edges": [float(f"{edge:.6g}") if not temporal else float(round(edge)) for edge in edges],
+        "shares": shares,
+        "temporal": temporal,
+    }
 
 
 def _numbers(array: pa.Array) -> Float64:
     if pa.types.is_time(array.type) or pa.types.is_duration(array.type):
-        return array.cast(pa.int64() if array.type.bit_width == 64 else pa.int32()).to_numpy(zero_copy_only=False).astype(np.float64)
-    if is_temporal(array.type):
-        return array.cast(pa.timestamp("ms", getattr(array.type, "tz", None)), safe=False).cast(pa.int64()).to_numpy().astype(np.float64)
-    numbers: Float64 = array.cast(pa.float64(), safe=False).to_numpy()
+        array = array.cast(pa.int64() if array.type.bit_width == 64 else pa.int32())
+    elif is_temporal(array.type):
+        array = array.cast(pa.timestamp("ms", getattr(array.type, "tz", None)), safe=False).cast(pa.int64())
+    numbers: Float64 = array.to_numpy(zero_copy_only=False).astype(np.float64)
     return numbers
 
 

@@ -17,7 +17,9 @@ DEFAULT_STORE = "store"
 Verb = Callable[[Callable[..., dict[str, Any]]], Callable[..., int]]
 StoreOption = Annotated[str, typer.Option("--store", envvar="SYNTHMILL_STORE", help="Root URI: a folder or s3://bucket/prefix.")]
 KeysOption = Annotated[str | None, typer.Option("--keys", help=f"URI of the keys document; default: {KEYS_FILE} in the store.")]
-SetOption = Annotated[list[str] | None, typer.Option("--set", help="key=value of the serving settings (docs/serving.md); may be given again.")]
+SetOption = Annotated[
+    list[str] | None, typer.Option("--set", help="key=value of the serving settings (docs/serving.md); may be given again.")
+]
 ResultFile = Annotated[str | None, typer.Option("--result-file", help="URI that gets the closing JSON line as well.")]
 
 
@@ -74,10 +76,18 @@ def create(
     names = tuple(part.strip() for part in models.split(",")) if models else None
     file = _key_file(store, keys, set_ or [])
     token, key = create_key(file, name=name, scopes=parse_scopes(scopes), models=names, days=days, quota=quota, now=datetime.now(UTC))
-    return {"key": token, "id": key.id, "scopes": list(key.scopes), "expires": key.expires.isoformat() if key.expires else None, "keys": file.uri}
+    return {
+        "key": token,
+        "id": key.id,
+        "scopes": list(key.scopes),
+        "expires": key.expires.isoformat() if key.expires else None,
+        "keys": file.uri,
+    }
 
 
-def list_keys(store: StoreOption = DEFAULT_STORE, keys: KeysOption = None, set_: SetOption = None, result_file: ResultFile = None) -> dict[str, Any]:
+def list_keys(
+    store: StoreOption = DEFAULT_STORE, keys: KeysOption = None, set_: SetOption = None, result_file: ResultFile = None
+) -> dict[str, Any]:
     """Keys, without their secrets."""
     file = _key_file(store, keys, set_ or [])
     shown = [key.model_dump(mode="json", exclude={"salt", "hash"}, exclude_none=True) for key in file.read().keys]

@@ -43,7 +43,11 @@ def details(served: Served, card: str, *, limits: dict[str, int]) -> dict[str, A
         "target": ((config.get("recipe") or {}).get("data") or {}).get("target"),
         "size": f"{layout.width}x{layout.height}" if isinstance(layout, PixelLayout) else None,
         "schema": columns(served),
-        "conditions": {"operators": list(OPERATORS), "native": generator.model.conditions, "form": "column<operator>value; several are joined by AND"},
+        "conditions": {
+            "operators": list(OPERATORS),
+            "native": generator.model.conditions,
+            "form": "column<operator>value; several are joined by AND",
+        },
         "profile": config.get("profile"),
         "limits": limits,
         "card": card,

@@ -18,9 +18,9 @@ from synthmill.errors import ConditionError, NotFoundError, SynthmillError, User
 from synthmill.serving.auth import AuthError
 from synthmill.serving.batching import BusyError
 from synthmill.serving.formats import NotAcceptableError
-from synthmill.serving.web import sign_in_page
 from synthmill.serving.quota import QuotaError
 from synthmill.serving.service import Service
+from synthmill.serving.web import sign_in_page
 
 COOKIE = "synthmill_key"
 OPEN_PATHS = ("/healthz", "/readyz", "/sign-in")
@@ -91,7 +91,9 @@ class Guard:
         headers, path = Headers(scope=scope), scope["path"]
         state = scope.setdefault("state", {})
         if self._service.args.insecure_local and _host(headers) not in LOCAL_HOSTS:
-            return problem(403, "Host: this server has no keys and answers on the loopback interface only", "permission_denied", param="Host")
+            return problem(
+                403, "Host: this server has no keys and answers on the loopback interface only", "permission_denied", param="Host"
+            )
         if path not in OPEN_PATHS:
             try:
                 state["key"] = self._service.find_key(_token(headers))

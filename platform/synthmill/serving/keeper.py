@@ -35,7 +35,9 @@ class Keeper:
         )
         self._watching: asyncio.Task[None] | None = None
 
-    async def lease(self, key_id: str, quota: Quota, needs: dict[str, int], replica: str, unused: dict[str, int]) -> dict[str, int] | Refusal:
+    async def lease(
+        self, key_id: str, quota: Quota, needs: dict[str, int], replica: str, unused: dict[str, int]
+    ) -> dict[str, int] | Refusal:
         """See `Ledger.lease`."""
         return self._ledger.lease(key_id, quota, needs, replica, unused)
 
