@@ -5,6 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+
 from evidence import people
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "gate_calibration.py"

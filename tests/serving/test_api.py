@@ -1,6 +1,8 @@
 import io
 import json
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import httpx
@@ -9,7 +11,7 @@ import pyarrow.csv
 import pyarrow.parquet
 import pytest
 
-from http_app import running
+from http_app import Running, running
 from processes import until
 from synthmill.catalog.provenance import read_provenance
 from synthmill.catalog.store import Store
@@ -256,42 +258,47 @@ def test_health_and_readiness(client: httpx.Client):
     assert client.get("/readyz").json() == {"status": "ready"}
 
 
-def test_a_busy_replica_says_when_to_come_back(model_store: Path):
-    limits = {"max_streams": 1}
-    with (
-        running(store=str(model_store), models="customers", insecure_local=True, limits=limits) as server,
-        httpx.Client(base_url=server.url) as client,
-    ):
-        with client.stream("POST", ROWS, json={"num_rows": 10**7}, headers={"Accept": ARROW}) as large:
-            assert large.status_code == 200
-            answer = ask(client, {"num_rows": 10**6})
-            assert answer.status_code == 429
-            assert int(answer.headers["retry-after"]) >= 1
-            assert answer.json()["error"]["type"] == "overloaded"
-            assert ask(client, {"num_rows": 10}).status_code == 200
+@contextmanager
+def large(server: Running) -> Iterator[httpx.Response]:
+    """The answer to a request that takes many seconds, its head received."""
+    with httpx.Client(base_url=server.url, timeout=60) as client:
+        asked = {"num_rows": 10**7, "seed": 1}
+        with client.stream("POST", ROWS, json=asked, headers={"Accept": ARROW}) as answer:
+            assert answer.status_code == 200
+            yield answer
 
 
-def test_a_client_that_goes_away_stops_the_work(model_store: Path):
-    with running(store=str(model_store), models="customers", insecure_local=True) as server, httpx.Client(base_url=server.url) as client:
-        with client.stream("POST", ROWS, json={"num_rows": 10**7, "seed": 1}, headers={"Accept": ARROW}) as large:
-            next(large.iter_raw())
-            assert server.service.lane.streams == 1
-        until(lambda: server.service.lane.streams == 0, seconds=20, what="the end of the work")
+@pytest.fixture
+def server(model_store: Path) -> Iterator[Running]:
+    """A server of the test's own that answers one large request at a time."""
+    with running(store=str(model_store), models="customers", insecure_local=True, limits={"max_streams": 1}) as server:
+        yield server
+
+
+def test_a_busy_replica_says_when_to_come_back(server: Running):
+    with large(server), httpx.Client(base_url=server.url, timeout=60) as client:
+        answer = ask(client, {"num_rows": 10**6})
+        assert answer.status_code == 429
+        assert int(answer.headers["retry-after"]) >= 1
+        assert answer.json()["error"]["type"] == "overloaded"
+        assert ask(client, {"num_rows": 10}).status_code == 200
+
+
+def test_a_client_that_goes_away_stops_the_work(server: Running):
+    with large(server) as answer:
+        next(answer.iter_raw())
+        assert server.service.lane.streams == 1
+    until(lambda: server.service.lane.streams == 0, seconds=20, what="the end of the work")
+    with httpx.Client(base_url=server.url, timeout=60) as client:
         assert rows_made(client) < 10**6
 
 
-def test_a_slow_client_holds_little_in_memory(model_store: Path):
-    with (
-        running(store=str(model_store), models="customers", insecure_local=True) as server,
-        httpx.Client(base_url=server.url, timeout=60) as client,
-    ):
-        with client.stream("POST", ROWS, json={"num_rows": 10**7, "seed": 1}, headers={"Accept": ARROW}) as large:
-            reader = large.iter_raw(65_536)
-            got = sum(len(next(reader)) for _ in range(3))
-            made = _settled(client)
-            # Sockets hold a few megabytes; beyond that, and two pieces, nothing is computed ahead.
-            assert got < 10**7
-            assert made < 500_000
+def test_a_slow_client_holds_little_in_memory(server: Running):
+    with large(server) as answer, httpx.Client(base_url=server.url, timeout=60) as client:
+        reader = answer.iter_raw(65_536)
+        assert sum(len(next(reader)) for _ in range(3)) < 10**7
+        # Sockets hold a few megabytes; beyond that, and two pieces, nothing is computed ahead.
+        assert settled(client) < 500_000
 
 
 def rows_made(client: httpx.Client) -> float:
@@ -300,7 +307,7 @@ def rows_made(client: httpx.Client) -> float:
     return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
 
 
-def _settled(client: httpx.Client) -> float:
+def settled(client: httpx.Client) -> float:
     """Rows made when no more are being made."""
     made = [rows_made(client)]
     while len(made) < 8 or made[-8] != made[-1]:

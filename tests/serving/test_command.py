@@ -29,7 +29,7 @@ def test_keys_are_made_listed_and_revoked(tmp_path: Path, capsys: pytest.Capture
     [
         (("keys", "create", "a", "--scopes", "admin"), "--scopes: no scope 'admin'"),
         (("keys", "revoke", "0" * 12), "key: no key"),
-        (("keys", "create", "a", "--result-file", "x.json"), "--result-file: "),
+        (("keys", "create", "a", "--result-file", "/tmp/x.json"), "--result-file: "),
         (("serve", "--models", "nobody"), "models: no model named 'nobody'"),
         (("serve", "--models", "../x"), "models: "),
         (("serve", "--models", "a", "--set", "limits.max_rows=0"), "limits.max_rows: "),

@@ -100,8 +100,10 @@ def test_a_screen_reader_finds_names_for_everything(page: Any):
     generate(page)
     page.click("#add")
     unnamed = page.evaluate(
-        """() => [...document.querySelectorAll('input, select, button, svg, img')].filter((e) => e.offsetParent !== null || e.tagName === 'svg')
-        .filter((e) => !(e.labels?.length || e.getAttribute('aria-label') || e.textContent.trim() || e.alt)).map((e) => e.outerHTML.slice(0, 80))"""
+        """() => [...document.querySelectorAll('input, select, button, svg, img')]
+        .filter((e) => e.offsetParent !== null || e.tagName === 'svg')
+        .filter((e) => !(e.labels?.length || e.getAttribute('aria-label') || e.textContent.trim() || e.alt))
+        .map((e) => e.outerHTML.slice(0, 80))"""
     )
     assert unnamed == []
     assert page.locator("#status").get_attribute("aria-live") == "polite"
@@ -114,8 +116,12 @@ def test_text_stands_out_from_its_ground(page: Any):
     ratios = page.evaluate(
         """() => {
         const parse = (text) => text.match(/[0-9.]+/g).slice(0, 3).map(Number);
-        const light = (text) => { const [r, g, b] = parse(text).map((v) => { v /= 255; return v <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4; }); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
-        const ground = (e) => { while (e) { const c = getComputedStyle(e).backgroundColor; if (!c.endsWith(', 0)') && c !== 'transparent') return c; e = e.parentElement; } return 'rgb(255,255,255)'; };
+        const linear = (v) => (v / 255 <= 0.03928 ? v / 255 / 12.92 : ((v / 255 + 0.055) / 1.055) ** 2.4);
+        const light = (text) => { const [r, g, b] = parse(text).map(linear); return 0.2126 * r + 0.7152 * g + 0.0722 * b; };
+        const ground = (e) => {
+          const colour = e ? getComputedStyle(e).backgroundColor : 'rgb(255, 255, 255)';
+          return colour.endsWith(', 0)') || colour === 'transparent' ? ground(e.parentElement) : colour;
+        };
         return ['h2', '#about', '#status', 'small', 'td', 'th', '#go', '#download', 'a', 'figcaption span', 'caption'].map((selector) => {
           const e = document.querySelector(selector);
           const a = light(getComputedStyle(e).color), b = light(ground(e));

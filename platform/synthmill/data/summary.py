@@ -76,12 +76,10 @@ def _histogram(array: pa.Array) -> dict[str, Any]:
 
 def _numbers(array: pa.Array) -> Float64:
     if pa.types.is_time(array.type) or pa.types.is_duration(array.type):
-        plain = array.cast(pa.int64() if array.type.bit_width == 64 else pa.int32())
+        array = array.cast(pa.int64() if array.type.bit_width == 64 else pa.int32())
     elif is_temporal(array.type):
-        plain = array.cast(pa.timestamp("ms", getattr(array.type, "tz", None)), safe=False).cast(pa.int64())
-    else:
-        plain = array.cast(pa.float64(), safe=False)
-    numbers: Float64 = plain.to_numpy(zero_copy_only=False).astype(np.float64)
+        array = array.cast(pa.timestamp("ms", getattr(array.type, "tz", None)), safe=False).cast(pa.int64())
+    numbers: Float64 = array.to_numpy(zero_copy_only=False).astype(np.float64)
     return numbers
 
 

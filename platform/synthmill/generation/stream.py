@@ -16,9 +16,10 @@ from synthmill.generation.blocks import BLOCK_ROWS, one_thread, sample_block
 from synthmill.generation.condition import Where
 from synthmill.generation.generator import LEAST_TRIES, Generator
 from synthmill.generation.shards import Shard, ShardPlan
-from synthmill.models.base import GenerativeModel
+from synthmill.models.base import Condition, GenerativeModel
 
 PIECE_BLOCKS = 8
+DRAWS_PER_ROW = 16
 
 
 def seeded_pieces(generator: Generator, plan: ShardPlan, *, blocks: int = PIECE_BLOCKS) -> Iterator[pa.Table]:
@@ -52,18 +53,44 @@ def free_pieces(
         yield _table(generator, batch, first_row, columns)
 
 
-def draw(model: GenerativeModel, rows: int) -> Batch:
-    """Unseeded, unconditioned rows, on the CPU."""
+def draw(model: GenerativeModel, rows: int, condition: Condition | None = None) -> Batch:
+    """Unseeded rows, on the CPU."""
     device = next((tensor.device for tensor in model.state_dict().values()), torch.device("cpu"))
     generator = torch.Generator(device=device)
     generator.seed()
     with torch.inference_mode():
-        return model.sample(rows, condition=None, generator=generator).to("cpu")
+        return model.sample(rows, condition=condition, generator=generator).to("cpu")
+
+
+def native_condition(generator: Generator, clauses: tuple[str, ...]) -> Condition | None:
+    """What the model itself can be told, when that is all that the one clause says; None: rows must be rejected."""
+    where = Where.parse(clauses)
+    where.check(generator.codec)
+    return where.native(generator.codec) if len(clauses) == 1 and generator.model.conditions != "none" else None
+
+
+def draw_where(generator: Generator, model: GenerativeModel, rows: int, clauses: tuple[str, ...], condition: Condition) -> Batch:
+    """Unseeded rows that the model was told a condition for; the few that do not meet it are drawn again.
+
+    Raises:
+        ConditionError: the model hardly ever heeds it.
+    """
+    where = Where.parse(clauses)
+    kept: list[Batch] = []
+    found = tried = 0
+    while found < rows:
+        if tried >= DRAWS_PER_ROW * rows:
+            raise _too_rare(where, found, tried, rows)
+        batch = draw(model, rows, condition)
+        mask = where.mask(generator.codec.conditions(batch))
+        kept.append(batch.take(torch.from_numpy(np.flatnonzero(mask))))
+        found, tried = found + int(mask.sum()), tried + rows
+    return concat(kept).take(slice(0, rows))
 
 
 def _shard(generator: Generator, plan: ShardPlan, shard: Shard, where: Where, blocks: int) -> Iterator[tuple[Batch | None, int]]:
     """(rows that meet the condition, number of the first) of one shard."""
-    native = where.native(generator.codec) if where.clauses and generator.model.conditions in ("columns", "any") else None
+    native = where.native(generator.codec) if generator.model.conditions != "none" else None
     limit = max(LEAST_TRIES, shard.rows * plan.max_tries_per_row)
     block = found = tried = 0
     while found < shard.rows:
@@ -74,7 +101,7 @@ def _shard(generator: Generator, plan: ShardPlan, shard: Shard, where: Where, bl
         batch = concat([sample_block(generator.model, seed=plan.seed, path=path, condition=native) for path in paths])
         block, tried = block + size, tried + batch.num_rows
         if where.clauses:
-            mask = where.mask(generator.codec.decode(batch, first_row=0))
+            mask = where.mask(generator.codec.conditions(batch))
             batch = batch.take(torch.from_numpy(np.flatnonzero(mask)))
         batch = batch.take(slice(0, shard.rows - found))
         yield batch if batch.num_rows else None, shard.first_row + found

@@ -48,6 +48,22 @@ ROW_FORMATS[200]["content"]["application/json"] = {"schema": {"type": "object"}}
 ModelName = Annotated[str, Path(description="`name` (newest or pinned version) or `name@number`", max_length=200)]
 
 
+def _allow(scope: Scope) -> Any:
+    """A dependency: the request's key, which must have the scope."""
+
+    async def allowed(request: Request) -> Key:
+        key: Key = request.state.key
+        key.check(scope)
+        return key
+
+    return Depends(allowed)
+
+
+MayGenerate = Annotated[Key, _allow("generate")]
+MayRunJobs = Annotated[Key, _allow("jobs")]
+MayReadMetrics = Annotated[Key, _allow("metrics")]
+
+
 def create_app(service: Service) -> FastAPI:
     """The application around a service that the caller starts and closes."""
     app = FastAPI(
@@ -76,17 +92,6 @@ async def _no_lifespan(app: FastAPI) -> AsyncIterator[None]:
     yield
 
 
-def _allow(scope: Scope) -> Any:
-    """A dependency: the request's key, which must have the scope."""
-
-    async def allowed(request: Request) -> Key:
-        key: Key = request.state.key
-        key.check(scope)
-        return key
-
-    return Depends(allowed)
-
-
 def _made_by(served: Served) -> dict[str, str]:
     """Headers of everything that a model generated."""
     return {
@@ -99,13 +104,13 @@ def _made_by(served: Served) -> dict[str, str]:
 
 def _add_models(app: FastAPI, service: Service) -> None:
     @app.get("/v1/models", tags=["models"])
-    async def list_models(key: Key = _allow("generate")) -> dict[str, Any]:
+    async def list_models(key: MayGenerate) -> dict[str, Any]:
         """Models that this key may use."""
         names = [name for name in service.models.names if key.models is None or name in key.models]
         return {"object": "list", "data": [summary(name, service.models.newest(name)) for name in names]}
 
     @app.get("/v1/models/{name}", tags=["models"])
-    async def show_model(name: ModelName, request: Request, key: Key = _allow("generate")) -> dict[str, Any]:
+    async def show_model(name: ModelName, request: Request, key: MayGenerate) -> dict[str, Any]:
         """Card, columns, accepted conditions and quality verdict of one model."""
         served = await _served(service, request, key, name)
         limits = {"max_rows": service.args.limits.max_rows, "max_images": service.args.limits.max_images}
@@ -128,7 +133,7 @@ def _add_rows(app: FastAPI, service: Service) -> None:
         name: ModelName,
         asked: RowsRequest,
         request: Request,
-        key: Key = _allow("generate"),
+        key: MayGenerate,
         accept: Annotated[str | None, Header()] = None,
     ) -> Response:
         """Synthetic rows. Large answers stream; closing the connection stops the work."""
@@ -146,7 +151,7 @@ def _add_rows(app: FastAPI, service: Service) -> None:
 
 def _add_images(app: FastAPI, service: Service) -> None:
     @app.post("/v1/images/generations", tags=["generate"])
-    async def generate_images(asked: ImagesRequest, request: Request, key: Key = _allow("generate")) -> JSONResponse:
+    async def generate_images(asked: ImagesRequest, request: Request, key: MayGenerate) -> JSONResponse:
         """Synthetic pictures, in the shape of OpenAI's images API."""
         count = asked.n or 1
         if count > service.args.limits.max_images:
@@ -165,7 +170,7 @@ def _add_images(app: FastAPI, service: Service) -> None:
 
 def _add_jobs(app: FastAPI, service: Service) -> None:
     @app.post("/v1/jobs", tags=["jobs"], status_code=202)
-    async def start_job(asked: JobRequest, key: Key = _allow("jobs")) -> JSONResponse:
+    async def start_job(asked: JobRequest, key: MayRunJobs) -> JSONResponse:
         """Publish a dataset of any size in the store, as `synthmill augment` does."""
         name = asked.model.partition("@")[0]
         if name in service.models.names:
@@ -177,12 +182,12 @@ def _add_jobs(app: FastAPI, service: Service) -> None:
         return JSONResponse(told, 202, headers={"Location": f"/v1/jobs/{told['id']}"})
 
     @app.get("/v1/jobs/{id}", tags=["jobs"])
-    async def show_job(id: Annotated[str, Path(max_length=200)], key: Key = _allow("jobs")) -> dict[str, Any]:  # noqa: A002
+    async def show_job(id: Annotated[str, Path(max_length=200)], key: MayRunJobs) -> dict[str, Any]:  # noqa: A002
         """What a job is doing, and what it published."""
         return await service.desk.job(id)
 
     @app.delete("/v1/jobs/{id}", tags=["jobs"])
-    async def cancel_job(id: Annotated[str, Path(max_length=200)], key: Key = _allow("jobs")) -> dict[str, Any]:  # noqa: A002
+    async def cancel_job(id: Annotated[str, Path(max_length=200)], key: MayRunJobs) -> dict[str, Any]:  # noqa: A002
         """Cancel a job; a finished one stays as it is."""
         return await service.desk.cancel(id)
 
@@ -201,7 +206,7 @@ def _add_operations(app: FastAPI, service: Service) -> None:
         return {"status": "ready"}
 
     @app.get("/metrics", tags=["operations"], response_class=PlainTextResponse)
-    async def metrics(key: Key = _allow("metrics")) -> PlainTextResponse:
+    async def metrics(key: MayReadMetrics) -> PlainTextResponse:
         """Counters of the whole application, for Prometheus."""
         await service.report()
         return PlainTextResponse(await service.desk.metrics(), media_type="text/plain; version=0.0.4")

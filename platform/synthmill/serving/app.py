@@ -63,7 +63,7 @@ class KeeperDesk:
 class Replica:
     """One process that answers requests."""
 
-    async def __init__(self, args: dict[str, Any], environment: dict[str, str]) -> None:  # type: ignore[misc] # Ray Serve awaits it
+    async def __init__(self, args: dict[str, Any], environment: dict[str, str]) -> None:  # type: ignore[misc]
         cluster.adopt(environment)
         settings = ServeArgs.model_validate(args)
         torch.set_num_threads(1)

@@ -19,7 +19,6 @@ from synthmill.serving.quota import Quota
 from synthmill.storage.folder import Folder
 from synthmill.storage.formats import check_format
 
-FORMAT = "synthmill.keys/1"
 Scope = Literal["generate", "jobs", "metrics"]
 SCOPES: tuple[Scope, ...] = ("generate", "jobs", "metrics")
 _TOKEN = re.compile(r"^smk_([0-9a-f]{12})_([A-Za-z0-9_-]{43})$")

@@ -1,18 +1,20 @@
-"""Pictures in the shape that OpenAI's client expects: prompt to class label, PNG with the label that says who made it."""
+"""Pictures in the shape that OpenAI's client expects: prompt to class label, PNG files in base64."""
 
 import base64
-import io
 import re
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
-from PIL import Image, PngImagePlugin
+from PIL import Image
 
+from synthmill.data import png
+from synthmill.data.images import IMAGE, LABEL
 from synthmill.data.layout import PixelLayout
+from synthmill.data.mark import label_packet
 from synthmill.errors import ConditionError, UserError, did_you_mean
 from synthmill.serving.models import Served
 
-IMAGE, LABEL = "image", "label"
 MAX_SIDE = 2048
 ANY = ("", "*", "any")
 
@@ -54,21 +56,19 @@ def target_size(size: str | None) -> tuple[int, int] | None:
     return width, height
 
 
-def encode_images(table: pa.Table, *, size: tuple[int, int] | None, labels: dict[str, str]) -> list[dict[str, Any]]:
-    """The `data` of the answer: labelled PNGs in base64."""
-    column = table.column(IMAGE).combine_chunks()
-    pictures = (column.field("bytes") if pa.types.is_struct(column.type) else column).to_pylist()
-    return [{"b64_json": base64.b64encode(_png(picture, size, labels)).decode()} for picture in pictures]
+def encode_images(table: pa.Table, *, size: tuple[int, int] | None) -> list[dict[str, Any]]:
+    """The `data` of the answer: PNG files in base64, each with the label that its codec gave it."""
+    pictures = table.column(IMAGE).combine_chunks().field("bytes").to_pylist()
+    return [{"b64_json": base64.b64encode(picture if size is None else _scaled(picture, size)).decode()} for picture in pictures]
 
 
-def _png(picture: bytes, size: tuple[int, int] | None, labels: dict[str, str]) -> bytes:
-    with Image.open(io.BytesIO(picture)) as opened:
-        image = opened.convert("L" if opened.mode in ("1", "L") else "RGB")
-    if size is not None and size != image.size:
-        image = image.resize(size, Image.Resampling.NEAREST if size[0] % image.width == 0 else Image.Resampling.BICUBIC)
-    info = PngImagePlugin.PngInfo()
-    for keyword, text in labels.items():
-        info.add_text(keyword, text)
-    out = io.BytesIO()
-    image.save(out, "PNG", pnginfo=info)
-    return out.getvalue()
+def _scaled(picture: bytes, size: tuple[int, int]) -> bytes:
+    """Small whole multiples keep their pixels as squares; anything else is interpolated. The label is made anew for the new pixels."""
+    pixels = png.decode(picture)
+    assert pixels is not None, "generated pictures are written by synthmill.data.png"
+    image = Image.fromarray(pixels)
+    if image.size == size:
+        return picture
+    whole = size[0] % image.width == 0 and size[1] % image.height == 0
+    scaled = np.asarray(image.resize(size, Image.Resampling.NEAREST if whole else Image.Resampling.BICUBIC))
+    return png.encode(scaled, xmp=label_packet(scaled))

@@ -9,7 +9,7 @@ import copy
 import logging
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -19,8 +19,8 @@ from synthmill.catalog.store import Store, Version
 from synthmill.config import FrozenModel
 from synthmill.errors import DataError, NotFoundError, SynthmillError, did_you_mean
 from synthmill.generation.generator import Generator
-from synthmill.generation.stream import draw
-from synthmill.models.base import GenerativeModel
+from synthmill.generation.stream import draw, draw_where
+from synthmill.models.base import Condition, GenerativeModel
 from synthmill.serving.config import MODEL_REF
 from synthmill.serving.formats import Drawn
 
@@ -58,6 +58,29 @@ class Served:
         """Unseeded rows; called on a thread."""
         batch = draw(self.free, rows)
         return Drawn(self.generator.codec.decode(batch, first_row=0))
+
+
+@dataclass(frozen=True)
+class Conditioned:
+    """Unseeded rows of a version that can be told the condition."""
+
+    served: Served
+    clauses: tuple[str, ...]
+    condition: Condition = field(compare=False)
+
+    @property
+    def ref(self) -> str:
+        return self.served.ref
+
+    def draw(self, rows: int) -> Drawn:
+        """Rows that meet the condition; called on a thread.
+
+        Raises:
+            ConditionError: the model hardly ever heeds it.
+        """
+        generator = self.served.generator
+        batch = draw_where(generator, self.served.free, rows, self.clauses, self.condition)
+        return Drawn(generator.codec.decode(batch, first_row=0))
 
 
 def parse_wanted(refs: tuple[str, ...]) -> list[Wanted]:

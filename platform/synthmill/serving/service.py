@@ -15,9 +15,9 @@ import pyarrow as pa
 from synthmill.catalog.provenance import footer
 from synthmill.catalog.store import Store, Version
 from synthmill.config import fingerprint
-from synthmill.errors import SynthmillError, UserError
+from synthmill.errors import ConditionError, SynthmillError, UserError
 from synthmill.generation.shards import ShardPlan
-from synthmill.generation.stream import PIECE_BLOCKS, free_pieces, seeded_pieces
+from synthmill.generation.stream import PIECE_BLOCKS, free_pieces, native_condition, seeded_pieces
 from synthmill.serving.auth import LOCAL, Key, KeyFile
 from synthmill.serving.batching import Lane, end
 from synthmill.serving.config import ServeArgs
@@ -25,7 +25,7 @@ from synthmill.serving.formats import Drawn, Format, Label
 from synthmill.serving.images import encode_images
 from synthmill.serving.jobs import JobRecord, JobRequest
 from synthmill.serving.metrics import Metrics, Values
-from synthmill.serving.models import Models, Served
+from synthmill.serving.models import Conditioned, Models, Served
 from synthmill.serving.quota import Meter, Quota, Refusal
 from synthmill.serving.requests import RowsRequest
 
@@ -117,30 +117,39 @@ class Service:
         """
         columns = list(asked.columns) if asked.columns is not None else None
         encoder = self._encoder(served, form, asked.seed, columns)
-        if asked.seed is None and not asked.where and asked.num_rows <= self.args.batch_rows:
-            if columns is not None:
-                served.generator.check(ShardPlan(rows=asked.num_rows, seed=0, columns=asked.columns))
-            body = await self.lane.draw(served, asked.num_rows, self._timed(served, _finish(encoder, asked.num_rows, columns)))
-            self.metrics.add("synthmill_rows_total", asked.num_rows, model=served.ref)
-            return body
+        source = self._source(served, asked)
+        if source is not None:
+            with contextlib.suppress(ConditionError):
+                body = await self.lane.draw(source, asked.num_rows, self._timed(served, _finish(encoder, asked.num_rows, columns)))
+                self.metrics.add("synthmill_rows_total", asked.num_rows, model=served.ref)
+                return body
         stream = self._stream(served, self._pieces(served, asked), encoder)
         first = await anext(stream)
         return _chain(first, stream)
+
+    def _source(self, served: Served, asked: RowsRequest) -> Served | Conditioned | None:
+        """What answers a small unseeded request in a shared batch; None: it is large, seeded, or rows must be rejected."""
+        if asked.columns is not None or asked.where:
+            served.generator.check(ShardPlan(rows=asked.num_rows, seed=0, columns=asked.columns, where=asked.where))
+        if asked.seed is not None or asked.num_rows > self.args.batch_rows:
+            return None
+        if not asked.where:
+            return served
+        condition = native_condition(served.generator, asked.where)
+        return Conditioned(served, asked.where, condition) if condition is not None else None
 
     async def images(
         self, served: Served, count: int, *, where: tuple[str, ...], seed: int | None, size: tuple[int, int] | None
     ) -> list[dict[str, Any]]:
         """Labelled pictures in base64."""
-        labels = label_of(served, seed).metadata()
-
-        def encode(table: pa.Table) -> list[dict[str, Any]]:
-            return encode_images(table, size=size, labels=labels)
-
-        if seed is None and not where:
-            done = await self.lane.draw(served, count, self._timed(served, lambda drawn, start: encode(drawn.table.slice(start, count))))
+        encode = functools.partial(encode_images, size=size)
+        asked = RowsRequest(num_rows=count, seed=seed, where=where)
+        source = self._source(served, asked)
+        done: list[dict[str, Any]] = []
+        if source is not None:
+            done = await self.lane.draw(source, count, self._timed(served, lambda drawn, start: encode(drawn.table.slice(start, count))))
         else:
-            done = []
-            pieces = self._pieces(served, RowsRequest(num_rows=count, seed=seed, where=where))
+            pieces = self._pieces(served, asked)
             with self.lane.stream():
                 while (table := await self.lane.run(self._timed(served, lambda: next(pieces, None)))) is not None:
                     done += await self.lane.run(self._timed(served, functools.partial(encode, table)))
