@@ -220,6 +220,10 @@ def evaluate(
     seed: Annotated[int, typer.Option(help="Sub-samples, folds and bootstraps follow from it.")] = 0,
     sample_rows: Annotated[str | None, typer.Option(help="Rows a side for neighbour and classifier metrics, or 'all'.")] = None,
     budget: Annotated[float | None, typer.Option(help="Seconds that the full profile may spend on retraining.")] = None,
+    include: Annotated[
+        list[str] | None, typer.Option(help="A metric beside the profile's (privacy.singling_out); may be given again.")
+    ] = None,
+    secret: Annotated[list[str] | None, typer.Option(help="A column that privacy.attribute_inference tries to learn.")] = None,
     output: Annotated[str | None, typer.Option(help="Folder that gets report.html, report.json, junit.xml and summary.md too.")] = None,
     workers: Annotated[int | None, typer.Option(help="Concurrent tasks; default: one for each CPU.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="storage.key=value; may be given again.")] = None,
@@ -236,6 +240,8 @@ def evaluate(
         seed=seed,
         sample_rows=sample_rows,
         budget_seconds=budget,
+        include=tuple(include or ()),
+        secrets=tuple(secret or ()),
         workers=workers,
     )
     done = evaluate(request, store, run_id=_run_id(), storage=_storage(set_ or []), output=output)

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from evidence import look, people, shuffled_columns
+from synthmill.errors import DataError
 from synthmill.evaluation.evaluate import compute
 from synthmill.metrics.lift_lowdata import LiftLowdata, stratified, t_interval
 
@@ -54,6 +55,22 @@ def test_the_budget_stops_it_and_too_few_seeds_are_unavailable():
     assert len(oracle.asked) == 1
     assert result.status == "unavailable"
     assert "--budget" in result.reason
+
+
+def test_sizes_that_can_not_be_trained_on_are_left_out_and_named():
+    def picky(subset, seed):
+        if subset.num_rows < 100:
+            raise DataError("40 rows are too few", field="data")
+        return people(200, 1000 + seed)
+
+    options = {"retrain": picky, "lowdata_seeds": 3, "learners": ("linear",), **REAL}
+    result = LiftLowdata().compute(look(people(100, 5), lowdata_rows=(40, 200), **options))
+    assert result.status == "ok"
+    assert result.details["sizes"] == [200]
+    assert "too few" in result.details["untrainable_sizes"]["40"]
+    nothing = LiftLowdata().compute(look(people(100, 5), lowdata_rows=(40,), **options))
+    assert nothing.status == "unavailable"
+    assert "too few" in nothing.reason
 
 
 def test_without_retraining_it_is_not_applicable():

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 from scipy import stats
 
+from synthmill.errors import SynthmillError
 from synthmill.metrics._binning import fit_bins
 from synthmill.metrics._columns import Column, Floats
 from synthmill.metrics._evidence import Evidence, Retrain
@@ -40,7 +41,10 @@ class LiftLowdata(Metric):
         sizes = [n for n in evidence.settings.lowdata_rows if n <= evidence.real.train.num_rows]
         if reason or not sizes:
             return self.missing("unavailable", reason or "fewer training rows than the smallest size")
-        cells = run_cells(evidence, sizes)
+        cells, faults = run_cells(evidence, sizes)
+        sizes = [n for n in sizes if n not in faults]
+        if not sizes:
+            return self.missing("unavailable", f"the recipe can't be trained on so few rows: {next(iter(faults.values()))}")
         seeds = sorted({seed for _, seed in cells})
         if len(seeds) < MIN_SEEDS:
             return self.missing("unavailable", f"the budget allowed {len(seeds)} of at least {MIN_SEEDS} seeds; raise --budget")
@@ -62,6 +66,7 @@ class LiftLowdata(Metric):
             details={
                 "best_learner": best,
                 "sizes": sizes,
+                "untrainable_sizes": {str(n): why for n, why in faults.items()},
                 "variance": "training rows, generator and learner; test rows fixed",
                 "curves": curves,
                 "baseline_scores": alone,
@@ -69,7 +74,9 @@ class LiftLowdata(Metric):
         )
 
 
-Cells = dict[tuple[int, int], dict[str, dict[str, float]]]
+Scores = dict[str, dict[str, float]]
+"""Learner -> arm -> score."""
+Cells = dict[tuple[int, int], Scores]
 
 
 @dataclass(frozen=True)
@@ -84,14 +91,19 @@ class Cell:
     learners: tuple[str, ...]
     retrain: Retrain
 
-    def __call__(self, key: tuple[int, int]) -> dict[str, dict[str, float]]:
+    def __call__(self, key: tuple[int, int]) -> Scores | str:
+        """The scores, or why the recipe can't be trained on so few rows."""
         rows, seed = key
         subset = self.train.take(stratified(self._strata(), rows, seed))
+        try:
+            made = self.retrain(subset, seed)
+        except SynthmillError as fault:
+            return str(fault)
         bins = {c.name: fit_bins(c, subset[c.name]) for c in self.columns if c.role != "identifier"}
         features = fit_features(self.columns, bins, subset, self.target, self.task)
-        train, test, fake = (labelled(features, t) for t in (subset, self.test, self.retrain(subset, seed)))
+        train, test, fake = (labelled(features, t) for t in (subset, self.test, made))
         once = np.ones((1, len(test)))
-        out: dict[str, dict[str, float]] = {learner: {} for learner in self.learners}
+        out: Scores = {learner: {} for learner in self.learners}
         for arm, recipe in arms(features, train, fake, seed).items():
             for learner in self.learners:
                 job = Fit(learner, features, recipe.train.x, recipe.train.y, test.x, seed, recipe.weights)
@@ -105,21 +117,25 @@ class Cell:
         return column.indices.fill_null(-1).to_numpy(zero_copy_only=False)
 
 
-def run_cells(evidence: Evidence, sizes: list[int]) -> Cells:
-    """Every size for one seed after another, until the seeds or the budget are used up."""
+def run_cells(evidence: Evidence, sizes: list[int]) -> tuple[Cells, dict[int, str]]:
+    """Every size for one seed after another, until the seeds or the budget are used up; and the sizes that can't be trained on."""
     settings, real = evidence.settings, evidence.real
     assert settings.retrain is not None
     assert real.task is not None
     assert real.target is not None
     test = evidence.table("holdout", settings.limits.classifier_rows)
     cell = Cell(real.train, test, real.columns, real.target, real.task, settings.learners, settings.retrain)
-    started, found = time.monotonic(), Cells()
+    started, found, faults = time.monotonic(), Cells(), dict[int, str]()
     for seed in range(settings.seed, settings.seed + settings.lowdata_seeds):
-        keys = [(rows, seed) for rows in sizes]
-        found |= dict(zip(keys, evidence.map_tasks(cell, keys), strict=True))
+        keys = [(rows, seed) for rows in sizes if rows not in faults]
+        for key, scored in zip(keys, evidence.map_tasks(cell, keys), strict=True):
+            if isinstance(scored, str):
+                faults[key[0]] = scored
+            else:
+                found[key] = scored
         if settings.budget_seconds is not None and time.monotonic() - started > settings.budget_seconds:
             break
-    return found
+    return {key: scores for key, scores in found.items() if key[0] not in faults}, faults
 
 
 def stratified(strata: Any, rows: int, seed: int) -> Any:

@@ -9,12 +9,15 @@ from synthmill.metrics._view import PartView
 from synthmill.metrics.base import Estimate, Metric, Result
 
 MIN_TOP_PAIRS = 10
+MIN_STRENGTH = 0.01
 
 
 class PairGap(Metric):
     """The gap of `tabular.marginal_gap` on contingency tables, over the most associated quarter of the pairs (at least 10).
 
     Independent pairs are easy and would dilute the figure; association is bias-corrected Cramer's V in the training rows.
+    Aspect `lost_share`: the same gap over the gap that independent columns would have, so that a table of weak dependence
+    is judged as one of strong; 0 like real rows, 1 no better than independent columns.
     """
 
     name = "tabular.pair_gap"
@@ -45,9 +48,12 @@ class PairGap(Metric):
             return view.coarse(a) * real.plan.bins[b].coarse_size + view.coarse(b)
 
         worst = [int(top[i]) for i in worst_items(found.values[top])]
+        low, high = mean_interval(found, [int(i) for i in top], views, codes, rows, confidence)
+        dependence = float(np.mean([distance_from_independence(train[int(i)]) for i in top]))
+        scale = dependence if dependence > MIN_STRENGTH else np.inf
         return self.result(
             value=float(found.values[top].mean()),
-            ci=mean_interval(found, [int(i) for i in top], views, codes, rows, confidence),
+            ci=(low, high),
             reference=None if reference is None else float(reference[top].mean()),
             n={"train": rows[0], "synthetic": rows[1], "pairs": len(top)},
             gate_n=min(rows),
@@ -59,8 +65,22 @@ class PairGap(Metric):
                     ci=mean_interval(found, worst, views, codes, rows, confidence),
                     reference=None if reference is None else float(np.sort(reference[top])[::-1][: len(worst)].mean()),
                 ),
+                "lost_share": Estimate(
+                    value=float(found.values[top].mean()) / scale,
+                    ci=(low / scale, high / scale),
+                    reference=None if reference is None else float(reference[top].mean()) / scale,
+                ),
                 "all_pairs": Estimate(value=float(found.values.mean()), reference=None if reference is None else float(reference.mean())),
             },
             per_column={f"{a}|{b}": float(value) for (a, b), value in zip(pairs, found.values, strict=True)},
-            details={"top_pairs": [f"{pairs[int(i)][0]}|{pairs[int(i)][1]}" for i in top]},
+            details={"dependence": dependence, "top_pairs": [f"{pairs[int(i)][0]}|{pairs[int(i)][1]}" for i in top]},
         )
+
+
+def distance_from_independence(counts: Ints) -> float:
+    """Total variation between a contingency table and the product of its margins, less what sampling noise gives; at least 0."""
+    total = counts.sum()
+    product = np.outer(counts.sum(axis=1), counts.sum(axis=0)) / max(total, 1) ** 2
+    found = 0.5 * float(np.abs(counts / max(total, 1) - product).sum())
+    noise = 0.5 * float(np.sqrt(2 / np.pi * product * (1 - product) / max(total, 1)).sum())
+    return max(0.0, found - noise)

@@ -51,6 +51,10 @@ class EvaluateRequest:
     sample_rows: str | None = None
     """Rows a side for figures that can't read everything, or `all`."""
     budget_seconds: float | None = None
+    include: tuple[str, ...] = ()
+    """Metrics to compute beside the profile's, such as the opt-in attacks."""
+    secrets: tuple[str, ...] = ()
+    """Columns that attribute inference tries to learn; () = the target."""
     extractor: str = "auto"
     """What turns pictures into features: auto, classifier, random or torchscript:PATH."""
     neighbours: bool = False
@@ -130,6 +134,7 @@ def report_on(
     *,
     baseline: Mapping[str, Any] | None = None,
     dataset: str,
+    requested_rows: int | None = None,
 ) -> Report:
     """The report on parts in a folder, committed or not; needs a Ray session."""
     real = source_tables(store, generator)
@@ -141,6 +146,7 @@ def report_on(
         "model": generator.ref,
         "model_digest": generator.digest,
         "source_sha256": real.split.source_sha256,
+        "contains_training_rows": generator.model.copies_training_rows,
     }
     if isinstance(codec, PixelCodec):
         return evaluate_images(
@@ -158,7 +164,14 @@ def report_on(
             show_neighbours=request.neighbours,
         )
     assert isinstance(codec, TableCodec)
-    tables = Tables(train=real.train, validation=real.validation, holdout=real.holdout, synthetic=synthetic, kinds=codec.profile)
+    tables = Tables(
+        train=real.train,
+        validation=real.validation,
+        holdout=real.holdout,
+        synthetic=synthetic,
+        kinds=codec.profile,
+        group=real.split.group,
+    )
     return evaluate_tables(
         tables,
         target=config["recipe"]["data"]["target"],
@@ -171,6 +184,9 @@ def report_on(
         map_tasks=map_on_ray(request.workers),
         retrain=_retrain(store, config, request),
         budget_seconds=request.budget_seconds,
+        include=request.include,
+        secrets=request.secrets,
+        requested_rows=requested_rows,
     )
 
 
