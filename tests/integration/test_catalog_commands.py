@@ -17,7 +17,9 @@ from synthmill.cli import run
 def store(trained: Version, tmp_path: Path) -> str:
     """A store of this test alone with one model and one dataset."""
     copied = tmp_path / "store"
-    shutil.copytree(Path(trained.uri.removeprefix("file://")).parents[2], copied)
+    source = Path(trained.uri.removeprefix("file://")).parents[2]
+    for kind in ("models", "runs"):
+        shutil.copytree(source / kind, copied / kind)
     api.augment("customers@1", rows=500, dataset="listed", store=str(copied))
     return str(copied)
 

@@ -84,7 +84,10 @@ def parse(text: str) -> Location:
 def _local(text: str) -> Location:
     if not text or _CONTROL.search(text):
         raise RecipeError(f"{text!r} is not a path", field=FIELD)
-    path = Path(text).expanduser().absolute()
+    try:
+        path = Path(text).expanduser().absolute()
+    except RuntimeError:
+        raise RecipeError(f"{text!r} names the home of a user that is not there", field=FIELD) from None
     parts: list[str] = []
     for part in path.parts[1:]:
         if part == "..":
