@@ -143,7 +143,8 @@ def test_a_report_of_any_past_format_is_read_for_ever():
     assert old.verdict == "pass"
     files = report_files(old)
     assert b"passed" in files["report.html"]
-    assert old.to_json() == GOLDEN.read_bytes()
+    stated, again = json.loads(GOLDEN.read_bytes()), json.loads(old.to_json())
+    assert {key: again[key] for key in stated} == stated
 
 
 def test_a_newer_format_is_refused_by_name():
