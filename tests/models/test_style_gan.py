@@ -57,7 +57,7 @@ def test_no_truncation_left_is_no_variety_left() -> None:
 def test_path_length_pulls_its_running_mean_and_the_networks_together() -> None:
     model = build("style_gan", CONFIG, layout())
     terms = model.loss("path", halves(8), rng=step_rng(8), progress=0.0)
-    length, mean = terms["log_path_length"], model.log_path.exp()
+    length, mean = terms["log_path_length"].detach(), model.log_path.detach().exp()
     assert terms["path"].tolist() == pytest.approx((8 * (length - mean).square()).tolist(), rel=1e-4)
     terms["path_mean"].mean().backward()
     assert float(model.log_path.grad) == pytest.approx(float(2 * (mean - length.mean()) * mean), rel=1e-3)
