@@ -79,6 +79,7 @@ def augment(request: AugmentRequest, store_uri: str, *, run_id: str, storage: St
     real = source_tables(store, generator) if request.mix_real else None
     plan = _plan(request, generator, real.train if real else None)
     with cluster.session():
+        cluster.warn_of_local(store.root)
         workers = request.workers or max(1, min(cluster.total_cpus(), plan.num_shards))
         cluster.require(workers=workers, field="--workers")
         job = Job(cluster.environment(), store_uri, storage, generator.ref, generator.digest, plan, mixed=real is not None)

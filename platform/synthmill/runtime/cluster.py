@@ -15,6 +15,8 @@ from ray.exceptions import RayError
 
 import synthmill
 from synthmill.errors import ResourceError, SynthmillError
+from synthmill.runtime.progress import say
+from synthmill.storage.folder import Folder
 
 FORWARDED = ("AWS_", "SYNTHMILL_", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "no_proxy", "NO_PROXY")
 """Environment variables that workers need as the driver has them. They travel as arguments, not in the runtime environment,
@@ -105,6 +107,13 @@ def _fix(have: Mapping[str, float], asked: Mapping[str, float]) -> str:
 def _room(machines: list[Mapping[str, float]], asked: Mapping[str, float]) -> int:
     """How many workers that each ask for so much fit, whole, on the machines."""
     return sum(min(int((machine.get(resource, 0) + 1e-9) // each) for resource, each in asked.items()) for machine in machines)
+
+
+def warn_of_local(store: Folder) -> None:
+    """Say what a folder must be where workers run on several machines; only its owner knows whether it is."""
+    machines = {node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"]}
+    if store.local_path is not None and len(machines) > 1:
+        say(f"{store.uri} is a folder: all {len(machines)} machines must see the same one there; else use s3://")
 
 
 def total_cpus() -> int:

@@ -3,6 +3,7 @@
 A run is named by what determines it, so the same command after a crash finds its checkpoints and goes on.
 """
 
+import tempfile
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -106,6 +107,7 @@ def train(recipe: Recipe, store_uri: str, *, run_id: str) -> Version:
         say(note)
     say(f"{job.source.uri}: {job.source.table.num_rows:,} rows, {', '.join(f'{n:,} {name}' for name, n in split.counts.items())}")
     with cluster.session():
+        cluster.warn_of_local(job.store.root)
         shape = _scaling(job.recipe)
         with job.store.begin_run(job.run_name, run_key=job.run_key, run_id=run_id) as run:
             _start_afresh(job.recipe, run.folder)
@@ -156,18 +158,19 @@ def _fit(job: Prepared, folder: Folder, scaling: ScalingConfig) -> dict[str, Any
         "ending": ray.remote(num_cpus=0)(Ending).remote(),
         "tables": ray.put((job.tables.train, job.tables.validation)),
     }
-    trainer = TorchTrainer(
-        work,
-        train_loop_config=payload,
-        scaling_config=scaling,
-        run_config=RunConfig(
-            name=f"ray-{ray.get_runtime_context().get_job_id()}",
-            storage_path=str(folder.local_path or folder.uri),
-            failure_config=FailureConfig(max_failures=job.recipe.training.max_failures),
-        ),
-    )
     done = threading.Event()
-    with Progress("training", _planned_steps(job)) as bar:
+    with Progress("training", _planned_steps(job)) as bar, tempfile.TemporaryDirectory(prefix="synthmill-ray-") as scratch:
+        trainer = TorchTrainer(
+            work,
+            train_loop_config=payload,
+            scaling_config=scaling,
+            # Checkpoints are ours (encrypted as asked, retried); Ray is given none, and needs no more than a folder on each machine.
+            run_config=RunConfig(
+                name=f"ray-{ray.get_runtime_context().get_job_id()}",
+                storage_path=scratch,
+                failure_config=FailureConfig(max_failures=job.recipe.training.max_failures),
+            ),
+        )
         watcher = threading.Thread(target=follow, args=(folder, bar, done), daemon=True)
         watcher.start()
         try:
