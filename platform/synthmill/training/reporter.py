@@ -74,14 +74,21 @@ class Jsonl:
 
 
 class TensorBoard:
-    """Writes the numbers of every record as TensorBoard scalars into a local folder."""
+    """Writes the numbers of every record as TensorBoard scalars into a local folder.
+
+    Not by tensorboardX's SummaryWriter: its thread holds events back, and its flush does not wait for them.
+    """
 
     def __init__(self, folder: Path) -> None:
-        from tensorboardX import SummaryWriter
+        from tensorboardX.event_file_writer import EventsWriter
 
-        self._writer = SummaryWriter(str(folder))
+        folder.mkdir(parents=True, exist_ok=True)
+        self._writer = EventsWriter(str(folder / "events"))
 
     def log(self, record: Record) -> None:
+        from tensorboardX.proto.event_pb2 import Event
+        from tensorboardX.summary import scalar
+
         step = record.get("step")
         if step is None:
             return
@@ -89,14 +96,14 @@ class TensorBoard:
             numbers = {f"{key}/{inner}": number for inner, number in value.items()} if isinstance(value, Mapping) else {key: value}
             for name, number in numbers.items():
                 if name != "step" and isinstance(number, int | float):
-                    self._writer.add_scalar(name, number, step)
+                    self._writer.write_event(Event(wall_time=time.time(), step=step, summary=scalar(name, number)))
 
     def flush(self) -> None:
-        """Wait until everything logged so far is in the files."""
+        """Put everything logged so far into the file."""
         self._writer.flush()
 
     def close(self) -> None:
-        """Wait until everything is written."""
+        """Put everything into the file and end it."""
         self._writer.close()
 
 
