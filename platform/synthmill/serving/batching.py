@@ -90,25 +90,35 @@ class Lane:
         Raises:
             BusyError: too many rows wait already.
         """
+        with self.waiting(rows):
+            waiting = _Waiting(rows, finish, asyncio.get_running_loop().create_future())
+            group = self._groups.get(source)
+            if group is None:
+                group = self._groups[source] = _Group(source)
+                self._queue.put_nowait(group)
+            group.waiting.append(waiting)
+            result: T = await waiting.answer
+            return result
+
+    @contextmanager
+    def waiting(self, rows: int) -> Iterator[None]:
+        """A small request, from its arrival until it is computed; `rows` is the work that it makes.
+
+        Raises:
+            BusyError: too many rows wait already.
+        """
         if self.queued_rows and self.queued_rows + rows > self.max_queued_rows:
             raise BusyError(
                 f"{self.queued_rows:,} rows wait already and this replica queues at most {self.max_queued_rows:,}", self.retry_seconds()
             )
-        waiting = _Waiting(rows, finish, asyncio.get_running_loop().create_future())
-        group = self._groups.get(source)
-        if group is None:
-            group = self._groups[source] = _Group(source)
-            self._queue.put_nowait(group)
-        group.waiting.append(waiting)
         self.queued_rows += rows
         try:
-            result: T = await waiting.answer
+            yield
         finally:
             self.queued_rows -= rows
-        return result
 
     async def run(self, work: Callable[[], T]) -> T:
-        """One piece of a large request, when its turn comes."""
+        """One piece of a request that shares no batch, when its turn comes."""
         piece = _Piece(work, asyncio.get_running_loop().create_future())
         self._queue.put_nowait(piece)
         result: T = await piece.answer

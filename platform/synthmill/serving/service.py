@@ -16,6 +16,7 @@ from synthmill.catalog.provenance import footer
 from synthmill.catalog.store import Store, Version
 from synthmill.config import fingerprint
 from synthmill.errors import ConditionError, SynthmillError, UserError
+from synthmill.generation.blocks import BLOCK_ROWS
 from synthmill.generation.shards import ShardPlan
 from synthmill.generation.stream import PIECE_BLOCKS, free_pieces, native_condition, seeded_pieces
 from synthmill.serving.auth import LOCAL, Key, KeyFile
@@ -108,11 +109,11 @@ class Service:
             raise
 
     async def rows(self, served: Served, asked: RowsRequest, form: type[Format]) -> bytes | AsyncIterator[bytes]:
-        """The answer: whole when it is small and unseeded, else a stream whose first bytes are computed already.
+        """The answer: whole when it is small, else a stream whose first bytes are computed already.
 
         Raises:
             UserError: columns or conditions that this model does not have.
-            ConditionError: no row of the first piece's effort met the condition.
+            ConditionError: too few rows met the condition; of a stream, within the first piece's effort.
             BusyError: too much waits already.
         """
         columns = list(asked.columns) if asked.columns is not None else None
@@ -123,9 +124,22 @@ class Service:
                 body = await self.lane.draw(source, asked.num_rows, self._timed(served, _finish(encoder, asked.num_rows, columns)))
                 self.metrics.add("synthmill_rows_total", asked.num_rows, model=served.ref)
                 return body
+        if asked.num_rows <= self.args.batch_rows:
+            return await self._whole(served, asked, encoder)
         stream = self._stream(served, self._pieces(served, asked), encoder)
         first = await anext(stream)
         return _chain(first, stream)
+
+    async def _whole(self, served: Served, asked: RowsRequest, encoder: Format) -> bytes:
+        """A small answer of its own: its blocks depend on its seed, or rows are rejected."""
+        pieces = self._pieces(served, asked)
+        step = self._timed(served, lambda: _step(pieces, encoder))
+        with self.lane.waiting(whole_blocks(asked.num_rows)):
+            parts = [encoder.begin()]
+            while (data := await self.lane.run(step)) is not None:
+                parts.append(data)
+        self.metrics.add("synthmill_rows_total", encoder.rows, model=served.ref)
+        return b"".join([*parts, encoder.end()])
 
     def _source(self, served: Served, asked: RowsRequest) -> Served | Conditioned | None:
         """What answers a small unseeded request in a shared batch; None: it is large, seeded, or rows must be rejected."""
@@ -150,7 +164,7 @@ class Service:
             done = await self.lane.draw(source, count, self._timed(served, lambda drawn, start: encode(drawn.table.slice(start, count))))
         else:
             pieces = self._pieces(served, asked)
-            with self.lane.stream():
+            with self.lane.waiting(whole_blocks(count)):
                 while (table := await self.lane.run(self._timed(served, lambda: next(pieces, None)))) is not None:
                     done += await self.lane.run(self._timed(served, functools.partial(encode, table)))
         self.metrics.add("synthmill_rows_total", count, model=served.ref)
@@ -240,6 +254,11 @@ def check_limits(asked: RowsRequest, args: ServeArgs) -> None:
             f"at most {args.limits.max_rows:,} rows in one request, got {asked.num_rows:,}; publish more with POST /v1/jobs",
             field="num_rows",
         )
+
+
+def whole_blocks(rows: int) -> int:
+    """Rows that are generated for so many seeded ones."""
+    return -(-rows // BLOCK_ROWS) * BLOCK_ROWS
 
 
 def _finish(encoder: Format, rows: int, columns: list[str] | None) -> Callable[[Drawn, int], bytes]:
