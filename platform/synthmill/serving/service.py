@@ -5,7 +5,6 @@ import contextlib
 import functools
 import logging
 import secrets
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
@@ -121,7 +120,7 @@ class Service:
         source = self._source(served, asked)
         if source is not None:
             with contextlib.suppress(ConditionError):
-                body = await self.lane.draw(source, asked.num_rows, self._timed(served, _finish(encoder, asked.num_rows, columns)))
+                body = await self.lane.draw(source, asked.num_rows, _finish(encoder, asked.num_rows, columns))
                 self.metrics.add("synthmill_rows_total", asked.num_rows, model=served.ref)
                 return body
         if asked.num_rows <= self.args.batch_rows:
@@ -133,10 +132,9 @@ class Service:
     async def _whole(self, served: Served, asked: RowsRequest, encoder: Format) -> bytes:
         """A small answer of its own: its blocks depend on its seed, or rows are rejected."""
         pieces = self._pieces(served, asked)
-        step = self._timed(served, lambda: _step(pieces, encoder))
         with self.lane.waiting(whole_blocks(asked.num_rows)):
             parts = [encoder.begin()]
-            while (data := await self.lane.run(step)) is not None:
+            while (data := await self.lane.run(served.ref, lambda: _step(pieces, encoder))) is not None:
                 parts.append(data)
         self.metrics.add("synthmill_rows_total", encoder.rows, model=served.ref)
         return b"".join([*parts, encoder.end()])
@@ -161,12 +159,12 @@ class Service:
         source = self._source(served, asked)
         done: list[dict[str, Any]] = []
         if source is not None:
-            done = await self.lane.draw(source, count, self._timed(served, lambda drawn, start: encode(drawn.table.slice(start, count))))
+            done = await self.lane.draw(source, count, lambda drawn, start: encode(drawn.table.slice(start, count)))
         else:
             pieces = self._pieces(served, asked)
             with self.lane.waiting(whole_blocks(count)):
-                while (table := await self.lane.run(self._timed(served, lambda: next(pieces, None)))) is not None:
-                    done += await self.lane.run(self._timed(served, functools.partial(encode, table)))
+                while (table := await self.lane.run(served.ref, lambda: next(pieces, None))) is not None:
+                    done += await self.lane.run(served.ref, functools.partial(encode, table))
         self.metrics.add("synthmill_rows_total", count, model=served.ref)
         return done
 
@@ -193,8 +191,8 @@ class Service:
     async def _stream(self, served: Served, pieces: Iterator[pa.Table], encoder: Format) -> AsyncIterator[bytes]:
         """Bytes of each piece. The next one is computed while one is sent, so at most two are in memory."""
         with self.lane.stream():
-            step = self._timed(served, lambda: _step(pieces, encoder))
-            ahead = asyncio.ensure_future(self.lane.run(step))
+            step = functools.partial(_step, pieces, encoder)
+            ahead = asyncio.ensure_future(self.lane.run(served.ref, step))
             sent = 0
             head = encoder.begin()
             try:
@@ -204,7 +202,7 @@ class Service:
                     sent = encoder.rows
                     if data is None:
                         break
-                    ahead = asyncio.ensure_future(self.lane.run(step))
+                    ahead = asyncio.ensure_future(self.lane.run(served.ref, step))
                     if data:
                         yield head + data
                         head = b""
@@ -217,20 +215,6 @@ class Service:
         if columns is not None:
             schema = pa.schema([schema.field(name) for name in columns if name in schema.names])
         return form(schema, label_of(served, seed))
-
-    def _timed(self, served: Served, work: Callable[..., T]) -> Callable[..., T]:
-        """The work, adding its seconds to the model's; `Metrics` is only touched on the event loop."""
-        loop = asyncio.get_running_loop()
-
-        def timed(*args: Any) -> T:
-            started = time.perf_counter()
-            try:
-                return work(*args)
-            finally:
-                seconds = time.perf_counter() - started
-                loop.call_soon_threadsafe(lambda: self.metrics.add("synthmill_model_seconds_total", seconds, model=served.ref))
-
-        return timed
 
     async def _reread_keys(self) -> None:
         if not self.args.insecure_local:
