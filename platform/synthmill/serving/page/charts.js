@@ -63,6 +63,10 @@ function edgeText(x, temporal) {
   return Math.abs(x) >= 1e4 ? compact.format(x) : String(Number(x.toPrecision(3)));
 }
 
+function short(text, most) {
+  return text.length > most ? `${text.slice(0, most - 1)}\u2026` : text;
+}
+
 function percent(share) {
   return `${(100 * share).toFixed(share < 0.1 ? 1 : 0)}%`;
 }
