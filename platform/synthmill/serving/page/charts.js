@@ -1,6 +1,6 @@
 // One column as a picture: generated rows filled, training rows as a line, in the bins that the training summary names.
 
-const WIDTH = 260, HEIGHT = 120, BASE = 102, LINE = 17, SHOWN_LEVELS = 7;
+const WIDTH = 260, HEIGHT = 120, BASE = 102, LINE = 17, SHOWN_LEVELS = 6;
 const SVG = "http://www.w3.org/2000/svg";
 
 function number(value, temporal) {
@@ -79,12 +79,13 @@ function describe(name, summary, made, overlap) {
 }
 
 // One line a level: its name, a bar of the generated share with a mark at the training share, and the generated share in figures.
-function levelLines(summary, made, real) {
+function levelLines(summary, made, real, missing) {
   const most = summary.levels.length > SHOWN_LEVELS ? SHOWN_LEVELS - 1 : summary.levels.length;
   const lines = summary.levels.slice(0, most).map((level, i) => [level, made.shares[i], real[i]]);
   const rest = (shares, other) => shares.slice(most).reduce((sum, share) => sum + share, other ?? 0);
   const rare = rest(made.shares, made.other), rareReal = rest(real, summary.other);
   if (summary.levels.length > most || rare + rareReal > 0) lines.push(["others", rare, real.length ? rareReal : undefined]);
+  if (missing > 0 || summary.missing > 0) lines.push(["missing", missing, real.length ? summary.missing : undefined]);
   const top = Math.max(0.0001, ...lines.flatMap(([, share, training]) => [share, training ?? 0]));
   const picture = element("svg", { viewBox: `0 0 ${WIDTH} ${Math.max(HEIGHT, lines.length * LINE)}` });
   lines.forEach(([level, share, training], i) => {
@@ -132,13 +133,13 @@ export function chart(name, values, training) {
   const gap = real.reduce((sum, share, i) => sum + Math.abs(share - made.shares[i]), Math.abs((summary.other ?? 0) - made.other));
   const missing = values.filter((value) => value === null).length / Math.max(1, values.length);
   const overlap = summary.own ? null : Math.max(0, 1 - (gap + Math.abs((summary.missing ?? 0) - missing)) / 2);
-  const picture = summary.levels ? levelLines(summary, made, real) : histogram(summary, made, real);
+  const picture = summary.levels ? levelLines(summary, made, real, missing) : histogram(summary, made, real);
   picture.setAttribute("role", "img");
-  picture.setAttribute("aria-label", describe(name, summary, made, overlap));
+  picture.setAttribute("aria-label", describe(name, summary, made, overlap) + (missing ? ` ${percent(missing)} missing.` : ""));
   const figure = document.createElement("figure"), caption = document.createElement("figcaption");
   const title = document.createElement("strong"), note = document.createElement("span");
   title.textContent = name;
-  note.textContent = [overlap === null ? "" : `overlap ${percent(overlap)}`, missing ? `${percent(missing)} missing` : ""].filter(Boolean).join(", ");
+  note.textContent = overlap === null ? "" : `overlap ${percent(overlap)}`;
   caption.append(title, note);
   figure.append(caption, picture);
   return { figure, overlap };
