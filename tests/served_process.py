@@ -44,6 +44,13 @@ class Server:
     def haproxy(self) -> list[int]:
         return titled(self.process.pid, HAPROXY)
 
+    @property
+    def session_logs(self) -> Path:
+        """Where Ray keeps the logs of this server's processes."""
+        [raylet] = titled(self.process.pid, "raylet/raylet")
+        words = Path(f"/proc/{raylet}/cmdline").read_text().split("\0")
+        return Path(next(word.partition("=")[2] for word in words if word.startswith("--session_dir="))) / "logs"
+
     def client(self, key: str | None = None) -> httpx.Client:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         return httpx.Client(base_url=self.url, headers=headers, timeout=60)
@@ -56,7 +63,9 @@ class Server:
 
 
 @contextmanager
-def serving(store: Path | str, log: Path, *arguments: str, models: str = "customers", env: dict[str, str] | None = None) -> Iterator[Server]:
+def serving(
+    store: Path | str, log: Path, *arguments: str, models: str = "customers", env: dict[str, str] | None = None
+) -> Iterator[Server]:
     """A server that is ready; every process below it is gone when the block ends."""
     port = free_port(18_000 + os.getpid() % 1000)
     command = [sys.executable, "-m", "synthmill.cli", "serve", "--store", str(store), "--models", models, "--port", str(port), *arguments]
@@ -181,7 +190,7 @@ def _sockets(pid: int) -> list[str]:
     links = []
     for entry in Path(f"/proc/{pid}/fd").glob("*") if Path(f"/proc/{pid}/fd").exists() else []:
         try:
-            links.append(os.readlink(entry))
+            links.append(str(entry.readlink()))
         except OSError:
             continue
     return links

@@ -3,7 +3,6 @@
 import base64
 import io
 import json
-import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -11,15 +10,13 @@ from pathlib import Path
 
 import httpx
 import numpy as np
-import openai
 import pyarrow as pa
 import pyarrow.dataset
 import pytest
 from PIL import Image
 
-from pictures_models import publish_pictures
 from processes import descendants, until
-from served import publish_customers
+from served import publish_customers, publish_pictures
 from served_process import Load, Server, listening, port_of, resident_mib, serving
 from synthmill.catalog.store import Store
 from synthmill.config import StorageConfig
@@ -69,12 +66,6 @@ def client(served: Served) -> Iterator[httpx.Client]:
         yield client
 
 
-@pytest.fixture
-def openai_client(served: Served) -> Iterator[openai.OpenAI]:
-    with openai.OpenAI(base_url=f"{served.server.url}/v1", api_key=served.key, max_retries=0) as client:
-        yield client
-
-
 def test_a_job_publishes_the_rows_that_the_server_answers_with(served: Served, client: httpx.Client):
     asked = {"model": "customers", "rows": 3000, "dataset": "copy", "seed": 11, "where": ["plan=pro"]}
     started = client.post("/v1/jobs", json=asked)
@@ -108,32 +99,6 @@ def test_a_job_can_be_cancelled(served: Served, client: httpx.Client):
     assert client.get(path).json()["status"] == "cancelled"
     assert served.server.metric("synthmill_jobs", served.key) == 0
     assert not list((served.store / "datasets").glob("never/*/_manifest.json"))
-
-
-def test_openais_client_generates_pictures(openai_client: openai.OpenAI):
-    answer = openai_client.images.generate(model="digits", prompt="a handwritten 7", n=3, size="64x64", response_format="b64_json")
-    pictures = [Image.open(io.BytesIO(base64.b64decode(item.b64_json))) for item in answer.data]
-    assert [picture.size for picture in pictures] == [(64, 64)] * 3
-    assert all("trainedAlgorithmicMedia" in str(picture.info) for picture in pictures)
-    again = [
-        openai_client.images.generate(model="digits", prompt="7", n=2, extra_body={"seed": 5}).data[1].b64_json for _ in range(2)
-    ]
-    assert again[0] == again[1]
-    raw = openai_client.images.with_raw_response.generate(model="digits", prompt="")
-    assert raw.headers["x-ai-generated"] == "true"
-    assert raw.headers["x-synthmill-model"] == "digits@1"
-    assert [model.id for model in openai_client.models.list()] == ["customers", "digits", "other"]
-
-
-def test_openais_client_raises_its_own_errors(served: Served, openai_client: openai.OpenAI):
-    with pytest.raises(openai.UnprocessableEntityError, match="names no label"):
-        openai_client.images.generate(model="digits", prompt="a cat")
-    with pytest.raises(openai.NotFoundError, match="no model named 'digit'; did you mean 'digits'"):
-        openai_client.images.generate(model="digit", prompt="7")
-    with pytest.raises(openai.UnprocessableEntityError, match="generates tables"):
-        openai_client.images.generate(model="customers", prompt="7")
-    with openai.OpenAI(base_url=f"{served.server.url}/v1", api_key="wrong", max_retries=0) as stranger, pytest.raises(openai.AuthenticationError):
-        stranger.images.generate(model="digits", prompt="7")
 
 
 def test_a_large_answer_streams_with_flat_memory(served: Served, client: httpx.Client):
@@ -173,9 +138,10 @@ def test_quotas_hold_for_all_replicas_together(served: Served):
 
 
 def test_a_new_version_is_picked_up_without_dropping_a_request(served: Served):
-    with Load(served.server, {"num_rows": 5}, key=served.key) as load, Load(
-        served.server, {"num_rows": 5}, key=served.key, path="/v1/models/other/rows", threads=2
-    ) as pinned:
+    with (
+        Load(served.server, {"num_rows": 5}, key=served.key) as load,
+        Load(served.server, {"num_rows": 5}, key=served.key, path="/v1/models/other/rows", threads=2) as pinned,
+    ):
         load.answered(50)
         publish_customers(Store(served.store), "customers", seed=7)
         publish_customers(Store(served.store), "other", seed=8)
@@ -209,13 +175,11 @@ def test_keys_are_in_no_log_and_no_command_line(served: Served, client: httpx.Cl
     client.post(ROWS, json={"num_rows": 0})
     client.get("/nothing")
     secret = served.key.split("_", 2)[2]
-    session = Path("/tmp/ray/session_latest").resolve()
-    logs = [served.server.log, *(path for path in (session / "logs").rglob("*") if path.is_file())]
+    logs = [served.server.log, *(path for path in served.server.session_logs.rglob("*") if path.is_file())]
     assert len(logs) > 5
     assert not [path for path in logs if secret.encode() in path.read_bytes()]
     commands = [Path(f"/proc/{pid}/cmdline") for pid in descendants(served.server.process.pid)]
     assert not [path for path in commands if path.exists() and secret.encode() in path.read_bytes()]
-    logging.getLogger(__name__).info("%d logs", len(logs))
 
 
 def test_pictures_are_pictures(client: httpx.Client):
