@@ -84,17 +84,10 @@ def test_all_replicas_killed_gives_clean_refusals_until_there_are_others(server:
 
 @pytest.mark.parametrize("accept", [ARROW, "application/x-ndjson", "application/json", "text/csv", "application/vnd.apache.parquet"])
 def test_a_stream_that_was_cut_can_be_told(server: Server, keys: tuple[str, str], accept: str) -> None:
-    data, killed = bytearray(), False
+    data = bytearray()
     # In HTTP's own terms the message is incomplete, whatever the format.
     with server.client(keys[0]) as client, pytest.raises(httpx.RemoteProtocolError, match="incomplete"):
-        with client.stream("POST", ROWS, json={"num_rows": 10**7, "seed": 1}, headers={"Accept": accept}) as answer:
-            assert answer.status_code == 200
-            for piece in answer.iter_raw():
-                data += piece
-                if not killed:
-                    for victim in server.replicas:
-                        kill(victim)
-                    killed = True
+        read_and_kill(server, client, accept, data)
     if accept == ARROW:
         with pytest.raises((pa.ArrowInvalid, OSError)):
             pa.ipc.open_stream(bytes(data)).read_all()
@@ -104,6 +97,17 @@ def test_a_stream_that_was_cut_can_be_told(server: Server, keys: tuple[str, str]
     if accept == "application/json":
         with pytest.raises(json.JSONDecodeError):
             json.loads(bytes(data))
+
+
+def read_and_kill(server: Server, client: httpx.Client, accept: str, data: bytearray) -> None:
+    """Read a large answer into `data`; after its first piece all replicas are killed."""
+    with client.stream("POST", ROWS, json={"num_rows": 10**7, "seed": 1}, headers={"Accept": accept}) as answer:
+        assert answer.status_code == 200
+        for piece in answer.iter_raw():
+            if not data:
+                for victim in server.replicas:
+                    kill(victim)
+            data += piece
 
 
 def test_a_killed_proxy_closes_its_connections_at_once_and_comes_back(server: Server, keys: tuple[str, str]) -> None:
