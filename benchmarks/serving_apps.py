@@ -60,37 +60,26 @@ def bare(store: str, model: str, port: int, workers: int) -> None:
 
 
 def litserve(store: str, model: str, port: int, workers: int) -> None:
-    import litserve as ls
+    os.environ |= settings(store, model, workers)
+    import serving_litserve
 
-    class Api(ls.LitAPI):
-        def setup(self, device: str) -> None:
-            self.rows = Rows(store, model)
-
-        def decode_request(self, request: dict[str, int]) -> int:
-            return request["num_rows"]
-
-        def batch(self, inputs: list[int]) -> list[int]:
-            return inputs
-
-        def predict(self, counts: list[int]) -> list[list[dict[str, Any]]]:
-            return self.rows.batch(counts)
-
-        def unbatch(self, output: list[Any]) -> list[Any]:
-            return output
-
-        def encode_response(self, output: list[dict[str, Any]]) -> dict[str, Any]:
-            return {"rows": output}
-
-    api = Api(max_batch_size=BATCH_REQUESTS, batch_timeout=LITSERVE_BATCH_SECONDS, api_path="/rows")
-    server = ls.LitServer(api, accelerator="cpu", workers_per_device=workers)
-    server.run(host="127.0.0.1", port=port, log_level="warning", generate_client_file=False)
+    serving_litserve.serve(port, workers)
 
 
 def bentoml(store: str, model: str, port: int, workers: int) -> None:
-    environment = {**os.environ, "BENCHMARK_STORE": store, "BENCHMARK_MODEL": model, "BENCHMARK_WORKERS": str(workers)}
-    environment |= {"BENTOML_DO_NOT_TRACK": "true", "PYTHONPATH": f"{Path(__file__).parent}:{os.environ['PYTHONPATH']}"}
     command = [str(Path(sys.executable).parent / "bentoml"), "serve", "serving_bento:Rows", "--host", "127.0.0.1", "--port", str(port)]
-    os.execve(command[0], command, environment)
+    os.execve(command[0], command, {**os.environ, **settings(store, model, workers)})
+
+
+def settings(store: str, model: str, workers: int) -> dict[str, str]:
+    """What the workers of the peers read; they are started by the peers, with our folder on their path."""
+    return {
+        "BENCHMARK_STORE": store,
+        "BENCHMARK_MODEL": model,
+        "BENCHMARK_WORKERS": str(workers),
+        "BENTOML_DO_NOT_TRACK": "true",
+        "PYTHONPATH": f"{Path(__file__).parent}:{os.environ['PYTHONPATH']}",
+    }
 
 
 if __name__ == "__main__":
