@@ -10,6 +10,7 @@ import io
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from functools import lru_cache
 from json.encoder import encode_basestring
 from typing import Any, NamedTuple
 
@@ -230,6 +231,7 @@ class NotAcceptableError(UserError):
     """No format that the client accepts is offered."""
 
 
+@lru_cache(maxsize=256)
 def negotiate(accept: str | None) -> type[Format]:
     """The offered format that an Accept header prefers; JSON when it does not care.
 
