@@ -20,6 +20,15 @@ def test_a_trained_model_has_every_file_of_the_artifact(trained: Version) -> Non
     assert history[-1]["quality"]["score"] > 0.3
 
 
+def test_a_store_whose_path_needs_quoting(local_ray: None, customers: Path, tmp_path: Path) -> None:
+    store = tmp_path / "my store, 100% & more"
+    version = api.train(small_recipe(customers, max_steps=5), store=str(store))
+    assert [path.name for path in tmp_path.iterdir()] == [store.name]
+    rows = api.augment(version.ref, rows=100, dataset="out", store=str(store))
+    assert rows.folder.local_path == store / "datasets" / "out" / "1"
+    assert len(list(rows.folder.local_path.glob("part-*.parquet"))) == 1
+
+
 def test_two_workers_train_the_same_model_to_rounding(local_ray: None, customers: Path, tmp_path: Path) -> None:
     import safetensors.torch
 

@@ -88,7 +88,7 @@ class Generator:
         names = self.schema.names
         for column in plan.columns or ():
             if column not in names:
-                raise ConditionError(f"no column {column!r}{did_you_mean(column, names)}", field="columns")
+                raise ConditionError(f"no column {column!r}{did_you_mean(column, names)}", field="--columns")
         if plan.balance is not None and plan.balance not in names:
             raise ConditionError(f"no column {plan.balance!r}{did_you_mean(plan.balance, names)}", field="--balance")
         self._where(plan, None)

@@ -15,6 +15,8 @@ from ray.exceptions import RayError
 
 import synthmill
 from synthmill.errors import ResourceError, SynthmillError
+from synthmill.runtime.progress import say
+from synthmill.storage.folder import Folder
 
 FORWARDED = ("AWS_", "SYNTHMILL_", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "no_proxy", "NO_PROXY")
 """Environment variables that workers need as the driver has them. They travel as arguments, not in the runtime environment,
@@ -62,21 +64,56 @@ def _connect() -> None:
 
 
 def require(*, workers: int, cpus: float = 1, gpus: float = 0, field: str) -> None:
-    """Refuse at once what the cluster can't hold now and could never hold by scaling up.
+    """Refuse at once what the cluster can't hold now and could never hold by scaling up: a worker does not span machines.
 
     Raises:
         ResourceError: names `field`, what was asked for and what there is.
     """
-    have = ray.cluster_resources()
     if _autoscales():
         return
-    for resource, each in (("CPU", cpus), ("GPU", gpus)):
+    asked = {resource: each for resource, each in (("CPU", cpus), ("GPU", gpus)) if each}
+    have = ray.cluster_resources()
+    for resource, each in asked.items():
         if each * workers > have.get(resource, 0) + 1e-9:
-            most = int(have.get(resource, 0) // each)
             raise ResourceError(
-                f"{workers} workers need {each * workers:g} {resource}s but the cluster has {have.get(resource, 0):g}; use at most {most}",
-                field=field,
+                f"{_needs(workers, resource, each)} but the cluster has {have.get(resource, 0):g}; {_fix(have, asked)}", field=field
             )
+    room = _room([node["Resources"] for node in ray.nodes() if node["Alive"]], asked)
+    if room < workers:
+        each_asks = " and ".join(f"{each:g} {resource}s" for resource, each in asked.items())
+        raise ResourceError(
+            f"{workers} workers of {each_asks} do not fit the cluster's machines, which hold {room}; ask for fewer or smaller ones",
+            field=field,
+        )
+
+
+def _needs(workers: int, resource: str, each: float) -> str:
+    if workers == 1:
+        return f"one worker needs {each:g} {resource}s" if each > 1 else f"a {resource} is needed"
+    return f"{workers} workers need {each * workers:g} {resource}s"
+
+
+def _fix(have: Mapping[str, float], asked: Mapping[str, float]) -> str:
+    """How many such workers, or how large ones, would do."""
+    most = min(int(have.get(resource, 0) // each) for resource, each in asked.items())
+    if most >= 1:
+        return f"use at most {most}"
+    short = next(resource for resource, each in asked.items() if have.get(resource, 0) < each)
+    if have.get(short, 0) >= 1:
+        return f"use at most {have[short]:g} a worker"
+    return "choose cpu or auto" if short == "GPU" else "no machine of it takes tasks"
+
+
+def _room(machines: list[Mapping[str, float]], asked: Mapping[str, float]) -> int:
+    """How many workers that each ask for so much fit, whole, on the machines."""
+    return sum(min(int((machine.get(resource, 0) + 1e-9) // each) for resource, each in asked.items()) for machine in machines)
+
+
+def warn_of_local(store: Folder) -> None:
+    """Say what a folder must be where workers run on several machines; only its owner knows whether it is."""
+    machines = {node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"]}
+    if store.local_path is not None and len(machines) > 1:
+        say(f"{store.uri} is a folder: all {len(machines)} machines must see the same one there; else use s3://")
 
 
 def total_cpus() -> int:
