@@ -46,19 +46,19 @@ BUDGETS: dict[str, dict[str, dict[str, Any]]] = {
         "vq_vae": {"rows": 64, "steps": 3_000},
     },
     "mnist5k": {
-        "mlp_gan": {"rows": 128, "steps": 6_000},
-        "dcgan": {"rows": 128, "steps": 3_000},
-        "wgan_gp": {"rows": 64, "steps": 2_500},
-        "infogan": {"rows": 128, "steps": 3_000},
-        "progressive_gan": {"rows": 64, "steps": 4_000},
-        "style_gan": {"rows": 64, "steps": 3_000},
-        "vae": {"rows": 128, "steps": 2_000},
-        "beta_vae": {"rows": 128, "steps": 2_000},
-        "vq_vae": {"rows": 128, "steps": 4_000},
+        "mlp_gan": {"rows": 128, "steps": 4_000},
+        "dcgan": {"rows": 128, "steps": 2_500, "config": {"channels": 32}},
+        "wgan_gp": {"rows": 64, "steps": 2_000},
+        "infogan": {"rows": 128, "steps": 2_500, "config": {"channels": 32}},
+        "progressive_gan": {"rows": 64, "steps": 2_500, "config": {"channels": 16, "most_channels": 64}},
+        "style_gan": {"rows": 64, "steps": 2_000, "config": {"channels": 16, "most_channels": 64}},
+        "vae": {"rows": 128, "steps": 1_200},
+        "beta_vae": {"rows": 128, "steps": 1_200},
+        "vq_vae": {"rows": 128, "steps": 3_000, "config": {"channels": 32}},
     },
 }
 BUDGETS["fashion"] = BUDGETS["mnist5k"]
-"""Rows of a batch and steps, by data set and model."""
+"""Rows of a batch, steps and what differs from the model's defaults, by data set and model."""
 
 
 def cell(options: argparse.Namespace, dataset: str, model: str, seed: int) -> dict[str, Any]:
@@ -66,7 +66,7 @@ def cell(options: argparse.Namespace, dataset: str, model: str, seed: int) -> di
     recipe = {
         "name": f"{dataset}-{model.replace('_', '-')}",
         "data": {"source": source_of(options, dataset), "kind": "images", "target": "label"},
-        "model": {"name": model, "config": json.loads(options.config)},
+        "model": {"name": model, "config": budget.get("config", {}) | json.loads(options.config)},
         "training": {
             "seed": seed,
             "max_epochs": 1_000_000,
