@@ -92,6 +92,7 @@ def draw_where(generator: Generator, model: GenerativeModel, rows: int, clauses:
 def _shard(generator: Generator, plan: ShardPlan, shard: Shard, where: Where, blocks: int) -> Iterator[tuple[Batch | None, int]]:
     """(rows that meet the condition, number of the first) of one shard."""
     native = where.native(generator.codec) if generator.model.conditions != "none" else None
+    told = generator.told(plan, native)
     limit = max(LEAST_TRIES, shard.rows * plan.max_tries_per_row)
     block = found = tried = 0
     while found < shard.rows:
@@ -99,7 +100,7 @@ def _shard(generator: Generator, plan: ShardPlan, shard: Shard, where: Where, bl
             raise _too_rare(where, found, tried, shard.rows)
         size = min(blocks, -(-(shard.rows - found) // BLOCK_ROWS))
         paths = [(shard.index, 0, block + i) for i in range(size)]
-        batch = concat([sample_block(generator.model, seed=plan.seed, path=path, condition=native) for path in paths])
+        batch = concat([sample_block(generator.model, seed=plan.seed, path=path, condition=told) for path in paths])
         block, tried = block + size, tried + batch.num_rows
         if where.clauses:
             mask = where.mask(generator.codec.conditions(batch))

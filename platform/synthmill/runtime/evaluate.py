@@ -26,7 +26,7 @@ from synthmill.evaluation.gates import Gates, load_gates
 from synthmill.evaluation.images import GATES as IMAGE_GATES
 from synthmill.evaluation.images import evaluate_images
 from synthmill.evaluation.report import Report
-from synthmill.evaluation.sheets import sheet
+from synthmill.data.sheet import sheet
 from synthmill.generation.generator import Generator
 from synthmill.runtime import cluster
 from synthmill.runtime.retrain import Retrain
