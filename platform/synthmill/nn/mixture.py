@@ -20,12 +20,19 @@ class GaussianMixture(nn.Module):
     weights_K: Tensor
     means_KL: Tensor
     factors_KLL: Tensor
+    used_U: Tensor
+    means_KU: Tensor
+    factors_KUU: Tensor
 
     def __init__(self, components: int, dimensions: int) -> None:
         super().__init__()
         self.register_buffer("weights_K", torch.zeros(components).index_fill_(0, torch.tensor([0]), 1.0))
         self.register_buffer("means_KL", torch.zeros(components, dimensions))
         self.register_buffer("factors_KLL", torch.eye(dimensions).repeat(components, 1, 1))
+        self.register_buffer("used_U", torch.zeros(0, dtype=torch.int64), persistent=False)
+        self.register_buffer("means_KU", torch.zeros(components, 0), persistent=False)
+        self.register_buffer("factors_KUU", torch.zeros(components, 0, 0), persistent=False)
+        self.register_load_state_dict_post_hook(lambda module, _: module.narrow())
 
     @torch.no_grad()
     def fit(self, points_NL: Tensor, used_L: Tensor, *, first_iterations: int, more_iterations: int) -> None:
@@ -55,6 +62,16 @@ class GaussianMixture(nn.Module):
         self.means_KL.zero_()[:active, kept] = mixture.means_KU + centre_L[kept]
         self.factors_KLL.copy_(torch.eye(dimensions))
         self.factors_KLL[:active, kept.unsqueeze(1), kept] = mixture.factors_KUU
+        self.narrow()
+
+    @torch.no_grad()
+    def narrow(self) -> None:
+        """Note the dimensions that are not N(0, 1) everywhere; only they are multiplied when sampling. Called by `fit` and on load."""
+        moved_KLL = (self.factors_KLL != torch.eye(self.factors_KLL.shape[1], device=self.factors_KLL.device)).any(0)
+        moved_L = moved_KLL.any(0) | moved_KLL.any(1) | (self.means_KL != 0).any(0)
+        self.used_U = moved_L.nonzero().squeeze(1)
+        self.means_KU = self.means_KL[:, self.used_U]
+        self.factors_KUU = self.factors_KLL[:, self.used_U][:, :, self.used_U]
 
     def sample(self, num_rows: int, generator: torch.Generator) -> Tensor:
         """float32 (num_rows, L)."""
@@ -64,16 +81,17 @@ class GaussianMixture(nn.Module):
         noise_BL = torch.randn(num_rows, dimensions, generator=generator, device=device)
         bounds_K = self.weights_K.cumsum(0)
         component_B = torch.searchsorted(bounds_K, uniform_B * bounds_K[-1], right=True).clamp_max(len(bounds_K) - 1)
-        order_B = component_B.argsort(stable=True)
         counts = torch.bincount(component_B, minlength=len(bounds_K)).tolist()
+        # Noise is alike in every row: it is taken in the order of the components, and what comes out goes to their rows.
+        rows_BU = noise_BL.index_select(1, self.used_U)
         parts = [
-            torch.addmm(self.means_KL[k], rows, self.factors_KLL[k].T)
-            for k, rows in enumerate(torch.split(noise_BL[order_B], counts))
+            torch.addmm(self.means_KU[k], rows, self.factors_KUU[k].T)
+            for k, rows in enumerate(torch.split(rows_BU, counts))
             if rows.shape[0]
         ]
-        out_BL = torch.empty_like(noise_BL)
-        out_BL[order_B] = torch.cat(parts)
-        return out_BL
+        moved_BU = torch.empty_like(rows_BU)
+        moved_BU[component_B.argsort(stable=True)] = torch.cat(parts)
+        return noise_BL.index_copy_(1, self.used_U, moved_BU)
 
 
 @dataclass(frozen=True)
