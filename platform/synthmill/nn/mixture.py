@@ -10,8 +10,6 @@ from torch import Tensor, nn
 
 SMALLEST_VARIANCE = 1e-3
 POINTS_PER_COMPONENT = 50
-LARGEST_CHUNK = 2**20
-"""Floats of x x' held at a time."""
 
 
 class GaussianMixture(nn.Module):
@@ -111,25 +109,17 @@ def _start(x_NU: Tensor, components: int) -> _Components:
 
 
 def _improved(x_NU: Tensor, mixture: _Components) -> _Components:
-    """One iteration. With P = inv(covariance) the log density is -1/2 (vec(x x') . vec(P)) + (P m) . x + constant, and the new
-    covariances are weighted means of x x', so that both steps are matrix products over x x', a chunk of rows at a time."""
-    dimensions = x_NU.shape[1]
-    precision_KUU = torch.cholesky_inverse(mixture.factors_KUU)
-    linear_KU = (precision_KUU @ mixture.means_KU.unsqueeze(-1)).squeeze(-1)
+    """One iteration, a component at a time: its points whitened for their densities, then its weighted second moments."""
+    identity_UU = torch.eye(x_NU.shape[1]).to(x_NU)
+    whiten_KUU = torch.linalg.solve_triangular(mixture.factors_KUU, identity_UU.expand_as(mixture.factors_KUU), upper=False)
     log_volume_K = mixture.factors_KUU.diagonal(dim1=1, dim2=2).log().sum(-1)
-    constant_K = mixture.weights_K.clamp_min(1e-12).log() - log_volume_K - 0.5 * (linear_KU * mixture.means_KU).sum(1)
-    quadratic_KF = -0.5 * precision_KUU.flatten(1)
-    mass_K = torch.zeros_like(constant_K)
-    first_KU, second_KF = torch.zeros_like(linear_KU), torch.zeros_like(quadratic_KF)
-    for rows_NU in torch.split(x_NU, max(1, LARGEST_CHUNK // dimensions**2)):
-        outer_NF = (rows_NU.unsqueeze(2) * rows_NU.unsqueeze(1)).flatten(1)
-        share_NK = torch.addmm(constant_K, outer_NF, quadratic_KF.T).addmm_(rows_NU, linear_KU.T).softmax(1)
-        mass_K += share_NK.sum(0)
-        first_KU.addmm_(share_NK.T, rows_NU)
-        second_KF.addmm_(share_NK.T, outer_NF)
-    mass_K.clamp_min_(1e-6)
-    means_KU = first_KU / mass_K.unsqueeze(1)
-    covariance_KUU = second_KF.view_as(precision_KUU) / mass_K.view(-1, 1, 1) - means_KU.unsqueeze(2) * means_KU.unsqueeze(1)
+    constant_K = mixture.weights_K.clamp_min(1e-12).log() - log_volume_K
+    distance_KN = [(x_NU - mean_U).mm(whiten_UU.T).square().sum(1) for mean_U, whiten_UU in zip(mixture.means_KU, whiten_KUU, strict=True)]
+    share_NK = (constant_K - 0.5 * torch.stack(distance_KN, 1)).softmax(1)
+    mass_K = share_NK.sum(0).clamp_min(1e-6)
+    means_KU = share_NK.T.mm(x_NU) / mass_K.unsqueeze(1)
+    second_KUU = torch.stack([(x_NU * share_NK[:, k : k + 1]).T.mm(x_NU) for k in range(len(mass_K))]) / mass_K.view(-1, 1, 1)
+    covariance_KUU = second_KUU - means_KU.unsqueeze(2) * means_KU.unsqueeze(1)
     return _Components(mass_K / mass_K.sum(), means_KU, _factors(covariance_KUU))
 
 
