@@ -107,7 +107,7 @@ def optimizers_of(model: nn.Module, stages: Iterable[Stage]) -> dict[tuple[str, 
 
 def distinct(optimizers: Mapping[tuple[str, str], PhaseOptimizer]) -> dict[tuple[str, str], PhaseOptimizer]:
     """Each optimizer once, under the phase that comes first."""
-    first = {id(optimizer): key for key, optimizer in reversed(optimizers.items())}
+    first = {id(optimizer): key for key, optimizer in reversed(list(optimizers.items()))}
     return {key: optimizer for key, optimizer in optimizers.items() if first[id(optimizer)] == key}
 
 
