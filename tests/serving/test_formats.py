@@ -160,7 +160,7 @@ def test_a_slice_of_a_shared_batch_is_an_answer_of_its_own(form, columns: list[s
             }
         ),
         min_size=1,
-        max_size=60,
+        max_size=200,
     )
 )
 @settings(max_examples=60, deadline=None)

@@ -98,6 +98,8 @@ def test_conditions_hold_and_mistakes_are_announced(page: Any):
     generate(page)
     cells = page.locator("#table tbody tr td:nth-child(3)").all_text_contents()
     assert set(cells) == {"team"}
+    assert page.text_content("#charts-title") == "Columns, against all training rows"
+    assert "conditions shift it" in page.text_content("#figures")
     page.get_by_label("Value of condition 1").fill("gold")
     page.click("#go")
     page.wait_for_selector("#error:not([hidden])")
@@ -179,4 +181,5 @@ def test_the_api_page_lists_every_operation(browser: Any, local_server: Running)
     titles = page.locator(".operation h2").all_text_contents()
     assert "POST /v1/models/{name}/rows" in titles
     assert page.get_by_text("Same seed, model version and conditions").count() == 1
+    assert page.get_by_role("row", name="429 Queue full or quota used up; see Retry-After").count() == 1
     page.close()

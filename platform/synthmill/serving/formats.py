@@ -23,7 +23,7 @@ import pyarrow.parquet
 from synthmill.errors import UserError
 
 END_KEY = "synthmill.end"
-FEW_ROWS = 40
+FEW_ROWS = 160
 
 
 class Label(NamedTuple):
@@ -278,7 +278,7 @@ def _few_objects(table: pa.Table, ending: str) -> pa.StringArray:
 
 def _few_texts(array: pa.Array) -> list[str]:
     kind = array.type
-    if pa.types.is_string(kind):
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind):
         return ["null" if value is None else encode_basestring(value) for value in array.to_pylist()]
     if pa.types.is_integer(kind):
         return ["null" if value is None else str(value) for value in array.to_pylist()]

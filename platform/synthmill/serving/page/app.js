@@ -167,7 +167,7 @@ function showTable(rows) {
   $("table").replaceChildren(caption, head, body);
 }
 
-function showCharts(rows) {
+function showCharts(rows, conditions) {
   const training = about.profile?.columns ?? {};
   figures = about.schema
     .filter((column) => column.kind !== "identifier" && column.kind !== "constant")
@@ -175,7 +175,7 @@ function showCharts(rows) {
     .filter((drawn) => drawn.figure);
   order();
   const compared = figures.some((drawn) => drawn.overlap !== null);
-  $("charts-title").textContent = compared ? "Columns, against the training rows" : "Columns";
+  $("charts-title").textContent = !compared ? "Columns" : conditions ? "Columns, against all training rows" : "Columns, against the training rows";
   document.querySelector(".legend").hidden = document.querySelector(".order").hidden = !compared;
 }
 
@@ -198,13 +198,13 @@ function showFigures(told) {
   $("figures").hidden = false;
 }
 
-function rowFigures(rows) {
+function rowFigures(rows, conditions) {
   const compared = figures.filter((drawn) => drawn.overlap !== null);
   const told = [["Rows shown", rows.length.toLocaleString("en")], ["Columns", String(about.schema.length)]];
   if (!compared.length) return told;
   const mean = compared.reduce((sum, drawn) => sum + drawn.overlap, 0) / compared.length;
   const worst = compared.reduce((a, b) => (b.overlap < a.overlap ? b : a));
-  const sample = rows.length < 500 ? "few rows: partly chance" : "of single columns";
+  const sample = conditions ? "conditions shift it" : rows.length < 500 ? "few rows: partly chance" : "of single columns";
   return [...told, ["Mean overlap with training", `${(100 * mean).toFixed(0)}%`, sample], ["Least overlap", `${(100 * worst.overlap).toFixed(0)}%`, worst.name]];
 }
 
@@ -233,10 +233,11 @@ async function generate() {
     $("figures").hidden = true;
     $("status").textContent = `${data.length} pictures from ${about.ref} in ${seconds()} s. Choose one to download it.`;
   } else {
-    const { rows, model } = await (await post(`/v1/models/${encodeURIComponent(about.ref)}/rows`, request(PREVIEW_ROWS), "application/json")).json();
-    showCharts(rows);
+    const body = request(PREVIEW_ROWS), conditions = body.where !== undefined;
+    const { rows, model } = await (await post(`/v1/models/${encodeURIComponent(about.ref)}/rows`, body, "application/json")).json();
+    showCharts(rows, conditions);
     showTable(rows);
-    showFigures(rowFigures(rows));
+    showFigures(rowFigures(rows, conditions));
     const more = Number($("count").value) > rows.length ? ` A sample; download for all ${Number($("count").value).toLocaleString("en")}.` : "";
     $("status").textContent = `${rows.length.toLocaleString("en")} rows from ${model} in ${seconds()} s.${more}`;
   }
