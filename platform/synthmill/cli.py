@@ -13,7 +13,6 @@ import traceback
 import uuid
 from collections.abc import Callable
 from datetime import timedelta
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -393,8 +392,8 @@ def pull_(
 ) -> dict[str, Any]:
     """Copy a dataset to a local folder and verify it."""
     version = Store(store).resolve("datasets", ref, field="dataset")
-    pull(version, Path(folder))
-    return {"dataset": version.ref, "folder": folder, "rows": version.manifest.rows}
+    local = pull(version, folder)
+    return {"dataset": version.ref, "folder": str(local), "rows": version.manifest.rows}
 
 
 @datasets.command("export")

@@ -51,3 +51,13 @@ def test_keys_are_no_argument_that_ray_shows(local_ray: None, customers: Path, t
     assert "do-not-show-me" not in repr(seen)
     reference: ray.ObjectRef = seen[0]["env"]
     assert ray.get(reference)["AWS_SECRET_ACCESS_KEY"] == "do-not-show-me"
+
+
+def test_the_token_of_a_cluster_on_this_machine_is_for_its_user_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    token = tmp_path / "token"
+    monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(token))
+    cluster._hide_token()
+    token.write_text("t")
+    token.chmod(0o644)
+    cluster._hide_token()
+    assert token.stat().st_mode & 0o777 == 0o600

@@ -10,7 +10,7 @@ from threading import Event
 import pytest
 
 from processes import ROOT
-from synthmill.runtime.history import FolderReporter, follow
+from synthmill.runtime.history import FolderReporter, TensorBoardFolder, follow
 from synthmill.runtime.progress import Progress
 from synthmill.storage.folder import Folder
 
@@ -72,3 +72,17 @@ def test_the_last_record_of_a_short_run_is_shown(tmp_path: Path, capsys: pytest.
     with Progress("training", 7) as bar:
         follow(folder, bar, EndsAfterTheFirstLook())
     assert capsys.readouterr().out == "batch of 500 rows reduced to 80: 80 training rows\ntraining: 7/7  score 0.5\n"
+
+
+def test_tensorboard_events_are_all_in_the_run_folder(every_store: str) -> None:
+    """Not only those that the writer happened to have put on disk when they were copied."""
+    folder = Folder(every_store)
+    board = TensorBoardFolder(folder)
+    board.log({"step": 1, "elbo/codes": 1.5})
+    board.close()
+    board.log({"step": 2, "quality": {"score": 0.5}})
+    board.close()
+    [events] = folder.list("tensorboard/")
+    content = folder.read_bytes(events.path)
+    assert b"elbo/codes" in content
+    assert b"quality/score" in content

@@ -106,7 +106,7 @@ def _shard(generator: Generator, plan: ShardPlan, shard: Shard, where: Where, bl
             mask = where.mask(generator.codec.conditions(batch))
             batch = batch.take(torch.from_numpy(np.flatnonzero(mask)))
         batch = batch.take(slice(0, shard.rows - found))
-        yield batch if batch.num_rows else None, shard.first_row + found
+        yield batch if batch.num_rows else None, plan.first_id + shard.first_row + found
         found += batch.num_rows
 
 

@@ -15,6 +15,7 @@ from synthmill.catalog.manifest import FileEntry, Parent
 from synthmill.catalog.provenance import labels
 from synthmill.catalog.store import Draft, Store, Version, check_name
 from synthmill.config import StorageConfig, fingerprint
+from synthmill.data.tabular import TableCodec
 from synthmill.errors import DataError, GateFailedError, UserError
 from synthmill.evaluation.files import report_files
 from synthmill.evaluation.report import Report
@@ -118,6 +119,8 @@ def _plan(request: AugmentRequest, generator: Generator, real: pa.Table | None) 
         shard_rows=request.shard_rows,
     )
     generator.check(plan)
+    if real is not None and isinstance(generator.codec, TableCodec):
+        plan = plan.model_copy(update={"first_id": generator.codec.first_free_id(real, request.rows)})
     if request.balance is None:
         return plan
     counts = dict.fromkeys(classes_of(generator, request.balance), 0)

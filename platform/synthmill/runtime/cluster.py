@@ -1,5 +1,6 @@
 """Joining Ray: an embedded one on this machine, or the cluster that a job was submitted to."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -71,9 +72,18 @@ def _connect() -> None:
         else:
             path = os.pathsep.join([str(SOURCE_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
             ray.init(address="local", include_dashboard=False, runtime_env={"env_vars": {"PYTHONPATH": path}}, **options)
+            _hide_token()
     except (RayError, ConnectionError, RuntimeError, ValueError) as fault:
         line = str(fault).strip().splitlines()[0] if str(fault).strip() else type(fault).__name__
         raise SynthmillError(f"can't join Ray at {address or 'this machine'}: {line}") from fault
+
+
+def _hide_token() -> None:
+    """Ray writes the token of a cluster on this machine to a file that everybody may read, and with it run code as this user."""
+    token = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token").expanduser()
+    with contextlib.suppress(OSError):
+        if token.stat().st_mode & 0o077:
+            token.chmod(0o600)
 
 
 def require(*, workers: int, cpus: float = 1, gpus: float = 0, field: str) -> None:

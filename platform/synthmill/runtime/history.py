@@ -38,6 +38,7 @@ class TensorBoardFolder:
 
     def close(self) -> None:
         """Copy the events to the run's folder."""
+        self._writer.flush()
         for events in sorted(Path(self._scratch.name).iterdir()):
             self._folder.upload(events, events.name)
         self._written = time.monotonic()

@@ -101,6 +101,10 @@ class TensorBoard:
                 if name != "step" and isinstance(number, int | float):
                     self._writer.add_scalar(name, number, step)
 
+    def flush(self) -> None:
+        """Wait until everything logged so far is in the files."""
+        self._writer.flush()
+
     def close(self) -> None:
         """Wait until everything is written."""
         self._writer.close()
