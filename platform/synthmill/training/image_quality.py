@@ -1,7 +1,7 @@
 """How good an image model is now: Frechet distance and coverage of what it generates against validation pictures.
 
-The score is coverage over its real-vs-real ceiling minus the Frechet distance over that of a blank guess, so that both a collapse and a
-blur cost. Features come from a small classifier of the training pictures, or an untrained network where there are no classes.
+The score is coverage over its real-vs-real ceiling, minus the Frechet distance, so that both a collapse and a blur cost; with classes,
+plus the share of pictures that show their class, over the same share of validation pictures, at most 1. Features come from a small classifier of the training pictures, or an untrained network where there are no classes.
 `training/collapse.py` looks at the coverage.
 """
 
@@ -15,7 +15,8 @@ from synthmill.data.layout import PixelLayout
 from synthmill.data.pixels import to_uint8
 from synthmill.data.sheet import by_class, sheet
 from synthmill.errors import TrainingError
-from synthmill.metrics._extractor import Features, make_extractor
+from synthmill.metrics._classifier import Labels, Pixels, accuracy
+from synthmill.metrics._extractor import ClassifierExtractor, Features, make_extractor
 from synthmill.metrics._frechet import Moments, frechet_with_error
 from synthmill.metrics._prdc import neighbour_radii, prdc
 from synthmill.models.base import GenerativeModel
@@ -31,7 +32,7 @@ class ImageQuality:
     """The check that `training/loop.py` calls."""
 
     def __init__(self, layout: PixelLayout, train: Batch, validation: Batch, *, seed: int) -> None:
-        labels = train["label"].cpu().numpy() if layout.classes else None
+        labels = train["label"].cpu().numpy() if layout.classes else 0.0
         pixels = train["pixels"].cpu().numpy()
         self._extractor = make_extractor("auto", pixels, labels, layout.classes, seed=seed)
         self._seed = seed
@@ -43,6 +44,7 @@ class ImageQuality:
         like_real = self._extractor(pixels[picked])
         self._ceiling = self._covered(like_real[: self._size]) if len(like_real) >= self._size else 1.0
         self._floor = frechet_with_error(like_real, self._moments)[0]
+        self._shown = self._fidelity(validation["pixels"].cpu().numpy(), validation["label"].cpu().numpy()) if layout.classes else 0.0
         self._classes = layout.classes
         self.sheet: bytes | None = None
 
@@ -60,18 +62,30 @@ class ImageQuality:
         features = self._extractor(pixels)
         fd, fd_error = frechet_with_error(features, self._moments)
         coverage = self._covered(features[: self._size])
-        noise = math.hypot(fd_error, math.sqrt(max(coverage * (1 - coverage), 1e-6) / self._size) / max(self._ceiling, 1e-6))
-        return {
-            "score": coverage / max(self._ceiling, 1e-6) - fd,
-            "noise": noise,
-            "fd": fd,
-            "fd_real": self._floor,
-            "coverage": coverage,
-            "coverage_real": self._ceiling,
-        }
+        score = coverage / max(self._ceiling, 1e-6) - fd
+        noise = math.hypot(fd_error, _error(coverage, self._size) / max(self._ceiling, 1e-6))
+        told = {"fd": fd, "fd_real": self._floor, "coverage": coverage, "coverage_real": self._ceiling}
+        if self._shown:
+            fidelity = self._fidelity(pixels, made["label"].numpy())
+            score += min(1.0, fidelity / self._shown)
+            noise = math.hypot(noise, _error(fidelity, len(pixels)) / self._shown)
+            told |= {"label_fidelity": fidelity, "label_fidelity_real": self._shown}
+        return {"score": score, "noise": noise, **told}
+
+    def _fidelity(self, pixels: Pixels, labels: Labels) -> float:
+        """Share of pictures that the extractor's classifier sees as labelled; 0 when it is no classifier."""
+        if not isinstance(self._extractor, ClassifierExtractor):
+            return 0.0
+        right, count = accuracy(self._extractor.classifier, pixels, labels)
+        return right / count
 
     def _covered(self, features: Features) -> float:
         return prdc(self._real, features, self._radii).covered / self._size
+
+
+def _error(share: float, count: int) -> float:
+    """Standard error of a share."""
+    return math.sqrt(max(share * (1 - share), 1e-6) / count)
 
 
 def image_quality(layout: PixelLayout, train: Batch, validation: Batch, *, seed: int) -> ImageQuality | None:
