@@ -32,9 +32,10 @@ QUIET_ALONE = {
     "RAY_enable_metrics_collection": "0",
     "RAY_task_events_report_interval_ms": "0",
     "REPORTER_UPDATE_INTERVAL_MS": "60000",
+    "RAY_worker_niceness": "0",
 }
 """Ray on this machine alone, without a dashboard: nobody reads its metrics and no node is taken away, and what gathers them takes
-its time from training."""
+its time from training. Workers get the processor as the command that started them would, not after all other processes."""
 
 
 @contextmanager
