@@ -33,7 +33,7 @@ class ImageQuality:
     """The check that `training/loop.py` calls."""
 
     def __init__(self, layout: PixelLayout, train: Batch, validation: Batch, *, seed: int) -> None:
-        labels = train["label"].cpu().numpy() if layout.classes else 0.0
+        labels = train["label"].cpu().numpy() if layout.classes else None
         pixels = train["pixels"].cpu().numpy()
         self._extractor = make_extractor("auto", pixels, labels, layout.classes, seed=seed)
         self._seed = seed
