@@ -13,6 +13,7 @@ import traceback
 import uuid
 from collections.abc import Callable
 from datetime import timedelta
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -21,6 +22,7 @@ import yaml
 from synthmill.catalog import admin
 from synthmill.catalog.dataset import pull
 from synthmill.catalog.manifest import Kind
+from synthmill.catalog.pictures import empty_folder, export_pictures
 from synthmill.catalog.store import Store
 from synthmill.config import StorageConfig, dump, load_recipe
 from synthmill.errors import NotFoundError, RecipeError, StorageError, SynthmillError, UserError, did_you_mean
@@ -201,6 +203,9 @@ def augment(
     seed: Annotated[int, typer.Option(help="Same seed, model and rows: same bytes.")] = 0,
     workers: Annotated[int | None, typer.Option(help="Writing processes; default: one for each CPU.")] = None,
     where: Annotated[list[str] | None, typer.Option(help="'column=value', '!=', '<=', '>=', '<', '>'; given again: AND.")] = None,
+    latent: Annotated[
+        list[str] | None, typer.Option(help="name=value: a latent code to fix (infogan: c1, c2); may be given again.")
+    ] = None,
     balance: Annotated[str | None, typer.Option(help="Equalise the classes of this column.")] = None,
     mix_real: Annotated[bool, typer.Option("--mix-real", help="Publish the train rows too, with a column is_synthetic.")] = False,
     columns: Annotated[str | None, typer.Option(help="Comma-separated; default: all.")] = None,
@@ -211,6 +216,7 @@ def augment(
     portable: Annotated[bool, typer.Option("--portable", help="Same bytes on machines with different processors; slower.")] = False,
     shard_rows: Annotated[int, typer.Option(help="Rows in a part.")] = 65_536,
     if_exists: Annotated[str, typer.Option(help="new: always a new version; reuse: the finished one with the same content.")] = "new",
+    export: Annotated[str | None, typer.Option(help="Local folder that gets the pictures as labelled files, a subfolder a class.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="storage.key=value; may be given again.")] = None,
     result_file: ResultFile = None,
 ) -> dict[str, Any]:
@@ -224,6 +230,7 @@ def augment(
         seed=seed,
         workers=workers,
         where=tuple(where or ()),
+        latent=tuple(latent or ()),
         balance=balance,
         mix_real=mix_real,
         columns=tuple(part.strip() for part in columns.split(",")) if columns else None,
@@ -235,8 +242,11 @@ def augment(
         if_exists=_choice("--if-exists", if_exists, ("new", "reuse")),
         gates=gates,
     )
+    if export is not None:
+        empty_folder(Path(export))
     done = augment(request, store, run_id=_run_id(), storage=_storage(set_ or []))
     manifest = done.version.manifest
+    exported = {"exported": export, "pictures": export_pictures(done.version, Path(export))} if export is not None else {}
     return {
         "dataset": done.version.ref,
         "uri": done.version.uri,
@@ -245,6 +255,7 @@ def augment(
         "verdict": done.verdict,
         "report": (manifest.gate or {}).get("report"),
         **({"reused": True} if done.reused else {}),
+        **exported,
     }
 
 
@@ -263,6 +274,10 @@ def evaluate(
         list[str] | None, typer.Option(help="A metric beside the profile's (privacy.singling_out); may be given again.")
     ] = None,
     secret: Annotated[list[str] | None, typer.Option(help="A column that privacy.attribute_inference tries to learn.")] = None,
+    extractor: Annotated[
+        str, typer.Option(help="Features of pictures: auto, classifier, random or torchscript:PATH (a file that you trust).")
+    ] = "auto",
+    neighbours: Annotated[bool, typer.Option("--neighbours", help="Show the nearest real pictures in the report.")] = False,
     output: Annotated[str | None, typer.Option(help="Folder that gets report.html, report.json, junit.xml and summary.md too.")] = None,
     workers: Annotated[int | None, typer.Option(help="Concurrent tasks; default: one for each CPU.")] = None,
     set_: Annotated[list[str] | None, typer.Option("--set", help="storage.key=value; may be given again.")] = None,
@@ -281,6 +296,8 @@ def evaluate(
         budget_seconds=budget,
         include=tuple(include or ()),
         secrets=tuple(secret or ()),
+        extractor=extractor,
+        neighbours=neighbours,
         workers=workers,
     )
     done = evaluate(request, store, run_id=_run_id(), storage=_storage(set_ or []), output=output)
@@ -378,6 +395,20 @@ def pull_(
     version = Store(store).resolve("datasets", ref, field="dataset")
     local = pull(version, folder)
     return {"dataset": version.ref, "folder": str(local), "rows": version.manifest.rows}
+
+
+@datasets.command("export")
+@verb
+def export_(
+    ref: Annotated[str, typer.Argument(help="NAME or NAME@N of a dataset of pictures.")],
+    folder: Annotated[str, typer.Argument(help="Local folder.")],
+    store: StoreOption = DEFAULT_STORE,
+    result_file: ResultFile = None,
+) -> dict[str, Any]:
+    """Write a dataset's pictures as files, a subfolder for each class; each says in itself that it is AI-generated."""
+    version = Store(store).resolve("datasets", ref, field="dataset")
+    empty_folder(Path(folder))
+    return {"dataset": version.ref, "exported": folder, "pictures": export_pictures(version, Path(folder))}
 
 
 @runs.command("list")

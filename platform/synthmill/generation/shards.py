@@ -35,6 +35,8 @@ class ShardPlan(FrozenModel):
     rows: int
     seed: int
     where: tuple[str, ...] = ()
+    latent: tuple[str, ...] = ()
+    """Latent codes to fix, as NAME=VALUE, for models that have some."""
     balance: str | None = None
     """The column that `quotas` equalise."""
     quotas: tuple[Quota, ...] = ()

@@ -41,6 +41,8 @@ class AugmentRequest:
     workers: int | None = None
     """Writing processes; None: one for each CPU, at most one for each shard."""
     where: tuple[str, ...] = ()
+    latent: tuple[str, ...] = ()
+    """Latent codes to fix, as NAME=VALUE."""
     balance: str | None = None
     mix_real: bool = False
     columns: tuple[str, ...] | None = None
@@ -111,6 +113,7 @@ def _plan(request: AugmentRequest, generator: Generator, real: pa.Table | None) 
         rows=request.rows,
         seed=request.seed,
         where=request.where,
+        latent=request.latent,
         balance=request.balance,
         columns=request.columns,
         shard_rows=request.shard_rows,

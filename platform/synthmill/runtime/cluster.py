@@ -26,6 +26,18 @@ because that one is shown on the dashboard and AWS_ holds keys."""
 SOURCE_ROOT = Path(next(iter(synthmill.__path__))).parent
 
 
+QUIET_ALONE = {
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_enable_metrics_collection": "0",
+    "RAY_task_events_report_interval_ms": "0",
+    "REPORTER_UPDATE_INTERVAL_MS": "60000",
+    "RAY_worker_niceness": "0",
+}
+"""Ray on this machine alone, without a dashboard: nobody reads its metrics and no node is taken away, and what gathers them takes
+its time from training. Workers get the processor as the command that started them would, not after all other processes."""
+
+
 @contextmanager
 def session() -> Iterator[None]:
     """A connection to Ray for the time of one job; one that was there before is used and left alone.
@@ -48,10 +60,12 @@ def session() -> Iterator[None]:
 
 
 def _connect() -> None:
-    quiet = {"RAY_TRAIN_ENABLE_PRINT_PATCH": "0", "RAY_CHDIR_TO_TRIAL_DIR": "0", "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5"}
+    quiet = {"RAY_TRAIN_ENABLE_PRINT_PATCH": "0", "RAY_CHDIR_TO_TRIAL_DIR": "0", "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "1"}
     for key, value in (*quiet.items(), ("RAY_USAGE_STATS_ENABLED", "0"), ("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")):
         os.environ.setdefault(key, value)
     address = os.environ.get("RAY_ADDRESS")
+    for key, value in ({} if address else QUIET_ALONE).items():
+        os.environ.setdefault(key, value)
     options: dict[str, Any] = {"log_to_driver": bool(os.environ.get("SYNTHMILL_WORKER_LOGS")), "logging_level": "ERROR"}
     try:
         if address:

@@ -44,6 +44,18 @@ class TensorBoardFolder:
         self._written = time.monotonic()
 
 
+class SheetFolder:
+    """Pictures that the checks sampled, as `samples/step-0000001200.png` of a run's folder; the newest as `samples/latest.png` too."""
+
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder.child("samples")
+
+    def log(self, record: Mapping[str, Any]) -> None:
+        if "sheet" in record:
+            for name in (f"step-{record['step']:010d}.png", "latest.png"):
+                self._folder.write_bytes(name, record["sheet"])
+
+
 class FolderReporter:
     """A training reporter that keeps the latest records readable for the driver, at most once a second or five."""
 
@@ -55,6 +67,8 @@ class FolderReporter:
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Keep `record`; write it when the last write is long enough ago."""
+        if "sheet" in record:
+            return
         self._latest |= _flat(record)
         if "message" in record:
             self._messages.append(str(record["message"]))

@@ -31,7 +31,7 @@ from synthmill.evaluation.gates import load_gates
 from synthmill.models.base import GenerativeModel, model_class
 from synthmill.runtime import cluster
 from synthmill.runtime.card import model_card
-from synthmill.runtime.history import FolderReporter, TensorBoardFolder, follow
+from synthmill.runtime.history import FolderReporter, SheetFolder, TensorBoardFolder, follow
 from synthmill.runtime.progress import Progress, say
 from synthmill.storage.folder import Folder
 from synthmill.training.checkpoint import Checkpoints
@@ -231,7 +231,7 @@ def _work(payload: Mapping[str, Any]) -> dict[str, Any]:
     recipe = recipe.model_copy(update={"training": recipe.training.model_copy(update={"threads": threads})})
     parallel = AllReduce(get_device()) if world > 1 else Single(get_device())
     live, events = FolderReporter(folder), TensorBoardFolder(folder)
-    reporter: Reporter = Fanout(live, events) if rank == 0 else Silent()
+    reporter: Reporter = Fanout(live, events, SheetFolder(folder)) if rank == 0 else Silent()
     codec = codec_from_files(*payload["codec"])
     outcome = fit_table(
         recipe,

@@ -1,7 +1,7 @@
 """Where progress goes: the loop logs plain records to one Reporter, which may be several.
 
 A record is JSON data: `{"step", "epoch", "seconds", "<phase>/<term>": ...}` for losses, `{"step", "quality": {...}}` for checks and
-`{"message": "..."}` for a line to a person.
+`{"message": "..."}` for a line to a person. Checks of pictures also log `{"step", "sheet": bytes}`, a PNG, the only thing that is not JSON.
 """
 
 import json
@@ -10,6 +10,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, Protocol
+
+from synthmill.data import png
 
 Record = Mapping[str, Any]
 
@@ -49,6 +51,8 @@ class Console:
 
     def log(self, record: Record) -> None:
         now = time.monotonic()
+        if "sheet" in record:
+            return
         if "message" in record:
             line = str(record["message"])
         elif "quality" in record:
@@ -69,12 +73,14 @@ class Jsonl:
         self._path = path
 
     def log(self, record: Record) -> None:
+        if "sheet" in record:
+            return
         with self._path.open("a") as file:
             file.write(json.dumps(record, allow_nan=False) + "\n")
 
 
 class TensorBoard:
-    """Writes the numbers of every record as TensorBoard scalars into a local folder.
+    """Writes the numbers of every record as TensorBoard scalars, and sheets as pictures, into a local folder.
 
     Not by tensorboardX's SummaryWriter: its thread holds events back, and its flush does not wait for them.
     """
@@ -86,17 +92,25 @@ class TensorBoard:
         self._writer = EventsWriter(str(folder / "events"))
 
     def log(self, record: Record) -> None:
-        from tensorboardX.proto.event_pb2 import Event
-        from tensorboardX.summary import scalar
+        from tensorboardX.summary import image, scalar
 
         step = record.get("step")
         if step is None:
             return
+        if "sheet" in record:
+            pixels = png.decode(record["sheet"])
+            assert pixels is not None, "sheets are written by synthmill.data.png"
+            self._write(step, image("samples", pixels, dataformats="HW" if pixels.ndim == 2 else "HWC"))
         for key, value in record.items():
             numbers = {f"{key}/{inner}": number for inner, number in value.items()} if isinstance(value, Mapping) else {key: value}
             for name, number in numbers.items():
                 if name != "step" and isinstance(number, int | float):
-                    self._writer.write_event(Event(wall_time=time.time(), step=step, summary=scalar(name, number)))
+                    self._write(step, scalar(name, number))
+
+    def _write(self, step: int, summary: Any) -> None:
+        from tensorboardX.proto.event_pb2 import Event
+
+        self._writer.write_event(Event(wall_time=time.time(), step=step, summary=summary))
 
     def flush(self) -> None:
         """Put everything logged so far into the file."""
