@@ -54,6 +54,10 @@ class Cells:
             print(f"         {key}: {brief(self._cells[key])}", flush=True)
         return dict(self._cells[key])
 
+    def has(self, key: str) -> bool:
+        """Whether the cell is measured."""
+        return key in self._cells
+
     def alternate(
         self, name: str, contenders: Mapping[str, Callable[[], Mapping[str, Any]]], repeats: int = REPEATS
     ) -> dict[str, list[dict[str, Any]]]:

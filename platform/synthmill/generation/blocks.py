@@ -13,6 +13,7 @@ from itertools import chain
 import torch
 
 from synthmill.data.batch import Batch
+from synthmill.data.pixels import to_uint8
 from synthmill.models.base import Condition, GenerativeModel
 
 BLOCK_ROWS = 1024
@@ -32,6 +33,9 @@ def sample_block(model: GenerativeModel, *, seed: int, path: tuple[int, ...], co
     generator = torch.Generator(device=device).manual_seed(block_seed(seed, *path))
     with torch.inference_mode():
         batch = model.sample(BLOCK_ROWS, condition=condition, generator=generator)
+    if "pixels" in batch:
+        # A quarter of the memory, and the bytes that would be written anyway.
+        batch = batch.with_(pixels=to_uint8(batch["pixels"]))
     return batch.to("cpu")
 
 

@@ -30,7 +30,7 @@ class GaussianMixture(nn.Module):
         self.register_buffer("used_U", torch.zeros(0, dtype=torch.int64), persistent=False)
         self.register_buffer("means_KU", torch.zeros(components, 0), persistent=False)
         self.register_buffer("factors_KUU", torch.zeros(components, 0, 0), persistent=False)
-        self.register_load_state_dict_post_hook(lambda module, _: module.narrow())
+        self.register_load_state_dict_post_hook(lambda module, _: module.narrow())  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
     def fit(self, points_NL: Tensor, used_L: Tensor, *, first_iterations: int, more_iterations: int) -> None:
