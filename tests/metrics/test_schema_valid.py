@@ -37,3 +37,19 @@ def test_missing_identifiers_are_impossible_where_real_rows_have_them():
     fresh = people(200, 5)
     result = SchemaValid().compute(look(replaced(fresh, "code", [None, *fresh["code"].to_pylist()[1:]]), kinds=KINDS))
     assert result.value == 1 - 1 / 200
+
+
+def test_a_rare_missing_value_that_fell_to_the_synthetic_side_is_not_held_against_it():
+    train = pa.table({"x": np.arange(2000.0)})
+    few = pa.table({"x": [None] * 3 + [1.0] * 1997})
+    many = pa.table({"x": [None] * 60 + [1.0] * 1940})
+    results = [SchemaValid().compute(look(fake, train=train, holdout=train, target=None, kinds={})) for fake in (few, many)]
+    assert [r.value for r in results] == [1 - 3 / 2000, 1 - 60 / 2000]
+    assert [r.aspects["beyond_chance"].value for r in results] == [1.0, 1 - 60 / 2000]
+
+
+def test_an_impossible_cell_is_never_chance():
+    train = pa.table({"n": np.arange(1000.0)})
+    fake = pa.table({"n": [0.5, *np.arange(999.0)]})
+    result = SchemaValid().compute(look(fake, train=train, target=None, kinds={"n": "integer"}))
+    assert result.aspects["beyond_chance"].value == 1 - 1 / 1000

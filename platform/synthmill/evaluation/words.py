@@ -20,6 +20,17 @@ def title(name: str) -> str:
     return f"{classes[known].title} ({extractor})" if known in classes else name
 
 
+def question(name: str) -> str:
+    """What a metric answers, in plain words; empty where it is not installed."""
+    known = metric_classes(None).get(name.partition("@")[0]) or metric_classes(None).get(name)
+    return known.question if known else ""
+
+
+def percent(value: float | None) -> str:
+    """93.3%."""
+    return "-" if value is None else f"{value:.1%}"
+
+
 def number(value: float | None) -> str:
     """Three significant digits, without noise: 0.0213, 12.3, 1,234."""
     if value is None:

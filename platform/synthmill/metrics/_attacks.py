@@ -40,9 +40,14 @@ def risk(attempts: Attempts, confidence: float) -> tuple[float, tuple[float, flo
     return float(np.clip(value, 0, 1)), (float(np.clip(value - error, 0, 1)), float(np.clip(value + error, 0, 1)))
 
 
-def attack_result(cls: type[Metric], attempts: Attempts, evidence: Evidence, method: str, **details: object) -> Result:
-    """A result; `details.stronger_than_guessing` is false where the figure can't be trusted."""
-    value, ci = risk(attempts, evidence.settings.confidence)
+def attack_result(
+    cls: type[Metric], attempts: Attempts, evidence: Evidence, method: str, *, chosen_among: int = 1, **details: object
+) -> Result:
+    """A result; `details.stronger_than_guessing` is false where the figure can't be trusted.
+
+    `chosen_among`: the attempts are the worst of so many; the interval is Bonferroni-corrected for it.
+    """
+    value, ci = risk(attempts, 1 - (1 - evidence.settings.confidence) / chosen_among)
     rates = {kind: getattr(attempts, kind) / attempts.number for kind in ("main", "control", "baseline")}
     return cls.result(
         value=value,

@@ -137,8 +137,9 @@ class Real:
         tables = [t for t in (self.train, self.validation, self.holdout) if t is not None]
         nulls = {c.name: sum(t[c.name].null_count for t in tables) for c in self.columns}
         levels = {c.name: _level_counts(c.name, tables) for c in self.columns if c.role == "category"}
-        rules = rules_from(self.plan.bins, nulls, levels)
-        return Rules(rules.never_missing, {**rules.closed, **self.declared_levels}, rules.whole)
+        rules = rules_from(self.plan.bins, nulls, levels, sum(t.num_rows for t in tables))
+        closed = {**rules.closed, **self.declared_levels}
+        return Rules(rules.never_missing, closed, rules.whole, frozenset(self.declared_levels), rules.real_rows)
 
     @cached_property
     def single_sides(self) -> tuple[pa.Table, pa.Table] | None:

@@ -27,6 +27,7 @@ class ClassifierTest(Metric):
 
     name = "fidelity.c2st_auc"
     title = "Real or synthetic? (classifier)"
+    question = "Can a classifier tell synthetic rows from real ones?"
     axis = "fidelity"
     goal = "target"
     target = 0.5

@@ -28,6 +28,7 @@ class ColumnPairTrends(Metric):
 
     name = "tabular.column_pair_trends"
     title = "Column pair trends (SDMetrics)"
+    question = "What would SDMetrics say about pairs of columns?"
     axis = "fidelity"
     goal = "maximize"
     bounds = (0.0, 1.0)

@@ -13,6 +13,7 @@ class ColumnShapes(Metric):
 
     name = "tabular.column_shapes"
     title = "Column shapes (SDMetrics)"
+    question = "What would SDMetrics say about single columns?"
     axis = "fidelity"
     goal = "maximize"
     bounds = (0.0, 1.0)

@@ -11,6 +11,7 @@ class Coverage(Metric):
 
     name = "diversity.coverage"
     title = "Coverage"
+    question = "Is every kind of real row also generated?"
     axis = "diversity"
     goal = "maximize"
     bounds = (0.0, 1.0)
