@@ -1,7 +1,11 @@
 import numpy as np
 import pyarrow as pa
+import pytest
 
 from evidence import KINDS, look, people, replaced
+from synthmill.evaluation.evaluate import Tables, prepare, read_synthetic
+from synthmill.metrics._evidence import Evidence, Settings
+from synthmill.metrics.base import map_serially
 from synthmill.metrics.schema_valid import SchemaValid
 
 
@@ -53,3 +57,14 @@ def test_an_impossible_cell_is_never_chance():
     fake = pa.table({"n": [0.5, *np.arange(999.0)]})
     result = SchemaValid().compute(look(fake, train=train, target=None, kinds={"n": "integer"}))
     assert result.aspects["beyond_chance"].value == 1 - 1 / 1000
+
+
+@pytest.mark.parametrize(("declared", "valid"), [("ab", 0.5), ("abz", 1.0), ("az", 1.0)], ids=["broken", "kept", "not true of real rows"])
+def test_declared_levels_are_certain_where_real_rows_keep_them(declared, valid):
+    train = pa.table({"c": ["a", "b"] * 10})
+    tables = Tables(train, None, None, train, {}, levels={"c": tuple(declared)})
+    real = prepare(tables, target=None)
+    fake = pa.table({"c": ["z", "a"]})
+    totals, sample, _ = read_synthetic(fake, real, Settings(), map_serially)
+    result = SchemaValid().compute(Evidence(real, totals, sample, Settings()))
+    assert result.aspects["beyond_chance"].value == valid

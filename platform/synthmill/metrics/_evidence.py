@@ -123,6 +123,7 @@ class Real:
     group: str | None = None
     """Column whose equal values the split kept on one side; privacy tests then count one row a group."""
     declared_levels: dict[str, frozenset[str]] = field(default_factory=dict)
+    """Column -> the only levels it can have, as declared; left aside where real rows have others."""
 
     @cached_property
     def plan(self) -> Plan:
@@ -138,8 +139,8 @@ class Real:
         nulls = {c.name: sum(t[c.name].null_count for t in tables) for c in self.columns}
         levels = {c.name: _level_counts(c.name, tables) for c in self.columns if c.role == "category"}
         rules = rules_from(self.plan.bins, nulls, levels, sum(t.num_rows for t in tables))
-        closed = {**rules.closed, **self.declared_levels}
-        return Rules(rules.never_missing, closed, rules.whole, frozenset(self.declared_levels), rules.real_rows)
+        kept = {name: allowed for name, allowed in self.declared_levels.items() if allowed.issuperset(levels.get(name, ()))}
+        return Rules(rules.never_missing, {**rules.closed, **kept}, rules.whole, frozenset(kept), rules.real_rows)
 
     @cached_property
     def single_sides(self) -> tuple[pa.Table, pa.Table] | None:
