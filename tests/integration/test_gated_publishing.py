@@ -28,9 +28,7 @@ def gates(tmp_path: Path) -> dict[str, str]:
 
 
 def publish(trained: Version, dataset: str, gates: str, **options: Any) -> Version:
-    return api.augment(
-        trained.ref, rows=ROWS, dataset=dataset, store=store_of(trained), workers=2, shard_rows=1024, gates=gates, **options
-    )
+    return api.augment(trained.ref, rows=ROWS, dataset=dataset, store=store_of(trained), workers=2, shard_rows=1024, gates=gates, **options)
 
 
 def store_of(trained: Version) -> str:
