@@ -235,7 +235,7 @@ def _also(condition: Also, result: Result) -> bool:
 ASPECT_WORDS = {
     None: "value",
     "worst_decile": "worst tenth",
-    "p_value": "chance of this without copying (p)",
+    "p_value": "chance of this if nothing was copied (p)",
     "lost_share": "share of the dependence that is lost",
     "beyond_chance": "share of valid rows",
     "frequent": "share of the frequent levels that occur",
@@ -246,7 +246,8 @@ ASPECT_WORDS = {
 
 
 def _words(gate: Gate) -> str:
-    what = ASPECT_WORDS.get(gate.aspect, (gate.aspect or "").replace("_", " "))
+    aspect = "p_value" if gate.aspect is None and gate.metric.endswith("_pvalue") else gate.aspect
+    what = ASPECT_WORDS.get(aspect, (aspect or "").replace("_", " "))
     end = {"value": "", "lower": "lower bound of the ", "upper": "upper bound of the "}[gate.bound]
     return f"{end}{what}" + (" less the real-vs-real figure" if gate.relative_to == "reference" else "")
 

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from synthmill.evaluation import svg
 from synthmill.evaluation.gates import GateResult
 from synthmill.evaluation.report import Report
-from synthmill.evaluation.words import direction_word, interval, number, percent, question, title, verdict_word
+from synthmill.evaluation.words import direction_word, interval, number, percent, question, title, verdict_word, worst_columns
 from synthmill.metrics._lift import NOTHING, SYNTHETIC
 from synthmill.metrics.base import Estimate
 
@@ -216,18 +216,11 @@ def _problems(report: Report) -> list[dict[str, Any]]:
     for name, gates in by_metric.items():
         failed = [g for g in gates if g.status == "fail"]
         state = "inconclusive" if not failed else ("fail" if any(g.severity == "error" for g in failed) else "warn")
-        lines = list(dict.fromkeys(g.explain[:1].upper() + g.explain[1:] for g in gates))
+        strictest = {(g.aspect, g.bound, g.op, g.kind): g for g in reversed(failed or gates)}
+        lines = [g.explain[:1].upper() + g.explain[1:] for g in reversed(strictest.values())]
         own = [g.advice for g in failed if g.kind == "threshold"] or [g.advice for g in failed]
-        cards.append(
-            {
-                "title": title(name),
-                "question": question(name),
-                "name": name,
-                "state": state,
-                "lines": lines,
-                "advice": own[0] if own else "",
-            }
-        )
+        card = {"title": title(name), "question": question(name), "name": name, "state": state, "lines": lines}
+        cards.append({**card, "columns": worst_columns(report.metrics[name]) if failed else [], "advice": own[0] if own else ""})
     return cards
 
 

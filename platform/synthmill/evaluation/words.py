@@ -53,6 +53,15 @@ def estimate_words(estimate: Estimate) -> tuple[str, str, str]:
     return number(estimate.value), interval(estimate.ci), number(estimate.reference)
 
 
+def worst_columns(result: Result, count: int = 5) -> list[str]:
+    """The columns or pairs that a figure is worst in, with their values, the worst first; those at their ideal are left out."""
+    up = result.direction == "maximize"
+    ideal = 1.0 if up else 0.0
+    worse = {name: value for name, value in result.per_column.items() if (value < ideal if up else value > ideal)}
+    ranked = sorted(worse, key=lambda name: worse[name] if up else -worse[name])
+    return [f"{name.replace('|', ' and ')} ({number(worse[name])})" for name in ranked[:count]]
+
+
 def direction_word(result: Result) -> str:
     """Which way is good."""
     if result.direction == "target":
