@@ -232,7 +232,7 @@ def run(arguments: argparse.Namespace) -> None:
     """Do every cell that the results file does not have yet."""
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
     done = {(r["table"], r["scenario"], r["trial"], r["expensive"]) for r in read_results()}
-    pools = tables(arguments.data)
+    pools = {name: pool for name, pool in tables(arguments.data).items() if not arguments.tables or name in arguments.tables}
     begun = time.monotonic()
     for count, (name, scenario, number, expensive) in enumerate(plan(arguments, pools)):
         if (name, scenario, number, expensive) in done:
@@ -321,6 +321,7 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=300, help="real-vs-real trials of the cheap gates, a table")
     parser.add_argument("--expensive", type=int, default=100, help="real-vs-real trials of the gates that train classifiers, a table")
     parser.add_argument("--planted", type=int, default=60, help="trials of each planted failure, a table")
+    parser.add_argument("--tables", nargs="+", help="only these; processes with different tables may run side by side")
     parser.add_argument("--report", action="store_true", help="only the tables, from what is there")
     parser.add_argument("--docs", type=Path, help="a Markdown file whose text between the calibration marks becomes the tables")
     arguments = parser.parse_args()
