@@ -127,6 +127,7 @@ class Scores:
     """A quality check with given scores."""
 
     rows = 10
+    sheet: bytes | None = None
 
     def __init__(self, *scores: float) -> None:
         self._scores = iter(scores)

@@ -18,10 +18,11 @@ _HEAD = (
     f"<Iptc4xmpExt:DigitalSourceType>{SOURCE_TYPE}</Iptc4xmpExt:DigitalSourceType><TC260:AIGC>"
 )
 _TAIL = '</TC260:AIGC></rdf:Description></rdf:RDF></x:xmpmeta><?xpacket end="r"?>'
+_AIGC = json.dumps({"Label": "1", "ContentProducer": PRODUCER, "ProduceID": "@"}, separators=(",", ":"))
+_BEFORE, _AFTER = (_HEAD + _AIGC + _TAIL).encode().split(b"@")
 
 
 def label_packet(pixels: Pixels) -> bytes:
     """The XMP packet of a generated picture (H, W) or (H, W, 3)."""
     produce_id = hashlib.sha256(str(pixels.shape).encode() + pixels.tobytes()).hexdigest()[:32]
-    aigc = json.dumps({"Label": "1", "ContentProducer": PRODUCER, "ProduceID": produce_id}, separators=(",", ":"))
-    return (_HEAD + aigc + _TAIL).encode()
+    return _BEFORE + produce_id.encode() + _AFTER

@@ -79,7 +79,7 @@ class PixelCodec(Codec):
         """PNG files labelled as AI-generated, named by their row number."""
         images = to_uint8(batch["pixels"]).permute(0, 2, 3, 1).contiguous().numpy()
         images = images[..., 0] if self.layout.channels == 1 else images
-        files = [png.encode(picture, xmp=label_packet(picture)) for picture in images]
+        files = png.encode_all(images, [label_packet(picture) for picture in images])
         names = [f"{row:09d}.png" for row in range(first_row, first_row + len(files))]
         columns: list[pa.Array] = [image_column(files, names)]
         if self.classes:

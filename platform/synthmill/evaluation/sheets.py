@@ -4,38 +4,19 @@ import base64
 
 import numpy as np
 
-from synthmill.data import png
-from synthmill.metrics._classifier import Pixels
+from synthmill.data.sheet import by_class, sheet
 from synthmill.metrics._neighbours import nearest
 from synthmill.metrics._pictures import PictureEvidence
 
 COLUMNS = 10
 MOST_CLASSES = 20
 NEIGHBOURS = 12
-GAP = 2
-_PAPER = 255
-
-
-def sheet(rows: list[Pixels]) -> bytes:
-    """A PNG of rows of pictures (N, C, H, W), N the same or smaller in later rows, on white with gaps."""
-    channels, height, width = rows[0].shape[1:]
-    columns = max(len(row) for row in rows)
-    page = np.full((len(rows) * (height + GAP) + GAP, columns * (width + GAP) + GAP, channels), _PAPER, np.uint8)
-    for i, row in enumerate(rows):
-        for j, picture in enumerate(row):
-            top, left = GAP + i * (height + GAP), GAP + j * (width + GAP)
-            page[top : top + height, left : left + width] = picture.transpose(1, 2, 0)
-    return png.encode(page[..., 0] if channels == 1 else page)
 
 
 def samples(evidence: PictureEvidence) -> bytes:
     """Synthetic pictures, a row for each class."""
     chosen = evidence.pictures("synthetic", len(evidence.sides["synthetic"]))
-    if chosen.labels is None or len(evidence.classes) < 2:
-        rows = [chosen.pixels[at : at + COLUMNS] for at in range(0, min(len(chosen), COLUMNS**2), COLUMNS)]
-    else:
-        rows = [chosen.pixels[chosen.labels == code][:COLUMNS] for code in range(min(len(evidence.classes), MOST_CLASSES))]
-    return sheet([row for row in rows if len(row)])
+    return sheet(by_class(chosen.pixels, chosen.labels, COLUMNS, MOST_CLASSES))
 
 
 def neighbours(evidence: PictureEvidence) -> bytes:

@@ -105,6 +105,28 @@ class Where:
         return None
 
 
+def parse_latent(texts: Iterable[str], known: tuple[str, ...]) -> dict[str, float]:
+    """Latent codes from texts like `c1=0.5`.
+
+    Raises:
+        ConditionError: not NAME=NUMBER, or a name that the model does not know.
+    """
+    found: dict[str, float] = {}
+    for text in texts:
+        name, mark, value = (part.strip() for part in text.partition("="))
+        try:
+            number = float(value)
+        except ValueError:
+            number = math.nan
+        if not mark or not math.isfinite(number):
+            raise ConditionError(f"{text!r} sets no code; write NAME=NUMBER", field="--latent")
+        if name not in known:
+            there = f"there is {', '.join(known)}" if known else "this model has none; infogan has"
+            raise ConditionError(f"no latent code named {name!r}{did_you_mean(name, known)}; {there}", field="--latent")
+        found[name] = number
+    return found
+
+
 def _check(clause: Clause, codec: Codec) -> None:
     kind = codec.schema.field(clause.column).type
     profile = codec.profile.column(clause.column) if isinstance(codec, TableCodec) else None

@@ -1,7 +1,7 @@
 """A trained model that can be sampled: network, codec and where both came from. Needs no Ray."""
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,7 @@ from synthmill.data.codec import Codec, codec_from_files
 from synthmill.data.pixels import to_uint8
 from synthmill.errors import ConditionError, DataError, UserError, did_you_mean
 from synthmill.generation.blocks import BLOCK_ROWS, block_seed, one_thread, sample_block
-from synthmill.generation.condition import Where
+from synthmill.generation.condition import Where, parse_latent
 from synthmill.generation.shards import Shard, ShardPlan
 from synthmill.models._images import ImageModel
 from synthmill.models.base import Condition, GenerativeModel, build
@@ -58,16 +58,28 @@ class Generator:
         """Columns of the sampled rows."""
         return self.codec.schema
 
-    def sample(self, num_rows: int, *, seed: int, where: str | tuple[str, ...] = (), columns: list[str] | None = None) -> pa.Table:
+    def sample(
+        self,
+        num_rows: int,
+        *,
+        seed: int,
+        where: str | tuple[str, ...] = (),
+        columns: list[str] | None = None,
+        latent: Mapping[str, float] | None = None,
+    ) -> pa.Table:
         """`num_rows` rows that meet every clause of `where`; equal to the first rows of an augment job with the same seed.
 
+        `latent` fixes codes of models that have some (infogan: `c1`, `c2`, ...; `model.latent_names`).
+
         Raises:
-            ConditionError: a clause can't be parsed, names no column or value, or is met too rarely.
+            ConditionError: a clause can't be parsed, names no column or value, or is met too rarely; an unknown code.
         """
         if num_rows < 1:
             raise UserError(f"must be at least 1, got {num_rows}", field="num_rows")
         clauses = (where,) if isinstance(where, str) else tuple(where)
-        plan = ShardPlan(rows=num_rows, seed=seed, where=clauses, columns=tuple(columns) if columns is not None else None)
+        codes = tuple(f"{name}={value!r}" for name, value in (latent or {}).items())
+        wanted = tuple(columns) if columns is not None else None
+        plan = ShardPlan(rows=num_rows, seed=seed, where=clauses, columns=wanted, latent=codes)
         self.check(plan)
         return pa.concat_tables([self.shard(plan, shard) for shard in plan.shards()])
 
@@ -88,10 +100,24 @@ class Generator:
         names = self.schema.names
         for column in plan.columns or ():
             if column not in names:
-                raise ConditionError(f"no column {column!r}{did_you_mean(column, names)}", field="columns")
+                raise ConditionError(f"no column {column!r}{did_you_mean(column, names)}", field="--columns")
         if plan.balance is not None and plan.balance not in names:
             raise ConditionError(f"no column {plan.balance!r}{did_you_mean(plan.balance, names)}", field="--balance")
         self._where(plan, None)
+        self.told(plan, None)
+
+    def told(self, plan: ShardPlan, native: Condition | None) -> Condition | None:
+        """What the model is told for every row: `native`, with the plan's latent codes fixed.
+
+        Raises:
+            ConditionError: an unknown code, or one that is no number; a category that is not one.
+        """
+        if not plan.latent:
+            return native
+        codes = parse_latent(plan.latent, self.model.latent_names)
+        if "category" in codes and codes["category"] not in range(self.model.config.categories):
+            raise ConditionError(f"category is a whole number below {self.model.config.categories}", field="--latent")
+        return replace(native or Condition(), latent=codes)
 
     def shard(self, plan: ShardPlan, shard: Shard) -> pa.Table:
         """All rows of one shard, in their final order and columns.
@@ -104,7 +130,7 @@ class Generator:
                 batch = self._balanced(plan, shard)
             else:
                 batch = self._rows(plan, shard, group=0, rows=shard.rows, where=self._where(plan, None))
-            table = self.codec.decode(batch, first_row=shard.first_row)
+            table = self.codec.decode(batch, first_row=plan.first_id + shard.first_row)
         return table.select(list(plan.columns)) if plan.columns is not None else table
 
     def _where(self, plan: ShardPlan, value: str | None) -> Where:
@@ -154,7 +180,7 @@ class Generator:
             block, size = block + size, min(CHUNK_BLOCKS, size * 2)
 
     def _block(self, plan: ShardPlan, shard: Shard, group: int, block: int, condition: Condition | None) -> Batch:
-        return sample_block(self.model, seed=plan.seed, path=(shard.index, group, block), condition=condition)
+        return sample_block(self.model, seed=plan.seed, path=(shard.index, group, block), condition=self.told(plan, condition))
 
 
 def classes_of(generator: Generator, column: str) -> list[str]:

@@ -35,11 +35,15 @@ class ShardPlan(FrozenModel):
     rows: int
     seed: int
     where: tuple[str, ...] = ()
+    latent: tuple[str, ...] = ()
+    """Latent codes to fix, as NAME=VALUE, for models that have some."""
     balance: str | None = None
     """The column that `quotas` equalise."""
     quotas: tuple[Quota, ...] = ()
     columns: tuple[str, ...] | None = None
     """Columns to write, in this order; None: all."""
+    first_id: int = 0
+    """Row number that identifiers count from; above 0 where real rows stand among the generated ones."""
     shard_rows: int = SHARD_ROWS
     max_tries_per_row: int = 1000
     """Rows generated for each row wanted before a condition is given up."""

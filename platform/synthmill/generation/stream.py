@@ -5,6 +5,7 @@ depends on its own codes (identifiers: on its number), so where the cuts are doe
 """
 
 from collections.abc import Iterator
+from itertools import chain
 
 import numpy as np
 import pyarrow as pa
@@ -55,8 +56,8 @@ def free_pieces(
 
 def draw(model: GenerativeModel, rows: int, condition: Condition | None = None) -> Batch:
     """Unseeded rows, on the CPU."""
-    device = next((tensor.device for tensor in model.state_dict().values()), torch.device("cpu"))
-    generator = torch.Generator(device=device)
+    tensors = chain(model.parameters(), model.buffers())
+    generator = torch.Generator(device=next((tensor.device for tensor in tensors), torch.device("cpu")))
     generator.seed()
     with torch.inference_mode():
         return model.sample(rows, condition=condition, generator=generator).to("cpu")
@@ -91,6 +92,7 @@ def draw_where(generator: Generator, model: GenerativeModel, rows: int, clauses:
 def _shard(generator: Generator, plan: ShardPlan, shard: Shard, where: Where, blocks: int) -> Iterator[tuple[Batch | None, int]]:
     """(rows that meet the condition, number of the first) of one shard."""
     native = where.native(generator.codec) if generator.model.conditions != "none" else None
+    told = generator.told(plan, native)
     limit = max(LEAST_TRIES, shard.rows * plan.max_tries_per_row)
     block = found = tried = 0
     while found < shard.rows:
@@ -98,13 +100,13 @@ def _shard(generator: Generator, plan: ShardPlan, shard: Shard, where: Where, bl
             raise _too_rare(where, found, tried, shard.rows)
         size = min(blocks, -(-(shard.rows - found) // BLOCK_ROWS))
         paths = [(shard.index, 0, block + i) for i in range(size)]
-        batch = concat([sample_block(generator.model, seed=plan.seed, path=path, condition=native) for path in paths])
+        batch = concat([sample_block(generator.model, seed=plan.seed, path=path, condition=told) for path in paths])
         block, tried = block + size, tried + batch.num_rows
         if where.clauses:
             mask = where.mask(generator.codec.conditions(batch))
             batch = batch.take(torch.from_numpy(np.flatnonzero(mask)))
         batch = batch.take(slice(0, shard.rows - found))
-        yield batch if batch.num_rows else None, shard.first_row + found
+        yield batch if batch.num_rows else None, plan.first_id + shard.first_row + found
         found += batch.num_rows
 
 

@@ -42,6 +42,9 @@ class Phase:
     """Runs on steps divisible by it."""
     repeats: int = 1
     """Updates in one step, each with its own batch."""
+    moments: str | None = None
+    """An earlier phase of the stage with the same modules whose Adam moments this one shares. With moments of its own, a penalty's
+    weight would have no effect: Adam divides it out (lazy regularisation, arXiv 1912.04958, section 3.1)."""
     reads_real_data: bool = True
     """Whether the loss reads the batch (differential privacy needs to know)."""
     sampling: Literal["shuffle", "category"] = "shuffle"

@@ -175,17 +175,23 @@ class StyleGan(ImageModel):
         return self.config.noise
 
     def stages(self) -> tuple[Stage, ...]:
-        judge = Adam(learning_rate=self.config.learning_rate, betas=(0.0, 0.99))
-        makers = ("mapping", "synthesis")
+        judge, makers = ("discriminator",), ("mapping", "synthesis", "log_path")
+        r1_every, path_every = R1_EVERY_STEPS if self.config.r1 else 0, PATH_EVERY_STEPS if self.config.path_length else 0
+        slow, fast = self._adam(r1_every), self._adam(path_every)
         phases = [
-            Phase(name="discriminator", modules=("discriminator",), optimizer=judge),
-            Phase(name="generator", modules=makers, optimizer=judge),
+            Phase(name="discriminator", modules=judge, optimizer=slow),
+            Phase(name="generator", modules=makers, optimizer=fast),
         ]
-        if self.config.r1:
-            phases.append(Phase(name="r1", modules=("discriminator",), optimizer=judge, every_steps=R1_EVERY_STEPS))
-        if self.config.path_length:
-            phases.append(Phase(name="path", modules=(*makers, "log_path"), optimizer=judge, every_steps=PATH_EVERY_STEPS))
+        if r1_every:
+            phases.append(Phase(name="r1", modules=judge, optimizer=slow, every_steps=r1_every, moments="discriminator"))
+        if path_every:
+            phases.append(Phase(name="path", modules=makers, optimizer=fast, every_steps=path_every, moments="generator"))
         return (Stage(name="gan", share=1.0, phases=tuple(phases)),)
+
+    def _adam(self, every_steps: int) -> Adam:
+        """With c = k / (k + 1) where a penalty adds an update every k steps (1912.04958, appendix B)."""
+        c = every_steps / (every_steps + 1) if every_steps else 1.0
+        return Adam(learning_rate=self.config.learning_rate * c, betas=(0.0, 0.99**c))
 
     def loss(self, phase: str, batch: Batch, *, rng: Rng, progress: float) -> dict[str, Tensor]:
         y_BK = self.labels(batch)

@@ -1,9 +1,11 @@
 """Convolutional bodies: a vector grown to a picture by strided transposed convolutions, and a picture reduced to a map
 (arXiv 1511.06434, section 3).
 
-Any height and width will do: the coarsest grid is about 4 to 7 wide, and what its doublings overshoot is cut off.
+Any height and width will do: the coarsest grid is about 4 to 7 wide, and what its doublings overshoot is cut off. Pictures so small
+that one doubling makes them get one more convolution at the coarsest map, or the networks would have but one.
 """
 
+import itertools
 from typing import Literal, NamedTuple
 
 import torch
@@ -52,13 +54,14 @@ class Upward(nn.Module):
         self.grid = grid_of(height, width)
         self.size = (height, width)
         widths = widths_of(channels, self.grid.levels)
-        self.first = nn.Linear(inputs, widths[0] * self.grid.height * self.grid.width)
-        layers: list[nn.Module] = [norm_of(norm, widths[0]), nn.ReLU()]
-        for narrow, wide in zip(widths, [*widths[1:], channels_out], strict=True):
-            layers.append(nn.ConvTranspose2d(narrow, wide, 4, stride=2, padding=1))
-            if len(layers) < 3 * self.grid.levels:
-                layers += [norm_of(norm, wide), nn.ReLU()]
-        self.body = nn.Sequential(*layers)
+        coarse = 2 * widths[0] if self.grid.levels == 1 else widths[0]
+        self.first = nn.Linear(inputs, coarse * self.grid.height * self.grid.width)
+        layers: list[nn.Module] = [norm_of(norm, coarse), nn.ReLU()]
+        if self.grid.levels == 1:
+            layers += [nn.Conv2d(coarse, widths[0], 3, padding=1), norm_of(norm, widths[0]), nn.ReLU()]
+        for narrow, wide in itertools.pairwise(widths):
+            layers += [nn.ConvTranspose2d(narrow, wide, 4, stride=2, padding=1), norm_of(norm, wide), nn.ReLU()]
+        self.body = nn.Sequential(*layers, nn.ConvTranspose2d(widths[-1], channels_out, 4, stride=2, padding=1))
 
     def forward(self, z_BZ: Tensor) -> Tensor:
         x_BCHW = self.first(z_BZ).view(len(z_BZ), -1, self.grid.height, self.grid.width)
@@ -71,10 +74,15 @@ class Downward(nn.Module):
     def __init__(self, channels_in: int, height: int, width: int, *, channels: int, norm: Norm, spectral: bool = False) -> None:
         super().__init__()
         layers: list[nn.Module] = []
-        for level, wide in enumerate(reversed(widths_of(channels, grid_of(height, width).levels))):
+        levels = grid_of(height, width).levels
+        for level, wide in enumerate(reversed(widths_of(channels, levels))):
             layers.append(spectral_norm(nn.Conv2d(channels_in, wide, 4, stride=2, padding=1), spectral))
             layers += [norm_of(norm if level else "none", wide), nn.LeakyReLU(0.2)]
             channels_in, height, width = wide, height // 2, width // 2
+        if levels == 1:
+            layers += [spectral_norm(nn.Conv2d(channels_in, 2 * channels_in, 3, padding=1), spectral), norm_of(norm, 2 * channels_in)]
+            layers.append(nn.LeakyReLU(0.2))
+            channels_in *= 2
         self.body = nn.Sequential(*layers)
         self.features = channels_in * height * width
 

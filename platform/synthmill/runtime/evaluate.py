@@ -17,6 +17,7 @@ from synthmill.catalog.store import Store, Version
 from synthmill.config import DataConfig, StorageConfig, fingerprint, parse_model
 from synthmill.data.pixels import PixelCodec
 from synthmill.data.schema import ColumnRule
+from synthmill.data.sheet import sheet
 from synthmill.data.sources import load_rules, read_source
 from synthmill.data.split import Split, SplitTables, open_split
 from synthmill.data.tabular import TableCodec
@@ -24,11 +25,10 @@ from synthmill.errors import DataError, NotFoundError, RecipeError
 from synthmill.evaluation.evaluate import Tables
 from synthmill.evaluation.evaluate import evaluate as evaluate_tables
 from synthmill.evaluation.files import report_files
-from synthmill.evaluation.gates import load_gates
+from synthmill.evaluation.gates import Gates, load_gates
 from synthmill.evaluation.images import GATES as IMAGE_GATES
 from synthmill.evaluation.images import evaluate_images
 from synthmill.evaluation.report import Report
-from synthmill.evaluation.sheets import sheet
 from synthmill.generation.generator import Generator
 from synthmill.runtime import cluster
 from synthmill.runtime.retrain import Retrain
@@ -46,7 +46,8 @@ class EvaluateRequest:
 
     dataset: str
     profile: Profile = "standard"
-    gates: str = "default"
+    gates: str | None = None
+    """A gates file, or `default`; None: what the model's recipe says."""
     baseline: str | None = None
     """An earlier report: NAME@N, or the path of its report.json."""
     seed: int = 0
@@ -104,6 +105,13 @@ class FolderPart:
         return table.filter(table[SYNTHETIC_COLUMN]).drop_columns([SYNTHETIC_COLUMN])
 
 
+def check_gates(given: str | None, generator: Generator) -> Gates:
+    """The gates that were asked for, or else those of the model's recipe; a user's mistake in them surfaces before any work."""
+    recipe: Any = generator.config["recipe"]
+    name = given if given is not None else str(recipe.get("gates", "default"))
+    return load_gates(name, shipped=IMAGE_GATES) if isinstance(generator.codec, PixelCodec) else load_gates(name)
+
+
 def evaluate(
     request: EvaluateRequest, store_uri: str, *, run_id: str, storage: StorageConfig | None = None, output: str | None = None
 ) -> Evaluation:
@@ -116,6 +124,7 @@ def evaluate(
     version = store.resolve("datasets", request.dataset, field="--dataset")
     model = store.resolve("models", model_of(version), field="--dataset")
     generator = Generator.load(model)
+    check_gates(request.gates, generator)
     baseline = _baseline(store, request.baseline)
     with cluster.session():
         report = report_on(store, generator, version.folder, part_entries(version), request, baseline=baseline, dataset=version.ref)
@@ -139,6 +148,7 @@ def report_on(
     requested_rows: int | None = None,
 ) -> Report:
     """The report on parts in a folder, committed or not; needs a Ray session."""
+    gates = check_gates(request.gates, generator)
     real = source_tables(store, generator)
     config: dict[str, Any] = dict(generator.config)
     codec = generator.codec
@@ -158,7 +168,7 @@ def report_on(
             profile=request.profile,
             seed=request.seed,
             sample_rows=_sample_rows(request.sample_rows),
-            gates=load_gates(request.gates, shipped=IMAGE_GATES),
+            gates=gates,
             baseline=baseline,
             provenance=provenance,
             map_tasks=map_on_ray(request.workers),
@@ -182,7 +192,7 @@ def report_on(
         profile=request.profile,
         seed=request.seed,
         sample_rows=_sample_rows(request.sample_rows),
-        gates=load_gates(request.gates),
+        gates=gates,
         baseline=baseline,
         provenance=provenance,
         map_tasks=map_on_ray(request.workers),

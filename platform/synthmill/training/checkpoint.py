@@ -52,9 +52,9 @@ class Checkpoints:
         self._folder = folder
         self._keep = keep
 
-    def save(self, step: int, state: State) -> None:
-        """Write the checkpoint of `step`, then forget the oldest."""
-        name = f"step-{step:010d}"
+    def save(self, step: int, state: State, *, good_step: int | None = None) -> None:
+        """Write the checkpoint of `step`, then forget the oldest; the newest one that is not after `good_step` stays as well."""
+        name = _name(step)
         tensors = save({key: value.detach().to("cpu").contiguous().clone() for key, value in state.tensors.items()})
         data = json.dumps(state.data, allow_nan=False).encode()
         files = {}
@@ -63,8 +63,15 @@ class Checkpoints:
             files[file] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
         self._folder.write_json(f"{name}/{MANIFEST}", {"format": FORMAT, "step": step, "files": files})
         whole = [other for other in self._names() if self._is_whole(other)]
-        for old in (other for other in self._names() if other < whole[-self._keep :][0]):
+        good = [other for other in whole if good_step is not None and other <= _name(good_step)][-1:]
+        for old in (other for other in self._names() if other < whole[-self._keep :][0] and other not in good):
             self._folder.delete_tree(old)
+
+    def forget_after(self, step: int) -> None:
+        """Drop the checkpoints after `step`, unless there is none before."""
+        if any(self._is_whole(name) and name <= _name(step) for name in self._names()):
+            for late in (name for name in self._names() if name > _name(step)):
+                self._folder.delete_tree(late)
 
     def latest(self) -> State | None:
         """The newest complete checkpoint, or None.
@@ -93,3 +100,7 @@ class Checkpoints:
             if hashlib.sha256(contents[file]).hexdigest() != expected["sha256"]:
                 raise IntegrityError(f"checkpoint file {name}/{file} does not match its checksum; delete {name} to go on from an older one")
         return State(load(contents[TENSORS]), json.loads(contents[DATA]))
+
+
+def _name(step: int) -> str:
+    return f"step-{step:010d}"

@@ -1,8 +1,9 @@
 """How good an image model is now: Frechet distance and coverage of what it generates against validation pictures.
 
-The score is coverage over its real-vs-real ceiling minus the Frechet distance over that of a blank guess, so that both a collapse and a
-blur cost. Features come from a small classifier of the training pictures, or an untrained network where there are no classes.
-A collapse that does not mend ends the run.
+The score is coverage over its real-vs-real ceiling, minus the Frechet distance, so that both a collapse and a blur cost; with classes,
+plus the share of pictures that show their class, over the same share of validation pictures, at most 1. Features come from a small
+classifier of the training pictures, or an untrained network where there are no classes.
+`training/collapse.py` looks at the coverage.
 """
 
 import math
@@ -12,8 +13,11 @@ import torch
 
 from synthmill.data.batch import Batch
 from synthmill.data.layout import PixelLayout
+from synthmill.data.pixels import to_uint8
+from synthmill.data.sheet import by_class, sheet
 from synthmill.errors import TrainingError
-from synthmill.metrics._extractor import Features, make_extractor
+from synthmill.metrics._classifier import Labels, Pixels, accuracy
+from synthmill.metrics._extractor import ClassifierExtractor, Features, make_extractor
 from synthmill.metrics._frechet import Moments, frechet_with_error
 from synthmill.metrics._prdc import neighbour_radii, prdc
 from synthmill.models.base import GenerativeModel
@@ -21,8 +25,8 @@ from synthmill.training.quality import sample_blocks
 
 LARGEST_ROWS = 2_048
 SMALLEST_ROWS = 32
-COVERED, COLLAPSED, COLLAPSED_CHECKS = 0.3, 0.05, 3
-"""Coverage that once exceeded the first and stays under the second for so many checks is a collapse."""
+SHEET_SIDE = 10
+"""Pictures in a row and in a column of the sheet."""
 
 
 class ImageQuality:
@@ -41,46 +45,48 @@ class ImageQuality:
         like_real = self._extractor(pixels[picked])
         self._ceiling = self._covered(like_real[: self._size]) if len(like_real) >= self._size else 1.0
         self._floor = frechet_with_error(like_real, self._moments)[0]
-        self._best_coverage = 0.0
-        self._collapsed_checks = 0
+        self._shown = self._fidelity(validation["pixels"].cpu().numpy(), validation["label"].cpu().numpy()) if layout.classes else 0.0
+        self._classes = layout.classes
+        self.sheet: bytes | None = None
 
     def __call__(self, model: GenerativeModel) -> dict[str, float]:
         """`score` (higher is better), its standard error `noise`, `fd`, `coverage` and what real pictures reach in both.
 
         Raises:
-            TrainingError: coverage was there, and has been gone for three checks.
+            TrainingError: the model generates pictures that are not numbers.
         """
-        pixels = sample_blocks(model, self.rows, self._seed)["pixels"]
-        if not bool(torch.isfinite(pixels).all()):
-            raise TrainingError(
-                "the model generates pictures that are not numbers; the last checkpoint was kept; try a lower learning rate"
-            )
-        features = self._extractor(pixels.add(1.0).mul(127.5).round().clamp(0, 255).to(torch.uint8).numpy())
+        made = sample_blocks(model, self.rows, self._seed)
+        if not bool(torch.isfinite(made["pixels"]).all()):
+            raise TrainingError("the model generates pictures that are not numbers")
+        pixels = to_uint8(made["pixels"]).numpy()
+        self.sheet = sheet(by_class(pixels, made["label"].numpy() if self._classes else None, SHEET_SIDE, SHEET_SIDE))
+        features = self._extractor(pixels)
         fd, fd_error = frechet_with_error(features, self._moments)
         coverage = self._covered(features[: self._size])
-        self._watch(coverage)
-        noise = math.hypot(fd_error, math.sqrt(max(coverage * (1 - coverage), 1e-6) / self._size) / max(self._ceiling, 1e-6))
-        return {
-            "score": coverage / max(self._ceiling, 1e-6) - fd,
-            "noise": noise,
-            "fd": fd,
-            "fd_real": self._floor,
-            "coverage": coverage,
-            "coverage_real": self._ceiling,
-        }
+        score = coverage / max(self._ceiling, 1e-6) - fd
+        noise = math.hypot(fd_error, _error(coverage, self._size) / max(self._ceiling, 1e-6))
+        told = {"fd": fd, "fd_real": self._floor, "coverage": coverage, "coverage_real": self._ceiling}
+        if self._shown:
+            fidelity = self._fidelity(pixels, made["label"].numpy())
+            score += min(1.0, fidelity / self._shown)
+            noise = math.hypot(noise, _error(fidelity, len(pixels)) / self._shown)
+            told |= {"label_fidelity": fidelity, "label_fidelity_real": self._shown}
+        return {"score": score, "noise": noise, **told}
+
+    def _fidelity(self, pixels: Pixels, labels: Labels) -> float:
+        """Share of pictures that the extractor's classifier sees as labelled; 0 when it is no classifier."""
+        if not isinstance(self._extractor, ClassifierExtractor):
+            return 0.0
+        right, count = accuracy(self._extractor.classifier, pixels, labels)
+        return right / count
 
     def _covered(self, features: Features) -> float:
         return prdc(self._real, features, self._radii).covered / self._size
 
-    def _watch(self, coverage: float) -> None:
-        self._best_coverage = max(self._best_coverage, coverage)
-        gone = self._best_coverage > COVERED and coverage < COLLAPSED
-        self._collapsed_checks = self._collapsed_checks + 1 if gone else 0
-        if self._collapsed_checks >= COLLAPSED_CHECKS:
-            raise TrainingError(
-                f"the generator collapsed: coverage of validation pictures was {self._best_coverage:.2f} and has been under {COLLAPSED} "
-                f"for {COLLAPSED_CHECKS} checks (now {coverage:.2f}); the last checkpoint was kept; try a lower learning rate"
-            )
+
+def _error(share: float, count: int) -> float:
+    """Standard error of a share."""
+    return math.sqrt(max(share * (1 - share), 1e-6) / count)
 
 
 def image_quality(layout: PixelLayout, train: Batch, validation: Batch, *, seed: int) -> ImageQuality | None:

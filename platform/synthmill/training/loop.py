@@ -19,8 +19,9 @@ from synthmill.errors import DataError, RecipeError, TrainingError
 from synthmill.models.base import GenerativeModel, Phase
 from synthmill.training import precision
 from synthmill.training.checkpoint import Checkpoints, State
+from synthmill.training.collapse import CollapseWatch
 from synthmill.training.ema import Ema
-from synthmill.training.optim import PhaseOptimizer, flatten
+from synthmill.training.optim import PhaseOptimizer, distinct, flatten, optimizers_of
 from synthmill.training.parallel import Parallel, local_rows
 from synthmill.training.plan import Plan, make_plan
 from synthmill.training.reporter import Reporter
@@ -36,6 +37,10 @@ class Quality(Protocol):
     @property
     def rows(self) -> int:
         """Rows it samples."""
+
+    @property
+    def sheet(self) -> bytes | None:
+        """A PNG of what the last check sampled, where that can be seen."""
 
     def __call__(self, model: GenerativeModel) -> dict[str, float]:
         """At least `score` and `noise`."""
@@ -70,7 +75,7 @@ def train(
     `run_key` is what a checkpoint must have to be resumed. `should_stop` ends the run early, as a time limit does.
 
     Raises:
-        TrainingError: a loss that is not finite; the last checkpoint is from before it.
+        TrainingError: a loss that is not finite, or pictures that lost all variety; the newest checkpoint is from before it.
         RecipeError: more workers than row groups, or nothing to resume with `resume: always`.
         DataError: no rows.
     """
@@ -103,13 +108,14 @@ class _Run:
         self.ema = Ema(model)
         self.weights = flatten(model)
         self.parameters = list(model.parameters())
-        self.optimizers = {
-            (span.stage.name, phase.name): PhaseOptimizer(model, phase) for span in self.plan.stages for phase in span.stage.phases
-        }
+        self.optimizers = optimizers_of(model, [span.stage for span in self.plan.stages])
         self.shuffled = Shuffled(data, self.plan.batch_rows, config.seed, parallel.device)
         sampled = any(phase.sampling == "category" for span in self.plan.stages for phase in span.stage.phases)
         self.by_category = ByCategory(data, model.layout) if sampled and category_spans(model.layout) else None
         self.selection = Selection()
+        self.watch = CollapseWatch()
+        self.out_of_patience = self.suspicious = False
+        """As rank 0 saw them at the last check."""
         self.history: list[dict[str, Any]] = []
         self.step = 0
         self.sums: dict[tuple[str, tuple[str, ...]], tuple[Tensor, int]] = {}
@@ -134,8 +140,8 @@ class _Run:
             stop, save, check = self._control(last)
             if check:
                 self._check()
-                stop = stop or self._out_of_patience()
-            if save and not (stop or last):
+                stop = stop or self.out_of_patience
+            if save and not (stop or last or self.suspicious):
                 self._save()
         if not self.finished:
             self._finish()
@@ -206,34 +212,47 @@ class _Run:
         self.sums = {}
         for name, value in zip(names, values, strict=True):
             if not math.isfinite(value):
-                kept = "the last checkpoint was kept" if self.checkpoints is not None else "no checkpoints were written"
-                raise TrainingError(f"the loss {name} became {value} before step {self.step}; {kept}; try a lower learning rate")
+                raise self._gone_wrong(f"the loss {name} became {value} before step {self.step}")
         epoch = self.step / self.plan.steps_per_epoch
         record: dict[str, Any] = {"step": self.step, "epoch": round(epoch, 3), "seconds": round(self._seconds(), 3)}
         self._record({**record, **dict(zip(names, values, strict=True))})
 
     def _check(self) -> None:
-        """Rank 0 scores the averaged weights; the others learn whether patience has run out."""
+        """Rank 0 scores the averaged weights; all learn whether patience has run out or the model has collapsed."""
         self._log_losses()
         self.checked_step = self.step
-        if self.parallel.rank == 0 and self.quality is not None:
-            started = time.monotonic()
-            self._refit()
+        wrong = self._score() if self.parallel.rank == 0 and self.quality is not None else ""
+        patience = self.config.patience_checks
+        late = patience is not None and self.selection.checks_without_improvement >= patience
+        flags = torch.tensor([late, self.watch.suspicious, bool(wrong)], dtype=torch.int64, device=self.parallel.device)
+        self.parallel.broadcast_(flags)
+        self.out_of_patience, self.suspicious, stopped = (bool(flag) for flag in flags.tolist())
+        if stopped:
+            if self.checkpoints is not None and self.watch.good_step is not None:
+                self.checkpoints.forget_after(self.watch.good_step)
+            raise self._gone_wrong(wrong or "worker 0 saw the generator fail")
+
+    def _score(self) -> str:
+        """What is wrong with the averaged weights, or nothing; candidates and history take in what is measured."""
+        assert self.quality is not None
+        started = time.monotonic()
+        self._refit()
+        try:
             with torch.inference_mode():
                 found = {name: float(value) for name, value in self.quality(self.ema.model).items()}
-            found["check_seconds"] = round(time.monotonic() - started, 4)
-            state = {name: tensor.detach().to("cpu", copy=True) for name, tensor in self.ema.model.state_dict().items()}
-            self.selection.add(Candidate(self.step, found["score"], found["noise"], found, state))
-            self._record({"step": self.step, "quality": found})
+        except TrainingError as fault:
+            return str(fault)
+        found["check_seconds"] = round(time.monotonic() - started, 4)
+        state = {name: tensor.detach().to("cpu", copy=True) for name, tensor in self.ema.model.state_dict().items()}
+        self.selection.add(Candidate(self.step, found["score"], found["noise"], found, state))
+        self._record({"step": self.step, "quality": found})
+        if self.quality.sheet is not None:
+            self.reporter.log({"step": self.step, "sheet": self.quality.sheet})
+        return self.watch.see(self.step, found)
 
-    def _out_of_patience(self) -> bool:
-        """Whether the checks stopped improving, as rank 0 sees it."""
-        if self.config.patience_checks is None:
-            return False
-        late = torch.tensor([self.selection.checks_without_improvement >= self.config.patience_checks], dtype=torch.int64)
-        late = late.to(self.parallel.device)
-        self.parallel.broadcast_(late)
-        return bool(late.item())
+    def _gone_wrong(self, what: str) -> TrainingError:
+        kept = "the last good checkpoint was kept" if self.checkpoints is not None else "no checkpoints were written"
+        return TrainingError(f"{what}; {kept}; try a lower learning rate")
 
     def _refit(self) -> None:
         self.ema.copy_buffers(self.model)
@@ -266,15 +285,17 @@ class _Run:
         if self.checkpoints is None:
             return
         self._log_losses()
+        if not bool(self.weights.isfinite().all()):
+            raise self._gone_wrong(f"weights became infinite before step {self.step}")
         _average_norms(self.model, self.parallel)
         if self.parallel.rank == 0:
-            self.checkpoints.save(self.step, self._state())
+            self.checkpoints.save(self.step, self._state(), good_step=self.watch.good_step)
         self.saved = time.monotonic()
 
     def _state(self) -> State:
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         tensors |= {f"average.{name}": value for name, value in self.ema.model.state_dict().items()}
-        for (stage, phase), optimizer in self.optimizers.items():
+        for (stage, phase), optimizer in distinct(self.optimizers).items():
             tensors |= {f"optimizer.{stage}.{phase}.{name}": value for name, value in optimizer.state().items()}
         kept = []
         for index, candidate in enumerate(self.selection.candidates):
@@ -305,13 +326,15 @@ class _Run:
             return
         self.model.load_state_dict(state.under("model"))
         self.ema.model.load_state_dict(state.under("average"))
-        for (stage, phase), optimizer in self.optimizers.items():
+        for (stage, phase), optimizer in distinct(self.optimizers).items():
             optimizer.load(state.under(f"optimizer.{stage}.{phase}"))
         data = state.data
         self.step, self.seconds_before, self.finished, self.history = data["step"], data["seconds"], data["finished"], data["history"]
         self.checked_step = data["checked_step"]
         kept = [Candidate(**fields, state=state.under(f"candidate{index}")) for index, fields in enumerate(data["candidates"])]
         self.selection = Selection(kept, data["checks_without_improvement"])
+        for record in self.history:
+            self.watch.see(record["step"], record.get("quality", {}))
         self.reporter.log({"message": f"resumed at step {self.step} of {self.plan.total_steps}"})
 
     def _announce(self) -> None:

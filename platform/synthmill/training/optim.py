@@ -3,11 +3,13 @@
 Modules keep their names, shapes and `state_dict`; only the storage behind them is shared.
 """
 
+from collections.abc import Iterable, Mapping
+
 import torch
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
-from synthmill.models.base import Adam, Phase
+from synthmill.models.base import Adam, Phase, Stage
 from synthmill.training.parallel import Parallel
 
 ALIGNMENT = 16
@@ -88,6 +90,25 @@ class PhaseOptimizer:
             mean.copy_(tensors[f"mean.{name}"])
             square.copy_(tensors[f"square.{name}"])
             steps.copy_(tensors["steps"])
+
+
+def optimizers_of(model: nn.Module, stages: Iterable[Stage]) -> dict[tuple[str, str], PhaseOptimizer]:
+    """One optimizer for every (stage, phase); phases that share moments share it."""
+    made: dict[tuple[str, str], PhaseOptimizer] = {}
+    for stage in stages:
+        modules: dict[str, tuple[str, ...]] = {}
+        for phase in stage.phases:
+            shared = made.get((stage.name, phase.moments)) if phase.moments else None
+            assert shared is None or modules[str(phase.moments)] == phase.modules, f"{phase.name} moves other modules than {phase.moments}"
+            made[stage.name, phase.name] = shared or PhaseOptimizer(model, phase)
+            modules[phase.name] = phase.modules
+    return made
+
+
+def distinct(optimizers: Mapping[tuple[str, str], PhaseOptimizer]) -> dict[tuple[str, str], PhaseOptimizer]:
+    """Each optimizer once, under the phase that comes first."""
+    first = {id(optimizer): key for key, optimizer in reversed(list(optimizers.items()))}
+    return {key: optimizer for key, optimizer in optimizers.items() if first[id(optimizer)] == key}
 
 
 def _sum_gradients(parameters: list[nn.Parameter], parallel: Parallel) -> list[Tensor]:

@@ -76,6 +76,9 @@ class Bins:
 class TableQuality:
     """The check that `training/loop.py` calls: samples, decodes, scores."""
 
+    sheet: bytes | None = None
+    """Tables have no pictures."""
+
     def __init__(self, codec: Decoder, train: pa.Table, validation: pa.Table, *, seed: int) -> None:
         self._codec = codec
         self._seed = seed

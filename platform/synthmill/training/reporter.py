@@ -1,7 +1,7 @@
 """Where progress goes: the loop logs plain records to one Reporter, which may be several.
 
 A record is JSON data: `{"step", "epoch", "seconds", "<phase>/<term>": ...}` for losses, `{"step", "quality": {...}}` for checks and
-`{"message": "..."}` for a line to a person.
+`{"message": "..."}` for a line to a person. Checks of pictures also log `{"step", "sheet": bytes}`, a PNG, the only thing that is not JSON.
 """
 
 import json
@@ -10,6 +10,8 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, Protocol
+
+from synthmill.data import png
 
 Record = Mapping[str, Any]
 
@@ -49,6 +51,8 @@ class Console:
 
     def log(self, record: Record) -> None:
         now = time.monotonic()
+        if "sheet" in record:
+            return
         if "message" in record:
             line = str(record["message"])
         elif "quality" in record:
@@ -69,12 +73,14 @@ class Jsonl:
         self._path = path
 
     def log(self, record: Record) -> None:
+        if "sheet" in record:
+            return
         with self._path.open("a") as file:
             file.write(json.dumps(record, allow_nan=False) + "\n")
 
 
 class TensorBoard:
-    """Writes the numbers of every record as TensorBoard scalars into a local folder."""
+    """Writes the numbers of every record as TensorBoard scalars, and sheets as pictures, into a local folder."""
 
     def __init__(self, folder: Path) -> None:
         from tensorboardX import SummaryWriter
@@ -85,11 +91,19 @@ class TensorBoard:
         step = record.get("step")
         if step is None:
             return
+        if "sheet" in record:
+            pixels = png.decode(record["sheet"])
+            assert pixels is not None, "sheets are written by synthmill.data.png"
+            self._writer.add_image("samples", pixels, step, dataformats="HW" if pixels.ndim == 2 else "HWC")
         for key, value in record.items():
             numbers = {f"{key}/{inner}": number for inner, number in value.items()} if isinstance(value, Mapping) else {key: value}
             for name, number in numbers.items():
                 if name != "step" and isinstance(number, int | float):
                     self._writer.add_scalar(name, number, step)
+
+    def flush(self) -> None:
+        """Wait until everything logged so far is in the files."""
+        self._writer.flush()
 
     def close(self) -> None:
         """Wait until everything is written."""

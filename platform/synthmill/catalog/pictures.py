@@ -1,0 +1,50 @@
+"""A dataset of pictures as files: a subfolder for each class, in the order of the rows. Generated files carry their AI label inside."""
+
+import re
+from pathlib import Path
+
+from synthmill.catalog.dataset import iter_parts
+from synthmill.catalog.store import Version
+from synthmill.errors import DataError, UserError
+
+IMAGE, LABEL, SYNTHETIC = "image", "label", "is_synthetic"
+
+
+def empty_folder(folder: Path) -> Path:
+    """The folder, made if need be; UserError when something is in it."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        foreign = next(folder.iterdir(), None)
+    except OSError as fault:
+        raise UserError(f"{folder} can't be used: {fault.strerror}", field="--export") from None
+    if foreign is not None:
+        raise UserError(f"{folder} is not empty (it has {foreign.name!r}); choose another folder", field="--export")
+    return folder
+
+
+def export_pictures(version: Version, folder: Path) -> int:
+    """Write every picture of a version; returns how many. Real ones of a mixed dataset begin with `real-` and carry no label.
+
+    Raises:
+        DataError: the dataset has no pictures.
+        IntegrityError: a part was changed; names it.
+    """
+    written = 0
+    for table in iter_parts(version):
+        if IMAGE not in table.column_names:
+            raise DataError(f"{version.ref} has no column of pictures; it has {', '.join(table.column_names)}", field="--export")
+        images = table[IMAGE].to_pylist()
+        labels = table[LABEL].to_pylist() if LABEL in table.column_names else [None] * len(images)
+        made = table[SYNTHETIC].to_pylist() if SYNTHETIC in table.column_names else [True] * len(images)
+        for cell, label, generated in zip(images, labels, made, strict=True):
+            target = folder if label is None else folder / safe_name(str(label))
+            target.mkdir(exist_ok=True)
+            (target / f"{'' if generated else 'real-'}{written:09d}.png").write_bytes(cell["bytes"])
+            written += 1
+    return written
+
+
+def safe_name(label: str) -> str:
+    """A class as the name of a folder: what could leave the folder, or be hidden in it, becomes `_`."""
+    name = re.sub(r"[^\w .+-]", "_", label).strip()
+    return f"_{name[1:]}" if not name or name.startswith(".") else name

@@ -1,0 +1,65 @@
+"""Makes `tests/golden/images-1/`: small models of digits, a dataset of pictures and its report as this version saves them.
+
+Run once for each new format, into a folder of its own; what earlier versions saved is never made again, or the test that it
+can still be read would prove nothing.
+
+    PYTHONPATH=platform:tests .venv/bin/python tests/golden/make_images.py tests/golden/images-1
+"""
+
+import json
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import ray
+
+from synthmill import api
+from synthmill.data.pixels import pixels_of
+from synthmill.generation.compute import compute_class
+
+CONFIGS = {
+    "mlp_gan": {"noise": 8, "generator_widths": [16], "discriminator_widths": [16]},
+    "dcgan": {"noise": 8, "channels": 4},
+    "wgan_gp": {"noise": 8, "channels": 4},
+    "infogan": {"noise": 8, "channels": 4},
+    "progressive_gan": {"noise": 8, "channels": 4, "most_channels": 8},
+    "style_gan": {"noise": 8, "mapping_layers": 2, "channels": 4, "most_channels": 8},
+    "vae": {"latent": 4, "channels": 4, "hidden": 16},
+    "beta_vae": {"latent": 4, "channels": 4, "hidden": 16},
+    "vq_vae": {"codes": 8, "code_width": 4, "channels": 8, "prior_width": 16, "prior_layers": 1, "prior_heads": 2},
+}
+SAMPLE_ROWS, SEED = 20, 7
+
+
+def main(target: Path) -> None:
+    """Train, sample, publish, evaluate, and keep all of it but heartbeats and runs."""
+    target = target.absolute()
+    target.mkdir()
+    os.chdir(tempfile.mkdtemp(prefix="golden-"))
+    ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
+    samples, classes = {}, {}
+    for name, config in CONFIGS.items():
+        training = {"seed": 0, "max_steps": 60, "global_batch_rows": 64, "threads": 1, "precision": "fp32"}
+        data = {"source": "sklearn://digits", "kind": "images", "target": "label"}
+        recipe = {"name": name.replace("_", "-"), "data": data, "model": {"name": name, "config": config}, "training": training}
+        api.train(recipe, store="store")
+        generator = api.load(recipe["name"], store="store")
+        classes[name] = compute_class(generator.model)
+        rows = generator.sample(SAMPLE_ROWS, seed=SEED)
+        samples[name], samples[f"{name}-label"] = pixels_of(rows), rows["label"].to_numpy()
+    np.savez_compressed(target / "samples.npz", **samples)
+    api.augment("vae", rows=120, seed=SEED, dataset="pictures", store="store", shard_rows=50, where=("label!=3",))
+    api.evaluate("pictures", store="store", profile="quick")
+    for kind in ("models", "datasets", "reports"):
+        kept = shutil.ignore_patterns("_heartbeat.*", "_report.html", "report.html")
+        shutil.copytree(Path("store") / kind, target / "store" / kind, ignore=kept)
+    expected = {"compute_class": classes, "rows": SAMPLE_ROWS, "seed": SEED}
+    (target / "expected.json").write_text(json.dumps(expected, indent=1, sort_keys=True) + "\n")
+    ray.shutdown()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,80 @@
+"""The check of image models while they train."""
+
+import pytest
+import torch
+
+from pictures import digits, layout
+from synthmill.data import png
+from synthmill.data.batch import Batch
+from synthmill.errors import TrainingError
+from synthmill.models.base import GenerativeModel, build
+from synthmill.training.image_quality import ImageQuality, image_quality
+
+LAYOUT = layout(classes=10, rows=700)
+
+
+def real() -> tuple[Batch, Batch, Batch]:
+    """Train, validation and others."""
+    pixels, labels = digits()
+    order = torch.randperm(len(pixels), generator=torch.Generator().manual_seed(0))  # writers follow one another
+    whole = Batch(pixels=torch.from_numpy(pixels)[order], label=torch.from_numpy(labels)[order])
+    return whole.take(slice(0, 700)), whole.take(slice(700, 900)), whole.take(slice(900, 1700))
+
+
+class Fixed(torch.nn.Module):
+    """Samples given pictures."""
+
+    def __init__(self, batch: Batch) -> None:
+        super().__init__()
+        self.batch, self.at = batch, 0
+        self.register_buffer("anything", torch.zeros(1))
+
+    def sample(self, num_rows: int, *, condition: object, generator: torch.Generator) -> Batch:
+        index = (torch.arange(num_rows) + self.at) % self.batch.num_rows
+        self.at += num_rows
+        return self.batch.take(index).with_(pixels=self.batch["pixels"][index].float() / 127.5 - 1.0)
+
+
+def check() -> ImageQuality:
+    train, validation, _ = real()
+    return ImageQuality(LAYOUT, train, validation, seed=0)
+
+
+def test_real_pictures_reach_the_ceiling_and_noise_does_not() -> None:
+    quality, (_, _, others) = check(), real()
+    found = quality(Fixed(others))  # type: ignore[arg-type]
+    assert found["score"] > 0.85
+    assert found["coverage"] == pytest.approx(found["coverage_real"], abs=0.1)
+    assert found["fd"] < 0.1
+    noise = others.with_(pixels=torch.randint(0, 256, others["pixels"].shape, generator=torch.Generator().manual_seed(0)).to(torch.uint8))
+    assert quality(Fixed(noise))["score"] < found["score"] - 10 * found["noise"]  # type: ignore[arg-type]
+
+
+def test_one_class_only_costs_coverage() -> None:
+    quality, (_, _, others) = check(), real()
+    zeros = others.take((others["label"] == 0).nonzero().flatten())
+    assert quality(Fixed(zeros))["coverage"] < 0.3  # type: ignore[arg-type]
+
+
+def test_the_sheet_shows_a_row_for_each_class() -> None:
+    quality = check()
+    assert quality.sheet is None
+    quality(Fixed(real()[2]))  # type: ignore[arg-type]
+    page = png.decode(quality.sheet or b"")
+    assert page is not None
+    assert page.shape == (10 * (8 + 2) + 2, 10 * (8 + 2) + 2)
+    assert len(set(page[2:10, 2:10].ravel().tolist())) > 4
+
+
+def test_pictures_that_are_not_numbers_are_an_error() -> None:
+    model: GenerativeModel = build("vae", {"channels": 4, "hidden": 8, "latent": 2}, LAYOUT).eval()
+    with torch.no_grad():
+        model.decoder[0].bias.fill_(float("nan"))
+    with pytest.raises(TrainingError, match="pictures that are not numbers"), torch.inference_mode():
+        check()(model)
+
+
+def test_too_few_validation_pictures_are_no_check() -> None:
+    train, validation, _ = real()
+    assert image_quality(LAYOUT, train, validation.take(slice(0, 31)), seed=0) is None
+    assert image_quality(LAYOUT, train, validation.take(slice(0, 32)), seed=0) is not None
