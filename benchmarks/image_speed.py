@@ -176,7 +176,6 @@ def seen_digits(task: dict[str, Any]) -> Any:
 def generate(task: dict[str, Any]) -> dict[str, Any]:
     """Shards to Parquet as an actor writes them, or the same blocks sampled and dropped."""
     from generation import resident_mib
-
     from synthmill.data.pixels import PixelCodec
     from synthmill.generation.blocks import BLOCK_ROWS, one_thread, sample_block
     from synthmill.generation.generator import Generator
@@ -230,7 +229,12 @@ def compare_training(options: argparse.Namespace, cells: harness.Cells, model: s
     limit = about["peak_gflops"] / about["step_gflop"] * options.batch_rows
     rate = {name: harness.median(found, "pictures_per_second") for name, found in runs.items()}
     rows = [
-        {"": name, "pictures/s": f"{value:,.0f}", "of plain": f"{value / rate['plain']:.2f}x", "of the arithmetic limit": f"{value / limit:.0%}"}
+        {
+            "": name,
+            "pictures/s": f"{value:,.0f}",
+            "of plain": f"{value / rate['plain']:.2f}x",
+            "of the arithmetic limit": f"{value / limit:.0%}",
+        }
         for name, value in rate.items()
     ]
     peak = f"{about['step_gflop']:.2f} GFLOP a step at {about['peak_gflops']:.0f} GFLOP/s: {limit:,.0f} pictures/s"

@@ -163,7 +163,9 @@ def augment(
     seed: Annotated[int, typer.Option(help="Same seed, model and rows: same bytes.")] = 0,
     workers: Annotated[int | None, typer.Option(help="Writing processes; default: one for each CPU.")] = None,
     where: Annotated[list[str] | None, typer.Option(help="'column=value', '!=', '<=', '>=', '<', '>'; given again: AND.")] = None,
-    latent: Annotated[list[str] | None, typer.Option(help="name=value: a latent code to fix (infogan: c1, c2); may be given again.")] = None,
+    latent: Annotated[
+        list[str] | None, typer.Option(help="name=value: a latent code to fix (infogan: c1, c2); may be given again.")
+    ] = None,
     balance: Annotated[str | None, typer.Option(help="Equalise the classes of this column.")] = None,
     mix_real: Annotated[bool, typer.Option("--mix-real", help="Publish the train rows too, with a column is_synthetic.")] = False,
     columns: Annotated[str | None, typer.Option(help="Comma-separated; default: all.")] = None,

@@ -37,7 +37,7 @@ def encode_all(pixels: Pixels, xmp: Sequence[bytes] | None = None) -> list[bytes
     rows[..., 1:] = pixels.reshape(count, height, -1)
     head = SIGNATURE + _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, _GRAY if pixels.ndim == 3 else _RGB, 0, 0, 0))
     size = rows[0].size
-    small, flat = size <= _SMALL, memoryview(rows).cast("B") if rows.size else memoryview(b"")
+    small, flat = size <= _SMALL, memoryview(rows.tobytes())
     files = []
     for i in range(count):
         label = _chunk(b"iTXt", _XMP_HEAD + xmp[i]) if xmp is not None else b""

@@ -15,6 +15,7 @@ from synthmill.catalog.manifest import FileEntry, Parent
 from synthmill.catalog.store import Store, Version
 from synthmill.config import DataConfig, StorageConfig, fingerprint, parse_model
 from synthmill.data.pixels import PixelCodec
+from synthmill.data.sheet import sheet
 from synthmill.data.sources import load_rules, read_source
 from synthmill.data.split import Split, SplitTables, open_split
 from synthmill.data.tabular import TableCodec
@@ -26,7 +27,6 @@ from synthmill.evaluation.gates import load_gates
 from synthmill.evaluation.images import GATES as IMAGE_GATES
 from synthmill.evaluation.images import evaluate_images
 from synthmill.evaluation.report import Report
-from synthmill.data.sheet import sheet
 from synthmill.generation.generator import Generator
 from synthmill.runtime import cluster
 from synthmill.runtime.retrain import Retrain

@@ -1,8 +1,8 @@
 """How good an image model is now: Frechet distance and coverage of what it generates against validation pictures.
 
 The score is coverage over its real-vs-real ceiling, minus the Frechet distance, so that both a collapse and a blur cost; with classes,
-plus the share of pictures that show their class, over the same share of validation pictures, at most 1. Features come from a small classifier of the training pictures, or an untrained network where there are no classes.
-`training/collapse.py` looks at the coverage.
+plus the share of pictures that show their class, over the same share of validation pictures, at most 1. Features come from a small
+classifier of the training pictures, or an untrained network where there are no classes. `training/collapse.py` looks at the coverage.
 """
 
 import math
@@ -32,7 +32,7 @@ class ImageQuality:
     """The check that `training/loop.py` calls."""
 
     def __init__(self, layout: PixelLayout, train: Batch, validation: Batch, *, seed: int) -> None:
-        labels = train["label"].cpu().numpy() if layout.classes else 0.0
+        labels = train["label"].cpu().numpy() if layout.classes else None
         pixels = train["pixels"].cpu().numpy()
         self._extractor = make_extractor("auto", pixels, labels, layout.classes, seed=seed)
         self._seed = seed
