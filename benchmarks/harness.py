@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import platform
+import resource
 import statistics
 import subprocess
 import sys
@@ -69,6 +70,8 @@ class Cells:
 
     def _save(self) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
+        if self.path.is_file():  # Another process may be measuring other cells of the same file.
+            self._cells = {**json.loads(self.path.read_text())["cells"], **self._cells}
         scratch = self.path.with_suffix(".tmp")
         scratch.write_text(json.dumps({**self._about, "cells": self._cells}, indent=1) + "\n")
         scratch.replace(self.path)
@@ -115,6 +118,11 @@ def parser(description: str | None, name: str) -> argparse.ArgumentParser:
     return made
 
 
+def cpu_seconds() -> float:
+    """CPU time of this process and of those it waited for; unlike wall time it says much the same on a busy machine."""
+    return sum(used.ru_utime + used.ru_stime for used in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))
+
+
 def environment(threads: int) -> dict[str, str]:
     """The environment of a measured process: its threads, and our source root."""
     count = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "LOKY_MAX_CPU_COUNT")}
@@ -122,15 +130,15 @@ def environment(threads: int) -> dict[str, str]:
 
 
 def process(command: list[str], task: Mapping[str, Any], threads: int) -> dict[str, Any]:
-    """Run `command TASK.json RESULT.json` and read what it wrote."""
+    """Run `command TASK.json RESULT.json` and read what it wrote; `process_cpu_seconds` is all that the process used, imports included."""
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         given, result = Path(folder) / "task.json", Path(folder) / "result.json"
         given.write_text(json.dumps(dict(task), default=str))
+        before = cpu_seconds()
         done = subprocess.run([*command, str(given), str(result)], env=environment(threads), capture_output=True, text=True, check=False)
         if done.returncode != 0:
             sys.exit(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
-        answer: dict[str, Any] = json.loads(result.read_text())
-        return answer
+        return {**json.loads(result.read_text()), "process_cpu_seconds": round(cpu_seconds() - before, 2)}
 
 
 def peer(options: argparse.Namespace, **task: Any) -> dict[str, Any]:

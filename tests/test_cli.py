@@ -1,6 +1,7 @@
 """A user's mistake is one line that names the field and the fix, exit 2, before any cluster work."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -52,8 +53,6 @@ def train(capsys: pytest.CaptureFixture[str], tmp_path: Path, source: Path | str
 def test_a_bad_file(capsys: pytest.CaptureFixture[str], tmp_path: Path, text: str, message: str) -> None:
     code, errors = train(capsys, tmp_path, content(tmp_path / "bad.csv", text))
     assert code == 2
-    import re
-
     assert re.search(message, errors), errors
 
 
@@ -73,6 +72,7 @@ def test_a_missing_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> N
         ("name=Adult Census", "name: 'Adult Census' must be lower-case letters"),
         ("name=../../etc", "name: '../../etc' must be lower-case letters"),
         ("training", "--set: expected key=value, got 'training'"),
+        ("gates=strict.yaml", "gates: no gates file 'strict.yaml'; give a path or 'default'"),
     ],
 )
 def test_a_bad_setting(capsys: pytest.CaptureFixture[str], tmp_path: Path, source: Path, setting: str, message: str) -> None:
@@ -111,6 +111,47 @@ def test_other_commands(
     assert message in errors
     assert len(errors.strip().splitlines()) == 1
     assert line["status"] == "failed"
+
+
+def test_the_result_file_gets_the_closing_line_also_of_mistakes(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    place = tmp_path / "results" / "r.json"
+    for arguments in (["train", "nope"], ["augment", "--rows", "ten"], ["trian"]):
+        for given in (["--result-file", str(place)], [f"--result-file={place.as_uri()}"]):
+            code, line, _ = command(capsys, *arguments, *given)
+            assert (code, line["status"]) == (2, "failed")
+            assert json.loads(place.read_text()) == line
+            place.unlink()
+
+
+def test_an_old_result_is_not_left_for_this_ones(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = content(tmp_path / "r.json", '{"status": "done", "model": "of-yesterday@1"}')
+    seen = []
+    monkeypatch.setattr("synthmill.catalog.admin.gc", lambda *_: seen.append(place.exists()) or [])
+    code, line, _ = command(capsys, "gc", "--store", str(tmp_path / "store"), "--result-file", str(place))
+    assert (code, seen) == (0, [False])
+    assert json.loads(place.read_text()) == line
+
+
+@pytest.mark.parametrize(
+    ("place", "code", "message"),
+    [
+        ("ftp://host/r.json", 2, "--result-file: no storage for 'ftp://'"),
+        ("s3://bucket/", 2, "--result-file: '' is not a path inside a store"),
+        ("{tmp}/file/r.json", 3, "--result-file: .*a part of the path is a file, not a folder"),
+    ],
+)
+def test_a_result_file_that_can_not_be_written_is_known_before_any_work(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, code: int, message: str
+) -> None:
+    content(tmp_path / "file", "")
+    monkeypatch.setattr("synthmill.catalog.admin.gc", lambda *_: pytest.fail("work began"))
+    given = place.format(tmp=tmp_path)
+    ended, line, errors = command(capsys, "gc", "--store", str(tmp_path / "store"), "--result-file", given)
+    assert (ended, line["status"]) == (code, "failed")
+    assert re.search(message, errors), errors
+    assert len(errors.strip().splitlines()) == 1
 
 
 def test_a_fault_of_ours_exits_3_and_keeps_the_stack(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

@@ -25,7 +25,7 @@ from synthmill.catalog.manifest import Kind
 from synthmill.catalog.pictures import empty_folder, export_pictures
 from synthmill.catalog.store import Store
 from synthmill.config import StorageConfig, dump, load_recipe
-from synthmill.errors import SynthmillError, UserError
+from synthmill.errors import NotFoundError, RecipeError, StorageError, SynthmillError, UserError, did_you_mean
 from synthmill.runtime.progress import say
 from synthmill.storage.folder import Folder
 
@@ -62,7 +62,7 @@ def run(arguments: list[str]) -> int:
         if type(fault).__name__ == "NoArgsIsHelpError":
             sys.stdout.write(f"{text}\n")
             return 2
-        return _fail(UserError(" ".join(text.split())), None)
+        return _fail(UserError(" ".join(text.split())), _result_file(arguments))
     except Exception as fault:
         return _fail(fault, None)
     return int(code or 0)
@@ -75,14 +75,18 @@ def verb(function: Callable[..., dict[str, Any]]) -> Callable[..., int]:
     def job(*args: Any, **options: Any) -> int:
         result_file = options.get("result_file")
         try:
+            _make_way(result_file)
+        except SynthmillError as fault:
+            return _fail(fault, None)
+        try:
             result = function(*args, **options)
         except (KeyboardInterrupt, typer.Abort):
             _close({"status": "interrupted", "exit_code": 130}, result_file)
             return 130
         except Exception as fault:
             return _fail(fault, result_file)
-        _close({"status": "done", **result}, result_file)
-        return 1 if result.get("verdict") == "fail" and result.get("gated") else 0
+        failed = result.get("verdict") == "fail" and result.get("gated")
+        return _close({"status": "done", **result}, result_file) or int(bool(failed))
 
     return job
 
@@ -100,15 +104,51 @@ def _fail(fault: Exception, result_file: str | None) -> int:
     return code
 
 
-def _close(result: dict[str, Any], result_file: str | None) -> None:
-    line = json.dumps(result)
+def _close(result: dict[str, Any], result_file: str | None) -> int:
+    """Print the closing line, and write it; the exit code of a result that can't be written, else 0."""
+    code = 0
+    try:
+        _write_result(result, result_file)
+    except SynthmillError as fault:
+        sys.stderr.write(f"error: {fault}\n")
+        sys.stderr.flush()
+        code = fault.exit_code
+    say(json.dumps(result))
+    return code
+
+
+def _make_way(result_file: str | None) -> None:
+    """Remove what an earlier job wrote, which must not be taken for this one's; a place that can't be written is known by then."""
+    _write_result({}, result_file)
     if result_file:
-        folder, _, name = result_file.rpartition("/")
-        try:
-            Folder(folder or ".").write_bytes(name, line.encode())
-        except SynthmillError as fault:
-            sys.stderr.write(f"error: --result-file: {fault}\n")
-    say(line)
+        folder, name = _place_of(result_file)
+        folder.delete(name)
+
+
+def _place_of(result_file: str) -> tuple[Folder, str]:
+    folder, slash, name = result_file.rpartition("/")
+    return Folder(f"{folder}{slash}" or "."), name
+
+
+def _write_result(result: dict[str, Any], result_file: str | None) -> None:
+    """Put the line where `--result-file` says, if it says so; one line that names the flag when that can't be."""
+    if not result_file:
+        return
+    try:
+        folder, name = _place_of(result_file)
+        folder.write_bytes(name, json.dumps(result).encode())
+    except UserError as fault:
+        raise RecipeError(str(fault).removeprefix(f"{fault.field}: "), field="--result-file") from fault
+    except SynthmillError as fault:
+        raise StorageError(f"--result-file: {fault}") from fault
+
+
+def _result_file(arguments: list[str]) -> str | None:
+    """The flag's value in arguments that could not be parsed."""
+    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
+    return next((value or None for flag, value in pairs if flag == "--result-file"), None) or next(
+        (text.partition("=")[2] for text in arguments if text.startswith("--result-file=")), None
+    )
 
 
 def _interrupt_on_sigterm() -> None:
@@ -172,7 +212,7 @@ def augment(
     require: Annotated[str | None, typer.Option(help="pass: publish only if the gates pass.")] = None,
     allow_inconclusive: Annotated[bool, typer.Option("--allow-inconclusive", help="With --require pass: enough if no gate fails.")] = False,
     allow_copies: Annotated[bool, typer.Option("--allow-copies", help="Publish from a control that copies training rows.")] = False,
-    gates: Annotated[str, typer.Option(help="A gates file, or 'default'.")] = "default",
+    gates: Annotated[str | None, typer.Option(help="A gates file, or 'default'; default: what the model's recipe says.")] = None,
     portable: Annotated[bool, typer.Option("--portable", help="Same bytes on machines with different processors; slower.")] = False,
     shard_rows: Annotated[int, typer.Option(help="Rows in a part.")] = 65_536,
     if_exists: Annotated[str, typer.Option(help="new: always a new version; reuse: the finished one with the same content.")] = "new",
@@ -225,7 +265,7 @@ def evaluate(
     dataset: Annotated[str, typer.Option(help="NAME or NAME@N.")],
     store: StoreOption = DEFAULT_STORE,
     profile: Annotated[str, typer.Option(help="quick, standard, full or audit.")] = "standard",
-    gates: Annotated[str, typer.Option(help="A gates file, or 'default'.")] = "default",
+    gates: Annotated[str | None, typer.Option(help="A gates file, or 'default'; default: what the model's recipe says.")] = None,
     baseline: Annotated[str | None, typer.Option(help="NAME@N of an earlier report, or its report.json.")] = None,
     seed: Annotated[int, typer.Option(help="Sub-samples, folds and bootstraps follow from it.")] = 0,
     sample_rows: Annotated[str | None, typer.Option(help="Rows a side for neighbour and classifier metrics, or 'all'.")] = None,
@@ -353,8 +393,8 @@ def pull_(
 ) -> dict[str, Any]:
     """Copy a dataset to a local folder and verify it."""
     version = Store(store).resolve("datasets", ref, field="dataset")
-    pull(version, Path(folder))
-    return {"dataset": version.ref, "folder": folder, "rows": version.manifest.rows}
+    local = pull(version, folder)
+    return {"dataset": version.ref, "folder": str(local), "rows": version.manifest.rows}
 
 
 @datasets.command("export")
@@ -373,18 +413,21 @@ def export_(
 
 @runs.command("list")
 def runs_list(store: StoreOption = DEFAULT_STORE) -> None:
-    """Training runs, one a line."""
-    for item in Store(store).root.child("runs").children():
-        say(item)
+    """Training runs, one a line: ref, running or ended."""
+    for run in Store(store).runs():
+        say(f"{run.ref}\t{'running' if run.running else 'ended'}")
 
 
 @runs.command("show")
-def runs_show(run_name: Annotated[str, typer.Argument()], store: StoreOption = DEFAULT_STORE) -> None:
-    """The newest record of a run."""
-    folder = Store(store).run_folder(run_name)
-    if run_name not in Store(store).root.child("runs").children():
-        raise UserError(f"no run {run_name!r}; see `synthmill runs list`", field="run")
-    say(folder.read_bytes("live.json").decode() if folder.exists("live.json") else "{}")
+def runs_show(ref: Annotated[str, typer.Argument(help="NAME or NAME/N.")], store: StoreOption = DEFAULT_STORE) -> None:
+    """The newest record of a run, as JSON."""
+    name, _, number = ref.partition("/")
+    found = [run for run in Store(store).runs(name) if number in ("", str(run.number))]
+    if not found:
+        raise NotFoundError(f"no run {ref!r}{did_you_mean(ref, [run.ref for run in Store(store).runs()])}", field="run")
+    folder = found[-1].folder
+    record = folder.read_json("live.json") if folder.exists("live.json") else {}
+    say(json.dumps({"ref": found[-1].ref, "uri": folder.uri, "running": found[-1].running, **record}, indent=2))
 
 
 def _age(text: str) -> timedelta:

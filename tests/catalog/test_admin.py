@@ -1,5 +1,6 @@
 """Lineage, verify, delete, gc."""
 
+import os
 from datetime import timedelta
 
 import pytest
@@ -137,5 +138,24 @@ def test_gc_finishes_a_deletion_that_was_cut(every_store: str) -> None:
 def test_gc_removes_temporary_files(tmp_path) -> None:
     store = Store(tmp_path)
     version = publish_dataset(store, "d")
-    (tmp_path / "datasets" / "d" / "1" / "_tmp.x").write_bytes(b"half")
-    assert gc(store, FUTURE) == [version.folder.uri_of("_tmp.x")]
+    young, old = (tmp_path / "datasets" / "d" / "1" / f"_tmp.{name}" for name in ("young", "old"))
+    for path in (young, old):
+        path.write_bytes(b"half")
+    two_hours_ago = old.stat().st_mtime - 7200
+    os.utime(old, (two_hours_ago, two_hours_ago))
+    assert gc(store, timedelta(days=7)) == []
+    # The young one may belong to somebody who is writing at this moment.
+    assert gc(store, FUTURE) == [version.folder.uri_of("_tmp.old")]
+    assert young.exists()
+
+
+def test_gc_leaves_a_run_alone_while_its_owner_lives(every_store: str) -> None:
+    store = Store(every_store)
+    with store.begin_run("adult-1", run_key="key", run_id="a") as run:
+        run.folder.write_bytes("checkpoints/step-1/state", b"x")
+        assert [(each.ref, each.running) for each in store.runs()] == [("adult-1/1", True)]
+        assert gc(store, FUTURE) == []
+        assert run.folder.exists("checkpoints/step-1/state")
+    assert [(each.ref, each.running) for each in store.runs("adult-1")] == [("adult-1/1", False)]
+    assert gc(store, FUTURE) == [run.folder.uri]
+    assert store.runs() == []

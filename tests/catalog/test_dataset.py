@@ -8,7 +8,7 @@ import pytest
 
 from synthmill.catalog.dataset import finished_shards, iter_parts, pull, read_dataset, write_shard
 from synthmill.catalog.store import Store
-from synthmill.errors import IntegrityError, StorageError
+from synthmill.errors import IntegrityError, RecipeError, StorageError
 from synthmill.storage.folder import Folder
 from versions import TABLE, draft_of, publish_dataset, publish_model
 
@@ -86,3 +86,14 @@ def test_pull_does_not_mix_files(every_store: str, tmp_path: Path) -> None:
 def test_a_model_is_no_dataset(tmp_path) -> None:
     with pytest.raises(StorageError, match="not a dataset"):
         read_dataset(publish_model(Store(tmp_path), "m"))
+
+
+def test_the_local_folder_of_pull_can_be_written_in_any_way(every_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    version = publish_dataset(Store(every_store), "d")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for given in ((tmp_path / "a b").as_uri(), "~/home", str(tmp_path / "plain")):
+        local = pull(version, given)
+        assert local.parent == tmp_path
+        assert (local / "part-00000.parquet").stat().st_size == version.manifest.files[0].bytes
+    with pytest.raises(RecipeError, match="folder: s3://bucket/copy is not a folder of this machine; give a path"):
+        pull(version, "s3://bucket/copy")

@@ -149,6 +149,22 @@ def test_run_folders(every_store: str) -> None:
         store.run_folder("adult-1").read_bytes("x")
 
 
+def test_two_runs_of_one_key_at_a_time_have_a_folder_each_and_an_ended_one_is_taken_over(every_store: str) -> None:
+    store = Store(every_store)
+    with store.begin_run("adult-1", run_key="k", run_id="a") as first, store.begin_run("adult-1", run_key="k", run_id="b") as second:
+        assert [first.folder.name, second.folder.name] == ["1", "2"]
+        first.folder.write_bytes("checkpoints/x", b"1")
+        first.check()
+        second.check()
+    with store.begin_run("adult-1", run_key="k", run_id="c") as again:
+        assert again.folder.name == "2"
+        with store.begin_run("adult-1", run_key="k", run_id="d") as other:
+            assert other.folder.name == "1"
+            assert other.folder.read_bytes("checkpoints/x") == b"1"
+    with store.begin_run("adult-2", run_key="other", run_id="e") as stranger:
+        assert stranger.folder.uri.endswith("runs/adult-2/1")
+
+
 def test_content_digest_sees_data_and_nothing_else() -> None:
     part = FileEntry(path="part-00000.parquet", rows=1, bytes=5, sha256="0" * 64)
     other = FileEntry(path="part-00001.parquet", rows=1, bytes=5, sha256="1" * 64)

@@ -132,3 +132,17 @@ def test_ids_keep_their_type_and_their_missing_pattern() -> None:
 
 def torch_zeros(*shape: int) -> torch.Tensor:
     return torch.zeros(*shape, dtype=torch.int64)
+
+
+def test_identifiers_beside_real_ones_begin_where_none_is_taken() -> None:
+    real = pa.table({"order_id": np.arange(1, 61), "code": [f"C-{i:04d}" for i in range(60)], "y": ["a", "b", "c"] * 20})
+    codec = TableCodec.fit(real, DataConfig(source="x"))
+    assert [column.kind for column in codec.profile.columns] == ["identifier", "identifier", "categorical"]
+    assert codec.first_free_id(real, 5) == 100
+    assert codec.first_free_id(real, 250) == 1000
+    assert codec.first_free_id(real.slice(0, 0), 250) == 0
+    ninth = pa.table({"order_id": [1_000_009], "code": ["C-0105"], "y": ["a"]})
+    assert codec.first_free_id(ninth, 150) == 1000
+    assert codec.first_free_id(ninth, 104) == 0
+    plain = pa.table({"x": ["a", "b"] * 20, "y": RNG.normal(size=40)})
+    assert TableCodec.fit(plain, DataConfig(source="x")).first_free_id(plain, 100) == 0

@@ -8,7 +8,7 @@ import pytest
 
 from fault.conftest import train_arguments
 from jobs import last_line
-from processes import kill, kill_tree, start_job, titled, until
+from processes import ROOT, kill, kill_tree, start_job, titled, until
 from synthmill import api
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(420)]
@@ -73,6 +73,44 @@ def test_too_many_lost_workers_end_the_run_with_one_line(source: Path, tmp_path:
     assert last_line(output)["status"] == "failed"
     assert errors.strip().splitlines()[-1].startswith("error: training workers failed")
     assert checkpoints(tmp_path)
+
+
+def test_two_jobs_of_one_recipe_at_once_do_not_disturb_each_other(source: Path, tmp_path: Path, undisturbed: str) -> None:
+    pair = [start_job("train", *train_arguments(source, tmp_path, *LONG)) for _ in range(2)]
+    results = []
+    for job in pair:
+        output, errors = job.communicate(timeout=400)
+        assert job.returncode == 0, errors
+        results.append(last_line(output))
+    assert {result["model"] for result in results} == {"customers@1", "customers@2"}
+    for number in (1, 2):
+        manifest = json.loads((tmp_path / f"models/customers/{number}/_manifest.json").read_text())
+        assert undisturbed in {entry["sha256"] for entry in manifest["files"]}
+
+
+def test_a_lost_node_does_not_end_the_run(source: Path, tmp_path: Path, undisturbed: str) -> None:
+    """Two nodes, the worker on one of them; that node is lost, and the other goes on from the last checkpoint."""
+    import ray
+    from ray.cluster_utils import Cluster
+
+    path = f"{ROOT / 'platform'}:{ROOT / 'tests'}"
+    cluster = Cluster(initialize_head=True, connect=False, head_node_args={"num_cpus": 0, "env_vars": {"PYTHONPATH": path}})
+    try:
+        doomed = cluster.add_node(num_cpus=1)
+        cluster.wait_for_nodes()
+        # A job of its own joins the cluster; nothing is killed but the node.
+        job = start_job("train", *train_arguments(source, tmp_path, *LONG), env={"RAY_ADDRESS": cluster.address})
+        until(lambda: checkpoints(tmp_path), what="a checkpoint")
+        cluster.add_node(num_cpus=1)
+        cluster.remove_node(doomed, allow_graceful=False)
+        output, errors = job.communicate(timeout=300)
+        assert job.returncode == 0, errors
+        assert last_line(output)["model"] == "customers@1"
+        assert history(tmp_path)[-1]["step"] == 1500
+        assert weights(tmp_path) == undisturbed
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
 
 
 PICTURES = {

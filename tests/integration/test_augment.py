@@ -66,6 +66,8 @@ def test_mix_real_adds_train_rows_and_says_which(trained: Version) -> None:
     assert pc.sum(rows["is_synthetic"]).as_py() == 3000
     assert rows.num_rows == 3000 + train_rows
     assert version.manifest.contains_training_rows
+    assert [parent.kind for parent in version.manifest.parents] == ["model", "source"]
+    assert pc.count_distinct(rows["customer"]).as_py() == rows.num_rows
 
 
 def test_every_part_is_labelled(trained: Version) -> None:
@@ -104,7 +106,9 @@ def test_an_impossible_condition_stops_with_the_rate(trained: Version) -> None:
         ({"where": ("plam=pro",)}, ConditionError, r"did you mean 'plan'"),
         ({"where": ("plan=gold",)}, ConditionError, r"--where.*gold"),
         ({"balance": "plann"}, ConditionError, r"--balance: no column 'plann'; did you mean 'plan'"),
-        ({"columns": ("agee",)}, ConditionError, r"no column 'agee'"),
+        ({"columns": ("agee",)}, ConditionError, r"--columns: no column 'agee'"),
+        ({"shard_rows": 0}, UserError, r"--shard-rows: must be at least 1, got 0"),
+        ({"gates": "strict.yaml"}, NotFoundError, r"gates: no gates file 'strict\.yaml'"),
     ],
 )
 def test_mistakes_are_one_line(trained: Version, options: dict[str, object], error: type[UserError], message: str) -> None:

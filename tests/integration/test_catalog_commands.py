@@ -36,9 +36,13 @@ def test_list_and_show(store: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert ["listed@1", "500"] in [[row[0], row[2]] for row in listed]
     shown = json.loads("\n".join(lines(capsys, "datasets", "show", "listed", "--store", store)))
     assert (shown["ref"], shown["rows"]) == ("listed@1", 500)
-    [name] = lines(capsys, "runs", "list", "--store", store)
-    assert name.startswith("customers-")
-    assert json.loads("\n".join(lines(capsys, "runs", "show", name, "--store", store)))["step"] == 40
+    [[run, state]] = [line.split("\t") for line in lines(capsys, "runs", "list", "--store", store)]
+    assert (run.startswith("customers-"), run.endswith("/1"), state) == (True, True, "ended")
+    for ref in (run, run.removesuffix("/1")):
+        told = json.loads("\n".join(lines(capsys, "runs", "show", ref, "--store", store)))
+        assert (told["ref"], told["running"], told["step"]) == (run, False, 40)
+    code, _, errors = command(capsys, "runs", "show", "custommers-1", "--store", store)
+    assert (code, "run: no run 'custommers-1'" in errors) == (2, True)
 
 
 def test_pull_copies_a_dataset_that_pandas_reads(store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

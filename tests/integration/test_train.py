@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
 from customers import write_customers
@@ -18,6 +19,15 @@ def test_a_trained_model_has_every_file_of_the_artifact(trained: Version) -> Non
     history = [json.loads(line) for line in (local(trained) / "history.jsonl").read_text().splitlines()]
     assert history[-1]["step"] == 40
     assert history[-1]["quality"]["score"] > 0.3
+
+
+def test_a_store_whose_path_needs_quoting(local_ray: None, customers: Path, tmp_path: Path) -> None:
+    store = tmp_path / "my store, 100% & more"
+    version = api.train(small_recipe(customers, max_steps=5), store=str(store))
+    assert [path.name for path in tmp_path.iterdir()] == [store.name]
+    rows = api.augment(version.ref, rows=100, dataset="out", store=str(store))
+    assert rows.folder.local_path == store / "datasets" / "out" / "1"
+    assert len(list(rows.folder.local_path.glob("part-*.parquet"))) == 1
 
 
 def test_two_workers_train_the_same_model_to_rounding(local_ray: None, customers: Path, tmp_path: Path) -> None:
@@ -42,7 +52,7 @@ def test_every_table_model_trains_and_samples(local_ray: None, customers: Path, 
     assert version.manifest.contains_training_rows == (model == "bootstrap")
 
 
-def test_validation_and_holdout_leave_no_trace(local_ray: None, tmp_path: Path) -> None:
+def test_validation_and_holdout_leave_no_trace(local_ray: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Every row but the train rows carries a sentinel; it is in no file that training or publishing writes."""
     from synthmill.config import DataConfig, parse_model
     from synthmill.data.sources import read_source
@@ -69,15 +79,15 @@ def test_validation_and_holdout_leave_no_trace(local_ray: None, tmp_path: Path) 
     recipe["data"] = {**recipe["data"], "split": {"group": "customer"}}  # type: ignore[dict-item]
     version = api.train(recipe, store=str(store))
     api.augment(version.ref, rows=3000, dataset="out", store=str(store), allow_copies=True)
-    kept = [path for folder in ("models", "datasets", "runs") for path in (store / folder).rglob("*") if path.is_file()]
-    assert len(kept) > 8
-    import pyarrow.parquet as pq
-
+    api.evaluate("out", store=str(store), profile="quick")
+    kept = [path for folder in ("models", "datasets", "runs", "reports") for path in (store / folder).rglob("*") if path.is_file()]
+    assert {"weights.safetensors", "live.json", "_report.json", "report.html"} <= {path.name for path in kept}
     for path in kept:
         if path.suffix == ".parquet":
             assert "SENTINEL" not in pq.read_table(path)["plan"].unique().to_pylist(), path
-        elif not path.name.startswith("_report"):
-            assert b"SENTINEL" not in path.read_bytes(), path
+        assert b"SENTINEL" not in path.read_bytes(), path
+    output = capsys.readouterr()
+    assert "SENTINEL" not in output.out + output.err
 
 
 @pytest.mark.parametrize(

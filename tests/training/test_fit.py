@@ -1,13 +1,21 @@
 import json
+from datetime import UTC, datetime, time, timedelta
+from decimal import Decimal
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from encoded import MemoryFolder, Records
-from synthmill.config import DataConfig, ModelConfig, Recipe, TrainingConfig
+from synthmill.config import DataConfig, ModelConfig, Recipe, SplitConfig, TrainingConfig
+from synthmill.data.sources import read_source
+from synthmill.data.split import split_table
+from synthmill.data.summary import summarise
 from synthmill.data.tabular import TableCodec
 from synthmill.errors import RecipeError
+from synthmill.generation.generator import Generator
 from synthmill.models.base import build
 from synthmill.training.checkpoint import Checkpoints
 from synthmill.training.fit import fit_table, run_key
@@ -95,3 +103,43 @@ def test_the_run_key_changes_with_what_changes_the_weights_only() -> None:
 def test_a_wrong_hyper_parameter_is_named() -> None:
     with pytest.raises(RecipeError, match=r"model\.config\.embeding_dim: unknown key; did you mean 'embedding_dim'"):
         fit(recipe(config={"embeding_dim": 4}))
+
+
+def test_every_type_of_column_is_read_trained_on_and_sampled(tmp_path: Path) -> None:
+    """From a Parquet file, as data frames write them: categories, string views, decimals, times, zones, half floats."""
+    count, draws = 300, np.random.default_rng(0)
+    letters, hours = pa.array(draws.choice(["a", "b", "c"], count)), draws.integers(0, 9000, count)
+    start = datetime(2020, 1, 1, tzinfo=UTC)
+    table = pa.table(
+        {
+            "category": letters.dictionary_encode(),
+            "code": pa.array(draws.integers(0, 4, count)).dictionary_encode(),
+            "large": letters.cast(pa.large_string()),
+            "view": letters.cast(pa.string_view()),
+            "price": pa.array([Decimal(int(cents)).scaleb(-2) for cents in draws.integers(0, 10_000, count)], pa.decimal128(10, 2)),
+            "clock": pa.array([time(int(hour) % 24, 30) for hour in hours], pa.time64("us")),
+            "wait": pa.array(draws.integers(0, 10_000, count), pa.duration("s")),
+            "key": pa.array(draws.integers(0, 1000, count), pa.uint64()),
+            "small": pa.array(draws.integers(-100, 100, count), pa.int8()),
+            "flag": pa.array(draws.random(count) < 0.3, mask=draws.random(count) < 0.1),
+            "moment": pa.array([start + timedelta(hours=int(hour)) for hour in hours], pa.timestamp("us", "Europe/Berlin")),
+            "day": pa.array([(start + timedelta(hours=int(hour))).date() for hour in hours], pa.date32()),
+            "half": pa.array(draws.normal(size=count).astype(np.float16)),
+            "gaps": pa.array(np.where(draws.random(count) < 0.1, np.nan, draws.normal(size=count)).astype(np.float32)),
+        }
+    )
+    pq.write_table(table, tmp_path / "rows.parquet")
+    source = read_source(DataConfig(source=str(tmp_path / "rows.parquet")))
+    parts = split_table(source.table, SplitConfig(), sha256=source.sha256)
+    codec = TableCodec.fit(parts.train, DataConfig(source="unused.csv"))
+    told = recipe(max_steps=4)
+    outcome = fit_table(told, parts.train, parts.validation, codec, parallel=Single(), reporter=Records())
+    model = build("tvae", told.model.config, codec.layout)
+    model.load_state_dict(outcome.state_dict)
+    model.eval()
+    sampled = Generator(model, codec, ref="t@1", digest="", config={}).sample(50, seed=1, where=("category=a", "flag=true"))
+    plain = {"category": pa.string(), "code": pa.int64(), "view": pa.string()}
+    assert {field.name: field.type for field in sampled.schema} == {field.name: plain.get(field.name, field.type) for field in table.schema}
+    assert sampled["category"].unique().to_pylist() == ["a"]
+    told_of = summarise(parts.train, codec.profile)["columns"]
+    assert set(told_of["category"]["levels"]) == {"a", "b", "c"}

@@ -13,6 +13,9 @@ from synthmill.storage import publish
 from synthmill.storage.folder import DEFAULT_SETTINGS, THREADS, Folder, json_bytes
 from synthmill.storage.formats import format_name
 
+LONGEST_WRITE = timedelta(hours=1)
+"""A temporary file or an upload that is younger may belong to somebody who is writing."""
+
 
 def verify(uri: str, settings: StorageConfig = DEFAULT_SETTINGS) -> list[str]:
     """Read every file of a version (dataset, model or report) and compare it with the manifest.
@@ -78,17 +81,22 @@ def delete(store: Store, ref: str, *, cascade: bool = False) -> list[str]:
 
 def gc(store: Store, older_than: timedelta) -> list[str]:
     """Remove what nobody owns and nobody touched for that long: dead claims, quarantine, runs, leftovers of unfinished
-    writes. Never a committed version. Returns the URIs that are gone."""
-    before = store.root.now() - older_than
+    writes. Never a committed version, and nothing whose owner lives. Returns the URIs that are gone."""
+    now = store.root.now()
+    before = now - older_than
     removed: list[str] = []
-    for kind in KINDS:
+    for kind in (*KINDS, "runs"):
         for name in store.root.child(kind).children():
             removed += _collect_versions(store, store.root.child(kind, name), before)
+    removed += [_remove(run) for run in _runs(store) if not publish.states(run) and run.list() and _untouched(run, before)]
     quarantine = store.root.child("quarantine")
-    old = [store.root.child("runs", run) for run in store.root.child("runs").children()]
-    old += [quarantine.child(kind, name, number) for kind, name, number in _three_levels(quarantine)]
-    removed += [_remove(folder) for folder in old if _untouched(folder, before)]
-    return removed + [store.root.uri_of(path) for path in store.root.remove_strays(before)]
+    refused = [quarantine.child(kind, name, number) for kind, name, number in _three_levels(quarantine)]
+    removed += [_remove(folder) for folder in refused if _untouched(folder, before)]
+    return removed + [store.root.uri_of(path) for path in store.root.remove_strays(min(before, now - LONGEST_WRITE))]
+
+
+def _runs(store: Store) -> list[Folder]:
+    return [store.root.child("runs", run) for run in store.root.child("runs").children()]
 
 
 def _collect_versions(store: Store, parent: Folder, before: datetime) -> list[str]:

@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from synthmill.catalog.manifest import FileEntry, decode_schema, manifest_json
 from synthmill.catalog.store import Version
-from synthmill.errors import StorageError
+from synthmill.errors import RecipeError, StorageError
 from synthmill.storage.folder import THREADS, Folder, changed, json_bytes
 from synthmill.storage.formats import check_format, format_name
 from synthmill.storage.parquet import READ_AHEAD, read_part, write_part
@@ -99,13 +99,17 @@ def iter_parts(version: Version, columns: Sequence[str] | None = None) -> Iterat
             running += [pool.submit(read, entry) for _, entry in zip(range(1), waiting, strict=False)]
 
 
-def pull(version: Version, local_dir: Path) -> Path:
+def pull(version: Version, local_dir: str | Path) -> Path:
     """Copy a version into a local folder, the manifest last; files that are there already and right are kept.
 
     Raises:
+        RecipeError: not a folder of this machine.
         StorageError: the folder holds another version, or files that readers would take for data.
     """
     target = Folder(local_dir)
+    local = target.local_path
+    if local is None:
+        raise RecipeError(f"{target.uri} is not a folder of this machine; give a path", field="folder")
     known = {entry.path for entry in version.manifest.files}
     foreign = [entry.path for entry in target.list(recursive=False) if entry.path not in known and not entry.path.startswith(("_", "."))]
     if foreign:
@@ -115,12 +119,12 @@ def pull(version: Version, local_dir: Path) -> Path:
 
     def fetch(entry: FileEntry) -> None:
         if not (target.exists(entry.path) and target.digest(entry.path) == (entry.sha256, entry.bytes)):
-            version.folder.download(entry.path, local_dir / entry.path, sha256=entry.sha256)
+            version.folder.download(entry.path, local / entry.path, sha256=entry.sha256)
 
     with ThreadPoolExecutor(READ_AHEAD) as pool:
         list(pool.map(fetch, version.manifest.files))
     target.write_json(MANIFEST, manifest_json(version.manifest))
-    return local_dir
+    return local
 
 
 def read_verified(folder: Folder, entry: FileEntry) -> bytes:

@@ -1,13 +1,14 @@
 """What exists: names and versions of datasets, models and reports, under one root URI.
 
 <store>/datasets/<name>/<n>/   models/   reports/     committed versions
-<store>/runs/<run>/                                   checkpoints and logs of training runs
+<store>/runs/<run>/<n>/                               checkpoints and logs of training runs, claimed like versions
 <store>/quarantine/<kind>/<name>/<n>.<run id>/        parts that a gate refused
 """
 
 import re
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -44,6 +45,21 @@ class Version:
     def uri(self) -> str:
         """The version's folder."""
         return self.folder.uri
+
+
+@dataclass(frozen=True)
+class Run:
+    """One attempt at training: `runs/<name>/<number>`."""
+
+    name: str
+    number: int
+    folder: Folder
+    running: bool
+
+    @property
+    def ref(self) -> str:
+        """`adult-3f2a9c81d0e4/1`."""
+        return f"{self.name}/{self.number}"
 
 
 class Store:
@@ -117,6 +133,28 @@ class Store:
         return Draft(
             self, kind, name, run_key, run_id, lease=publish.acquire(parent, found, run_key=run_key, run_id=run_id, timing=self.timing)
         )
+
+    def runs(self, run_name: str | None = None) -> list[Run]:
+        """Training runs, those of one name or all, the oldest attempt of a name first."""
+        names = [run_name] if run_name is not None else self.root.child("runs").children()
+        return [
+            Run(name, state.number, folder, publish.owned(folder, state, self.timing))
+            for name in names
+            if _NAME.fullmatch(name)
+            for state in publish.states(self.run_folder(name))
+            for folder in [self.run_folder(name).child(str(state.number))]
+        ]
+
+    @contextmanager
+    def begin_run(self, run_name: str, *, run_key: str, run_id: str) -> Iterator[publish.Lease]:
+        """Own a folder `runs/<run_name>/<n>` while inside: one that an ended owner of the same run key left, or a new one.
+
+        Two jobs that compute the same at the same time therefore keep their checkpoints apart.
+        """
+        parent = self.run_folder(run_name)
+        lease = publish.acquire(parent, publish.states(parent), run_key=run_key, run_id=run_id, timing=self.timing)
+        with lease.alive():
+            yield lease
 
     def _not_found(self, kind: Kind, name: str, number: int | None, field: str) -> NotFoundError:
         thing, numbers = kind.removesuffix("s"), self.versions(kind, name)

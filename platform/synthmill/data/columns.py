@@ -72,6 +72,12 @@ def flat(column: pa.Array | pa.ChunkedArray) -> pa.Array:
     return column if column.type == plain else column.cast(plain)
 
 
+def plain_table(table: pa.Table) -> pa.Table:
+    """The table with every column of its plain type: what a data frame's categories become once decoded."""
+    columns = [column if column.type == plain_type(column.type) else column.cast(plain_type(column.type)) for column in table.columns]
+    return pa.table(columns, names=table.column_names)
+
+
 def valid_rows(array: pa.Array) -> Bool:
     """True where the array is not null, bool (N,)."""
     if array.null_count == 0:

@@ -25,7 +25,7 @@ def sheet(rows: list[Pixels]) -> bytes:
 
 def by_class(pixels: Pixels, labels: npt.NDArray[np.int64] | None, columns: int, most_rows: int) -> list[Pixels]:
     """The first `columns` pictures of each class present, a row for each; rows of any pictures without labels or with one class."""
-    present = np.unique(np.zeros(0, np.int64) if labels is None else labels)[:most_rows]
+    present = np.zeros(0) if labels is None else np.unique(labels)[:most_rows]
     if labels is None or len(present) < 2:
         return [pixels[at : at + columns] for at in range(0, min(len(pixels), columns * most_rows), columns)]
     return [pixels[labels == code][:columns] for code in present]

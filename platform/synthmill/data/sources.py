@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 from synthmill.catalog.dataset import read_dataset
 from synthmill.catalog.store import Store
 from synthmill.config import DataConfig, StorageConfig
-from synthmill.data.columns import flat, is_supported, plain_type, to_int64
+from synthmill.data.columns import flat, is_supported, plain_table, plain_type, to_int64
 from synthmill.data.files import read_files, read_text
 from synthmill.data.schema import Rules, apply_rules, parse_rules, text_columns
 from synthmill.errors import DataError, did_you_mean
@@ -49,7 +49,7 @@ def read_source(config: DataConfig, *, store: Store | None = None) -> Source:
     settings = store.root.settings if store is not None else StorageConfig()
     rules = load_rules(config, settings)
     table, sha256, uri = _read(config, rules, store, settings)
-    table = apply_rules(table, rules).replace_schema_metadata(None)
+    table = apply_rules(plain_table(table), rules).replace_schema_metadata(None)
     _check(table, config)
     return Source(table, sha256, uri, rules)
 

@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
@@ -25,6 +26,7 @@ from synthmill.data.split import mix
 from synthmill.errors import DataError, IntegrityError
 
 FORMAT = "synthmill.codec.tabular/1"
+ID_CHUNK_ROWS = 1 << 20
 
 
 class ColumnCodec(Protocol):
@@ -103,6 +105,27 @@ class TableCodec(Codec):
             code_at += spans
             value_at += bool(has_values)
         return pa.table(arrays, schema=self.schema)
+
+    def first_free_id(self, real: pa.Table, rows: int) -> int:
+        """The row number from which `rows` identifiers in a row are none of those in `real`: 0, or the power of ten that is."""
+        taken = {
+            codec.profile.name: pc.unique(flat(real[codec.profile.name])).drop_null()
+            for codec in self._columns
+            if isinstance(codec, IdentifierCodec)
+        }
+        starts = [0, *(10**power for power in range(len(str(max(rows, real.num_rows))), 16))] if taken else [0]
+        return next((start for start in starts if not self._ids_in(taken, start, rows)), starts[-1])
+
+    def _ids_in(self, taken: dict[str, pa.Array], start: int, rows: int) -> bool:
+        """Whether one of the identifiers of the rows `start .. start + rows` is among those taken, by column."""
+        no_codes = np.zeros((0, 0), np.int64)
+        for codec in (codec for codec in self._columns if codec.profile.name in taken):
+            for first in range(start, start + rows, ID_CHUNK_ROWS):
+                numbers = np.arange(first, min(first + ID_CHUNK_ROWS, start + rows), dtype=np.uint64)
+                made = codec.decode(no_codes, None, Rows(numbers, lambda index: index.astype(np.uint64)))
+                if pc.any(pc.is_in(made, value_set=taken[codec.profile.name])).as_py():
+                    return True
+        return False
 
     def code_of(self, column: str, value: str) -> tuple[int, int] | None:
         """(discrete span index, code) that exactly the rows with `column` = `value` have; None if there is no such single code."""

@@ -100,7 +100,7 @@ class Generator:
         names = self.schema.names
         for column in plan.columns or ():
             if column not in names:
-                raise ConditionError(f"no column {column!r}{did_you_mean(column, names)}", field="columns")
+                raise ConditionError(f"no column {column!r}{did_you_mean(column, names)}", field="--columns")
         if plan.balance is not None and plan.balance not in names:
             raise ConditionError(f"no column {plan.balance!r}{did_you_mean(plan.balance, names)}", field="--balance")
         self._where(plan, None)
@@ -130,7 +130,7 @@ class Generator:
                 batch = self._balanced(plan, shard)
             else:
                 batch = self._rows(plan, shard, group=0, rows=shard.rows, where=self._where(plan, None))
-            table = self.codec.decode(batch, first_row=shard.first_row)
+            table = self.codec.decode(batch, first_row=plan.first_id + shard.first_row)
         return table.select(list(plan.columns)) if plan.columns is not None else table
 
     def _where(self, plan: ShardPlan, value: str | None) -> Where:

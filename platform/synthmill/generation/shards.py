@@ -42,6 +42,8 @@ class ShardPlan(FrozenModel):
     quotas: tuple[Quota, ...] = ()
     columns: tuple[str, ...] | None = None
     """Columns to write, in this order; None: all."""
+    first_id: int = 0
+    """Row number that identifiers count from; above 0 where real rows stand among the generated ones."""
     shard_rows: int = SHARD_ROWS
     max_tries_per_row: int = 1000
     """Rows generated for each row wanted before a condition is given up."""

@@ -5,6 +5,7 @@ depends on its own codes (identifiers: on its number), so where the cuts are doe
 """
 
 from collections.abc import Iterator
+from itertools import chain
 
 import numpy as np
 import pyarrow as pa
@@ -55,8 +56,8 @@ def free_pieces(
 
 def draw(model: GenerativeModel, rows: int, condition: Condition | None = None) -> Batch:
     """Unseeded rows, on the CPU."""
-    device = next((tensor.device for tensor in model.state_dict().values()), torch.device("cpu"))
-    generator = torch.Generator(device=device)
+    tensors = chain(model.parameters(), model.buffers())
+    generator = torch.Generator(device=next((tensor.device for tensor in tensors), torch.device("cpu")))
     generator.seed()
     with torch.inference_mode():
         return model.sample(rows, condition=condition, generator=generator).to("cpu")
@@ -105,7 +106,7 @@ def _shard(generator: Generator, plan: ShardPlan, shard: Shard, where: Where, bl
             mask = where.mask(generator.codec.conditions(batch))
             batch = batch.take(torch.from_numpy(np.flatnonzero(mask)))
         batch = batch.take(slice(0, shard.rows - found))
-        yield batch if batch.num_rows else None, shard.first_row + found
+        yield batch if batch.num_rows else None, plan.first_id + shard.first_row + found
         found += batch.num_rows
 
 

@@ -10,8 +10,6 @@ from torch import Tensor, nn
 
 SMALLEST_VARIANCE = 1e-3
 POINTS_PER_COMPONENT = 50
-LARGEST_CHUNK = 2**20
-"""Floats of x x' held at a time."""
 
 
 class GaussianMixture(nn.Module):
@@ -20,12 +18,19 @@ class GaussianMixture(nn.Module):
     weights_K: Tensor
     means_KL: Tensor
     factors_KLL: Tensor
+    used_U: Tensor
+    means_KU: Tensor
+    factors_KUU: Tensor
 
     def __init__(self, components: int, dimensions: int) -> None:
         super().__init__()
         self.register_buffer("weights_K", torch.zeros(components).index_fill_(0, torch.tensor([0]), 1.0))
         self.register_buffer("means_KL", torch.zeros(components, dimensions))
         self.register_buffer("factors_KLL", torch.eye(dimensions).repeat(components, 1, 1))
+        self.register_buffer("used_U", torch.zeros(0, dtype=torch.int64), persistent=False)
+        self.register_buffer("means_KU", torch.zeros(components, 0), persistent=False)
+        self.register_buffer("factors_KUU", torch.zeros(components, 0, 0), persistent=False)
+        self.register_load_state_dict_post_hook(lambda module, _: module.narrow())  # type: ignore[no-untyped-call]
 
     @torch.no_grad()
     def fit(self, points_NL: Tensor, used_L: Tensor, *, first_iterations: int, more_iterations: int) -> None:
@@ -55,6 +60,16 @@ class GaussianMixture(nn.Module):
         self.means_KL.zero_()[:active, kept] = mixture.means_KU + centre_L[kept]
         self.factors_KLL.copy_(torch.eye(dimensions))
         self.factors_KLL[:active, kept.unsqueeze(1), kept] = mixture.factors_KUU
+        self.narrow()
+
+    @torch.no_grad()
+    def narrow(self) -> None:
+        """Note the dimensions that are not N(0, 1) everywhere; only they are multiplied when sampling. Called by `fit` and on load."""
+        moved_KLL = (self.factors_KLL != torch.eye(self.factors_KLL.shape[1], device=self.factors_KLL.device)).any(0)
+        moved_L = moved_KLL.any(0) | moved_KLL.any(1) | (self.means_KL != 0).any(0)
+        self.used_U = moved_L.nonzero().squeeze(1)
+        self.means_KU = self.means_KL[:, self.used_U]
+        self.factors_KUU = self.factors_KLL[:, self.used_U][:, :, self.used_U]
 
     def sample(self, num_rows: int, generator: torch.Generator) -> Tensor:
         """float32 (num_rows, L)."""
@@ -64,16 +79,17 @@ class GaussianMixture(nn.Module):
         noise_BL = torch.randn(num_rows, dimensions, generator=generator, device=device)
         bounds_K = self.weights_K.cumsum(0)
         component_B = torch.searchsorted(bounds_K, uniform_B * bounds_K[-1], right=True).clamp_max(len(bounds_K) - 1)
-        order_B = component_B.argsort(stable=True)
         counts = torch.bincount(component_B, minlength=len(bounds_K)).tolist()
+        # Noise is alike in every row: it is taken in the order of the components, and what comes out goes to their rows.
+        rows_BU = noise_BL.index_select(1, self.used_U)
         parts = [
-            torch.addmm(self.means_KL[k], rows, self.factors_KLL[k].T)
-            for k, rows in enumerate(torch.split(noise_BL[order_B], counts))
+            torch.addmm(self.means_KU[k], rows, self.factors_KUU[k].T)
+            for k, rows in enumerate(torch.split(rows_BU, counts))
             if rows.shape[0]
         ]
-        out_BL = torch.empty_like(noise_BL)
-        out_BL[order_B] = torch.cat(parts)
-        return out_BL
+        moved_BU = torch.empty_like(rows_BU)
+        moved_BU[component_B.argsort(stable=True)] = torch.cat(parts)
+        return noise_BL.index_copy_(1, self.used_U, moved_BU)
 
 
 @dataclass(frozen=True)
@@ -93,25 +109,17 @@ def _start(x_NU: Tensor, components: int) -> _Components:
 
 
 def _improved(x_NU: Tensor, mixture: _Components) -> _Components:
-    """One iteration. With P = inv(covariance) the log density is -1/2 (vec(x x') . vec(P)) + (P m) . x + constant, and the new
-    covariances are weighted means of x x', so that both steps are matrix products over x x', a chunk of rows at a time."""
-    dimensions = x_NU.shape[1]
-    precision_KUU = torch.cholesky_inverse(mixture.factors_KUU)
-    linear_KU = (precision_KUU @ mixture.means_KU.unsqueeze(-1)).squeeze(-1)
+    """One iteration, a component at a time: its points whitened for their densities, then its weighted second moments."""
+    identity_UU = torch.eye(x_NU.shape[1]).to(x_NU)
+    whiten_KUU = torch.linalg.solve_triangular(mixture.factors_KUU, identity_UU.expand_as(mixture.factors_KUU), upper=False)
     log_volume_K = mixture.factors_KUU.diagonal(dim1=1, dim2=2).log().sum(-1)
-    constant_K = mixture.weights_K.clamp_min(1e-12).log() - log_volume_K - 0.5 * (linear_KU * mixture.means_KU).sum(1)
-    quadratic_KF = -0.5 * precision_KUU.flatten(1)
-    mass_K = torch.zeros_like(constant_K)
-    first_KU, second_KF = torch.zeros_like(linear_KU), torch.zeros_like(quadratic_KF)
-    for rows_NU in torch.split(x_NU, max(1, LARGEST_CHUNK // dimensions**2)):
-        outer_NF = (rows_NU.unsqueeze(2) * rows_NU.unsqueeze(1)).flatten(1)
-        share_NK = torch.addmm(constant_K, outer_NF, quadratic_KF.T).addmm_(rows_NU, linear_KU.T).softmax(1)
-        mass_K += share_NK.sum(0)
-        first_KU.addmm_(share_NK.T, rows_NU)
-        second_KF.addmm_(share_NK.T, outer_NF)
-    mass_K.clamp_min_(1e-6)
-    means_KU = first_KU / mass_K.unsqueeze(1)
-    covariance_KUU = second_KF.view_as(precision_KUU) / mass_K.view(-1, 1, 1) - means_KU.unsqueeze(2) * means_KU.unsqueeze(1)
+    constant_K = mixture.weights_K.clamp_min(1e-12).log() - log_volume_K
+    distance_KN = [(x_NU - mean_U).mm(whiten_UU.T).square().sum(1) for mean_U, whiten_UU in zip(mixture.means_KU, whiten_KUU, strict=True)]
+    share_NK = (constant_K - 0.5 * torch.stack(distance_KN, 1)).softmax(1)
+    mass_K = share_NK.sum(0).clamp_min(1e-6)
+    means_KU = share_NK.T.mm(x_NU) / mass_K.unsqueeze(1)
+    second_KUU = torch.stack([(x_NU * share_NK[:, k : k + 1]).T.mm(x_NU) for k in range(len(mass_K))]) / mass_K.view(-1, 1, 1)
+    covariance_KUU = second_KUU - means_KU.unsqueeze(2) * means_KU.unsqueeze(1)
     return _Components(mass_K / mass_K.sum(), means_KU, _factors(covariance_KUU))
 
 

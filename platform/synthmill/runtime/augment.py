@@ -13,15 +13,16 @@ import pyarrow as pa
 import synthmill
 from synthmill.catalog.manifest import FileEntry, Parent
 from synthmill.catalog.provenance import labels
-from synthmill.catalog.store import Draft, Store, Version
+from synthmill.catalog.store import Draft, Store, Version, check_name
 from synthmill.config import StorageConfig, fingerprint
+from synthmill.data.tabular import TableCodec
 from synthmill.errors import DataError, GateFailedError, UserError
 from synthmill.evaluation.files import report_files
 from synthmill.evaluation.report import Report
 from synthmill.generation.generator import Generator, classes_of
 from synthmill.generation.shards import ShardPlan, level_quotas
 from synthmill.runtime import cluster
-from synthmill.runtime.evaluate import SYNTHETIC_COLUMN, EvaluateRequest, report_on, source_tables
+from synthmill.runtime.evaluate import SYNTHETIC_COLUMN, EvaluateRequest, check_gates, report_on, source_tables
 from synthmill.runtime.progress import Progress, say
 from synthmill.runtime.writers import Job, Part, Writers
 
@@ -51,7 +52,8 @@ class AugmentRequest:
     allow_copies: bool = False
     portable: bool = False
     if_exists: Literal["new", "reuse"] = "new"
-    gates: str = "default"
+    gates: str | None = None
+    """A gates file, or `default`; None: what the model's recipe says."""
 
 
 @dataclass(frozen=True)
@@ -76,9 +78,11 @@ def augment(request: AugmentRequest, store_uri: str, *, run_id: str, storage: St
     _check(request, source_version)
     store.root.probe_write()
     generator = Generator.load(source_version)
+    check_gates(request.gates, generator)
     real = source_tables(store, generator) if request.mix_real else None
     plan = _plan(request, generator, real.train if real else None)
     with cluster.session():
+        cluster.warn_of_local(store.root)
         workers = request.workers or max(1, min(cluster.total_cpus(), plan.num_shards))
         cluster.require(workers=workers, field="--workers")
         job = Job(cluster.environment(), store_uri, storage, generator.ref, generator.digest, plan, mixed=real is not None)
@@ -95,6 +99,9 @@ def _check(request: AugmentRequest, version: Version) -> None:
         raise UserError(f"must be at least 1, got {request.rows}", field="--rows")
     if request.workers is not None and request.workers < 1:
         raise UserError(f"must be at least 1, got {request.workers}", field="--workers")
+    if request.shard_rows < 1:
+        raise UserError(f"must be at least 1, got {request.shard_rows}", field="--shard-rows")
+    check_name(request.dataset, field="--dataset")
     if version.manifest.contains_training_rows and not (request.allow_copies or request.require):
         raise UserError(
             f"{version.ref} copies training rows; add --allow-copies, or --require pass to let the gates decide", field="--model"
@@ -112,6 +119,8 @@ def _plan(request: AugmentRequest, generator: Generator, real: pa.Table | None) 
         shard_rows=request.shard_rows,
     )
     generator.check(plan)
+    if real is not None and isinstance(generator.codec, TableCodec):
+        plan = plan.model_copy(update={"first_id": generator.codec.first_free_id(real, request.rows)})
     if request.balance is None:
         return plan
     counts = dict.fromkeys(classes_of(generator, request.balance), 0)
@@ -165,7 +174,7 @@ def _fill(
         draft.manifest(
             files=files,
             schema=_schema(generator, plan, mixed=real is not None),
-            parents=(Parent(kind="model", ref=generator.ref, digest=generator.digest),),
+            parents=_parents(generator, mixed=real is not None),
             seed=plan.seed,
             compute_class=writers.compute_class,
             labels=labels(run_key=draft.run_key, mixed=real is not None),
@@ -198,6 +207,13 @@ def _quick_report(
     for name, content in report_files(report).items():
         draft.folder.write_bytes(f"_{name}", content)
     return report, report.summary
+
+
+def _parents(generator: Generator, *, mixed: bool) -> tuple[Parent, ...]:
+    """The model, and the source whose rows stand among the generated ones."""
+    model = Parent(kind="model", ref=generator.ref, digest=generator.digest)
+    source: Any = generator.config["source"]
+    return (model, Parent(kind="source", ref=source["uri"], digest=source["sha256"])) if mixed else (model,)
 
 
 def _gate_entry(draft: Draft, report: Report | None, why: str) -> dict[str, Any]:

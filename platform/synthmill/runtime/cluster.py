@@ -1,5 +1,6 @@
 """Joining Ray: an embedded one on this machine, or the cluster that a job was submitted to."""
 
+import contextlib
 import os
 import signal
 import sys
@@ -15,12 +16,26 @@ from ray.exceptions import RayError
 
 import synthmill
 from synthmill.errors import ResourceError, SynthmillError
+from synthmill.runtime.progress import say
+from synthmill.storage.folder import Folder
 
 FORWARDED = ("AWS_", "SYNTHMILL_", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "no_proxy", "NO_PROXY")
 """Environment variables that workers need as the driver has them. They travel as arguments, not in the runtime environment,
 because that one is shown on the dashboard and AWS_ holds keys."""
 
 SOURCE_ROOT = Path(next(iter(synthmill.__path__))).parent
+
+
+QUIET_ALONE = {
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_enable_metrics_collection": "0",
+    "RAY_task_events_report_interval_ms": "0",
+    "REPORTER_UPDATE_INTERVAL_MS": "60000",
+    "RAY_worker_niceness": "0",
+}
+"""Ray on this machine alone, without a dashboard: nobody reads its metrics and no node is taken away, and what gathers them takes
+its time from training. Workers get the processor as the command that started them would, not after all other processes."""
 
 
 @contextmanager
@@ -45,10 +60,12 @@ def session() -> Iterator[None]:
 
 
 def _connect() -> None:
-    quiet = {"RAY_TRAIN_ENABLE_PRINT_PATCH": "0", "RAY_CHDIR_TO_TRIAL_DIR": "0", "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5"}
+    quiet = {"RAY_TRAIN_ENABLE_PRINT_PATCH": "0", "RAY_CHDIR_TO_TRIAL_DIR": "0", "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "1"}
     for key, value in (*quiet.items(), ("RAY_USAGE_STATS_ENABLED", "0"), ("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")):
         os.environ.setdefault(key, value)
     address = os.environ.get("RAY_ADDRESS")
+    for key, value in ({} if address else QUIET_ALONE).items():
+        os.environ.setdefault(key, value)
     options: dict[str, Any] = {"log_to_driver": bool(os.environ.get("SYNTHMILL_WORKER_LOGS")), "logging_level": "ERROR"}
     try:
         if address:
@@ -56,27 +73,71 @@ def _connect() -> None:
         else:
             path = os.pathsep.join([str(SOURCE_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
             ray.init(address="local", include_dashboard=False, runtime_env={"env_vars": {"PYTHONPATH": path}}, **options)
+            _hide_token()
     except (RayError, ConnectionError, RuntimeError, ValueError) as fault:
         line = str(fault).strip().splitlines()[0] if str(fault).strip() else type(fault).__name__
         raise SynthmillError(f"can't join Ray at {address or 'this machine'}: {line}") from fault
 
 
+def _hide_token() -> None:
+    """Ray writes the token of a cluster on this machine to a file that everybody may read, and with it run code as this user."""
+    token = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token").expanduser()
+    with contextlib.suppress(OSError):
+        if token.stat().st_mode & 0o077:
+            token.chmod(0o600)
+
+
 def require(*, workers: int, cpus: float = 1, gpus: float = 0, field: str) -> None:
-    """Refuse at once what the cluster can't hold now and could never hold by scaling up.
+    """Refuse at once what the cluster can't hold now and could never hold by scaling up: a worker does not span machines.
 
     Raises:
         ResourceError: names `field`, what was asked for and what there is.
     """
-    have = ray.cluster_resources()
     if _autoscales():
         return
-    for resource, each in (("CPU", cpus), ("GPU", gpus)):
+    asked = {resource: each for resource, each in (("CPU", cpus), ("GPU", gpus)) if each}
+    have = ray.cluster_resources()
+    for resource, each in asked.items():
         if each * workers > have.get(resource, 0) + 1e-9:
-            most = int(have.get(resource, 0) // each)
             raise ResourceError(
-                f"{workers} workers need {each * workers:g} {resource}s but the cluster has {have.get(resource, 0):g}; use at most {most}",
-                field=field,
+                f"{_needs(workers, resource, each)} but the cluster has {have.get(resource, 0):g}; {_fix(have, asked)}", field=field
             )
+    room = _room([node["Resources"] for node in ray.nodes() if node["Alive"]], asked)
+    if room < workers:
+        each_asks = " and ".join(f"{each:g} {resource}s" for resource, each in asked.items())
+        raise ResourceError(
+            f"{workers} workers of {each_asks} do not fit the cluster's machines, which hold {room}; ask for fewer or smaller ones",
+            field=field,
+        )
+
+
+def _needs(workers: int, resource: str, each: float) -> str:
+    if workers == 1:
+        return f"one worker needs {each:g} {resource}s" if each > 1 else f"a {resource} is needed"
+    return f"{workers} workers need {each * workers:g} {resource}s"
+
+
+def _fix(have: Mapping[str, float], asked: Mapping[str, float]) -> str:
+    """How many such workers, or how large ones, would do."""
+    most = min(int(have.get(resource, 0) // each) for resource, each in asked.items())
+    if most >= 1:
+        return f"use at most {most}"
+    short = next(resource for resource, each in asked.items() if have.get(resource, 0) < each)
+    if have.get(short, 0) >= 1:
+        return f"use at most {have[short]:g} a worker"
+    return "choose cpu or auto" if short == "GPU" else "no machine of it takes tasks"
+
+
+def _room(machines: list[Mapping[str, float]], asked: Mapping[str, float]) -> int:
+    """How many workers that each ask for so much fit, whole, on the machines."""
+    return sum(min(int((machine.get(resource, 0) + 1e-9) // each) for resource, each in asked.items()) for machine in machines)
+
+
+def warn_of_local(store: Folder) -> None:
+    """Say what a folder must be where workers run on several machines; only its owner knows whether it is."""
+    machines = {node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"]}
+    if store.local_path is not None and len(machines) > 1:
+        say(f"{store.uri} is a folder: all {len(machines)} machines must see the same one there; else use s3://")
 
 
 def total_cpus() -> int:

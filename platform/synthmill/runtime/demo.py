@@ -23,7 +23,7 @@ def demo(store: str, run_id: str) -> dict[str, Any]:
         dataset = augment(request, store, run_id=run_id).version
         say("3/3 evaluating them against patients the model never saw")
         evaluation = evaluate(EvaluateRequest(dataset=dataset.ref), store, run_id=run_id)
-    local = dataset.uri.removeprefix("file://")
+    local = dataset.folder.local_path or dataset.uri
     say("")
     say(f"model    {model.ref}  {model.uri}")
     say(f"dataset  {dataset.ref}  {dataset.uri}")

@@ -12,9 +12,11 @@ import ray
 
 from synthmill.catalog.dataset import part_entries, read_verified
 from synthmill.catalog.manifest import FileEntry, Parent
+from synthmill.catalog.provenance import source_type
 from synthmill.catalog.store import Store, Version
 from synthmill.config import DataConfig, StorageConfig, fingerprint, parse_model
 from synthmill.data.pixels import PixelCodec
+from synthmill.data.schema import ColumnRule
 from synthmill.data.sheet import sheet
 from synthmill.data.sources import load_rules, read_source
 from synthmill.data.split import Split, SplitTables, open_split
@@ -23,7 +25,7 @@ from synthmill.errors import DataError, NotFoundError, RecipeError
 from synthmill.evaluation.evaluate import Tables
 from synthmill.evaluation.evaluate import evaluate as evaluate_tables
 from synthmill.evaluation.files import report_files
-from synthmill.evaluation.gates import load_gates
+from synthmill.evaluation.gates import Gates, load_gates
 from synthmill.evaluation.images import GATES as IMAGE_GATES
 from synthmill.evaluation.images import evaluate_images
 from synthmill.evaluation.report import Report
@@ -44,7 +46,8 @@ class EvaluateRequest:
 
     dataset: str
     profile: Profile = "standard"
-    gates: str = "default"
+    gates: str | None = None
+    """A gates file, or `default`; None: what the model's recipe says."""
     baseline: str | None = None
     """An earlier report: NAME@N, or the path of its report.json."""
     seed: int = 0
@@ -102,6 +105,13 @@ class FolderPart:
         return table.filter(table[SYNTHETIC_COLUMN]).drop_columns([SYNTHETIC_COLUMN])
 
 
+def check_gates(given: str | None, generator: Generator) -> Gates:
+    """The gates that were asked for, or else those of the model's recipe; a user's mistake in them surfaces before any work."""
+    recipe: Any = generator.config["recipe"]
+    name = given if given is not None else str(recipe.get("gates", "default"))
+    return load_gates(name, shipped=IMAGE_GATES) if isinstance(generator.codec, PixelCodec) else load_gates(name)
+
+
 def evaluate(
     request: EvaluateRequest, store_uri: str, *, run_id: str, storage: StorageConfig | None = None, output: str | None = None
 ) -> Evaluation:
@@ -114,6 +124,7 @@ def evaluate(
     version = store.resolve("datasets", request.dataset, field="--dataset")
     model = store.resolve("models", model_of(version), field="--dataset")
     generator = Generator.load(model)
+    check_gates(request.gates, generator)
     baseline = _baseline(store, request.baseline)
     with cluster.session():
         report = report_on(store, generator, version.folder, part_entries(version), request, baseline=baseline, dataset=version.ref)
@@ -137,6 +148,7 @@ def report_on(
     requested_rows: int | None = None,
 ) -> Report:
     """The report on parts in a folder, committed or not; needs a Ray session."""
+    gates = check_gates(request.gates, generator)
     real = source_tables(store, generator)
     config: dict[str, Any] = dict(generator.config)
     codec = generator.codec
@@ -146,6 +158,7 @@ def report_on(
         "model": generator.ref,
         "model_digest": generator.digest,
         "source_sha256": real.split.source_sha256,
+        "label": source_type(mixed=False).rpartition("/")[2],
         "contains_training_rows": generator.model.copies_training_rows,
     }
     if isinstance(codec, PixelCodec):
@@ -155,7 +168,7 @@ def report_on(
             profile=request.profile,
             seed=request.seed,
             sample_rows=_sample_rows(request.sample_rows),
-            gates=load_gates(request.gates, shipped=IMAGE_GATES),
+            gates=gates,
             baseline=baseline,
             provenance=provenance,
             map_tasks=map_on_ray(request.workers),
@@ -171,6 +184,7 @@ def report_on(
         synthetic=synthetic,
         kinds=codec.profile,
         group=real.split.group,
+        levels={name: rule.categories for name, rule in _rules(store, config).items() if rule.categories is not None},
     )
     return evaluate_tables(
         tables,
@@ -178,7 +192,7 @@ def report_on(
         profile=request.profile,
         seed=request.seed,
         sample_rows=_sample_rows(request.sample_rows),
-        gates=load_gates(request.gates),
+        gates=gates,
         baseline=baseline,
         provenance=provenance,
         map_tasks=map_on_ray(request.workers),
@@ -194,9 +208,11 @@ def _retrain(store: Store, config: dict[str, Any], request: EvaluateRequest) -> 
     """What the full and the audit profile train generators with; one training may take a tenth of the budget."""
     if request.profile not in ("full", "audit"):
         return None
-    data = parse_model(DataConfig, config["recipe"]["data"])
-    rules = load_rules(data, store.root.settings)
-    return Retrain(config["recipe"], rules, request.budget_seconds / 10 if request.budget_seconds else None)
+    return Retrain(config["recipe"], _rules(store, config), request.budget_seconds / 10 if request.budget_seconds else None)
+
+
+def _rules(store: Store, config: dict[str, Any]) -> Mapping[str, ColumnRule]:
+    return load_rules(parse_model(DataConfig, config["recipe"]["data"]), store.root.settings)
 
 
 def _latent_strip(generator: Generator, seed: int) -> dict[str, bytes]:

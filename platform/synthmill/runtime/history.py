@@ -38,6 +38,7 @@ class TensorBoardFolder:
 
     def close(self) -> None:
         """Copy the events to the run's folder."""
+        self._writer.flush()
         for events in sorted(Path(self._scratch.name).iterdir()):
             self._folder.upload(events, events.name)
         self._written = time.monotonic()
@@ -83,20 +84,34 @@ class FolderReporter:
 
 
 def follow(folder: Folder, bar: Progress, done: Event) -> None:
-    """Show the run's newest record on `bar` until `done` is set."""
-    started, said = folder.now(), 0
-    while not done.wait(_interval(folder)):
+    """Show the run's newest record on `bar` until `done` is set, and the last one then."""
+    shown, started = Shown(bar), None
+    ended = False
+    while not ended:
+        ended = done.wait(_interval(folder) if started is not None else 0)
         try:
-            if folder.entry(LIVE).modified < started:
-                continue
-            record = folder.read_json(LIVE)
+            if started is None:
+                started = folder.now()
+            elif folder.entry(LIVE).modified >= started:
+                shown.update(folder.read_json(LIVE))
         except StorageError:
             continue
-        for message in record["messages"][said:]:
-            bar.say(message)
-        said = len(record["messages"])
+
+
+class Shown:
+    """What of a run's messages and figures has been shown."""
+
+    def __init__(self, bar: Progress) -> None:
+        self._bar = bar
+        self._messages = 0
+
+    def update(self, record: Mapping[str, Any]) -> None:
+        """Show the messages that are new, and the figures."""
+        for message in record["messages"][self._messages :]:
+            self._bar.say(message)
+        self._messages = len(record["messages"])
         notes = [f"{name} {record[key]:.4g}" for key, name in SHOWN.items() if isinstance(record.get(key), int | float)]
-        bar.update(int(record.get("step") or 0), ", ".join(notes))
+        self._bar.update(int(record.get("step") or 0), ", ".join(notes))
 
 
 def _flat(record: Mapping[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 A run is named by what determines it, so the same command after a crash finds its checkpoints and goes on.
 """
 
+import tempfile
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ import ray.train
 import safetensors.torch
 from ray.exceptions import RayError
 from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
-from ray.train.torch import TorchTrainer
+from ray.train.torch import TorchTrainer, get_device
 
 import synthmill
 from synthmill.catalog.artifact import Artifact, write_artifact
@@ -26,6 +27,7 @@ from synthmill.data.split import SplitTables, split_table
 from synthmill.data.summary import summarise
 from synthmill.data.tabular import TableCodec
 from synthmill.errors import RecipeError, SynthmillError, TrainingError, UserError
+from synthmill.evaluation.gates import load_gates
 from synthmill.models.base import GenerativeModel, model_class
 from synthmill.runtime import cluster
 from synthmill.runtime.card import model_card
@@ -83,6 +85,7 @@ def _kind(recipe: Recipe, cls: type[GenerativeModel]) -> str:
 def prepare(recipe: Recipe, store_uri: str) -> Prepared:
     """Resolve, probe the store for writing, read, split and fit the codec on the train split."""
     recipe = resolve(recipe)
+    load_gates(recipe.gates)
     store = Store(store_uri, recipe.storage)
     store.root.probe_write()
     source = read_source(recipe.data, store=store)
@@ -103,13 +106,15 @@ def train(recipe: Recipe, store_uri: str, *, run_id: str) -> Version:
     for note in job.source.notes:
         say(note)
     say(f"{job.source.uri}: {job.source.table.num_rows:,} rows, {', '.join(f'{n:,} {name}' for name, n in split.counts.items())}")
-    folder = job.store.run_folder(job.run_name)
     with cluster.session():
+        cluster.warn_of_local(job.store.root)
         shape = _scaling(job.recipe)
-        _start_afresh(job.recipe, folder)
-        summary = _fit(job, folder, shape)
-    version = _publish(job, folder, summary, run_id)
-    folder.delete_tree("checkpoints")
+        with job.store.begin_run(job.run_name, run_key=job.run_key, run_id=run_id) as run:
+            _start_afresh(job.recipe, run.folder)
+            summary = _fit(job, run.folder, shape)
+            run.check()
+            version = _publish(job, run.folder, summary, run_id)
+            run.folder.delete_tree("checkpoints")
     return version
 
 
@@ -133,7 +138,11 @@ def _start_afresh(recipe: Recipe, folder: Folder) -> None:
 def _scaling(recipe: Recipe) -> ScalingConfig:
     training = recipe.training
     gpu = training.device == "cuda" or (training.device == "auto" and ray.cluster_resources().get("GPU", 0) >= training.workers)
-    cluster.require(workers=training.workers, gpus=1 if gpu else 0, field="training.workers")
+    cluster.require(workers=training.workers, field="training.workers")
+    if gpu:
+        cluster.require(workers=training.workers, gpus=1, field="training.device")
+    if training.threads is not None:
+        cluster.require(workers=training.workers, cpus=training.threads, gpus=1 if gpu else 0, field="training.threads")
     cpus = training.threads or cluster.cpus_each(training.workers)
     return ScalingConfig(num_workers=training.workers, use_gpu=gpu, resources_per_worker={"CPU": cpus, **({"GPU": 1} if gpu else {})})
 
@@ -141,30 +150,33 @@ def _scaling(recipe: Recipe) -> ScalingConfig:
 def _fit(job: Prepared, folder: Folder, scaling: ScalingConfig) -> dict[str, Any]:
     config, tensors = job.codec.to_files()
     payload = {
-        "env": cluster.environment(),
         "recipe": dump(job.recipe),
         "folder": folder,
         "codec": (config, tensors),
+        # By reference: Ray shows a training function's arguments on its dashboard, and the environment holds keys.
+        "env": ray.put(cluster.environment()),
+        "ending": ray.remote(num_cpus=0)(Ending).remote(),
         "tables": ray.put((job.tables.train, job.tables.validation)),
     }
-    trainer = TorchTrainer(
-        work,
-        train_loop_config=payload,
-        scaling_config=scaling,
-        run_config=RunConfig(
-            name=f"ray-{ray.get_runtime_context().get_job_id()}",
-            storage_path=folder.uri.removeprefix("file://"),
-            failure_config=FailureConfig(max_failures=job.recipe.training.max_failures),
-        ),
-    )
     done = threading.Event()
-    with Progress("training", _planned_steps(job)) as bar:
+    with Progress("training", _planned_steps(job)) as bar, tempfile.TemporaryDirectory(prefix="synthmill-ray-") as scratch:
+        trainer = TorchTrainer(
+            work,
+            train_loop_config=payload,
+            scaling_config=scaling,
+            # Checkpoints are ours (encrypted as asked, retried); Ray is given none, and needs no more than a folder on each machine.
+            run_config=RunConfig(
+                name=f"ray-{ray.get_runtime_context().get_job_id()}",
+                storage_path=scratch,
+                failure_config=FailureConfig(max_failures=job.recipe.training.max_failures),
+            ),
+        )
         watcher = threading.Thread(target=follow, args=(folder, bar, done), daemon=True)
         watcher.start()
         try:
             summary = trainer.fit().return_value
         except (TrainingFailedError, RayError) as fault:
-            raise TrainingError(_first_line(fault)) from fault
+            raise ray.get(payload["ending"].fault.remote()) or TrainingError(_first_line(fault)) from fault
         finally:
             done.set()
             watcher.join()
@@ -177,13 +189,36 @@ def _planned_steps(job: Prepared) -> int:
     return make_plan(job.recipe.training, stages, job.tables.train.num_rows, model.row_group, 0).total_steps if stages else 1
 
 
+class Ending:
+    """Remembers why a run can't go on, for workers that start again because one of them raised that."""
+
+    def __init__(self) -> None:
+        self._fault: SynthmillError | None = None
+
+    def keep(self, fault: SynthmillError) -> None:
+        self._fault = self._fault or fault
+
+    def fault(self) -> SynthmillError | None:
+        return self._fault
+
+
 def work(payload: Mapping[str, Any]) -> dict[str, Any]:
-    """One Ray Train worker. Our own errors come back as values: raised, Ray would retry what can't succeed."""
-    cluster.adopt(payload["env"])
+    """One Ray Train worker. Our own errors come back as values: raised, Ray would retry what can't succeed.
+
+    A worker that has fellows must raise all the same, or they would wait for it in the next sum; Ray then starts all of them
+    again, and they come back at once with the error that the first one left behind.
+    """
+    cluster.adopt(ray.get(payload["env"]))
+    ended = ray.get(payload["ending"].fault.remote())
+    if ended is not None:
+        return {"error": ended}
     try:
         return _work(payload)
     except SynthmillError as fault:
-        return {"error": fault}
+        if ray.train.get_context().get_world_size() == 1:
+            return {"error": fault}
+        ray.get(payload["ending"].keep.remote(fault))
+        raise
 
 
 def _work(payload: Mapping[str, Any]) -> dict[str, Any]:
@@ -194,7 +229,7 @@ def _work(payload: Mapping[str, Any]) -> dict[str, Any]:
     folder: Folder = payload["folder"]
     threads = recipe.training.threads or cluster.threads_here()
     recipe = recipe.model_copy(update={"training": recipe.training.model_copy(update={"threads": threads})})
-    parallel = AllReduce() if world > 1 else Single()
+    parallel = AllReduce(get_device()) if world > 1 else Single(get_device())
     live, events = FolderReporter(folder), TensorBoardFolder(folder)
     reporter: Reporter = Fanout(live, events, SheetFolder(folder)) if rank == 0 else Silent()
     codec = codec_from_files(*payload["codec"])

@@ -12,7 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 import ray
-from ray.exceptions import NodeDiedError, WorkerCrashedError
+from ray.exceptions import NodeDiedError, OutOfMemoryError, WorkerCrashedError
 
 from synthmill.catalog.dataset import finished_shards, write_shard
 from synthmill.catalog.manifest import FileEntry
@@ -29,6 +29,7 @@ from synthmill.runtime.tasks import get, line_of
 from synthmill.storage.folder import Folder
 
 MAX_RETRIES = 5
+LOST = (WorkerCrashedError, NodeDiedError, OutOfMemoryError)
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,7 @@ class Writers:
             index = running.pop(ready[0])
             try:
                 done[index] = get(ready)[0]
-            except (WorkerCrashedError, NodeDiedError) as fault:
+            except LOST as fault:
                 raise SynthmillError(f"part {index} lost its worker {MAX_RETRIES + 1} times: {line_of(fault)}") from fault
             on_part(len(done))
             draft.check_alive()

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Annotated, Any
 from urllib.parse import parse_qs
 
-from fastapi import Depends, FastAPI, Header, Path, Request
+from fastapi import Depends, FastAPI, Path, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
 from starlette.exceptions import HTTPException
@@ -105,9 +105,10 @@ def _made_by(served: Served) -> dict[str, str]:
 def _add_models(app: FastAPI, service: Service) -> None:
     @app.get("/v1/models", tags=["models"])
     async def list_models(key: MayGenerate) -> dict[str, Any]:
-        """Models that this key may use."""
+        """Models that this key may use, and what else it may do."""
         names = [name for name in service.models.names if key.models is None or name in key.models]
-        return {"object": "list", "data": [summary(name, service.models.newest(name)) for name in names]}
+        told = {"name": key.name, "scopes": list(key.scopes), "needed": not service.args.insecure_local}
+        return {"object": "list", "data": [summary(name, service.models.newest(name)) for name in names], "key": told}
 
     @app.get("/v1/models/{name}", tags=["models"])
     async def show_model(name: ModelName, request: Request, key: MayGenerate) -> dict[str, Any]:
@@ -134,10 +135,9 @@ def _add_rows(app: FastAPI, service: Service) -> None:
         asked: RowsRequest,
         request: Request,
         key: MayGenerate,
-        accept: Annotated[str | None, Header()] = None,
     ) -> Response:
         """Synthetic rows. Large answers stream; closing the connection stops the work."""
-        form = negotiate(accept)
+        form = negotiate(request.headers.get("accept"))
         check_limits(asked, service.args)
         served = await _served(service, request, key, name)
         await service.meter.charge(key.id, key.quota, rows=asked.num_rows)

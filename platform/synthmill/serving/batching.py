@@ -59,6 +59,7 @@ class _Group:
 
 @dataclass
 class _Piece:
+    ref: str
     work: Callable[[], Any]
     answer: "asyncio.Future[Any]"
 
@@ -90,26 +91,36 @@ class Lane:
         Raises:
             BusyError: too many rows wait already.
         """
+        with self.waiting(rows):
+            waiting = _Waiting(rows, finish, asyncio.get_running_loop().create_future())
+            group = self._groups.get(source)
+            if group is None:
+                group = self._groups[source] = _Group(source)
+                self._queue.put_nowait(group)
+            group.waiting.append(waiting)
+            result: T = await waiting.answer
+            return result
+
+    @contextmanager
+    def waiting(self, rows: int) -> Iterator[None]:
+        """A small request, from its arrival until it is computed; `rows` is the work that it makes.
+
+        Raises:
+            BusyError: too many rows wait already.
+        """
         if self.queued_rows and self.queued_rows + rows > self.max_queued_rows:
             raise BusyError(
                 f"{self.queued_rows:,} rows wait already and this replica queues at most {self.max_queued_rows:,}", self.retry_seconds()
             )
-        waiting = _Waiting(rows, finish, asyncio.get_running_loop().create_future())
-        group = self._groups.get(source)
-        if group is None:
-            group = self._groups[source] = _Group(source)
-            self._queue.put_nowait(group)
-        group.waiting.append(waiting)
         self.queued_rows += rows
         try:
-            result: T = await waiting.answer
+            yield
         finally:
             self.queued_rows -= rows
-        return result
 
-    async def run(self, work: Callable[[], T]) -> T:
-        """One piece of a large request, when its turn comes."""
-        piece = _Piece(work, asyncio.get_running_loop().create_future())
+    async def run(self, ref: str, work: Callable[[], T]) -> T:
+        """One piece of a request that shares no batch, when its turn comes; `ref` is the model version, for metrics."""
+        piece = _Piece(ref, work, asyncio.get_running_loop().create_future())
         self._queue.put_nowait(piece)
         result: T = await piece.answer
         return result
@@ -149,7 +160,7 @@ class Lane:
         if piece.answer.done():
             return
         try:
-            result = await self._on_thread(piece.work)
+            result = await self._on_thread(piece.ref, piece.work)
         except Exception as fault:
             _fail(piece.answer, fault)
         else:
@@ -162,7 +173,7 @@ class Lane:
         rows = sum(waiting.rows for waiting in batch)
         started = time.monotonic()
         try:
-            results = await self._on_thread(lambda: _compute(group.source, rows, batch))
+            results = await self._on_thread(group.source.ref, lambda: _compute(group.source, rows, batch))
         except Exception as fault:
             for waiting in batch:
                 _fail(waiting.answer, fault)
@@ -174,8 +185,22 @@ class Lane:
             else:
                 _answer(waiting.answer, result)
 
-    async def _on_thread(self, work: Callable[[], T]) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._pool, work)
+    async def _on_thread(self, ref: str, work: Callable[[], T]) -> T:
+        """The work's result; its seconds are added to the model's, also when it fails."""
+        spent = 0.0
+
+        def timed() -> T:
+            nonlocal spent
+            started = time.perf_counter()
+            try:
+                return work()
+            finally:
+                spent = time.perf_counter() - started
+
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._pool, timed)
+        finally:
+            self._metrics.add("synthmill_model_seconds_total", spent, model=ref)
 
     def _take(self, group: _Group) -> list[_Waiting]:
         """The next batch of a group; those whose client has gone are dropped. What is left queues up again, behind the others."""

@@ -1,6 +1,6 @@
 """What stands before every endpoint: who is asking, how much they send, and what becomes of errors. Pure ASGI, no copies of bodies.
 
-Nothing passes without a key but the two health checks and the form that takes one. A browser keeps the key in a cookie that
+Nothing passes without a key but the two health checks, the form that takes one and its style. A browser keeps the key in a cookie that
 scripts can't read and that other sites can't use.
 """
 
@@ -23,7 +23,7 @@ from synthmill.serving.service import Service
 from synthmill.serving.web import sign_in_page
 
 COOKIE = "synthmill_key"
-OPEN_PATHS = ("/healthz", "/readyz", "/sign-in")
+OPEN_PATHS = ("/healthz", "/readyz", "/sign-in", "/page/style.css")
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 JSON_BODY = ("application/json",)
 FORM_BODY = ("application/x-www-form-urlencoded",)

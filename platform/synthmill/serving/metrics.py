@@ -4,11 +4,14 @@ A replica sends what its counters grew by since the last time; the sums are kept
 answers `GET /metrics` tells of the whole application, and a stopped replica's counts stay.
 """
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from itertools import accumulate
 from typing import NamedTuple
 
 BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+BOUNDS = (*(f"{bound:g}" for bound in BUCKETS_S), "+Inf")
 
 HELP = {
     "synthmill_requests_total": ("counter", "Requests answered, by endpoint, model version and status."),
@@ -43,21 +46,26 @@ class Metrics:
 
     def __init__(self) -> None:
         self._grown: defaultdict[Series, float] = defaultdict(float)
+        self._observed: defaultdict[Series, list[float]] = defaultdict(lambda: [0.0] * (len(BUCKETS_S) + 2))
 
     def add(self, metric: str, amount: float, /, **labels: str) -> None:
         """Count."""
         self._grown[Series(metric, tuple(sorted(labels.items())))] += amount
 
     def observe(self, metric: str, seconds: float, /, **labels: str) -> None:
-        """Add to a histogram: cumulative buckets, count and sum."""
-        for bound in (*BUCKETS_S, float("inf")):
-            if seconds <= bound:
-                self.add(f"{metric}_bucket", 1, **labels, le=f"{bound:g}".replace("inf", "+Inf"))
-        self.add(f"{metric}_count", 1, **labels)
-        self.add(f"{metric}_sum", seconds, **labels)
+        """Add to a histogram."""
+        counts = self._observed[Series(metric, tuple(sorted(labels.items())))]
+        counts[bisect_left(BUCKETS_S, seconds)] += 1
+        counts[-1] += seconds
 
     def drain(self) -> Values:
-        """What counters grew by since the last time."""
+        """What counters grew by since the last time; histograms as cumulative buckets, count and sum."""
+        for (metric, labels), (*counts, total) in self._observed.items():
+            for bound, count in zip(BOUNDS, accumulate(counts), strict=True):
+                self.add(f"{metric}_bucket", count, **dict(labels), le=bound)
+            self.add(f"{metric}_count", sum(counts), **dict(labels))
+            self.add(f"{metric}_sum", total, **dict(labels))
+        self._observed.clear()
         grown, self._grown = dict(self._grown), defaultdict(float)
         return grown
 

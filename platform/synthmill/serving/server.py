@@ -1,8 +1,11 @@
 """`synthmill serve`: starts Ray with what must be set before it, then Ray Serve, and waits to be interrupted."""
 
+import contextlib
+import logging
 import os
 import re
 import signal
+import socket
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -16,6 +19,8 @@ from synthmill.runtime.progress import say
 from synthmill.serving.config import ServeArgs
 
 APPLICATION = "synthmill"
+FIRST_REPLICA_PORT = 30_000
+REPLICA_PORTS = 100
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _ERROR = re.compile(r"^[\w.]*(Error|Exception)\b.*: ")
@@ -33,10 +38,11 @@ def run(settings: dict[str, Any], *, host: str, port: int) -> dict[str, Any]:
     if "max_replicas" not in settings["scaling"]:
         settings["scaling"]["max_replicas"] = max(settings["scaling"]["min_replicas"], os.cpu_count() or 1)
     args = parse_model(ServeArgs, settings)
+    _require_free(host, port)
     stopped = _stop_signal()
     # Ray adds a node's id and HAProxy allows its sockets 97 characters, so the folder's own path must be short.
     with tempfile.TemporaryDirectory(prefix="sm-", dir="/tmp") as scratch:
-        prepare_environment(Path(scratch))
+        prepare_environment(Path(scratch), port)
         from synthmill.serving.app import build
 
         application = build(args)
@@ -46,10 +52,11 @@ def run(settings: dict[str, Any], *, host: str, port: int) -> dict[str, Any]:
     return {"served": list(args.models)}
 
 
-def prepare_environment(scratch: Path) -> None:
+def prepare_environment(scratch: Path, port: int) -> None:
     """What Ray Serve reads when its processes start. Set by the user already: kept."""
     from synthmill.serving.haproxy import install
 
+    first_replica_port = FIRST_REPLICA_PORT + REPLICA_PORTS * (port % 10)
     defaults = {
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_HAPROXY_BINARY_PATH": str(install(scratch)),
@@ -61,6 +68,11 @@ def prepare_environment(scratch: Path) -> None:
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(scratch),
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(scratch / "server-state"),
         "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(scratch / "metrics.sock"),
+        "RAY_SERVE_HAPROXY_STATS_PORT": str(free_port(8404)),
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port(9101)),
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(free_port(8500)),
+        "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(first_replica_port),
+        "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(first_replica_port + REPLICA_PORTS),
         "RAY_SERVE_HAPROXY_NBTHREAD": str(min(4, os.cpu_count() or 1)),
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "5",
         "RAY_SERVE_LOG_TO_STDERR": "0",
@@ -69,6 +81,28 @@ def prepare_environment(scratch: Path) -> None:
     }
     for name, value in defaults.items():
         os.environ.setdefault(name, value)
+
+
+def free_port(preferred: int) -> int:
+    """The first free loopback port from `preferred` on."""
+    for port in range(preferred, preferred + 100):
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            with contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                return port
+    raise SynthmillError(f"no free port from {preferred} to {preferred + 99}")
+
+
+def _require_free(host: str, port: int) -> None:
+    """Refuse a taken port before Ray starts: HAProxy would try it for ever."""
+    family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(address)
+        except OSError as fault:
+            raise UserError(f"can't listen on {host}:{port}: {(fault.strerror or str(fault)).lower()}", field="--port") from fault
 
 
 def _stop_signal() -> threading.Event:
@@ -92,6 +126,7 @@ def _serving(application: Any, host: str, port: int) -> Iterator[None]:
     from ray import serve
 
     quiet = {"enable_access_log": False, "log_level": "WARNING"}
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)
     try:
         serve.start(proxy_location="EveryNode", http_options={"host": host, "port": port}, logging_config=quiet)
         serve.run(application, name=APPLICATION, route_prefix="/")

@@ -5,7 +5,6 @@ import contextlib
 import functools
 import logging
 import secrets
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
@@ -16,6 +15,7 @@ from synthmill.catalog.provenance import footer
 from synthmill.catalog.store import Store, Version
 from synthmill.config import fingerprint
 from synthmill.errors import ConditionError, SynthmillError, UserError
+from synthmill.generation.blocks import BLOCK_ROWS
 from synthmill.generation.shards import ShardPlan
 from synthmill.generation.stream import PIECE_BLOCKS, free_pieces, native_condition, seeded_pieces
 from synthmill.serving.auth import LOCAL, Key, KeyFile
@@ -108,11 +108,11 @@ class Service:
             raise
 
     async def rows(self, served: Served, asked: RowsRequest, form: type[Format]) -> bytes | AsyncIterator[bytes]:
-        """The answer: whole when it is small and unseeded, else a stream whose first bytes are computed already.
+        """The answer: whole when it is small, else a stream whose first bytes are computed already.
 
         Raises:
             UserError: columns or conditions that this model does not have.
-            ConditionError: no row of the first piece's effort met the condition.
+            ConditionError: too few rows met the condition; of a stream, within the first piece's effort.
             BusyError: too much waits already.
         """
         columns = list(asked.columns) if asked.columns is not None else None
@@ -120,12 +120,24 @@ class Service:
         source = self._source(served, asked)
         if source is not None:
             with contextlib.suppress(ConditionError):
-                body = await self.lane.draw(source, asked.num_rows, self._timed(served, _finish(encoder, asked.num_rows, columns)))
+                body = await self.lane.draw(source, asked.num_rows, _finish(encoder, asked.num_rows, columns))
                 self.metrics.add("synthmill_rows_total", asked.num_rows, model=served.ref)
                 return body
+        if asked.num_rows <= self.args.batch_rows:
+            return await self._whole(served, asked, encoder)
         stream = self._stream(served, self._pieces(served, asked), encoder)
         first = await anext(stream)
         return _chain(first, stream)
+
+    async def _whole(self, served: Served, asked: RowsRequest, encoder: Format) -> bytes:
+        """A small answer of its own: its blocks depend on its seed, or rows are rejected."""
+        pieces = self._pieces(served, asked)
+        with self.lane.waiting(whole_blocks(asked.num_rows)):
+            parts = [encoder.begin()]
+            while (data := await self.lane.run(served.ref, lambda: _step(pieces, encoder))) is not None:
+                parts.append(data)
+        self.metrics.add("synthmill_rows_total", encoder.rows, model=served.ref)
+        return b"".join([*parts, encoder.end()])
 
     def _source(self, served: Served, asked: RowsRequest) -> Served | Conditioned | None:
         """What answers a small unseeded request in a shared batch; None: it is large, seeded, or rows must be rejected."""
@@ -147,12 +159,12 @@ class Service:
         source = self._source(served, asked)
         done: list[dict[str, Any]] = []
         if source is not None:
-            done = await self.lane.draw(source, count, self._timed(served, lambda drawn, start: encode(drawn.table.slice(start, count))))
+            done = await self.lane.draw(source, count, lambda drawn, start: encode(drawn.table.slice(start, count)))
         else:
             pieces = self._pieces(served, asked)
-            with self.lane.stream():
-                while (table := await self.lane.run(self._timed(served, lambda: next(pieces, None)))) is not None:
-                    done += await self.lane.run(self._timed(served, functools.partial(encode, table)))
+            with self.lane.waiting(whole_blocks(count)):
+                while (table := await self.lane.run(served.ref, lambda: next(pieces, None))) is not None:
+                    done += await self.lane.run(served.ref, functools.partial(encode, table))
         self.metrics.add("synthmill_rows_total", count, model=served.ref)
         return done
 
@@ -179,8 +191,8 @@ class Service:
     async def _stream(self, served: Served, pieces: Iterator[pa.Table], encoder: Format) -> AsyncIterator[bytes]:
         """Bytes of each piece. The next one is computed while one is sent, so at most two are in memory."""
         with self.lane.stream():
-            step = self._timed(served, lambda: _step(pieces, encoder))
-            ahead = asyncio.ensure_future(self.lane.run(step))
+            step = functools.partial(_step, pieces, encoder)
+            ahead = asyncio.ensure_future(self.lane.run(served.ref, step))
             sent = 0
             head = encoder.begin()
             try:
@@ -190,7 +202,7 @@ class Service:
                     sent = encoder.rows
                     if data is None:
                         break
-                    ahead = asyncio.ensure_future(self.lane.run(step))
+                    ahead = asyncio.ensure_future(self.lane.run(served.ref, step))
                     if data:
                         yield head + data
                         head = b""
@@ -203,20 +215,6 @@ class Service:
         if columns is not None:
             schema = pa.schema([schema.field(name) for name in columns if name in schema.names])
         return form(schema, label_of(served, seed))
-
-    def _timed(self, served: Served, work: Callable[..., T]) -> Callable[..., T]:
-        """The work, adding its seconds to the model's; `Metrics` is only touched on the event loop."""
-        loop = asyncio.get_running_loop()
-
-        def timed(*args: Any) -> T:
-            started = time.perf_counter()
-            try:
-                return work(*args)
-            finally:
-                seconds = time.perf_counter() - started
-                loop.call_soon_threadsafe(lambda: self.metrics.add("synthmill_model_seconds_total", seconds, model=served.ref))
-
-        return timed
 
     async def _reread_keys(self) -> None:
         if not self.args.insecure_local:
@@ -240,6 +238,11 @@ def check_limits(asked: RowsRequest, args: ServeArgs) -> None:
             f"at most {args.limits.max_rows:,} rows in one request, got {asked.num_rows:,}; publish more with POST /v1/jobs",
             field="num_rows",
         )
+
+
+def whole_blocks(rows: int) -> int:
+    """Rows that are generated for so many seeded ones."""
+    return -(-rows // BLOCK_ROWS) * BLOCK_ROWS
 
 
 def _finish(encoder: Format, rows: int, columns: list[str] | None) -> Callable[[Drawn, int], bytes]:

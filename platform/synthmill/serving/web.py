@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 MEDIA_TYPES = {"html": "text/html; charset=utf-8", "js": "text/javascript; charset=utf-8", "css": "text/css; charset=utf-8"}
 PAGES = {"/": "index.html", "/docs": "docs.html"}
-ASSETS = ("style.css", "app.js", "charts.js", "docs.js")
+ASSETS = ("style.css", "app.js", "charts.js", "code.js", "docs.js")
 
 
 class File(NamedTuple):

@@ -64,6 +64,11 @@ class Folder:
         """The last part of the URI."""
         return self.uri.rpartition("/")[2]
 
+    @property
+    def local_path(self) -> Path | None:
+        """Where the folder is on this machine; None for one that is elsewhere."""
+        return Path(self._location.root) if self._location.scheme == "file" else None
+
     def child(self, *parts: str) -> "Folder":
         """The folder below this one; RecipeError for parts that are empty, absolute or lead out of it."""
         child = Folder.__new__(Folder)

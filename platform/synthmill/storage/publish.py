@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from synthmill.errors import ClaimLostError, StorageError
+from synthmill.errors import ClaimLostError, MissingError, StorageError
 from synthmill.storage import owner
 from synthmill.storage.folder import THREADS, Folder, json_bytes
 from synthmill.storage.formats import check_format, format_name
@@ -160,17 +160,28 @@ def acquire(parent: Folder, found: list[State], *, run_key: str, run_id: str, ti
         number += 1
 
 
+def owned(folder: Folder, state: State, timing: Timing = DEFAULT_TIMING) -> bool:
+    """Whether somebody who lives is writing this version."""
+    try:
+        return state.claim > 0 and not state.committed and not _dead(folder, state.claim, timing)
+    except MissingError:
+        return False  # Collected as garbage since it was listed.
+
+
 def seize(folder: Folder, number: int, *, run_id: str, timing: Timing = DEFAULT_TIMING) -> Lease | None:
     """Own an unfinished version whatever its run key, to remove it; None while its owner lives or when it is committed."""
     state = state_of(folder, number)
-    if state.committed or (state.claim and not _dead(folder, state.claim, timing)):
+    if state.committed or owned(folder, state, timing):
         return None
     return _claim(folder, number, state.claim + 1, "removal", run_id, timing)
 
 
 def _take_over(folder: Folder, state: State, run_key: str, run_id: str, timing: Timing) -> Lease | None:
-    if _read(folder, state.claim).get("run_key") != run_key or not _dead(folder, state.claim, timing):
-        return None
+    try:
+        if _read(folder, state.claim).get("run_key") != run_key or not _dead(folder, state.claim, timing):
+            return None
+    except MissingError:
+        return None  # Collected as garbage since it was listed.
     return _claim(folder, state.number, state.claim + 1, run_key, run_id, timing)
 
 

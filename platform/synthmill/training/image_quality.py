@@ -2,7 +2,8 @@
 
 The score is coverage over its real-vs-real ceiling, minus the Frechet distance, so that both a collapse and a blur cost; with classes,
 plus the share of pictures that show their class, over the same share of validation pictures, at most 1. Features come from a small
-classifier of the training pictures, or an untrained network where there are no classes. `training/collapse.py` looks at the coverage.
+classifier of the training pictures, or an untrained network where there are no classes.
+`training/collapse.py` looks at the coverage.
 """
 
 import math

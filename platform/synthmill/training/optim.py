@@ -107,11 +107,8 @@ def optimizers_of(model: nn.Module, stages: Iterable[Stage]) -> dict[tuple[str, 
 
 def distinct(optimizers: Mapping[tuple[str, str], PhaseOptimizer]) -> dict[tuple[str, str], PhaseOptimizer]:
     """Each optimizer once, under the phase that comes first."""
-    found: dict[tuple[str, str], PhaseOptimizer] = {}
-    for key, optimizer in optimizers.items():
-        if not any(optimizer is other for other in found.values()):
-            found[key] = optimizer
-    return found
+    first = {id(optimizer): key for key, optimizer in reversed(list(optimizers.items()))}
+    return {key: optimizer for key, optimizer in optimizers.items() if first[id(optimizer)] == key}
 
 
 def _sum_gradients(parameters: list[nn.Parameter], parallel: Parallel) -> list[Tensor]:

@@ -1,13 +1,14 @@
 // The page at `/`: asks the API of the same server, shows what comes back. No library, no network beyond this server.
 
 import { chart } from "/page/charts.js";
+import { imagesCode, rowsCode } from "/page/code.js";
 
 const PREVIEW_ROWS = 2000, SHOWN_ROWS = 100, OPERATORS = ["=", "!=", "<", "<=", ">", ">="];
 const $ = (id) => document.getElementById(id);
-let about = null;
+let about = null, keyNeeded = false, running = null, figures = [];
 
 async function ask(path, options = {}) {
-  const answer = await fetch(path, { credentials: "same-origin", ...options });
+  const answer = await fetch(path, { credentials: "same-origin", signal: running?.signal, ...options });
   if (answer.status === 401) { location.assign("/"); throw new Error("Sign in again."); }
   if (!answer.ok) {
     const told = await answer.json().catch(() => null);
@@ -34,25 +35,55 @@ function fail(fault) {
 }
 
 async function start() {
-  const { data } = await (await ask("/v1/models")).json();
+  const { data, key } = await (await ask("/v1/models")).json();
+  keyNeeded = key.needed;
+  $("who").textContent = key.needed && key.name ? `Key: ${key.name}` : "";
+  $("sign-out").hidden = !key.needed;
   $("model").replaceChildren(...data.map((model) => option(model.id, model.ref)));
-  if (data.length) await choose(); else $("status").textContent = "This key may use no model.";
+  if (!data.length) { $("status").textContent = "This key may use no model."; return; }
+  await choose();
 }
 
 async function choose() {
   about = await (await ask(`/v1/models/${encodeURIComponent($("model").value)}`)).json();
   const pictures = about.modality === "image";
-  const quality = about.quality?.score === undefined ? "" : ` Fidelity ${about.quality.score.toFixed(2)}` + (about.quality.ceiling ? ` of ${about.quality.ceiling.toFixed(2)}.` : ".");
-  $("about").textContent = `${about.ref}, ${about.model}: trained on ${about.rows_trained_on.toLocaleString("en")} ${pictures ? "pictures" : "rows"}. Gates: ${about.verdict}.${quality}`;
+  const size = pictures ? `, ${about.size.replace("x", " x ")} pixels` : `, ${about.schema.length} columns`;
+  $("about").textContent = `${about.ref}: ${about.model}, trained on ${about.rows_trained_on.toLocaleString("en")} ${pictures ? "pictures" : "rows"}${size}.`;
+  showVerdict();
   $("count-label").textContent = pictures ? "Pictures" : "Rows";
   $("count").max = pictures ? about.limits.max_images : about.limits.max_rows;
-  $("count").value = pictures ? 12 : 500;
+  $("count").value = pictures ? Math.min(24, about.limits.max_images) : 1000;
   $("conditions").hidden = $("download-part").hidden = pictures;
   $("prompt-part").hidden = !pictures;
   const levels = about.schema.find((column) => column.name === "label")?.levels ?? [];
   $("prompt").replaceChildren(option("", "any"), ...levels.map((level) => option(level)));
   $("clauses").replaceChildren();
   $("card").textContent = about.card;
+  showCode();
+  await generate();
+}
+
+function showVerdict() {
+  const badge = (text, kind) => {
+    const made = document.createElement("span");
+    made.className = `badge ${kind}`;
+    made.textContent = text;
+    return made;
+  };
+  const badges = [badge(about.verdict === "not evaluated" ? "not evaluated" : `gates: ${about.verdict}`, about.verdict)];
+  const { score, ceiling } = about.quality ?? {};
+  if (score !== undefined && ceiling) badges.push(badge(`fidelity ${score.toFixed(2)}, real rows ${ceiling.toFixed(2)}`, ""));
+  $("verdict").replaceChildren(...badges);
+}
+
+function showCode() {
+  if (!about) return;
+  const chosen = $("format").selectedOptions[0];
+  const told = about.modality === "image"
+    ? imagesCode(location.origin, imagesRequest(), keyNeeded)
+    : rowsCode(location.origin, about.ref, request(Infinity), keyNeeded, { type: chosen.value, suffix: chosen.dataset.suffix });
+  $("curl").textContent = told.curl;
+  $("python").textContent = told.python;
 }
 
 // One condition: column, operator, value; the value offers the column's levels.
@@ -82,10 +113,10 @@ function addClause() {
   const remove = document.createElement("button");
   remove.type = "button";
   remove.className = "plain";
-  remove.textContent = "x";
+  remove.textContent = "\u00d7";
   remove.setAttribute("aria-label", `Remove condition ${number}`);
   const item = document.createElement("li");
-  remove.addEventListener("click", () => { item.remove(); $("add").focus(); });
+  remove.addEventListener("click", () => { item.remove(); showCode(); $("add").focus(); });
   item.append(column, operator, value, known, remove);
   $("clauses").append(item);
   column.focus();
@@ -99,6 +130,12 @@ function request(mostRows) {
     return `${column.value}${operator.value}${item.querySelector("input").value}`;
   });
   if (where.length) body.where = where;
+  return body;
+}
+
+function imagesRequest() {
+  const body = { model: about.ref, prompt: $("prompt").value, n: Number($("count").value), response_format: "b64_json" };
+  if ($("seed").value !== "") body.seed = Number($("seed").value);
   return body;
 }
 
@@ -130,42 +167,79 @@ function showTable(rows) {
   $("table").replaceChildren(caption, head, body);
 }
 
-function showCharts(rows) {
+function showCharts(rows, conditions) {
   const training = about.profile?.columns ?? {};
-  const drawn = about.schema
+  figures = about.schema
     .filter((column) => column.kind !== "identifier" && column.kind !== "constant")
-    .map((column) => chart(column.name, rows.map((row) => row[column.name]), training[column.name]))
-    .filter((figure) => figure !== null);
-  $("charts").replaceChildren(...drawn);
-  $("charts-title").textContent = about.profile ? "Columns, against the training rows" : "Columns";
-  document.querySelector(".legend").hidden = !about.profile;
+    .map((column) => ({ name: column.name, ...chart(column.name, rows.map((row) => row[column.name]), training[column.name]) }))
+    .filter((drawn) => drawn.figure);
+  order();
+  const compared = figures.some((drawn) => drawn.overlap !== null);
+  $("charts-title").textContent = !compared ? "Columns" : conditions ? "Columns, against all training rows" : "Columns, against the training rows";
+  document.querySelector(".legend").hidden = document.querySelector(".order").hidden = !compared;
+}
+
+function order() {
+  const worst = $("order").value === "worst";
+  const sorted = worst ? [...figures].sort((a, b) => (a.overlap ?? 2) - (b.overlap ?? 2)) : figures;
+  $("charts").replaceChildren(...sorted.map((drawn) => drawn.figure));
+}
+
+// Large figures above the results: [title, value, note] each.
+function showFigures(told) {
+  $("figures").replaceChildren(...told.map(([title, value, note]) => {
+    const group = document.createElement("div"), name = document.createElement("dt"), text = document.createElement("dd");
+    name.textContent = title;
+    text.textContent = value;
+    if (note) { const small = document.createElement("small"); small.textContent = note; text.append(small); }
+    group.append(name, text);
+    return group;
+  }));
+  $("figures").hidden = false;
+}
+
+function rowFigures(rows, conditions) {
+  const compared = figures.filter((drawn) => drawn.overlap !== null);
+  const told = [["Rows shown", rows.length.toLocaleString("en")], ["Columns", String(about.schema.length)]];
+  if (!compared.length) return told;
+  const mean = compared.reduce((sum, drawn) => sum + drawn.overlap, 0) / compared.length;
+  const worst = compared.reduce((a, b) => (b.overlap < a.overlap ? b : a));
+  const sample = conditions ? "conditions shift it" : rows.length < 500 ? "few rows: partly chance" : "of single columns";
+  return [...told, ["Mean overlap with training", `${(100 * mean).toFixed(0)}%`, sample], ["Least overlap", `${(100 * worst.overlap).toFixed(0)}%`, worst.name]];
 }
 
 function showPictures(data, prompt) {
   $("pictures").replaceChildren(...data.map((picture, i) => {
-    const item = document.createElement("li"), image = document.createElement("img");
+    const item = document.createElement("li"), link = document.createElement("a"), image = document.createElement("img");
     image.src = `data:image/png;base64,${picture.b64_json}`;
     image.alt = `AI-generated picture ${i + 1}` + (prompt ? ` of class ${prompt}` : "");
-    item.append(image);
+    link.href = image.src;
+    link.download = `${about.ref.replace("@", "-")}-synthetic-${i + 1}.png`;
+    link.title = "Download";
+    link.append(image);
+    item.append(link);
     return item;
   }));
 }
 
 async function generate() {
   const started = performance.now(), pictures = about.modality === "image";
+  const seconds = () => ((performance.now() - started) / 1000).toFixed(1);
   $("status").textContent = "Generating...";
   if (pictures) {
-    const body = { model: about.ref, prompt: $("prompt").value, n: Number($("count").value), response_format: "b64_json" };
-    if ($("seed").value !== "") body.seed = Number($("seed").value);
+    const body = imagesRequest();
     const { data } = await (await post("/v1/images/generations", body, "application/json")).json();
     showPictures(data, body.prompt);
-    $("status").textContent = `${data.length} pictures from ${about.ref} in ${((performance.now() - started) / 1000).toFixed(1)} s.`;
+    $("figures").hidden = true;
+    $("status").textContent = `${data.length} pictures from ${about.ref} in ${seconds()} s. Choose one to download it.`;
   } else {
-    const { rows, model } = await (await post(`/v1/models/${encodeURIComponent(about.ref)}/rows`, request(PREVIEW_ROWS), "application/json")).json();
-    showCharts(rows);
+    const body = request(PREVIEW_ROWS), conditions = body.where !== undefined;
+    const { rows, model } = await (await post(`/v1/models/${encodeURIComponent(about.ref)}/rows`, body, "application/json")).json();
+    showCharts(rows, conditions);
     showTable(rows);
+    showFigures(rowFigures(rows, conditions));
     const more = Number($("count").value) > rows.length ? ` A sample; download for all ${Number($("count").value).toLocaleString("en")}.` : "";
-    $("status").textContent = `${rows.length.toLocaleString("en")} rows from ${model} in ${((performance.now() - started) / 1000).toFixed(1)} s.${more}`;
+    $("status").textContent = `${rows.length.toLocaleString("en")} rows from ${model} in ${seconds()} s.${more}`;
   }
   $("charts-part").hidden = $("table-part").hidden = pictures;
   $("pictures-part").hidden = !pictures;
@@ -174,24 +248,46 @@ async function generate() {
 async function download() {
   const chosen = $("format").selectedOptions[0];
   $("status").textContent = "Downloading...";
-  const data = await (await post(`/v1/models/${encodeURIComponent(about.ref)}/rows`, request(Infinity), chosen.value)).blob();
+  const answer = await post(`/v1/models/${encodeURIComponent(about.ref)}/rows`, request(Infinity), chosen.value);
+  const reader = answer.body.getReader(), parts = [];
+  let bytes = 0, told = 0;
+  for (let piece = await reader.read(); !piece.done; piece = await reader.read()) {
+    parts.push(piece.value);
+    bytes += piece.value.length;
+    // Not every piece: a screen reader would read them all.
+    if (bytes - told > 2e7) { told = bytes; $("status").textContent = `Downloading, ${(bytes / 1e6).toFixed(0)} MB so far.`; }
+  }
   const link = document.createElement("a");
-  link.href = URL.createObjectURL(data);
+  link.href = URL.createObjectURL(new Blob(parts));
   link.download = `${about.ref.replace("@", "-")}-synthetic.${chosen.dataset.suffix}`;
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60000);
-  $("status").textContent = `Downloaded ${(data.size / 1e6).toFixed(2)} MB.`;
+  $("status").textContent = `Downloaded ${(bytes / 1e6).toFixed(2)} MB.`;
 }
 
-// Runs one action at a time; what goes wrong is said where a screen reader hears it.
+// Runs one action at a time, which Stop ends; what goes wrong is said where a screen reader hears it.
 async function act(work) {
   $("error").hidden = true;
   $("go").disabled = $("download").disabled = true;
-  try { await work(); } catch (fault) { fail(fault); } finally { $("go").disabled = $("download").disabled = false; }
+  running = new AbortController();
+  const offer = setTimeout(() => { $("stop").hidden = false; }, 700);
+  try {
+    await work();
+  } catch (fault) {
+    if (fault.name === "AbortError") $("status").textContent = "Stopped."; else fail(fault);
+  } finally {
+    clearTimeout(offer);
+    if (document.activeElement === $("stop")) $("go").focus();
+    $("stop").hidden = true;
+    $("go").disabled = $("download").disabled = false;
+  }
 }
 
 $("ask").addEventListener("submit", (event) => { event.preventDefault(); act(generate); });
+$("ask").addEventListener("input", showCode);
 $("download").addEventListener("click", () => { if ($("ask").reportValidity()) act(download); });
-$("add").addEventListener("click", addClause);
+$("stop").addEventListener("click", () => running.abort());
+$("add").addEventListener("click", () => { addClause(); showCode(); });
+$("order").addEventListener("change", order);
 $("model").addEventListener("change", () => act(choose));
 act(start);

@@ -1,6 +1,6 @@
-// Bars of one column: generated rows filled, training rows outlined, in the bins that the training summary names.
+// One column as a picture: generated rows filled, training rows as a line, in the bins that the training summary names.
 
-const WIDTH = 260, HEIGHT = 110, BASE = 92;
+const WIDTH = 260, HEIGHT = 120, BASE = 102, LINE = 17, SHOWN_LEVELS = 6;
 const SVG = "http://www.w3.org/2000/svg";
 
 function number(value, temporal) {
@@ -55,13 +55,16 @@ function element(name, attributes, text) {
   return made;
 }
 
+const compact = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 });
+
 function edgeText(x, temporal) {
   if (temporal) return new Date(x).toISOString().slice(0, 10);
-  return Math.abs(x) >= 1e5 || (x !== 0 && Math.abs(x) < 1e-2) ? x.toExponential(1) : String(Number(x.toPrecision(4)));
+  if (x !== 0 && Math.abs(x) < 1e-2) return x.toExponential(1);
+  return Math.abs(x) >= 1e4 ? compact.format(x) : String(Number(x.toPrecision(3)));
 }
 
 function short(text, most) {
-  return text.length > most ? `${text.slice(0, most - 1)}...` : text;
+  return text.length > most ? `${text.slice(0, most - 1)}\u2026` : text;
 }
 
 function percent(share) {
@@ -75,39 +78,69 @@ function describe(name, summary, made, overlap) {
   return `${name}. ${told}.` + (overlap === null ? "" : ` The two distributions overlap by ${percent(overlap)}.`);
 }
 
+// One line a level: its name, a bar of the generated share with a mark at the training share, and the generated share in figures.
+function levelLines(summary, made, real, missing) {
+  const most = summary.levels.length > SHOWN_LEVELS ? SHOWN_LEVELS - 1 : summary.levels.length;
+  const lines = summary.levels.slice(0, most).map((level, i) => [level, made.shares[i], real[i]]);
+  const rest = (shares, other) => shares.slice(most).reduce((sum, share) => sum + share, other ?? 0);
+  const rare = rest(made.shares, made.other), rareReal = rest(real, summary.other);
+  if (summary.levels.length > most || rare + rareReal > 0) lines.push(["others", rare, real.length ? rareReal : undefined]);
+  if (missing > 0 || summary.missing > 0) lines.push(["missing", missing, real.length ? summary.missing : undefined]);
+  const top = Math.max(0.0001, ...lines.flatMap(([, share, training]) => [share, training ?? 0]));
+  const picture = element("svg", { viewBox: `0 0 ${WIDTH} ${Math.max(HEIGHT, lines.length * LINE)}` });
+  lines.forEach(([level, share, training], i) => {
+    const y = i * LINE + 2, from = 100, room = WIDTH - from - 38;
+    const name = element("text", { class: "level", x: from - 6, y: y + 11, "text-anchor": "end" }, short(level, 17));
+    name.append(element("title", {}, level));
+    picture.append(name, element("rect", { class: "track", x: from, y, width: room, height: LINE - 5, rx: 2 }));
+    picture.append(element("rect", { class: "bar-generated", x: from, y, width: Math.max(0.5, (share / top) * room), height: LINE - 5, rx: 2 }));
+    if (training !== undefined) {
+      const x = from + (training / top) * room;
+      const mark = element("path", { class: "bar-training", d: `M${x} ${y - 1.5}V${y + LINE - 3.5}` });
+      mark.append(element("title", {}, `${level}: ${percent(share)}, training ${percent(training)}`));
+      picture.append(mark);
+    }
+    picture.append(element("text", { x: WIDTH, y: y + 11, "text-anchor": "end" }, percent(share)));
+  });
+  return picture;
+}
+
+// A bar a bin, the training rows as an outline over all of them.
+function histogram(summary, made, real) {
+  const top = Math.max(0.0001, ...made.shares, ...real), step = WIDTH / made.shares.length;
+  const height = (share) => (share / top) * (BASE - 6);
+  const picture = element("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}` });
+  made.shares.forEach((share, i) => {
+    picture.append(element("rect", { class: "bar-generated", x: i * step + 0.75, y: BASE - height(share), width: step - 1.5, height: height(share), rx: 1 }));
+  });
+  picture.append(element("path", { class: "axis", d: `M0 ${BASE + 0.5}H${WIDTH}` }));
+  if (real.length) {
+    const outline = real.map((share, i) => `L${i * step} ${BASE - height(share)}H${(i + 1) * step}`).join("");
+    picture.append(element("path", { class: "bar-training", d: `M0 ${BASE}${outline}V${BASE}` }));
+  }
+  const middle = (summary.edges[0] + summary.edges.at(-1)) / 2;
+  [["start", 0, summary.edges[0]], ["middle", WIDTH / 2, middle], ["end", WIDTH, summary.edges.at(-1)]].forEach(([anchor, x, value]) => {
+    picture.append(element("text", { x, y: BASE + 14, "text-anchor": anchor }, edgeText(value, summary.temporal)));
+  });
+  return picture;
+}
+
+// { figure, overlap }: overlap is 1 minus the total variation distance from the training rows; null without a training summary.
 export function chart(name, values, training) {
   const summary = training && training.shares ? training : ownSummary(values);
   if (!summary) return null;
-  const made = sharesOf(values, summary);
-  const real = summary.shares ?? [];
+  const made = sharesOf(values, summary), real = summary.shares ?? [];
   const gap = real.reduce((sum, share, i) => sum + Math.abs(share - made.shares[i]), Math.abs((summary.other ?? 0) - made.other));
   const missing = values.filter((value) => value === null).length / Math.max(1, values.length);
   const overlap = summary.own ? null : Math.max(0, 1 - (gap + Math.abs((summary.missing ?? 0) - missing)) / 2);
-  const top = Math.max(0.0001, ...made.shares, ...real);
-  const step = WIDTH / made.shares.length;
-  const picture = element("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": describe(name, summary, made, overlap) });
-  made.shares.forEach((share, i) => {
-    const height = (share / top) * (BASE - 6);
-    picture.append(element("rect", { class: "bar-generated", x: i * step + 1, y: BASE - height, width: Math.max(1, step - 2), height }));
-    if (real.length) {
-      const tall = (real[i] / top) * (BASE - 6);
-      picture.append(element("rect", { class: "bar-training", x: i * step + 1.5, y: BASE - tall, width: Math.max(1, step - 3), height: tall }));
-    }
-  });
-  if (summary.levels) {
-    const most = Math.max(2, Math.floor(step / 5));
-    if (most > 2) summary.levels.forEach((level, i) => picture.append(element("text", { x: (i + 0.5) * step, y: BASE + 13, "text-anchor": "middle" }, short(level, most))));
-  } else {
-    picture.append(element("text", { x: 0, y: BASE + 13 }, edgeText(summary.edges[0], summary.temporal)));
-    picture.append(element("text", { x: WIDTH, y: BASE + 13, "text-anchor": "end" }, edgeText(summary.edges.at(-1), summary.temporal)));
-  }
-  const figure = document.createElement("figure");
-  const caption = document.createElement("figcaption");
-  const title = document.createElement("strong");
+  const picture = summary.levels ? levelLines(summary, made, real, missing) : histogram(summary, made, real);
+  picture.setAttribute("role", "img");
+  picture.setAttribute("aria-label", describe(name, summary, made, overlap) + (missing ? ` ${percent(missing)} missing.` : ""));
+  const figure = document.createElement("figure"), caption = document.createElement("figcaption");
+  const title = document.createElement("strong"), note = document.createElement("span");
   title.textContent = name;
-  const note = document.createElement("span");
   note.textContent = overlap === null ? "" : `overlap ${percent(overlap)}`;
   caption.append(title, note);
   figure.append(caption, picture);
-  return figure;
+  return { figure, overlap };
 }

@@ -42,7 +42,25 @@ function operation(document_, path, method, told) {
   if (body) section.append(made("h3", "Body (JSON)"), fields(body));
   const kinds = Object.keys(told.responses?.["200"]?.content ?? {});
   if (kinds.length > 1) section.append(made("p", `Accept: ${kinds.join(", ")}`));
-  section.append(made("p", `Answers: ${Object.entries(told.responses ?? {}).map(([status, answer]) => `${status} ${answer.description}`).join("; ")}`));
+  const good = Object.keys(told.responses ?? {}).filter((status) => status < 400);
+  section.append(made("p", `Answers with ${good.join(", ")}, or with one of the errors below.`));
+  return section;
+}
+
+// Every operation has the same errors: one table for all.
+function errors(document_) {
+  const section = made("section", undefined, "operation"), table = made("table"), head = made("tr"), scroll = made("div", undefined, "scroll");
+  for (const title of ["Status", "Meaning"]) { const cell = made("th", title); cell.scope = "col"; head.append(cell); }
+  table.append(head);
+  const known = new Map(Object.values(document_.paths).flatMap(Object.values).flatMap((told) => Object.entries(told.responses)));
+  for (const [status, told] of [...known].filter(([status]) => status >= 400).sort()) {
+    const row = made("tr"), title = made("th", status);
+    title.scope = "row";
+    row.append(title, made("td", told.description));
+    table.append(row);
+  }
+  scroll.append(table);
+  section.append(made("h2", "Errors"), made("p", 'A JSON object {"error": {"message", "type", "param", "code"}}; the message begins with the field at fault.'), scroll);
   return section;
 }
 
@@ -50,4 +68,4 @@ const answer = await fetch("/openapi.json", { credentials: "same-origin" });
 const document_ = await answer.json();
 const sections = Object.entries(document_.paths).flatMap(([path, methods]) =>
   Object.entries(methods).map(([method, told]) => operation(document_, path, method, told)));
-document.getElementById("operations").replaceChildren(...sections);
+document.getElementById("operations").replaceChildren(...sections, errors(document_));

@@ -1,0 +1,88 @@
+"""What people see of a job: a bar that moves on a terminal, plain lines elsewhere, and every message of a run however short."""
+
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+from threading import Event
+
+import pytest
+
+from processes import ROOT
+from synthmill.runtime.history import FolderReporter, TensorBoardFolder, follow
+from synthmill.runtime.progress import Progress
+from synthmill.storage.folder import Folder
+
+SCRIPT = """
+from synthmill.runtime.progress import Progress, say
+with Progress("generating", 3) as bar:
+    for done in range(4):
+        bar.update(done, "score 0.9")
+    bar.say("a message")
+say('{"status": "done"}')
+"""
+
+
+def test_a_terminal_gets_a_bar_and_the_closing_line_last() -> None:
+    ours, theirs = pty.openpty()
+    env = {**os.environ, "PYTHONPATH": str(ROOT / "platform"), "TERM": "xterm-256color", "COLUMNS": "100"}
+    with subprocess.Popen([sys.executable, "-c", SCRIPT], stdout=theirs, stderr=subprocess.PIPE, env=env) as process:
+        os.close(theirs)
+        seen = b""
+        while True:
+            try:
+                seen += (chunk := os.read(ours, 65536))
+            except OSError:  # How Linux says that the other end has closed.
+                break
+            if not chunk:
+                break
+        assert process.wait() == 0
+    os.close(ours)
+    text = seen.decode()
+    assert "\x1b[" in text
+    assert "3/3" in text
+    assert "a message" in text
+    assert text.strip().splitlines()[-1].endswith('{"status": "done"}')
+
+
+def test_elsewhere_it_is_plain_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    with Progress("generating", 3) as bar:
+        for done in range(4):
+            bar.update(done, "score 0.9")
+        bar.say("a message")
+    assert capsys.readouterr().out == "generating: 0/3  score 0.9\ngenerating: 3/3  score 0.9\na message\n"
+
+
+def test_the_last_record_of_a_short_run_is_shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = Folder(tmp_path)
+
+    class EndsAfterTheFirstLook(Event):
+        """A run that writes its only record, and ends, while nobody looks."""
+
+        def wait(self, timeout: float | None = None) -> bool:
+            if not self.is_set() and timeout:
+                reporter = FolderReporter(folder)
+                reporter.log({"message": "batch of 500 rows reduced to 80: 80 training rows"})
+                reporter.log({"step": 7, "quality": {"score": 0.5}})
+                reporter.close()
+                self.set()
+            return self.is_set()
+
+    with Progress("training", 7) as bar:
+        follow(folder, bar, EndsAfterTheFirstLook())
+    assert capsys.readouterr().out == "batch of 500 rows reduced to 80: 80 training rows\ntraining: 7/7  score 0.5\n"
+
+
+def test_tensorboard_events_are_all_in_the_run_folder(every_store: str) -> None:
+    """Not only those that the writer happened to have put on disk when they were copied."""
+    folder = Folder(every_store)
+    board = TensorBoardFolder(folder)
+    board.log({"step": 1, "elbo/codes": 1.5})
+    board.close()
+    board.log({"step": 2, "quality": {"score": 0.5}})
+    board.close()
+    [events] = folder.list("tensorboard/")
+    content = folder.read_bytes(events.path)
+    assert b"elbo/codes" in content
+    assert b"quality/score" in content
