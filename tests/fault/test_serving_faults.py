@@ -7,6 +7,7 @@ from pathlib import Path
 
 import httpx
 import pyarrow as pa
+import pyarrow.parquet
 import pytest
 
 from processes import kill, titled, until
