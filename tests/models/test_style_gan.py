@@ -28,6 +28,8 @@ def test_phases_of_the_lazy_penalties() -> None:
     phases = {phase.name: phase for phase in build("style_gan", CONFIG, layout()).stages()[0].phases}
     assert [phase.every_steps for phase in phases.values()] == [1, 1, 16, 8]
     assert phases["path"].modules == ("mapping", "synthesis", "log_path")
+    assert (phases["r1"].moments, phases["path"].moments) == ("discriminator", "generator")
+    assert phases["discriminator"].optimizer.betas[1] == pytest.approx(0.99 ** (16 / 17))
     assert set(build("style_gan", {**CONFIG, "r1": 0.0, "path_length": 0.0}, layout()).stages()[0].phases[-1].modules) == {
         "mapping",
         "synthesis",

@@ -175,7 +175,7 @@ class StyleGan(ImageModel):
         return self.config.noise
 
     def stages(self) -> tuple[Stage, ...]:
-        judge, makers = ("discriminator",), ("mapping", "synthesis", "log_path")
+        judge, makers = ("discriminator",), ("mapping", "synthesis", *(("log_path",) if self.config.path_length else ()))
         r1_every, path_every = R1_EVERY_STEPS if self.config.r1 else 0, PATH_EVERY_STEPS if self.config.path_length else 0
         slow, fast = self._adam(r1_every), self._adam(path_every)
         phases = [
