@@ -6,43 +6,30 @@
 import functools
 import json
 import os
-import re
 import signal
 import sys
 import traceback
 import uuid
 from collections.abc import Callable
-from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 import yaml
 
-from synthmill.catalog import admin
-from synthmill.catalog.dataset import pull
-from synthmill.catalog.manifest import Kind
 from synthmill.catalog.pictures import empty_folder, export_pictures
-from synthmill.catalog.store import Store
 from synthmill.config import StorageConfig, dump, load_recipe
-from synthmill.errors import NotFoundError, RecipeError, StorageError, SynthmillError, UserError, did_you_mean
+from synthmill.errors import RecipeError, StorageError, SynthmillError, UserError
+from synthmill.runtime import catalog_commands
+from synthmill.runtime.options import DEFAULT_STORE, ResultFile, StoreOption
 from synthmill.runtime.progress import say
+from synthmill.serving import command as serving_commands
 from synthmill.storage.folder import Folder
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None, help=__doc__)
-models = typer.Typer(no_args_is_help=True, help="Trained models.")
-datasets = typer.Typer(no_args_is_help=True, help="Published datasets.")
-reports = typer.Typer(no_args_is_help=True, help="Evaluation reports.")
-runs = typer.Typer(no_args_is_help=True, help="Training runs and their checkpoints.")
-for name, group in (("models", models), ("datasets", datasets), ("reports", reports), ("runs", runs)):
-    app.add_typer(group, name=name)
-
 ParserError: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 """What the parser raises; typer brings its own copy of click, or uses the installed one, by version."""
 DEMO_RECIPE = "demo"
-StoreOption = Annotated[str, typer.Option("--store", envvar="SYNTHMILL_STORE", help="Root URI: a folder or s3://bucket/prefix.")]
-ResultFile = Annotated[str | None, typer.Option("--result-file", help="URI that gets the closing JSON line as well.")]
-DEFAULT_STORE = "store"
 
 
 def main() -> None:
@@ -313,137 +300,8 @@ def demo(store: StoreOption = DEFAULT_STORE, result_file: ResultFile = None) -> 
     return demo(store, _run_id())
 
 
-@app.command()
-@verb
-def verify(
-    uri: Annotated[str, typer.Argument(help="URI of a dataset, model or report version.")], result_file: ResultFile = None
-) -> dict[str, Any]:
-    """Check every checksum of a version's manifest."""
-    problems = admin.verify(uri)
-    for problem in problems:
-        say(problem)
-    if problems:
-        from synthmill.errors import IntegrityError
-
-        raise IntegrityError(f"{uri}: {len(problems)} problem(s), first: {problems[0]}")
-    return {"uri": uri, "verified": True}
-
-
-@app.command()
-@verb
-def delete(
-    ref: Annotated[str, typer.Argument(help="datasets/NAME@N, models/NAME@N or reports/NAME@N.")],
-    store: StoreOption = DEFAULT_STORE,
-    cascade: Annotated[bool, typer.Option("--cascade", help="Delete what descends from it as well.")] = False,
-    result_file: ResultFile = None,
-) -> dict[str, Any]:
-    """Delete a version; refused while something descends from it. Its number is never used again."""
-    return {"deleted": admin.delete(Store(store), ref, cascade=cascade)}
-
-
-@app.command()
-@verb
-def gc(
-    store: StoreOption = DEFAULT_STORE,
-    older_than: Annotated[str, typer.Option("--older-than", help="7d, 12h, 30m.")] = "7d",
-    result_file: ResultFile = None,
-) -> dict[str, Any]:
-    """Remove dead claims, quarantine, old runs and stray uploads; never a committed version."""
-    return {"removed": admin.gc(Store(store), _age(older_than))}
-
-
-def _list(kind: Kind, store_uri: str) -> None:
-    store = Store(store_uri)
-    for item in store.names(kind):
-        for number in store.versions(kind, item):
-            manifest = store.resolve(kind, f"{item}@{number}", field=kind).manifest
-            verdict = (manifest.gate or {}).get("verdict", "")
-            say("\t".join(str(cell) for cell in (f"{item}@{number}", manifest.created, manifest.rows or "", verdict)).rstrip())
-
-
-def _show(kind: Kind, ref: str, store_uri: str) -> None:
-    version = Store(store_uri).resolve(kind, ref, field=kind.rstrip("s"))
-    say(json.dumps({"ref": version.ref, "uri": version.uri, **dump(version.manifest)}, indent=2))
-
-
-def _catalog_commands(group: typer.Typer, kind: Kind) -> None:
-    @group.command("list")
-    def list_(store: StoreOption = DEFAULT_STORE) -> None:
-        """Complete versions, one a line: ref, created, rows, verdict."""
-        _list(kind, store)
-
-    @group.command("show")
-    def show(ref: Annotated[str, typer.Argument(help="NAME or NAME@N.")], store: StoreOption = DEFAULT_STORE) -> None:
-        """The manifest of a version, as JSON."""
-        _show(kind, ref, store)
-
-
-_CATALOG: tuple[tuple[typer.Typer, Kind], ...] = ((models, "models"), (datasets, "datasets"), (reports, "reports"))
-for _group, _kind in _CATALOG:
-    _catalog_commands(_group, _kind)
-
-
-@datasets.command("pull")
-@verb
-def pull_(
-    ref: Annotated[str, typer.Argument(help="NAME or NAME@N.")],
-    folder: Annotated[str, typer.Argument(help="Local folder.")],
-    store: StoreOption = DEFAULT_STORE,
-    result_file: ResultFile = None,
-) -> dict[str, Any]:
-    """Copy a dataset to a local folder and verify it."""
-    version = Store(store).resolve("datasets", ref, field="dataset")
-    local = pull(version, folder)
-    return {"dataset": version.ref, "folder": str(local), "rows": version.manifest.rows}
-
-
-@datasets.command("export")
-@verb
-def export_(
-    ref: Annotated[str, typer.Argument(help="NAME or NAME@N of a dataset of pictures.")],
-    folder: Annotated[str, typer.Argument(help="Local folder.")],
-    store: StoreOption = DEFAULT_STORE,
-    result_file: ResultFile = None,
-) -> dict[str, Any]:
-    """Write a dataset's pictures as files, a subfolder for each class; each says in itself that it is AI-generated."""
-    version = Store(store).resolve("datasets", ref, field="dataset")
-    empty_folder(Path(folder))
-    return {"dataset": version.ref, "exported": folder, "pictures": export_pictures(version, Path(folder))}
-
-
-@runs.command("list")
-def runs_list(store: StoreOption = DEFAULT_STORE) -> None:
-    """Training runs, one a line: ref, running or ended."""
-    for run in Store(store).runs():
-        say(f"{run.ref}\t{'running' if run.running else 'ended'}")
-
-
-@runs.command("show")
-def runs_show(ref: Annotated[str, typer.Argument(help="NAME or NAME/N.")], store: StoreOption = DEFAULT_STORE) -> None:
-    """The newest record of a run, as JSON."""
-    name, _, number = ref.partition("/")
-    found = [run for run in Store(store).runs(name) if number in ("", str(run.number))]
-    if not found:
-        raise NotFoundError(f"no run {ref!r}{did_you_mean(ref, [run.ref for run in Store(store).runs()])}", field="run")
-    folder = found[-1].folder
-    record = folder.read_json("live.json") if folder.exists("live.json") else {}
-    say(json.dumps({"ref": found[-1].ref, "uri": folder.uri, "running": found[-1].running, **record}, indent=2))
-
-
-def _age(text: str) -> timedelta:
-    match = re.fullmatch(r"(\d+)([dhm])", text)
-    if match is None:
-        raise UserError(f"expected a number and d, h or m, such as 7d, got {text!r}", field="--older-than")
-    return timedelta(**{{"d": "days", "h": "hours", "m": "minutes"}[match[2]]: int(match[1])})
-
-
-def _add_serving() -> None:
-    from synthmill.serving.command import register
-
-    register(app, verb)
-
-
-_add_serving()
+catalog_commands.register(app, verb)
+serving_commands.register(app, verb)
 
 
 def _choice(field: str, value: str | None, known: tuple[str, ...]) -> Any:

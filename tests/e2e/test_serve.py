@@ -72,7 +72,7 @@ def test_a_job_publishes_the_rows_that_the_server_answers_with(served: Served, c
     assert started.status_code == 202, started.text
     where = started.headers["location"]
     told = until(lambda: (now := client.get(where).json())["status"] in ("done", "failed") and now, seconds=200, what="the end of the job")
-    assert told["status"] == "done", told
+    assert told["status"] == "done", json.dumps(told, indent=1)
     assert told["result"]["dataset"] == "copy@1"
     dataset = pa.dataset.dataset(served.store / "datasets/copy/1", exclude_invalid_files=False).to_table()
     answer = client.post(ROWS, json={"num_rows": 3000, "seed": 11, "where": ["plan=pro"]}, headers={"Accept": ARROW})
@@ -85,7 +85,7 @@ def test_a_job_of_pictures_publishes_the_pictures_that_the_server_answers_with(s
     started = client.post("/v1/jobs", json={"model": "digits", "rows": 40, "dataset": "pictures", "seed": 3}).json()
     path = f"/v1/jobs/{started['id']}"
     told = until(lambda: (now := client.get(path).json())["status"] in ("done", "failed") and now, seconds=200, what="the end of the job")
-    assert told["status"] == "done", told
+    assert told["status"] == "done", json.dumps(told, indent=1)
     published = pa.dataset.dataset(served.store / "datasets/pictures/1", exclude_invalid_files=False).to_table()["image"].to_pylist()
     answer = client.post("/v1/images/generations", json={"model": "digits", "n": 40, "seed": 3}).json()
     assert [base64.b64decode(item["b64_json"]) for item in answer["data"]] == [picture["bytes"] for picture in published]

@@ -1,6 +1,7 @@
 """Are the default gates right? 30 trials of real rows posing as synthetic, and planted failures; the full run is a benchmark."""
 
 import importlib.util
+import re
 from collections import Counter
 from pathlib import Path
 
@@ -22,12 +23,12 @@ def benchmark():
 
 
 @pytest.fixture(scope="module")
-def pool():
-    return people(6000, 11).drop_columns(["code"])
+def pool(benchmark):
+    return benchmark.Pool(people(6000, 11).drop_columns(["code"]), "outcome", "outcome")
 
 
 def test_no_error_gate_fails_on_real_rows(benchmark, pool):
-    found = [benchmark.trial(pool, "outcome", "real", n, expensive=False, sizes=SIZES) for n in range(TRIALS)]
+    found = [benchmark.trial(pool, "real", n, expensive=False, sizes=SIZES) for n in range(TRIALS)]
     judged = Counter(gate for trial in found for gate, status in trial.items() if status in ("pass", "fail"))
     failed = Counter(gate for trial in found for gate, status in trial.items() if status == "fail" and gate.endswith(":error"))
     assert not failed
@@ -47,20 +48,26 @@ def test_no_error_gate_fails_on_real_rows(benchmark, pool):
 @pytest.mark.parametrize("scenario", ["copies 5%", "dropped class", "shuffled columns", "noise"])
 def test_planted_failures_are_seen_by_the_gates_that_should(benchmark, pool, scenario):
     for number in range(PLANTED):
-        found = benchmark.trial(pool, "outcome", scenario, number, expensive=False, sizes=SIZES)
+        found = benchmark.trial(pool, scenario, number, expensive=False, sizes=SIZES)
         seen = {gate.split(":")[0] for gate, status in found.items() if status == "fail" and gate.endswith(":error")}
         assert seen & set(benchmark.SEEN_BY[scenario]), number
 
 
 def test_results_become_tables_and_a_rerun_does_nothing_twice(benchmark, pool, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(benchmark, "RESULTS", tmp_path / "cells.jsonl")
-    monkeypatch.setattr(benchmark, "tables", lambda data: {"people": (pool, "outcome")})
-    monkeypatch.setattr(benchmark, "TRAIN", 300)
-    monkeypatch.setattr(benchmark, "FAKE", 300)
-    monkeypatch.setattr("sys.argv", ["gate_calibration.py", "--trials", "2", "--expensive", "0", "--planted", "1"])
+    monkeypatch.setattr(benchmark, "tables", lambda data: {"people": pool})
+    monkeypatch.setattr(benchmark, "SIZES", (300, 100, 300, 300))
+    docs = tmp_path / "calibration.md"
+    docs.write_text(f"before\n{benchmark.MARKS[0]}\nold\n{benchmark.MARKS[1]}\nafter\n")
+    words = ["--trials", "2", "--expensive", "0", "--planted", "1", "--docs", str(docs)]
+    monkeypatch.setattr("sys.argv", ["gate_calibration.py", *words])
     benchmark.main()
     lines = (tmp_path / "cells.jsonl").read_text().splitlines()
     assert len(lines) == 2 + len(benchmark.SCENARIOS) - 1
-    assert "| copies 5% | people | any error gate |" in capsys.readouterr().out
+    assert "| copies 5% | any error gate | " in capsys.readouterr().out
+    before, tables, after = re.split(r"<!--.*-->", docs.read_text())
+    assert (before, after) == ("before\n", "\nafter\n")
+    assert "old" not in tables
+    assert "| gate | people | all |" in tables
     benchmark.main()
     assert len((tmp_path / "cells.jsonl").read_text().splitlines()) == len(lines)

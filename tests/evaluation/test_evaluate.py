@@ -150,6 +150,20 @@ def test_all_missing_columns_are_seen_on_either_side():
 
 
 @pytest.mark.parametrize(
+    ("column", "value"),
+    [("outcome", None), ("outcome", "unheard of"), ("outcome", "ill"), ("pay", None), ("pay", float("inf"))],
+    ids=["target missing", "target unknown", "a single class", "a number missing", "infinite"],
+)
+def test_a_spoiled_column_never_passes_and_never_breaks_the_classifiers(column, value):
+    fake = replaced(people(900, 5), column, [value] * 900)
+    report = evaluate(tables(fake), **FAST, include=["utility.tstr_ratio", "utility.lift_dataset", "fidelity.c2st_auc"])
+    assert report.verdict == "fail"
+    assert "pass" not in statuses(report, "tabular.marginal_gap").values()
+    if column == "outcome":
+        assert "pass" not in statuses(report, "utility.tstr_ratio").values()
+
+
+@pytest.mark.parametrize(
     ("spoil", "message"),
     [
         (lambda t: t.drop_columns(["city"]), "synthetic: lacks 1 of the training table's columns: city"),

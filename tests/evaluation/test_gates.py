@@ -40,7 +40,7 @@ def test_aspects_bounds_and_the_reference_can_be_judged():
 @pytest.mark.parametrize(
     ("result", "why"),
     [
-        (gap(0.0, gate_n=150), "150 rows a side, needs 200"),
+        (gap(0.0, gate_n=150), "150 rows a side are too few to judge; 200 are needed"),
         (GAP.missing("unavailable", "no holdout"), "no holdout"),
         (gap(0.0), "no upper"),
         (gap(None), "no upper"),

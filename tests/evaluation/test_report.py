@@ -10,7 +10,7 @@ from evidence import KINDS, people, with_copies
 from synthmill.evaluation.evaluate import Tables, evaluate
 from synthmill.evaluation.files import report_files
 from synthmill.evaluation.report import Report, from_json
-from synthmill.evaluation.words import number
+from synthmill.evaluation.words import number, worst_columns
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "report" / "report.json"
 
@@ -135,6 +135,16 @@ def test_the_summary_names_the_verdict_and_what_failed(report, files):
     for line in text.splitlines():
         if line.startswith("|"):
             assert re.sub(r"\\\|", "", line).count("|") in (5, 6)
+
+
+def test_what_failed_is_explained_in_plain_words_with_its_worst_columns(report, page, files):
+    text = " ".join(page.text)
+    assert "Are training rows repeated word for word?" in text
+    classifier = report.metrics["fidelity.c2st_auc"]
+    failed = classifier.model_copy(update={"direction": "target", "per_column": {"b": 0.2, "a": 0.3, "c": 0.0}})
+    assert worst_columns(failed) == ["a (0.3)", "b (0.2)"]
+    rates = classifier.model_copy(update={"direction": "maximize", "per_column": {"x|y": 0.9, "z": 1.0}})
+    assert worst_columns(rates) == ["x and y (0.9)"]
 
 
 def test_a_report_of_any_past_format_is_read_for_ever():

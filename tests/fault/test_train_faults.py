@@ -1,5 +1,6 @@
 """Killed training workers and drivers: the run goes on from its last checkpoint, and nothing is trained twice."""
 
+import hashlib
 import json
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 from fault.conftest import train_arguments
 from jobs import last_line
 from processes import ROOT, kill, kill_tree, start_job, titled, until
+from synthmill import api
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(420)]
 
@@ -109,3 +111,36 @@ def test_a_lost_node_does_not_end_the_run(source: Path, tmp_path: Path, undistur
     finally:
         ray.shutdown()
         cluster.shutdown()
+
+
+PICTURES = {
+    "name": "digits",
+    "training.max_steps": "600",
+    "training.max_epochs": "100000",
+    "training.threads": "1",
+    "training.checkpoint_seconds": "0.5",
+    "model.config": "{latent: 4, channels: 8, hidden: 32}",
+}
+
+
+def digits_of(store: Path) -> tuple[str, str]:
+    """Digests of the weights and of pictures drawn with them."""
+    manifest = json.loads((store / "models/digits/1/_manifest.json").read_text())
+    [sha256] = [entry["sha256"] for entry in manifest["files"] if entry["path"] == "weights.safetensors"]
+    drawn = api.load("digits", store=str(store)).sample(50, seed=7)
+    return sha256, hashlib.sha256(b"".join(cell["bytes"] for cell in drawn["image"].to_pylist())).hexdigest()
+
+
+def test_a_killed_worker_goes_on_to_draw_the_same_pictures(tmp_path: Path) -> None:
+    words = [word for key, value in PICTURES.items() for word in ("--set", f"{key}={value}")]
+    found = []
+    for name in ("undisturbed", "killed"):
+        job = start_job("train", "digits_vae", *words, "--store", str(tmp_path / name))
+        if name == "killed":
+            until(lambda: checkpoints(tmp_path / "killed"), what="a checkpoint")
+            [worker] = titled(job.pid, "RayTrainWorker")
+            kill(worker)
+        _, errors = job.communicate(timeout=300)
+        assert job.returncode == 0, errors
+        found.append(digits_of(tmp_path / name))
+    assert found[0] == found[1]

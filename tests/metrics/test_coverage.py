@@ -1,4 +1,5 @@
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
@@ -40,3 +41,12 @@ def test_too_few_rows_and_no_holdout():
     assert Coverage().compute(look(people(5, 5))).status == "unavailable"
     result = Coverage().compute(look(people(200, 5)))
     assert result.reference == pytest.approx(expected_coverage(200))
+
+
+def test_rows_that_occur_often_are_covered_by_equal_rows_and_nothing_is_divided_by_nothing():
+    few = pa.table({"a": ["x", "y"] * 200})
+    found = Coverage().compute(look(few, train=few, holdout=few, target=None, kinds={}))
+    assert (found.value, found.aspects["ratio"].value) == (1.0, 1.0)
+    other = pa.table({"a": ["z"] * 400})
+    nowhere = Coverage().compute(look(few, train=few, holdout=other, target=None, kinds={}))
+    assert (nowhere.reference, nowhere.aspects["ratio"].value) == (0.0, None)

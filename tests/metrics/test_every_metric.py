@@ -51,6 +51,8 @@ def test_declarations(name):
     assert cls.__doc__
     assert len(cls.advice) > 30
     assert cls.title[0].isupper()
+    assert cls.question[0].isupper()
+    assert cls.question.endswith("?")
     assert set(cls.needs) <= set(NEEDS)
     assert "table" in cls.modalities
     assert (cls.target is not None) or cls.goal != "target"

@@ -1,7 +1,11 @@
 import numpy as np
 import pyarrow as pa
+import pytest
 
 from evidence import KINDS, look, people, replaced
+from synthmill.evaluation.evaluate import Tables, prepare, read_synthetic
+from synthmill.metrics._evidence import Evidence, Settings
+from synthmill.metrics.base import map_serially
 from synthmill.metrics.schema_valid import SchemaValid
 
 
@@ -37,3 +41,30 @@ def test_missing_identifiers_are_impossible_where_real_rows_have_them():
     fresh = people(200, 5)
     result = SchemaValid().compute(look(replaced(fresh, "code", [None, *fresh["code"].to_pylist()[1:]]), kinds=KINDS))
     assert result.value == 1 - 1 / 200
+
+
+def test_a_rare_missing_value_that_fell_to_the_synthetic_side_is_not_held_against_it():
+    train = pa.table({"x": np.arange(2000.0)})
+    few = pa.table({"x": [None] * 3 + [1.0] * 1997})
+    many = pa.table({"x": [None] * 60 + [1.0] * 1940})
+    results = [SchemaValid().compute(look(fake, train=train, holdout=train, target=None, kinds={})) for fake in (few, many)]
+    assert [r.value for r in results] == [1 - 3 / 2000, 1 - 60 / 2000]
+    assert [r.aspects["beyond_chance"].value for r in results] == [1.0, 1 - 60 / 2000]
+
+
+def test_an_impossible_cell_is_never_chance():
+    train = pa.table({"n": np.arange(1000.0)})
+    fake = pa.table({"n": [0.5, *np.arange(999.0)]})
+    result = SchemaValid().compute(look(fake, train=train, target=None, kinds={"n": "integer"}))
+    assert result.aspects["beyond_chance"].value == 1 - 1 / 1000
+
+
+@pytest.mark.parametrize(("declared", "valid"), [("ab", 0.5), ("abz", 1.0), ("az", 1.0)], ids=["broken", "kept", "not true of real rows"])
+def test_declared_levels_are_certain_where_real_rows_keep_them(declared, valid):
+    train = pa.table({"c": ["a", "b"] * 10})
+    tables = Tables(train, None, None, train, {}, levels={"c": tuple(declared)})
+    real = prepare(tables, target=None)
+    fake = pa.table({"c": ["z", "a"]})
+    totals, sample, _ = read_synthetic(fake, real, Settings(), map_serially)
+    result = SchemaValid().compute(Evidence(real, totals, sample, Settings()))
+    assert result.aspects["beyond_chance"].value == valid

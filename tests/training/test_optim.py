@@ -3,9 +3,9 @@ import torch
 from torch import nn
 
 from encoded import layout
-from synthmill.models.base import Adam, Phase, build
+from synthmill.models.base import Adam, Phase, Stage, build
 from synthmill.training.ema import Ema
-from synthmill.training.optim import PhaseOptimizer, flatten
+from synthmill.training.optim import PhaseOptimizer, distinct, flatten, optimizers_of
 from synthmill.training.parallel import Single
 
 
@@ -111,3 +111,34 @@ def test_buffers_follow_training_but_not_over_what_finish_refitted() -> None:
     average.copy_buffers(model)
     assert float(average.model.generator.blocks[0].norm.running_mean[0]) == 3.0  # type: ignore[union-attr,index]
     assert float(average.model.frequency_C[0]) == 7.0  # type: ignore[index]
+
+
+@pytest.mark.parametrize(("moments", "largest"), [("main", 0.02), (None, 1.1)])
+def test_a_penalty_that_shares_moments_keeps_its_weight(moments: str | None, largest: float) -> None:
+    """A gradient a thousandth as large moves a thousandth as far, unless moments of its own divide its size out."""
+    model = nn.Linear(1, 1, bias=False)
+    adam = Adam(learning_rate=0.1, betas=(0.0, 0.99))
+    phases = (
+        Phase(name="main", modules=("weight",), optimizer=adam),
+        Phase(name="penalty", modules=("weight",), optimizer=adam, every_steps=16, moments=moments),
+    )
+    optimizers = optimizers_of(model, [Stage(name="gan", share=1.0, phases=phases)])
+    before = 0.0
+    for phase, gradient in (("main", 1.0), ("penalty", 1e-3)):
+        before = float(model.weight.detach())
+        model.weight.grad = torch.full((1, 1), gradient)
+        optimizers["gan", phase].step(1.0, Single())
+    moved = abs(float(model.weight.detach()) - before) / 0.1
+    assert moved < largest
+    assert moved > 0.5 or moments == "main"
+    assert len(distinct(optimizers)) == (1 if moments else 2)
+
+
+def test_moments_are_shared_by_phases_that_move_the_same_modules() -> None:
+    adam = Adam(learning_rate=0.1)
+    phases = (
+        Phase(name="main", modules=("weight",), optimizer=adam),
+        Phase(name="penalty", modules=("bias",), optimizer=adam, moments="main"),
+    )
+    with pytest.raises(AssertionError, match="penalty moves other modules than main"):
+        optimizers_of(nn.Linear(1, 1), [Stage(name="gan", share=1.0, phases=phases)])

@@ -2,6 +2,10 @@ import io
 import json
 from pathlib import Path
 
+import numpy as np
+import pytest
+
+from synthmill.data import png
 from synthmill.training.reporter import Console, Fanout, Jsonl, TensorBoard
 
 
@@ -26,3 +30,15 @@ def test_every_reporter_of_a_fanout_gets_every_record(tmp_path: Path) -> None:
     (events,) = (tmp_path / "events").iterdir()
     assert b"quality/score" in events.read_bytes()
     assert b"loss" in events.read_bytes()
+
+
+@pytest.mark.parametrize("shape", [(12, 16), (12, 16, 3)], ids=["gray", "colour"])
+def test_sheets_become_pictures_of_tensorboard(tmp_path: Path, shape: tuple[int, ...]) -> None:
+    board = TensorBoard(tmp_path)
+    board.log({"step": 3, "sheet": png.encode(np.full(shape, 128, np.uint8))})
+    board.flush()
+    (events,) = tmp_path.iterdir()
+    content = events.read_bytes()
+    assert b"samples" in content
+    assert b"\x89PNG" in content
+    board.close()

@@ -47,6 +47,8 @@ class Tables:
     """A TableProfile, or a mapping of column to kind."""
     group: str | None = None
     """Column whose equal values the split kept on one side (`data.split.group`)."""
+    levels: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Column -> the only categories it can have, where somebody declared them."""
 
 
 @dataclass(frozen=True)
@@ -151,6 +153,7 @@ def prepare(tables: Tables, *, target: str | None, seed: int = 0, constraints: S
         constraints=tuple(parse_constraint(text, tables.train.schema) for text in constraints),
         seed=seed,
         group=tables.group,
+        declared_levels={name: frozenset(levels) for name, levels in tables.levels.items() if name in tables.train.column_names},
     )
 
 

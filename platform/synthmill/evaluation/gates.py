@@ -214,11 +214,11 @@ def _status(gate: Gate, result: Result | None, judged: float | None, op: str, th
     if result.status == "unavailable":
         return "inconclusive", result.reason or "the metric has no value"
     if result.gate_n < minimum:
-        return "inconclusive", f"{result.gate_n} rows a side, needs {minimum}"
+        return "inconclusive", f"{result.gate_n:,} rows a side are too few to judge; {minimum:,} are needed"
     if judged is None:
         return "inconclusive", f"no {gate.bound} of {gate.aspect or 'the metric'} to judge"
     missed = judged > threshold if op == "at most" else judged < threshold
-    shown = f"{_words(gate)} is {judged:.4g}, must be {op} {threshold:g}"
+    shown = f"{_words(gate)} is {judged:.3g}, must be {op} {threshold:g}"
     if missed and gate.only_if is not None and not _also(gate.only_if, result):
         return "pass", f"{shown}; not counted, the second condition does not hold"
     return ("fail" if missed else "pass"), shown
@@ -232,10 +232,24 @@ def _also(condition: Also, result: Result) -> bool:
     return above and (condition.below is None or estimate.value < condition.below)
 
 
+ASPECT_WORDS = {
+    None: "value",
+    "worst_decile": "worst tenth",
+    "p_value": "chance of this if nothing was copied (p)",
+    "lost_share": "share of the dependence that is lost",
+    "beyond_chance": "share of valid rows",
+    "frequent": "share of the frequent levels that occur",
+    "ratio": "ratio to the real rows",
+    "harm_bound": "most optimistic reading of the lift (99.5%)",
+    "excess_in_standard_errors": "distance beyond real rows, in standard errors",
+}
+
+
 def _words(gate: Gate) -> str:
-    what = (gate.aspect or "value").replace("_", " ")
-    end = {"value": "", "lower": "lower bound of ", "upper": "upper bound of "}[gate.bound]
-    return f"{end}{what}" + (" above the real-vs-real figure" if gate.relative_to == "reference" else "")
+    aspect = "p_value" if gate.aspect is None and gate.metric.endswith("_pvalue") else gate.aspect
+    what = ASPECT_WORDS.get(aspect, (aspect or "").replace("_", " "))
+    end = {"value": "", "lower": "lower bound of the ", "upper": "upper bound of the "}[gate.bound]
+    return f"{end}{what}" + (" less the real-vs-real figure" if gate.relative_to == "reference" else "")
 
 
 def regressions(gates: Gates, results: Mapping[str, Result], baseline: Mapping[str, Any]) -> list[GateResult]:
@@ -267,11 +281,15 @@ def regressions(gates: Gates, results: Mapping[str, Result], baseline: Mapping[s
                 severity=gates.defaults.regression_severity,
                 status="fail" if sigmas > limit else "pass",
                 n=result.gate_n,
-                explain=f"{result.value:.4g}, was {before['value']:.4g}: worse by {sigmas:.2g} standard errors",
+                explain=f"{result.value:.3g}, was {before['value']:.3g} in the baseline: {_than(sigmas)}",
                 advice="Compare the recipes of both reports; the figure got worse by more than chance explains.",
             )
         )
     return found
+
+
+def _than(sigmas: float) -> str:
+    return f"worse by {sigmas:.2g} standard errors" if sigmas > 0 else "not worse"
 
 
 def _standard_error(ci: Sequence[float] | None, confidence: float) -> float | None:

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from synthmill.evaluation import svg
 from synthmill.evaluation.gates import GateResult
 from synthmill.evaluation.report import Report
-from synthmill.evaluation.words import direction_word, interval, number, title, verdict_word
+from synthmill.evaluation.words import direction_word, interval, number, percent, question, title, verdict_word, worst_columns
 from synthmill.metrics._lift import NOTHING, SYNTHETIC
 from synthmill.metrics.base import Estimate
 
@@ -26,18 +26,36 @@ TILES: dict[str, tuple[tuple[str, str | None], ...]] = {
     "Fidelity": (
         ("tabular.pair_gap", "worst_decile"),
         ("tabular.marginal_gap", "worst_decile"),
-        ("fidelity.c2st_auc", None),
+        ("diversity.coverage", None),
         ("image.label_fidelity", None),
         ("image.coverage", None),
         ("image.fd", None),
     ),
     "Privacy": (
         ("privacy.mia_tpr@1fpr", None),
-        ("privacy.near_copy_pvalue", None),
-        ("privacy.exact_copy_excess", None),
+        ("privacy.near_copy_pvalue", "train_share"),
+        ("privacy.exact_copy_excess", "train_share"),
         ("privacy.pixel_copy_pvalue", None),
         ("privacy.feature_copy_pvalue", None),
     ),
+}
+LABELS = {
+    ("utility.tstr_ratio", None): "Learnt from synthetic rows alone",
+    ("tabular.pair_gap", "worst_decile"): "Pairs of columns, worst tenth off by",
+    ("tabular.marginal_gap", "worst_decile"): "Columns, worst tenth off by",
+    ("diversity.coverage", None): "Real variety that is reached",
+    ("privacy.mia_tpr@1fpr", None): "Training rows an attacker recognises",
+    ("privacy.near_copy_pvalue", "train_share"): "Training rows with a near copy",
+    ("privacy.exact_copy_excess", "train_share"): "Training rows repeated exactly",
+}
+"""What a tile calls a figure, where the metric's title would not say enough."""
+REAL = {"train_share": "unseen rows", "privacy.mia_tpr@1fpr": "by guessing"}
+"""What the real-vs-real tick stands for."""
+HEADLINES = {
+    "pass": "Passed: every gate was met",
+    "warn": "Passed: every required gate was met, some points deserve a look",
+    "fail": "Failed: do not use this dataset yet",
+    "inconclusive": "Undecided: not enough evidence to pass",
 }
 PICTURES = {
     "samples": ("Samples", "Synthetic pictures, a row for each class."),
@@ -54,6 +72,7 @@ def to_html(report: Report) -> str:
     return _template().render(
         report=report,
         verdict=verdict_word(report.verdict),
+        headline=HEADLINES[report.verdict],
         heading=_heading(report),
         facts=_facts(report),
         tiles=[_tile(report, name, figures) for name, figures in TILES.items()] + [_provenance_tile(report)],
@@ -70,6 +89,7 @@ def to_html(report: Report) -> str:
         metrics=sorted(report.metrics.values(), key=lambda m: (AXES.index(m.axis), m.metric)),
         reproduce=_reproduce(report),
         title=title,
+        question=question,
         number=number,
         interval=interval,
         direction=direction_word,
@@ -138,27 +158,36 @@ def _figure(report: Report, name: str, aspect: str | None, *, large: bool) -> Fi
     result = report.metrics.get(name)
     if result is None or result.status == "not_applicable":
         return None
-    label = title(name) + (", worst tenth" if aspect == "worst_decile" else "")
+    label = LABELS.get((name, aspect), title(name))
+    if name == "utility.lift_dataset" and "score" in result.details:
+        label = f"{result.details['score']} that models gain from the rows"
     if result.status != "ok":
         return Figure(label, "?", result.reason or "", "inconclusive")
     shown = result if aspect is None else result.aspects.get(aspect, Estimate())
     gates = [g for g in report.gates if g.kind == "threshold" and g.metric == name and g.severity != "info"]
-    state = _state([g for g in gates if g.aspect == aspect or aspect == "best"])
+    own = [g for g in gates if g.aspect == aspect]
+    state = _state(gates if aspect in ("best", "train_share") or not own else own)
     if shown.value is None:
         return Figure(label, "-", "", state)
-    parts = [f"95% {interval(shown.ci)}"] if shown.ci else []
-    parts += [f"real {number(shown.reference)}"] if shown.reference is not None else []
-    note = " · ".join(parts)
+    words = percent if _is_share(name, aspect) else number
+    parts = [f"95%: {words(shown.ci[0])} to {words(shown.ci[1])}"] if shown.ci else []
+    real = REAL.get(aspect or "", REAL.get(name, "real rows"))
+    parts += [f"{real}: {words(shown.reference)}"] if shown.reference is not None else []
     same = [g for g in gates if g.aspect == aspect and g.severity == "error" and g.relative_to == "nothing"]
     limits = {g.op: g.threshold for g in same}
     bar = svg.Range(shown.value, shown.ci, shown.reference, limits.get("at most"), limits.get("at least"), state)
-    return Figure(label, _value(name, shown.value), note, state, Markup(svg.range_bar(bar)))
+    drawn = Markup(svg.range_bar(bar, label=None if not large or shown.reference is None else f"{real} {words(shown.reference)}"))
+    return Figure(label, _value(name, aspect, shown.value), "\n".join(parts), state, drawn)
 
 
-def _value(name: str, value: float) -> str:
+def _is_share(name: str, aspect: str | None) -> bool:
+    return aspect == "train_share" or name in ("privacy.mia_tpr@1fpr", "utility.tstr_ratio", "diversity.coverage")
+
+
+def _value(name: str, aspect: str | None, value: float) -> str:
     if name == "utility.lift_dataset":
         return f"{value:+.4f}"
-    return f"{value:.1%}" if name in ("privacy.mia_tpr@1fpr", "utility.tstr_ratio") else number(value)
+    return percent(value) if _is_share(name, aspect) else number(value)
 
 
 def _provenance_tile(report: Report) -> Tile:
@@ -187,8 +216,11 @@ def _problems(report: Report) -> list[dict[str, Any]]:
     for name, gates in by_metric.items():
         failed = [g for g in gates if g.status == "fail"]
         state = "inconclusive" if not failed else ("fail" if any(g.severity == "error" for g in failed) else "warn")
-        lines = list(dict.fromkeys(g.explain[:1].upper() + g.explain[1:] for g in gates))
-        cards.append({"title": title(name), "name": name, "state": state, "lines": lines, "advice": gates[0].advice if failed else ""})
+        strictest = {(g.aspect, g.bound, g.op, g.kind): g for g in reversed(failed or gates)}
+        lines = [g.explain[:1].upper() + g.explain[1:] for g in reversed(strictest.values())]
+        own = [g.advice for g in failed if g.kind == "threshold"] or [g.advice for g in failed]
+        card = {"title": title(name), "question": question(name), "name": name, "state": state, "lines": lines}
+        cards.append({**card, "columns": worst_columns(report.metrics[name]) if failed else [], "advice": own[0] if own else ""})
     return cards
 
 

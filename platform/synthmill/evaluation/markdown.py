@@ -1,7 +1,7 @@
 """A short summary for pull requests and job logs."""
 
 from synthmill.evaluation.report import Report
-from synthmill.evaluation.words import estimate_words, title, verdict_word
+from synthmill.evaluation.words import estimate_words, title, verdict_word, worst_columns
 
 HEADLINES = (
     ("utility.lift_dataset", None),
@@ -35,7 +35,9 @@ def to_markdown(report: Report) -> str:
     if problems:
         lines += ["", "| gate | outcome | why | what to do |", "|---|---|---|---|"]
         for g in problems:
-            advice = _cell(g.advice) if g.status == "fail" else ""
+            worst = worst_columns(report.metrics[g.metric]) if g.status == "fail" and g.metric in report.metrics else []
+            where = f" Worst in {', '.join(worst)}." if worst else ""
+            advice = _cell(g.advice + where) if g.status == "fail" else ""
             lines.append(f"| {_cell(g.id)} | {g.status} | {_cell(g.explain)} | {advice} |")
     lines += [f"\n> {_cell(warning)}" for warning in report.warnings]
     config = report.config

@@ -99,20 +99,22 @@ def sentence(verdict: Verdict, gates: tuple[GateResult, ...], profile: str) -> s
     failed = [g for g in judged if g.status == "fail" and g.severity == "error"]
     warned = [g for g in judged if g.status == "fail" and g.severity == "warn"]
     unsure = [g for g in judged if g.status == "inconclusive" and g.severity == "error"]
+    required = [g for g in judged if g.severity == "error"]
     tail = f" ({len(judged)} gates judged, profile {profile})"
     if verdict == "fail" and failed:
-        return f"{_names(failed)} failed: {failed[0].explain}{tail}"
+        return f"{len(failed)} of {len(required)} required gates failed: {_names(failed)}{tail}"
     if verdict in ("inconclusive", "fail"):
         if not unsure:
             return f"no gate that can fail was judged{tail}"
         return f"nothing failed, but {_names(unsure)} can't be decided: {unsure[0].explain}{tail}"
     if verdict == "warn":
-        return f"every required gate passed; look at {_names(warned)}: {warned[0].explain}{tail}"
+        return f"every required gate passed; look at {_names(warned)}{tail}"
     return f"every gate passed{tail}"
 
 
 def _names(gates: list[GateResult]) -> str:
-    names = list(dict.fromkeys(_title(g.metric) for g in gates))
+    order = sorted(gates, key=lambda g: not g.metric.startswith("privacy."))
+    names = list(dict.fromkeys(_title(g.metric) for g in order))
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 

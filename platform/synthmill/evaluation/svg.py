@@ -22,14 +22,14 @@ class Range:
     state: str = "pass"
 
 
-def range_bar(item: Range, *, width: int = 240) -> str:
-    """A value with its whisker, the real-vs-real tick and the gate's limit on one axis."""
+def range_bar(item: Range, *, label: str | None = None, width: int = 240) -> str:
+    """A value with its whisker, the real-vs-real tick and the gate's limit on one axis; `label` is written at the tick."""
     limits = [x for x in (item.at_most, item.at_least) if x is not None]
     points = [item.value, *(item.ci or ()), *limits, *([item.reference] if item.reference is not None else [])]
     low, high = min(points), max(points)
     pad = (high - low) * 0.12 or max(abs(high), 1e-3) * 0.5
     low, high = low - pad, high + pad
-    y, height = 16, 50
+    y, height = 12, 42 if label else 24
 
     def x(value: float) -> float:
         return float(round(8 + (value - low) / (high - low) * (width - 16), 1))
@@ -46,10 +46,11 @@ def range_bar(item: Range, *, width: int = 240) -> str:
         r = x(item.reference)
         parts.append(f'<line x1="{r}" x2="{r}" y1="{y - 9}" y2="{y + 9}" class="reference"/>')
         anchor = "start" if r < width * 0.3 else ("end" if r > width * 0.7 else "middle")
-        parts.append(f'<text x="{r}" y="{y + 21}" text-anchor="{anchor}" class="small">real {number(item.reference)}</text>')
+        if label:
+            parts.append(f'<text x="{r}" y="{y + 23}" text-anchor="{anchor}" class="small">{escape(label)}</text>')
     parts.append(f'<circle cx="{x(item.value)}" cy="{y}" r="5.5" class="dot {item.state}"/>')
-    label = f"value {number(item.value)}" + (f", limit {number(limits[0])}" if limits else "")
-    return _svg(width, height, parts, label, fluid=True)
+    said = f"value {number(item.value)}" + (f", limit {number(limits[0])}" if limits else "")
+    return _svg(width, height, parts, said, fluid=True)
 
 
 def _band(left: float, right: float, y: int) -> str:
@@ -60,25 +61,30 @@ def _band(left: float, right: float, y: int) -> str:
 def bars(labels: Sequence[str], shares: dict[str, Sequence[float]], *, width: int = 300, height: int = 120) -> str:
     """Grouped bars: train and synthetic shares a bin, the holdout as a tick."""
     count, top = len(labels), max([*(max(v, default=0.0) for v in shares.values()), 1e-9])
-    base, left = height - 16, 4
+    base, left, head = height - 16, 4, 18
     step = (width - 2 * left) / max(count, 1)
     parts = [f'<line x1="{left}" x2="{width - left}" y1="{base}" y2="{base}" class="axis"/>']
     for i, label in enumerate(labels):
         at = left + i * step
         for k, side in enumerate(("train", "synthetic")):
             share = shares[side][i]
-            tall = share / top * (base - 6)
+            tall = share / top * (base - head)
             text = f"{escape(label)}: {side} {share:.1%}"
             parts.append(
                 f'<rect x="{at + step * (0.1 + 0.4 * k):.1f}" y="{base - tall:.1f}" width="{step * 0.38:.1f}" height="{tall:.1f}" '
                 f'class="{side}"><title>{text}</title></rect>'
             )
         if "holdout" in shares:
-            y = base - shares["holdout"][i] / top * (base - 6)
+            y = base - shares["holdout"][i] / top * (base - head)
             parts.append(f'<line x1="{at + step * 0.05:.1f}" x2="{at + step * 0.92:.1f}" y1="{y:.1f}" y2="{y:.1f}" class="reference"/>')
-    if labels:
+    parts.append(f'<text x="{width - left}" y="9" text-anchor="end" class="small">tallest bar {top:.0%}</text>')
+    if 1 < count <= 4:
+        for i, label in enumerate(labels):
+            at, size = left + (i + 0.5) * step, int(44 / count)
+            parts.append(f'<text x="{at:.1f}" y="{height - 3}" text-anchor="middle" class="small">{escape(_short(label, size))}</text>')
+    elif labels:
         parts.append(f'<text x="{left}" y="{height - 3}" class="small">{escape(_short(labels[0]))}</text>')
-    if count > 1:
+    if count > 4:
         parts.append(f'<text x="{width - left}" y="{height - 3}" text-anchor="end" class="small">{escape(_short(labels[-1]))}</text>')
     return _svg(width, height, parts, "shares by bin: " + ", ".join(labels[:12]), fluid=True)
 

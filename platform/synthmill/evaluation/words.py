@@ -20,6 +20,17 @@ def title(name: str) -> str:
     return f"{classes[known].title} ({extractor})" if known in classes else name
 
 
+def question(name: str) -> str:
+    """What a metric answers, in plain words; empty where it is not installed."""
+    known = metric_classes(None).get(name.partition("@")[0]) or metric_classes(None).get(name)
+    return known.question if known else ""
+
+
+def percent(value: float | None) -> str:
+    """93.3%."""
+    return "-" if value is None else f"{value:.1%}"
+
+
 def number(value: float | None) -> str:
     """Three significant digits, without noise: 0.0213, 12.3, 1,234."""
     if value is None:
@@ -40,6 +51,15 @@ def interval(ci: tuple[float, float] | None) -> str:
 def estimate_words(estimate: Estimate) -> tuple[str, str, str]:
     """Value, interval and reference in words."""
     return number(estimate.value), interval(estimate.ci), number(estimate.reference)
+
+
+def worst_columns(result: Result, count: int = 5) -> list[str]:
+    """The columns or pairs that a figure is worst in, with their values, the worst first; those at their ideal are left out."""
+    up = result.direction == "maximize"
+    ideal = 1.0 if up else 0.0
+    worse = {name: value for name, value in result.per_column.items() if (value < ideal if up else value > ideal)}
+    ranked = sorted(worse, key=lambda name: worse[name] if up else -worse[name])
+    return [f"{name.replace('|', ' and ')} ({number(worse[name])})" for name in ranked[:count]]
 
 
 def direction_word(result: Result) -> str:

@@ -11,6 +11,7 @@ from scipy import stats
 
 from synthmill.metrics._columns import Floats
 from synthmill.metrics._evidence import Evidence
+from synthmill.metrics._intervals import excess_p
 from synthmill.metrics.base import Estimate, Metric, Result
 
 
@@ -22,6 +23,14 @@ class Attempts:
     control: int
     baseline: int
     number: int
+
+    @property
+    def p(self) -> float:
+        """One-sided exact p of so many more successes on training rows than on the holdout (Fisher).
+
+        The risk's own interval is a normal approximation that fails where the control succeeds nearly always.
+        """
+        return excess_p(self.main, self.control, self.number, self.number)
 
 
 def wilson_rate(hits: int, attempts: int, confidence: float) -> tuple[float, float]:
@@ -40,9 +49,14 @@ def risk(attempts: Attempts, confidence: float) -> tuple[float, tuple[float, flo
     return float(np.clip(value, 0, 1)), (float(np.clip(value - error, 0, 1)), float(np.clip(value + error, 0, 1)))
 
 
-def attack_result(cls: type[Metric], attempts: Attempts, evidence: Evidence, method: str, **details: object) -> Result:
-    """A result; `details.stronger_than_guessing` is false where the figure can't be trusted."""
-    value, ci = risk(attempts, evidence.settings.confidence)
+def attack_result(
+    cls: type[Metric], attempts: Attempts, evidence: Evidence, method: str, *, chosen_among: int = 1, **details: object
+) -> Result:
+    """A result; `details.stronger_than_guessing` is false where the figure can't be trusted.
+
+    `chosen_among`: the attempts are the worst of so many; the interval is Bonferroni-corrected for it.
+    """
+    value, ci = risk(attempts, 1 - (1 - evidence.settings.confidence) / chosen_among)
     rates = {kind: getattr(attempts, kind) / attempts.number for kind in ("main", "control", "baseline")}
     return cls.result(
         value=value,
@@ -52,7 +66,10 @@ def attack_result(cls: type[Metric], attempts: Attempts, evidence: Evidence, met
         n={"attempts": attempts.number},
         gate_n=attempts.number,
         method=f"{method}; Wilson rates; reference: no more success on training rows than on the holdout",
-        aspects={kind: Estimate(value=rate) for kind, rate in rates.items()},
+        aspects={
+            **{kind: Estimate(value=rate) for kind, rate in rates.items()},
+            "p_value": Estimate(value=min(1.0, chosen_among * attempts.p), reference=0.5),
+        },
         details={"stronger_than_guessing": attempts.main > attempts.baseline, **details},
     )
 

@@ -15,7 +15,7 @@ Pixels = npt.NDArray[np.uint8]
 """(N, C, H, W)."""
 Labels = npt.NDArray[np.int64]
 FEATURES = 64
-STEPS, BATCH_ROWS, LEARNING_RATE = 300, 128, 5e-3
+STEPS, BATCH_ROWS, LEARNING_RATE = 300, 128, 3e-3
 _WIDTH = 16
 _BLOCK = 512
 

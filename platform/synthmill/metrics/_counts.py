@@ -19,6 +19,10 @@ class Rules:
     closed: dict[str, frozenset[str]]
     """Column -> the only levels it can have."""
     whole: frozenset[str]
+    declared: frozenset[str] = frozenset()
+    """Columns whose levels are declared; the other closed vocabularies, and `never_missing`, are what the real rows suggest."""
+    real_rows: int = 0
+    """Rows that the suggestions rest on."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +39,11 @@ class TableCounts:
     levels: dict[str, Bools]
     """Training level -> does it occur."""
     invalid_rows: int
+    impossible_rows: int
+    """Those with a cell that no table like this can have: infinite, a fraction of a whole number, outside declared levels."""
     invalid: dict[str, int]
+    suspect: dict[str, int]
+    """Cells that only break what the real rows suggest, by column."""
     broken: dict[str, int]
     """Constraint -> rows that break it."""
 
@@ -51,7 +59,7 @@ class CountTable(Mergeable[TableCounts, TableCounts]):
     def partial(self, view: PartView) -> TableCounts:
         bins = view.plan.bins
         pairs = view.plan.pairs if self.with_pairs else ()
-        invalid, bad_rows = self._invalid(view)
+        bad = self._invalid(view)
         numeric = [name for name, b in bins.items() if b.column.role == "numeric"]
         category = [name for name, b in bins.items() if b.column.role != "numeric"]
         return TableCounts(
@@ -61,8 +69,10 @@ class CountTable(Mergeable[TableCounts, TableCounts]):
             out_of_bounds={name: _outside(bins[name], view) for name in numeric},
             unseen={name: _unseen(bins[name], view) for name in category},
             levels={name: _levels(bins[name], view) for name in category},
-            invalid_rows=int(np.count_nonzero(bad_rows)),
-            invalid=invalid,
+            invalid_rows=int(np.count_nonzero(bad.rows | bad.impossible)),
+            impossible_rows=int(np.count_nonzero(bad.impossible)),
+            invalid=bad.by_column,
+            suspect=bad.suspect,
             broken={c.text: c.broken(view) for c in self.constraints},
         )
 
@@ -75,47 +85,61 @@ class CountTable(Mergeable[TableCounts, TableCounts]):
             unseen=_add(left.unseen, right.unseen),
             levels={key: left.levels[key] | right.levels[key] for key in left.levels},
             invalid_rows=left.invalid_rows + right.invalid_rows,
+            impossible_rows=left.impossible_rows + right.impossible_rows,
             invalid=_add(left.invalid, right.invalid),
+            suspect=_add(left.suspect, right.suspect),
             broken=_add(left.broken, right.broken),
         )
 
     def finish(self, state: TableCounts) -> TableCounts:
         return state
 
-    def _invalid(self, view: PartView) -> tuple[dict[str, int], Bools]:
-        bad_rows = np.zeros(view.num_rows, dtype=np.bool_)
-        invalid: dict[str, int] = {}
+    def _invalid(self, view: PartView) -> "_Bad":
+        bad = _Bad(np.zeros(view.num_rows, np.bool_), np.zeros(view.num_rows, np.bool_), {}, {})
         for name in view.plan.bins:
-            bad = self._invalid_cells(view, name)
-            if bad is not None and bad.any():
-                bad_rows |= bad
-                invalid[name] = int(np.count_nonzero(bad))
+            self._missing(name, view.codes(name) == view.plan.bins[name].size - 1, bad)
+            self._wrong(view, name, bad)
         for column in view.plan.columns:
-            if column.role == "identifier" and column.name in self.rules.never_missing:
-                bad = pc.is_null(view.table[column.name]).to_numpy()
-                if bad.any():
-                    bad_rows |= bad
-                    invalid[column.name] = int(np.count_nonzero(bad))
-        return invalid, bad_rows
+            if column.role == "identifier":
+                self._missing(column.name, pc.is_null(view.table[column.name]).to_numpy(), bad)
+        return bad
 
-    def _invalid_cells(self, view: PartView, name: str) -> Bools | None:
-        bins = view.plan.bins[name]
-        bad: Bools | None = None
+    def _missing(self, name: str, missing: Bools, bad: "_Bad") -> None:
         if name in self.rules.never_missing:
-            bad = view.codes(name) == bins.size - 1
-        if bins.column.role == "numeric":
+            bad.add(name, missing, suspect=True)
+
+    def _wrong(self, view: PartView, name: str, bad: "_Bad") -> None:
+        if view.plan.bins[name].column.role == "numeric":
             values = view.floats(name)
             wrong = np.isinf(values)
             if name in self.rules.whole:
                 wrong |= np.isfinite(values) & (values != np.floor(values))
-            bad = wrong if bad is None else bad | wrong
+            bad.add(name, wrong, suspect=False)
         elif name in self.rules.closed:
             codes, values_seen = view.texts(name)
             allowed = self.rules.closed[name]
             table = np.array([*(value not in allowed for value in values_seen), False], dtype=np.bool_)
-            wrong = table[codes]
-            bad = wrong if bad is None else bad | wrong
-        return bad
+            bad.add(name, table[codes], suspect=name not in self.rules.declared)
+
+
+@dataclass
+class _Bad:
+    """Rows of one part with a cell that should not be."""
+
+    rows: Bools
+    impossible: Bools
+    by_column: dict[str, int]
+    suspect: dict[str, int]
+
+    def add(self, name: str, cells: Bools, *, suspect: bool) -> None:
+        count = int(np.count_nonzero(cells))
+        if count:
+            self.by_column[name] = self.by_column.get(name, 0) + count
+            if suspect:
+                self.rows |= cells
+                self.suspect[name] = self.suspect.get(name, 0) + count
+            else:
+                self.impossible |= cells
 
 
 @dataclass(frozen=True)
@@ -159,9 +183,9 @@ def _add(left: dict[str, int], right: dict[str, int]) -> dict[str, int]:
     return {key: left.get(key, 0) + right.get(key, 0) for key in {**left, **right}}
 
 
-def rules_from(bins: dict[str, Bins], null_counts: dict[str, int], level_counts: dict[str, dict[str, int]]) -> Rules:
+def rules_from(bins: dict[str, Bins], null_counts: dict[str, int], level_counts: dict[str, dict[str, int]], real_rows: int) -> Rules:
     """Rules that no real row breaks: columns never missing, vocabularies without rare levels, whole numbers."""
     closed = {name: frozenset(levels) for name, levels in level_counts.items() if levels and min(levels.values()) >= MIN_LEVEL_ROWS}
     whole = frozenset(name for name, b in bins.items() if b.column.whole)
     never = frozenset(name for name, count in null_counts.items() if count == 0)
-    return Rules(never_missing=never, closed=closed, whole=whole)
+    return Rules(never_missing=never, closed=closed, whole=whole, real_rows=real_rows)

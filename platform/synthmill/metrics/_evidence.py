@@ -123,6 +123,7 @@ class Real:
     group: str | None = None
     """Column whose equal values the split kept on one side; privacy tests then count one row a group."""
     declared_levels: dict[str, frozenset[str]] = field(default_factory=dict)
+    """Column -> the only levels it can have, as declared; left aside where real rows have others."""
 
     @cached_property
     def plan(self) -> Plan:
@@ -137,8 +138,9 @@ class Real:
         tables = [t for t in (self.train, self.validation, self.holdout) if t is not None]
         nulls = {c.name: sum(t[c.name].null_count for t in tables) for c in self.columns}
         levels = {c.name: _level_counts(c.name, tables) for c in self.columns if c.role == "category"}
-        rules = rules_from(self.plan.bins, nulls, levels)
-        return Rules(rules.never_missing, {**rules.closed, **self.declared_levels}, rules.whole)
+        rules = rules_from(self.plan.bins, nulls, levels, sum(t.num_rows for t in tables))
+        kept = {name: allowed for name, allowed in self.declared_levels.items() if allowed.issuperset(levels.get(name, ()))}
+        return Rules(rules.never_missing, {**rules.closed, **kept}, rules.whole, frozenset(kept), rules.real_rows)
 
     @cached_property
     def single_sides(self) -> tuple[pa.Table, pa.Table] | None:

@@ -17,6 +17,14 @@ def normal_interval(value: float, variance: float, confidence: float = 0.95) -> 
     return value - half, value + half
 
 
+def influence_interval(
+    value: float, left: Floats, right: Floats, confidence: float, bounds: tuple[float | None, float | None] = (None, None)
+) -> Interval:
+    """Delta method: `left` and `right` are how much each row of two independent samples moves the value; cut at `bounds`."""
+    low, high = normal_interval(value, float(left.var() / len(left) + right.var() / len(right)), confidence)
+    return (low if bounds[0] is None else max(low, bounds[0])), (high if bounds[1] is None else min(high, bounds[1]))
+
+
 def wilson(successes: int, trials: int, confidence: float = 0.95) -> Interval:
     """Score interval of a proportion (Wilson 1927); (0, 1) without trials."""
     if trials == 0:

@@ -126,6 +126,12 @@ class Fit:
     weights: Floats | None = None
 
 
+def without_empty(x: Floats) -> Floats:
+    """The matrix with columns that have no value at all set to 0, which no tree can split; trees refuse them as they are."""
+    empty = np.isnan(x).all(axis=0)
+    return np.where(empty, 0.0, x) if empty.any() else x
+
+
 def fit_predict(job: Fit) -> Floats:
     """Predictions on the test rows: (N, classes) probabilities, or (N,) for regression."""
     features = job.features
@@ -144,7 +150,7 @@ def fit_predict(job: Fit) -> Floats:
 
 
 def _inputs(job: Fit) -> tuple[Any, Any]:
-    return _shape(job, job.x), job.y
+    return _shape(job, job.x if job.learner == "linear" else without_empty(job.x)), job.y
 
 
 def _shape(job: Fit, x: Floats) -> Any:

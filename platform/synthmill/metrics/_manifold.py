@@ -29,11 +29,14 @@ class Compared:
 
 
 def manifold(real: Points, radii_k: np.ndarray, other: Points) -> Manifold:
-    """`radii_k`: distance of each real row to its k-th real neighbour."""
+    """`radii_k`: distance of each real row to its k-th real neighbour.
+
+    Where that is 0 (a row that occurs k + 1 times, as in discrete tables) an equal row covers it; no row could be nearer.
+    """
     gap = nearest(real, other)[0][:, 0]
     inside = count_within(other, real, radii_k)
     return Manifold(
-        covered=int(np.count_nonzero(gap < radii_k)),
+        covered=int(np.count_nonzero((gap < radii_k) | (gap == 0))),
         density=float(inside.sum() / (K * len(other))),
         density_variance=float((inside / K).var() / len(real)),
         rows=len(real),

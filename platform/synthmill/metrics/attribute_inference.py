@@ -21,6 +21,7 @@ class AttributeInference(Metric):
 
     name = "privacy.attribute_inference"
     title = "Attribute inference"
+    question = "Can a secret of a training person be guessed better than that of anybody else?"
     axis = "privacy"
     goal = "minimize"
     bounds = (0.0, 1.0)
@@ -38,7 +39,8 @@ class AttributeInference(Metric):
         found = {str(name): _attack(evidence, str(name), number) for name in secrets}
         risks = {name: risk(attempts, evidence.settings.confidence)[0] for name, attempts in found.items()}
         worst = max(risks, key=lambda name: risks[name])
-        result = attack_result(AttributeInference, found[worst], evidence, "all other columns known, one neighbour", secret=worst)
+        method = f"all other columns known, one neighbour; interval corrected for the choice among {len(found)} secrets"
+        result = attack_result(AttributeInference, found[worst], evidence, method, chosen_among=len(found), secret=worst)
         return result.model_copy(update={"per_column": risks})
 
 

@@ -113,6 +113,8 @@ class Metric(ABC):
     name: ClassVar[str]
     title: ClassVar[str]
     """What a report calls it."""
+    question: ClassVar[str]
+    """What it answers, in one sentence for somebody who has never heard of it."""
     axis: ClassVar[Axis]
     goal: ClassVar[Goal]
     target: ClassVar[float | None] = None

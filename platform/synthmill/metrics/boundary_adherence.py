@@ -13,6 +13,7 @@ class BoundaryAdherence(Metric):
 
     name = "tabular.boundary_adherence"
     title = "Numbers within range"
+    question = "Do numbers stay within the range that was seen in real rows?"
     axis = "schema"
     goal = "maximize"
     bounds = (0.0, 1.0)

@@ -11,6 +11,7 @@ from threadpoolctl import threadpool_limits
 from synthmill.metrics._columns import Bools, Floats
 from synthmill.metrics._evidence import Evidence
 from synthmill.metrics._intervals import auc, normal_interval
+from synthmill.metrics._learners import without_empty
 from synthmill.metrics.base import Estimate, Metric, Result
 
 FOLDS = 5
@@ -27,6 +28,7 @@ class ClassifierTest(Metric):
 
     name = "fidelity.c2st_auc"
     title = "Real or synthetic? (classifier)"
+    question = "Can a classifier tell synthetic rows from real ones?"
     axis = "fidelity"
     goal = "target"
     target = 0.5
@@ -112,7 +114,7 @@ def run_fold(job: Fold) -> tuple[float, float, float, list[float]]:
         model: Any = HistGradientBoostingClassifier(
             max_iter=60, max_leaf_nodes=31, early_stopping=False, categorical_features=job.categorical, random_state=job.seed
         )
-        model.fit(job.x[~job.test], job.y[~job.test])
+        model.fit(without_empty(job.x[~job.test]), job.y[~job.test])
         x, y = job.x[job.test], job.y[job.test]
         score = model.predict_proba(x)[:, 1]
         value, variance = auc(score[y], score[~y])

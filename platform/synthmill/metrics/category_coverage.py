@@ -18,6 +18,7 @@ class CategoryCoverage(Metric):
 
     name = "tabular.category_coverage"
     title = "Category coverage"
+    question = "Does every category that should occur occur?"
     axis = "diversity"
     goal = "maximize"
     bounds = (0.0, 1.0)

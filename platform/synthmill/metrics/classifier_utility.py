@@ -12,6 +12,7 @@ class ClassifierUtility(PictureMetric):
 
     name = "image.tstr_ratio"
     title = "Classifier trained on synthetic pictures"
+    question = "Does a classifier trained on synthetic pictures do as well on real ones?"
     axis = "utility"
     goal = "maximize"
     bounds = (0.0, None)

@@ -8,8 +8,9 @@ import pyarrow as pa
 
 from synthmill.metrics._association import cramers_v_plain
 from synthmill.metrics._binning import Bins
-from synthmill.metrics._columns import Floats, Ints, floats, texts
+from synthmill.metrics._columns import Bools, Floats, Ints, floats, texts
 from synthmill.metrics._evidence import MAX_PAIRS, Evidence
+from synthmill.metrics._intervals import influence_interval
 from synthmill.metrics.base import Estimate, Metric, Result
 
 NUM_BINS = 10
@@ -28,6 +29,7 @@ class ColumnPairTrends(Metric):
 
     name = "tabular.column_pair_trends"
     title = "Column pair trends (SDMetrics)"
+    question = "What would SDMetrics say about pairs of columns?"
     axis = "fidelity"
     goal = "maximize"
     bounds = (0.0, 1.0)
@@ -43,12 +45,15 @@ class ColumnPairTrends(Metric):
         held = None if evidence.real.holdout is None else pair_trends(bins, pairs, train, evidence.table("holdout", limit))
         scores = {pair: trend.score for pair, trend in found.items()}
         associated = [pair for pair, trend in found.items() if trend.associated]
+        value = _mean(scores.values())
+        moves = [np.sum([side[i] for side in (trend.moves for trend in found.values())], axis=0) / max(len(found), 1) for i in (0, 1)]
         return self.result(
-            value=_mean(scores.values()),
+            value=value,
+            ci=None if value is None else influence_interval(value, moves[0], moves[1], evidence.settings.confidence, self.bounds),
             reference=None if held is None else _mean(trend.score for trend in held.values()),
             n={"train": train.num_rows, "synthetic": fake.num_rows, "pairs": len(pairs)},
             gate_n=min(train.num_rows, fake.num_rows),
-            method=f"seeded sample; at most {MAX_PAIRS} pairs; no interval, as in SDMetrics",
+            method=f"seeded sample; at most {MAX_PAIRS} pairs; delta-method interval, which SDMetrics does not give",
             aspects={
                 "associated_pairs": Estimate(
                     value=_mean(scores[pair] for pair in associated),
@@ -65,6 +70,8 @@ class Trend:
 
     score: float
     associated: bool
+    moves: tuple[Floats, Floats]
+    """How much each training and each synthetic row moves the score."""
 
 
 def pair_trends(bins: dict[str, Bins], pairs: tuple[tuple[str, str], ...], real: pa.Table, fake: pa.Table) -> dict[tuple[str, str], Trend]:
@@ -102,13 +109,21 @@ def _own_bins(values: Floats) -> Ints:
 
 
 def _correlation(a: tuple[Floats, Floats], b: tuple[Floats, Floats]) -> Trend | None:
-    found = []
+    found, moves = [], []
     for x, y in zip(a, b, strict=True):
         both = np.isfinite(x) & np.isfinite(y)
         if both.sum() < 2 or x[both].std() == 0 or y[both].std() == 0:
             return None
         found.append(float(np.corrcoef(x[both], y[both])[0, 1]))
-    return Trend(1 - abs(found[0] - found[1]) / 2, abs(found[0]) > MIN_CORRELATION)
+        moves.append(_correlation_moves(x, y, both, found[-1]))
+    sign = np.sign(found[1] - found[0]) / 2
+    return Trend(1 - abs(found[0] - found[1]) / 2, abs(found[0]) > MIN_CORRELATION, (sign * moves[0], sign * moves[1]))
+
+
+def _correlation_moves(x: Floats, y: Floats, both: Bools, r: float) -> Floats:
+    """Influence of each row on Pearson's r: zx zy - r (zx^2 + zy^2) / 2; 0 where a value is missing."""
+    u, v = ((c - c[both].mean()) / c[both].std() for c in (x, y))
+    return np.asarray(np.where(both, u * v - r / 2 * (u**2 + v**2), 0.0) / both.mean())
 
 
 def _contingency(a: Sides, b: Sides) -> Trend:
@@ -117,7 +132,9 @@ def _contingency(a: Sides, b: Sides) -> Trend:
     size = int(max(c.max() for c in cells)) + 1
     shares = [np.bincount(c, minlength=size) / len(c) for c in cells]
     strength = cramers_v_plain(a[0].astype(np.float64), b[0].astype(np.float64), int(a[0].max()) + 1, width)
-    return Trend(float(1 - 0.5 * np.abs(shares[0] - shares[1]).sum()), strength > MIN_ASSOCIATION)
+    signs = 0.5 * np.sign(shares[1] - shares[0])
+    score = float(1 - 0.5 * np.abs(shares[0] - shares[1]).sum())
+    return Trend(score, strength > MIN_ASSOCIATION, (signs[cells[0]], signs[cells[1]]))
 
 
 def _mean(values: Iterable[float]) -> float | None:

@@ -10,6 +10,7 @@ class ConstraintViolations(Metric):
 
     name = "tabular.constraint_violations"
     title = "Constraint violations"
+    question = "Do the rows keep the rules you declared?"
     axis = "schema"
     goal = "minimize"
     bounds = (0.0, 1.0)

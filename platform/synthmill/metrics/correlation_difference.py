@@ -2,6 +2,7 @@
 
 import numpy as np
 import pyarrow as pa
+from scipy import stats
 
 from synthmill.metrics._association import association, column_values
 from synthmill.metrics._evidence import Evidence
@@ -16,6 +17,7 @@ class CorrelationDifference(Metric):
 
     name = "tabular.corr_diff"
     title = "Correlation difference"
+    question = "Is any relation between two columns lost or made up?"
     axis = "fidelity"
     goal = "minimize"
     bounds = (0.0, 2.0)
@@ -33,14 +35,15 @@ class CorrelationDifference(Metric):
         reference = None
         if evidence.real.holdout is not None:
             reference = float(np.abs(strengths(evidence, evidence.table("holdout", limit)) - ours).max())
-        half = 1.96 * float(np.sqrt((1 - ours[worst] ** 2) ** 2 / train.num_rows + (1 - theirs[worst] ** 2) ** 2 / fake.num_rows))
+        z = float(stats.norm.ppf(1 - (1 - evidence.settings.confidence) / (2 * len(pairs))))
+        half = z * float(np.sqrt((1 - ours[worst] ** 2) ** 2 / train.num_rows + (1 - theirs[worst] ** 2) ** 2 / fake.num_rows))
         return self.result(
             value=float(gaps[worst]),
             ci=(max(0.0, float(gaps[worst]) - half), float(gaps[worst]) + half),
             reference=reference,
             n={"train": train.num_rows, "synthetic": fake.num_rows, "pairs": len(pairs)},
             gate_n=min(train.num_rows, fake.num_rows),
-            method="seeded sample; interval of the worst pair by the large-sample variance (1 - rho^2)^2 / n",
+            method=f"seeded sample; large-sample variance (1 - rho^2)^2 / n, interval corrected for the choice among {len(pairs)} pairs",
             aspects={"mean": Estimate(value=float(gaps.mean()))},
             per_column={f"{a}|{b}": float(gap) for (a, b), gap in zip(pairs, gaps, strict=True)},
         )

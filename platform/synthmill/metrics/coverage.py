@@ -11,6 +11,7 @@ class Coverage(Metric):
 
     name = "diversity.coverage"
     title = "Coverage"
+    question = "Is every kind of real row also generated?"
     axis = "diversity"
     goal = "maximize"
     bounds = (0.0, 1.0)
@@ -31,5 +32,5 @@ class Coverage(Metric):
             gate_n=mine.rows,
             method=f"k = {K}, equal seeded samples; Wilson interval; reference: "
             + ("holdout rows" if held else "its expectation (no holdout)"),
-            aspects={"ratio": Estimate(value=value / reference, reference=1.0)},
+            aspects={"ratio": Estimate(value=value / reference if reference else None, reference=1.0)},
         )

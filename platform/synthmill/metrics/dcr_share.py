@@ -24,6 +24,7 @@ class DcrShare(Metric):
 
     name = "overfit.dcr_share"
     title = "Nearer to train than to holdout"
+    question = "Do synthetic rows lie nearer to training rows than to unseen ones?"
     axis = "overfit"
     goal = "target"
     target = 0.5

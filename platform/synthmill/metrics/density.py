@@ -14,6 +14,7 @@ class Density(Metric):
 
     name = "fidelity.density"
     title = "Density"
+    question = "Do synthetic rows lie where real rows lie?"
     axis = "fidelity"
     goal = "target"
     target = 1.0

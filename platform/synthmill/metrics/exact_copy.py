@@ -14,6 +14,7 @@ class ExactCopy(Metric):
 
     name = "privacy.exact_copy_excess"
     title = "Exact copies"
+    question = "Are training rows repeated word for word?"
     axis = "privacy"
     goal = "minimize"
     target = 0.0

@@ -10,6 +10,7 @@ class FeatureCopy(PictureMetric):
 
     name = "privacy.feature_copy_pvalue"
     title = "Near copies, by features"
+    question = "Do synthetic pictures come suspiciously close to training pictures in what they show?"
     axis = "privacy"
     goal = "maximize"
     bounds = (0.0, 1.0)

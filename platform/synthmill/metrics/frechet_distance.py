@@ -11,6 +11,7 @@ class FrechetDistance(PictureMetric):
 
     name = "image.fd"
     title = "Frechet distance"
+    question = "How far apart are synthetic and real pictures as a whole?"
     axis = "fidelity"
     goal = "minimize"
     bounds = (0.0, None)

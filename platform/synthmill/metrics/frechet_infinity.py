@@ -11,6 +11,7 @@ class FrechetInfinity(PictureMetric):
 
     name = "image.fd_infinity"
     title = "Frechet distance, bias removed"
+    question = "How far apart would they be with any number of pictures?"
     axis = "fidelity"
     goal = "minimize"
     needs = ("holdout",)

@@ -11,6 +11,7 @@ class ImageCoverage(PictureMetric):
 
     name = "image.coverage"
     title = "Coverage of pictures"
+    question = "Is every kind of real picture also generated?"
     axis = "diversity"
     goal = "maximize"
     bounds = (0.0, 1.0)

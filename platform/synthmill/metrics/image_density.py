@@ -11,6 +11,7 @@ class ImageDensity(PictureMetric):
 
     name = "image.density"
     title = "Density of pictures"
+    question = "Do synthetic pictures lie where real ones lie?"
     axis = "fidelity"
     goal = "target"
     target = 1.0

@@ -11,6 +11,7 @@ class ImagePrecision(PictureMetric):
 
     name = "image.precision"
     title = "Precision of pictures"
+    question = "Do synthetic pictures look like some real one?"
     axis = "fidelity"
     goal = "maximize"
     bounds = (0.0, 1.0)

@@ -11,6 +11,7 @@ class ImageRecall(PictureMetric):
 
     name = "image.recall"
     title = "Recall of pictures"
+    question = "Does every real picture have a synthetic one like it?"
     axis = "diversity"
     goal = "maximize"
     bounds = (0.0, 1.0)

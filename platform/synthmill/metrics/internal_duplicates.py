@@ -14,6 +14,7 @@ class InternalDuplicates(Metric):
 
     name = "dup.internal"
     title = "Internal duplicates"
+    question = "Does the generator repeat itself?"
     axis = "diversity"
     goal = "minimize"
     bounds = (-1.0, 1.0)

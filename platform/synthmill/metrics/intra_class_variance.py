@@ -16,6 +16,7 @@ class IntraClassVariance(PictureMetric):
 
     name = "image.intra_class_variance_ratio"
     title = "Variety within classes"
+    question = "Are pictures of one class as varied as real ones?"
     axis = "diversity"
     goal = "target"
     target = 1.0

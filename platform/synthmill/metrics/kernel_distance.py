@@ -18,6 +18,7 @@ class KernelDistance(PictureMetric):
 
     name = "image.kid"
     title = "Kernel distance (KID)"
+    question = "How far apart are the two sets, without bias for their size?"
     axis = "fidelity"
     goal = "minimize"
     needs = ("holdout",)

@@ -11,6 +11,7 @@ class LabelFidelity(PictureMetric):
 
     name = "image.label_fidelity"
     title = "Pictures that show their label"
+    question = "Do synthetic pictures show what their label says?"
     axis = "fidelity"
     goal = "maximize"
     bounds = (0.0, 1.0)

@@ -29,6 +29,7 @@ class LiftDataset(Metric):
 
     name = "utility.lift_dataset"
     title = "Augmentation lift"
+    question = "Do models get better when these rows are added to the real ones?"
     axis = "utility"
     goal = "maximize"
     needs = ("holdout", "target")

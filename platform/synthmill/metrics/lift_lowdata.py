@@ -30,6 +30,7 @@ class LiftLowdata(Metric):
 
     name = "utility.lift_lowdata"
     title = "Augmentation lift with few rows"
+    question = "When real rows are few, does this recipe make models better?"
     axis = "utility"
     goal = "maximize"
     needs = ("holdout", "target", "retrain")

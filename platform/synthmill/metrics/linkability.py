@@ -17,6 +17,7 @@ class Linkability(Metric):
 
     name = "privacy.linkability"
     title = "Linkability"
+    question = "Can two halves of one person's record be matched through the synthetic rows?"
     axis = "privacy"
     goal = "minimize"
     bounds = (0.0, 1.0)

@@ -17,6 +17,7 @@ class MarginalGap(Metric):
 
     name = "tabular.marginal_gap"
     title = "Column gap"
+    question = "Is each column distributed as in the real rows?"
     axis = "fidelity"
     goal = "minimize"
     bounds = (-1.0, 1.0)

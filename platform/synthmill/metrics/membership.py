@@ -30,6 +30,7 @@ class Membership(Metric):
 
     name = "privacy.mia_tpr@1fpr"
     title = "Membership inference"
+    question = "Can an attacker tell who was in the training data?"
     axis = "privacy"
     goal = "minimize"
     bounds = (0.0, 1.0)

@@ -10,6 +10,7 @@ class MissingRateDifference(Metric):
 
     name = "tabular.missing_rate_diff"
     title = "Missing rates"
+    question = "Are as many values missing as in the real rows?"
     axis = "fidelity"
     goal = "minimize"
     bounds = (0.0, 1.0)

@@ -18,6 +18,7 @@ class Mmd(Metric):
 
     name = "fidelity.mmd2"
     title = "Kernel distance (MMD)"
+    question = "How far apart are the two tables as a whole?"
     axis = "fidelity"
     goal = "minimize"
     bounds = (None, 2.0)

@@ -25,6 +25,7 @@ class NearCopy(Metric):
 
     name = "privacy.near_copy_pvalue"
     title = "Near copies"
+    question = "Do synthetic rows come suspiciously close to training rows?"
     axis = "privacy"
     goal = "maximize"
     bounds = (0.0, 1.0)

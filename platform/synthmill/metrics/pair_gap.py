@@ -22,6 +22,7 @@ class PairGap(Metric):
 
     name = "tabular.pair_gap"
     title = "Pair gap"
+    question = "Do columns depend on each other as in the real rows?"
     axis = "fidelity"
     goal = "minimize"
     bounds = (-1.0, 1.0)

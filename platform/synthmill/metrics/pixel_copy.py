@@ -10,6 +10,7 @@ class PixelCopy(PictureMetric):
 
     name = "privacy.pixel_copy_pvalue"
     title = "Near copies, by pixels"
+    question = "Do synthetic pictures come suspiciously close to training pictures, pixel by pixel?"
     axis = "privacy"
     goal = "maximize"
     bounds = (0.0, 1.0)

@@ -9,6 +9,7 @@ class RequestedShare(Metric):
 
     name = "size.requested_share"
     title = "Rows delivered"
+    question = "Did the generator deliver as many rows as were asked for?"
     axis = "schema"
     goal = "maximize"
     bounds = (0.0, None)

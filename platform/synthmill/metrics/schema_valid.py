@@ -1,19 +1,27 @@
 """Share of synthetic rows that could be rows of this table at all. Reads every row."""
 
+from scipy import stats
+
+from synthmill.metrics._counts import Rules, TableCounts
 from synthmill.metrics._evidence import Evidence
 from synthmill.metrics._intervals import clopper_pearson
-from synthmill.metrics.base import Metric, Result
+from synthmill.metrics.base import Estimate, Metric, Result
+
+CHANCE = 0.001
 
 
 class SchemaValid(Metric):
     """1 - rows with an impossible cell / rows.
 
-    Impossible: missing where no real row misses, infinite, a fraction in a whole-number column, a level outside a closed
-    vocabulary (declared, or one where every level has at least 5 real rows). Column names and types are checked before.
+    Impossible: infinite, a fraction in a whole-number column, a level outside declared ones. Suspect, and counted too: missing
+    where no real row misses, a new level where every level has at least 5 real rows. What is suspect may be rare rather than
+    impossible: the aspect `beyond_chance` leaves out a column whose suspect cells could all have fallen to the synthetic side
+    by chance (hypergeometric p of at least 0.001). Column names and types are checked before.
     """
 
     name = "schema.valid_share"
     title = "Valid rows"
+    question = "Could every row be a row of this table?"
     axis = "schema"
     goal = "maximize"
     bounds = (0.0, 1.0)
@@ -23,16 +31,28 @@ class SchemaValid(Metric):
     )
 
     def compute(self, evidence: Evidence) -> Result:
-        counts = evidence.totals.counts
+        counts, rules, confidence = evidence.totals.counts, evidence.real.rules, evidence.settings.confidence
         valid = counts.rows - counts.invalid_rows
+        certain = counts.rows - min(counts.rows, counts.impossible_rows + sum(beyond_chance(counts, rules).values()))
         holdout = evidence.real.holdout_totals
         reference = 1 - holdout.counts.invalid_rows / holdout.counts.rows if holdout and holdout.counts.rows else None
         return self.result(
             value=valid / counts.rows,
-            ci=clopper_pearson(valid, counts.rows, evidence.settings.confidence),
+            ci=clopper_pearson(valid, counts.rows, confidence),
             reference=reference,
             n={"synthetic": counts.rows},
             gate_n=counts.rows,
             method="every row; Clopper-Pearson interval",
+            aspects={
+                "beyond_chance": Estimate(
+                    value=certain / counts.rows, ci=clopper_pearson(certain, counts.rows, confidence), reference=reference
+                )
+            },
             per_column={name: 1 - bad / counts.rows for name, bad in sorted(counts.invalid.items())},
         )
+
+
+def beyond_chance(counts: TableCounts, rules: Rules) -> dict[str, int]:
+    """Suspect cells by column, of the columns with more of them than fall to one side by chance: 0 of N real, k of M synthetic."""
+    total = counts.rows + rules.real_rows
+    return {name: k for name, k in counts.suspect.items() if stats.hypergeom.sf(k - 1, total, counts.rows, k) < CHANCE}

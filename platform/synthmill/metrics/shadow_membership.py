@@ -30,6 +30,7 @@ class ShadowMembership(Metric):
 
     name = "privacy.shadow_tpr@1fpr"
     title = "Membership inference with shadow models"
+    question = "Can an attacker who reruns the recipe tell who was in the training data?"
     axis = "privacy"
     goal = "minimize"
     bounds = (0.0, 1.0)

@@ -19,6 +19,7 @@ class SinglingOut(Metric):
 
     name = "privacy.singling_out"
     title = "Singling out"
+    question = "Do the synthetic rows point at single people in the training data?"
     axis = "privacy"
     goal = "minimize"
     bounds = (0.0, 1.0)

@@ -17,6 +17,7 @@ class TstrRatio(Metric):
 
     name = "utility.tstr_ratio"
     title = "Train on synthetic, test on real"
+    question = "Does a model trained on synthetic rows do as well on real ones?"
     axis = "utility"
     goal = "maximize"
     bounds = (None, None)

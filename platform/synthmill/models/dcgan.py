@@ -1,7 +1,8 @@
 """DCGAN: a GAN of strided convolutions (arXiv 1511.06434, section 3).
 
 With classes, the generator reads them beside the noise and the discriminator through a projection (arXiv 1802.05637, equation 3).
-Spectral norm, R1 and DiffAugment are off as in the paper; they help with little data. Legend: B rows, Z noise, K classes.
+Spectral norm, R1 (an update of its own every few steps, sharing the discriminator's moments: arXiv 1912.04958, section 3.1) and
+DiffAugment are off as in the paper; they help with little data. Legend: B rows, Z noise, K classes.
 """
 
 from typing import Any, ClassVar

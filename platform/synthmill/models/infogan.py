@@ -1,7 +1,8 @@
 """InfoGAN: a GAN whose latent codes keep their meaning in the picture (arXiv 1606.03657, equations 3 to 6).
 
 A categorical code and some continuous ones, uniform in [-1, 1], can be set when sampling (`Condition.latent`: `c1`, `c2`, ...). With
-classes, the categorical code is the class, and the discriminator sees it too (projection, arXiv 1802.05637).
+classes, the categorical code is the class, and the discriminator sees it too (projection, arXiv 1802.05637). The reader Q takes the
+discriminator's features as they are: the bound moves generator and reader, not the discriminator.
 Legend: B rows, Z noise, C continuous codes, K classes or categories.
 """
 

@@ -212,8 +212,10 @@ def _quick_report(
 def _parents(generator: Generator, *, mixed: bool) -> tuple[Parent, ...]:
     """The model, and the source whose rows stand among the generated ones."""
     model = Parent(kind="model", ref=generator.ref, digest=generator.digest)
+    if not mixed:
+        return (model,)
     source: Any = generator.config["source"]
-    return (model, Parent(kind="source", ref=source["uri"], digest=source["sha256"])) if mixed else (model,)
+    return model, Parent(kind="source", ref=source["uri"], digest=source["sha256"])
 
 
 def _gate_entry(draft: Draft, report: Report | None, why: str) -> dict[str, Any]:

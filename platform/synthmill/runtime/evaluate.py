@@ -12,9 +12,11 @@ import ray
 
 from synthmill.catalog.dataset import part_entries, read_verified
 from synthmill.catalog.manifest import FileEntry, Parent
+from synthmill.catalog.provenance import source_type
 from synthmill.catalog.store import Store, Version
 from synthmill.config import DataConfig, StorageConfig, fingerprint, parse_model
 from synthmill.data.pixels import PixelCodec
+from synthmill.data.schema import ColumnRule
 from synthmill.data.sheet import sheet
 from synthmill.data.sources import load_rules, read_source
 from synthmill.data.split import Split, SplitTables, open_split
@@ -156,6 +158,7 @@ def report_on(
         "model": generator.ref,
         "model_digest": generator.digest,
         "source_sha256": real.split.source_sha256,
+        "label": source_type(mixed=False).rpartition("/")[2],
         "contains_training_rows": generator.model.copies_training_rows,
     }
     if isinstance(codec, PixelCodec):
@@ -181,6 +184,7 @@ def report_on(
         synthetic=synthetic,
         kinds=codec.profile,
         group=real.split.group,
+        levels={name: rule.categories for name, rule in _rules(store, config).items() if rule.categories is not None},
     )
     return evaluate_tables(
         tables,
@@ -204,9 +208,11 @@ def _retrain(store: Store, config: dict[str, Any], request: EvaluateRequest) -> 
     """What the full and the audit profile train generators with; one training may take a tenth of the budget."""
     if request.profile not in ("full", "audit"):
         return None
-    data = parse_model(DataConfig, config["recipe"]["data"])
-    rules = load_rules(data, store.root.settings)
-    return Retrain(config["recipe"], rules, request.budget_seconds / 10 if request.budget_seconds else None)
+    return Retrain(config["recipe"], _rules(store, config), request.budget_seconds / 10 if request.budget_seconds else None)
+
+
+def _rules(store: Store, config: dict[str, Any]) -> Mapping[str, ColumnRule]:
+    return load_rules(parse_model(DataConfig, config["recipe"]["data"]), store.root.settings)
 
 
 def _latent_strip(generator: Generator, seed: int) -> dict[str, bytes]:

@@ -1,6 +1,5 @@
 """`synthmill serve` and `synthmill keys`; added to the command line by `register`."""
 
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
@@ -9,18 +8,15 @@ import yaml
 
 from synthmill.config import StorageConfig, parse_model
 from synthmill.errors import RecipeError, UserError
+from synthmill.runtime.options import DEFAULT_STORE, ResultFile, StoreOption, Verb
 from synthmill.serving.auth import KeyFile, create_key, parse_scopes, revoke_key
 from synthmill.serving.config import KEYS_FILE, ServeArgs
 from synthmill.serving.quota import Quota
 
-DEFAULT_STORE = "store"
-Verb = Callable[[Callable[..., dict[str, Any]]], Callable[..., int]]
-StoreOption = Annotated[str, typer.Option("--store", envvar="SYNTHMILL_STORE", help="Root URI: a folder or s3://bucket/prefix.")]
 KeysOption = Annotated[str | None, typer.Option("--keys", help=f"URI of the keys document; default: {KEYS_FILE} in the store.")]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="key=value of the serving settings (docs/serving.md); may be given again.")
 ]
-ResultFile = Annotated[str | None, typer.Option("--result-file", help="URI that gets the closing JSON line as well.")]
 
 
 def register(app: typer.Typer, verb: Verb) -> None:

@@ -80,33 +80,44 @@ class Jsonl:
 
 
 class TensorBoard:
-    """Writes the numbers of every record as TensorBoard scalars, and sheets as pictures, into a local folder."""
+    """Writes the numbers of every record as TensorBoard scalars, and sheets as pictures, into a local folder.
+
+    Not by tensorboardX's SummaryWriter: its thread holds events back, and its flush does not wait for them.
+    """
 
     def __init__(self, folder: Path) -> None:
-        from tensorboardX import SummaryWriter
+        from tensorboardX.event_file_writer import EventsWriter
 
-        self._writer = SummaryWriter(str(folder))
+        folder.mkdir(parents=True, exist_ok=True)
+        self._writer = EventsWriter(str(folder / "events"))
 
     def log(self, record: Record) -> None:
+        from tensorboardX.summary import image, scalar
+
         step = record.get("step")
         if step is None:
             return
         if "sheet" in record:
             pixels = png.decode(record["sheet"])
             assert pixels is not None, "sheets are written by synthmill.data.png"
-            self._writer.add_image("samples", pixels, step, dataformats="HW" if pixels.ndim == 2 else "HWC")
+            self._write(step, image("samples", pixels, dataformats="HW" if pixels.ndim == 2 else "HWC"))
         for key, value in record.items():
             numbers = {f"{key}/{inner}": number for inner, number in value.items()} if isinstance(value, Mapping) else {key: value}
             for name, number in numbers.items():
                 if name != "step" and isinstance(number, int | float):
-                    self._writer.add_scalar(name, number, step)
+                    self._write(step, scalar(name, number))
+
+    def _write(self, step: int, summary: Any) -> None:
+        from tensorboardX.proto.event_pb2 import Event
+
+        self._writer.write_event(Event(wall_time=time.time(), step=step, summary=summary))
 
     def flush(self) -> None:
-        """Wait until everything logged so far is in the files."""
+        """Put everything logged so far into the file."""
         self._writer.flush()
 
     def close(self) -> None:
-        """Wait until everything is written."""
+        """Put everything into the file and end it."""
         self._writer.close()
 
 

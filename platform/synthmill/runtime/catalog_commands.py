@@ -1,0 +1,142 @@
+"""The commands of the catalog: what there is, whether it is intact, copies of it, its end; added to the command line by `register`."""
+
+import json
+import re
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from synthmill.catalog import admin
+from synthmill.catalog.dataset import pull
+from synthmill.catalog.manifest import Kind
+from synthmill.catalog.pictures import empty_folder, export_pictures
+from synthmill.catalog.store import Store
+from synthmill.config import dump
+from synthmill.errors import IntegrityError, NotFoundError, UserError, did_you_mean
+from synthmill.runtime.options import DEFAULT_STORE, ResultFile, StoreOption, Verb
+from synthmill.runtime.progress import say
+
+HELP: dict[Kind, str] = {"models": "Trained models.", "datasets": "Published datasets.", "reports": "Evaluation reports."}
+
+
+def register(app: typer.Typer, verb: Verb) -> None:
+    """Add the commands; `verb` turns a function that returns its result into one that prints it and returns an exit code."""
+    groups = {kind: typer.Typer(no_args_is_help=True, help=text) for kind, text in HELP.items()}
+    runs = typer.Typer(no_args_is_help=True, help="Training runs and their checkpoints.")
+    for kind, group in groups.items():
+        _list_and_show(group, kind)
+    groups["datasets"].command("pull")(verb(pull_dataset))
+    groups["datasets"].command("export")(verb(export_dataset))
+    runs.command("list")(runs_list)
+    runs.command("show")(runs_show)
+    for name, group in (*groups.items(), ("runs", runs)):
+        app.add_typer(group, name=name)
+    for command in (verify, delete, gc):
+        app.command()(verb(command))
+
+
+def verify(
+    uri: Annotated[str, typer.Argument(help="URI of a dataset, model or report version.")], result_file: ResultFile = None
+) -> dict[str, Any]:
+    """Check every checksum of a version's manifest."""
+    problems = admin.verify(uri)
+    for problem in problems:
+        say(problem)
+    if problems:
+        raise IntegrityError(f"{uri}: {len(problems)} problem(s), first: {problems[0]}")
+    return {"uri": uri, "verified": True}
+
+
+def delete(
+    ref: Annotated[str, typer.Argument(help="datasets/NAME@N, models/NAME@N or reports/NAME@N.")],
+    store: StoreOption = DEFAULT_STORE,
+    cascade: Annotated[bool, typer.Option("--cascade", help="Delete what descends from it as well.")] = False,
+    result_file: ResultFile = None,
+) -> dict[str, Any]:
+    """Delete a version; refused while something descends from it. Its number is never used again."""
+    return {"deleted": admin.delete(Store(store), ref, cascade=cascade)}
+
+
+def gc(
+    store: StoreOption = DEFAULT_STORE,
+    older_than: Annotated[str, typer.Option("--older-than", help="7d, 12h, 30m.")] = "7d",
+    result_file: ResultFile = None,
+) -> dict[str, Any]:
+    """Remove dead claims, quarantine, old runs and stray uploads; never a committed version."""
+    return {"removed": admin.gc(Store(store), _age(older_than))}
+
+
+def _list(kind: Kind, store_uri: str) -> None:
+    store = Store(store_uri)
+    for item in store.names(kind):
+        for number in store.versions(kind, item):
+            manifest = store.resolve(kind, f"{item}@{number}", field=kind).manifest
+            verdict = (manifest.gate or {}).get("verdict", "")
+            say("\t".join(str(cell) for cell in (f"{item}@{number}", manifest.created, manifest.rows or "", verdict)).rstrip())
+
+
+def _show(kind: Kind, ref: str, store_uri: str) -> None:
+    version = Store(store_uri).resolve(kind, ref, field=kind.rstrip("s"))
+    say(json.dumps({"ref": version.ref, "uri": version.uri, **dump(version.manifest)}, indent=2))
+
+
+def _list_and_show(group: typer.Typer, kind: Kind) -> None:
+    @group.command("list")
+    def list_(store: StoreOption = DEFAULT_STORE) -> None:
+        """Complete versions, one a line: ref, created, rows, verdict."""
+        _list(kind, store)
+
+    @group.command("show")
+    def show(ref: Annotated[str, typer.Argument(help="NAME or NAME@N.")], store: StoreOption = DEFAULT_STORE) -> None:
+        """The manifest of a version, as JSON."""
+        _show(kind, ref, store)
+
+
+def pull_dataset(
+    ref: Annotated[str, typer.Argument(help="NAME or NAME@N.")],
+    folder: Annotated[str, typer.Argument(help="Local folder.")],
+    store: StoreOption = DEFAULT_STORE,
+    result_file: ResultFile = None,
+) -> dict[str, Any]:
+    """Copy a dataset to a local folder and verify it."""
+    version = Store(store).resolve("datasets", ref, field="dataset")
+    local = pull(version, folder)
+    return {"dataset": version.ref, "folder": str(local), "rows": version.manifest.rows}
+
+
+def export_dataset(
+    ref: Annotated[str, typer.Argument(help="NAME or NAME@N of a dataset of pictures.")],
+    folder: Annotated[str, typer.Argument(help="Local folder.")],
+    store: StoreOption = DEFAULT_STORE,
+    result_file: ResultFile = None,
+) -> dict[str, Any]:
+    """Write a dataset's pictures as files, a subfolder for each class; each says in itself that it is AI-generated."""
+    version = Store(store).resolve("datasets", ref, field="dataset")
+    empty_folder(Path(folder))
+    return {"dataset": version.ref, "exported": folder, "pictures": export_pictures(version, Path(folder))}
+
+
+def runs_list(store: StoreOption = DEFAULT_STORE) -> None:
+    """Training runs, one a line: ref, running or ended."""
+    for run in Store(store).runs():
+        say(f"{run.ref}\t{'running' if run.running else 'ended'}")
+
+
+def runs_show(ref: Annotated[str, typer.Argument(help="NAME or NAME/N.")], store: StoreOption = DEFAULT_STORE) -> None:
+    """The newest record of a run, as JSON."""
+    name, _, number = ref.partition("/")
+    found = [run for run in Store(store).runs(name) if number in ("", str(run.number))]
+    if not found:
+        raise NotFoundError(f"no run {ref!r}{did_you_mean(ref, [run.ref for run in Store(store).runs()])}", field="run")
+    folder = found[-1].folder
+    record = folder.read_json("live.json") if folder.exists("live.json") else {}
+    say(json.dumps({"ref": found[-1].ref, "uri": folder.uri, "running": found[-1].running, **record}, indent=2))
+
+
+def _age(text: str) -> timedelta:
+    match = re.fullmatch(r"(\d+)([dhm])", text)
+    if match is None:
+        raise UserError(f"expected a number and d, h or m, such as 7d, got {text!r}", field="--older-than")
+    return timedelta(**{{"d": "days", "h": "hours", "m": "minutes"}[match[2]]: int(match[1])})
