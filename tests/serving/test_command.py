@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from jobs import command
-from synthmill.errors import UserError
-from synthmill.serving.server import prepare_environment, run
+from synthmill.errors import SynthmillError, UserError
+from synthmill.serving.server import _serving, prepare_environment, run
 
 
 def test_keys_are_made_listed_and_revoked(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
@@ -76,6 +76,20 @@ def test_a_second_server_gets_ports_of_its_own(tmp_path: Path, monkeypatch: pyte
     assert "RAY_SERVE_HAPROXY_STATS_PORT" not in shared
     assert "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT" not in shared
     assert not [name for name in shared if name.endswith(("_PATH", "_LOC", "_FILE"))]
+
+
+def test_a_server_that_ray_can_not_start_is_one_line(monkeypatch: pytest.MonkeyPatch):
+    from ray import serve
+    from ray.exceptions import RayActorError
+
+    def dies(*_: object, **__: object) -> None:
+        raise RayActorError
+
+    monkeypatch.setattr(serve, "start", dies)
+    monkeypatch.setattr(serve, "shutdown", lambda: None)
+    with pytest.raises(SynthmillError, match=r"the application did not start: .*actor") as fault, _serving(None, "127.0.0.1", 8000):
+        pass
+    assert "\n" not in str(fault.value)
 
 
 def test_a_server_without_keys_is_refused_off_the_loopback_before_ray_starts():

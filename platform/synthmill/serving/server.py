@@ -73,6 +73,8 @@ def prepare_environment(scratch: Path, port: int) -> None:
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(free_port(8500)),
         "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(first_replica_port),
         "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(first_replica_port + REPLICA_PORTS),
+        # HAProxy's manager is killed when it is not ready in this time; Ray's 5 s are too few on a busy machine.
+        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
         "RAY_SERVE_HAPROXY_NBTHREAD": str(min(4, os.cpu_count() or 1)),
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "5",
         "RAY_SERVE_LOG_TO_STDERR": "0",
@@ -124,6 +126,7 @@ def _cluster() -> Iterator[None]:
 @contextmanager
 def _serving(application: Any, host: str, port: int) -> Iterator[None]:
     from ray import serve
+    from ray.exceptions import RayError
 
     quiet = {"enable_access_log": False, "log_level": "WARNING"}
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
@@ -131,7 +134,7 @@ def _serving(application: Any, host: str, port: int) -> Iterator[None]:
         serve.start(proxy_location="EveryNode", http_options={"host": host, "port": port}, logging_config=quiet)
         serve.run(application, name=APPLICATION, route_prefix="/")
         yield
-    except RuntimeError as fault:
+    except (RuntimeError, RayError) as fault:
         raise SynthmillError(f"the application did not start: {_cause(str(fault))}") from fault
     finally:
         serve.shutdown()
