@@ -56,8 +56,8 @@ def test_published_pictures_are_files_that_say_what_they_are(model: Version, tmp
 
 
 def test_samples_of_every_check_are_in_the_run_s_folder(model: Version) -> None:
-    [run] = Store(store_of(model)).root.child("runs").children()
-    folder = Store(store_of(model)).run_folder(run)
+    [run] = Store(store_of(model)).runs()
+    folder = run.folder
     sheets = sorted(entry.path for entry in folder.list() if entry.path.startswith("samples/"))
     assert sheets == ["samples/latest.png", "samples/step-0000000020.png", "samples/step-0000000040.png"]
     page = png.decode(folder.read_bytes("samples/latest.png"))
