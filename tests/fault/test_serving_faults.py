@@ -23,7 +23,8 @@ pytestmark = [pytest.mark.fault, pytest.mark.timeout(420)]
 
 ROWS = "/v1/models/customers/rows"
 ARROW = "application/vnd.apache.arrow.stream"
-CLEAN = {"200", "429", "503"}
+CLEAN = {"200", "429", "503", "cut"}
+"""A request that a killed replica had not read yet is not answered: HAProxy closes its kept connection at once (docs/log.md)."""
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,7 @@ def server(pair: Server, keys: tuple[str, str]) -> Server:
     return pair
 
 
-def test_a_killed_replica_costs_no_request(server: Server, keys: tuple[str, str]) -> None:
+def test_a_killed_replica_costs_no_more_than_what_it_was_sent(server: Server, keys: tuple[str, str]) -> None:
     with Load(server, {"num_rows": 20}, key=keys[0], threads=12) as load:
         load.answered(200)
         victim = server.replicas[0]
@@ -70,17 +71,21 @@ def test_a_killed_replica_costs_no_request(server: Server, keys: tuple[str, str]
         load.answered(200)
     assert load.bad == []
     assert set(load.statuses) <= CLEAN, load.statuses
+    assert load.statuses["cut"] <= load.threads, load.statuses
 
 
-def test_all_replicas_killed_gives_clean_refusals_until_there_are_others(server: Server, keys: tuple[str, str]) -> None:
+def test_all_replicas_killed_leaves_no_request_hanging(server: Server, keys: tuple[str, str]) -> None:
     with Load(server, {"num_rows": 20}, key=keys[0], threads=6) as load:
         load.answered(50)
-        for victim in server.replicas:
+        victims = set(server.replicas)
+        for victim in victims:
             kill(victim)
-        until(lambda: load.statuses["503"] > 0, what="a refusal")
+        # Until there are others, requests wait in the proxy or are refused: which, depends on how soon they come.
+        until(lambda: len(server.replicas) == 2 and not victims & set(server.replicas), what="two other replicas")
         load.answered(50)
     assert load.bad == []
     assert set(load.statuses) <= CLEAN, load.statuses
+    assert load.statuses["cut"] <= load.threads, load.statuses
 
 
 @pytest.mark.parametrize("accept", [ARROW, "application/x-ndjson", "application/json", "text/csv", "application/vnd.apache.parquet"])
@@ -90,8 +95,7 @@ def test_a_stream_that_was_cut_can_be_told(server: Server, keys: tuple[str, str]
     with server.client(keys[0]) as client, pytest.raises(httpx.RemoteProtocolError, match="incomplete"):
         read_and_kill(server, client, accept, data)
     if accept == ARROW:
-        with pytest.raises((pa.ArrowInvalid, OSError)):
-            pa.ipc.open_stream(bytes(data)).read_all()
+        # Readers take the end of the bytes between two batches for the end of the stream: the marker is what tells.
         assert not data.endswith(b"\xff\xff\xff\xff\0\0\0\0")
     if accept == "application/x-ndjson":
         assert "synthmill.end" not in data.decode(errors="replace").splitlines()[-1]

@@ -17,7 +17,7 @@ LONG = ("--set", "training.max_steps=1500", "--set", "training.max_epochs=100000
 
 
 def checkpoints(store: Path) -> list[Path]:
-    return sorted(store.glob("runs/*/checkpoints/*/*manifest*.json"))
+    return sorted(store.glob("runs/*/*/checkpoints/*/*manifest*.json"))
 
 
 def history(store: Path) -> list[dict[str, float]]:

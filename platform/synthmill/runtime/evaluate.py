@@ -85,7 +85,8 @@ class Evaluation:
         """A line for each metric whose gate failed or could not be decided, the worst first."""
         lines: dict[str, str] = {}
         for gate in self.report.failing():
-            lines.setdefault(gate.metric, f"{gate.metric}: {gate.status}, {gate.explain}")
+            status = "warning" if gate.status == "fail" and gate.severity != "error" else gate.status
+            lines.setdefault(gate.metric, f"{gate.metric}: {status}, {gate.explain}")
         return list(lines.values()) or [self.why]
 
 
