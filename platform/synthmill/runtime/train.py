@@ -15,6 +15,7 @@ import safetensors.torch
 from ray.exceptions import RayError
 from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
 from ray.train.torch import TorchTrainer, get_device
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 import synthmill
 from synthmill.catalog.artifact import Artifact, write_artifact
@@ -155,7 +156,7 @@ def _fit(job: Prepared, folder: Folder, scaling: ScalingConfig) -> dict[str, Any
         "codec": (config, tensors),
         # By reference: Ray shows a training function's arguments on its dashboard, and the environment holds keys.
         "env": ray.put(cluster.environment()),
-        "ending": ray.remote(num_cpus=0)(Ending).remote(),
+        "ending": _beside_driver(Ending),
         "tables": ray.put((job.tables.train, job.tables.validation)),
     }
     done = threading.Event()
@@ -187,6 +188,12 @@ def _planned_steps(job: Prepared) -> int:
     model = fresh_model(job.recipe, job.codec.layout)
     stages = model.stages()
     return make_plan(job.recipe.training, stages, job.tables.train.num_rows, model.row_group, 0).total_steps if stages else 1
+
+
+def _beside_driver(cls: type) -> Any:
+    """An actor on the driver's own machine: it is lost only with the job, not with a worker's node."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return ray.remote(num_cpus=0, scheduling_strategy=here)(cls).remote()
 
 
 class Ending:
