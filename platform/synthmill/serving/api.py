@@ -8,7 +8,7 @@ from urllib.parse import parse_qs
 
 from fastapi import Depends, FastAPI, Path, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response, StreamingResponse
+from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
 import synthmill
@@ -23,6 +23,7 @@ from synthmill.serving.jobs import JobRequest, new_job
 from synthmill.serving.models import Served
 from synthmill.serving.requests import ImagesRequest, RowsRequest
 from synthmill.serving.service import Service, check_limits
+from synthmill.serving.streams import ClosingResponse
 from synthmill.serving.web import ASSETS, PAGES, page_file, sign_in_page
 
 ERRORS: dict[int | str, dict[str, Any]] = {
@@ -146,7 +147,7 @@ def _add_rows(app: FastAPI, service: Service) -> None:
         headers = {**_made_by(served), "Content-Disposition": f'inline; filename="{filename}"', "Vary": "Accept"}
         if isinstance(body, bytes):
             return Response(body, media_type=form.media_type, headers=headers)
-        return StreamingResponse(body, media_type=form.media_type, headers=headers)
+        return ClosingResponse(body, media_type=form.media_type, headers=headers)
 
 
 def _add_images(app: FastAPI, service: Service) -> None:

@@ -5,7 +5,7 @@ import contextlib
 import functools
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from datetime import UTC, datetime
 from typing import Any, Protocol, TypeVar
 
@@ -28,6 +28,7 @@ from synthmill.serving.metrics import Metrics, Values
 from synthmill.serving.models import Conditioned, Models, Served
 from synthmill.serving.quota import Meter, Quota, Refusal
 from synthmill.serving.requests import RowsRequest
+from synthmill.serving.streams import Stream
 
 T = TypeVar("T")
 
@@ -107,7 +108,7 @@ class Service:
             self.metrics.put_back(grown)
             raise
 
-    async def rows(self, served: Served, asked: RowsRequest, form: type[Format]) -> bytes | AsyncIterator[bytes]:
+    async def rows(self, served: Served, asked: RowsRequest, form: type[Format]) -> bytes | Stream:
         """The answer: whole when it is small, else a stream whose first bytes are computed already.
 
         Raises:
@@ -126,8 +127,7 @@ class Service:
         if asked.num_rows <= self.args.batch_rows:
             return await self._whole(served, asked, encoder)
         stream = self._stream(served, self._pieces(served, asked), encoder)
-        first = await anext(stream)
-        return _chain(first, stream)
+        return Stream(await anext(stream), stream)
 
     async def _whole(self, served: Served, asked: RowsRequest, encoder: Format) -> bytes:
         """A small answer of its own: its blocks depend on its seed, or rows are rejected."""
@@ -188,7 +188,7 @@ class Service:
         plan = ShardPlan(rows=asked.num_rows, seed=seed, where=asked.where, columns=asked.columns)
         return seeded_pieces(served.generator, plan, blocks=PIECE_BLOCKS)
 
-    async def _stream(self, served: Served, pieces: Iterator[pa.Table], encoder: Format) -> AsyncIterator[bytes]:
+    async def _stream(self, served: Served, pieces: Iterator[pa.Table], encoder: Format) -> AsyncGenerator[bytes, None]:
         """Bytes of each piece. The next one is computed while one is sent, so at most two are in memory."""
         with self.lane.stream():
             step = functools.partial(_step, pieces, encoder)
@@ -253,13 +253,6 @@ def _step(pieces: Iterator[pa.Table], encoder: Format) -> bytes | None:
     """The next piece, encoded; None after the last."""
     table = next(pieces, None)
     return None if table is None else encoder.piece(table)
-
-
-async def _chain(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    async with contextlib.aclosing(rest):  # type: ignore[type-var]
-        yield first
-        async for data in rest:
-            yield data
 
 
 async def _every(seconds: float, work: Callable[[], Any]) -> None:
