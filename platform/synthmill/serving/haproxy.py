@@ -38,10 +38,10 @@ def _binary(wrapper: Path) -> str:
     """HAProxy itself: Ray's, or what the user names; not this wrapper, which an earlier call may have had named."""
     named = os.environ.get(BINARY_VARIABLE)
     if named is None or Path(named) != wrapper:
-        return get_haproxy_binary()
+        return str(get_haproxy_binary())
     del os.environ[BINARY_VARIABLE]
     try:
-        return get_haproxy_binary()
+        return str(get_haproxy_binary())
     finally:
         os.environ[BINARY_VARIABLE] = named
 

@@ -22,6 +22,7 @@ INNER = """\
     http-request wait-for-body time 60s if synthmill_generates
     http-request disable-l7-retry unless { method GET HEAD OPTIONS } or synthmill_generates"""
 SPARE_CONNECTIONS = 200
+SPARE_FILES = 500
 """For statistics, metrics and health checks."""
 
 
@@ -42,8 +43,8 @@ def rewrite(config: str, *, page: str, most_files: int) -> str:
     if len(binds) != 1 or admin is None or most is None:
         raise ValueError("this Ray's HAProxy configuration has another form than Ray 2.60's")
     socket = f"{Path(admin[1]).parent}/hop"
-    # Two connections of a request, each with a file at either end; HAProxy does not start when its limits could be reached by fewer.
-    clients = max(1, min(int(most[1]), (most_files - SPARE_CONNECTIONS) // 4 - SPARE_CONNECTIONS))
+    # A request has two connections, and each has a file at either end and half a pipe; HAProxy does not start with too few of them.
+    clients = max(1, min(int(most[1]), (most_files - SPARE_FILES) // 5 - SPARE_CONNECTIONS // 2))
     quoted_page = '"' + page.replace("\\", "\\\\").replace('"', '\\"') + '"'
     changed = [_change(section, socket=socket, page=quoted_page, maxconn=2 * clients + SPARE_CONNECTIONS) for section in sections]
     return "".join([*changed, *_front(binds[0], socket, clients)])
