@@ -116,6 +116,8 @@ class Load:
     """By status; "cut" is a connection that broke, "hung" one that gave nothing for `timeout` seconds."""
     bad: list[str] = field(default_factory=list)
     """Answers that were neither whole nor a clean refusal."""
+    cuts: list[str] = field(default_factory=list)
+    """What broke."""
     refs: Counter[str] = field(default_factory=Counter)
     """Model versions that answered."""
 
@@ -148,8 +150,9 @@ class Load:
             answer = client.post(self.path, json=self.body, timeout=self.timeout)
         except httpx.TimeoutException:
             status, fault = "hung", "hung"
-        except httpx.TransportError:
+        except httpx.TransportError as broken:
             status, fault = "cut", None
+            self.cuts.append(repr(broken))
         else:
             status, fault = str(answer.status_code), self._fault(answer)
         with self._lock:

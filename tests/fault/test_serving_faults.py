@@ -24,7 +24,7 @@ pytestmark = [pytest.mark.fault, pytest.mark.timeout(420)]
 ROWS = "/v1/models/customers/rows"
 ARROW = "application/vnd.apache.arrow.stream"
 CLEAN = {"200", "429", "503"}
-"""A request that a killed replica had not read yet is not answered: HAProxy closes its kept connection at once (docs/log.md)."""
+"""Every request is answered or refused; none is cut, and none hangs."""
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +61,7 @@ def server(pair: Server, keys: tuple[str, str]) -> Server:
     return pair
 
 
-def test_a_killed_replica_costs_no_more_than_what_it_was_sent(server: Server, keys: tuple[str, str]) -> None:
+def test_a_killed_replica_leaves_every_request_answered_or_cleanly_refused(server: Server, keys: tuple[str, str]) -> None:
     with Load(server, {"num_rows": 20}, key=keys[0], threads=12) as load:
         load.answered(200)
         victim = server.replicas[0]
@@ -71,7 +71,6 @@ def test_a_killed_replica_costs_no_more_than_what_it_was_sent(server: Server, ke
         load.answered(200)
     assert load.bad == []
     assert set(load.statuses) <= CLEAN, load.statuses
-    assert load.statuses["cut"] <= load.threads, load.statuses
 
 
 def test_all_replicas_killed_leaves_no_request_hanging(server: Server, keys: tuple[str, str]) -> None:
@@ -85,7 +84,6 @@ def test_all_replicas_killed_leaves_no_request_hanging(server: Server, keys: tup
         load.answered(50)
     assert load.bad == []
     assert set(load.statuses) <= CLEAN, load.statuses
-    assert load.statuses["cut"] <= load.threads, load.statuses
 
 
 @pytest.mark.parametrize("accept", [ARROW, "application/x-ndjson", "application/json", "text/csv", "application/vnd.apache.parquet"])

@@ -284,6 +284,18 @@ def test_a_busy_replica_says_when_to_come_back(server: Running):
         assert ask(client, {"num_rows": 10}).status_code == 200
 
 
+def test_a_full_replica_refuses_and_can_still_be_looked_at(model_store: Path):
+    settings = {"store": str(model_store), "models": "customers", "insecure_local": True}
+    with running(**settings, limits={"max_ongoing_requests": 1}) as server, httpx.Client(base_url=server.url, timeout=60) as client:
+        with large(server):
+            answer = ask(client, {"num_rows": 1})
+            assert answer.status_code == 429
+            assert int(answer.headers["retry-after"]) >= 1
+            assert answer.json()["error"]["type"] == "overloaded"
+            assert 'synthmill_rejections_total{reason="queue"} 1' in client.get("/metrics").text
+        until(lambda: ask(client, {"num_rows": 1}).status_code == 200, seconds=20, what="room")
+
+
 def test_a_client_that_goes_away_stops_the_work(server: Running):
     with large(server) as answer:
         # An iterator that nobody holds is closed at once, and the connection with it.

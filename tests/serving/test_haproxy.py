@@ -27,7 +27,7 @@ CHECK = b"GET /-/healthz "
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
-def written(folder: Path, *, host: str = "127.0.0.1", port: int = 18_000, ports: tuple[int, ...] = ()) -> Path:
+def written(folder: Path, *, host: str = "127.0.0.1", port: int = 18_000, ports: tuple[int, ...] = (), prefix: str = "/") -> Path:
     """The configuration as Ray writes it for an application with replicas on these ports."""
     folder.mkdir(exist_ok=True)
     config = HAProxyConfig(
@@ -47,8 +47,8 @@ def written(folder: Path, *, host: str = "127.0.0.1", port: int = 18_000, ports:
         health_check_inter="10m",
     )
     servers = [ServerConfig(name=f"replica{number}", host="127.0.0.1", port=port) for number, port in enumerate(ports)]
-    backend = BackendConfig(name="http-synthmill", path_prefix="/", app_name="synthmill", servers=servers)
-    api = HAProxyApi(config, {backend.name: backend}, str(folder / "haproxy.cfg"))
+    backend = BackendConfig(name="http-synthmill", path_prefix=prefix, app_name="synthmill", servers=servers)
+    api = HAProxyApi(config, {backend.name: backend} if servers else {}, str(folder / "haproxy.cfg"))
     api._generate_config_file_internal()
     return folder / "haproxy.cfg"
 
@@ -57,7 +57,7 @@ def written(folder: Path, *, host: str = "127.0.0.1", port: int = 18_000, ports:
 def wrapper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     # A server started in this process names its own wrapper; these tests are about fresh ones.
     monkeypatch.delenv(BINARY_VARIABLE, raising=False)
-    return install(tmp_path / "with space")
+    return install(tmp_path / 'with space and "quotes"')
 
 
 def bound(config: Path) -> dict[str, str]:
@@ -83,15 +83,15 @@ def test_only_the_front_is_reached_from_elsewhere(wrapper: Path, tmp_path: Path,
 
 
 def test_rewriting_twice_changes_nothing(tmp_path: Path):
-    once = rewrite(written(tmp_path / "node").read_text(), page='/a "b"/503.http', most_files=10**6)
-    assert rewrite(once, page='/a "b"/503.http', most_files=10**6) == once
+    once = rewrite(written(tmp_path / "node").read_text(), pages=tmp_path, most_files=10**6)
+    assert rewrite(once, pages=tmp_path, most_files=10**6) == once
 
 
 def test_a_configuration_of_another_form_is_refused(tmp_path: Path):
     text = written(tmp_path / "node").read_text()
     for changed in (text.replace("frontend http_frontend", "frontend other"), text.replace("stats socket", "stats plug")):
         with pytest.raises(ValueError, match="form"):
-            rewrite(changed, page="/503.http", most_files=10**6)
+            rewrite(changed, pages=tmp_path, most_files=10**6)
 
 
 def test_a_wrapper_does_not_wrap_itself(wrapper: Path, monkeypatch: pytest.MonkeyPatch):
@@ -158,6 +158,14 @@ def die_while_answering(connection: socket.socket) -> None:
     connection.close()
 
 
+def refuse(status: int, content_type: str) -> Behaviour:
+    def behaviour(connection: socket.socket) -> None:
+        read_request(connection)
+        connection.sendall(f"HTTP/1.1 {status} No\r\nContent-Type: {content_type}\r\nContent-Length: 2\r\n\r\nno".encode())
+
+    return behaviour
+
+
 def read_request(connection: socket.socket) -> bytes:
     data = b""
     while b"\r\n\r\n" not in data:
@@ -170,10 +178,10 @@ def read_request(connection: socket.socket) -> bytes:
 
 
 @contextmanager
-def proxied(wrapper: Path, folder: Path, *replicas: Replica, most_files: str = "$(ulimit -Hn)") -> Iterator[httpx.Client]:
+def proxied(wrapper: Path, folder: Path, *replicas: Replica, most_files: str = "$(ulimit -Hn)", prefix: str = "/") -> Iterator[httpx.Client]:
     """A client with one kept connection to HAProxy in front of these replicas."""
     port = free_port(18_000)
-    config = written(folder, port=port, ports=tuple(replica.port for replica in replicas))
+    config = written(folder, port=port, ports=tuple(replica.port for replica in replicas), prefix=prefix)
     command = f'ulimit -n {most_files} && exec "$@"'
     process = subprocess.Popen(["sh", "-c", command, "sh", str(wrapper), "-db", "-f", str(config)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
@@ -200,11 +208,13 @@ def post(client: httpx.Client, path: str = ROWS) -> httpx.Response:
     return client.post(path, json={"num_rows": 1})
 
 
-def check_refusal(answer: httpx.Response) -> None:
-    assert answer.status_code == 503
-    assert answer.json()["error"]["code"] == "unavailable"
-    assert int(answer.headers["retry-after"]) >= 1
+def check_refusal(answer: httpx.Response, status: int = 503, kind: str = "unavailable") -> None:
+    assert answer.status_code == status
     assert answer.headers["content-type"] == "application/json"
+    error = answer.json()["error"]
+    assert error["code"] == error["type"] == kind
+    assert error["message"]
+    assert (int(answer.headers.get("retry-after", "0")) >= 1) == (status in (408, 429, 503))
 
 
 DEATHS = pytest.mark.parametrize("die", [die_before_reading, die_after_reading])
@@ -254,3 +264,18 @@ def test_it_starts_with_few_open_files_and_takes_fewer_clients(wrapper: Path, tm
         assert post(client).text == "ok"
     lines = [line.split() for line in (tmp_path / "n/haproxy.cfg").read_text().splitlines()]
     assert [int(words[1]) for words in lines if words[:1] == ["maxconn"]] == [600, 200]
+
+
+@pytest.mark.parametrize(("status", "kind"), [(408, "timeout"), (429, "overloaded"), (500, "server_error"), (503, "unavailable")])
+def test_what_ray_refuses_in_plain_text_gets_the_shape_of_all_errors(wrapper: Path, tmp_path: Path, status: int, kind: str):
+    replica = Replica(refuse(status, "text/plain; charset=utf-8"), refuse(status, "application/json"))
+    with proxied(wrapper, tmp_path / "n", replica) as client:
+        check_refusal(post(client), status, kind)
+        assert (post(client).status_code, post(client).text) == (status, "no")
+
+
+@pytest.mark.parametrize(("prefix", "status", "kind"), [(None, 503, "unavailable"), ("/app", 404, "not_found")])
+def test_a_path_of_no_application(wrapper: Path, tmp_path: Path, prefix: str | None, status: int, kind: str):
+    """Before the first application is there, it may be one soon."""
+    with proxied(wrapper, tmp_path / "n", *([Replica(answer, answer)] if prefix else []), prefix=prefix or "/") as client:
+        check_refusal(client.get("/elsewhere"), status, kind)

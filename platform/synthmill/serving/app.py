@@ -29,6 +29,10 @@ from synthmill.serving.models import check_models
 from synthmill.serving.service import Service
 
 DRAIN_SECONDS = 60.0
+# A replica refuses for itself, with a message and counted (guard.py). Ray's limits only keep a flood from its memory: they leave
+# room for what a full replica still answers, and for as many connections as HAProxy takes.
+SPARE_REQUESTS = 64
+RAYS_QUEUE = 4096
 RETRY_SECONDS = 1.0
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 log = logging.getLogger("ray.serve")
@@ -106,8 +110,8 @@ def build(args: ServeArgs) -> Application:
     deployment = serve.deployment(
         name="Generator",
         ray_actor_options={"num_cpus": args.num_cpus, "num_gpus": args.num_gpus, "runtime_env": runtime_env},
-        max_ongoing_requests=args.limits.max_ongoing_requests,
-        max_queued_requests=args.limits.max_queued_requests,
+        max_ongoing_requests=args.limits.max_ongoing_requests + SPARE_REQUESTS,
+        max_queued_requests=RAYS_QUEUE,
         backpressure_config=BackpressureConfig(status_code=429, retry_after_s=RETRY_SECONDS),
         autoscaling_config=autoscaling(args.scaling),
         deployment_actors=[keeper],

@@ -25,10 +25,8 @@ class Limits(FrozenModel):
     """Rows of small requests that may wait in one replica; above it: 429."""
     max_streams: int = Field(8, ge=1)
     """Large requests that one replica answers at a time; above it: 429."""
-    max_ongoing_requests: int = Field(512, ge=1)
-    """Requests in one replica; above it they wait in Ray Serve's own queue."""
-    max_queued_requests: int = Field(256, ge=1)
-    """Requests in Ray Serve's own queue of one replica; above it: 429."""
+    max_ongoing_requests: int = Field(768, ge=1)
+    """Requests for rows, pictures and jobs that one replica has taken and not yet answered; above it: 429."""
     max_jobs: int = Field(2, ge=1)
     """Jobs that run at a time; others wait."""
     max_waiting_jobs: int = Field(100, ge=1)

@@ -73,6 +73,8 @@ class Guard:
     def __init__(self, app: ASGIApp, service: Service) -> None:
         self._app = app
         self._service = service
+        self._posts = 0
+        """Requests that are being answered and mean work."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -83,6 +85,12 @@ class Guard:
         refused = self._admit(scope)
         if refused is not None:
             await refused(scope, receive, sender)
+        elif scope["method"] == "POST":
+            self._posts += 1
+            try:
+                await self._app(scope, self._bounded(receive), sender)
+            finally:
+                self._posts -= 1
         else:
             await self._app(scope, self._bounded(receive), sender)
 
@@ -102,7 +110,15 @@ class Guard:
                 if path == "/" and "text/html" in headers.get("accept", ""):
                     return HTMLResponse(sign_in_page(None), 401, headers={"WWW-Authenticate": 'Bearer realm="synthmill"'})
                 return answer_fault(fault)[0]
-        return self._check_body(scope["method"], path, headers)
+        return self._check_body(scope["method"], path, headers) or self._check_room(scope["method"])
+
+    def _check_room(self, method: str) -> Response | None:
+        """Whether one more request can be taken; what costs nothing always can, so that a full replica can still be looked at."""
+        if method != "POST" or self._posts < self._service.args.limits.max_ongoing_requests:
+            return None
+        self._reject("queue")
+        told = f"{self._posts} requests wait already, the most this replica takes"
+        return answer_fault(BusyError(told, self._service.lane.retry_seconds()))[0]
 
     def _check_body(self, method: str, path: str, headers: Headers) -> Response | None:
         if method != "POST":

