@@ -5,6 +5,7 @@ import socket
 import struct
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -166,6 +167,37 @@ def refuse(status: int, content_type: str) -> Behaviour:
     return behaviour
 
 
+def die_before_the_body(connection: socket.socket) -> None:
+    read_request(connection)
+    connection.sendall(ANSWER[:-2])
+    connection.close()
+
+
+def die_within_the_body(connection: socket.socket) -> None:
+    read_request(connection)
+    connection.sendall(ANSWER[:-1])
+    connection.close()
+
+
+def answer_slowly(connection: socket.socket) -> None:
+    """Head and body are two writes of a replica."""
+    read_request(connection)
+    connection.sendall(ANSWER[:-2])
+    time.sleep(0.05)
+    connection.sendall(ANSWER[-2:])
+
+
+def answer_head(connection: socket.socket) -> None:
+    read_request(connection)
+    connection.sendall(ANSWER[:-2])
+
+
+def answer_much(connection: socket.socket) -> None:
+    """More than HAProxy's buffer."""
+    read_request(connection)
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 300000\r\n\r\n" + b"x" * 300_000)
+
+
 def read_request(connection: socket.socket) -> bytes:
     data = b""
     while b"\r\n\r\n" not in data:
@@ -178,12 +210,16 @@ def read_request(connection: socket.socket) -> bytes:
 
 
 @contextmanager
-def proxied(wrapper: Path, folder: Path, *replicas: Replica, most_files: str = "$(ulimit -Hn)", prefix: str = "/") -> Iterator[httpx.Client]:
+def proxied(
+    wrapper: Path, folder: Path, *replicas: Replica, most_files: str = "$(ulimit -Hn)", prefix: str = "/"
+) -> Iterator[httpx.Client]:
     """A client with one kept connection to HAProxy in front of these replicas."""
     port = free_port(18_000)
     config = written(folder, port=port, ports=tuple(replica.port for replica in replicas), prefix=prefix)
     command = f'ulimit -n {most_files} && exec "$@"'
-    process = subprocess.Popen(["sh", "-c", command, "sh", str(wrapper), "-db", "-f", str(config)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    process = subprocess.Popen(
+        ["sh", "-c", command, "sh", str(wrapper), "-db", "-f", str(config)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
     try:
         limits = httpx.Limits(max_connections=1)
         with httpx.Client(base_url=f"http://127.0.0.1:{port}", limits=limits, timeout=30) as client:
@@ -245,6 +281,21 @@ def test_what_may_have_one_is_sent_once_and_cleanly_refused(wrapper: Path, tmp_p
 def test_without_a_living_replica_comes_a_clean_refusal(wrapper: Path, tmp_path: Path, die: Behaviour):
     with proxied(wrapper, tmp_path / "n", Replica(die, die), Replica(die, die)) as client:
         check_refusal(post(client))
+
+
+@pytest.mark.parametrize("die", [die_before_the_body, die_within_the_body])
+def test_a_small_answer_comes_whole_or_not_at_all(wrapper: Path, tmp_path: Path, die: Behaviour):
+    with proxied(wrapper, tmp_path / "n", Replica(die, die)) as client:
+        check_refusal(post(client))
+
+
+def test_answers_of_every_size_pass(wrapper: Path, tmp_path: Path):
+    with proxied(wrapper, tmp_path / "n", Replica(answer_slowly, answer_much)) as client:
+        assert post(client).text == "ok"
+        assert len(post(client).content) == 300_000
+    with proxied(wrapper, tmp_path / "head", Replica(answer_head, answer_head)) as client:
+        told = client.head("/")
+        assert (told.status_code, told.headers["content-length"], told.content) == (200, "2", b"")
 
 
 def test_an_answer_that_was_cut_is_seen_as_cut(wrapper: Path, tmp_path: Path):

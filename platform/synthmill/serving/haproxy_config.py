@@ -22,6 +22,10 @@ INNER = """\
     acl synthmill_generates path_reg /v1/(models/[^/]+/rows|images/generations)$
     http-request wait-for-body time 60s if synthmill_generates
     http-request disable-l7-retry unless { method GET HEAD OPTIONS } or synthmill_generates
+    acl synthmill_small res.body_size lt 12000
+    http-response set-var(txn.synthmill_bytes) res.body_size if { res.hdr(content-length) -m found } synthmill_small
+    http-response wait-for-body time 60s if { var(txn.synthmill_bytes) -m found }
+    http-response return status 503 default-errorfiles if { var(txn.synthmill_bytes) -m found } { res.body_len,sub(txn.synthmill_bytes) lt 0 }
     acl synthmill_plain res.hdr(content-type) -m beg text/plain
     http-response return status 408 default-errorfiles if { status 408 } synthmill_plain
     http-response return status 429 default-errorfiles if { status 429 } synthmill_plain
