@@ -72,8 +72,9 @@ class CategoryCodec:
         levels = len(self.profile.levels)
         if self.other is not None:
             rare = np.flatnonzero(code == self.other)
-            draws = (mix(rows.noise(rare), _key(self.profile.name)) >> np.uint64(11)) * 2.0**-53
-            code[rare] = np.minimum(np.searchsorted(self._shares, draws, side="right"), levels - 1)
+            if len(rare):
+                draws = (mix(rows.noise(rare), _key(self.profile.name)) >> np.uint64(11)) * 2.0**-53
+                code[rare] = np.minimum(np.searchsorted(self._shares, draws, side="right"), levels - 1)
         if self.missing is not None:
             code = np.minimum(code, levels)
         return self._words.take(pa.array(code))

@@ -1,8 +1,10 @@
 """The `mixed` encoding of a table: fitted on training rows, it maps a table to codes and positions, and samples back to a table."""
 
 import base64
+import functools
 import json
-from typing import Any, Protocol
+from collections.abc import Callable
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +29,15 @@ from synthmill.errors import DataError, IntegrityError
 
 FORMAT = "synthmill.codec.tabular/1"
 ID_CHUNK_ROWS = 1 << 20
+NOISE_AT_ONCE_ROWS = 1024
+
+
+class _Place(NamedTuple):
+    """A column's part of a batch."""
+
+    codes: slice
+    value: int | None
+    """Column of the positions; None: it has none."""
 
 
 class ColumnCodec(Protocol):
@@ -55,6 +66,7 @@ class TableCodec(Codec):
         self.schema = pa.schema([pa.field(column.profile.name, column.kind) for column in columns])
         self._columns = columns
         self.layout = _layout(columns, profile.rows)
+        self._places = _places(columns, self.layout)
 
     @classmethod
     def fit(cls, train: pa.Table, config: DataConfig, rules: Rules | None = None) -> "TableCodec":
@@ -95,15 +107,11 @@ class TableCodec(Codec):
         assert codes.shape[1] == len(self.layout.discrete), f"{codes.shape} codes for {len(self.layout.discrete)} spans"
         assert values.shape[1] == len(self.layout.numeric), f"{values.shape} values for {len(self.layout.numeric)} spans"
         numbers = np.arange(first_row, first_row + batch.num_rows, dtype=np.uint64)
-        rows = Rows(numbers, lambda index: _row_noise(codes[index], values[index]))
-        code_at = value_at = 0
-        arrays = []
-        for column in self._columns:
-            spans = len(column.spans)
-            has_values = value_at < len(self.layout.numeric) and spans and self.layout.numeric[value_at].discrete == code_at
-            arrays.append(column.decode(codes[:, code_at : code_at + spans], values[:, value_at] if has_values else None, rows))
-            code_at += spans
-            value_at += bool(has_values)
+        rows = Rows(numbers, _noise(codes, values))
+        arrays = [
+            column.decode(codes[:, place.codes], None if place.value is None else values[:, place.value], rows)
+            for column, place in zip(self._columns, self._places, strict=True)
+        ]
         return pa.table(arrays, schema=self.schema)
 
     def first_free_id(self, real: pa.Table, rows: int) -> int:
@@ -178,6 +186,25 @@ def _layout(columns: list[ColumnCodec], rows: int) -> MixedLayout:
             numeric.append(NumericSpan(column=column.profile.name, discrete=len(discrete), segments=column.segments))
         discrete += column.spans
     return MixedLayout(discrete=tuple(discrete), numeric=tuple(numeric), rows=rows)
+
+
+def _places(columns: list[ColumnCodec], layout: MixedLayout) -> list[_Place]:
+    """Where each column's codes and positions stand in a batch."""
+    value_at = {span.discrete: number for number, span in enumerate(layout.numeric)}
+    places, start = [], 0
+    for column in columns:
+        stop = start + len(column.spans)
+        places.append(_Place(slice(start, stop), value_at.get(start) if stop > start else None))
+        start = stop
+    return places
+
+
+def _noise(codes: Int64, values: npt.NDArray[np.float32]) -> Callable[[Int64], UInt64]:
+    """The noise of the rows at an index; of few rows all at once, as its cost is then the number of columns, each time it is asked for."""
+    if len(codes) > NOISE_AT_ONCE_ROWS:
+        return lambda index: _row_noise(codes[index], values[index])
+    whole = functools.cache(lambda: _row_noise(codes, values))
+    return lambda index: whole()[index]
 
 
 def _row_noise(codes: Int64, values: npt.NDArray[np.float32]) -> UInt64:

@@ -16,16 +16,18 @@ from pathlib import Path
 
 FRONT, HOP, RAYS_FRONT = "synthmill_front", "synthmill_hop", "http_frontend"
 # What has no side effect may be sent to another replica, for which HAProxy must hold all of it; a job must be sent once.
-# Ray Serve refuses in plain text.
+# A replica writes an answer's head and its body one after the other, and can die in between; a body that fits HAProxy's buffer is
+# waited for. Ray Serve refuses in plain text.
 INNER = """\
     bind unix@{socket} mode 600 accept-proxy
     acl synthmill_generates path_reg /v1/(models/[^/]+/rows|images/generations)$
     http-request wait-for-body time 60s if synthmill_generates
     http-request disable-l7-retry unless { method GET HEAD OPTIONS } or synthmill_generates
-    acl synthmill_small res.body_size lt 12000
-    http-response set-var(txn.synthmill_bytes) res.body_size if { res.hdr(content-length) -m found } synthmill_small
-    http-response wait-for-body time 60s if { var(txn.synthmill_bytes) -m found }
-    http-response return status 503 default-errorfiles if { var(txn.synthmill_bytes) -m found } { res.body_len,sub(txn.synthmill_bytes) lt 0 }
+    http-response set-var(txn.synthmill_bytes) res.body_size if { res.hdr(content-length) -m found } { res.body_size lt 12000 }
+    acl synthmill_small var(txn.synthmill_bytes) -m found
+    http-response wait-for-body time 60s if synthmill_small
+    acl synthmill_short res.body_len,sub(txn.synthmill_bytes) lt 0
+    http-response return status 503 default-errorfiles if synthmill_small synthmill_short
     acl synthmill_plain res.hdr(content-type) -m beg text/plain
     http-response return status 408 default-errorfiles if { status 408 } synthmill_plain
     http-response return status 429 default-errorfiles if { status 429 } synthmill_plain
