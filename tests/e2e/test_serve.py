@@ -3,6 +3,8 @@
 import base64
 import io
 import json
+import socket
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -17,7 +19,7 @@ from PIL import Image
 
 from processes import descendants, until
 from served import publish_customers, publish_pictures
-from served_process import Load, Server, listening, port_of, resident_mib, serving
+from served_process import Load, Server, connect, listening, port_of, resident_mib, serving
 from synthmill.catalog.store import Store
 from synthmill.config import StorageConfig
 from synthmill.serving.auth import KeyFile, create_key, revoke_key
@@ -117,16 +119,33 @@ def test_a_large_answer_streams_with_flat_memory(served: Served, client: httpx.C
     assert most - before < 60, f"{before:.0f} MiB before, {most:.0f} MiB at most"
 
 
-def test_a_client_that_leaves_frees_the_replica(served: Served, client: httpx.Client):
-    def streams() -> float:
-        return served.server.metric("synthmill_streams", served.key)
+def leave(connection: socket.socket, how: str) -> None:
+    """Go in the middle of an answer: with a reset, or after saying that nothing more will be sent."""
+    if how == "reset":
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    elif how == "half-closed":
+        connection.shutdown(socket.SHUT_WR)
+    connection.close()
 
-    with client.stream("POST", ROWS, json={"num_rows": 10**7, "seed": 1}, headers={"Accept": ARROW}) as answer:
-        assert answer.status_code == 200
-        pieces = answer.iter_raw()
-        next(pieces)
-        until(lambda: streams() == 1, what="the stream in the metrics")
-    until(lambda: streams() == 0, what="the end of the work")
+
+@pytest.mark.parametrize("how", ["closed", "reset", "half-closed"])
+def test_a_client_that_leaves_frees_the_replica(served: Served, how: str):
+    def metric(name: str) -> float:
+        return served.server.metric(name, served.key)
+
+    body = json.dumps({"num_rows": 10**7, "seed": 1})
+    head = f"POST {ROWS} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {served.key}\r\nAccept: {ARROW}\r\n"
+    wire = f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
+    before = metric("synthmill_rows_total")
+    reading, waiting = connect(served.server, wire), connect(served.server, wire)
+    assert reading.recv(1 << 16).startswith(b"HTTP/1.1 200")
+    until(lambda: metric("synthmill_streams") == 2, what="both streams in the metrics")
+    # One more leaves before its first byte.
+    leave(connect(served.server, wire), how)
+    leave(reading, how)
+    leave(waiting, how)
+    until(lambda: metric("synthmill_streams") == 0, what="the end of the work")
+    assert metric("synthmill_rows_total") - before < 10**7, "the streams ended by themselves"
 
 
 def test_quotas_hold_for_all_replicas_together(served: Served):
