@@ -35,6 +35,7 @@ class LiftDataset(Metric):
     question = "Do models get better when these rows are added to the real ones?"
     axis = "utility"
     goal = "maximize"
+    on_whole_table = True
     needs = ("holdout", "target")
     advice = (
         "Adding these rows makes models worse or does not help. Full training sets rarely gain; try the low-data lift, "
