@@ -10,17 +10,13 @@ scores. What the generator is worth does not matter here: it is trained for a fe
 
 import argparse
 import json
-import os
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
 import harness
+from memory import Memory
 
-from generation import command_of, descendants, resident_mib
-
-POLL_SECONDS = 0.2
 MODEL, DATASET = "tvae", "million"
 
 
@@ -37,37 +33,10 @@ def prepare(options: argparse.Namespace) -> Path:
     return folder
 
 
-class Watch:
-    """Largest resident memory of the job's own process and of one Ray task, sampled while the job runs."""
-
-    def __init__(self) -> None:
-        self.driver_mib = self.task_mib = 0.0
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
-
-    def __enter__(self) -> "Watch":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._thread.join()
-
-    def _look(self) -> None:
-        while not self._done.wait(POLL_SECONDS):
-            for process in descendants(os.getpid()):
-                command = command_of(process)
-                if command.startswith("ray::_apply"):
-                    self.task_mib = max(self.task_mib, resident_mib(process))
-                elif "jobs/evaluate.py" in command:
-                    self.driver_mib = max(self.driver_mib, resident_mib(process))
-
-
 def ours(options: argparse.Namespace, profile: str) -> dict[str, Any]:
     """`jobs/evaluate.py` from start to end; exit code 1 (a gate failed) is an answer like any other."""
-    watch = Watch()
     words = ["--dataset", f"{DATASET}-{options.rows}@1", "--profile", profile, "--gates", str(options.gates), "--store", str(options.store)]
-    with watch:
+    with Memory({"driver": "jobs/evaluate.py", "task": "ray::_apply"}) as memory:
         told = harness.job(["jobs/evaluate.py", *words])
     report = json.loads((Path(told["uri"].removeprefix("file://")) / "report.json").read_text())
     given = sum(result["status"] == "ok" for result in report["metrics"].values())
@@ -75,8 +44,8 @@ def ours(options: argparse.Namespace, profile: str) -> dict[str, Any]:
         "job_seconds": told["wall_seconds"],
         "evaluation_seconds": report["timings"]["total"],
         "figures": given,
-        "driver_mib": watch.driver_mib,
-        "task_mib": watch.task_mib,
+        "driver_mib": memory.most_mib("driver"),
+        "task_mib": memory.most_mib("task"),
         "timings": report["timings"],
         "rows": report["inputs"]["synthetic_rows"],
         "column_shapes": report["metrics"].get("tabular.column_shapes", {}).get("value"),

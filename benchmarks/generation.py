@@ -13,18 +13,17 @@ import json
 import os
 import sys
 import tempfile
-import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import harness
 import pandas as pd
+from memory import Memory, resident_mib
 
 MODELS = ("ctgan", "tvae")
 PIECE_ROWS = 100_000
 MEMORY_ROWS = 10_000_000
-POLL_SECONDS = 0.5
 
 
 def trained(cells: harness.Cells, options: argparse.Namespace, model: str) -> None:
@@ -69,8 +68,7 @@ def child(task_path: str, result_path: str) -> None:
 
 def actors(options: argparse.Namespace, model: str, rows: int, count: int) -> dict[str, Any]:
     """`jobs/augment.py` with `count` workers; the rate between its first and its last part."""
-    watch = Watch()
-    with watch:
+    with Memory({"actor": "ray::write_part"}, every=0.5) as memory:
         words = ["--model", model, "--rows", str(rows), "--seed", "7", "--workers", str(count), "--dataset", f"{model}-{count}"]
         told = harness.job(["jobs/augment.py", *words, "--store", str(options.store)])
     folder = Path(told["uri"].removeprefix("file://"))
@@ -80,61 +78,7 @@ def actors(options: argparse.Namespace, model: str, rows: int, count: int) -> di
         part.unlink()
     late = [made for _, made in written[count:]]
     seconds = written[-1][0] - written[count - 1][0]
-    return {"rows_per_second": sum(late) / seconds, "job_seconds": told["wall_seconds"], "actor_mib": watch.most_mib}
-
-
-class Watch:
-    """Largest resident memory of one generating actor below this process, sampled while a job runs."""
-
-    def __init__(self) -> None:
-        self.most_mib = 0.0
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
-
-    def __enter__(self) -> "Watch":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._thread.join()
-
-    def _look(self) -> None:
-        while not self._done.wait(POLL_SECONDS):
-            mine = [process for process in descendants(os.getpid()) if "ray::write_part" in command_of(process)]
-            self.most_mib = max([self.most_mib, *(resident_mib(process) for process in mine)])
-
-
-def descendants(root: int) -> list[int]:
-    """Process ids below `root`."""
-    parents = {int(path.name): parent_of(int(path.name)) for path in Path("/proc").iterdir() if path.name.isdigit()}
-    found = [root]
-    for process in found:
-        found += [child for child, parent in parents.items() if parent == process]
-    return found[1:]
-
-
-def parent_of(process: int) -> int:
-    return int(status(process).get("PPid", "0"))
-
-
-def resident_mib(process: int) -> float:
-    return int(status(process).get("VmRSS", "0 kB").split()[0]) / 1024
-
-
-def status(process: int) -> dict[str, str]:
-    try:
-        lines = Path(f"/proc/{process}/status").read_text().splitlines()
-    except OSError:
-        return {}
-    return {key: value.strip() for key, _, value in (line.partition(":") for line in lines)}
-
-
-def command_of(process: int) -> str:
-    try:
-        return Path(f"/proc/{process}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-    except OSError:
-        return ""
+    return {"rows_per_second": sum(late) / seconds, "job_seconds": told["wall_seconds"], "actor_mib": memory.most_mib("actor")}
 
 
 def peer(options: argparse.Namespace, model: str, folder: Path) -> dict[str, Any]:

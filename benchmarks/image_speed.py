@@ -175,7 +175,8 @@ def seen_digits(task: dict[str, Any]) -> Any:
 
 def generate(task: dict[str, Any]) -> dict[str, Any]:
     """Shards to Parquet as an actor writes them, or the same blocks sampled and dropped."""
-    from generation import resident_mib
+    from memory import resident_mib
+
     from synthmill.data.pixels import PixelCodec
     from synthmill.generation.blocks import BLOCK_ROWS, one_thread, sample_block
     from synthmill.generation.generator import Generator

@@ -19,17 +19,15 @@ import socket
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import harness
 import load
-
-import generation
+from memory import Memory, descendants
 
 ARROW = "application/vnd.apache.arrow.stream"
 PARTS = ("small", "large", "soak")
@@ -39,6 +37,8 @@ START_SECONDS = 120.0
 STOP_SECONDS = 90.0
 SOAK_SHARE = 0.8
 SOAK_CONNECTIONS = 64
+TITLES = {"replica": "ServeReplica", "keeper": "Keeper", "haproxy": "haproxy -"}
+"""What the commands of our processes hold."""
 
 
 def trained(options: argparse.Namespace) -> None:
@@ -90,7 +90,7 @@ def server(command: list[str], ready: str, threads: int) -> Iterator[int]:
             wait_for(ready, process, log)
             yield process.pid
         finally:
-            below = generation.descendants(process.pid)
+            below = descendants(process.pid)
             process.send_signal(signal.SIGTERM)
             try:
                 process.wait(STOP_SECONDS)
@@ -182,13 +182,14 @@ def large_run(options: argparse.Namespace) -> dict[str, Any]:
     told: dict[str, Any] = {}
     with ours(options) as (request, process):
         fetch(request, 10_000, None)
-        with Memory(process) as memory:
+        with Memory(TITLES, root=process) as memory:
             for kind, seed in SEEDS.items():
                 started = time.perf_counter()
                 rows = fetch(request, options.large_rows, seed)
                 told[f"{kind}_rows_per_second"] = rows / (time.perf_counter() - started)
                 assert rows == options.large_rows, f"{rows} rows came"
-    return {**told, "replica_mib_before": memory.first_mib, "replica_mib_most": memory.most_mib}
+    replicas = memory.totals_mib("replica")
+    return {**told, "replica_mib_before": replicas[0], "replica_mib_most": max(replicas)}
 
 
 def fetch(request: load.Request, rows: int, seed: int | None) -> int:
@@ -248,7 +249,7 @@ def soak_run(options: argparse.Namespace) -> dict[str, Any]:
         load.closed(request, connections=SOAK_CONNECTIONS, seconds=options.warm_seconds)
         capacity = load.closed(request, connections=SOAK_CONNECTIONS, seconds=10 * options.warm_seconds).summary()["requests_per_second"]
         slice_seconds = options.soak_seconds / 10
-        with Memory(process, every=slice_seconds) as memory:
+        with Memory(TITLES, root=process, every=slice_seconds) as memory:
             rate = SOAK_SHARE * capacity
             outcome = load.paced(request, per_second=rate, connections=SOAK_CONNECTIONS, seconds=options.soak_seconds)
     slices = []
@@ -256,54 +257,11 @@ def soak_run(options: argparse.Namespace) -> dict[str, Any]:
         inside = sorted(
             seconds for seconds, at in zip(outcome.latencies, outcome.finished, strict=True) if int(at / slice_seconds) == number
         )
-        mib = memory.seen[min(number, len(memory.seen) - 1)] if memory.seen else {}
+        mib = {name: memory.totals_mib(name)[min(number, len(memory.seen) - 1)] for name in TITLES}
         told = {"slice": number, "answered": len(inside)}
         told |= {"p50 ms": 1e3 * load.quantile(inside, 0.5), "p99 ms": 1e3 * load.quantile(inside, 0.99)}
         slices.append(told | {f"{name} MiB": round(value) for name, value in mib.items()})
     return {"capacity_per_second": capacity, "offered_per_second": rate, **outcome.summary(), "slices": slices}
-
-
-class Memory:
-    """Resident memory of the replicas, the keeper and HAProxy below a server, looked at while a run goes on."""
-
-    TITLES: ClassVar[dict[str, str]] = {"replica": "ServeReplica", "keeper": "Keeper", "haproxy": "haproxy -"}
-
-    def __init__(self, server: int, every: float = 0.25) -> None:
-        self.seen: list[dict[str, float]] = []
-        self._server = server
-        self._every = every
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._look, daemon=True)
-
-    @property
-    def first_mib(self) -> float:
-        return self.seen[0]["replica"]
-
-    @property
-    def most_mib(self) -> float:
-        return max(look["replica"] for look in self.seen)
-
-    def __enter__(self) -> "Memory":
-        self._note()
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._done.set()
-        self._thread.join()
-
-    def _look(self) -> None:
-        while not self._done.wait(self._every):
-            self._note()
-
-    def _note(self) -> None:
-        commands = {process: generation.command_of(process) for process in generation.descendants(self._server)}
-        self.seen.append(
-            {
-                name: sum(generation.resident_mib(process) for process, command in commands.items() if title in command)
-                for name, title in self.TITLES.items()
-            }
-        )
 
 
 def main() -> None:

@@ -8,6 +8,7 @@ import torch
 from synthmill.config import TrainingConfig
 from synthmill.data.batch import Batch
 from synthmill.data.layout import DiscreteSpan, MixedLayout, NumericSpan
+from synthmill.errors import MissingError
 
 
 def layout(rows: int = 2000) -> MixedLayout:
@@ -56,6 +57,8 @@ class MemoryFolder:
         self.files[path] = json.dumps(data).encode()
 
     def read_bytes(self, path: str) -> bytes:
+        if path not in self.files:
+            raise MissingError(f"{path}: there is no such file")
         return self.files[path]
 
     def read_json(self, path: str) -> Any:

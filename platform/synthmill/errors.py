@@ -83,13 +83,18 @@ class GateFailedError(SynthmillError):
     exit_code = 1
 
 
+MOST_COMPARED = 2000
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A suffix for 'no such thing' messages: the closest known name, or the list of all.
 
     Returns: text that starts with "; " and ends without a full stop, or "" when nothing is known.
     """
     options = sorted(known)
-    close = difflib.get_close_matches(name, options, n=1, cutoff=0.6)
+    # Comparing with each of very many takes seconds; those that begin alike are the likely ones.
+    likely = options if len(options) <= MOST_COMPARED else [option for option in options if option[:1] == name[:1]][:MOST_COMPARED]
+    close = difflib.get_close_matches(name, likely, n=1, cutoff=0.6)
     if close:
         return f"; did you mean {close[0]!r}?"
     if not options:

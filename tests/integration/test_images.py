@@ -1,5 +1,6 @@
 """Pictures through the jobs: one seed, one picture whatever the workers; labelled files; a report that shows them."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,9 @@ def test_any_number_of_workers_draws_the_same_pictures(model: Version) -> None:
 
 def test_published_pictures_are_files_that_say_what_they_are(model: Version, tmp_path: Path) -> None:
     version = publish(model, "threes", rows=60, where=("label=3",))
+    report = json.loads(version.folder.read_bytes("_report.json"))
+    assert report["inputs"]["asked"] == "label=3"
+    assert report["inputs"]["train_rows"] < 200
     assert export_pictures(version, tmp_path) == 60
     files = sorted(tmp_path.rglob("*"))
     assert [file.name for file in files if file.is_dir()] == ["3"]

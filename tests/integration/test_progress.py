@@ -50,6 +50,7 @@ def test_elsewhere_it_is_plain_lines(capsys: pytest.CaptureFixture[str]) -> None
     with Progress("generating", 3) as bar:
         for done in range(4):
             bar.update(done, "score 0.9")
+        bar.update(3, "score 0.9")
         bar.say("a message")
     assert capsys.readouterr().out == "generating: 0/3  score 0.9\ngenerating: 3/3  score 0.9\na message\n"
 

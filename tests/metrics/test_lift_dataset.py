@@ -30,6 +30,17 @@ def test_baselines_and_learners_are_reported():
     assert "learner seeds and test rows" in result.details["variance"]
 
 
+def test_the_learner_is_chosen_on_validation_rows_whatever_the_holdout_says():
+    confused = people(800, 6)
+    for seed in range(3):
+        validation = people(300, 7 + seed)
+        result = LiftDataset().compute(look(people(300, 5), train=people(300, 1), validation=validation, holdout=confused))
+        other = LiftDataset().compute(look(people(300, 5), train=people(300, 1), validation=validation, holdout=shuffled_columns(confused)))
+        assert result.details["best_learner"] == other.details["best_learner"]
+    assert "on validation rows" in result.method
+    assert "on holdout rows" in LiftDataset().compute(look(people(300, 5), **REAL)).method
+
+
 def test_class_weights_need_classes():
     result = LiftDataset().compute(look(people(300, 5), target="pay", **REAL))
     assert "class weights" not in result.details["learners"]["linear"]["lifts"]

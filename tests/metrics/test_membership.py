@@ -1,8 +1,10 @@
 import numpy as np
 import pytest
+from scipy import stats
 
 from evidence import look, people, with_copies
-from synthmill.metrics.membership import Membership, exceed_p, judge_scores
+from synthmill.metrics._intervals import clopper_pearson
+from synthmill.metrics.membership import Membership, exceed_p, judge_scores, rate_interval
 
 
 def test_copies_are_recognised_at_a_low_false_positive_rate():
@@ -37,6 +39,19 @@ def test_the_chance_of_so_many_hits_agrees_with_drawing():
     for hits in (3, 8):
         assert exceed_p(hits, 2, 200, 200) == pytest.approx(np.mean(np.array(drawn) >= hits), abs=0.02)
     assert exceed_p(0, 2, 200, 200) == 1
+
+
+def test_the_interval_holds_the_true_rate_though_the_threshold_is_estimated():
+    rng = np.random.default_rng(0)
+    truth = float(stats.norm.sf(stats.norm.isf(0.01) - 1.0))
+    held = []
+    for _ in range(400):
+        attack = judge_scores(rng.normal(1.0, size=1000), rng.normal(size=1000), 0.01)
+        low, high = rate_interval(attack, 0.95, rng)
+        held.append(low <= truth <= high)
+        exact = clopper_pearson(attack.hits, 1000)
+        assert low <= exact[0] <= exact[1] <= high
+    assert np.mean(held) >= 0.92
 
 
 def test_too_few_rows_a_side():

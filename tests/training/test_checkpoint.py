@@ -57,6 +57,23 @@ def test_a_changed_byte_is_refused_by_name(name: str) -> None:
         Checkpoints(folder).latest()
 
 
+def test_an_older_checkpoint_stands_in_for_a_damaged_one() -> None:
+    folder = MemoryFolder()
+    checkpoints = Checkpoints(folder, keep=3)
+    for step in (1, 2, 3):
+        checkpoints.save(step, state(step))
+    folder.files["step-0000000003/state.json"] = b"{}"
+    del folder.files["step-0000000002/state.safetensors"]
+    found = checkpoints.latest()
+    assert found is not None
+    assert found.data == {"step": 1}
+    assert checkpoints.damage == [
+        "checkpoint file step-0000000003/state.json does not match its checksum",
+        "checkpoint file step-0000000002/state.safetensors is missing",
+    ]
+    assert checkpoints.exist()
+
+
 def test_an_unknown_format_is_refused_by_name() -> None:
     folder = MemoryFolder()
     Checkpoints(folder).save(5, state(5))

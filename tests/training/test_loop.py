@@ -56,6 +56,21 @@ def test_a_resumed_run_equals_an_uninterrupted_one() -> None:
     assert [record["step"] for record in resumed.history][-1] == 60
 
 
+def test_a_damaged_checkpoint_costs_only_the_steps_since_the_one_before() -> None:
+    folder = MemoryFolder()
+    whole = run(settings(max_epochs=3))
+    often = settings(max_epochs=3, checkpoint_seconds=1e-9)
+    run(often, checkpoints=Checkpoints(folder))
+    [kept, last] = folder.children()
+    folder.files[f"{last}/state.json"] = b"{}"
+    records = Records()
+    resumed = run(often, checkpoints=Checkpoints(folder), reporter=records)
+    assert records.records[0]["message"].startswith(f"checkpoint file {last}/state.json does not match its checksum: an older")
+    assert records.records[1] == {"message": f"resumed at step {int(kept.removeprefix('step-'))} of 60"}
+    assert same(whole, resumed)
+    assert Checkpoints(folder).latest() is not None
+
+
 def test_resuming_a_finished_run_trains_nothing() -> None:
     checkpoints = Checkpoints(MemoryFolder())
     first = run(settings(), checkpoints=checkpoints)

@@ -49,6 +49,10 @@ class Tables:
     """Column whose equal values the split kept on one side (`data.split.group`)."""
     levels: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Column -> the only categories it can have, where somebody declared them."""
+    asked: str = ""
+    """What the synthetic rows were asked to be, in words; the real rows here are then those that are so too."""
+    whole: "Tables | None" = None
+    """All real rows, where those above were chosen to match what was asked for: what rows are added to when lift is measured."""
 
 
 @dataclass(frozen=True)
@@ -100,6 +104,8 @@ def evaluate(
     gates = gates or load_gates()
     run = map_tasks or map_serially
     real = prepare(tables, target=target, seed=seed, constraints=gates.constraints)
+    if tables.whole is not None:
+        real.whole = prepare(tables.whole, target=target, seed=seed, constraints=gates.constraints)
     settings = Settings(
         seed=seed,
         limits=_limits(profile, sample_rows),
@@ -121,7 +127,7 @@ def evaluate(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         verdict=decided,
         summary=sentence(decided, outcomes, profile),
-        inputs=_inputs(real, evidence),
+        inputs=_inputs(real, evidence, tables.asked),
         config=_config(profile, settings, gates, include),
         gates=outcomes,
         metrics=results,
@@ -129,7 +135,7 @@ def evaluate(
         plots=plot_data(evidence, results),
         neighbours=closest_rows(evidence),
         provenance=dict(provenance or {}),
-        warnings=(*notes, *_warnings(real, results)),
+        warnings=(*notes, *_warnings(real, results, tables.asked)),
         timings={key: round(value, 3) for key, value in timings.items()},
     )
 
@@ -163,7 +169,7 @@ def compute(evidence: Evidence, chosen: Sequence[type[Metric]], timings: dict[st
     for cls in chosen:
         begun = time.monotonic()
         unmet = _unmet(cls, evidence)
-        results[cls.name] = cls.missing(*unmet) if unmet else cls().compute(evidence)
+        results[cls.name] = cls.missing(*unmet) if unmet else cls().compute(evidence.on_whole() if cls.on_whole_table else evidence)
         if timings is not None:
             timings[cls.name] = time.monotonic() - begun
     return results
@@ -275,8 +281,9 @@ def _limits(profile: Profile, sample_rows: int | Literal["all"] | None) -> Limit
     return Limits(QUICK_ROWS, QUICK_ROWS) if profile == "quick" else Limits()
 
 
-def _inputs(real: Real, evidence: Evidence) -> dict[str, Any]:
+def _inputs(real: Real, evidence: Evidence, asked: str) -> dict[str, Any]:
     return {
+        **({"asked": asked} if asked else {}),
         "train_rows": real.train.num_rows,
         "validation_rows": 0 if real.validation is None else real.validation.num_rows,
         "holdout_rows": 0 if real.holdout is None else real.holdout.num_rows,
@@ -301,8 +308,8 @@ def _config(profile: str, settings: Settings, gates: Gates, include: Sequence[st
     }
 
 
-def _warnings(real: Real, results: Mapping[str, Result]) -> list[str]:
-    found = []
+def _warnings(real: Real, results: Mapping[str, Result], asked: str) -> list[str]:
+    found = [f"the rows were asked for with {asked}: figures compare them with such real rows; lift adds them to all"] if asked else []
     if real.holdout is None:
         missing = sorted(name for name, result in results.items() if result.status == "unavailable")
         found.append(

@@ -83,7 +83,7 @@ def evaluate_images(
         privacy=privacy_section(results, "holdout" in evidence.sides, modality="image"),
         pictures={name: sheets.data_uri(content) for name, content in shown.items()},
         provenance={**(provenance or {}), "extractor": evidence.extractor.name},
-        warnings=_warnings(evidence),
+        warnings=_warnings(evidence, tables.asked),
         timings={key: round(value, 3) for key, value in timings.items()},
     )
 
@@ -96,7 +96,8 @@ def gather(tables: Tables, codec: PixelCodec, settings: PictureSettings, *, extr
     if not rows:
         raise DataError("there are no synthetic pictures to evaluate", field="synthetic")
     classes = tuple(str(value) for value in codec.classes)
-    fitted = make_extractor(extractor, train.pixels, train.labels, len(classes), seed=settings.seed)
+    around = train if tables.whole is None else _pictures(tables.whole.train, codec)
+    fitted = make_extractor(extractor, around.pixels, around.labels, len(classes), seed=settings.seed)
     found = _pictures(synthetic, codec)
     return PictureEvidence(train, holdout, found, classes, fitted, settings, synthetic_rows=rows, map_tasks=map_tasks)
 
@@ -163,6 +164,7 @@ def _pictures(table: pa.Table, codec: PixelCodec) -> Pictures:
 
 def _inputs(tables: Tables, evidence: PictureEvidence, codec: PixelCodec) -> dict[str, Any]:
     return {
+        **({"asked": tables.asked} if tables.asked else {}),
         "train_rows": tables.train.num_rows,
         "validation_rows": 0 if tables.validation is None else tables.validation.num_rows,
         "holdout_rows": 0 if tables.holdout is None else tables.holdout.num_rows,
@@ -190,7 +192,8 @@ def _config(profile: str, settings: PictureSettings, gates: Gates, evidence: Pic
     }
 
 
-def _warnings(evidence: PictureEvidence) -> tuple[str, ...]:
+def _warnings(evidence: PictureEvidence, asked: str) -> tuple[str, ...]:
+    found = (f"the pictures were asked for with {asked}: figures compare them with such real pictures",) if asked else ()
     if "holdout" in evidence.sides:
-        return ()
-    return ("no holdout: figures that compare with unseen pictures can't be given",)
+        return found
+    return (*found, "no holdout: figures that compare with unseen pictures can't be given")

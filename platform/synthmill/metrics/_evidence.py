@@ -124,6 +124,8 @@ class Real:
     """Column whose equal values the split kept on one side; privacy tests then count one row a group."""
     declared_levels: dict[str, frozenset[str]] = field(default_factory=dict)
     """Column -> the only levels it can have, as declared; left aside where real rows have others."""
+    whole: "Real | None" = None
+    """All real rows, where these are only those that match what was asked for."""
 
     @cached_property
     def plan(self) -> Plan:
@@ -217,6 +219,15 @@ class Evidence:
         self.map_tasks = map_tasks
         self._points: dict[tuple[str, int], Points] = {}
         self.cache: dict[Any, Any] = {}
+
+    def on_whole(self) -> "Evidence":
+        """The same synthetic rows beside all real ones."""
+        if self.real.whole is None:
+            return self
+        if "whole" not in self.cache:
+            self.cache["whole"] = Evidence(self.real.whole, self.totals, self.sample, self.settings, self.map_tasks)
+        found: Evidence = self.cache["whole"]
+        return found
 
     @property
     def synthetic_rows(self) -> int:

@@ -122,6 +122,8 @@ class Metric(ABC):
     modalities: ClassVar[tuple[str, ...]] = ("table",)
     needs: ClassVar[tuple[str, ...]] = ()
     """What must be there: holdout, target, constraints, requested, retrain, attacks."""
+    on_whole_table: ClassVar[bool] = False
+    """Whether it reads all real rows even where the synthetic ones were asked for with conditions."""
     profile: ClassVar[Profile] = "standard"
     """The cheapest profile that includes it; `opt-in` metrics run only when they are named."""
     advice: ClassVar[str]

@@ -26,6 +26,8 @@ class ClassifierUtility(PictureMetric):
         if min(count, len(holdout)) < 50:
             return self.missing("unavailable", f"only {min(count, len(holdout))} pictures to train or test with; 50 are needed")
         assert holdout.labels is not None
+        if len(np.unique(holdout.labels)) < 2:
+            return self.missing("unavailable", "the holdout pictures have a single class: there is nothing to tell apart")
         scores = []
         for seed in range(evidence.settings.learner_seeds):
             pair = [

@@ -9,16 +9,19 @@ from scipy import stats
 from synthmill.metrics._columns import Floats
 from synthmill.metrics._evidence import Evidence
 from synthmill.metrics._intervals import bootstrap_weights, holm, percentile_interval
-from synthmill.metrics._learners import SCORE
+from synthmill.metrics._learners import SCORE, scores
 from synthmill.metrics._lift import MORE_REAL, NOTHING, SYNTHETIC, Recipe, arms
-from synthmill.metrics._utility import Arm, combine, predict, score_replicates, side, why_not
+from synthmill.metrics._utility import MIN_TEST_ROWS, Arm, Labelled, combine, predict, score_replicates, side, why_not
 from synthmill.metrics.base import Estimate, Metric, Result
 
 HARM_LEVEL = 0.005
 
 
 class LiftDataset(Metric):
-    """score(train + synthetic) - score(train) on the holdout, at the learner that is best on the training rows alone.
+    """score(train + synthetic) - score(train) on the holdout, at the learner that does best without synthetic rows.
+
+    That learner is chosen on the validation rows, so that the choice does not bend what the holdout says; without enough of them, on
+    the holdout, which `method` then says.
 
     The interval holds two variances, learner seeds and test rows; it says nothing of another run of the generator or of other
     training rows (`utility.lift_lowdata` does). As many synthetic rows as training rows are added, or all if there are fewer.
@@ -32,6 +35,7 @@ class LiftDataset(Metric):
     question = "Do models get better when these rows are added to the real ones?"
     axis = "utility"
     goal = "maximize"
+    on_whole_table = True
     needs = ("holdout", "target")
     advice = (
         "Adding these rows makes models worse or does not help. Full training sets rarely gain; try the low-data lift, "
@@ -51,7 +55,8 @@ class LiftDataset(Metric):
         recipes = arms(evidence.real.features, train, fake, settings.seed, more)
         by_learner = [_run(evidence, learner, recipes) for learner in settings.learners]
         adjusted = holm([found.harm_p for found in by_learner])
-        best = max(by_learner, key=lambda found: found.scores[NOTHING][0])
+        chosen, where = _choose(evidence, train, more)
+        best = max(by_learner, key=lambda found: chosen.get(found.learner, found.scores[NOTHING][0]))
         quantile = float(stats.norm.ppf(1 - HARM_LEVEL / len(by_learner)))
         aspects = {found.learner: found.estimate(settings.confidence) for found in by_learner}
         aspects |= {f"baseline {arm}": Estimate(value=lift, ci=ci) for arm, (lift, ci) in best.against.items() if arm != SYNTHETIC}
@@ -62,7 +67,7 @@ class LiftDataset(Metric):
             **best.estimate(settings.confidence).model_dump(),
             n=n,
             gate_n=min(len(train), len(fake), len(test)),
-            method=f"{SCORE[task]}; best of {len(by_learner)} learners on training rows; interval: learner seeds, bootstrap of test rows",
+            method=f"{SCORE[task]}; best of {len(by_learner)} learners on {where}; interval: learner seeds, bootstrap of test rows",
             aspects=aspects,
             details={
                 "best_learner": best.learner,
@@ -71,6 +76,23 @@ class LiftDataset(Metric):
                 "learners": {f.learner: {**f.record(), "harm_p_holm": p} for f, p in zip(by_learner, adjusted, strict=True)},
             },
         )
+
+
+def _choose(evidence: Evidence, train: Labelled, validation: Labelled | None) -> tuple[dict[str, float], str]:
+    """(score of each learner on the validation rows, what they are called); no scores where there are too few rows or one class."""
+    settings, task = evidence.settings, evidence.real.features.task
+    assert task is not None
+    too_few = validation is None or len(validation) < MIN_TEST_ROWS
+    if validation is None or too_few or (task != "regression" and len(np.unique(validation.y)) < 2):
+        return {}, "holdout rows"
+    plan = [Arm(learner, train, (settings.seed,)) for learner in settings.learners]
+    once = np.ones((1, len(validation)))
+    predictions = predict(evidence, plan, validation)
+    found = {
+        learner: float(scores(task, validation.y, prediction, once)[0])
+        for learner, [prediction] in zip(settings.learners, predictions, strict=True)
+    }
+    return found, "validation rows"
 
 
 @dataclass(frozen=True)

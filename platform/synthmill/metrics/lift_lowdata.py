@@ -33,6 +33,7 @@ class LiftLowdata(Metric):
     question = "When real rows are few, does this recipe make models better?"
     axis = "utility"
     goal = "maximize"
+    on_whole_table = True
     needs = ("holdout", "target", "retrain")
     profile = "full"
     advice = "With few rows this recipe does not help either; a simpler model or plain duplication may."

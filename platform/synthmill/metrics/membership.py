@@ -7,13 +7,14 @@ from scipy import stats
 
 from synthmill.metrics._columns import Floats
 from synthmill.metrics._evidence import Evidence
-from synthmill.metrics._intervals import auc, clopper_pearson
+from synthmill.metrics._intervals import Interval, auc, clopper_pearson, percentile_interval
 from synthmill.metrics._neighbours import nearest
 from synthmill.metrics._singles import K, SinglePair, single_pair
 from synthmill.metrics._space import Points
 from synthmill.metrics.base import Estimate, Metric, Result
 
 FPR = 0.01
+REPLICATES = 2000
 MIN_REFERENCE_ROWS = 100
 MIN_SIDE = 100
 MIN_OUTLIERS = 50
@@ -52,18 +53,20 @@ class Membership(Metric):
             attacks["calibrated"] = judge_scores(_ratio(pair.from_train, far[0]), _ratio(pair.from_holdout, far[1]), FPR)
         best = max(attacks, key=lambda name: attacks[name].hits)
         strongest = attacks[best]
-        aspects = {name: Estimate(value=a.hits / size, ci=clopper_pearson(a.hits, size), reference=FPR) for name, a in attacks.items()}
+        rng, confidence = evidence.rng(40), evidence.settings.confidence
+        intervals = {name: rate_interval(a, confidence, rng) for name, a in attacks.items()}
+        aspects = {name: Estimate(value=a.hits / size, ci=intervals[name], reference=FPR) for name, a in attacks.items()}
         aspects |= {f"{name}_auc": Estimate(value=a.auc, reference=0.5) for name, a in attacks.items()}
         if around is not None:
-            aspects["outliers"] = _on_outliers(pair, far[0][:, -1], far[1][:, -1])
+            aspects["outliers"] = _on_outliers(pair, far[0][:, -1], far[1][:, -1], confidence, rng)
         aspects["p_value"] = Estimate(value=min(1.0, len(attacks) * strongest.p_value), reference=0.5)
         return self.result(
             value=strongest.hits / size,
-            ci=clopper_pearson(strongest.hits, size, evidence.settings.confidence),
+            ci=intervals[best],
             reference=FPR,
             n={"members": size, "non-members": size, "synthetic": len(pair.synthetic), "reference": 0 if around is None else len(around)},
             gate_n=size,
-            method="rows that occur once, equal sides; Clopper-Pearson interval at the observed threshold; reference: guessing",
+            method="rows that occur once, equal sides; interval: the wider of Clopper-Pearson and bootstrap; reference: guessing",
             aspects=aspects,
             details={"strongest": best},
         )
@@ -74,6 +77,10 @@ class Attack:
     """How an attack did at its threshold."""
 
     hits: int
+    allowed: int
+    """Non-members above the threshold."""
+    members: Floats
+    others: Floats
     auc: float
     p_value: float
     """P(so many hits or more) when members and non-members are alike."""
@@ -90,7 +97,22 @@ def judge_scores(members: Floats, others: Floats, fpr: float) -> Attack:
     allowed = int(fpr * len(others))
     threshold = np.sort(others)[::-1][allowed]
     hits = int(np.count_nonzero(members > threshold))
-    return Attack(hits, auc(members, others)[0], exceed_p(hits, allowed, len(members), len(others)))
+    return Attack(hits, allowed, members, others, auc(members, others)[0], exceed_p(hits, allowed, len(members), len(others)))
+
+
+def rate_interval(attack: Attack, confidence: float, rng: np.random.Generator) -> Interval:
+    """Of the true positive rate, the threshold being an estimate too.
+
+    The bootstrap draws both sides: a drawn threshold is the (allowed + 1)-th highest of N non-members drawn with replacement, whose rank
+    is N times a Beta(allowed + 1, N - allowed) variable, and the hits above it are binomial. Where few or no members are hit the
+    bootstrap knows too little and the exact interval at the observed threshold is the wider one: each end is the outer of the two.
+    """
+    size, others = len(attack.members), np.sort(attack.others)[::-1]
+    ranks = (rng.beta(attack.allowed + 1, len(others) - attack.allowed, REPLICATES) * len(others)).astype(np.int64)
+    above = size - np.searchsorted(np.sort(attack.members), others[ranks], side="right")
+    drawn = percentile_interval(rng.binomial(size, above / size) / size, confidence)
+    exact = clopper_pearson(attack.hits, size, confidence)
+    return exact if drawn is None else (min(exact[0], drawn[0]), max(exact[1], drawn[1]))
 
 
 def exceed_p(hits: int, allowed: int, members: int, others: int) -> float:
@@ -111,7 +133,7 @@ def _reference(evidence: Evidence, pair: SinglePair) -> Points | None:
     return real.space.points(rest) if rest.num_rows >= MIN_REFERENCE_ROWS else None
 
 
-def _on_outliers(pair: SinglePair, far_members: Floats, far_others: Floats) -> Estimate:
+def _on_outliers(pair: SinglePair, far_members: Floats, far_others: Floats, confidence: float, rng: np.random.Generator) -> Estimate:
     """The nearest-row attack on the tenth of the rows that are farthest from real reference rows."""
     edge = np.quantile(np.concatenate([far_members, far_others]), 0.9)
     members, others = far_members >= edge, far_others >= edge
@@ -119,4 +141,4 @@ def _on_outliers(pair: SinglePair, far_members: Floats, far_others: Floats) -> E
     if min(count, int(others.sum())) < MIN_OUTLIERS:
         return Estimate()
     found = judge_scores(-pair.from_train[members, 0], -pair.from_holdout[others, 0], FPR)
-    return Estimate(value=found.hits / count, ci=clopper_pearson(found.hits, count), reference=FPR)
+    return Estimate(value=found.hits / count, ci=rate_interval(found, confidence, rng), reference=FPR)

@@ -34,6 +34,7 @@ class ShadowMembership(Metric):
     axis = "privacy"
     goal = "minimize"
     bounds = (0.0, 1.0)
+    on_whole_table = True
     needs = ("retrain",)
     profile = "audit"
     advice = (

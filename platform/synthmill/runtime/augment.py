@@ -201,7 +201,7 @@ def _quick_report(
         return None, "only some columns were published"
     try:
         asked = EvaluateRequest(dataset=request.dataset, profile="quick", gates=request.gates, workers=request.workers)
-        report = report_on(store, generator, draft.folder, synthetic, asked, dataset=draft.ref, requested_rows=plan.rows)
+        report = report_on(store, generator, draft.folder, synthetic, asked, dataset=draft.ref, plan=plan, requested_rows=plan.rows)
     except DataError as fault:
         return None, str(fault)
     for name, content in report_files(report).items():

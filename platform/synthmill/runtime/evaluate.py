@@ -30,7 +30,9 @@ from synthmill.evaluation.images import GATES as IMAGE_GATES
 from synthmill.evaluation.images import evaluate_images
 from synthmill.evaluation.report import Report
 from synthmill.generation.generator import Generator
+from synthmill.generation.shards import ShardPlan
 from synthmill.runtime import cluster
+from synthmill.runtime.asked import as_asked
 from synthmill.runtime.retrain import Retrain
 from synthmill.runtime.tasks import get
 from synthmill.storage.folder import Folder
@@ -128,7 +130,9 @@ def evaluate(
     check_gates(request.gates, generator)
     baseline = _baseline(store, request.baseline)
     with cluster.session():
-        report = report_on(store, generator, version.folder, part_entries(version), request, baseline=baseline, dataset=version.ref)
+        report = report_on(
+            store, generator, version.folder, part_entries(version), request, baseline=baseline, dataset=version.ref, plan=plan_of(version)
+        )
     files = report_files(report)
     saved = _save(store, version, model, report, files, request, run_id)
     if output:
@@ -146,6 +150,7 @@ def report_on(
     *,
     baseline: Mapping[str, Any] | None = None,
     dataset: str,
+    plan: ShardPlan | None = None,
     requested_rows: int | None = None,
 ) -> Report:
     """The report on parts in a folder, committed or not; needs a Ray session."""
@@ -163,8 +168,9 @@ def report_on(
         "contains_training_rows": generator.model.copies_training_rows,
     }
     if isinstance(codec, PixelCodec):
+        pictures = Tables(train=real.train, validation=real.validation, holdout=real.holdout, synthetic=synthetic)
         return evaluate_images(
-            Tables(train=real.train, validation=real.validation, holdout=real.holdout, synthetic=synthetic),
+            pictures if plan is None else as_asked(pictures, plan, request.seed),
             codec,
             profile=request.profile,
             seed=request.seed,
@@ -188,7 +194,7 @@ def report_on(
         levels={name: rule.categories for name, rule in _rules(store, config).items() if rule.categories is not None},
     )
     return evaluate_tables(
-        tables,
+        tables if plan is None else as_asked(tables, plan, request.seed),
         target=config["recipe"]["data"]["target"],
         profile=request.profile,
         seed=request.seed,
@@ -231,6 +237,12 @@ def source_tables(store: Store, generator: Generator) -> SplitTables:
     config: dict[str, Any] = dict(generator.config)
     data = parse_model(DataConfig, {**config["recipe"]["data"], "source": config["source"]["uri"]})
     return open_split(read_source(data, store=store), parse_model(Split, config["split"]))
+
+
+def plan_of(version: Version) -> ShardPlan | None:
+    """What was asked for when a dataset was generated."""
+    told = version.manifest.details.get("plan")
+    return None if told is None else ShardPlan.model_validate(told)
 
 
 def model_of(version: Version) -> str:

@@ -23,7 +23,8 @@ class Progress:
     def __init__(self, title: str, total: int) -> None:
         self.title, self.total = title, total
         self._rich: RichProgress | None = None
-        self._said = 0.0
+        self._said_at = 0.0
+        self._last = ""
 
     def __enter__(self) -> "Progress":
         if sys.stdout.isatty():
@@ -44,10 +45,10 @@ class Progress:
         if self._rich is not None:
             self._rich.update(self._task, completed=done, note=note)
             return
-        now = time.monotonic()
-        if done >= self.total or now - self._said >= LINE_SECONDS:
-            self._said = now
-            say(f"{self.title}: {done:,}/{self.total:,}" + (f"  {note}" if note else ""))
+        now, line = time.monotonic(), f"{self.title}: {done:,}/{self.total:,}" + (f"  {note}" if note else "")
+        if line != self._last and (done >= self.total or now - self._said_at >= LINE_SECONDS):
+            self._said_at, self._last = now, line
+            say(line)
 
     def say(self, text: str) -> None:
         """A line above the bar."""

@@ -127,7 +127,7 @@ def _run_key(recipe: Recipe, source: Source) -> str:
 
 
 def _start_afresh(recipe: Recipe, folder: Folder) -> None:
-    found = Checkpoints(folder.child("checkpoints")).latest() is not None
+    found = Checkpoints(folder.child("checkpoints")).exist()
     if recipe.training.resume == "never":
         folder.delete_tree("checkpoints")
     elif recipe.training.resume == "always" and not found:

@@ -3,7 +3,8 @@
     step-0000001200/state.safetensors, state.json,
     manifest.json {"format": "synthmill.checkpoint/1", "step", "files": {name: {bytes, sha256}}}
 
-A folder without a manifest is an interrupted write and is passed over.
+A folder without a manifest is an interrupted write and is passed over; one whose bytes don't match it is damaged, and the newest
+intact one is taken instead.
 """
 
 import hashlib
@@ -14,10 +15,14 @@ from typing import Any, Protocol
 from safetensors.torch import load, save
 from torch import Tensor
 
-from synthmill.errors import IntegrityError
+from synthmill.errors import IntegrityError, MissingError
 
 FORMAT = "synthmill.checkpoint/1"
 TENSORS, DATA, MANIFEST = "state.safetensors", "state.json", "manifest.json"
+
+
+class DamageError(IntegrityError):
+    """The bytes of one checkpoint are not those that were written."""
 
 
 class CheckpointFolder(Protocol):
@@ -51,6 +56,8 @@ class Checkpoints:
         assert keep >= 1
         self._folder = folder
         self._keep = keep
+        self.damage: list[str] = []
+        """What `latest` found wrong with the checkpoints that it passed over."""
 
     def save(self, step: int, state: State, *, good_step: int | None = None) -> None:
         """Write the checkpoint of `step`, then forget the oldest; the newest one that is not after `good_step` stays as well."""
@@ -73,15 +80,25 @@ class Checkpoints:
             for late in (name for name in self._names() if name > _name(step)):
                 self._folder.delete_tree(late)
 
+    def exist(self) -> bool:
+        """Whether there is a complete checkpoint; its bytes are not looked at."""
+        return any(self._is_whole(name) for name in self._names())
+
     def latest(self) -> State | None:
-        """The newest complete checkpoint, or None.
+        """The newest complete checkpoint that is intact, or None when there is none at all; see `damage` for what was passed over.
 
         Raises:
-            IntegrityError: bytes that don't match the manifest, or an unknown format.
+            IntegrityError: every checkpoint is damaged, or one has an unknown format.
         """
+        self.damage = []
         for name in reversed(self._names()):
             if self._is_whole(name):
-                return self._read(name)
+                try:
+                    return self._read(name)
+                except DamageError as fault:
+                    self.damage.append(str(fault))
+        if self.damage:
+            raise IntegrityError(f"{'; '.join(self.damage)}; no checkpoint is left to go on from: training.resume=never starts anew")
         return None
 
     def _is_whole(self, name: str) -> bool:
@@ -96,9 +113,12 @@ class Checkpoints:
             raise IntegrityError(f"checkpoint {name} has format {manifest.get('format')!r}; this version reads {FORMAT!r}")
         contents = {}
         for file, expected in manifest["files"].items():
-            contents[file] = self._folder.read_bytes(f"{name}/{file}")
+            try:
+                contents[file] = self._folder.read_bytes(f"{name}/{file}")
+            except MissingError:
+                raise DamageError(f"checkpoint file {name}/{file} is missing") from None
             if hashlib.sha256(contents[file]).hexdigest() != expected["sha256"]:
-                raise IntegrityError(f"checkpoint file {name}/{file} does not match its checksum; delete {name} to go on from an older one")
+                raise DamageError(f"checkpoint file {name}/{file} does not match its checksum")
         return State(load(contents[TENSORS]), json.loads(contents[DATA]))
 
 

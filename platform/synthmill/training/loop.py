@@ -320,6 +320,9 @@ class _Run:
             if state is not None and state.data["run_key"] != self.run_key:
                 state = None
         self.parallel.barrier()
+        if state is not None and self.checkpoints is not None and self.checkpoints.damage and self.parallel.rank == 0:
+            self.reporter.log({"message": f"{'; '.join(self.checkpoints.damage)}: an older checkpoint is taken"})
+            self.checkpoints.forget_after(state.data["step"])
         if state is None:
             if self.config.resume == "always":
                 raise RecipeError("there is no checkpoint of this recipe to go on from; use if-possible", field="training.resume")
