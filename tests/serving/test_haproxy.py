@@ -77,7 +77,7 @@ def test_only_the_front_is_reached_from_elsewhere(wrapper: Path, tmp_path: Path,
     checked = subprocess.run([str(wrapper), "-db", "-c", "-f", str(config)], capture_output=True, text=True, timeout=60)
     assert checked.returncode == 0, checked.stderr
     ports = bound(config)
-    assert ports.pop("frontend synthmill_front") == f"{shown}:18000"
+    assert ports.pop("frontend synthmill-front") == f"{shown}:18000"
     assert ports.pop("frontend http_frontend").startswith("unix@")
     assert len(ports) == 2
     assert all(address.startswith("127.0.0.1:") for address in ports.values()), ports

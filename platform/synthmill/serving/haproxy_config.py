@@ -14,7 +14,7 @@ import resource
 import sys
 from pathlib import Path
 
-FRONT, HOP, RAYS_FRONT = "synthmill_front", "synthmill_hop", "http_frontend"
+FRONT, HOP, RAYS_FRONT = "synthmill-front", "synthmill-hop", "http_frontend"
 # What has no side effect may be sent to another replica, for which HAProxy must hold all of it; a job must be sent once.
 # A replica writes an answer's head and its body one after the other, and can die in between; a body that fits HAProxy's buffer is
 # waited for. Ray Serve refuses in plain text.
