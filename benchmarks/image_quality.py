@@ -8,8 +8,8 @@
 A cell trains the model with the budget below on the train split, publishes what the loop would publish (the best checked weights),
 generates as many pictures as there are training ones (5,000 at most) and computes the figures of `synthmill evaluate` against the
 holdout, with their real-vs-real references. A sheet of samples, a row for each class, is written beside the results. `--table` prints
-what is there as Markdown, `--models`, `--datasets` and `--seeds` choose cells, `--max-minutes` bounds the training of each. Cells are saved as
-they are measured: a rerun goes on where the last ended.
+what is there as Markdown, `--models`, `--datasets` and `--seeds` choose cells, `--max-minutes` bounds the training of each. Cells are
+saved as they are measured: a rerun goes on where the last ended.
 """
 
 import argparse

@@ -29,7 +29,7 @@ def main(target: Path) -> None:
     )
     fixed = {"created": "2026-01-01T00:00:00+00:00", "timings": {"total": 1.0}}
     target.write_bytes(report.model_copy(update=fixed).to_json())
-    print(report.verdict, report.summary)
+    sys.stdout.write(f"{report.verdict}: {report.summary}\n")
 
 
 if __name__ == "__main__":

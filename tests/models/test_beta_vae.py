@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from pictures import halves, layout
-from pictures_models import fidelity, last, step_rng, trained
+from pictures import layout
+from pictures_models import fidelity, last, trained
 from synthmill.models.base import build
 
 CONFIG = {"latent": 4, "channels": 8, "hidden": 32}

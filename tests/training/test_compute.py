@@ -25,7 +25,7 @@ CPU = torch.device("cpu")
 TRAINED = [name for name in registry.names("models") if case(name).fresh().stages()]
 VAE = {"latent": 2, "channels": 4, "hidden": 8, "norm": "none"}
 COMPILER = next((found for name in ("c++", "g++", "clang++") if (found := shutil.which(name))), None)
-needs_compiler = pytest.mark.skipif(COMPILER is None, reason="torch.compile needs a C++ compiler on CPUs; none of c++, g++, clang++ is here")
+needs_compiler = pytest.mark.skipif(COMPILER is None, reason="torch.compile needs a C++ compiler: c++, g++ or clang++")
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
 
 

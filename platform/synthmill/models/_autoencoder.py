@@ -1,7 +1,8 @@
 """What variational autoencoders of pictures share (arXiv 1312.6114, equation 10): convolutional, class-conditional with classes.
 
 Trained against a standard normal prior, they are sampled from a Gaussian for each class that is fitted to where its pictures lie after
-training (arXiv 1903.12436, section 4): the decoder has not learnt what to make of other places. Legend: B rows, L latent dimensions, K classes.
+training (arXiv 1903.12436, section 4): the decoder has not learnt what to make of other places.
+Legend: B rows, L latent dimensions, K classes.
 """
 
 from typing import Any
@@ -17,7 +18,6 @@ from synthmill.models.base import Adam, Phase, Rng, Stage
 from synthmill.nn.blocks import refit_norms
 from synthmill.nn.convolution import Downward, Norm, Upward
 from synthmill.nn.pixels import unit
-
 
 FITTED_ROWS = 4_096
 """Training pictures that the latents' densities are fitted to, spread evenly over the data."""

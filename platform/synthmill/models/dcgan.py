@@ -70,9 +70,7 @@ class Dcgan(ImageModel):
             Phase(name="generator", modules=("generator",), optimizer=adam),
         ]
         if self.config.r1:
-            lazy = Phase(
-                name="r1", modules=judge, optimizer=adam, every_steps=R1_EVERY_STEPS, moments="discriminator", second_order=True
-            )
+            lazy = Phase(name="r1", modules=judge, optimizer=adam, every_steps=R1_EVERY_STEPS, moments="discriminator", second_order=True)
             phases.append(lazy)
         return (Stage(name="gan", share=1.0, phases=tuple(phases)),)
 

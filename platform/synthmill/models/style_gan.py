@@ -183,9 +183,7 @@ class StyleGan(ImageModel):
             Phase(name="generator", modules=makers, optimizer=fast),
         ]
         if r1_every:
-            r1_phase = Phase(
-                name="r1", modules=judge, optimizer=slow, every_steps=r1_every, moments="discriminator", second_order=True
-            )
+            r1_phase = Phase(name="r1", modules=judge, optimizer=slow, every_steps=r1_every, moments="discriminator", second_order=True)
             phases.append(r1_phase)
         if path_every:
             path = Phase(name="path", modules=makers, optimizer=fast, every_steps=path_every, moments="generator", second_order=True)

@@ -161,9 +161,7 @@ class Prepared:
         means = self._means_of(phase)
         return differentiate(means, self._model, phase.name, batch, Given(given), self._place(phase, progress), self._settings)
 
-    def _capture(
-        self, phase: Phase, parameters: list[nn.Parameter], batch: Batch, given: dict[Draw, Tensor]
-    ) -> "Captured | None":
+    def _capture(self, phase: Phase, parameters: list[nn.Parameter], batch: Batch, given: dict[Draw, Tensor]) -> "Captured | None":
         if phase.name not in self._captured:
             means = self._means_of(phase)
 
