@@ -37,13 +37,13 @@ DATASETS = ("digits", "mnist5k", "fashion")
 BUDGETS: dict[str, dict[str, dict[str, Any]]] = {
     "digits": {
         "mlp_gan": {"rows": 64, "steps": 5_000},
-        "dcgan": {"rows": 64, "steps": 3_000},
-        "wgan_gp": {"rows": 64, "steps": 2_000},
-        "infogan": {"rows": 64, "steps": 3_000},
+        "dcgan": {"rows": 64, "steps": 8_000},
+        "wgan_gp": {"rows": 64, "steps": 5_000},
+        "infogan": {"rows": 64, "steps": 8_000},
         "progressive_gan": {"rows": 64, "steps": 3_000},
         "style_gan": {"rows": 64, "steps": 2_000},
-        "vae": {"rows": 64, "steps": 1_500},
-        "beta_vae": {"rows": 64, "steps": 1_500},
+        "vae": {"rows": 64, "steps": 3_000},
+        "beta_vae": {"rows": 64, "steps": 3_000},
         "vq_vae": {"rows": 64, "steps": 3_000},
     },
     "mnist5k": {
