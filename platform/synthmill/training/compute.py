@@ -83,7 +83,7 @@ def differentiate(
     stacked = torch.stack(list(terms.values())) * settings.share
     minimised = [index for index, name in enumerate(terms) if not name.startswith("log_")]
     total = stacked if len(minimised) == len(terms) else torch.stack([stacked[index] for index in minimised])
-    total.sum().backward()
+    total.sum().backward()  # type: ignore[no-untyped-call]
     return tuple(terms), stacked.detach()
 
 
@@ -243,7 +243,7 @@ class Captured:
 
 def _on_the_side(update: Callable[[], object], parameters: list[nn.Parameter]) -> None:
     """Some updates on another stream, as a capture wants it."""
-    stream = torch.cuda.Stream()
+    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         for _ in range(WARM_UPDATES):

@@ -28,4 +28,4 @@ def lay_out(model: nn.Module, channels_last: bool | None, device: torch.device) 
     None: on GPUs. On CPUs it cost as often as it gained (docs/log.md).
     """
     if channels_last if channels_last is not None else device.type == "cuda":
-        model.to(memory_format=torch.channels_last)
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
