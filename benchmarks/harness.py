@@ -39,10 +39,17 @@ class Cells:
             if found and found[part] != here:
                 sys.exit(f"{self.path} was measured with another {part}: {found[part]}, now {here}; choose another --results or remove it")
         self._cells: dict[str, Any] = found.get("cells", {})
+        self._until = float("inf")
+
+    def stop_after(self, minutes: float | None) -> None:
+        """Start no cell that is not measured after so many minutes from now; None: whenever."""
+        self._until = float("inf") if minutes is None else time.monotonic() + 60.0 * minutes
 
     def run(self, key: str, measure: Callable[[], Mapping[str, Any]]) -> dict[str, Any]:
         """The cell `key`; measured and saved if it is not there yet."""
         if key not in self._cells:
+            if time.monotonic() > self._until:
+                sys.exit(f"time is up before {key}; what was measured is in {self.path}, and a rerun goes on from there")
             print(f"{datetime.now(UTC):%H:%M:%S} {key} ...", flush=True)
             started = time.perf_counter()
             self._cells[key] = {

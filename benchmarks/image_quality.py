@@ -8,7 +8,8 @@
 A cell trains the model with the budget below on the train split, publishes what the loop would publish (the best checked weights),
 generates as many pictures as there are training ones (5,000 at most) and computes the figures of `synthmill evaluate` against the
 holdout, with their real-vs-real references. A sheet of samples, a row for each class, is written beside the results. `--table` prints
-what is there as Markdown, `--only MODEL` and `--seeds` choose cells, `--max-minutes` bounds each; a rerun goes on where the last ended.
+what is there as Markdown, `--models`, `--datasets` and `--seeds` choose cells, `--max-minutes` bounds the training of each. Cells are
+saved as they are measured: a rerun goes on where the last ended.
 """
 
 import argparse
@@ -36,13 +37,13 @@ DATASETS = ("digits", "mnist5k", "fashion")
 BUDGETS: dict[str, dict[str, dict[str, Any]]] = {
     "digits": {
         "mlp_gan": {"rows": 64, "steps": 5_000},
-        "dcgan": {"rows": 64, "steps": 3_000},
-        "wgan_gp": {"rows": 64, "steps": 2_000},
-        "infogan": {"rows": 64, "steps": 3_000},
+        "dcgan": {"rows": 64, "steps": 8_000},
+        "wgan_gp": {"rows": 64, "steps": 5_000},
+        "infogan": {"rows": 64, "steps": 8_000},
         "progressive_gan": {"rows": 64, "steps": 3_000},
         "style_gan": {"rows": 64, "steps": 2_000},
-        "vae": {"rows": 64, "steps": 1_500},
-        "beta_vae": {"rows": 64, "steps": 1_500},
+        "vae": {"rows": 64, "steps": 3_000},
+        "beta_vae": {"rows": 64, "steps": 3_000},
         "vq_vae": {"rows": 64, "steps": 3_000},
     },
     "mnist5k": {
@@ -164,7 +165,7 @@ def spoken(value: float) -> str:
 def main() -> None:
     parser = harness.parser(__doc__, "image_quality")
     parser.add_argument("--datasets", nargs="+", choices=DATASETS, default=["digits", "mnist5k"])
-    parser.add_argument("--only", nargs="+", choices=sorted(BUDGETS["digits"]), default=list(BUDGETS["digits"]))
+    parser.add_argument("--models", nargs="+", choices=sorted(BUDGETS["digits"]), default=list(BUDGETS["digits"]))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--max-minutes", type=float, help="time limit of a cell's training; what it has by then is evaluated")
     parser.add_argument("--steps", type=int, help="instead of the budget's, for trials")
@@ -176,7 +177,7 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="print the table of what is there, measure nothing")
     options = parser.parse_args()
     cells = harness.Cells(options, "max_minutes", "steps", "config", "precision", "learner_seeds")
-    keys = [(dataset, seed, model) for seed in options.seeds for dataset in options.datasets for model in options.only]
+    keys = [(dataset, seed, model) for seed in options.seeds for dataset in options.datasets for model in options.models]
     measured = []
     for dataset, seed, model in keys:
         key = f"{dataset}/{model}/{seed}"

@@ -268,8 +268,10 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=1_000_000)
     parser.add_argument("--mnist", type=Path, default=harness.HERE / "data" / "mnist5k", help="IDX files; setup_peers.sh writes them")
     parser.add_argument("--config", default="{}", help="JSON of model.config")
+    parser.add_argument("--max-minutes", type=float, help="start no cell after so many minutes; a rerun goes on")
     options = parser.parse_args()
     cells = harness.Cells(options, "threads", "steps", "batch_rows", "config")
+    cells.stop_after(options.max_minutes)
     for model in options.models:
         for precision in options.precision if options.only != "generate" else []:
             compare_training(options, cells, model, precision)

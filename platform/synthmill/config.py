@@ -132,6 +132,13 @@ class TrainingConfig(FrozenModel):
     """Arithmetic of the forward passes; auto: bf16 where the processor is faster with it."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train."""
+    channels_last: bool | None = None
+    """Whether weights of convolutions lie in memory with their channels last; null: on GPUs."""
+    compile: bool = False
+    """Compile each phase's loss with `torch.compile`; a phase that takes gradients of gradients runs as written. Worth it for long runs
+    only; on CPUs it needs a C++ compiler."""
+    cuda_graphs: bool = True
+    """On GPUs, replay each phase's forward and backward pass as a CUDA graph; a phase whose loss changes with progress runs as written."""
     resume: Literal["never", "always", "if-possible"] = "if-possible"
     """Whether to go on from the last checkpoint of the same recipe."""
     checkpoint_seconds: float = Field(60.0, gt=0)

@@ -12,7 +12,8 @@ from synthmill.evaluation.files import report_files
 from synthmill.evaluation.report import Report, from_json
 from synthmill.evaluation.words import number, worst_columns
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "report" / "report.json"
+FOLDER = Path(__file__).parents[1] / "golden" / "report"
+GOLDEN, PICTURES = FOLDER / "report.json", FOLDER / "pictures.json"
 
 
 @pytest.fixture(scope="module")
@@ -147,14 +148,35 @@ def test_what_failed_is_explained_in_plain_words_with_its_worst_columns(report, 
     assert worst_columns(rates) == ["x and y (0.9)"]
 
 
-def test_a_report_of_any_past_format_is_read_for_ever():
-    old = from_json(GOLDEN.read_bytes())
+@pytest.mark.parametrize("path", [GOLDEN, PICTURES], ids=lambda path: path.stem)
+def test_a_report_of_any_past_format_is_read_for_ever(path):
+    old = from_json(path.read_bytes())
     assert old.format == "synthmill.report/1"
     assert old.verdict == "pass"
     files = report_files(old)
     assert b"passed" in files["report.html"]
-    stated, again = json.loads(GOLDEN.read_bytes()), json.loads(old.to_json())
+    stated, again = json.loads(path.read_bytes()), json.loads(old.to_json())
     assert {key: again[key] for key in stated} == stated
+
+
+def test_a_report_of_pictures_says_so_and_shows_them():
+    old = from_json(PICTURES.read_bytes())
+    assert set(old.pictures) == {"samples"}
+    html = report_files(old)["report.html"].decode()
+    assert "<title>digits@1: passed</title>" in html
+    assert "400 synthetic pictures" in html
+    assert "8x8 gray" in html
+    assert "10 classes" in html
+    assert html.count(old.pictures["samples"]) == 1
+    for metric in ("image.fd", "image.label_fidelity", "privacy.pixel_copy_pvalue"):
+        assert old.metrics[metric].value is not None
+    unnamed = old.model_copy(update={"provenance": {}})
+    assert "<title>Synthetic pictures: passed</title>" in report_files(unnamed)["report.html"].decode()
+
+
+def test_a_report_of_a_table_without_a_name_is_called_one():
+    unnamed = from_json(GOLDEN.read_bytes()).model_copy(update={"provenance": {}})
+    assert "<title>Synthetic table: passed</title>" in report_files(unnamed)["report.html"].decode()
 
 
 def test_a_newer_format_is_refused_by_name():

@@ -53,6 +53,10 @@ def test_r1_is_a_phase_of_its_own_and_penalises_slope() -> None:
     model = build("dcgan", {"channels": 4, "r1": 1.0, "norm": "none"}, layout())
     phase = model.stages()[0].phases[2]
     assert (phase.name, phase.every_steps) == ("r1", 8)
+    judge = model.stages()[0].phases[0].optimizer
+    assert judge == phase.optimizer
+    assert judge.learning_rate == pytest.approx(2e-4 * 8 / 9)
+    assert judge.betas == pytest.approx((0.5 ** (8 / 9), 0.999 ** (8 / 9)))
     batch = halves(8)
     small = model.loss("r1", batch, rng=step_rng(8), progress=0.0)["r1"].mean()
     with torch.no_grad():

@@ -37,3 +37,29 @@ def test_divergence_is_that_of_gaussians() -> None:
     normal = torch.distributions.Normal
     expected = torch.distributions.kl_divergence(normal(mean, (0.5 * log_variance).exp()), normal(0.0, 1.0)).sum(1)
     assert torch.allclose(found, expected, atol=1e-6)
+
+
+def test_latents_are_sampled_where_the_pictures_of_a_class_lie() -> None:
+    """Posteriors N(+-2, 0.5^2) by class: so are the latents that samples are made of, not N(0, 1)."""
+    model = build("vae", {"latent": 2, "channels": 4, "hidden": 8}, layout()).eval()
+    model.encode = lambda x, y: ((4.0 * y[:, :1] - 2.0).expand(-1, 2), torch.full((len(x), 2), 2 * math.log(0.5)))  # type: ignore[method-assign]
+    with torch.no_grad():
+        model.finish([halves(4096)], rng=step_rng(4096))
+    seen = []
+    model.decoder.register_forward_pre_hook(lambda module, given: seen.append(given[0]))
+    with torch.inference_mode():
+        for label in (0, 1):
+            y = torch.eye(2)[torch.full((2000,), label)]
+            model.generate(y, torch.Generator().manual_seed(0))
+    for label, given in enumerate(seen):
+        assert given[:, :2].mean(0).tolist() == pytest.approx([2.0 - 4.0 * label] * 2, abs=0.1)
+        assert given[:, :2].std(0).tolist() == pytest.approx([0.5] * 2, rel=0.1)
+
+
+def test_a_model_saved_before_densities_were_fitted_is_sampled_from_the_prior() -> None:
+    config = {"latent": 2, "channels": 4, "hidden": 8}
+    old = {name: value for name, value in build("vae", config, layout()).state_dict().items() if not name.startswith("prior_")}
+    model = build("vae", config, layout())
+    model.load_state_dict(old)
+    assert torch.equal(model.prior_factor_KLL, torch.eye(2).repeat(2, 1, 1))
+    assert not bool(model.prior_mean_KL.any())

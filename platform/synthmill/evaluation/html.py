@@ -124,12 +124,21 @@ class Tile:
 
 
 def _heading(report: Report) -> str:
-    return str(report.provenance.get("dataset") or "Synthetic table")
+    return str(report.provenance.get("dataset") or ("Synthetic pictures" if _shows_pictures(report) else "Synthetic table"))
+
+
+def _shows_pictures(report: Report) -> bool:
+    return "shape" in report.inputs
 
 
 def _facts(report: Report) -> list[str]:
     inputs = report.inputs
-    facts = [f"{inputs['synthetic_rows']:,} synthetic rows", f"{len(inputs['columns'])} columns"]
+    if _shows_pictures(report):
+        channels, height, width = inputs["shape"]
+        facts = [f"{inputs['synthetic_rows']:,} synthetic pictures", f"{height}x{width} {'gray' if channels == 1 else 'RGB'}"]
+        facts += [f"{len(inputs['classes'])} classes"] if inputs["classes"] else []
+    else:
+        facts = [f"{inputs['synthetic_rows']:,} synthetic rows", f"{len(inputs['columns'])} columns"]
     if report.provenance.get("model"):
         facts.append(f"model {report.provenance['model']}")
     facts += [f"{report.config['profile']} profile", report.created[:10]]

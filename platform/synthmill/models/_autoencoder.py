@@ -1,5 +1,7 @@
 """What variational autoencoders of pictures share (arXiv 1312.6114, equation 10): convolutional, class-conditional with classes.
 
+Trained against a standard normal prior, they are sampled from a Gaussian for each class that is fitted to where its pictures lie after
+training (arXiv 1903.12436, section 4): the decoder has not learnt what to make of other places.
 Legend: B rows, L latent dimensions, K classes.
 """
 
@@ -16,6 +18,9 @@ from synthmill.models.base import Adam, Phase, Rng, Stage
 from synthmill.nn.blocks import refit_norms
 from synthmill.nn.convolution import Downward, Norm, Upward
 from synthmill.nn.pixels import unit
+
+FITTED_ROWS = 4_096
+"""Training pictures that the latents' densities are fitted to, spread evenly over the data."""
 
 
 class Autoencoder(ImageModel):
@@ -36,6 +41,8 @@ class Autoencoder(ImageModel):
         """Adam's step size."""
 
     config: Config
+    prior_mean_KL: Tensor
+    prior_factor_KLL: Tensor
 
     def __init__(self, config: Any, layout: Any) -> None:
         super().__init__(config, layout)
@@ -53,6 +60,9 @@ class Autoencoder(ImageModel):
             nn.ReLU(),
             Upward(config.hidden, channels, height, width, channels=config.channels, norm=config.norm),
         )
+        groups = max(1, self.classes)
+        self.register_buffer("prior_mean_KL", torch.zeros(groups, config.latent))
+        self.register_buffer("prior_factor_KLL", torch.eye(config.latent).repeat(groups, 1, 1))
 
     @property
     def noise_width(self) -> int:
@@ -60,7 +70,11 @@ class Autoencoder(ImageModel):
 
     def stages(self) -> tuple[Stage, ...]:
         adam = Adam(learning_rate=self.config.learning_rate, schedule="cosine", clip_norm=10.0)
-        return (Stage(name="vae", share=1.0, phases=(Phase(name="elbo", modules=self.trained(), optimizer=adam),)),)
+        return (Stage(name="vae", share=1.0, phases=(self.elbo(adam),)),)
+
+    def elbo(self, adam: Adam) -> Phase:
+        """The one phase."""
+        return Phase(name="elbo", modules=self.trained(), optimizer=adam)
 
     def trained(self) -> tuple[str, ...]:
         """What the one phase moves."""
@@ -78,11 +92,12 @@ class Autoencoder(ImageModel):
         z_BL = mean_BL + torch.exp(0.5 * log_variance_BL) * rng.normal("z", self.config.latent)
         divergence_B = 0.5 * (mean_BL.square() + log_variance_BL.exp() - 1.0 - log_variance_BL).sum(1)
         out_BCHW = self.decoder(torch.cat([z_BL, y_BK], 1))
-        return {"divergence": self.divergence_weight(progress) * divergence_B, **self.reconstruction(out_BCHW, x_BCHW)}
+        terms = {"divergence": self.divergence(divergence_B, progress), **self.reconstruction(out_BCHW, x_BCHW)}
+        return {**terms, "log_nats": divergence_B.detach()}
 
-    def divergence_weight(self, progress: float) -> float:
-        """Beta."""
-        return 1.0
+    def divergence(self, nats_B: Tensor, progress: float) -> Tensor:
+        """What the divergence of q(z | x, y) from the prior costs, (B,)."""
+        return nats_B
 
     def reconstruction(self, out_BCHW: Tensor, x_BCHW: Tensor) -> dict[str, Tensor]:
         """-log p(x | z) from the decoder's raw output, (B,), in nats."""
@@ -94,13 +109,40 @@ class Autoencoder(ImageModel):
 
     def refit(self, batches: list[Batch], rng: Rng) -> None:
         def forward(number: int) -> None:
-            batch = batches[number]
-            y_BK = self.labels(batch)
-            mean_BL, log_variance_BL = self.encode(unit(batch["pixels"]), y_BK)
-            noise_BL = rng.normal(f"refit-{number}", self.config.latent)[: batch.num_rows]
-            self.decoder(torch.cat([mean_BL + torch.exp(0.5 * log_variance_BL) * noise_BL, y_BK], 1))
+            self.decoder(torch.cat([self._posterior(batches[number], rng, f"refit-{number}"), self.labels(batches[number])], 1))
 
         refit_norms(self, forward, self.refit_passes(batches))
+        stride = -(-sum(batch.num_rows for batch in batches) // FITTED_ROWS)
+        spread = [batch.take(slice(None, None, stride)) for batch in batches]
+        z_BL = torch.cat([self._posterior(batch, rng, f"posterior-{number}") for number, batch in enumerate(spread)])
+        label_B = torch.cat([batch["label"] for batch in spread]) if self.classes else torch.zeros(len(z_BL), dtype=torch.int64)
+        for group in range(len(self.prior_mean_KL)):
+            self._fit_prior(group, z_BL[label_B.to(z_BL.device) == group])
+
+    def _posterior(self, batch: Batch, rng: Rng, name: str) -> Tensor:
+        """Latents of training pictures, drawn from q(z | x, y): (B, L)."""
+        mean_BL, log_variance_BL = self.encode(unit(batch["pixels"]), self.labels(batch))
+        return mean_BL + torch.exp(0.5 * log_variance_BL) * rng.normal(name, self.config.latent)[: batch.num_rows]
+
+    def _fit_prior(self, group: int, z_BL: Tensor) -> None:
+        """Mean and covariance of a class, as if L more of its pictures lay as the standard normal prior says."""
+        few = self.config.latent
+        share = len(z_BL) / (len(z_BL) + few)
+        mean_L = share * (z_BL.mean(0) if len(z_BL) else self.prior_mean_KL.new_zeros(few))
+        away_BL = z_BL - mean_L
+        identity_LL = torch.eye(few, device=z_BL.device)
+        pulled_LL = identity_LL + mean_L.unsqueeze(1) * mean_L
+        covariance_LL = (away_BL.T @ away_BL + few * pulled_LL) / (len(z_BL) + few)
+        self.prior_mean_KL[group] = mean_L
+        self.prior_factor_KLL[group] = torch.linalg.cholesky(covariance_LL)
 
     def from_noise(self, z_BZ: Tensor, y_BK: Tensor, generator: torch.Generator) -> Tensor:
-        return self.picture(self.decoder(torch.cat([z_BZ, y_BK], 1)))
+        group_B = y_BK.argmax(1) if self.classes else torch.zeros(len(z_BZ), dtype=torch.int64, device=z_BZ.device)
+        z_BL = self.prior_mean_KL[group_B] + (self.prior_factor_KLL[group_B] @ z_BZ.unsqueeze(2)).squeeze(2)
+        return self.picture(self.decoder(torch.cat([z_BL, y_BK], 1)))
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: Any) -> None:
+        """Models saved before densities were fitted are sampled from the standard normal prior, as they were."""
+        for name in ("prior_mean_KL", "prior_factor_KLL"):
+            state_dict.setdefault(prefix + name, getattr(self, name))
+        super()._load_from_state_dict(state_dict, prefix, *rest)

@@ -47,6 +47,10 @@ class Phase:
     weight would have no effect: Adam divides it out (lazy regularisation, arXiv 1912.04958, section 3.1)."""
     reads_real_data: bool = True
     """Whether the loss reads the batch (differential privacy needs to know)."""
+    reads_progress: bool = False
+    """Whether the loss changes with `progress`; a CUDA graph replays one number for ever."""
+    second_order: bool = False
+    """Whether the loss holds a gradient (a penalty), so that its own takes gradients of gradients; compiled code can't be."""
     sampling: Literal["shuffle", "category"] = "shuffle"
     """How its rows are drawn. shuffle: epochs of permutations. category: training-by-sampling (arXiv 1907.00503, 4.3):
     a `category` span uniformly, one of its codes by log-frequency, a row that has it; the batch then carries

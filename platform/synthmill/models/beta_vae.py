@@ -1,8 +1,11 @@
 """beta-VAE: a variational autoencoder whose latents are pressed to be independent (Higgins et al., ICLR 2017, equation 4).
 
-Pixels are Bernoulli, as in the paper's experiments on digits and shapes. Legend: B rows, C channels.
+beta weighs how far a picture's divergence is from a number of nats that rises from 0 (arXiv 1804.03599, equation 8, there of the mean over
+pictures). Pressed towards 0 instead, small pictures are not worth their latents: with 64 pixels every class shrinks to one picture.
+`capacity: 0` is equation 4 of the first paper. Pixels are Bernoulli. Legend: B rows, C channels.
 """
 
+import dataclasses
 from typing import ClassVar
 
 import torch
@@ -12,25 +15,31 @@ from torch.nn import functional
 
 from synthmill.config import tunable
 from synthmill.models._autoencoder import Autoencoder
+from synthmill.models.base import Adam, Phase
 
 
 class BetaVae(Autoencoder):
     """A variational autoencoder with a heavier divergence."""
 
     class Config(Autoencoder.Config):
-        """Sizes, steps and beta."""
+        """Sizes, steps, beta and capacity."""
 
         beta: float = tunable(4.0, low=1.0, high=16.0, log=True, gt=0)
-        """Weight of the divergence from the prior."""
-        warmup_share: float = Field(0.2, ge=0, le=1)
-        """Share of the steps over which the weight rises from 0, so that latents are used at all."""
+        """Weight of the divergence from the prior, or of its distance from the capacity."""
+        capacity: float = tunable(12.0, low=4.0, high=30.0, ge=0)
+        """Nats that the latents may tell of a picture at the end; 0: as few as beta lets them."""
+        warmup_share: float = Field(0.5, ge=0, le=1)
+        """Share of the steps over which the capacity rises from 0."""
 
-    reference: ClassVar[str] = "Higgins et al., ICLR 2017, equation 4 (openreview Sy2fzU9gl)"
+    reference: ClassVar[str] = "Higgins et al., ICLR 2017, equation 4 (openreview Sy2fzU9gl); capacity as in arXiv 1804.03599, equation 8"
     config: Config
 
-    def divergence_weight(self, progress: float) -> float:
+    def elbo(self, adam: Adam) -> Phase:
+        return dataclasses.replace(super().elbo(adam), reads_progress=True)
+
+    def divergence(self, nats_B: Tensor, progress: float) -> Tensor:
         risen = min(1.0, progress / self.config.warmup_share) if self.config.warmup_share else 1.0
-        return self.config.beta * risen
+        return self.config.beta * (nats_B - self.config.capacity * risen).abs()
 
     def reconstruction(self, out_BCHW: Tensor, x_BCHW: Tensor) -> dict[str, Tensor]:
         nats_BCHW = functional.binary_cross_entropy_with_logits(out_BCHW, (x_BCHW + 1.0) / 2.0, reduction="none")

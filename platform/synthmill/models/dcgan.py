@@ -63,14 +63,19 @@ class Dcgan(ImageModel):
         return self.config.noise
 
     def stages(self) -> tuple[Stage, ...]:
-        adam = Adam(learning_rate=self.config.learning_rate, betas=(self.config.beta_1, 0.999))
+        config = self.config
+        adam = Adam(learning_rate=config.learning_rate, betas=(config.beta_1, 0.999))
         judge = ("discriminator", "head")
+        # Rate and decays for one more update in every k steps, c = k / (k + 1) (1912.04958, appendix B).
+        c = R1_EVERY_STEPS / (R1_EVERY_STEPS + 1) if config.r1 else 1.0
+        slow = Adam(learning_rate=config.learning_rate * c, betas=(config.beta_1**c, 0.999**c))
         phases = [
-            Phase(name="discriminator", modules=judge, optimizer=adam),
+            Phase(name="discriminator", modules=judge, optimizer=slow),
             Phase(name="generator", modules=("generator",), optimizer=adam),
         ]
-        if self.config.r1:
-            phases.append(Phase(name="r1", modules=judge, optimizer=adam, every_steps=R1_EVERY_STEPS, moments="discriminator"))
+        if config.r1:
+            every = R1_EVERY_STEPS
+            phases.append(Phase(name="r1", modules=judge, optimizer=slow, every_steps=every, moments="discriminator", second_order=True))
         return (Stage(name="gan", share=1.0, phases=tuple(phases)),)
 
     def loss(self, phase: str, batch: Batch, *, rng: Rng, progress: float) -> dict[str, Tensor]:

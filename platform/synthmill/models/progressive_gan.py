@@ -119,8 +119,8 @@ class ProgressiveGan(ImageModel):
                 name=f"level-{level}",
                 share=1.0 + level,
                 phases=(
-                    Phase(name=f"critic-{level}", modules=("critic",), optimizer=adam),
-                    Phase(name=f"generator-{level}", modules=("generator",), optimizer=adam),
+                    Phase(name=f"critic-{level}", modules=("critic",), optimizer=adam, reads_progress=level > 0, second_order=True),
+                    Phase(name=f"generator-{level}", modules=("generator",), optimizer=adam, reads_progress=level > 0),
                 ),
             )
             for level in range(self.grid.levels + 1)
@@ -130,7 +130,7 @@ class ProgressiveGan(ImageModel):
         kind, _, number = phase.partition("-")
         level = int(number)
         alpha = min(1.0, progress / FADE_SHARE) if level else 1.0
-        self.place.copy_(torch.tensor([float(level), alpha]))
+        self.place[0], self.place[1] = level, alpha
         y_BK = self.labels(batch)
         fake = self.generator(torch.cat([rng.normal("z", self.config.noise), y_BK], 1), level, alpha)
         if kind == "generator":

@@ -183,9 +183,11 @@ class StyleGan(ImageModel):
             Phase(name="generator", modules=makers, optimizer=fast),
         ]
         if r1_every:
-            phases.append(Phase(name="r1", modules=judge, optimizer=slow, every_steps=r1_every, moments="discriminator"))
+            r1_phase = Phase(name="r1", modules=judge, optimizer=slow, every_steps=r1_every, moments="discriminator", second_order=True)
+            phases.append(r1_phase)
         if path_every:
-            phases.append(Phase(name="path", modules=makers, optimizer=fast, every_steps=path_every, moments="generator"))
+            path = Phase(name="path", modules=makers, optimizer=fast, every_steps=path_every, moments="generator", second_order=True)
+            phases.append(path)
         return (Stage(name="gan", share=1.0, phases=tuple(phases)),)
 
     def _adam(self, every_steps: int) -> Adam:

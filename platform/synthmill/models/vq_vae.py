@@ -94,11 +94,12 @@ class VqVae(ImageModel):
             "reconstruction": (out_BCHW - x_BCHW).square().flatten(1).mean(1),
             "codebook": (q_BTD - e_BTD.detach()).square().sum(2).mean(1),
             "commitment": self.config.commitment * (q_BTD.detach() - e_BTD).square().sum(2).mean(1),
-            "log_codes_in_use": x_BCHW.new_full((len(x_BCHW),), self._codes_in_use(codes_BT)),
+            "log_codes_in_use": self._codes_in_use(codes_BT).expand(len(x_BCHW)),
         }
 
-    def _codes_in_use(self, codes_BT: Tensor) -> float:
-        return int((torch.bincount(codes_BT.flatten(), minlength=self.config.codes) > 0).sum()) / self.config.codes
+    def _codes_in_use(self, codes_BT: Tensor) -> Tensor:
+        """Share of the codebook, a scalar that stays on the device."""
+        return torch.zeros(self.config.codes, device=codes_BT.device).index_fill_(0, codes_BT.flatten(), 1.0).mean()
 
     def encode(self, x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
         """The nearest code at each place of the grid, int64 (B, T), and the encoder's unit vectors, float32 (B, T, D)."""

@@ -60,7 +60,7 @@ class WganGp(ImageModel):
     def stages(self) -> tuple[Stage, ...]:
         adam = Adam(learning_rate=self.config.learning_rate, betas=(self.config.beta_1, 0.9))
         phases = (
-            Phase(name="critic", modules=("critic", "head"), optimizer=adam, repeats=self.config.critic_updates),
+            Phase(name="critic", modules=("critic", "head"), optimizer=adam, repeats=self.config.critic_updates, second_order=True),
             Phase(name="generator", modules=("generator",), optimizer=adam),
         )
         return (Stage(name="gan", share=1.0, phases=phases),)

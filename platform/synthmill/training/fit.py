@@ -19,8 +19,17 @@ from synthmill.training.quality import table_quality
 from synthmill.training.reporter import Reporter
 from synthmill.training.rng import key
 
-NOT_IN_RUN_KEY = ("workers", "threads", "resume", "checkpoint_seconds", "max_failures")
-"""Training fields that don't change what a run computes: a run goes on with other values of them."""
+NOT_IN_RUN_KEY = (
+    "workers",
+    "threads",
+    "resume",
+    "checkpoint_seconds",
+    "max_failures",
+    "channels_last",
+    "compile",
+    "cuda_graphs",
+)
+"""Training fields that don't change what a run computes, but for rounding: a run goes on with other values of them."""
 
 
 class Codec(Protocol):

@@ -20,6 +20,7 @@ from synthmill.models.base import GenerativeModel, Phase
 from synthmill.training import precision
 from synthmill.training.checkpoint import Checkpoints, State
 from synthmill.training.collapse import CollapseWatch
+from synthmill.training.compute import Settings, make_compute
 from synthmill.training.ema import Ema
 from synthmill.training.optim import PhaseOptimizer, distinct, flatten, optimizers_of
 from synthmill.training.parallel import Parallel, local_rows
@@ -104,7 +105,9 @@ class _Run:
         self.share = (self.local.stop - self.local.start) / self.plan.batch_rows
         self.rng = StepRng(parallel.device, config.seed, self.plan.batch_rows, self.local)
         self.finish_rng = StepRng(parallel.device, config.seed, self.plan.batch_rows, slice(0, self.plan.batch_rows))
-        self.bf16 = precision.use_bf16(config.precision, parallel.device)
+        precision.lay_out(model, config.channels_last, parallel.device)
+        settings = Settings(parallel.device, self.share, precision.use_bf16(config.precision, parallel.device))
+        self.compute = make_compute(model, config, settings, self._say)
         self.ema = Ema(model)
         self.weights = flatten(model)
         self.parameters = list(model.parameters())
@@ -174,16 +177,11 @@ class _Run:
         else:
             batch = self.shuffled.batch(self.step * phase.repeats + repeat, self.local)
         optimizer.forget_gradients()
-        with precision.autocast(self.parallel.device, bf16=self.bf16):
-            terms = self.model.loss(phase.name, batch, rng=rng, progress=progress)
-        # Means over local rows, weighted by their share of the global batch: the sum over ranks is the global mean.
-        means = torch.stack([term.mean() for term in terms.values()]) * self.share
-        minimised = [index for index, name in enumerate(terms) if not name.startswith("log_")]
-        (means if len(minimised) == len(terms) else means[minimised]).sum().backward()
+        terms, means = self.compute(phase, optimizer.parameters, batch, rng=rng, progress=progress)
         optimizer.step(rate, self.parallel)
-        label = (phase.name, tuple(terms))
+        label = (phase.name, terms)
         total, updates = self.sums.get(label, (torch.zeros_like(means), 0))
-        self.sums[label] = (total + means.detach(), updates + 1)
+        self.sums[label] = (total + means, updates + 1)
 
     def _control(self, last: bool) -> tuple[bool, bool, bool]:
         """(stop, save, check) as rank 0 sees it. Checks depend on the step alone."""
@@ -344,6 +342,10 @@ class _Run:
         if self.plan.batch_rows < self.config.global_batch_rows and self.parallel.rank == 0:
             asked = self.config.global_batch_rows
             self.reporter.log({"message": f"batch of {asked} rows reduced to {self.plan.batch_rows}: {self.data.num_rows} training rows"})
+
+    def _say(self, message: str) -> None:
+        if self.parallel.rank == 0:
+            self.reporter.log({"message": message})
 
     def _record(self, record: dict[str, Any]) -> None:
         if self.parallel.rank == 0:

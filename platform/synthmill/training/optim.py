@@ -17,16 +17,18 @@ ALIGNMENT = 16
 
 
 def flatten(model: nn.Module) -> Tensor:
-    """Move a model's parameters into one float32 tensor and return it. The model must then stay on its device."""
+    """Move a model's parameters into one float32 tensor and return it; each keeps its order in memory. The model must then stay on
+    its device."""
     starts, end = [], 0
     for name, parameter in model.named_parameters():
         assert parameter.dtype == torch.float32, f"{name} is {parameter.dtype}; master weights are float32"
+        assert torch.empty_like(parameter).stride() == parameter.stride(), f"{name} has holes or overlaps in memory"
         starts.append(end)
         end += -(-parameter.numel() // ALIGNMENT) * ALIGNMENT
     flat = torch.zeros(end, device=next(iter(model.parameters())).device)
     with torch.no_grad():
         for parameter, start in zip(model.parameters(), starts, strict=True):
-            view = flat[start : start + parameter.numel()].view_as(parameter)
+            view = flat.as_strided(parameter.shape, parameter.stride(), start)
             view.copy_(parameter)
             parameter.data = view
     return flat

@@ -1,9 +1,10 @@
-"""Which arithmetic the forward passes use; master weights, losses and updates are always float32."""
+"""Which arithmetic and order in memory the forward passes use; master weights, losses and updates are always float32."""
 
 from contextlib import AbstractContextManager
 from typing import Literal
 
 import torch
+from torch import nn
 
 
 def use_bf16(precision: Literal["auto", "fp32", "bf16"], device: torch.device) -> bool:
@@ -19,3 +20,12 @@ def use_bf16(precision: Literal["auto", "fp32", "bf16"], device: torch.device) -
 def autocast(device: torch.device, *, bf16: bool) -> AbstractContextManager[object]:
     """Matrix products in bf16 inside it, when asked for."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16)
+
+
+def lay_out(model: nn.Module, channels_last: bool | None, device: torch.device) -> None:
+    """Put the weights of convolutions channels last, as Tensor Cores read them; convolutions bring what they read into the same order.
+
+    None: on GPUs. On CPUs it cost as often as it gained (docs/log.md).
+    """
+    if channels_last if channels_last is not None else device.type == "cuda":
+        model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
