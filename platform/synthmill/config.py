@@ -137,8 +137,9 @@ class TrainingConfig(FrozenModel):
     compile: bool = False
     """Compile each phase's loss with `torch.compile`; a phase that takes gradients of gradients runs as written. Worth it for long runs
     only; on CPUs it needs a C++ compiler."""
-    cuda_graphs: bool = True
-    """On GPUs, replay each phase's forward and backward pass as a CUDA graph; a phase whose loss changes with progress runs as written."""
+    cuda_graphs: bool = False
+    """On GPUs, replay each phase's forward and backward pass as a CUDA graph; a phase whose loss changes with progress runs as written.
+    Off until it has been seen to train the same on a GPU."""
     resume: Literal["never", "always", "if-possible"] = "if-possible"
     """Whether to go on from the last checkpoint of the same recipe."""
     checkpoint_seconds: float = Field(60.0, gt=0)
