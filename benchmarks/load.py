@@ -77,11 +77,14 @@ class Connection(asyncio.Protocol):
         self._answer: asyncio.Future[int] | None = None
         self._transport: Any = None
 
+    @property
+    def is_open(self) -> bool:
+        """Whether a request can be sent: not once the server has closed a connection that was idle, as it may."""
+        return self._transport is not None and not self._transport.is_closing()
+
     async def exchange(self, wire: bytes) -> int:
         """Send, and the status of the answer; ConnectionError when it broke."""
         self._answer = asyncio.get_running_loop().create_future()
-        if self._transport is None or self._transport.is_closing():
-            raise ConnectionError("closed")
         self._transport.write(wire)
         return await self._answer
 
@@ -106,6 +109,8 @@ class Connection(asyncio.Protocol):
             return
         if len(self._buffer) >= whole:
             self._buffer = self._buffer[whole:]
+            if b"\r\nconnection: close" in head:
+                self._transport.close()
             if self._answer is not None and not self._answer.done():
                 self._answer.set_result(int(head[9:12]))
 
@@ -143,12 +148,11 @@ async def _closed(request: Request, connections: int, warm_seconds: float, secon
     async def worker() -> None:
         connection = await _connect(request)
         while (sent := time.perf_counter()) < end:
+            connection = connection if connection.is_open else await _connect(request)
             status = await _exchange(connection, wire)
             done = time.perf_counter()
             if begin <= done < end:
                 _note(outcome, status, done - sent, done - begin)
-            if status == 0:
-                connection = await _connect(request)
         connection.close()
 
     await asyncio.wait_for(asyncio.gather(*(worker() for _ in range(connections))), warm_seconds + outcome.seconds + GRACE_SECONDS)
@@ -165,11 +169,10 @@ async def _paced(request: Request, per_second: float, connections: int, seconds:
         connection = await _connect(request)
         for moment in due:
             await asyncio.sleep(max(0.0, moment - time.perf_counter()))
+            connection = connection if connection.is_open else await _connect(request)
             status = await _exchange(connection, wire)
             done = time.perf_counter()
             _note(outcome, status, done - moment, done - begin)
-            if status == 0:
-                connection = await _connect(request)
         connection.close()
 
     await asyncio.wait_for(asyncio.gather(*(worker() for _ in range(connections))), outcome.seconds + GRACE_SECONDS)

@@ -1,5 +1,6 @@
 import asyncio
 import threading
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -217,8 +218,27 @@ def test_large_requests_are_bounded_and_count_as_load():
         return load, after
 
     load, after = asyncio.run(story())
-    assert load == {"queued_rows": 200.0}
+    assert load["queued_rows"] == 200.0
     assert after == 0.0
+
+
+def test_load_tells_how_busy_the_process_was_since_the_last_time():
+    def spin(seconds: float) -> None:
+        end = time.process_time() + seconds
+        while time.process_time() < end:
+            pass
+
+    async def story() -> tuple[float, float]:
+        queue = lane()
+        queue.load()
+        started = time.monotonic()
+        await asyncio.to_thread(spin, 0.2)
+        busy = queue.load()["busy"]
+        await queue.close()
+        return busy, time.monotonic() - started
+
+    busy, seconds = asyncio.run(story())
+    assert busy >= 0.2 / seconds / 2
 
 
 def test_batch_fill_is_counted():

@@ -1,6 +1,7 @@
 """The wrapper around HAProxy: on the configuration that the installed Ray writes, and HAProxy with it in front of replicas that die."""
 
 import contextlib
+import os
 import socket
 import struct
 import subprocess
@@ -18,7 +19,8 @@ import httpx
 from ray.serve._private.haproxy import BackendConfig, HAProxyApi, HAProxyConfig, ServerConfig
 from ray.serve.config import HTTPOptions
 
-from processes import until
+from processes import titled, until
+from served_process import listening
 from synthmill.serving.haproxy import BINARY_VARIABLE, install
 from synthmill.serving.haproxy_config import rewrite
 from synthmill.serving.server import free_port
@@ -330,3 +332,20 @@ def test_a_path_of_no_application(wrapper: Path, tmp_path: Path, prefix: str | N
     """Before the first application is there, it may be one soon."""
     with proxied(wrapper, tmp_path / "n", *([Replica(answer, answer)] if prefix else []), prefix=prefix or "/") as client:
         check_refusal(client.get("/elsewhere"), status, kind)
+
+
+def test_a_kept_connection_outlives_the_start_of_another_haproxy(wrapper: Path, tmp_path: Path):
+    """As Ray starts one for each change of replicas: it takes over, and the old one ends when its connections have."""
+    with proxied(wrapper, tmp_path / "n", Replica(answer, answer)) as client:
+        assert post(client).text == "ok"
+        [old] = titled(os.getpid(), "haproxy")
+        config = Path(f"/proc/{old}/cmdline").read_text().split("\0")[3]
+        command = [str(wrapper), "-db", "-f", config, "-sf", str(old)]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as new:
+            try:
+                until(lambda: not listening(old), what="the end of the old one's listeners")
+                last = post(client)
+                assert (last.text, last.headers["connection"]) == ("ok", "close")
+                until(lambda: post(client).text == "ok", what="an answer of the new one")
+            finally:
+                new.kill()

@@ -1,4 +1,7 @@
-"""How many replicas: enough for the rows that wait, and for the requests that wait.
+"""How many replicas: enough for the rows that wait, and for the requests that wait; none is stopped whose work the others could not take.
+
+Where replicas keep up, next to nothing waits, however busy they are: by what waits alone, one of two at 60% each would be stopped, and
+started again when the other is swamped.
 
 Ray Serve sends this file to its controller by value, so it imports nothing of this package.
 """
@@ -6,7 +9,9 @@ Ray Serve sends this file to its controller by value, so it imports nothing of t
 import math
 from typing import Any
 
-QUEUED_ROWS = "queued_rows"
+QUEUED_ROWS, BUSY = "queued_rows", "busy"
+TARGET_BUSY = 0.7
+"""Share of its processor that a replica may use after another one was stopped."""
 
 
 class QueuedRows:
@@ -18,9 +23,14 @@ class QueuedRows:
 
     def __call__(self, context: Any) -> tuple[int, dict[str, Any]]:
         """Replicas wanted; Ray Serve applies its bounds and delays to it."""
-        per_replica = (context.aggregated_metrics or {}).get(QUEUED_ROWS, {})
-        rows = sum(value for value in per_replica.values() if value is not None)
-        by_rows = math.ceil(rows / self.target_rows)
+        by_rows = math.ceil(_sum(context, QUEUED_ROWS) / self.target_rows)
         by_requests = math.ceil(context.total_num_requests / self.target_requests)
+        kept = min(context.current_num_replicas, math.ceil(_sum(context, BUSY) / TARGET_BUSY))
         low, high = context.capacity_adjusted_min_replicas, context.capacity_adjusted_max_replicas
-        return max(low, min(high, max(by_rows, by_requests))), dict(context.policy_state or {})
+        return max(low, min(high, max(by_rows, by_requests, kept))), dict(context.policy_state or {})
+
+
+def _sum(context: Any, name: str) -> float:
+    """Over replicas, of what they last reported."""
+    reported = (context.aggregated_metrics or {}).get(name, {})
+    return float(sum(value for value in reported.values() if value is not None))

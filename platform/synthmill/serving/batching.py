@@ -74,6 +74,8 @@ class Lane:
         self.queued_rows = 0
         self.streams = 0
         self._metrics = metrics
+        self._threads = threads
+        self._told, self._used = time.monotonic(), time.process_time()
         self._rows_per_second = FIRST_ROWS_PER_SECOND
         self._queue: asyncio.Queue[_Group | _Piece] = asyncio.Queue()
         self._groups: dict[Source, _Group] = {}
@@ -145,8 +147,14 @@ class Lane:
         return max(1, min(60, round(self.queued_rows / self._rows_per_second)))
 
     def load(self) -> dict[str, float]:
-        """What the autoscaler is told. A large request counts as a full batch: it keeps one replica busy, and no other can help it."""
-        return {"queued_rows": float(self.queued_rows + self.streams * self.batch_rows)}
+        """What the autoscaler is told: work that waits, and the share of its processors that this process used since the last time.
+
+        A large request counts as a full batch: it keeps one replica busy, and no other can help it.
+        """
+        now, used = time.monotonic(), time.process_time()
+        busy = (used - self._used) / max(now - self._told, 1e-3) / self._threads
+        self._told, self._used = now, used
+        return {"queued_rows": float(self.queued_rows + self.streams * self.batch_rows), "busy": busy}
 
     async def _work(self) -> None:
         while True:
