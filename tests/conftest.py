@@ -1,5 +1,6 @@
 """Fixtures that every layer's tests share."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,9 @@ from s3 import S3Server, running_server
 # The same examples in every run: a test that fails now and then is a bug nobody can find.
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
+
+# Ray's workers run at nice 15 otherwise, and starve beside anything else that a machine does.
+os.environ.setdefault("RAY_worker_niceness", "0")
 
 
 @pytest.fixture(scope="session")
