@@ -118,6 +118,16 @@ def test_gc_removes_what_is_dead_and_old(family) -> None:
     assert gc(store, FUTURE) == []
 
 
+def test_gc_takes_what_was_written_in_the_same_tick_of_the_stores_clock(every_store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A local disk's clock ticks every few milliseconds and S3's every second: no age at all must count as `0m`."""
+    store = Store(every_store)
+    store.run_folder("run").write_bytes("step-1/weights", b"x")
+    written = store.run_folder("run").list()[0].modified
+    monkeypatch.setattr("synthmill.storage.folder.Folder.now", lambda _: written)
+    assert gc(store, timedelta(microseconds=1)) == []
+    assert gc(store, timedelta(0)) == [store.run_folder("run").uri]
+
+
 def test_gc_leaves_living_owners_alone(every_store: str) -> None:
     store = Store(every_store)
     with draft_of(store, "d") as draft:

@@ -80,7 +80,7 @@ def delete(store: Store, ref: str, *, cascade: bool = False) -> list[str]:
 
 
 def gc(store: Store, older_than: timedelta) -> list[str]:
-    """Remove what nobody owns and nobody touched for that long: dead claims, quarantine, runs, leftovers of unfinished
+    """Remove what nobody owns and nobody touched for at least that long: dead claims, quarantine, runs, leftovers of unfinished
     writes. Never a committed version, and nothing whose owner lives. Returns the URIs that are gone."""
     now = store.root.now()
     before = now - older_than
@@ -139,7 +139,7 @@ def _remove(folder: Folder) -> str:
 
 
 def _untouched(folder: Folder, before: datetime) -> bool:
-    return all(entry.modified < before for entry in folder.list())
+    return all(entry.modified <= before for entry in folder.list())
 
 
 def _three_levels(folder: Folder) -> list[tuple[str, str, str]]:

@@ -92,7 +92,7 @@ class LocalBackend(Backend):
             for name in (name for name in names if name.startswith(TEMPORARY)):
                 stray = Path(folder) / name
                 with contextlib.suppress(FileNotFoundError), self.explained(name):
-                    if datetime.fromtimestamp(stray.stat().st_mtime, UTC) < before:
+                    if datetime.fromtimestamp(stray.stat().st_mtime, UTC) <= before:
                         stray.unlink()
                         removed.append(stray.relative_to(self._at("")).as_posix())
         return sorted(removed)

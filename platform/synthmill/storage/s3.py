@@ -79,7 +79,7 @@ class S3Backend(Backend):
         root = self._folder()
         removed = []
         for upload in self._uploads(root):
-            if upload["Initiated"] < before:
+            if upload["Initiated"] <= before:
                 self._abort(upload["Key"], upload["UploadId"])
                 removed.append(upload["Key"][len(root) :])
         return sorted(removed)
