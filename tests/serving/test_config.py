@@ -46,6 +46,7 @@ def test_the_kubernetes_service_starts_ray_with_haproxy_everywhere():
     for container in containers:
         env = {entry["name"]: entry["value"] for entry in container["env"]}
         assert env["RAY_SERVE_ENABLE_HA_PROXY"] == "1"
+        assert env["RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S"] == "60"
         assert "synthmill.serving.haproxy" in container["args"][0]
     assert len({container["image"] for container in containers}) == 1
 
