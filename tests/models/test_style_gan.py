@@ -36,6 +36,26 @@ def test_phases_of_the_lazy_penalties() -> None:
     }
 
 
+def test_a_class_moves_the_style_as_much_as_the_noise_does() -> None:
+    model = build("style_gan", {**CONFIG, "noise": 64}, layout())
+    z, other = torch.randn(2, 64, 64)
+    zero, one = (
+        functional.one_hot(torch.zeros(64, dtype=torch.int64), 2).float(),
+        functional.one_hot(torch.ones(64, dtype=torch.int64), 2).float(),
+    )
+    with torch.inference_mode():
+        by_class = (model.mapping(z, zero) - model.mapping(z, one)).norm(dim=1).mean()
+        by_noise = (model.mapping(z, zero) - model.mapping(other, zero)).norm(dim=1).mean()
+    assert 0.5 < float(by_class / by_noise) < 2.0
+
+
+def test_models_saved_before_the_class_was_made_longer_read_it_as_it_was() -> None:
+    model = build("style_gan", CONFIG, layout())
+    saved = {name: value for name, value in model.state_dict().items() if name != "mapping.class_size"}
+    model.load_state_dict(saved)
+    assert float(model.mapping.class_size) == 1.0
+
+
 def test_mixed_styles_change_from_some_convolution_on() -> None:
     model = build("style_gan", {**CONFIG, "mixing": 1.0}, layout(height=28, width=28))
     styles = model._mixed_styles(torch.zeros(16, 2), step_rng(16))

@@ -1,5 +1,8 @@
 """VQ-VAE: codes, then their prior."""
 
+import math
+
+import pytest
 import torch
 from torch.nn import functional
 
@@ -7,7 +10,7 @@ from pictures import halves, layout
 from pictures_models import fidelity, step_rng, trained
 from synthmill.models.base import build
 
-CONFIG = {"codes": 16, "code_width": 4, "channels": 16, "prior_width": 32, "prior_layers": 1, "learning_rate": 3e-3}
+CONFIG = {"codes": 16, "code_width": 4, "channels": 16, "prior_width": 32, "prior_layers": 1, "prior_dropout": 0.0, "learning_rate": 3e-3}
 
 
 def test_pictures_survive_their_codes_and_show_their_class() -> None:
@@ -18,6 +21,8 @@ def test_pictures_survive_their_codes_and_show_their_class() -> None:
         codes, _ = model.encode(x)
         again = model.decode(functional.normalize(model.codebook_VD, dim=1)[codes])
     assert float((again - x).square().mean()) < 0.2 * float(x.var())
+    [used] = [record["codes/codes_in_use"] for record in records.records if "codes/codes_in_use" in record][-1:]
+    assert used > 0.5, "of the codebook"
     stages = {name.split("/")[0] for record in records.records for name in record if "/" in name}
     assert stages == {"codes", "prior"}
 
@@ -44,3 +49,10 @@ def test_the_prior_s_stage_leaves_the_codes_alone() -> None:
     model.loss("prior", halves(4), rng=step_rng(4), progress=0.0)["prior"].mean().backward()
     moved = {name.split(".")[0] for name, parameter in model.named_parameters() if parameter.grad is not None}
     assert moved == {"prior"}
+
+
+def test_usage_is_how_far_codes_are_from_equally_frequent() -> None:
+    model = build("vq_vae", {**CONFIG, "codes": 4, "code_width": 4}, layout())
+    codebook = torch.eye(4)
+    assert float(model._usage_gap(codebook.repeat(2, 3, 1), codebook)) == pytest.approx(0.0, abs=1e-5)
+    assert float(model._usage_gap(codebook[:1].repeat(2, 3, 1), codebook)) == pytest.approx(math.log(4), abs=0.01)

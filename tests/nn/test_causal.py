@@ -30,3 +30,12 @@ def test_sampling_step_by_step_follows_the_probabilities_of_the_whole() -> None:
         assert torch.equal(codes, model(codes, context).argmax(2))
         one, two = (model.sample(context, torch.Generator().manual_seed(1)) for _ in range(2))
     assert torch.equal(one, two)
+
+
+def test_dropout_is_for_training_alone() -> None:
+    torch.manual_seed(0)
+    model = CausalTransformer(5, 6, 3, width=16, layers=2, heads=4, dropout=0.5)
+    codes, context = torch.randint(0, 5, (2, 6)), torch.eye(3)[:2]
+    assert not torch.equal(model(codes, context), model(codes, context))
+    model.eval()
+    assert torch.equal(model(codes, context), model(codes, context))

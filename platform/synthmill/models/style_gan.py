@@ -67,16 +67,26 @@ class _Styled(nn.Module):
 
 
 class _Mapping(nn.Module):
+    """Noise and class to a style. The class is as long as the noise: beside 64 numbers of size 1, a single 1 is not heard."""
+
+    class_size: Tensor
+
     def __init__(self, inputs: int, style: int, depth: int) -> None:
         super().__init__()
         widths = [inputs] + [style] * depth
+        self.register_buffer("class_size", torch.tensor(math.sqrt(style)))
         self.layers = nn.ModuleList(EqualLinear(a, b, rate=MAPPING_RATE) for a, b in itertools.pairwise(widths))
 
     def forward(self, z_BZ: Tensor, y_BK: Tensor) -> Tensor:
-        x = torch.cat([pixel_norm(z_BZ), y_BK], 1)
+        x = torch.cat([pixel_norm(z_BZ), y_BK * self.class_size], 1)
         for layer in self.layers:
             x = gain(layer(x))
         return x.float()
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: Any) -> None:
+        """Models saved before the class was made longer read it as it was."""
+        state_dict.setdefault(prefix + "class_size", torch.tensor(1.0))
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
 
 class _Synthesis(nn.Module):

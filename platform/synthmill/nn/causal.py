@@ -11,9 +11,10 @@ Cache = list[tuple[Tensor, Tensor]]
 
 
 class _Block(nn.Module):
-    def __init__(self, width: int, heads: int) -> None:
+    def __init__(self, width: int, heads: int, dropout: float) -> None:
         super().__init__()
         self.heads = heads
+        self.drop = nn.Dropout(dropout)
         self.norm_1, self.norm_2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.attend = nn.Linear(width, 3 * width)
         self.mix = nn.Linear(width, width)
@@ -25,27 +26,28 @@ class _Block(nn.Module):
         if past is not None:
             k, v = torch.cat([past[0], k], 2), torch.cat([past[1], v], 2)
         seen = functional.scaled_dot_product_attention(q, k, v, is_causal=past is None)
-        x_BTD = x_BTD + self.mix(seen.transpose(1, 2).reshape(rows, length, width))
-        return x_BTD + self.dense(self.norm_2(x_BTD)), (k, v)
+        x_BTD = x_BTD + self.drop(self.mix(seen.transpose(1, 2).reshape(rows, length, width)))
+        return x_BTD + self.drop(self.dense(self.norm_2(x_BTD))), (k, v)
 
 
 class CausalTransformer(nn.Module):
-    """p(code_t | codes before t, context)."""
+    """p(code_t | codes before t, context). `dropout` leaves out that share of the embeddings and of what each block adds, in training."""
 
-    def __init__(self, codes: int, length: int, context: int, *, width: int, layers: int, heads: int) -> None:
+    def __init__(self, codes: int, length: int, context: int, *, width: int, layers: int, heads: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.length = length
         self.start = nn.Linear(context + 1, width)
         self.embed = nn.Embedding(codes, width)
         self.positions_TD = nn.Parameter(0.02 * torch.randn(length, width))
-        self.blocks = nn.ModuleList(_Block(width, heads) for _ in range(layers))
+        self.drop = nn.Dropout(dropout)
+        self.blocks = nn.ModuleList(_Block(width, heads, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
         self.out = nn.Linear(width, codes)
 
     def forward(self, codes_BT: Tensor, context_BK: Tensor) -> Tensor:
         """Logits of every position, float32 (B, T, V), from the true codes before it."""
         before_BTD = torch.cat([self._start(context_BK), self.embed(codes_BT[:, :-1])], 1)
-        x_BTD = before_BTD + self.positions_TD
+        x_BTD = self.drop(before_BTD + self.positions_TD)
         for block in self.blocks:
             x_BTD, _ = block(x_BTD, None)
         return self.out(self.norm(x_BTD)).float()  # type: ignore[no-any-return]
