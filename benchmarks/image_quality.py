@@ -41,24 +41,35 @@ BUDGETS: dict[str, dict[str, dict[str, Any]]] = {
         "wgan_gp": {"rows": 64, "steps": 5_000},
         "infogan": {"rows": 64, "steps": 8_000},
         "progressive_gan": {"rows": 64, "steps": 3_000},
-        "style_gan": {"rows": 64, "steps": 2_000},
+        "style_gan": {"rows": 64, "steps": 4_000, "config": {"augment": []}},
         "vae": {"rows": 64, "steps": 3_000},
         "beta_vae": {"rows": 64, "steps": 3_000},
-        "vq_vae": {"rows": 64, "steps": 3_000},
+        "vq_vae": {"rows": 64, "steps": 3_000, "config": {"codes": 32}},
     },
     "mnist5k": {
-        "mlp_gan": {"rows": 128, "steps": 4_000},
-        "dcgan": {"rows": 128, "steps": 2_500, "config": {"channels": 32}},
+        "mlp_gan": {"rows": 128, "steps": 24_000},
+        "dcgan": {"rows": 128, "steps": 6_000, "config": {"channels": 32}},
         "wgan_gp": {"rows": 64, "steps": 2_000},
         "infogan": {"rows": 128, "steps": 2_500, "config": {"channels": 32}},
         "progressive_gan": {"rows": 64, "steps": 2_500, "config": {"channels": 16, "most_channels": 64}},
-        "style_gan": {"rows": 64, "steps": 2_000, "config": {"channels": 16, "most_channels": 64}},
+        "style_gan": {"rows": 64, "steps": 3_500, "config": {"channels": 16, "most_channels": 64, "augment": []}},
         "vae": {"rows": 128, "steps": 1_200},
         "beta_vae": {"rows": 128, "steps": 1_200},
         "vq_vae": {"rows": 128, "steps": 3_000, "config": {"channels": 32}},
     },
 }
-BUDGETS["fashion"] = BUDGETS["mnist5k"]
+FASHION_STEPS = {
+    "mlp_gan": 8_000,
+    "dcgan": 4_000,
+    "wgan_gp": 1_500,
+    "infogan": 2_500,
+    "progressive_gan": 1_000,
+    "style_gan": 1_200,
+    "vae": 1_200,
+    "beta_vae": 1_200,
+    "vq_vae": 1_500,
+}
+BUDGETS["fashion"] = {model: budget | {"steps": FASHION_STEPS[model]} for model, budget in BUDGETS["mnist5k"].items()}
 """Rows of a batch, steps and what differs from the model's defaults, by data set and model."""
 
 

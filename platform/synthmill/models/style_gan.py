@@ -150,8 +150,8 @@ class StyleGan(ImageModel):
         """Channels at the coarsest level."""
         mixing: float = tunable(0.5, low=0.0, high=0.9, ge=0, le=1)
         """Share of rows whose coarse and fine levels get different styles in training."""
-        r1: float = tunable(0.5, low=0.05, high=10.0, log=True, ge=0)
-        """Weight gamma of the gradient penalty on real pictures."""
+        r1: float = tunable(0.02, low=0.002, high=10.0, log=True, ge=0)
+        """Weight gamma of the gradient penalty on real pictures; a rule is 0.0002 pixels over the rows of a batch (arXiv 2006.06676)."""
         path_length: float = tunable(1.0, choices=(0.0, 1.0, 2.0), ge=0)
         """Weight of the path length penalty."""
         truncation: float = Field(1.0, ge=0, le=1)

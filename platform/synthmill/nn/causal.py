@@ -1,7 +1,11 @@
 """A small causal transformer over sequences of codes of a fixed length (arXiv 1706.03762; norm first, learned positions).
 
+The context stands before the first code and is added to every position: at the first alone, 28x28 digits of 49 codes forgot their class.
+
 Legend: B rows, T positions, D width, V codes, A heads.
 """
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +41,8 @@ class CausalTransformer(nn.Module):
         super().__init__()
         self.length = length
         self.start = nn.Linear(context + 1, width)
+        self.given = nn.Linear(context + 1, width, bias=False)
+        nn.init.zeros_(self.given.weight)
         self.embed = nn.Embedding(codes, width)
         self.positions_TD = nn.Parameter(0.02 * torch.randn(length, width))
         self.drop = nn.Dropout(dropout)
@@ -46,19 +52,21 @@ class CausalTransformer(nn.Module):
 
     def forward(self, codes_BT: Tensor, context_BK: Tensor) -> Tensor:
         """Logits of every position, float32 (B, T, V), from the true codes before it."""
-        before_BTD = torch.cat([self._start(context_BK), self.embed(codes_BT[:, :-1])], 1)
-        x_BTD = self.drop(before_BTD + self.positions_TD)
+        context_B1K = self._with_one(context_BK)
+        before_BTD = torch.cat([self.start(context_B1K), self.embed(codes_BT[:, :-1])], 1)
+        x_BTD = self.drop(before_BTD + self.positions_TD + self.given(context_B1K))
         for block in self.blocks:
             x_BTD, _ = block(x_BTD, None)
         return self.out(self.norm(x_BTD)).float()  # type: ignore[no-any-return]
 
     def sample(self, context_BK: Tensor, generator: torch.Generator, *, temperature: float = 1.0) -> Tensor:
         """Codes int64 (B, T), one position after the other."""
-        x_B1D = self._start(context_BK)
+        context_B1K = self._with_one(context_BK)
+        x_B1D, given_B1D = self.start(context_B1K), self.given(context_B1K)
         cache: Cache = []
         chosen: list[Tensor] = []
         for position in range(self.length):
-            x_B1D = x_B1D + self.positions_TD[position]
+            x_B1D = x_B1D + self.positions_TD[position] + given_B1D
             for number, block in enumerate(self.blocks):
                 x_B1D, kept = block(x_B1D, cache[number] if position else None)
                 cache[number : number + 1] = [kept]
@@ -67,6 +75,10 @@ class CausalTransformer(nn.Module):
             x_B1D = self.embed(chosen[-1])
         return torch.cat(chosen, 1)
 
-    def _start(self, context_BK: Tensor) -> Tensor:
-        one_B1 = context_BK.new_ones(len(context_BK), 1)
-        return self.start(torch.cat([context_BK, one_B1], 1)).unsqueeze(1)  # type: ignore[no-any-return]
+    def _with_one(self, context_BK: Tensor) -> Tensor:
+        return torch.cat([context_BK, context_BK.new_ones(len(context_BK), 1)], 1).unsqueeze(1)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: Any) -> None:
+        """Models saved when the context stood at the first position alone go on so."""
+        state_dict.setdefault(prefix + "given.weight", torch.zeros_like(self.given.weight))
+        super()._load_from_state_dict(state_dict, prefix, *rest)
