@@ -55,7 +55,11 @@ BUDGETS: dict[str, dict[str, dict[str, Any]]] = {
         "style_gan": {"rows": 64, "steps": 3_500, "config": {"channels": 16, "most_channels": 64, "augment": []}},
         "vae": {"rows": 128, "steps": 1_200},
         "beta_vae": {"rows": 128, "steps": 1_200},
-        "vq_vae": {"rows": 128, "steps": 3_000, "config": {"channels": 32}},
+        "vq_vae": {
+            "rows": 64,
+            "steps": 4_000,
+            "config": {"channels": 32, "codes": 64, "codes_share": 0.3, "prior_dropout": 0.15, "temperature": 0.8},
+        },
     },
 }
 FASHION_STEPS = {
