@@ -47,7 +47,7 @@ BUDGETS: dict[str, dict[str, dict[str, Any]]] = {
         "vq_vae": {"rows": 64, "steps": 3_000, "config": {"codes": 32}},
     },
     "mnist5k": {
-        "mlp_gan": {"rows": 128, "steps": 24_000},
+        "mlp_gan": {"rows": 128, "steps": 15_000},
         "dcgan": {"rows": 128, "steps": 6_000, "config": {"channels": 32}},
         "wgan_gp": {"rows": 64, "steps": 2_000},
         "infogan": {"rows": 128, "steps": 2_500, "config": {"channels": 32}},
@@ -63,15 +63,15 @@ BUDGETS: dict[str, dict[str, dict[str, Any]]] = {
     },
 }
 FASHION_STEPS = {
-    "mlp_gan": 8_000,
-    "dcgan": 4_000,
-    "wgan_gp": 1_500,
+    "mlp_gan": 6_000,
+    "dcgan": 3_000,
+    "wgan_gp": 1_000,
     "infogan": 2_500,
-    "progressive_gan": 1_000,
-    "style_gan": 1_200,
+    "progressive_gan": 800,
+    "style_gan": 800,
     "vae": 1_200,
     "beta_vae": 1_200,
-    "vq_vae": 1_500,
+    "vq_vae": 1_200,
 }
 BUDGETS["fashion"] = {model: budget | {"steps": FASHION_STEPS[model]} for model, budget in BUDGETS["mnist5k"].items()}
 """Rows of a batch, steps and what differs from the model's defaults, by data set and model."""
