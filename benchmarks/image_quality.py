@@ -52,7 +52,7 @@ BUDGETS: dict[str, dict[str, dict[str, Any]]] = {
         "wgan_gp": {"rows": 64, "steps": 2_000},
         "infogan": {"rows": 128, "steps": 2_500, "config": {"channels": 32}},
         "progressive_gan": {"rows": 64, "steps": 2_500, "config": {"channels": 16, "most_channels": 64}},
-        "style_gan": {"rows": 64, "steps": 3_500, "config": {"channels": 16, "most_channels": 64, "augment": []}},
+        "style_gan": {"rows": 32, "steps": 4_500, "config": {"channels": 16, "most_channels": 64, "augment": []}},
         "vae": {"rows": 128, "steps": 1_200},
         "beta_vae": {"rows": 128, "steps": 1_200},
         "vq_vae": {
