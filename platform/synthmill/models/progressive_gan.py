@@ -17,7 +17,7 @@ from synthmill.data.batch import Batch
 from synthmill.models._images import ImageModel
 from synthmill.models.base import Adam, Phase, Rng, Stage
 from synthmill.nn.convolution import crop, grid_of, widths_of
-from synthmill.nn.equalized import GROUP, EqualConv, EqualLinear, gain, pad_to, pixel_norm, with_spread
+from synthmill.nn.equalized import GROUP, EqualConv, EqualLinear, activated, gain, pad_to, pixel_norm, with_spread
 from synthmill.nn.penalty import wasserstein_penalty
 from synthmill.nn.pixels import conditional_score
 
@@ -57,20 +57,19 @@ class _Critic(nn.Module):
         self.from_pixels = nn.ModuleList(EqualConv(channels_in, wide, 1) for wide in widths)
         coarser = [widths[0], *widths[:-1]]
         self.blocks = nn.ModuleList(
-            nn.ModuleList([EqualConv(wide + (number == 0), wide), EqualConv(wide, coarse)])
+            nn.ModuleList([EqualConv(wide + (number == 0), wide), EqualConv(wide, coarse, halves=number > 0)])
             for number, (coarse, wide) in enumerate(zip(coarser, widths, strict=True))
         )
         self.head = EqualLinear(widths[0] * height * width, outputs)
 
     def forward(self, x: Tensor, level: int, alpha: float) -> Tensor:
-        h = gain(self.from_pixels[level](x))
+        h = activated(self.from_pixels[level], x)
         for number in range(level, -1, -1):
             h = with_spread(h) if number == 0 else h
             for convolution in self.blocks[number]:  # type: ignore[attr-defined]
-                h = gain(convolution(h))
-            h = functional.avg_pool2d(h, 2) if number else h
+                h = activated(convolution, h)
             if number == level and level and alpha < 1.0:
-                h = torch.lerp(gain(self.from_pixels[level - 1](functional.avg_pool2d(x, 2))), h, alpha)
+                h = torch.lerp(activated(self.from_pixels[level - 1], functional.avg_pool2d(x, 2)), h, alpha)
         return self.head(h.flatten(1))  # type: ignore[no-any-return]
 
 

@@ -10,6 +10,8 @@ from torch.nn import functional
 
 GROUP = 4
 """Rows whose spread one statistic covers; a batch is a multiple of it."""
+GAIN = math.sqrt(2.0)
+"""What keeps the variance through a LeakyReLU."""
 
 
 class EqualLinear(nn.Module):
@@ -27,17 +29,31 @@ class EqualLinear(nn.Module):
 
 
 class EqualConv(nn.Module):
-    """A convolution of odd width, same size out, with an equalized learning rate."""
+    """A convolution of odd width with an equalized learning rate; same size out, or half of it.
 
-    def __init__(self, inputs: int, outputs: int, width: int = 3) -> None:
+    Halving takes the mean of each two by two results (figure 2) inside the convolution, whose weights then are means of shifted ones.
+    """
+
+    def __init__(self, inputs: int, outputs: int, width: int = 3, *, halves: bool = False) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs, width, width))
         self.bias = nn.Parameter(torch.zeros(outputs))
         self.scale = 1.0 / math.sqrt(inputs * width * width)
         self.padding = width // 2
+        self.stride = 2 if halves else 1
 
-    def forward(self, x_BCHW: Tensor) -> Tensor:
-        return functional.conv2d(x_BCHW, self.weight * self.scale, self.bias, padding=self.padding)
+    def forward(self, x_BCHW: Tensor, gain: float = 1.0) -> Tensor:
+        """The result times `gain`."""
+        weight, bias = self.weight * (self.scale * gain), self.bias if gain == 1.0 else self.bias * gain
+        if self.stride == 2:
+            weight = _shifted_mean(_shifted_mean(weight, 2), 3)
+        return functional.conv2d(x_BCHW, weight, bias, stride=self.stride, padding=self.padding)
+
+
+def _shifted_mean(weight: Tensor, dim: int) -> Tensor:
+    """One longer along `dim`: the mean of the weights at their place and one further."""
+    zero = torch.zeros_like(weight.narrow(dim, 0, 1))
+    return 0.5 * (torch.cat([weight, zero], dim) + torch.cat([zero, weight], dim))
 
 
 def pixel_norm(x: Tensor) -> Tensor:
@@ -50,14 +66,20 @@ def with_spread(x_BCHW: Tensor) -> Tensor:
     rows, channels, height, width = x_BCHW.shape
     size = GROUP if rows % GROUP == 0 else rows
     groups = x_BCHW.float().reshape(-1, size, channels, height, width)
-    spread_G = (groups.var(1, unbiased=False) + 1e-8).sqrt().mean((1, 2, 3))
+    variance = (groups - groups.mean(1, keepdim=True)).square().mean(1)
+    spread_G = (variance + 1e-8).sqrt().mean((1, 2, 3))
     channel = spread_G.repeat_interleave(size).view(rows, 1, 1, 1).expand(rows, 1, height, width)
     return torch.cat([x_BCHW, channel.to(x_BCHW.dtype)], 1)
 
 
 def gain(x: Tensor) -> Tensor:
     """LeakyReLU scaled so that variance stays."""
-    return functional.leaky_relu(x, 0.2) * math.sqrt(2.0)
+    return functional.leaky_relu(x, 0.2) * GAIN
+
+
+def activated(convolution: nn.Module, x_BCHW: Tensor) -> Tensor:
+    """`gain(convolution(x))` of an EqualConv, scaled in its weights."""
+    return functional.leaky_relu(convolution(x_BCHW, GAIN), 0.2)
 
 
 def pad_to(x_BCHW: Tensor, height: int, width: int) -> Tensor:
