@@ -21,6 +21,11 @@ def test_pictures_survive_their_codes_and_show_their_class() -> None:
         codes, _ = model.encode(x)
         again = model.decode(functional.normalize(model.codebook_VD, dim=1)[codes])
     assert float((again - x).square().mean()) < 0.2 * float(x.var())
+    noise = halves(64).with_(pixels=torch.randint(0, 256, (64, *x.shape[1:]), generator=torch.Generator().manual_seed(0)).to(torch.uint8))
+    with torch.inference_mode():
+        expected, unexpected = model.nats(halves(64)), model.nats(noise)
+    assert expected.shape == (64,)
+    assert float(expected.max()) < math.log(16) < float(unexpected.mean()), "a uniform guess among 16 codes costs log 16"
     [used] = [record["codes/codes_in_use"] for record in records.records if "codes/codes_in_use" in record][-1:]
     assert used > 0.5, "of the codebook"
     stages = {name.split("/")[0] for record in records.records for name in record if "/" in name}

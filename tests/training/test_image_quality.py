@@ -24,10 +24,14 @@ def real() -> tuple[Batch, Batch, Batch]:
 class Fixed(torch.nn.Module):
     """Samples given pictures."""
 
-    def __init__(self, batch: Batch) -> None:
+    def __init__(self, batch: Batch, nats: float | None = None) -> None:
         super().__init__()
+        self.of_a_picture = nats
         self.batch, self.at = batch, 0
         self.register_buffer("anything", torch.zeros(1))
+
+    def nats(self, batch: Batch) -> torch.Tensor | None:
+        return None if self.of_a_picture is None else torch.full((batch.num_rows,), self.of_a_picture)
 
     def sample(self, num_rows: int, *, condition: object, generator: torch.Generator) -> Batch:
         index = (torch.arange(num_rows) + self.at) % self.batch.num_rows
@@ -78,3 +82,11 @@ def test_too_few_validation_pictures_are_no_check() -> None:
     train, validation, _ = real()
     assert image_quality(LAYOUT, train, validation.take(slice(0, 31)), seed=0) is None
     assert image_quality(LAYOUT, train, validation.take(slice(0, 32)), seed=0) is not None
+
+
+def test_of_two_models_with_the_same_pictures_the_one_that_expects_validation_pictures_wins() -> None:
+    quality, (_, _, others) = check(), real()
+    without, surprised = quality(Fixed(others)), quality(Fixed(others, nats=1.25))  # type: ignore[arg-type]
+    assert "validation_nats" not in without
+    assert surprised["validation_nats"] == 1.25
+    assert surprised["score"] == pytest.approx(without["score"] - 1.25)

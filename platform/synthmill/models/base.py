@@ -143,6 +143,11 @@ class GenerativeModel(nn.Module, ABC):
         check as well, so it must be cheap."""
         return
 
+    def nats(self, batch: Batch) -> Tensor | None:
+        """How improbable rows are: minus their log likelihood over the number of their discrete parts, float32 (rows,); None where the
+        model has no likelihood. Called in eval mode under `torch.inference_mode`."""
+        return None
+
     @abstractmethod
     def sample(self, num_rows: int, *, condition: Condition | None, generator: torch.Generator) -> Batch:
         """`num_rows` rows, drawn with `generator` (on the model's device) and nothing else random.

@@ -22,6 +22,7 @@ from synthmill.models.base import Adam, Phase, Rng, Stage
 from synthmill.nn.causal import CausalTransformer
 from synthmill.nn.convolution import crop, grid_of
 from synthmill.nn.equalized import pad_to
+from synthmill.nn.pixels import unit
 
 SOFTNESS = 0.1
 """Temperature at which a vector's likeness to codes, a cosine, becomes its shares in them."""
@@ -94,10 +95,7 @@ class VqVae(ImageModel):
     def loss(self, phase: str, batch: Batch, *, rng: Rng, progress: float) -> dict[str, Tensor]:
         x_BCHW = self.real(batch, rng)
         if phase == "prior":
-            with torch.no_grad():
-                codes_BT, _ = self.encode(x_BCHW)
-            logits_BTV = self.prior(codes_BT, self.labels(batch))
-            return {"prior": functional.cross_entropy(logits_BTV.transpose(1, 2), codes_BT, reduction="none").mean(1)}
+            return {"prior": self._prior_nats(x_BCHW, self.labels(batch))}
         codes_BT, e_BTD = self.encode(x_BCHW)
         codebook_VD = functional.normalize(self.codebook_VD, dim=1)
         q_BTD = codebook_VD[codes_BT]
@@ -109,6 +107,16 @@ class VqVae(ImageModel):
             "usage": self.config.usage * self._usage_gap(e_BTD, codebook_VD).expand(len(x_BCHW)),
             "log_codes_in_use": self._codes_in_use(codes_BT).expand(len(x_BCHW)),
         }
+
+    def _prior_nats(self, x_BCHW: Tensor, y_BK: Tensor) -> Tensor:
+        """Minus the log likelihood of a picture's codes under the prior, a code's mean, float32 (B,)."""
+        with torch.no_grad():
+            codes_BT, _ = self.encode(x_BCHW)
+        logits_BTV = self.prior(codes_BT, y_BK)
+        return functional.cross_entropy(logits_BTV.transpose(1, 2), codes_BT, reduction="none").mean(1)
+
+    def nats(self, batch: Batch) -> Tensor:
+        return self._prior_nats(unit(batch["pixels"]), self.labels(batch)).float()
 
     def _usage_gap(self, e_BTD: Tensor, codebook_VD: Tensor) -> Tensor:
         """log V minus the entropy of the mean of softly chosen codes, a scalar in nats."""

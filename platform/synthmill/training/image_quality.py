@@ -1,8 +1,9 @@
 """How good an image model is now: Frechet distance and coverage of what it generates against validation pictures.
 
 The score is coverage over its real-vs-real ceiling, minus the Frechet distance, so that both a collapse and a blur cost; with classes,
-plus the share of pictures that show their class, over the same share of validation pictures, at most 1. Features come from a small
-classifier of the training pictures, or an untrained network where there are no classes.
+plus the share of pictures that show their class, over the same share of validation pictures, at most 1. A model that knows how
+probable pictures are loses the nats of validation pictures, which grow again when it begins to learn its training pictures by heart.
+Features come from a small classifier of the training pictures, or an untrained network where there are no classes.
 `training/collapse.py` looks at the coverage.
 """
 
@@ -21,7 +22,8 @@ from synthmill.metrics._extractor import ClassifierExtractor, Features, make_ext
 from synthmill.metrics._frechet import Moments, frechet_with_error
 from synthmill.metrics._prdc import neighbour_radii, prdc
 from synthmill.models.base import GenerativeModel
-from synthmill.training.quality import sample_blocks
+from synthmill.training.quality import BLOCK_ROWS, device_of, sample_blocks
+from synthmill.training.rows import chunks
 
 LARGEST_ROWS = 2_048
 SMALLEST_ROWS = 32
@@ -47,6 +49,7 @@ class ImageQuality:
         self._floor = frechet_with_error(like_real, self._moments)[0]
         self._shown = self._fidelity(validation["pixels"].cpu().numpy(), validation["label"].cpu().numpy()) if layout.classes else 0.0
         self._classes = layout.classes
+        self._validation = chunks(validation.take(slice(0, LARGEST_ROWS)), BLOCK_ROWS)
         self.sheet: bytes | None = None
 
     def __call__(self, model: GenerativeModel) -> dict[str, float]:
@@ -71,6 +74,10 @@ class ImageQuality:
             score += min(1.0, fidelity / self._shown)
             noise = math.hypot(noise, _error(fidelity, len(pixels)) / self._shown)
             told |= {"label_fidelity": fidelity, "label_fidelity_real": self._shown}
+        nats = [nats_B for batch in self._validation if (nats_B := model.nats(batch.to(device_of(model)))) is not None]
+        if nats:
+            told["validation_nats"] = float(torch.cat(nats).mean())
+            score -= told["validation_nats"]
         return {"score": score, "noise": noise, **told}
 
     def _fidelity(self, pixels: Pixels, labels: Labels) -> float:

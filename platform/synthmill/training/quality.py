@@ -122,9 +122,14 @@ def table_quality(codec: Decoder, train: pa.Table, validation: pa.Table, *, seed
     return TableQuality(codec, train, validation, seed=seed)
 
 
+def device_of(model: GenerativeModel) -> torch.device:
+    """Where its weights are."""
+    return next(iter(model.state_dict().values()), torch.zeros(0)).device
+
+
 def sample_blocks(model: GenerativeModel, num_rows: int, seed: int) -> Batch:
     """Unconditional rows in blocks of fixed shape, keyed by (seed, block)."""
-    device = next(iter(model.state_dict().values()), torch.zeros(0)).device
+    device = device_of(model)
     blocks = [
         model.sample(BLOCK_ROWS, condition=None, generator=generator(device, seed, "quality", block))
         for block in range(-(-num_rows // BLOCK_ROWS))
