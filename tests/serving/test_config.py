@@ -47,6 +47,7 @@ def test_the_kubernetes_service_starts_ray_with_haproxy_everywhere():
         env = {entry["name"]: entry["value"] for entry in container["env"]}
         assert env["RAY_SERVE_ENABLE_HA_PROXY"] == "1"
         assert env["RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S"] == "60"
+        assert env["RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S"] == "300"
         assert "synthmill.serving.haproxy" in container["args"][0]
     assert len({container["image"] for container in containers}) == 1
 

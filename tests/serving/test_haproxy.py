@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -30,7 +31,9 @@ CHECK = b"GET /-/healthz "
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
-def written(folder: Path, *, host: str = "127.0.0.1", port: int = 18_000, ports: tuple[int, ...] = (), prefix: str = "/") -> Path:
+def written(
+    folder: Path, *, host: str = "127.0.0.1", port: int = 18_000, ports: tuple[int, ...] = (), prefix: str = "/", client_seconds: int = 300
+) -> Path:
     """The configuration as Ray writes it for an application with replicas on these ports."""
     folder.mkdir(exist_ok=True)
     config = HAProxyConfig(
@@ -48,6 +51,7 @@ def written(folder: Path, *, host: str = "127.0.0.1", port: int = 18_000, ports:
         is_head=True,
         retry_on="conn-failure empty-response",
         health_check_inter="10m",
+        timeout_client_s=client_seconds,
     )
     servers = [ServerConfig(name=f"replica{number}", host="127.0.0.1", port=port) for number, port in enumerate(ports)]
     backend = BackendConfig(name="http-synthmill", path_prefix=prefix, app_name="synthmill", servers=servers)
@@ -213,11 +217,16 @@ def read_request(connection: socket.socket) -> bytes:
 
 @contextmanager
 def proxied(
-    wrapper: Path, folder: Path, *replicas: Replica, most_files: str = "$(ulimit -Hn)", prefix: str = "/"
+    wrapper: Path,
+    folder: Path,
+    *replicas: Replica,
+    most_files: str = "$(ulimit -Hn)",
+    prefix: str = "/",
+    client_seconds: int = 300,
 ) -> Iterator[httpx.Client]:
     """A client with one kept connection to HAProxy in front of these replicas."""
     port = free_port(18_000)
-    config = written(folder, port=port, ports=tuple(replica.port for replica in replicas), prefix=prefix)
+    config = written(folder, port=port, ports=tuple(replica.port for replica in replicas), prefix=prefix, client_seconds=client_seconds)
     command = f'ulimit -n {most_files} && exec "$@"'
     process = subprocess.Popen(
         ["sh", "-c", command, "sh", str(wrapper), "-db", "-f", str(config)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
@@ -310,6 +319,40 @@ def test_an_answer_that_was_cut_is_seen_as_cut(wrapper: Path, tmp_path: Path):
         assert next(received) == b"abc"
         with pytest.raises(httpx.RemoteProtocolError, match="incomplete"):
             list(received)
+
+
+def test_a_client_that_stops_reading_is_cut_off_and_one_that_waits_for_its_answer_is_not(wrapper: Path, tmp_path: Path):
+    cut = threading.Event()
+
+    def answer_without_end(connection: socket.socket) -> None:
+        read_request(connection)
+        with contextlib.suppress(OSError):
+            connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+            while True:
+                connection.sendall(b"ffff\r\n" + b"x" * 0xFFFF + b"\r\n")
+        cut.set()
+        raise OSError
+
+    def answer_when_cut(connection: socket.socket) -> None:
+        read_request(connection)
+        waiting.set()
+        assert cut.wait(60)
+        connection.sendall(ANSWER)
+
+    waiting = threading.Event()
+    with (
+        proxied(wrapper, tmp_path / "slow", Replica(answer_when_cut, answer), client_seconds=1) as patient,
+        proxied(wrapper, tmp_path / "much", Replica(answer_without_end, answer), client_seconds=1) as stalled,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        answered = pool.submit(post, patient)
+        assert waiting.wait(30)
+        with stalled.stream("POST", ROWS, json={"num_rows": 1}) as stream:
+            assert stream.status_code == 200
+            received = stream.iter_raw()
+            next(received)
+            assert cut.wait(60), "the replica goes on for a client that takes nothing"
+        assert answered.result().text == "ok"
 
 
 def test_it_starts_with_few_open_files_and_takes_fewer_clients(wrapper: Path, tmp_path: Path):

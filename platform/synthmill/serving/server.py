@@ -75,6 +75,8 @@ def prepare_environment(scratch: Path, port: int) -> None:
         "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(first_replica_port + REPLICA_PORTS),
         # HAProxy's manager is killed when it is not ready in this time; Ray's 5 s are too few on a busy machine.
         "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
+        # A client that takes nothing of its stream for so long is cut off, and its place among the replica's streams is free; Ray: an hour.
+        "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "300",
         "RAY_SERVE_HAPROXY_NBTHREAD": str(min(4, os.cpu_count() or 1)),
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "5",
         "RAY_SERVE_LOG_TO_STDERR": "0",
