@@ -44,10 +44,10 @@ BUDGETS: dict[str, dict[str, dict[str, Any]]] = {
         "style_gan": {"rows": 64, "steps": 4_000, "config": {"augment": []}},
         "vae": {"rows": 64, "steps": 3_000},
         "beta_vae": {"rows": 64, "steps": 3_000},
-        "vq_vae": {"rows": 64, "steps": 3_000, "config": {"codes": 32}},
+        "vq_vae": {"rows": 64, "steps": 4_500, "config": {"codes": 32, "codes_share": 0.35, "prior_dropout": 0.5, "temperature": 0.9}},
     },
     "mnist5k": {
-        "mlp_gan": {"rows": 128, "steps": 15_000},
+        "mlp_gan": {"rows": 128, "steps": 15_000, "config": {"learning_rate": 4e-4}},
         "dcgan": {"rows": 128, "steps": 6_000, "config": {"channels": 32}},
         "wgan_gp": {"rows": 64, "steps": 2_000},
         "infogan": {"rows": 128, "steps": 2_500, "config": {"channels": 32}},

@@ -146,6 +146,18 @@ def test_a_declared_condition_holds(model: GenerativeModel) -> None:
     kind.check_condition(sampled(model, condition=condition), condition)
 
 
+def test_a_likelihood_is_told_for_each_row_or_not_at_all(model: GenerativeModel) -> None:
+    data = CASES[model.encoding].data.take(slice(0, 12))
+    with torch.inference_mode():
+        nats, of_some = model.nats(data), model.nats(data.take(slice(0, 4)))
+    if nats is None or of_some is None:
+        assert nats is of_some is None
+        return
+    assert (nats.shape, nats.dtype) == ((12,), torch.float32)
+    assert torch.allclose(nats[:4], of_some, atol=1e-4), "a row's likelihood depends on the rows beside it"
+    assert bool(nats.isfinite().all())
+
+
 def test_finishing_twice_leaves_a_model_that_samples(model: GenerativeModel) -> None:
     if not model.stages():
         return

@@ -144,8 +144,9 @@ class GenerativeModel(nn.Module, ABC):
         return
 
     def nats(self, batch: Batch) -> Tensor | None:
-        """How improbable rows are: minus their log likelihood over the number of their discrete parts, float32 (rows,); None where the
-        model has no likelihood. Called in eval mode under `torch.inference_mode`."""
+        """How improbable rows of training data are: minus their log likelihood over the number of their discrete parts, float32 (rows,);
+        None where the model has no likelihood. The check of pictures asks for validation rows, so that weights which learned the training
+        rows by heart are not published. Called in eval mode under `torch.inference_mode`."""
         return None
 
     @abstractmethod
