@@ -40,8 +40,8 @@ BUDGETS: dict[str, dict[str, dict[str, Any]]] = {
         "dcgan": {"rows": 64, "steps": 8_000},
         "wgan_gp": {"rows": 64, "steps": 5_000},
         "infogan": {"rows": 64, "steps": 8_000},
-        "progressive_gan": {"rows": 64, "steps": 3_000},
-        "style_gan": {"rows": 64, "steps": 4_000, "config": {"augment": []}},
+        "progressive_gan": {"rows": 64, "steps": 5_000},
+        "style_gan": {"rows": 64, "steps": 6_000, "config": {"augment": [], "learning_rate": 4e-3}},
         "vae": {"rows": 64, "steps": 3_000},
         "beta_vae": {"rows": 64, "steps": 3_000},
         "vq_vae": {"rows": 64, "steps": 4_500, "config": {"codes": 32, "codes_share": 0.35, "prior_dropout": 0.5, "temperature": 0.9}},
@@ -52,7 +52,11 @@ BUDGETS: dict[str, dict[str, dict[str, Any]]] = {
         "wgan_gp": {"rows": 64, "steps": 2_000},
         "infogan": {"rows": 128, "steps": 2_500, "config": {"channels": 32}},
         "progressive_gan": {"rows": 64, "steps": 2_500, "config": {"channels": 16, "most_channels": 64}},
-        "style_gan": {"rows": 32, "steps": 4_500, "config": {"channels": 16, "most_channels": 64, "augment": []}},
+        "style_gan": {
+            "rows": 32,
+            "steps": 9_000,
+            "config": {"channels": 16, "most_channels": 64, "augment": [], "learning_rate": 4e-3},
+        },
         "vae": {"rows": 128, "steps": 1_200},
         "beta_vae": {"rows": 128, "steps": 1_200},
         "vq_vae": {
