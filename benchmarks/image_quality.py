@@ -51,7 +51,7 @@ BUDGETS: dict[str, dict[str, dict[str, Any]]] = {
         "dcgan": {"rows": 128, "steps": 6_000, "config": {"channels": 32}},
         "wgan_gp": {"rows": 64, "steps": 2_000},
         "infogan": {"rows": 128, "steps": 2_500, "config": {"channels": 32}},
-        "progressive_gan": {"rows": 64, "steps": 2_500, "config": {"channels": 16, "most_channels": 64}},
+        "progressive_gan": {"rows": 64, "steps": 4_000, "config": {"channels": 16, "most_channels": 64}},
         "style_gan": {
             "rows": 32,
             "steps": 9_000,
