@@ -67,12 +67,12 @@ BUDGETS: dict[str, dict[str, dict[str, Any]]] = {
     },
 }
 FASHION = {
-    "mlp_gan": {"steps": 6_000},
+    "mlp_gan": {"steps": 6_000, "config": {}},
     "dcgan": {"steps": 3_000},
     "wgan_gp": {"steps": 1_000},
     "infogan": {"steps": 2_500},
-    "progressive_gan": {"steps": 800},
-    "style_gan": {"rows": 64, "steps": 800},
+    "progressive_gan": {"steps": 1_600},
+    "style_gan": {"steps": 4_000},
     "vae": {"steps": 1_200},
     "beta_vae": {"steps": 1_200},
     "vq_vae": {"steps": 1_200},

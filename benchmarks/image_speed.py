@@ -9,7 +9,7 @@ Training: the same networks, data, batch, precision and average of the weights (
 processes; preparation and the first steps are left out. The plain loop draws from torch's global generator, keeps its pictures as
 uint8 in memory, and uses `torch.optim.Adam` as it comes. The arithmetic limit is the floating-point operations of a plain step, as
 `torch.utils.flop_counter` counts them, at the rate of one large matrix product in the same precision. Data are random bytes: their
-content costs no time.
+content costs no time. `--device cuda` is the same on a GPU, ours with captured graphs (`training.cuda_graphs`).
 
 Generating: one process with one thread does what one actor of `jobs/augment.py` does: shard, PNG files with their labels, Parquet;
 `bare` samples the same blocks and keeps nothing. The model has seen a few hundred batches of MNIST digits (setup_peers.sh --mnist-only
@@ -70,15 +70,39 @@ def ours(task: dict[str, Any]) -> dict[str, Any]:
     marks: list[float] = []
 
     def clock() -> bool:
+        # Waits for the GPU at the two marks that count alone.
+        if len(marks) + 1 in (WARM_STEPS, task["steps"]):
+            wait(task)
         marks.append(time.perf_counter())
         return False
 
+    cuda = task["device"] == "cuda"
     config = TrainingConfig(
-        global_batch_rows=task["rows"], max_steps=task["steps"], max_epochs=1_000_000, precision=task["precision"], device="cpu"
+        global_batch_rows=task["rows"],
+        max_steps=task["steps"],
+        max_epochs=1_000_000,
+        precision=task["precision"],
+        device=task["device"],
+        cuda_graphs=cuda,
     )
-    train(model_of(task), Batch(pixels=pixels, label=label), config, parallel=Single(), reporter=Silent(), should_stop=clock)
+    model, data = model_of(task).to(task["device"]), Batch(pixels=pixels, label=label).to(task["device"])
+    train(model, data, config, parallel=Single(task["device"]), reporter=Silent(), should_stop=clock)
     seconds = marks[-1] - marks[WARM_STEPS - 1]
     return {"pictures_per_second": (task["steps"] - WARM_STEPS) * task["rows"] / seconds}
+
+
+def has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def wait(task: dict[str, Any]) -> None:
+    """Until the GPU has done what it was given."""
+    import torch
+
+    if task["device"] == "cuda":
+        torch.cuda.synchronize()
 
 
 def plain(task: dict[str, Any]) -> dict[str, Any]:
@@ -88,13 +112,14 @@ def plain(task: dict[str, Any]) -> dict[str, Any]:
     import torch
     from torch.nn import functional
 
-    model = model_of(task)
+    device = task["device"]
+    model = model_of(task).to(device)
     judge_parts = [model.discriminator, *([model.head] if hasattr(model, "head") else [])]
     judge = [parameter for part in judge_parts for parameter in part.parameters()]
     settings: dict[str, Any] = {"lr": 2e-4, "betas": (0.5, 0.999)} | ({"fused": True} if task["fused"] else {})
     judge_adam, maker_adam = torch.optim.Adam(judge, **settings), torch.optim.Adam(model.generator.parameters(), **settings)
     average = copy.deepcopy(model).requires_grad_(False)
-    pixels, label = pictures()
+    pixels, label = (tensor.to(device) for tensor in pictures())
     rows, noise = task["rows"], model.config.noise
     bf16 = task["precision"] == "bf16"
 
@@ -107,14 +132,14 @@ def plain(task: dict[str, Any]) -> dict[str, Any]:
     def step(index: Any) -> None:
         x = pixels[index].float() / 127.5 - 1.0
         y = functional.one_hot(label[index], CLASSES).float()
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
-            fake = model.generator(torch.cat([torch.randn(rows, noise), y], 1))
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=bf16):
+            fake = model.generator(torch.cat([torch.randn(rows, noise, device=device), y], 1))
             loss = functional.softplus(-score(x, y)).mean() + functional.softplus(score(fake.detach(), y)).mean()
         judge_adam.zero_grad()
         loss.backward()
         judge_adam.step()
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
-            fake = model.generator(torch.cat([torch.randn(rows, noise), y], 1))
+        with torch.autocast(device, dtype=torch.bfloat16, enabled=bf16):
+            fake = model.generator(torch.cat([torch.randn(rows, noise, device=device), y], 1))
             loss = functional.softplus(-score(fake, y)).mean()
         maker_adam.zero_grad()
         loss.backward()
@@ -122,10 +147,10 @@ def plain(task: dict[str, Any]) -> dict[str, Any]:
 
     done, order, started = 0, torch.empty(0, dtype=torch.int64), 0.0
     if task["count"]:
-        return operations(lambda: step(torch.arange(rows)), bf16)
+        return operations(task, lambda: step(torch.arange(rows, device=device)))
     while done < task["steps"]:
         if len(order) < rows:
-            order = torch.randperm(ROWS)
+            order = torch.randperm(ROWS, device=device)
         step(order[:rows])
         order, done = order[rows:], done + 1
         if done % EVERY == 0:
@@ -133,23 +158,28 @@ def plain(task: dict[str, Any]) -> dict[str, Any]:
                 for mean, value in zip(average.parameters(), model.parameters(), strict=True):
                     mean.lerp_(value, 1.0 - DECAY**EVERY)
         if done == WARM_STEPS:
+            wait(task)
             started = time.perf_counter()
+    wait(task)
     return {"pictures_per_second": (done - WARM_STEPS) * rows / (time.perf_counter() - started)}
 
 
-def operations(step: Any, bf16: bool) -> dict[str, Any]:
+def operations(task: dict[str, Any], step: Any) -> dict[str, Any]:
     """Floating-point operations of a step, and of a second of one large matrix product."""
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
     with FlopCounterMode(display=False) as counter:
         step()
-    left = torch.randn(PEAK_SIZE, PEAK_SIZE, dtype=torch.bfloat16 if bf16 else torch.float32)
+    kind = torch.bfloat16 if task["precision"] == "bf16" else torch.float32
+    left = torch.randn(PEAK_SIZE, PEAK_SIZE, device=task["device"]).to(kind)
     right = left.clone()
     left @ right
+    wait(task)
     products, started = 0, time.perf_counter()
     while time.perf_counter() - started < PEAK_SECONDS:
         left @ right
+        wait(task)
         products += 1
     rate = products * 2 * PEAK_SIZE**3 / (time.perf_counter() - started)
     return {"step_gflop": counter.get_total_flops() / 1e9, "peak_gflops": rate / 1e9}
@@ -216,7 +246,8 @@ def child(task_path: str, result_path: str) -> None:
 
 
 def measured(options: argparse.Namespace, threads: int, what: str, **task: Any) -> dict[str, Any]:
-    given = {"what": what, "threads": threads, "config": options.config, "steps": options.steps, "rows": options.batch_rows, **task}
+    given = {"what": what, "threads": threads, "config": options.config, "steps": options.steps, "rows": options.batch_rows}
+    given |= {"device": options.device, **task}
     return harness.process([sys.executable, __file__, "--child"], given, threads)
 
 
@@ -263,6 +294,7 @@ def main() -> None:
     parser.add_argument("--only", choices=["train", "generate"])
     parser.add_argument("--models", nargs="+", choices=["mlp_gan", "dcgan"], default=["mlp_gan", "dcgan"])
     parser.add_argument("--precision", nargs="+", choices=["fp32", "bf16"], default=["fp32"])
+    parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where training is compared")
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--batch-rows", type=int, default=128)
     parser.add_argument("--pictures", type=int, default=1_000_000)
@@ -270,7 +302,9 @@ def main() -> None:
     parser.add_argument("--config", default="{}", help="JSON of model.config")
     parser.add_argument("--max-minutes", type=float, help="start no cell after so many minutes; a rerun goes on")
     options = parser.parse_args()
-    cells = harness.Cells(options, "threads", "steps", "batch_rows", "config")
+    if options.device == "cuda" and not has_gpu():
+        parser.error("--device cuda: this PyTorch sees no GPU")
+    cells = harness.Cells(options, "threads", "steps", "batch_rows", "config", "device")
     cells.stop_after(options.max_minutes)
     for model in options.models:
         for precision in options.precision if options.only != "generate" else []:
