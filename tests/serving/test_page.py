@@ -36,7 +36,7 @@ def page(browser: Any, local_server: Running, request: pytest.FixtureRequest) ->
     )
     page.on("request", lambda sent: faults.append(sent.url) if not sent.url.startswith((local_server.url, "data:", "blob:")) else None)
     page.goto(local_server.url)
-    page.locator("#about", has_text="@").wait_for()
+    page.locator("#status", has_text=" rows from ").wait_for()
     yield page
     page.close()
     assert faults == []
@@ -118,15 +118,48 @@ def test_a_download_has_all_rows(page: Any):
 
 
 def test_the_keyboard_alone_is_enough(page: Any):
-    page.focus("#model")
-    for _ in range(12):
-        page.keyboard.press("Tab")
-        if page.evaluate("document.activeElement.id") == "go":
-            break
-    assert page.evaluate("document.activeElement.id") == "go"
+    tab_to(page, "go")
     assert page.evaluate("getComputedStyle(document.activeElement).outlineStyle") != "none"
     page.keyboard.press("Enter")
     page.locator("#status", has_text=" rows from ").wait_for()
+    assert page.evaluate("document.activeElement.id") == "go", "the work took the focus away"
+
+
+def test_the_keyboard_keeps_its_place_while_work_runs(page: Any):
+    held: list[Any] = []
+    page.route("**/rows", lambda route: held.append(route))
+    tab_to(page, "go")
+    page.keyboard.press("Enter")
+    page.locator("#stop").wait_for()
+    page.keyboard.press("Enter")
+    assert page.evaluate("document.activeElement.id") == "go"
+    assert page.locator("#go").get_attribute("aria-disabled") == "true"
+    tab_to(page, "go")
+    assert len(held) == 1, "one action at a time"
+    held[0].continue_()
+    page.locator("#status", has_text=" rows from ").wait_for()
+    assert page.locator("#go").get_attribute("aria-disabled") == "false"
+
+
+def test_another_model_ends_the_work_that_runs(page: Any):
+    held: list[Any] = []
+    page.route("**/rows", lambda route: route.continue_() if held else held.append(route))
+    page.click("#go")
+    page.locator("#stop").wait_for()
+    page.locator("#model").dispatch_event("change")
+    page.locator("#status", has_text=" rows from ").wait_for()
+    assert page.locator("#stop").is_hidden()
+    assert page.locator("#error").is_hidden()
+    assert page.locator("#go").get_attribute("aria-disabled") == "false"
+
+
+def tab_to(page: Any, name: str) -> None:
+    page.focus("#model")
+    for _ in range(12):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.id") == name:
+            return
+    raise AssertionError(f"#{name} can't be reached by Tab")
 
 
 def test_a_screen_reader_finds_names_for_everything(page: Any):
@@ -168,7 +201,7 @@ def test_text_stands_out_from_its_ground(page: Any):
 def test_nothing_overflows_on_a_phone(browser: Any, local_server: Running):
     page = browser.new_page(viewport={"width": 360, "height": 740})
     page.goto(local_server.url)
-    page.locator("#about", has_text="@").wait_for()
+    page.locator("#status", has_text=" rows from ").wait_for()
     generate(page)
     assert page.evaluate("document.documentElement.scrollWidth") <= 360
     page.close()

@@ -266,27 +266,37 @@ async function download() {
 }
 
 // Runs one action at a time, which Stop ends; what goes wrong is said where a screen reader hears it.
+// The buttons only look disabled meanwhile: disabling them for real would take the focus from whoever pressed one by keyboard.
 async function act(work) {
+  running?.abort();
+  const mine = running = new AbortController();
   $("error").hidden = true;
-  $("go").disabled = $("download").disabled = true;
-  running = new AbortController();
-  const offer = setTimeout(() => { $("stop").hidden = false; }, 700);
+  showBusy(true);
+  const offer = setTimeout(() => { if (running === mine) $("stop").hidden = false; }, 700);
   try {
     await work();
   } catch (fault) {
+    if (running !== mine) return;
     if (fault.name === "AbortError") $("status").textContent = "Stopped."; else fail(fault);
   } finally {
     clearTimeout(offer);
-    if (document.activeElement === $("stop")) $("go").focus();
-    $("stop").hidden = true;
-    $("go").disabled = $("download").disabled = false;
+    if (running === mine) {
+      running = null;
+      if (document.activeElement === $("stop")) $("go").focus();
+      $("stop").hidden = true;
+      showBusy(false);
+    }
   }
 }
 
-$("ask").addEventListener("submit", (event) => { event.preventDefault(); act(generate); });
+function showBusy(busy) {
+  for (const button of [$("go"), $("download")]) button.setAttribute("aria-disabled", busy);
+}
+
+$("ask").addEventListener("submit", (event) => { event.preventDefault(); if (!running) act(about ? generate : start); });
 $("ask").addEventListener("input", showCode);
-$("download").addEventListener("click", () => { if ($("ask").reportValidity()) act(download); });
-$("stop").addEventListener("click", () => running.abort());
+$("download").addEventListener("click", () => { if (!running && $("ask").reportValidity()) act(about ? download : start); });
+$("stop").addEventListener("click", () => running?.abort());
 $("add").addEventListener("click", () => { addClause(); showCode(); });
 $("order").addEventListener("change", order);
 $("model").addEventListener("change", () => act(choose));
