@@ -3,7 +3,7 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from synthmill.config import DataConfig
@@ -22,6 +22,8 @@ def test_a_curve_maps_between_knots_and_jumps_over_gaps() -> None:
     assert curve.ranks(np.array([-5.0, 25.0])).tolist() == [0.0, 1.0]
 
 
+@example([0.1] * 3)
+@example([943379951239.5093] * 5)
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.one_of(st.floats(-1e12, 1e12), st.integers(-3, 3).map(float)), min_size=1, max_size=300))
 def test_curves_are_monotone_and_inverse_on_their_own_values(values: list[float]) -> None:

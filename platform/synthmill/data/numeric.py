@@ -75,7 +75,9 @@ def fit_curve(values: Float64) -> Curve:
             means = np.add.reduceat(values[: cuts[-1]], cuts[:-1]) / sizes
             knots += list(zip((cuts[:-1] + cuts[1:]) / 2 / rows, means, strict=True))
     q, x = np.array(sorted(knots), dtype=np.float64).T
-    return Curve(q, np.maximum.accumulate(np.clip(x, x[0], x[-1])))
+    # The mean of equal numbers may be off by a bit, and so beyond all of them.
+    low, high = np.clip((x[0], x[-1]), values[0], values[-1])
+    return Curve(q, np.maximum.accumulate(np.clip(x, low, high)))
 
 
 def _group_sizes(rows: int, size: int, *, tail_low: bool, tail_high: bool) -> Int64:
