@@ -22,6 +22,11 @@ def test_a_curve_maps_between_knots_and_jumps_over_gaps() -> None:
     assert curve.ranks(np.array([-5.0, 25.0])).tolist() == [0.0, 1.0]
 
 
+def test_a_value_below_an_atom_at_the_lower_end_ranks_no_higher_than_it() -> None:
+    curve = Curve(q=np.array([0.0, 0.25, 1.0]), x=np.array([0.0, 0.0, 8.0]))
+    assert curve.ranks(np.array([-1.0, 0.0, 8.0])).tolist() == [0.125, 0.125, 1.0]
+
+
 @settings(max_examples=200, deadline=None)
 @given(st.lists(st.one_of(st.floats(-1e12, 1e12), st.integers(-3, 3).map(float)), min_size=1, max_size=300))
 def test_curves_are_monotone_and_inverse_on_their_own_values(values: list[float]) -> None:

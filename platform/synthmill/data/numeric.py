@@ -36,7 +36,8 @@ class Curve:
     x: Float64
 
     def ranks(self, values: Float64) -> Float64:
-        """The rank of each value; the middle of its atom for a value that has one."""
+        """The rank of each value; the middle of its atom for a value that has one. Values outside count as the nearest end."""
+        values = np.clip(values, self.x[0], self.x[-1])
         starts = np.flatnonzero(np.concatenate([[True], np.diff(self.x) > 0]))
         stops = np.append(starts[1:], len(self.x)) - 1
         x, low, high = self.x[starts], self.q[starts], self.q[stops]
@@ -192,6 +193,12 @@ class NumericCodec:
         if self.profile.kind == "boolean":
             return ["true" if point else "false" for point in self.profile.points]
         return [str(point / 10**self.profile.scale if self.profile.scale else point) for point in self.profile.points]
+
+    def count_levels(self, array: pa.Array) -> list[int]:
+        """Rows of each of `levels`; any other number counts as the nearest one, as it does for the model."""
+        values, valid = numbers(array)
+        codes, _ = self._nearest_points(values[valid])
+        return [int(count) for count in np.bincount(codes, minlength=len(self.points))]
 
     def _point_values(self, code: Int64) -> Numbers:
         """The point of each code; any value for other codes."""

@@ -99,11 +99,13 @@ class FolderPart:
     folder: Folder
     entry: FileEntry
     first_row: int
+    schema: pa.Schema
+    """The model's columns."""
 
     def load(self) -> pa.Table:
         """Its synthetic rows, verified."""
         table = read_part(read_verified(self.folder, self.entry), self.folder.uri_of(self.entry.path))
-        if SYNTHETIC_COLUMN not in table.column_names:
+        if SYNTHETIC_COLUMN not in table.column_names or SYNTHETIC_COLUMN in self.schema.names:
             return table
         return table.filter(table[SYNTHETIC_COLUMN]).drop_columns([SYNTHETIC_COLUMN])
 
@@ -158,7 +160,7 @@ def report_on(
     real = source_tables(store, generator)
     config: dict[str, Any] = dict(generator.config)
     codec = generator.codec
-    synthetic = _parts(folder, parts)
+    synthetic = _parts(folder, parts, generator.schema)
     provenance = {
         "dataset": dataset,
         "model": generator.ref,
@@ -279,10 +281,10 @@ def _apply(env: Mapping[str, str], function: Callable[[Any], Any], item: Any) ->
     return function(item)
 
 
-def _parts(folder: Folder, entries: Sequence[FileEntry]) -> list[FolderPart]:
+def _parts(folder: Folder, entries: Sequence[FileEntry], schema: pa.Schema) -> list[FolderPart]:
     parts, first_row = [], 0
     for entry in entries:
-        parts.append(FolderPart(folder, entry, first_row))
+        parts.append(FolderPart(folder, entry, first_row, schema))
         first_row += entry.rows or 0
     return parts
 
