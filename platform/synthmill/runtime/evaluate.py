@@ -221,6 +221,9 @@ def _retrain(store: Store, config: dict[str, Any], request: EvaluateRequest) -> 
 
 
 def _rules(store: Store, config: dict[str, Any]) -> Mapping[str, ColumnRule]:
+    """What the schema file stated when the model was trained; artifacts that don't say are older."""
+    if "rules" in config:
+        return {name: parse_model(ColumnRule, rule) for name, rule in config["rules"].items()}
     return load_rules(parse_model(DataConfig, config["recipe"]["data"]), store.root.settings)
 
 
@@ -238,7 +241,7 @@ def source_tables(store: Store, generator: Generator) -> SplitTables:
     """
     config: dict[str, Any] = dict(generator.config)
     data = parse_model(DataConfig, {**config["recipe"]["data"], "source": config["source"]["uri"]})
-    return open_split(read_source(data, store=store), parse_model(Split, config["split"]))
+    return open_split(read_source(data, store=store, rules=_rules(store, config)), parse_model(Split, config["split"]))
 
 
 def plan_of(version: Version) -> ShardPlan | None:

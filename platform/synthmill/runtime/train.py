@@ -92,7 +92,7 @@ def prepare(recipe: Recipe, store_uri: str) -> Prepared:
     source = read_source(recipe.data, store=store)
     tables = split_table(source.table, recipe.data.split, sha256=source.sha256)
     codec = fit_codec(tables.train, recipe.data, source.rules)
-    return Prepared(recipe, store, source, tables, codec, _run_key(recipe, source))
+    return Prepared(recipe, store, source, tables, codec, run_key(recipe, source))
 
 
 def train(recipe: Recipe, store_uri: str, *, run_id: str) -> Version:
@@ -119,11 +119,16 @@ def train(recipe: Recipe, store_uri: str, *, run_id: str) -> Version:
     return version
 
 
-def _run_key(recipe: Recipe, source: Source) -> str:
+def run_key(recipe: Recipe, source: Source) -> str:
+    """SHA-256 of what determines the model: the same names the same run, and finds its checkpoints."""
     told = dump(recipe)
     told.pop("storage")
     told["training"] = {name: value for name, value in told["training"].items() if name not in NOT_IN_RUN_KEY}
-    return fingerprint({"recipe": told, "source": source.sha256, "code": synthmill.__version__})
+    return fingerprint({"recipe": told, "rules": _rules(source), "source": source.sha256, "code": synthmill.__version__})
+
+
+def _rules(source: Source) -> dict[str, Any]:
+    return {name: dump(rule) for name, rule in source.rules.items()}
 
 
 def _start_afresh(recipe: Recipe, folder: Folder) -> None:
@@ -288,6 +293,7 @@ def _publish(job: Prepared, folder: Folder, summary: dict[str, Any], run_id: str
         "recipe": recipe,
         "recipe_fingerprint": fingerprint(recipe),
         "source": {"uri": job.source.uri, "sha256": job.source.sha256, "rows": job.source.table.num_rows},
+        "rules": _rules(job.source),
         "split": dump(job.tables.split),
         "training": summary,
         "profile": summarise(job.tables.train, job.codec.profile) if isinstance(job.codec, TableCodec) else None,
