@@ -83,3 +83,35 @@ def test_pairs_that_no_level_has_stay_in_their_group() -> None:
     assert len(pairs) > 602
     assert len(set(rows.to_pylist())) == 602
     assert rows.null_count <= 13
+
+
+@pytest.mark.parametrize(
+    ("values", "stated", "levels"),
+    [
+        (pa.array([True, False] * 10), ("False", "TRUE"), ["false", "true"]),
+        (pa.array([1.0, 2.0] * 10), ("1.0", "2.0", "1"), ["1", "2"]),
+        (pa.array([1.5, 2.0] * 10, pa.float32()), ("1.50", "3"), ["1.5", "3"]),
+        (pa.array([29100, 0] * 10, pa.int32()).cast(pa.time32("s")), ("00:00", "08:05"), ["00:00:00", "08:05:00"]),
+    ],
+)
+def test_public_categories_are_read_as_the_column_writes_its_values(values: pa.Array, stated: tuple[str, ...], levels: list[str]) -> None:
+    table = pa.table({"x": values})
+    codec = TableCodec.fit(table, DataConfig(source="x"), {"x": ColumnRule(categories=stated)})
+    assert codec.levels("x") == levels
+    seen = set(values.cast(pa.string()).to_pylist())
+    assert codec.profile.column("x").folded_rows == sum(word not in levels for word in values.cast(pa.string()).to_pylist())
+    assert set(codec.decode(codec.encode(table), first_row=0)["x"].cast(pa.string()).to_pylist()) == seen & set(levels)
+
+
+@pytest.mark.parametrize(
+    ("stated", "message"),
+    [
+        (("low", "high"), "[low, high]: not all of them are double; list values such as 2, 1.5"),
+        (("3", "4"), "[3, 4]: none of them occurs; list values such as 2, 1.5"),
+        ((), "[]: there are none; list values such as 2, 1.5"),
+    ],
+)
+def test_public_categories_that_can_not_be_the_columns_are_refused(stated: tuple[str, ...], message: str) -> None:
+    with pytest.raises(DataError) as caught:
+        TableCodec.fit(pa.table({"x": [1.5, 2.0, 2.0] * 10}), DataConfig(source="x"), {"x": ColumnRule(categories=stated)})
+    assert str(caught.value) == f"data.schema: column 'x' can't have the stated `categories` {message}"

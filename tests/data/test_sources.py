@@ -70,6 +70,45 @@ def test_quotes_other_separators_marks_and_compression(tmp_path: Path) -> None:
     assert read(csv_file(tmp_path, gzip.compress(b'a,b\n1,"x\ny"\n2,z\n'), "rows.csv.gz")).table.to_pydict() == expected
 
 
+@pytest.mark.parametrize(
+    "start",
+    [
+        b"a,b\n",
+        b"\n\na,b\n",
+        b"\r\n\r\na,b\r\n",
+        b"   \na,b\n",
+        b"\xef\xbb\xbf\r\n  \r\na,b\n",
+        b"\xef\xbb\xbfa,b\n",
+        b"sep=,\na,b\n",
+        b'\xef\xbb\xbf"SEP=,"\r\n\r\na,b\r\n',
+    ],
+)
+def test_what_stands_before_the_header_is_skipped(tmp_path: Path, start: bytes) -> None:
+    assert read(csv_file(tmp_path, start + b"1,2\n3,4\n")).table.to_pydict() == {"a": [1, 3], "b": [2, 4]}
+    with pytest.raises(DataError, match=f"^data.source: line {len(start.splitlines()) + 1} of rows.csv has 1 cells"):
+        read(csv_file(tmp_path, start + b"1\n3,4\n"))
+
+
+@pytest.mark.parametrize(
+    ("cells", "names"),
+    [
+        ('"last, first";age;x\n"Doe, J";3;1\n"Roe, K";4;2\n', ["last, first", "age", "x"]),
+        ('id;"a\nb, ""c"", d";x\n1;2;3\n4;5;6\n', ["id", 'a\nb, "c", d', "x"]),
+        ('5" disk|a;b\n1;"2"\n3;"4"\n', ['5" disk|a', "b"]),
+        ("sep=|\na,b|c;d\n1|2\n3|4\n", ["a,b", "c;d"]),
+        ("sep=\t\na,b\tc\n1\t2\n3\t4\n", ["a,b", "c"]),
+        ("sep=^\na,b^c\n1^2\n3^4\n", ["a,b", "c"]),
+    ],
+)
+def test_the_delimiter_is_the_one_outside_quotes_or_the_one_stated(tmp_path: Path, cells: str, names: list[str]) -> None:
+    assert read(csv_file(tmp_path, cells)).table.column_names == names
+
+
+def test_a_header_whose_quote_is_not_closed(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"^data\.source: the header of rows\.csv can't be read .*; look for a quote that is not closed$"):
+        read(csv_file(tmp_path, '"a,b\n' + "1,2\n" * 40_000))
+
+
 def test_a_column_without_a_name_gets_one(tmp_path: Path) -> None:
     """As data frames write their index."""
     assert read(csv_file(tmp_path, ",a\n0,x\n1,y\n")).table.column_names == ["column_1", "a"]

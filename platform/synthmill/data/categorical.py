@@ -12,7 +12,7 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
-from synthmill.data.columns import Float64, Int64, Rows
+from synthmill.data.columns import Float64, Int64, Rows, from_words
 from synthmill.data.layout import DiscreteSpan
 from synthmill.data.profile import ColumnProfile
 from synthmill.data.split import mix
@@ -38,7 +38,7 @@ class CategoryCodec:
         self.num_codes = levels + (profile.folded_rows > 0) + (profile.missing_rows > 0)
         self.members = math.isqrt(self.num_codes - 1) + 1 if self.num_codes > MAX_ONE_SPAN else 0
         self._levels = pa.array(profile.levels, pa.string())
-        self._words = pa.concat_arrays([self._levels, pa.nulls(1, pa.string())]).cast(kind)
+        self._words = from_words(pa.concat_arrays([self._levels, pa.nulls(1, pa.string())]), kind)
         weights = np.cumsum(counts) if counts.any() else np.arange(1, levels + 1)
         self._shares: Float64 = weights / weights[-1]
 

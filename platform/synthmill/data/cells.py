@@ -2,6 +2,7 @@
 
 import csv as text_csv
 import io
+import re
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -20,6 +21,12 @@ _DATE = r"^\d{4}-\d{2}-\d{2}$"
 _DATETIME = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:?\d{2})?$"
 _ZONE = r"(Z|[+-]\d{2}:?\d{2})$"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
+_PREFIX = re.compile(rb'(?:\xef\xbb\xbf)?(?: *[\r\n])*(?i:"?sep=(?P<delimiter>[^"\r\n\x80-\xff])"? *\r?\n(?: *[\r\n])*)?')
+"""What may stand before the header: a byte order mark, empty lines, and the line in which Excel names the delimiter."""
+_DELIMITERS = (b",", b";", b"\t", b"|")
+_QUOTED = re.compile(rb'(?:^|(?<=[,;\t|]))"(?:[^"]|"")*+"')
+_HEADER = re.compile(rb"(?:" + _QUOTED.pattern + rb"|[^\r\n])*+")
+_HEADER_BYTES = 1 << 20
 
 
 def read_csv(data: bytes, *, name: str, trim: bool, null_values: tuple[str, ...]) -> pa.Table:
@@ -28,12 +35,16 @@ def read_csv(data: bytes, *, name: str, trim: bool, null_values: tuple[str, ...]
     Raises:
         DataError: empty, header only, duplicate column names, a row with too few or too many cells, not UTF-8.
     """
-    if not data.strip():
-        raise DataError(f"{name} is empty; it needs a header line and rows", field=FIELD)
     if data[:2] in _UTF16:
         raise DataError(f"{name} is UTF-16; save it as UTF-8", field=FIELD)
-    names, delimiter = _header(data, name)
-    table = _parse(data, name, names, delimiter)
+    before = _PREFIX.match(data)
+    assert before is not None
+    data, told = data[before.end() :], before["delimiter"]
+    if not data.strip():
+        raise DataError(f"{name} is empty; it needs a header line and rows", field=FIELD)
+    delimiter = (told or _delimiter(data)).decode()
+    names = _header(data, name, delimiter)
+    table = _parse(data, name, names, delimiter, skipped_lines=len((before[0] + b".").splitlines()) - 1)
     if table.num_rows == 0:
         raise DataError(f"{name} has a header but no rows", field=FIELD)
     nulls = pa.array(sorted(set(null_values)), pa.string())
@@ -106,25 +117,31 @@ def _clean(column: pa.ChunkedArray, trim: bool, nulls: pa.Array) -> pa.ChunkedAr
     return pc.if_else(pc.is_in(column, value_set=nulls), pa.scalar(None, pa.string()), column) if len(nulls) else column
 
 
-def _header(data: bytes, name: str) -> tuple[list[str], str]:
-    """The trimmed column names (`column_1` where the first has none, as data frames write their index) and the delimiter:
-    the comma, unless the first line has none and has semicolons, tabs or bars."""
-    text = io.TextIOWrapper(io.BytesIO(data.lstrip(b"\r\n")), encoding="utf-8-sig", newline="")
+def _delimiter(data: bytes) -> bytes:
+    """The comma, unless the header has none outside quotes and has semicolons, tabs or bars."""
+    header = _HEADER.match(data, 0, _HEADER_BYTES)
+    assert header is not None
+    bare = _QUOTED.sub(b"", header[0])
+    return next((mark for mark in _DELIMITERS if mark in bare), b",")
+
+
+def _header(data: bytes, name: str, delimiter: str) -> list[str]:
+    """The trimmed column names; `column_1` where the first has none, as data frames write their index."""
+    text = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8", newline="")
     try:
-        first = text.readline()
-        delimiter = next((mark for mark in (",", ";", "\t", "|") if mark in first), ",")
-        text.seek(0)
         cells = next(text_csv.reader(text, delimiter=delimiter), [])
     except UnicodeDecodeError:
         raise _not_utf8(name) from None
+    except text_csv.Error as fault:
+        raise DataError(f"the header of {name} can't be read ({fault}); look for a quote that is not closed", field=FIELD) from None
     names = [cell.strip() or f"column_{position}" for position, cell in enumerate(cells, start=1)]
     for position, column in enumerate(names):
         if column in names[:position]:
             raise DataError(f"{name} has two columns named {column!r}; rename one", field=FIELD)
-    return names, delimiter
+    return names
 
 
-def _parse(data: bytes, name: str, columns: list[str], delimiter: str) -> pa.Table:
+def _parse(data: bytes, name: str, columns: list[str], delimiter: str, *, skipped_lines: int) -> pa.Table:
     ragged: list[csv.InvalidRow] = []
 
     def keep_first(row: csv.InvalidRow) -> str:
@@ -142,7 +159,7 @@ def _parse(data: bytes, name: str, columns: list[str], delimiter: str) -> pa.Tab
     except pa.ArrowInvalid as fault:
         if ragged:
             row = ragged[0]
-            line = "" if row.number is None else f"line {row.number} of "
+            line = "" if row.number is None else f"line {row.number + skipped_lines} of "
             raise DataError(
                 f"{line}{name} has {row.actual_columns} cells where the header has {row.expected_columns}; fix or quote it", field=FIELD
             ) from None

@@ -133,6 +133,18 @@ def from_float64(values: Float64, valid: Bool | None, kind: pa.DataType) -> pa.A
     return pa.array(values.astype(kind.to_pandas_dtype(), copy=False), type=kind, mask=mask)
 
 
+def from_words(words: pa.Array, kind: pa.DataType) -> pa.Array:
+    """Values (N,) from their text: the inverse of a cast to text that takes other spellings (`1.50`, `TRUE`, `08:00`) too.
+
+    Raises:
+        pa.ArrowInvalid: text that is no value of the type.
+    """
+    if pa.types.is_time(kind):
+        # Arrow reads times of day only as a part of a date and time.
+        return pc.binary_join_element_wise("1970-01-01", words, " ").cast(pa.timestamp(kind.unit)).cast(kind)
+    return words.cast(pa.int64()).cast(kind) if pa.types.is_duration(kind) else words.cast(kind)
+
+
 def _numpy(array: pa.Array) -> Numbers:
     return array.to_numpy(zero_copy_only=False)  # type: ignore[no-any-return]
 

@@ -16,6 +16,7 @@ from synthmill.data.columns import (
     Int64,
     Numbers,
     flat,
+    from_words,
     is_integral,
     is_temporal,
     is_text,
@@ -39,6 +40,8 @@ MAX_DISCRETE = 32
 """Numbers with at most so many different values, nearly all of them frequent, are levels and not a curve."""
 MAX_RARE_SHARE = 0.01
 MAX_DECIMALS = 9
+SHOWN_VALUES = 5
+"""Values that an error message lists."""
 
 _LARGEST = 1e300
 """Floats beyond it are clipped, so that sums and differences stay finite."""
@@ -159,8 +162,9 @@ def _text(name: str, array: pa.Array, rule: ColumnRule, min_rows: int) -> Column
     if rule.minimum is not None or rule.maximum is not None:
         raise DataError(f"column {name!r} holds categories, which have no bounds; leave out minimum and maximum", field="data.schema")
     if rule.categories is not None:
-        known = np.asarray(pc.is_in(values, value_set=pa.array(rule.categories, pa.string())))
-        return _categorical(name, array, rule.categories, int(counts[~known].sum()))
+        stated = _stated(name, counted, rule.categories, array.type)
+        known = np.asarray(pc.is_in(values, value_set=pa.array(stated, pa.string())))
+        return _categorical(name, array, stated, int(counts[~known].sum()))
     kept = counts >= min_rows
     if rule.kind != "categorical":
         if _is_free_text(values, counts, kept):
@@ -176,6 +180,26 @@ def _text(name: str, array: pa.Array, rule: ColumnRule, min_rows: int) -> Column
     if len(levels) == 1 and folded == 0 and array.null_count == 0:
         return ColumnProfile(name=name, kind="constant", arrow_type=str(array.type), constant=levels[0])
     return _categorical(name, array, levels, folded)
+
+
+def _stated(name: str, counted: pa.StructArray, categories: tuple[str, ...], kind: pa.DataType) -> list[str]:
+    """The categories of a schema file as the column's own values are written, each once; DataError where they can't be its values."""
+    values = counted.field("values")
+    try:
+        words = from_words(pa.array(categories, pa.string()), kind).cast(pa.string())
+        fault = None if len(words) else "there are none"
+        if fault is None and len(values) and not pc.any(pc.is_in(values, value_set=words)).as_py():
+            fault = "none of them occurs"
+    except pa.ArrowInvalid:
+        fault = f"not all of them are {kind}"
+    if fault is not None:
+        order = np.argsort(-counted.field("counts").to_numpy(), kind="stable")[:SHOWN_VALUES]
+        given, own = (", ".join(texts) for texts in (categories[:SHOWN_VALUES], values.take(pa.array(order)).to_pylist()))
+        raise DataError(
+            f"column {name!r} can't have the stated `categories` [{given}]: {fault}; list values such as {own or 'its own'}",
+            field="data.schema",
+        )
+    return list(dict.fromkeys(words.to_pylist()))
 
 
 def _categorical(name: str, array: pa.Array, levels: list[str] | tuple[str, ...], folded: int) -> ColumnProfile:
