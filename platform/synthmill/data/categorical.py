@@ -43,7 +43,7 @@ class CategoryCodec:
         self._shares: Float64 = weights / weights[-1]
 
     @classmethod
-    def fit(cls, profile: ColumnProfile, array: pa.Array) -> "CategoryCodec":
+    def fit(cls, profile: ColumnProfile, array: pa.Array, people: Int64 | None = None) -> "CategoryCodec":
         """Count the levels among training values."""
         return cls(profile, array.type, _count(array, pa.array(profile.levels, pa.string())))
 

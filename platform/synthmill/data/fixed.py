@@ -19,7 +19,7 @@ class ConstantCodec:
         self.kind = kind
 
     @classmethod
-    def fit(cls, profile: ColumnProfile, array: pa.Array) -> "ConstantCodec":
+    def fit(cls, profile: ColumnProfile, array: pa.Array, people: Int64 | None = None) -> "ConstantCodec":
         return cls(profile, array.type)
 
     @property

@@ -10,7 +10,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from synthmill.data.columns import Float64, flat, is_temporal, is_text
-from synthmill.data.profile import NEIGHBOURS, TableProfile
+from synthmill.data.people import NEIGHBOURS
+from synthmill.data.profile import TableProfile
 
 FORMAT = "synthmill.summary/1"
 BINS = 20

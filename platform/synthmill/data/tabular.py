@@ -21,7 +21,8 @@ from synthmill.data.columns import Float64, Int64, Rows, UInt64, flat
 from synthmill.data.fixed import ConstantCodec, IdentifierCodec
 from synthmill.data.layout import DiscreteSpan, MixedLayout, NumericSpan
 from synthmill.data.numeric import NumericCodec
-from synthmill.data.profile import NEIGHBOURS, ColumnProfile, TableProfile, profile_table
+from synthmill.data.people import NEIGHBOURS, people_of
+from synthmill.data.profile import ColumnProfile, TableProfile, profile_table
 from synthmill.data.schema import Rules
 from synthmill.data.sources import load_rules
 from synthmill.data.split import mix
@@ -81,7 +82,8 @@ class TableCodec(Codec):
             fix = "give more, or lower the shares of validation and holdout"
             raise DataError(f"{train.num_rows} training rows are too few to learn from without copying one; {fix}", field="data.source")
         profile = profile_table(train, load_rules(config) if rules is None else rules, config)
-        columns = [_CODECS[column.kind].fit(column, flat(train[column.name])) for column in profile.columns]
+        people = people_of(train, config.split.group)
+        columns = [_CODECS[column.kind].fit(column, flat(train[column.name]), people) for column in profile.columns]
         if not any(column.spans for column in columns):
             raise DataError("every column is constant or an identifier; there is nothing to learn", field="data.source")
         return cls(profile, columns)

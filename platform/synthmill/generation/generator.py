@@ -148,7 +148,7 @@ class Generator:
         return where
 
     def _balanced(self, plan: ShardPlan, shard: Shard) -> Batch:
-        quotas = plan.shard_quotas()[shard.index]
+        quotas = plan.shard_quotas(shard.index)
         groups = [
             self._rows(plan, shard, group=group, rows=quota.rows, where=self._where(plan, quota.value))
             for group, quota in enumerate(quotas)
