@@ -189,17 +189,19 @@ def shipped_recipes() -> list[str]:
 
 
 def load_recipe(name_or_path: str, overrides: tuple[str, ...] = ()) -> Recipe:
-    """Read the recipe at a path, or the shipped one of that name, and apply `key.path=value` overrides in order.
+    """Read the recipe at a path, or the shipped one of that name, and apply `key.path=value` overrides in order. A section that is
+    left empty counts as left out.
 
     Raises:
         NotFoundError: neither a file nor a shipped recipe.
-        RecipeError: not YAML, an unknown key, a wrong type; the message names the key.
+        RecipeError: not UTF-8, not YAML, an unknown key, a wrong type; the message names the key.
     """
     raw = _read_recipe(name_or_path)
     for override in overrides:
         _apply_override(raw, override)
     raw.pop("format", None)
-    return parse_model(Recipe, raw)
+    empty = {key for key, value in raw.items() if value is None and key in Recipe.model_fields}
+    return parse_model(Recipe, {key: value for key, value in raw.items() if key not in empty})
 
 
 def parse_model(model: type[M], raw: Any, *, prefix: str = "") -> M:
@@ -228,7 +230,7 @@ def _read_recipe(name_or_path: str) -> dict[str, Any]:
     if name_or_path in shipped and not path.is_file():
         text = (resources.files("synthmill") / "recipes" / f"{name_or_path}.yaml").read_text()
     elif path.is_file():
-        text = path.read_text()
+        text = _read_utf8(path)
     else:
         raise NotFoundError(f"no recipe file or shipped recipe {name_or_path!r}{did_you_mean(name_or_path, shipped)}", field="recipe")
     try:
@@ -239,6 +241,13 @@ def _read_recipe(name_or_path: str) -> dict[str, Any]:
     if not isinstance(raw, dict):
         raise RecipeError(f"{name_or_path} must be a mapping of keys to values", field="recipe")
     return raw
+
+
+def _read_utf8(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise RecipeError(f"{path} is not UTF-8; save it as UTF-8", field="recipe") from None
 
 
 def _apply_override(raw: dict[str, Any], override: str) -> None:
@@ -252,9 +261,10 @@ def _apply_override(raw: dict[str, Any], override: str) -> None:
         value = text
     node = raw
     for part in parts[:-1]:
-        child = node.setdefault(part, {})
+        child = {} if node.get(part) is None else node[part]
         if not isinstance(child, dict):
             raise RecipeError(f"{part!r} holds a value, not keys", field=f"--set {key}")
+        node[part] = child
         node = child
     node[parts[-1]] = value
 

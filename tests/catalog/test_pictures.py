@@ -61,6 +61,13 @@ def test_a_class_can_not_leave_the_folder(monkeypatch: pytest.MonkeyPatch, tmp_p
     assert [safe_name(label) for label in ("../up", "..", "", "T-shirt 1")] == ["_._up", "_.", "_", "T-shirt 1"]
 
 
+def test_classes_of_like_names_keep_their_own_folders(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    labels = ["a/b", "a:b", "a/b", "a_b-2", "a*b", "a:b"]
+    exported(monkeypatch, tmp_path, table(labels[:3]), table(labels[3:]))
+    found = {int(path.stem): path.parent.name for path in tmp_path.rglob("*.png")}
+    assert [found[i] for i in range(6)] == ["a_b", "a_b-2", "a_b", "a_b-2-2", "a_b-3", "a_b-2"]
+
+
 def test_a_folder_with_something_in_it_and_a_table_are_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "mine.txt").write_text("x")
     with pytest.raises(UserError, match=r"--export: .* is not empty \(it has 'mine\.txt'\)"):

@@ -2,13 +2,18 @@
 
 import hashlib
 import io
+import struct
+import tracemalloc
+import zlib
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from pictures import file_of
+from synthmill.config import ImageConfig
 from synthmill.data import png
+from synthmill.data.picture import BrokenPictureError, read_picture
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (1, 1), (5, 7, 3)])
@@ -39,3 +44,60 @@ def test_other_files_are_left_to_others(data: bytes) -> None:
 def test_damage_is_seen() -> None:
     data = png.encode(np.arange(64, dtype=np.uint8).reshape(8, 8))
     assert png.decode(data[: len(data) // 2]) is None
+
+
+def file_with(width: int, height: int, packed: bytes, *chunks: tuple[bytes, bytes]) -> bytes:
+    """A PNG file of 8-bit gray, whether its pixels are right or not."""
+    parts = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)), *chunks, (b"IDAT", packed), (b"IEND", b"")]
+    return png.SIGNATURE + b"".join(
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in parts
+    )
+
+
+@pytest.mark.parametrize("size", [8, 10, 16, 20, 28, 30, 33, 40])
+def test_a_file_cut_in_its_head_is_broken(size: int) -> None:
+    data = png.encode(np.zeros((8, 8), np.uint8))[:size]
+    assert png.decode(data) is None
+    with pytest.raises(BrokenPictureError):
+        read_picture(data, ImageConfig())
+
+
+@pytest.mark.parametrize(("width", "height"), [(0, 0), (0, 5), (5, 0), (1 << 31, 1 << 31), (60_000, 60_000)])
+def test_a_size_that_no_picture_has_is_broken(width: int, height: int) -> None:
+    data = file_with(width, height, zlib.compress(b"\0" * height if height < 9 else b""))
+    assert png.decode(data) is None
+    with pytest.raises(BrokenPictureError):
+        read_picture(data, ImageConfig(size=4))
+
+
+def test_no_more_is_unpacked_than_the_picture_takes() -> None:
+    data = file_with(2, 2, zlib.compress(bytes(30_000_000), 9))
+    tracemalloc.start()
+    try:
+        assert png.decode(data) is None
+        assert tracemalloc.get_traced_memory()[1] < 1_000_000
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("packed", [zlib.compress(bytes(6))[:-1], zlib.compress(bytes(6))[:-4] + bytes(4), zlib.compress(bytes(5)), b""])
+def test_pixels_that_end_early_or_were_changed_are_seen(packed: bytes) -> None:
+    assert png.decode(file_with(2, 2, packed)) is None
+
+
+XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6"/></x:xmpmeta>'
+
+
+@pytest.mark.parametrize(
+    "chunk",
+    [
+        (b"eXIf", b"II*\0\x08\0\0\0\x01\0\x12\x01\x03\0\x01\0\0\0\x06\0\0\0\0\0\0\0"),
+        (b"iTXt", b"XML:com.adobe.xmp\0\0\0\0\0" + XMP),
+        (b"iTXt", b"XML:com.adobe.xmp\0\x01\0\0\0" + zlib.compress(XMP)),
+    ],
+    ids=["exif", "xmp", "packed-xmp"],
+)
+def test_a_picture_that_lies_on_its_side_is_turned(chunk: tuple[bytes, bytes]) -> None:
+    rows = np.array([[0, 1, 2], [0, 3, 4]], np.uint8)
+    data = file_with(2, 2, zlib.compress(rows.tobytes()), chunk)
+    assert read_picture(data, ImageConfig()).tolist() == [[3, 1], [4, 2]]

@@ -37,6 +37,19 @@ def test_own_format() -> None:
         ("[1]", "data.schema: s.yaml must be a mapping with `columns`"),
         ("columns: {on: {kind: drop}}", "data.schema: s.yaml has a column name that YAML reads as True; put it in quotes"),
         ("columns: 3", "data.schema.columns: "),
+        (
+            "columns: {age: {minimum: .nan}}",
+            "data.schema.columns.age.minimum: value error, a bound is a number from -1e+200 to 1e+200; leave it",
+        ),
+        (
+            "columns: {age: {maximum: .inf}}",
+            "data.schema.columns.age.maximum: value error, a bound is a number from -1e+200 to 1e+200; leave it",
+        ),
+        ("columns: {age: {maximum: 1" + 400 * "0" + "}}", "data.schema.columns.age.maximum: value error, a bound is a number"),
+        ("columns: {age: {decimals: 400}}", "data.schema.columns.age.decimals: input should be less than or equal to 18, got 400"),
+        ("columns: {age: {decimals: -1}}", "data.schema.columns.age.decimals: input should be greater than or equal to 0, got -1"),
+        ('{"tables": {"t": null}}', "data.schema: s.yaml has no `columns`"),
+        ('{"tables": [1]}', "data.schema: `tables` in s.yaml must be a mapping with one table by its name"),
         ('{"tables": {"a": {"columns": {}}, "b": {"columns": {}}}}', "data.schema: s.yaml describes 2 tables; give the metadata of one"),
     ],
 )

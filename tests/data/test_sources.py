@@ -194,6 +194,14 @@ def test_parquet_files_folders_and_partitions_are_one_table(every_store: str, tm
     assert read(f"{every_store}/hive").table.to_pydict() == {"x": [2023.0, 1.5, 2024.0, 1.5], "year": [2023, 2023, 2024, 2024]}
 
 
+@pytest.mark.parametrize("plain", [pa.string(), pa.large_string(), pa.string_view()])
+def test_categories_of_a_data_frame_join_plain_strings(tmp_path: Path, plain: pa.DataType) -> None:
+    coded = pa.array(["a", "b"]).dictionary_encode()
+    pq.write_table(pa.table({"c": coded, "n": pa.array([1, 2]).dictionary_encode()}), tmp_path / "1.parquet")
+    pq.write_table(pa.table({"n": [3, 4], "c": pa.array(["c", None], plain)}), tmp_path / "2.parquet")
+    assert read(tmp_path).table.to_pydict() == {"c": ["a", "b", "c", None], "n": [1, 2, 3, 4]}
+
+
 def test_a_folder_of_csv_is_typed_as_a_whole(tmp_path: Path) -> None:
     csv_file(tmp_path, "a,b\n1,x\n", "1.csv")
     csv_file(tmp_path, "b,a\ny,2.5\n", "2.csv")

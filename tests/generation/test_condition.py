@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 
 from synthmill.config import DataConfig
+from synthmill.data.schema import ColumnRule
 from synthmill.data.tabular import TableCodec
 from synthmill.errors import ConditionError
 from synthmill.generation.condition import Clause, Where, parse_where
@@ -62,9 +63,13 @@ TABLE = pa.table(
         "d": pa.array([datetime.date(2024, 1, day) for day in (1, 2, 3)] + [None], pa.date32()),
         "t": pa.array([datetime.datetime(2024, 1, 1, hour) for hour in (1, 2, 3)] + [None], pa.timestamp("ns")),
         "z": pa.array([datetime.datetime(2024, 1, 1, hour) for hour in (1, 2, 3)] + [None], pa.timestamp("s", "UTC")),
-        "m": pa.array([Decimal("1.10"), Decimal("2.20"), None, Decimal("-3.00")], pa.decimal128(9, 2)),
+        "m": pa.array([Decimal("1.10"), Decimal("2.20"), None, Decimal("0.30")], pa.decimal128(9, 2)),
         "c": pa.array(["a", "b", None, "a"]).dictionary_encode(),
         "u": pa.array([0, 2**64 - 1, None, 5], pa.uint64()),
+        "f32": pa.array([0.1, 0.2, None, 0.3], pa.float32()),
+        "t32": pa.array([0, 8 * 3600, None, 86399], pa.int32()).cast(pa.time32("s")),
+        "t64": pa.array([0, 28_800_500_000, None, 86_399_999_999]).cast(pa.time64("us")),
+        "span": pa.array([0, 90, None, -5]).cast(pa.duration("s")),
     }
 )
 
@@ -89,6 +94,7 @@ TABLE = pa.table(
         ("t<2024-01-01T02:00:00", [0]),
         ("t<=2024-01-01 02:00", [0, 1]),
         ("t>2023-12-31", [0, 1, 2]),
+        ("t>2024-01-01T02:00:00.000000001", [2]),
         ("z=2024-01-01T02:00:00Z", [1]),
         ("z=2024-01-01T02:00", [1]),
         ("z=2024-01-01T04:00+02:00", [1]),
@@ -97,6 +103,19 @@ TABLE = pa.table(
         ("c=a", [0, 3]),
         ("u>-1", [0, 1, 3]),
         ("u=5", [3]),
+        (f"u={2**64 - 1}", [1]),
+        (f"u={2**64 - 2}", []),
+        ("m=2.2", [1]),
+        ("m=0.3", [3]),
+        ("f32=0.1", [0]),
+        ("f32<=0.2", [0, 1]),
+        ("f32>0.3", []),
+        ("f32<1e39", [0, 1, 3]),
+        ("t32>=08:00", [1, 3]),
+        ("t32<08:00:00.001", [0, 1]),
+        ("t64=08:00:00.5", [1]),
+        ("t64>08:00", [1, 3]),
+        ("span>=0", [0, 1]),
         ("i<1e30", [0, 1, 3]),
         ("i<100000000000000000000", [0, 1, 3]),
     ],
@@ -194,3 +213,60 @@ def test_levels_of_every_type_are_checked() -> None:
             Where.parse([text]).check(codec)
     assert Where.parse(["price=1.1"]).native(codec) is not None
     assert Where.parse(["ratio=0.50"]).native(codec) is not None
+
+
+def test_every_value_that_a_message_lists_can_be_asked_for() -> None:
+    table = pa.table(
+        {
+            "narrow": pa.array([0.1, 0.2] * 50, pa.float32()),
+            "one": pa.array([0.1] * 100, pa.float32()),
+            "huge": [2**53 + 1, 2**53 + 3] * 50,
+            "price": pa.array([Decimal("0.07"), Decimal("1.15")] * 50, pa.decimal128(9, 2)),
+            "curve": pa.array([i / 7 for i in range(99)] + [0.1], pa.float32()),
+            "keys": [2**53 + 1 + 2 * (i * i % 101) for i in range(100)],
+        }
+    )
+    codec = TableCodec.fit(table, DataConfig(source="x"), {"keys": ColumnRule(kind="integer")})
+    for text, there in (("narrow=3", "0.1, 0.2"), ("one=3", "0.1"), ("huge=3", f"{2**53 + 1}, {2**53 + 3}"), ("price=3", "0.07, 1.15")):
+        with pytest.raises(ConditionError) as caught:
+            Where.parse([text]).check(codec)
+        assert str(caught.value).endswith(f"there is: {there}")
+        for value in there.split(", "):
+            where = Where.parse([text.replace("3", value)])
+            where.check(codec)
+            assert where.mask(table).any()
+            assert text == "one=3" or where.native(codec) is not None
+    low, high = codec.profile.column("keys").minimum, codec.profile.column("keys").maximum
+    with pytest.raises(ConditionError, match=f"lie between {low} and {high}$"):
+        Where.parse(["keys=3"]).check(codec)
+    for bound in (low, high):
+        Where.parse([f"keys={bound}"]).check(codec)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("t32>8", "'8' is no time of day (write 08:30 or 08:30:15.5), which 't32' holds"),
+        ("t64=2024-01-01", "'2024-01-01' is no time of day (write 08:30 or 08:30:15.5), which 't64' holds"),
+        ("span>1.5", "'1.5' is no whole number of s, which 'span' holds"),
+    ],
+)
+def test_what_is_no_time_of_day_or_duration(text: str, message: str) -> None:
+    with pytest.raises(ConditionError) as caught:
+        Where.parse([text]).mask(TABLE)
+    assert str(caught.value) == f"--where: {text}: {message}"
+
+
+@pytest.mark.parametrize("column", ["t32", "t64", "span"])
+def test_times_of_day_and_durations_can_be_categories(column: str) -> None:
+    table = pa.concat_tables([TABLE.select([column])] * 10)
+    codec = TableCodec.fit(table, DataConfig(source="x"), {column: ColumnRule(kind="categorical")})
+    assert codec.decode(codec.encode(table), first_row=0).equals(table)
+    for level in codec.levels(column) or []:
+        where = Where.parse([f"{column}={level}"])
+        where.check(codec)
+        assert where.mask(table).sum() == 10
+        assert where.native(codec) is not None
+    same = pa.concat_tables([TABLE.select([column, "i"]).slice(1, 1)] * 10).append_column("x", pa.array([1.0, 2.0] * 5))
+    constant = TableCodec.fit(same, DataConfig(source="x"), {column: ColumnRule(kind="categorical")})
+    assert constant.decode(constant.encode(same), first_row=0).equals(same)

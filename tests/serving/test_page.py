@@ -67,6 +67,22 @@ def test_rows_and_charts_appear(page: Any):
     assert page.locator("#charts strong").first.text_content() in page.locator("#figures div", has_text="Least overlap").text_content()
 
 
+def test_times_of_day_and_durations_are_charted(page: Any):
+    edges = [hour * 3_600_000 for hour in (0, 12, 24)]
+    told = page.evaluate(
+        """async (edges) => {
+          const { chart } = await import("/page/charts.js");
+          const summary = { edges, shares: [0.5, 0.5], temporal: true, clock: true, missing: 0 };
+          const of = (values) => chart("x", values, summary);
+          const label = of(["08:00:00"]).figure.querySelector("svg").getAttribute("aria-label");
+          return [of(["08:00:00", "11:59:59.999", "12:00:00", "23:59:59"]).overlap, of(["2:00:00", "0 days 23:00:00"]).overlap,
+                  of(["1:00", "1 day, 2:00:00"]).overlap, of(["-1 day, 23:00:00", "0:01:00"]).overlap, label];
+        }""",
+        edges,
+    )
+    assert told == [1, 1, 1, 0.5, "x. from 00:00 to 24:00. The two distributions overlap by 50%."]
+
+
 def test_a_program_is_told_how_to_ask_for_the_same(page: Any):
     page.click("#add")
     page.get_by_label("Column of condition 1").select_option("plan")

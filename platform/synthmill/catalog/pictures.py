@@ -1,6 +1,7 @@
 """A dataset of pictures as files: a subfolder for each class, in the order of the rows. Generated files carry their AI label inside."""
 
 import re
+from itertools import chain, count
 from pathlib import Path
 
 from synthmill.catalog.dataset import iter_parts
@@ -30,6 +31,7 @@ def export_pictures(version: Version, folder: Path) -> int:
         IntegrityError: a part was changed; names it.
     """
     written = 0
+    folders: dict[str, str] = {}
     for table in iter_parts(version):
         if IMAGE not in table.column_names:
             raise DataError(f"{version.ref} has no column of pictures; it has {', '.join(table.column_names)}", field="--export")
@@ -37,11 +39,19 @@ def export_pictures(version: Version, folder: Path) -> int:
         labels = table[LABEL].to_pylist() if LABEL in table.column_names else [None] * len(images)
         made = table[SYNTHETIC].to_pylist() if SYNTHETIC in table.column_names else [True] * len(images)
         for cell, label, generated in zip(images, labels, made, strict=True):
-            target = folder if label is None else folder / safe_name(str(label))
+            target = folder if label is None else folder / _own_name(str(label), folders)
             target.mkdir(exist_ok=True)
             (target / f"{'' if generated else 'real-'}{written:09d}.png").write_bytes(cell["bytes"])
             written += 1
     return written
+
+
+def _own_name(label: str, taken: dict[str, str]) -> str:
+    """The folder of a class, `taken` by it from then on: its safe name, with `-2`, `-3` and so on where another class came first."""
+    if label not in taken:
+        name, used = safe_name(label), set(taken.values())
+        taken[label] = next(free for free in chain([name], (f"{name}-{i}" for i in count(2))) if free not in used)
+    return taken[label]
 
 
 def safe_name(label: str) -> str:

@@ -133,6 +133,12 @@ def from_float64(values: Float64, valid: Bool | None, kind: pa.DataType) -> pa.A
     return pa.array(values.astype(kind.to_pandas_dtype(), copy=False), type=kind, mask=mask)
 
 
+def narrowed(value: float, kind: pa.DataType) -> Any:
+    """The number of the given floating-point width nearest to `value`, infinite beyond its range; its text is as short as can be."""
+    with np.errstate(over="ignore"):
+        return kind.to_pandas_dtype()(value)
+
+
 def from_words(words: pa.Array, kind: pa.DataType) -> pa.Array:
     """Values (N,) from their text: the inverse of a cast to text that takes other spellings (`1.50`, `TRUE`, `08:00`) too.
 

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 
 from synthmill.config import DataConfig, StorageConfig
 from synthmill.data.cells import FIELD, detect_types, read_csv
+from synthmill.data.columns import plain_table
 from synthmill.errors import DataError, UserError
 from synthmill.storage.folder import Folder
 from synthmill.storage.uri import Location, parse, redact
@@ -147,7 +148,8 @@ def _join(tables: list[pa.Table], paths: list[str]) -> pa.Table:
         if set(table.column_names) != set(tables[0].column_names):
             odd = sorted(set(table.column_names) ^ set(tables[0].column_names))[0]
             raise DataError(f"{path} and {paths[0]} differ in columns ({odd!r} is in one of them)", field=FIELD)
-    ordered = [table.select(tables[0].column_names) for table in tables]
+    # A data frame's categories are a dictionary in one file and may be plain strings in the next.
+    ordered = [plain_table(table.select(tables[0].column_names)) for table in tables]
     try:
         return pa.concat_tables(ordered, promote_options="permissive")
     except pa.ArrowException as fault:

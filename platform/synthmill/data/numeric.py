@@ -15,7 +15,7 @@ import pyarrow as pa
 import torch
 from torch import Tensor
 
-from synthmill.data.columns import Bool, Float64, Int64, Numbers, Rows, from_float64, from_int64
+from synthmill.data.columns import Bool, Float64, Int64, Numbers, Rows, from_float64, from_int64, narrowed
 from synthmill.data.layout import DiscreteSpan
 from synthmill.data.people import NEIGHBOURS, count_people, count_sharers, outermost, picked, widened
 from synthmill.data.profile import ColumnProfile, numbers
@@ -174,6 +174,8 @@ class NumericCodec:
         if self.segments or self.profile.kind not in _LEVEL_KINDS:
             return None
         value = _parse(text, self.profile)
+        if value is not None and not self.integral:
+            value = float(narrowed(value, self.kind))
         at = np.flatnonzero(self.points == value)
         return int(at[0]) if value is not None and len(at) else None
 
@@ -197,6 +199,8 @@ class NumericCodec:
             return None
         if self.profile.kind == "boolean":
             return ["true" if point else "false" for point in self.profile.points]
+        if not self.integral:
+            return [str(narrowed(point, self.kind)) for point in self.profile.points]
         return [str(point / 10**self.profile.scale if self.profile.scale else point) for point in self.profile.points]
 
     def count_levels(self, array: pa.Array) -> list[int]:

@@ -182,7 +182,11 @@ def _text(name: str, array: pa.Array, rule: ColumnRule, min_rows: int, people: I
     levels = values.filter(pa.array(kept)).take(pa.array(order)).to_pylist()
     folded = int(counts[~kept].sum())
     if len(levels) == 1 and folded == 0 and array.null_count == 0:
-        return ColumnProfile(name=name, kind="constant", arrow_type=str(array.type), constant=levels[0])
+        clock = pa.types.is_time(array.type) or pa.types.is_duration(array.type)
+        # Arrow reads times of day and durations from numbers, and not from text.
+        return ColumnProfile(
+            name=name, kind="constant", arrow_type=str(array.type), constant=int(to_int64(array[:1])[0]) if clock else levels[0]
+        )
     return _categorical(name, array, levels, folded)
 
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import pyarrow as pa
 import pyarrow.compute as pc
 import yaml
-from pydantic import model_validator
+from pydantic import Field, field_validator, model_validator
 
 from synthmill.config import FrozenModel, parse_model
 from synthmill.data import cells
@@ -19,6 +19,9 @@ from synthmill.errors import DataError, RecipeError, did_you_mean
 
 FIELD = "data.schema"
 
+LARGEST_BOUND = 1e200
+"""So that a bound times the power of ten of a decimal type is still a number."""
+MAX_DECIMALS = 18
 RuleKind = Literal["integer", "numeric", "boolean", "categorical", "datetime", "date", "identifier", "text", "drop"]
 
 
@@ -33,10 +36,17 @@ class ColumnRule(FrozenModel):
     """Public upper bound of a number."""
     categories: tuple[str, ...] | None = None
     """Public list of levels: used in place of the levels found; other values are folded like rare ones."""
-    decimals: int | None = None
+    decimals: int | None = Field(None, ge=0, le=MAX_DECIMALS)
     """Digits after the decimal point."""
     datetime_format: str | None = None
     """strftime format of text dates that are not ISO."""
+
+    @field_validator("minimum", "maximum")
+    @classmethod
+    def _finite(cls, bound: int | float | None) -> int | float | None:
+        if bound is not None and not abs(bound) <= LARGEST_BOUND:
+            raise ValueError(f"a bound is a number from -{LARGEST_BOUND:g} to {LARGEST_BOUND:g}; leave it out where there is none")
+        return bound
 
     @model_validator(mode="after")
     def _ordered(self) -> "ColumnRule":
@@ -179,16 +189,19 @@ def _is_sdv(raw: dict[str, Any]) -> bool:
 def _from_sdv(raw: dict[str, Any], name: str) -> dict[str, ColumnRule]:
     table = raw
     if "tables" in raw:
-        if not isinstance(raw["tables"], dict) or len(raw["tables"]) != 1:
-            raise DataError(f"{name} describes {len(raw['tables'])} tables; give the metadata of one", field=FIELD)
-        table = next(iter(raw["tables"].values()))
-    columns = table.get("columns")
+        tables = raw["tables"]
+        if not isinstance(tables, dict):
+            raise DataError(f"`tables` in {name} must be a mapping with one table by its name", field=FIELD)
+        if len(tables) != 1:
+            raise DataError(f"{name} describes {len(tables)} tables; give the metadata of one", field=FIELD)
+        table = next(iter(tables.values()))
+    columns = table.get("columns") if isinstance(table, dict) else None
     if not isinstance(columns, dict):
         raise DataError(f"{name} has no `columns`", field=FIELD)
     rules = {str(column): _sdv_rule(entry) for column, entry in columns.items()}
     keys = table.get("primary_key") or []
-    for key in [keys] if isinstance(keys, str) else keys:
-        rules[key] = ColumnRule(kind="identifier")
+    for key in keys if isinstance(keys, list) else [keys]:
+        rules[str(key)] = ColumnRule(kind="identifier")
     return rules
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from synthmill.data.columns import Float64, flat, is_temporal, is_text
+from synthmill.data.columns import Float64, flat, is_temporal, is_text, to_int64
 from synthmill.data.people import NEIGHBOURS
 from synthmill.data.profile import TableProfile
 
@@ -17,15 +17,23 @@ FORMAT = "synthmill.summary/1"
 BINS = 20
 TAIL = 0.01
 MOST_LEVELS = 12
+_UNITS_IN_MS = {"s": 1e-3, "ms": 1.0, "us": 1e3, "ns": 1e6}
 
 
 def summarise(train: pa.Table, profile: TableProfile) -> dict[str, Any]:
     """JSON data: for each column its bars (`levels` or `edges`, and `shares` of all rows) and its share of missing values.
 
-    Dates and times stand as milliseconds since 1970. Identifiers and constants have no bars.
+    Dates and times stand as milliseconds since 1970, times of day since midnight, durations as their length. Identifiers and
+    constants have no bars. NaN and infinities are missing, but for a column of categories, where they are levels.
     """
-    columns = {column.name: _column(flat(train[column.name]), column.kind) for column in profile.columns}
+    columns = {column.name: _column(_present(flat(train[column.name]), column.kind), column.kind) for column in profile.columns}
     return {"format": FORMAT, "rows": train.num_rows, "columns": columns}
+
+
+def _present(array: pa.Array, kind: str) -> pa.Array:
+    if kind == "categorical" or not pa.types.is_floating(array.type):
+        return array
+    return pc.if_else(pc.is_finite(array), array, pa.scalar(None, array.type))
 
 
 def _column(array: pa.Array, kind: str) -> dict[str, Any]:
@@ -59,9 +67,8 @@ def _levels(array: pa.Array) -> dict[str, Any]:
 
 
 def _histogram(array: pa.Array) -> dict[str, Any]:
-    temporal = is_temporal(array.type)
+    temporal, clock = is_temporal(array.type), _is_clock(array.type)
     values = np.sort(_numbers(array.drop_null()))
-    values = values[np.isfinite(values)]
     if len(values) < NEIGHBOURS:
         return {}
     low, high = _averaged(values, TAIL), _averaged(values, 1 - TAIL)
@@ -69,16 +76,22 @@ def _histogram(array: pa.Array) -> dict[str, Any]:
     counts, _ = np.histogram(np.clip(values, edges[0], edges[-1]), edges)
     shares = [_share(int(count), len(array)) if count >= NEIGHBOURS else 0.0 for count in counts]
     return {
-        "edges": [float(f"{edge:.6g}") if not temporal else float(round(edge)) for edge in edges],
+        "edges": [float(round(edge)) if temporal and not clock else float(f"{edge:.6g}") for edge in edges],
         "shares": shares,
         "temporal": temporal,
+        "clock": clock,
     }
 
 
+def _is_clock(kind: pa.DataType) -> bool:
+    """Whether values are times of day or durations."""
+    return bool(pa.types.is_time(kind) or pa.types.is_duration(kind))
+
+
 def _numbers(array: pa.Array) -> Float64:
-    if pa.types.is_time(array.type) or pa.types.is_duration(array.type):
-        array = array.cast(pa.int64() if array.type.bit_width == 64 else pa.int32())
-    elif is_temporal(array.type):
+    if _is_clock(array.type):
+        return to_int64(array) / _UNITS_IN_MS[array.type.unit]
+    if is_temporal(array.type):
         array = array.cast(pa.timestamp("ms", getattr(array.type, "tz", None)), safe=False).cast(pa.int64())
     numbers: Float64 = array.to_numpy(zero_copy_only=False).astype(np.float64)
     return numbers

@@ -3,10 +3,14 @@
 const WIDTH = 260, HEIGHT = 120, BASE = 102, LINE = 17, SHOWN_LEVELS = 6;
 const SVG = "http://www.w3.org/2000/svg";
 
+const CLOCK = /^(?:(-?\d+) days?,? )?(\d+):(\d\d)(?::(\d\d(?:\.\d+)?))?$/;
+
+// Dates and times as milliseconds since 1970; times of day (08:30:00.5) and durations (1 day, 2:00:00) as milliseconds.
 function number(value, temporal) {
   if (value === null || value === undefined) return NaN;
   if (!temporal) return Number(value);
-  const text = String(value);
+  const text = String(value), clock = CLOCK.exec(text);
+  if (clock) return 1000 * (86400 * Number(clock[1] ?? 0) + 3600 * Number(clock[2]) + 60 * Number(clock[3]) + Number(clock[4] ?? 0));
   return Date.parse(text.length > 10 && !/[zZ]|[+-]\d\d:?\d\d$/.test(text) ? `${text}Z` : text);
 }
 
@@ -57,7 +61,14 @@ function element(name, attributes, text) {
 
 const compact = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 });
 
-function edgeText(x, temporal) {
+function clockText(x) {
+  const seconds = Math.abs(x) / 1000, two = (n) => String(Math.floor(n)).padStart(2, "0");
+  if (seconds > 0 && seconds < 60) return `${Number((x / 1000).toPrecision(3))} s`;
+  return `${x < 0 ? "-" : ""}${two(seconds / 3600)}:${two((seconds / 60) % 60)}`;
+}
+
+function edgeText(x, { temporal, clock }) {
+  if (clock) return clockText(x);
   if (temporal) return new Date(x).toISOString().slice(0, 10);
   if (x !== 0 && Math.abs(x) < 1e-2) return x.toExponential(1);
   return Math.abs(x) >= 1e4 ? compact.format(x) : String(Number(x.toPrecision(3)));
@@ -74,7 +85,7 @@ function percent(share) {
 function describe(name, summary, made, overlap) {
   const told = summary.levels
     ? summary.levels.slice(0, 5).map((level, i) => `${level}: ${percent(made.shares[i])}` + (summary.own ? "" : `, training ${percent(summary.shares[i])}`)).join("; ")
-    : `from ${edgeText(summary.edges[0], summary.temporal)} to ${edgeText(summary.edges.at(-1), summary.temporal)}`;
+    : `from ${edgeText(summary.edges[0], summary)} to ${edgeText(summary.edges.at(-1), summary)}`;
   return `${name}. ${told}.` + (overlap === null ? "" : ` The two distributions overlap by ${percent(overlap)}.`);
 }
 
@@ -120,7 +131,7 @@ function histogram(summary, made, real) {
   }
   const middle = (summary.edges[0] + summary.edges.at(-1)) / 2;
   [["start", 0, summary.edges[0]], ["middle", WIDTH / 2, middle], ["end", WIDTH, summary.edges.at(-1)]].forEach(([anchor, x, value]) => {
-    picture.append(element("text", { x, y: BASE + 14, "text-anchor": anchor }, edgeText(value, summary.temporal)));
+    picture.append(element("text", { x, y: BASE + 14, "text-anchor": anchor }, edgeText(value, summary)));
   });
   return picture;
 }
