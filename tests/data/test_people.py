@@ -7,6 +7,7 @@ import pytest
 from synthmill.config import DataConfig, SplitConfig
 from synthmill.data.numeric import NumericCodec
 from synthmill.data.people import count_sharers, outermost, people_of, widened
+from synthmill.data.summary import summarise
 from synthmill.data.tabular import TableCodec
 from synthmill.errors import DataError
 
@@ -80,3 +81,14 @@ def test_neighbours_are_joined_until_they_are_of_five_people() -> None:
     assert widened(np.full(2, 6), people[:12]).tolist() == []
     assert outermost(np.arange(36.0), people, lowest=True).tolist() == [0, 3, 6, 9, 12]
     assert outermost(np.arange(36.0), people, lowest=False).tolist() == [35, 32, 29, 26, 23]
+
+
+def test_a_summary_shows_what_five_people_share() -> None:
+    table = visits()
+    profile = fitted(table, "patient").profile
+    told = summarise(table, profile, people_of(table, "patient"))["columns"]
+    assert told["town"]["levels"] == ["south", "north"]
+    assert "levels" not in told["surname"]
+    assert set(told["ward"]["levels"]) == {"0", "1", "2", "3"}
+    assert not set(np.round(told["income"]["edges"], 2).tolist()) & set(INCOMES.tolist())
+    assert summarise(table, profile)["columns"]["town"]["levels"] == ["south", "north", "alone"]

@@ -23,6 +23,7 @@ from synthmill.catalog.manifest import Parent
 from synthmill.catalog.store import Store, Version
 from synthmill.config import ModelConfig, Recipe, dump, fingerprint, parse_model
 from synthmill.data.codec import Codec, codec_from_files, fit_codec
+from synthmill.data.people import people_of
 from synthmill.data.sources import Source, read_source
 from synthmill.data.split import SplitTables, split_table
 from synthmill.data.summary import summarise
@@ -268,6 +269,13 @@ def _work(payload: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _summary(job: Prepared) -> dict[str, Any] | None:
+    """What the page's charts show of the train rows; None for pictures."""
+    if not isinstance(job.codec, TableCodec):
+        return None
+    return summarise(job.tables.train, job.codec.profile, people_of(job.tables.train, job.recipe.data.split.group))
+
+
 def _unwrap(summary: Any) -> dict[str, Any]:
     if isinstance(summary, Mapping) and isinstance(summary.get("error"), SynthmillError):
         raise summary["error"]
@@ -296,7 +304,7 @@ def _publish(job: Prepared, folder: Folder, summary: dict[str, Any], run_id: str
         "rules": _rules(job.source),
         "split": dump(job.tables.split),
         "training": summary,
-        "profile": summarise(job.tables.train, job.codec.profile) if isinstance(job.codec, TableCodec) else None,
+        "profile": _summary(job),
         "compute_dtype": "float32",
     }
     copies = model_class(job.recipe.model.name).copies_training_rows
