@@ -146,3 +146,23 @@ def test_identifiers_beside_real_ones_begin_where_none_is_taken() -> None:
     assert codec.first_free_id(ninth, 104) == 0
     plain = pa.table({"x": ["a", "b"] * 20, "y": RNG.normal(size=40)})
     assert TableCodec.fit(plain, DataConfig(source="x")).first_free_id(plain, 100) == 0
+
+
+def test_identifiers_of_narrow_types_begin_in_the_widest_gap_or_are_refused() -> None:
+    rng = np.random.default_rng(1)
+    keys = rng.choice(2**31 - 200_000, size=20_000, replace=False).astype(np.int32)
+    real = pa.table({"order_id": pa.array(keys), "y": ["a", "b"] * 10_000})
+    codec = TableCodec.fit(real, DataConfig(source="x"))
+    start = codec.first_free_id(real, 500_000)
+    made = codec.decode(blank(codec, 500_000), first_row=start)["order_id"]
+    assert len(set(made.to_pylist()) | set(keys.tolist())) == 520_000
+    small = pa.table({"order_id": pa.array(range(1, 61), pa.int8()), "y": ["a", "b"] * 30})
+    narrow = TableCodec.fit(small, DataConfig(source="x"))
+    assert narrow.id_rooms() == [("order_id", 127)]
+    assert narrow.first_free_id(small, 60) == 60
+    with pytest.raises(DataError, match=r"--rows: no 80 identifiers in a row are free beside the real 'order_id'; ask for fewer rows"):
+        narrow.first_free_id(small, 80)
+
+
+def blank(codec: TableCodec, rows: int) -> Batch:
+    return Batch(codes=torch_zeros(rows, len(codec.layout.discrete)), values=torch_zeros(rows, 0).float())

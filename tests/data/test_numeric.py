@@ -22,6 +22,11 @@ def test_a_curve_maps_between_knots_and_jumps_over_gaps() -> None:
     assert curve.ranks(np.array([-5.0, 25.0])).tolist() == [0.0, 1.0]
 
 
+def test_a_value_below_an_atom_at_the_lower_end_ranks_no_higher_than_it() -> None:
+    curve = Curve(q=np.array([0.0, 0.25, 1.0]), x=np.array([0.0, 0.0, 8.0]))
+    assert curve.ranks(np.array([-1.0, 0.0, 8.0])).tolist() == [0.125, 0.125, 1.0]
+
+
 @example([0.1] * 3)
 @example([943379951239.5093] * 5)
 @settings(max_examples=200, deadline=None)

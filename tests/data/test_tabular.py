@@ -380,3 +380,21 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 2 * 1024**2
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (pa.array([1.0, 2.0, 2.0, None] * 50), {"1.0": 50, "2.0": 100}),
+        (pa.array([Decimal("1.10"), Decimal("2.20"), Decimal("2.20")] * 50, pa.decimal128(9, 2)), {"1.1": 50, "2.2": 100}),
+        (pa.array([True, False, False] * 50), {"false": 100, "true": 50}),
+        (pa.array([3, 4, 4] * 50, pa.int8()), {"3": 50, "4": 100}),
+        (pa.array(["a", "b", "b"] * 50 + ["rare"]), {"b": 100, "a": 50}),
+        (pa.array(["a"] * 150), {"a": 150}),
+    ],
+    ids=["float", "decimal", "boolean", "integer", "text", "constant"],
+)
+def test_levels_are_counted_in_the_words_that_name_them(values: pa.Array, expected: dict[str, int]) -> None:
+    table = pa.table({"c": values, "x": np.arange(len(values)) * 0.5})
+    codec = TableCodec.fit(table, DataConfig(source="x"))
+    assert dict(zip(codec.levels("c") or [], codec.count_levels("c", table["c"].combine_chunks()), strict=True)) == expected

@@ -26,7 +26,7 @@ def test_quotas_are_met_in_every_shard(counts: list[int], shard_rows: int) -> No
         return
     quotas = tuple(Quota(value=str(i), rows=count) for i, count in enumerate(counts))
     plan = ShardPlan(rows=rows, seed=0, balance="c", quotas=quotas, shard_rows=shard_rows)
-    dealt = plan.shard_quotas()
+    dealt = [plan.shard_quotas(index) for index in range(plan.num_shards)]
     assert all(quota.rows >= 0 for shard in dealt for quota in shard)
     assert [sum(quota.rows for quota in shard) for shard in dealt] == [shard.rows for shard in plan.shards()]
     assert [sum(shard[i].rows for shard in dealt) for i in range(len(counts))] == counts

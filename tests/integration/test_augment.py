@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from synthmill import api
+from synthmill.catalog.manifest import decode_schema
 from synthmill.catalog.store import Store, Version
 from synthmill.errors import ConditionError, NotFoundError, ResourceError, UserError
 
@@ -68,6 +69,28 @@ def test_mix_real_adds_train_rows_and_says_which(trained: Version) -> None:
     assert version.manifest.contains_training_rows
     assert [parent.kind for parent in version.manifest.parents] == ["model", "source"]
     assert pc.count_distinct(rows["customer"]).as_py() == rows.num_rows
+
+
+def test_mix_real_publishes_no_column_of_real_rows_that_was_not_asked_for(trained: Version) -> None:
+    version = publish(trained, "narrow", rows=3000, mix_real=True, columns=("plan", "age"))
+    folder = Path(version.uri.removeprefix("file://"))
+    schemas = [pq.read_schema(folder / entry.path) for entry in version.manifest.files if entry.path.endswith(".parquet")]
+    assert len(schemas) == 3
+    assert {tuple(schema.names) for schema in schemas} == {("plan", "age", "is_synthetic")}
+    assert version.manifest.arrow_schema is not None
+    assert decode_schema(version.manifest.arrow_schema).equals(schemas[-1])
+
+
+def test_real_rows_are_not_mixed_into_a_source_with_a_column_of_that_name(local_ray: None, tmp_path: Path) -> None:
+    source = tmp_path / "source.csv"
+    source.write_text("x,is_synthetic\n" + "".join(f"{i % 7},{'true' if i % 2 else 'false'}\n" for i in range(60)))
+    recipe = {"name": "mixed", "data": {"source": str(source)}, "model": {"name": "marginals"}}
+    version = api.train(recipe, store=str(tmp_path / "store"))
+    with pytest.raises(UserError, match=r"--mix-real: the source has a column 'is_synthetic' of its own"):
+        publish(version, "again", rows=100, mix_real=True)
+    plain = publish(version, "plain", rows=100)
+    report = api.evaluate(plain.ref, store=store_of(version), profile="quick").report
+    assert report.metrics["schema.valid_share"].n["synthetic"] == 100
 
 
 def test_every_part_is_labelled(trained: Version) -> None:

@@ -10,7 +10,9 @@ from customers import write_customers
 from integration.conftest import small_recipe
 from synthmill import api
 from synthmill.catalog.store import Version
+from synthmill.config import Recipe, parse_model
 from synthmill.errors import IntegrityError, NotFoundError, RecipeError, ResourceError, UserError
+from synthmill.runtime.train import prepare
 
 
 def test_a_trained_model_has_every_file_of_the_artifact(trained: Version) -> None:
@@ -28,6 +30,23 @@ def test_a_store_whose_path_needs_quoting(local_ray: None, customers: Path, tmp_
     rows = api.augment(version.ref, rows=100, dataset="out", store=str(store))
     assert rows.folder.local_path == store / "datasets" / "out" / "1"
     assert len(list(rows.folder.local_path.glob("part-*.parquet"))) == 1
+
+
+def test_a_schema_file_that_changes_later_names_another_run_and_leaves_the_old_model_as_it_was(local_ray: None, tmp_path: Path) -> None:
+    source, schema = tmp_path / "source.csv", tmp_path / "schema.yaml"
+    source.write_text("note,churned,x\n" + "".join(f"{i % 9},{'no' if i % 5 else 'yes'},{i % 7}\n" for i in range(90)))
+    recipe = {"name": "m", "data": {"source": str(source), "schema": str(schema)}, "model": {"name": "marginals"}}
+    keys = []
+    for text in ('{"columns": {"churned": {"categories": ["no", "yes"]}}}', '{"columns": {"note": {"kind": "drop"}}}'):
+        schema.write_text(text)
+        prepared = prepare(parse_model(Recipe, recipe), str(tmp_path / "store"))
+        keys.append(prepared.run_key)
+        if len(keys) == 1:
+            version = api.train(recipe, store=str(tmp_path / "store"))
+    assert keys[0] != keys[1]
+    published = api.augment(version.ref, rows=100, dataset="d", store=str(tmp_path / "store"), mix_real=True)
+    assert pq.read_table(published.uri.removeprefix("file://")).column_names == ["note", "churned", "x", "is_synthetic"]
+    assert "quick" in api.evaluate(published.ref, store=str(tmp_path / "store"), profile="quick").report.config.values()
 
 
 def test_two_workers_train_the_same_model_to_rounding(local_ray: None, customers: Path, tmp_path: Path) -> None:

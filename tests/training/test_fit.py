@@ -10,6 +10,7 @@ import pytest
 
 from encoded import MemoryFolder, Records
 from synthmill.config import DataConfig, ModelConfig, Recipe, SplitConfig, TrainingConfig
+from synthmill.data.schema import ColumnRule
 from synthmill.data.sources import read_source
 from synthmill.data.split import split_table
 from synthmill.data.summary import summarise
@@ -94,10 +95,19 @@ def test_without_validation_the_last_average_is_published() -> None:
 
 
 def test_the_run_key_changes_with_what_changes_the_weights_only() -> None:
-    base = run_key(recipe(), CODEC.layout)
-    assert run_key(recipe(workers=4, threads=2, checkpoint_seconds=5, max_failures=1, resume="always"), CODEC.layout) == base
+    base = run_key(recipe(), CODEC)
+    assert run_key(recipe(workers=4, threads=2, checkpoint_seconds=5, max_failures=1, resume="always"), CODEC) == base
     for other in (recipe(seed=1), recipe(max_epochs=5), recipe(config={"embedding_dim": 8})):
-        assert run_key(other, CODEC.layout) != base
+        assert run_key(other, CODEC) != base
+
+
+def test_the_run_key_changes_with_what_codes_mean() -> None:
+    table = pa.table({"churned": ["no", "no", "yes"] * 20, "x": range(60)})
+    keys = set()
+    for categories in (("yes", "no"), ("no", "yes")):
+        codec = TableCodec.fit(table, DataConfig(source="unused.csv"), {"churned": ColumnRule(categories=categories)})
+        keys.add(run_key(recipe(), codec))
+    assert len(keys) == 2
 
 
 def test_a_wrong_hyper_parameter_is_named() -> None:

@@ -5,14 +5,15 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
-KEYS = ("codes", "values", "pixels", "tokens", "label", "mask", "lengths", "condition")
+KEYS = ("codes", "values", "pixels", "tokens", "label", "mask", "lengths", "condition", "noise")
 
 
 class Batch(Mapping[str, Tensor]):
     """Named tensors whose first axis is the row.
 
     `codes` int64 (N, discrete spans) and `values` float32 (N, numeric spans) for tables, `pixels` uint8 or float
-    (N, C, H, W), `tokens` int64 (N, T), `label` int64 (N,), `mask`, `lengths`, `condition`.
+    (N, C, H, W), `tokens` int64 (N, T), `label` int64 (N,), `mask`, `lengths`, `condition`. `noise` int64 (N,) of generated
+    rows decides what their codes leave open, and stays with them when others are filtered out.
     """
 
     __slots__ = ("_rows", "_tensors")
@@ -51,6 +52,13 @@ class Batch(Mapping[str, Tensor]):
     def with_(self, **tensors: Tensor) -> "Batch":
         """The same batch with tensors added or replaced."""
         return Batch(**{**self._tensors, **tensors})
+
+
+def with_noise(batch: Batch, generator: torch.Generator) -> Batch:
+    """Generated rows of a table with the noise that decoding draws from; other batches as they are."""
+    if "codes" not in batch:
+        return batch
+    return batch.with_(noise=torch.randint(2**62, (batch.num_rows,), generator=generator, device=generator.device))
 
 
 def concat(batches: list[Batch]) -> Batch:

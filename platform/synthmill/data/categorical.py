@@ -23,8 +23,8 @@ MAX_ONE_SPAN = 500
 class CategoryCodec:
     """One column of categories.
 
-    Rare values share the code `other`. It is decoded to one of the kept levels, drawn by their frequencies with a hash of the
-    row's codes: a made-up literal would be outside the column's domain, and a rare value itself must not come out. Values not
+    Rare values share the code `other`. It is decoded to one of the kept levels, drawn by their frequencies with the
+    row's noise: a made-up literal would be outside the column's domain, and a rare value itself must not come out. Values not
     seen in training are encoded as `other`, or as the most frequent level where there is none; likewise missing values.
     """
 
@@ -43,10 +43,9 @@ class CategoryCodec:
         self._shares: Float64 = weights / weights[-1]
 
     @classmethod
-    def fit(cls, profile: ColumnProfile, array: pa.Array) -> "CategoryCodec":
+    def fit(cls, profile: ColumnProfile, array: pa.Array, people: Int64 | None = None) -> "CategoryCodec":
         """Count the levels among training values."""
-        at = pc.index_in(array.cast(pa.string()).drop_null(), value_set=pa.array(profile.levels, pa.string())).drop_null()
-        return cls(profile, array.type, np.bincount(at.to_numpy(), minlength=len(profile.levels)).astype(np.int64))
+        return cls(profile, array.type, _count(array, pa.array(profile.levels, pa.string())))
 
     @property
     def spans(self) -> tuple[DiscreteSpan, ...]:
@@ -90,6 +89,10 @@ class CategoryCodec:
         """The levels kept, most frequent first."""
         return list(self.profile.levels)
 
+    def count_levels(self, array: pa.Array) -> list[int]:
+        """Rows of each level."""
+        return [int(count) for count in _count(array, self._levels)]
+
     def tensors(self) -> dict[str, Tensor]:
         return {"counts": torch.from_numpy(self.counts)}
 
@@ -107,6 +110,12 @@ class CategoryCodec:
         size = np.minimum(self.members, self.num_codes - start)
         joined: Int64 = start + codes[:, 1] % size
         return joined
+
+
+def _count(array: pa.Array, levels: pa.Array) -> Int64:
+    """How often each level stands in the array, (levels,)."""
+    at = pc.index_in(array.cast(pa.string()).drop_null(), value_set=levels).drop_null()
+    return np.bincount(at.to_numpy(), minlength=len(levels)).astype(np.int64)
 
 
 def _key(name: str) -> int:

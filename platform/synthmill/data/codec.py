@@ -26,7 +26,7 @@ class Codec(ABC):
 
     @abstractmethod
     def decode(self, batch: Batch, *, first_row: int) -> pa.Table:
-        """Rows as `schema` says. A row depends on its own codes alone, except for identifiers, which follow
+        """Rows as `schema` says. A row depends on its own codes and noise alone, except for identifiers, which follow
         `first_row`, the number of the batch's first row in the whole output."""
 
     def conditions(self, batch: Batch) -> pa.Table:
@@ -40,6 +40,10 @@ class Codec(ABC):
     @abstractmethod
     def levels(self, column: str) -> list[str] | None:
         """The values of a categorical or boolean column, as text; None for any other column."""
+
+    @abstractmethod
+    def count_levels(self, column: str, array: pa.Array) -> list[int]:
+        """How often each of `levels(column)` stands in the rows of a source; values that are none of them count for none."""
 
     @abstractmethod
     def to_files(self) -> tuple[dict[str, Any], dict[str, Tensor]]:

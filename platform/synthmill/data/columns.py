@@ -28,8 +28,8 @@ class Rows:
     numbers: UInt64
     """Global row numbers (N,)."""
     noise: Callable[[Int64], UInt64]
-    """64 bits from the codes and positions of each row at an index (M,): what decoding leaves open follows from them, so
-    that a row decodes the same alone, in a block and after a filter."""
+    """64 bits of each row at an index (M,): what decoding leaves open follows from them, so that a row decodes the same
+    alone, in a block and after a filter."""
 
 
 _INT64_MAX = np.uint64(2**63 - 1)

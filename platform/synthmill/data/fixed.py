@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from torch import Tensor
 
-from synthmill.data.columns import Float64, Int64, Rows, from_float64, from_int64, is_temporal, is_text, valid_rows
+from synthmill.data.columns import Float64, Int64, Rows, from_float64, from_int64, is_temporal, is_text, to_int64, valid_rows
 from synthmill.data.identifiers import write_ids
 from synthmill.data.layout import DiscreteSpan
 from synthmill.data.profile import ColumnProfile
@@ -19,7 +19,7 @@ class ConstantCodec:
         self.kind = kind
 
     @classmethod
-    def fit(cls, profile: ColumnProfile, array: pa.Array) -> "ConstantCodec":
+    def fit(cls, profile: ColumnProfile, array: pa.Array, people: Int64 | None = None) -> "ConstantCodec":
         return cls(profile, array.type)
 
     @property
@@ -53,6 +53,10 @@ class ConstantCodec:
         scale = self.kind.scale if pa.types.is_decimal(self.kind) else 0
         return [] if value is None else [str(value / 10**scale if scale and not isinstance(value, str) else value)]
 
+    def count_levels(self, array: pa.Array) -> list[int]:
+        """Rows of each of `levels`."""
+        return [int(valid_rows(array).sum()) for _ in self.levels() or ()]
+
     def tensors(self) -> dict[str, Tensor]:
         return {}
 
@@ -66,6 +70,19 @@ class ConstantCodec:
 
 class IdentifierCodec(ConstantCodec):
     """A column of identifiers: only whether one is missing is learnt (code 0 present, 1 missing)."""
+
+    @property
+    def room(self) -> int:
+        """How many different identifiers the column's type can hold, counted from row number 0."""
+        return int(np.iinfo(self.kind.to_pandas_dtype()).max) if pa.types.is_integer(self.kind) else 2**63 - 1
+
+    def widest_gap(self, taken: pa.Array) -> int:
+        """The row number with which the widest gap between the integers `taken` begins; 0 for text."""
+        if is_text(self.kind) or not len(taken):
+            return 0
+        values = np.concatenate([[0], np.sort(to_int64(taken)), [min(self.room, 2**63 - 2) + 1]])
+        gaps = np.diff(np.maximum(values, 0).astype(np.float64))
+        return int(max(values[int(np.argmax(gaps))], 0))
 
     def levels(self) -> list[str] | None:
         """None: identifiers are made anew."""

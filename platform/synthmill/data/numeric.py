@@ -17,7 +17,8 @@ from torch import Tensor
 
 from synthmill.data.columns import Bool, Float64, Int64, Numbers, Rows, from_float64, from_int64, narrowed
 from synthmill.data.layout import DiscreteSpan
-from synthmill.data.profile import NEIGHBOURS, ColumnProfile, numbers
+from synthmill.data.people import NEIGHBOURS, count_people, count_sharers, outermost, picked, widened
+from synthmill.data.profile import ColumnProfile, numbers
 
 MAX_KNOTS = 200
 MAX_SEGMENTS = 10
@@ -36,7 +37,8 @@ class Curve:
     x: Float64
 
     def ranks(self, values: Float64) -> Float64:
-        """The rank of each value; the middle of its atom for a value that has one."""
+        """The rank of each value; the middle of its atom for a value that has one. Values outside count as the nearest end."""
+        values = np.clip(values, self.x[0], self.x[-1])
         starts = np.flatnonzero(np.concatenate([[True], np.diff(self.x) > 0]))
         stops = np.append(starts[1:], len(self.x)) - 1
         x, low, high = self.x[starts], self.q[starts], self.q[stops]
@@ -57,19 +59,22 @@ class Curve:
         return values
 
 
-def fit_curve(values: Float64) -> Curve:
-    """The curve of at least one value; it runs from the mean of the lowest 5 to the mean of the highest 5."""
-    values = np.sort(values)
+def fit_curve(values: Float64, people: Int64 | None = None) -> Curve:
+    """The curve of at least one value; it runs from the mean of the lowest 5 to the mean of the highest 5, of 5 `people` where
+    rows are told apart."""
+    order = np.argsort(values, kind="stable")
+    values, people = values[order], picked(people, order)
     rows = len(values)
-    distinct, first, counts = np.unique(values, return_index=True, return_counts=True)
-    atoms = counts >= max(NEIGHBOURS, 2 * rows / MAX_KNOTS)
-    outer = min(NEIGHBOURS, rows)
-    knots = [(0.0, values[:outer].mean()), (1.0, values[-outer:].mean())]
+    distinct, first, codes, counts = np.unique(values, return_index=True, return_inverse=True, return_counts=True)
+    shared = count_sharers(codes.reshape(-1), len(distinct), people)
+    atoms = (counts >= max(NEIGHBOURS, 2 * rows / MAX_KNOTS)) & (shared >= NEIGHBOURS)
+    knots = [(0.0, np.sort(outermost(values, people, lowest=True)).mean()), (1.0, np.sort(outermost(values, people, lowest=False)).mean())]
     for value, start, count in zip(distinct[atoms], first[atoms], counts[atoms], strict=True):
         knots += [(start / rows, value), ((start + count) / rows, value)]
     edges = np.concatenate([[0], np.stack([first[atoms], first[atoms] + counts[atoms]], axis=1).reshape(-1), [rows]])
     for start, stop in edges.reshape(-1, 2):
         sizes = _group_sizes(stop - start, max(NEIGHBOURS, rows // MAX_KNOTS), tail_low=start == 0, tail_high=stop == rows)
+        sizes = widened(sizes, picked(people, np.arange(start, stop)))
         if len(sizes):
             cuts = start + np.concatenate([[0], np.cumsum(sizes)])
             means = np.add.reduceat(values[: cuts[-1]], cuts[:-1]) / sizes
@@ -116,20 +121,21 @@ class NumericCodec:
         self.width = self.missing_code + (profile.missing_rows > 0)
 
     @classmethod
-    def fit(cls, profile: ColumnProfile, array: pa.Array) -> "NumericCodec":
-        """Fit the curve on training values; a rest of fewer than 5 values joins the nearest points."""
+    def fit(cls, profile: ColumnProfile, array: pa.Array, people: Int64 | None = None) -> "NumericCodec":
+        """Fit the curve on training values; a rest of fewer than 5 values, or people, joins the nearest points."""
         values, valid = numbers(array)
-        values = values[valid]
+        values, people = values[valid], picked(people, valid)
         if profile.discrete:
             return cls(profile, array.type, segments=0, origin=0, curve=None)
-        rest = values[~np.isin(values, np.array(profile.points, dtype=values.dtype))]
-        if len(rest) < NEIGHBOURS and profile.points:
+        apart = ~np.isin(values, np.array(profile.points, dtype=values.dtype))
+        rest, people = values[apart], picked(people, apart)
+        if count_people(people, len(rest)) < NEIGHBOURS and profile.points:
             return cls(profile, array.type, segments=0, origin=0, curve=None)
         origin = _origin(values, profile.step) if values.dtype == np.int64 else 0
         shares = len(rest) / max(1, len(array)) / MIN_SEGMENT_SHARE
         segments = int(np.clip(min(shares, len(rest) / MIN_SEGMENT_ROWS), 1, MAX_SEGMENTS))
         bounded = np.clip(rest, profile.minimum, profile.maximum)
-        curve = fit_curve((bounded - origin).astype(np.float64))
+        curve = fit_curve((bounded - origin).astype(np.float64), people)
         return cls(profile, array.type, segments=segments, origin=origin, curve=curve)
 
     @property
@@ -198,6 +204,12 @@ class NumericCodec:
         if not self.integral:
             return [str(narrowed(point, self.kind)) for point in self.profile.points]
         return [str(point / 10**self.profile.scale if self.profile.scale else point) for point in self.profile.points]
+
+    def count_levels(self, array: pa.Array) -> list[int]:
+        """Rows of each of `levels`; any other number counts as the nearest one, as it does for the model."""
+        values, valid = numbers(array)
+        codes, _ = self._nearest_points(values[valid])
+        return [int(count) for count in np.bincount(codes, minlength=len(self.points))]
 
     def _point_values(self, code: Int64) -> Numbers:
         """The point of each code; any value for other codes."""

@@ -4,6 +4,7 @@ Decoded tables show as pictures wherever Hugging Face's `Image` feature is known
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Literal
 
@@ -100,6 +101,10 @@ class PixelCodec(Codec):
 
     def levels(self, column: str) -> list[str] | None:
         return [str(value) for value in self.classes] if column == LABEL and self.classes else None
+
+    def count_levels(self, column: str, array: pa.Array) -> list[int]:
+        counts = Counter(array.cast(pa.string()).to_pylist())
+        return [counts[level] for level in self.levels(column) or ()]
 
     def to_files(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         return dump(_File(layout=self.layout, classes=self.classes)), {}

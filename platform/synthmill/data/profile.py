@@ -1,7 +1,8 @@
 """What a table's columns are: kinds, bounds, decimals, point masses and vocabularies, fitted on training rows alone.
 
 Nothing here is one person's value: bounds are means of the 5 outermost values, points and levels are values that many rows
-share, identifiers are reduced to their pattern. A schema file may state public bounds and categories instead.
+share, identifiers are reduced to their pattern. A schema file may state public bounds and categories instead. Where
+`data.split.group` names people with several rows each, "5" and "many" count people.
 """
 
 from typing import Literal
@@ -26,14 +27,13 @@ from synthmill.data.columns import (
     valid_rows,
 )
 from synthmill.data.identifiers import IdTemplate, fit_template, is_integer_id
+from synthmill.data.people import MOST_ROWS, NEIGHBOURS, count_people, count_sharers, outermost, people_of, picked
 from synthmill.data.schema import ColumnRule, Rules
 from synthmill.errors import DataError, did_you_mean
 
 Kind = Literal["numeric", "integer", "boolean", "categorical", "datetime", "date", "identifier", "constant"]
 Number = int | float
 
-NEIGHBOURS = 5
-"""Values averaged into a bound or a bin edge."""
 POINT_SHARE = 0.01
 POINT_ROWS = 20
 MAX_DISCRETE = 32
@@ -107,19 +107,20 @@ def profile_table(train: pa.Table, rules: Rules, config: DataConfig) -> TablePro
         DataError: free text, or a category column none of whose values is frequent enough; names the column and the fix.
     """
     rules = _with_group(rules, train, config)
-    columns = [profile_column(name, flat(train[name]), rules.get(name, ColumnRule()), config) for name in train.column_names]
+    people = people_of(train, config.split.group)
+    columns = [profile_column(name, flat(train[name]), rules.get(name, ColumnRule()), config, people) for name in train.column_names]
     return TableProfile(rows=train.num_rows, columns=tuple(columns))
 
 
-def profile_column(name: str, array: pa.Array, rule: ColumnRule, config: DataConfig) -> ColumnProfile:
-    """Profile one column of a plain type, (N,)."""
+def profile_column(name: str, array: pa.Array, rule: ColumnRule, config: DataConfig, people: Int64 | None = None) -> ColumnProfile:
+    """Profile one column of a plain type, (N,), whose rows belong to `people` (N,)."""
     if array.null_count == len(array) and rule.categories is None:
         return ColumnProfile(name=name, kind="constant", arrow_type=str(array.type), missing_rows=len(array))
     if rule.kind == "identifier":
         return _identifier(name, array)
     if is_text(array.type) or rule.kind == "categorical" or rule.categories is not None:
-        return _text(name, array, rule, config.min_category_rows)
-    return _number(name, array, rule, config.min_category_rows)
+        return _text(name, array, rule, config.min_category_rows, people)
+    return _number(name, array, rule, config.min_category_rows, people)
 
 
 def numbers(array: pa.Array) -> tuple[Numbers, Bool]:
@@ -140,7 +141,7 @@ def _with_group(rules: Rules, train: pa.Table, config: DataConfig) -> Rules:
     if not (is_text(kind) or pa.types.is_integer(kind)):
         return rules
     distinct = pc.count_distinct(train[group]).as_py()
-    return {**rules, group: ColumnRule(kind="identifier")} if distinct * POINT_ROWS > train.num_rows else rules
+    return {**rules, group: ColumnRule(kind="identifier")} if distinct * MOST_ROWS > train.num_rows else rules
 
 
 def _identifier(name: str, array: pa.Array) -> ColumnProfile:
@@ -153,27 +154,30 @@ def _identifier(name: str, array: pa.Array) -> ColumnProfile:
     return ColumnProfile(name=name, kind="identifier", arrow_type=str(array.type), missing_rows=array.null_count, template=template)
 
 
-def _text(name: str, array: pa.Array, rule: ColumnRule, min_rows: int) -> ColumnProfile:
+def _text(name: str, array: pa.Array, rule: ColumnRule, min_rows: int, people: Int64 | None) -> ColumnProfile:
     text = array.cast(pa.string())
-    counted = pc.value_counts(text.drop_null())
-    values, counts = counted.field("values"), counted.field("counts").to_numpy()
+    coded = text.drop_null().dictionary_encode()
+    values, codes = coded.dictionary, coded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
+    counts = np.bincount(codes, minlength=len(values))
     if rule.kind == "text":
         raise _free_text(name)
     if rule.minimum is not None or rule.maximum is not None:
         raise DataError(f"column {name!r} holds categories, which have no bounds; leave out minimum and maximum", field="data.schema")
     if rule.categories is not None:
-        stated = _stated(name, counted, rule.categories, array.type)
+        stated = _stated(name, values, counts, rule.categories, array.type)
         known = np.asarray(pc.is_in(values, value_set=pa.array(stated, pa.string())))
         return _categorical(name, array, stated, int(counts[~known].sum()))
-    kept = counts >= min_rows
+    shared = count_sharers(codes, len(values), picked(people, valid_rows(text)))
+    kept = shared >= min_rows
     if rule.kind != "categorical":
         if _is_free_text(values, counts, kept):
             raise _free_text(name)
-        if not kept.any() and (len(values) == counts.sum() or len(values) > 100):
+        if not kept.any() and (len(values) == shared.sum() or len(values) > 100):
             return _identifier(name, array)
     if not kept.any():
         fix = "lower data.min_category_rows, or state its `categories` or `kind: drop` in a schema file"
-        raise DataError(f"no value of column {name!r} has {min_rows} training rows; {fix}", field="data.min_category_rows")
+        what = "training rows" if people is None else "people among the training rows"
+        raise DataError(f"no value of column {name!r} has {min_rows} {what}; {fix}", field="data.min_category_rows")
     order = np.lexsort((np.argsort(np.argsort(values.filter(pa.array(kept)).to_numpy(zero_copy_only=False))), -counts[kept]))
     levels = values.filter(pa.array(kept)).take(pa.array(order)).to_pylist()
     folded = int(counts[~kept].sum())
@@ -186,9 +190,8 @@ def _text(name: str, array: pa.Array, rule: ColumnRule, min_rows: int) -> Column
     return _categorical(name, array, levels, folded)
 
 
-def _stated(name: str, counted: pa.StructArray, categories: tuple[str, ...], kind: pa.DataType) -> list[str]:
+def _stated(name: str, values: pa.Array, counts: Int64, categories: tuple[str, ...], kind: pa.DataType) -> list[str]:
     """The categories of a schema file as the column's own values are written, each once; DataError where they can't be its values."""
-    values = counted.field("values")
     try:
         words = from_words(pa.array(categories, pa.string()), kind).cast(pa.string())
         fault = None if len(words) else "there are none"
@@ -197,7 +200,7 @@ def _stated(name: str, counted: pa.StructArray, categories: tuple[str, ...], kin
     except pa.ArrowInvalid:
         fault = f"not all of them are {kind}"
     if fault is not None:
-        order = np.argsort(-counted.field("counts").to_numpy(), kind="stable")[:SHOWN_VALUES]
+        order = np.argsort(-counts, kind="stable")[:SHOWN_VALUES]
         given, own = (", ".join(texts) for texts in (categories[:SHOWN_VALUES], values.take(pa.array(order)).to_pylist()))
         raise DataError(
             f"column {name!r} can't have the stated `categories` [{given}]: {fault}; list values such as {own or 'its own'}",
@@ -233,22 +236,23 @@ def _free_text(name: str) -> DataError:
     )
 
 
-def _number(name: str, array: pa.Array, rule: ColumnRule, min_rows: int) -> ColumnProfile:
+def _number(name: str, array: pa.Array, rule: ColumnRule, min_rows: int, people: Int64 | None) -> ColumnProfile:
     kind = array.type
     values, valid = numbers(array)
-    values = values[valid]
+    values, people = values[valid], picked(people, valid)
     missing = len(array) - len(values)
-    if len(values) < NEIGHBOURS:
+    if count_people(people, len(values)) < NEIGHBOURS:
         return ColumnProfile(name=name, kind="constant", arrow_type=str(kind), missing_rows=len(array))
     scale = kind.scale if pa.types.is_decimal(kind) else 0
     low, high = (None if bound is None else _scaled(bound, scale, values) for bound in (rule.minimum, rule.maximum))
     values = np.clip(values, low, high) if low is not None or high is not None else values
-    distinct, counts = np.unique(values, return_counts=True)
+    distinct, codes, counts = np.unique(values, return_inverse=True, return_counts=True)
+    shared = count_sharers(codes.reshape(-1), len(distinct), people)
     if rule.kind is None and pa.types.is_integer(kind) and is_integer_id(name, distinct, counts, bool((np.diff(values) > 0).all())):
         return _identifier(name, array)
     if len(distinct) == 1 and missing == 0:
         return ColumnProfile(name=name, kind="constant", arrow_type=str(kind), constant=distinct[0].item())
-    points, discrete = _points(distinct, counts, len(array), max(NEIGHBOURS, min_rows))
+    points, discrete = _points(distinct, counts, shared, len(array), max(NEIGHBOURS, min_rows))
     step = _step(distinct, kind)
     decimals = scale or (rule.decimals if rule.decimals is not None else _decimals(distinct, kind))
     return ColumnProfile(
@@ -256,8 +260,8 @@ def _number(name: str, array: pa.Array, rule: ColumnRule, min_rows: int) -> Colu
         kind=_number_kind(kind),
         arrow_type=str(kind),
         missing_rows=missing,
-        minimum=_bound(values, low, step, decimals, lowest=True),
-        maximum=_bound(values, high, step, decimals, lowest=False),
+        minimum=_bound(values, people, low, step, decimals, lowest=True),
+        maximum=_bound(values, people, high, step, decimals, lowest=False),
         scale=scale,
         decimals=decimals,
         step=step,
@@ -281,24 +285,24 @@ def _scaled(bound: Number, scale: int, values: Numbers) -> Number:
     return min(max(round(bound * 10**scale), limits.min), limits.max) if values.dtype == np.int64 else float(bound)
 
 
-def _bound(values: Numbers, public: Number | None, step: int, decimals: int | None, *, lowest: bool) -> Number:
+def _bound(values: Numbers, people: Int64 | None, public: Number | None, step: int, decimals: int | None, *, lowest: bool) -> Number:
     """The stated bound, or the mean of the 5 outermost values on the column's own grid."""
     if public is not None:
         return public
-    take = min(NEIGHBOURS, len(values))
-    outer = np.partition(values, take - 1)[:take] if lowest else np.partition(values, len(values) - take)[-take:]
+    outer = outermost(values, people, lowest=lowest)
+    take = len(outer)
     if values.dtype == np.int64:
         return int((2 * sum(outer.tolist()) + take * step) // (2 * take * step) * step)
     mean = float(np.mean(outer))
     return mean if decimals is None else round(mean, decimals)
 
 
-def _points(distinct: Numbers, counts: Int64, rows: int, min_rows: int) -> tuple[Numbers, bool]:
-    """The values that get a code of their own, and whether they are all there is."""
-    rare = counts < min_rows
+def _points(distinct: Numbers, counts: Int64, shared: Int64, rows: int, min_rows: int) -> tuple[Numbers, bool]:
+    """The values that get a code of their own, and whether they are all there is; `shared` are the people that have each."""
+    rare = shared < min_rows
     if len(distinct) <= MAX_DISCRETE and not rare.all() and counts[rare].sum() <= MAX_RARE_SHARE * counts.sum():
         return distinct[~rare], True
-    points = distinct[counts >= max(POINT_ROWS, POINT_SHARE * rows, min_rows)]
+    points = distinct[(counts >= max(POINT_ROWS, POINT_SHARE * rows)) & ~rare]
     return points, False
 
 

@@ -34,8 +34,10 @@ class Source:
     """What a person should know of how it was read, such as files that were skipped."""
 
 
-def read_source(config: DataConfig, *, store: Store | None = None) -> Source:
+def read_source(config: DataConfig, *, store: Store | None = None, rules: Rules | None = None) -> Source:
     """Read, type and check the table that `data.source` names; pictures become a table too (`data.images`).
+
+    `rules` are what the schema file stated when a model was trained, whatever it states now; None: read the file.
 
     Raises:
         DataError: one line that names the field: a missing, empty or malformed source, fewer than two rows, a column that is
@@ -47,7 +49,7 @@ def read_source(config: DataConfig, *, store: Store | None = None) -> Source:
 
         return read_images(config, store=store)
     settings = store.root.settings if store is not None else StorageConfig()
-    rules = load_rules(config, settings)
+    rules = load_rules(config, settings) if rules is None else rules
     table, sha256, uri = _read(config, rules, store, settings)
     table = apply_rules(plain_table(table), rules).replace_schema_metadata(None)
     _check(table, config)

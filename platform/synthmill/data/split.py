@@ -3,6 +3,10 @@
 Each distinct row (each group, when grouped) gets the index of its first occurrence; a keyed hash of that index orders them,
 and the order is cut at the configured shares. Exact duplicates and groups therefore stay on one side, shares are exact to
 the row where rows are distinct, and the same source and settings always give the same split. Row ids are never recorded.
+
+Rows so common that the side of one content would decide what the sides look like (20 rows and 1% of the table; nobody's, then)
+are dealt out one by one, or a table of few categories would train on other combinations than it is judged by.
+A picture is its bytes: under two labels it is still one.
 """
 
 import hashlib
@@ -18,13 +22,19 @@ from synthmill.data.columns import UInt64, flat, is_integral, is_text, to_float6
 from synthmill.data.sources import Source
 from synthmill.errors import DataError, did_you_mean
 
+COMMON_ROWS = 20
+COMMON_SHARE = 0.01
+
+Rule = Literal["ordered-first-row-hash", "ordered-first-row-hash/2"]
+
 
 class Split(FrozenModel):
     """How a source was split: enough to do it again, nothing about single rows."""
 
     format: Literal["synthmill.split/1"] = "synthmill.split/1"
-    rule: Literal["ordered-first-row-hash"] = "ordered-first-row-hash"
-    """Distinct rows or groups in order of splitmix64(seed, first index), cut at the shares."""
+    rule: Rule = "ordered-first-row-hash/2"
+    """Distinct rows or groups in order of splitmix64(seed, first index), cut at the shares; before /2 common rows stayed together
+    and a picture's label was part of what it is."""
     seed: int
     group: str | None
     validation: float
@@ -49,8 +59,8 @@ class SplitTables:
         return self.validation if self.validation.num_rows else self.train
 
 
-def split_table(table: pa.Table, config: SplitConfig, *, sha256: str) -> SplitTables:
-    """Split the source whose SHA-256 is given; train is never empty.
+def split_table(table: pa.Table, config: SplitConfig, *, sha256: str, rule: Rule = "ordered-first-row-hash/2") -> SplitTables:
+    """Split the source whose SHA-256 is given; train is never empty. `rule` is that of the model whose split is opened again.
 
     Raises:
         DataError: shares that leave nothing to train on, or an unknown group column.
@@ -59,12 +69,11 @@ def split_table(table: pa.Table, config: SplitConfig, *, sha256: str) -> SplitTa
         raise DataError("validation and holdout leave no rows to train on; their sum must be below 1", field="data.split")
     if config.group is not None and config.group not in table.column_names:
         raise DataError(f"no column named {config.group!r}{did_you_mean(config.group, table.column_names)}", field="data.split.group")
-    side = _sides(_keys(table, config.group), config)
+    side = _sides(_keys(table, config.group, rule), config)
     train, validation, holdout = (table.filter(pa.array(side == value)) for value in range(3))
     counts = {"train": train.num_rows, "validation": validation.num_rows, "holdout": holdout.num_rows}
-    split = Split(
-        seed=config.seed, group=config.group, validation=config.validation, holdout=config.holdout, counts=counts, source_sha256=sha256
-    )
+    shares = {"validation": config.validation, "holdout": config.holdout}
+    split = Split(rule=rule, seed=config.seed, group=config.group, counts=counts, source_sha256=sha256, **shares)
     return SplitTables(train, validation, holdout, split)
 
 
@@ -81,8 +90,13 @@ def open_split(source: Source, split: Split) -> SplitTables:
             field="data.source",
         )
     config = SplitConfig(validation=split.validation, holdout=split.holdout, seed=split.seed, group=split.group)
-    tables = split_table(source.table, config, sha256=source.sha256)
-    assert tables.split.counts == split.counts, f"split rule changed: {tables.split.counts} != {split.counts}"
+    tables = split_table(source.table, config, sha256=source.sha256, rule=split.rule)
+    if tables.split.counts != split.counts:
+        raise DataError(
+            f"{source.uri} splits into {tables.split.counts} rows, and did into {split.counts} when the model was trained; "
+            "restore its schema file, or train again",
+            field="data.source",
+        )
     return tables
 
 
@@ -103,13 +117,22 @@ def row_hashes(table: pa.Table) -> UInt64:
     return total
 
 
-def _keys(table: pa.Table, group: str | None) -> UInt64:
+def _keys(table: pa.Table, group: str | None, rule: Rule) -> UInt64:
     """What must stay together: rows' content, or groups; a row without a group stands for itself."""
-    content = row_hashes(table)
+    pictures = [field.name for field in table.schema if pa.types.is_struct(field.type)]
+    newest = rule == "ordered-first-row-hash/2"
+    content = row_hashes(table.select(pictures) if pictures and newest else table)
     if group is None:
-        return content
+        return content if pictures or not newest else _common_apart(content)
     column = flat(table[group])
     return np.where(valid_rows(column), mix(_cell_hashes(column), -1), content)
+
+
+def _common_apart(content: UInt64) -> UInt64:
+    """The hashes, those of common rows replaced by one of their own for each row, (N,)."""
+    _, inverse, sizes = np.unique(content, return_inverse=True, return_counts=True)
+    common = sizes[inverse.reshape(-1)] >= max(COMMON_ROWS, COMMON_SHARE * len(content))
+    return np.where(common, mix(np.arange(len(content), dtype=np.uint64), -2), content)
 
 
 def _cell_hashes(array: pa.Array) -> UInt64:

@@ -21,7 +21,8 @@ from synthmill.data.columns import Float64, Int64, Rows, UInt64, flat
 from synthmill.data.fixed import ConstantCodec, IdentifierCodec
 from synthmill.data.layout import DiscreteSpan, MixedLayout, NumericSpan
 from synthmill.data.numeric import NumericCodec
-from synthmill.data.profile import NEIGHBOURS, ColumnProfile, TableProfile, profile_table
+from synthmill.data.people import NEIGHBOURS, people_of
+from synthmill.data.profile import ColumnProfile, TableProfile, profile_table
 from synthmill.data.schema import Rules
 from synthmill.data.sources import load_rules
 from synthmill.data.split import mix
@@ -52,6 +53,7 @@ class ColumnCodec(Protocol):
     def decode(self, codes: Int64, positions: Float64 | None, rows: Rows) -> pa.Array: ...
     def code_of(self, text: str) -> int | None: ...
     def levels(self) -> list[str] | None: ...
+    def count_levels(self, array: pa.Array) -> list[int]: ...
     def tensors(self) -> dict[str, Tensor]: ...
     def to_json(self) -> dict[str, int]: ...
 
@@ -67,6 +69,7 @@ class TableCodec(Codec):
         self._columns = columns
         self.layout = _layout(columns, profile.rows)
         self._places = _places(columns, self.layout)
+        self._identifiers = {column.profile.name: column for column in columns if isinstance(column, IdentifierCodec)}
 
     @classmethod
     def fit(cls, train: pa.Table, config: DataConfig, rules: Rules | None = None) -> "TableCodec":
@@ -79,7 +82,8 @@ class TableCodec(Codec):
             fix = "give more, or lower the shares of validation and holdout"
             raise DataError(f"{train.num_rows} training rows are too few to learn from without copying one; {fix}", field="data.source")
         profile = profile_table(train, load_rules(config) if rules is None else rules, config)
-        columns = [_CODECS[column.kind].fit(column, flat(train[column.name])) for column in profile.columns]
+        people = people_of(train, config.split.group)
+        columns = [_CODECS[column.kind].fit(column, flat(train[column.name]), people) for column in profile.columns]
         if not any(column.spans for column in columns):
             raise DataError("every column is constant or an identifier; there is nothing to learn", field="data.source")
         return cls(profile, columns)
@@ -102,12 +106,12 @@ class TableCodec(Codec):
 
     def decode(self, batch: Batch, *, first_row: int) -> pa.Table:
         """Rows of the source's columns, order and types; `first_row` is the global number of the first, from which
-        identifiers are made. All other cells follow from the row's own codes and values."""
+        identifiers are made. All other cells follow from the row's own codes, values and noise."""
         codes, values = batch["codes"].cpu().numpy(), batch["values"].cpu().numpy()
         assert codes.shape[1] == len(self.layout.discrete), f"{codes.shape} codes for {len(self.layout.discrete)} spans"
         assert values.shape[1] == len(self.layout.numeric), f"{values.shape} values for {len(self.layout.numeric)} spans"
         numbers = np.arange(first_row, first_row + batch.num_rows, dtype=np.uint64)
-        rows = Rows(numbers, _noise(codes, values))
+        rows = Rows(numbers, _noise(batch, codes, values))
         arrays = [
             column.decode(codes[:, place.codes], None if place.value is None else values[:, place.value], rows)
             for column, place in zip(self._columns, self._places, strict=True)
@@ -115,23 +119,34 @@ class TableCodec(Codec):
         return pa.table(arrays, schema=self.schema)
 
     def first_free_id(self, real: pa.Table, rows: int) -> int:
-        """The row number from which `rows` identifiers in a row are none of those in `real`: 0, or the power of ten that is."""
-        taken = {
-            codec.profile.name: pc.unique(flat(real[codec.profile.name])).drop_null()
-            for codec in self._columns
-            if isinstance(codec, IdentifierCodec)
-        }
+        """The row number from which `rows` identifiers in a row are none of those in `real`: 0, or a power of ten, or one in the
+        widest gap between integers.
+
+        Raises:
+            DataError: the column's type has no room for so many beside the real ones.
+        """
+        taken = {name: pc.unique(flat(real[name])).drop_null() for name in self._identifiers}
         starts = [0, *(10**power for power in range(len(str(max(rows, real.num_rows))), 16))] if taken else [0]
-        return next((start for start in starts if not self._ids_in(taken, start, rows)), starts[-1])
+        starts += [codec.widest_gap(taken[name]) for name, codec in self._identifiers.items()]
+        free = [start for start in starts if start + rows <= min((room for _, room in self.id_rooms()), default=start + rows)]
+        found = next((start for start in free if not self._ids_in(taken, start, rows)), None)
+        if found is None:
+            names, fix = ", ".join(map(repr, taken)), "ask for fewer rows, give the column a wider type in the source, or drop it"
+            raise DataError(f"no {rows:,} identifiers in a row are free beside the real {names}; {fix} in a schema file", field="--rows")
+        return found
+
+    def id_rooms(self) -> list[tuple[str, int]]:
+        """For each column of identifiers, how many its type has room for; column names first."""
+        return [(name, codec.room) for name, codec in self._identifiers.items()]
 
     def _ids_in(self, taken: dict[str, pa.Array], start: int, rows: int) -> bool:
         """Whether one of the identifiers of the rows `start .. start + rows` is among those taken, by column."""
         no_codes = np.zeros((0, 0), np.int64)
-        for codec in (codec for codec in self._columns if codec.profile.name in taken):
+        for name, codec in self._identifiers.items():
             for first in range(start, start + rows, ID_CHUNK_ROWS):
                 numbers = np.arange(first, min(first + ID_CHUNK_ROWS, start + rows), dtype=np.uint64)
                 made = codec.decode(no_codes, None, Rows(numbers, lambda index: index.astype(np.uint64)))
-                if pc.any(pc.is_in(made, value_set=taken[codec.profile.name])).as_py():
+                if pc.any(pc.is_in(made, value_set=taken[name])).as_py():
                     return True
         return False
 
@@ -148,6 +163,10 @@ class TableCodec(Codec):
     def levels(self, column: str) -> list[str] | None:
         """The values of a column that has a code for each, as text; None for a curve, dates, identifiers, or an unknown column."""
         return next((codec.levels() for codec in self._columns if codec.profile.name == column), None)
+
+    def count_levels(self, column: str, array: pa.Array) -> list[int]:
+        """How often each of `levels(column)` stands in the column of a source."""
+        return next(codec.count_levels(array) for codec in self._columns if codec.profile.name == column)
 
     def to_files(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Plain JSON data and named tensors; no training row is in either."""
@@ -199,8 +218,14 @@ def _places(columns: list[ColumnCodec], layout: MixedLayout) -> list[_Place]:
     return places
 
 
-def _noise(codes: Int64, values: npt.NDArray[np.float32]) -> Callable[[Int64], UInt64]:
-    """The noise of the rows at an index; of few rows all at once, as its cost is then the number of columns, each time it is asked for."""
+def _noise(batch: Batch, codes: Int64, values: npt.NDArray[np.float32]) -> Callable[[Int64], UInt64]:
+    """The noise of the rows at an index: their own, or for encoded rows, which have none, a hash of their codes.
+
+    Of few rows it is hashed all at once, as the cost is then the number of columns, each time it is asked for.
+    """
+    if "noise" in batch:
+        own = batch["noise"].cpu().numpy().view(np.uint64)
+        return lambda index: own[index]
     if len(codes) > NOISE_AT_ONCE_ROWS:
         return lambda index: _row_noise(codes[index], values[index])
     whole = functools.cache(lambda: _row_noise(codes, values))

@@ -12,13 +12,14 @@ from itertools import chain
 
 import torch
 
-from synthmill.data.batch import Batch
+from synthmill.data.batch import Batch, with_noise
 from synthmill.data.pixels import to_uint8
 from synthmill.models.base import Condition, GenerativeModel
 
 BLOCK_ROWS = 1024
-SAMPLING = 2
-"""Raised whenever the same model and seed come to give other rows; part of the compute class. 2: faster draws of codes and latents."""
+SAMPLING = 3
+"""Raised whenever the same model and seed come to give other rows; part of the compute class. 2: faster draws of codes and latents;
+3: rare categories are drawn for each row, not for each combination of codes."""
 
 
 def block_seed(seed: int, *path: int) -> int:
@@ -32,7 +33,7 @@ def sample_block(model: GenerativeModel, *, seed: int, path: tuple[int, ...], co
     device = next((tensor.device for tensor in chain(model.parameters(), model.buffers())), torch.device("cpu"))
     generator = torch.Generator(device=device).manual_seed(block_seed(seed, *path))
     with torch.inference_mode():
-        batch = model.sample(BLOCK_ROWS, condition=condition, generator=generator)
+        batch = with_noise(model.sample(BLOCK_ROWS, condition=condition, generator=generator), generator)
     if "pixels" in batch:
         # A quarter of the memory, and the bytes that would be written anyway.
         batch = batch.with_(pixels=to_uint8(batch["pixels"]))

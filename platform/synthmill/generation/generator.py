@@ -14,9 +14,10 @@ from synthmill.catalog.store import Version
 from synthmill.data.batch import Batch, concat
 from synthmill.data.codec import Codec, codec_from_files
 from synthmill.data.pixels import to_uint8
+from synthmill.data.tabular import TableCodec
 from synthmill.errors import ConditionError, DataError, UserError, did_you_mean
 from synthmill.generation.blocks import BLOCK_ROWS, block_seed, one_thread, sample_block
-from synthmill.generation.condition import Where, parse_latent
+from synthmill.generation.condition import Clause, Where, parse_latent
 from synthmill.generation.shards import Shard, ShardPlan
 from synthmill.models._images import ImageModel
 from synthmill.models.base import Condition, GenerativeModel, build
@@ -103,6 +104,13 @@ class Generator:
                 raise ConditionError(f"no column {column!r}{did_you_mean(column, names)}", field="--columns")
         if plan.balance is not None and plan.balance not in names:
             raise ConditionError(f"no column {plan.balance!r}{did_you_mean(plan.balance, names)}", field="--balance")
+        if plan.balance is not None:
+            classes_of(self, plan.balance)
+        for name, room in self.codec.id_rooms() if isinstance(self.codec, TableCodec) else ():
+            if plan.first_id + plan.rows > room and name in (plan.columns or names):
+                kind = self.schema.field(name).type
+                fix = "ask for fewer rows, leave the column out, or give it a wider type in the source"
+                raise UserError(f"identifiers {name!r} of type {kind} can number {room:,} rows; {fix}", field="--rows")
         self._where(plan, None)
         self.told(plan, None)
 
@@ -134,13 +142,13 @@ class Generator:
         return table.select(list(plan.columns)) if plan.columns is not None else table
 
     def _where(self, plan: ShardPlan, value: str | None) -> Where:
-        clauses = [*plan.where, *([f"{plan.balance}={value}"] if value is not None else [])]
-        where = Where.parse(clauses)
+        balanced = [] if plan.balance is None or value is None else [Clause(plan.balance, "=", value)]
+        where = Where.parse([*plan.where, *balanced])
         where.check(self.codec)
         return where
 
     def _balanced(self, plan: ShardPlan, shard: Shard) -> Batch:
-        quotas = plan.shard_quotas()[shard.index]
+        quotas = plan.shard_quotas(shard.index)
         groups = [
             self._rows(plan, shard, group=group, rows=quota.rows, where=self._where(plan, quota.value))
             for group, quota in enumerate(quotas)

@@ -4,6 +4,7 @@ A shard's rows depend on (model, seed, shard index, conditions) and on nothing e
 the shard, so that every shard, and the whole, has exactly the rows asked for.
 """
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -60,19 +61,24 @@ class ShardPlan(FrozenModel):
     def shards(self) -> Iterator[Shard]:
         return (self.shard(index) for index in range(self.num_shards))
 
-    def shard_quotas(self) -> list[tuple[Quota, ...]]:
-        """Each shard's rows of each value; they add up to the shard's rows and, over all shards, to `quotas`.
+    def shard_quotas(self, index: int) -> tuple[Quota, ...]:
+        """A shard's rows of each value; they add up to the shard's rows and, over all shards, to `quotas`.
 
         Shard by shard in proportion to what is left (largest remainders first), so that every shard is as balanced as
         whole rows allow.
         """
-        left = [quota.rows for quota in self.quotas]
-        dealt = []
-        for shard in self.shards():
-            share = _proportional(left, shard.rows)
-            left = [have - take for have, take in zip(left, share, strict=True)]
-            dealt.append(tuple(Quota(value=quota.value, rows=rows) for quota, rows in zip(self.quotas, share, strict=True)))
-        return dealt
+        share = _dealt(tuple(quota.rows for quota in self.quotas), self.rows, self.shard_rows)[index]
+        return tuple(Quota(value=quota.value, rows=rows) for quota, rows in zip(self.quotas, share, strict=True))
+
+
+@functools.lru_cache(maxsize=2)
+def _dealt(quotas: tuple[int, ...], rows: int, shard_rows: int) -> list[list[int]]:
+    """Every shard's share; kept, as each shard of a job needs what all before it took."""
+    left, dealt = list(quotas), []
+    for first in range(0, rows, shard_rows):
+        dealt.append(_proportional(left, min(shard_rows, rows - first)))
+        left = [have - take for have, take in zip(left, dealt[-1], strict=True)]
+    return dealt
 
 
 def _proportional(left: list[int], rows: int) -> list[int]:

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from synthmill.data.batch import Batch, concat
+from synthmill.data.batch import Batch, concat, with_noise
 from synthmill.errors import ConditionError
 from synthmill.generation.blocks import BLOCK_ROWS, one_thread, sample_block
 from synthmill.generation.condition import Where
@@ -60,7 +60,7 @@ def draw(model: GenerativeModel, rows: int, condition: Condition | None = None) 
     generator = torch.Generator(device=next((tensor.device for tensor in tensors), torch.device("cpu")))
     generator.seed()
     with torch.inference_mode():
-        return model.sample(rows, condition=condition, generator=generator).to("cpu")
+        return with_noise(model.sample(rows, condition=condition, generator=generator), generator).to("cpu")
 
 
 def native_condition(generator: Generator, clauses: tuple[str, ...]) -> Condition | None:

@@ -15,6 +15,7 @@ from synthmill.catalog.manifest import FileEntry, Parent
 from synthmill.catalog.provenance import labels
 from synthmill.catalog.store import Draft, Store, Version, check_name
 from synthmill.config import StorageConfig, fingerprint
+from synthmill.data.columns import flat
 from synthmill.data.tabular import TableCodec
 from synthmill.errors import DataError, GateFailedError, UserError
 from synthmill.evaluation.files import report_files
@@ -24,10 +25,10 @@ from synthmill.generation.shards import ShardPlan, level_quotas
 from synthmill.runtime import cluster
 from synthmill.runtime.evaluate import SYNTHETIC_COLUMN, EvaluateRequest, check_gates, report_on, source_tables
 from synthmill.runtime.progress import Progress, say
-from synthmill.runtime.writers import Job, Part, Writers
+from synthmill.runtime.writers import Job, Part, Writers, dataset_schema
 
-PARQUET_FORMAT = 1
-"""Raised whenever the same rows would be written as other bytes."""
+PARQUET_FORMAT = 2
+"""Raised whenever the same rows would be written as other bytes. 2: real rows have the chosen columns only."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,21 +120,20 @@ def _plan(request: AugmentRequest, generator: Generator, real: pa.Table | None) 
         shard_rows=request.shard_rows,
     )
     generator.check(plan)
+    if real is not None and SYNTHETIC_COLUMN in generator.schema.names:
+        raise UserError(
+            f"the source has a column {SYNTHETIC_COLUMN!r} of its own, which says here which rows are real; rename it, or drop it "
+            "in a schema file, and train again",
+            field="--mix-real",
+        )
     if real is not None and isinstance(generator.codec, TableCodec):
         plan = plan.model_copy(update={"first_id": generator.codec.first_free_id(real, request.rows)})
     if request.balance is None:
         return plan
-    counts = dict.fromkeys(classes_of(generator, request.balance), 0)
-    if real is not None:
-        for value, count in zip(*_value_counts(real, request.balance), strict=True):
-            if value in counts:
-                counts[value] = count
+    classes = classes_of(generator, request.balance)
+    found = [0] * len(classes) if real is None else generator.codec.count_levels(request.balance, flat(real[request.balance]))
+    counts = dict(zip(classes, found, strict=True))
     return plan.model_copy(update={"quotas": level_quotas(counts, request.rows)})
-
-
-def _value_counts(table: pa.Table, column: str) -> tuple[list[str], list[int]]:
-    counted = table.column(column).drop_null().cast(pa.string()).value_counts()
-    return counted.field("values").to_pylist(), counted.field("counts").to_pylist()
 
 
 def _run_key(plan: ShardPlan, generator: Generator, compute_class: str, real_sha256: str | None) -> str:
@@ -173,7 +173,7 @@ def _fill(
     version = draft.commit(
         draft.manifest(
             files=files,
-            schema=_schema(generator, plan, mixed=real is not None),
+            schema=dataset_schema(generator, plan, mixed=real is not None),
             parents=_parents(generator, mixed=real is not None),
             seed=plan.seed,
             compute_class=writers.compute_class,
@@ -184,12 +184,6 @@ def _fill(
         )
     )
     return Augmented(version, report.verdict if report else "inconclusive", reused=False)
-
-
-def _schema(generator: Generator, plan: ShardPlan, *, mixed: bool) -> pa.Schema:
-    names = plan.columns or generator.schema.names
-    schema = pa.schema([generator.schema.field(name) for name in names], metadata=generator.schema.metadata)
-    return schema.append(pa.field(SYNTHETIC_COLUMN, pa.bool_())) if mixed else schema
 
 
 def _quick_report(

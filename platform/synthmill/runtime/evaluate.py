@@ -99,11 +99,13 @@ class FolderPart:
     folder: Folder
     entry: FileEntry
     first_row: int
+    schema: pa.Schema
+    """The model's columns."""
 
     def load(self) -> pa.Table:
         """Its synthetic rows, verified."""
         table = read_part(read_verified(self.folder, self.entry), self.folder.uri_of(self.entry.path))
-        if SYNTHETIC_COLUMN not in table.column_names:
+        if SYNTHETIC_COLUMN not in table.column_names or SYNTHETIC_COLUMN in self.schema.names:
             return table
         return table.filter(table[SYNTHETIC_COLUMN]).drop_columns([SYNTHETIC_COLUMN])
 
@@ -158,7 +160,7 @@ def report_on(
     real = source_tables(store, generator)
     config: dict[str, Any] = dict(generator.config)
     codec = generator.codec
-    synthetic = _parts(folder, parts)
+    synthetic = _parts(folder, parts, generator.schema)
     provenance = {
         "dataset": dataset,
         "model": generator.ref,
@@ -219,6 +221,9 @@ def _retrain(store: Store, config: dict[str, Any], request: EvaluateRequest) -> 
 
 
 def _rules(store: Store, config: dict[str, Any]) -> Mapping[str, ColumnRule]:
+    """What the schema file stated when the model was trained; artifacts that don't say are older."""
+    if "rules" in config:
+        return {name: parse_model(ColumnRule, rule) for name, rule in config["rules"].items()}
     return load_rules(parse_model(DataConfig, config["recipe"]["data"]), store.root.settings)
 
 
@@ -236,7 +241,7 @@ def source_tables(store: Store, generator: Generator) -> SplitTables:
     """
     config: dict[str, Any] = dict(generator.config)
     data = parse_model(DataConfig, {**config["recipe"]["data"], "source": config["source"]["uri"]})
-    return open_split(read_source(data, store=store), parse_model(Split, config["split"]))
+    return open_split(read_source(data, store=store, rules=_rules(store, config)), parse_model(Split, config["split"]))
 
 
 def plan_of(version: Version) -> ShardPlan | None:
@@ -279,10 +284,10 @@ def _apply(env: Mapping[str, str], function: Callable[[Any], Any], item: Any) ->
     return function(item)
 
 
-def _parts(folder: Folder, entries: Sequence[FileEntry]) -> list[FolderPart]:
+def _parts(folder: Folder, entries: Sequence[FileEntry], schema: pa.Schema) -> list[FolderPart]:
     parts, first_row = [], 0
     for entry in entries:
-        parts.append(FolderPart(folder, entry, first_row))
+        parts.append(FolderPart(folder, entry, first_row, schema))
         first_row += entry.rows or 0
     return parts
 

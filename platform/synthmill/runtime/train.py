@@ -23,6 +23,7 @@ from synthmill.catalog.manifest import Parent
 from synthmill.catalog.store import Store, Version
 from synthmill.config import ModelConfig, Recipe, dump, fingerprint, parse_model
 from synthmill.data.codec import Codec, codec_from_files, fit_codec
+from synthmill.data.people import people_of
 from synthmill.data.sources import Source, read_source
 from synthmill.data.split import SplitTables, split_table
 from synthmill.data.summary import summarise
@@ -92,7 +93,7 @@ def prepare(recipe: Recipe, store_uri: str) -> Prepared:
     source = read_source(recipe.data, store=store)
     tables = split_table(source.table, recipe.data.split, sha256=source.sha256)
     codec = fit_codec(tables.train, recipe.data, source.rules)
-    return Prepared(recipe, store, source, tables, codec, _run_key(recipe, source))
+    return Prepared(recipe, store, source, tables, codec, run_key(recipe, source))
 
 
 def train(recipe: Recipe, store_uri: str, *, run_id: str) -> Version:
@@ -119,11 +120,16 @@ def train(recipe: Recipe, store_uri: str, *, run_id: str) -> Version:
     return version
 
 
-def _run_key(recipe: Recipe, source: Source) -> str:
+def run_key(recipe: Recipe, source: Source) -> str:
+    """SHA-256 of what determines the model: the same names the same run, and finds its checkpoints."""
     told = dump(recipe)
     told.pop("storage")
     told["training"] = {name: value for name, value in told["training"].items() if name not in NOT_IN_RUN_KEY}
-    return fingerprint({"recipe": told, "source": source.sha256, "code": synthmill.__version__})
+    return fingerprint({"recipe": told, "rules": _rules(source), "source": source.sha256, "code": synthmill.__version__})
+
+
+def _rules(source: Source) -> dict[str, Any]:
+    return {name: dump(rule) for name, rule in source.rules.items()}
 
 
 def _start_afresh(recipe: Recipe, folder: Folder) -> None:
@@ -263,6 +269,13 @@ def _work(payload: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _summary(job: Prepared) -> dict[str, Any] | None:
+    """What the page's charts show of the train rows; None for pictures."""
+    if not isinstance(job.codec, TableCodec):
+        return None
+    return summarise(job.tables.train, job.codec.profile, people_of(job.tables.train, job.recipe.data.split.group))
+
+
 def _unwrap(summary: Any) -> dict[str, Any]:
     if isinstance(summary, Mapping) and isinstance(summary.get("error"), SynthmillError):
         raise summary["error"]
@@ -288,9 +301,10 @@ def _publish(job: Prepared, folder: Folder, summary: dict[str, Any], run_id: str
         "recipe": recipe,
         "recipe_fingerprint": fingerprint(recipe),
         "source": {"uri": job.source.uri, "sha256": job.source.sha256, "rows": job.source.table.num_rows},
+        "rules": _rules(job.source),
         "split": dump(job.tables.split),
         "training": summary,
-        "profile": summarise(job.tables.train, job.codec.profile) if isinstance(job.codec, TableCodec) else None,
+        "profile": _summary(job),
         "compute_dtype": "float32",
     }
     copies = model_class(job.recipe.model.name).copies_training_rows

@@ -104,6 +104,7 @@ def write_part(job: Job, part: Part, folder: Folder, run_key: str, expected_clas
     found = compute_class(generator.model)
     if found != expected_class:
         raise ResourceError(f"the cluster's machines compute differently ({found} | {expected_class}); add --portable", field="--workers")
+    schema = dataset_schema(generator, job.plan, mixed=job.mixed)
     table = generator.shard(job.plan, job.plan.shard(part.index)) if part.rows is None else part.rows
     if job.mixed:
         table = table.append_column(SYNTHETIC_COLUMN, pa.array([part.rows is None] * table.num_rows, pa.bool_()))
@@ -111,7 +112,14 @@ def write_part(job: Job, part: Part, folder: Folder, run_key: str, expected_clas
     keys = described | footer(
         run_key=run_key, shard=part.index, model_ref=job.model_ref, model_digest=job.model_digest, seed=job.plan.seed, mixed=job.mixed
     )
-    return write_shard(folder, part.index, [table], table.schema, footer=keys, run_key=run_key)
+    return write_shard(folder, part.index, [table.select(schema.names).cast(schema)], schema, footer=keys, run_key=run_key)
+
+
+def dataset_schema(generator: Generator, plan: ShardPlan, *, mixed: bool) -> pa.Schema:
+    """What every part of a dataset has, real rows included: the columns asked for, and whether a row is synthetic where both are there."""
+    names = plan.columns or generator.schema.names
+    schema = pa.schema([generator.schema.field(name) for name in names], metadata=generator.schema.metadata)
+    return schema.append(pa.field(SYNTHETIC_COLUMN, pa.bool_())) if mixed else schema
 
 
 def _generator(job: Job) -> Generator:

@@ -39,6 +39,7 @@ class Codec(Protocol):
 
     def encode(self, table: pa.Table) -> Batch: ...
     def decode(self, batch: Batch, *, first_row: int) -> pa.Table: ...
+    def to_files(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]: ...
 
 
 def fit_table(
@@ -69,7 +70,7 @@ def fit_table(
         checkpoints=checkpoints,
         quality=quality,
         should_stop=should_stop,
-        run_key=run_key(recipe, codec.layout),
+        run_key=run_key(recipe, codec),
     )
 
 
@@ -85,10 +86,10 @@ def fresh_model(recipe: Recipe, layout: MixedLayout | PixelLayout) -> Generative
     return build(recipe.model.name, recipe.model.config, layout)
 
 
-def run_key(recipe: Recipe, layout: MixedLayout | PixelLayout) -> str:
-    """SHA-256 of what determines the weights."""
+def run_key(recipe: Recipe, codec: Codec) -> str:
+    """SHA-256 of what determines the weights, but for the rows; the codec too, as codes of the same width can mean other values."""
     training = {name: value for name, value in dump(recipe.training).items() if name not in NOT_IN_RUN_KEY}
-    return fingerprint({"data": dump(recipe.data), "model": dump(recipe.model), "training": training, "layout": dump(layout)})
+    return fingerprint({"data": dump(recipe.data), "model": dump(recipe.model), "training": training, "codec": codec.to_files()[0]})
 
 
 def _fit_closed(model: GenerativeModel, data: Batch, quality: Quality | None, reporter: Reporter) -> Outcome:

@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from synthmill.data.batch import Batch, concat
+from synthmill.data.batch import Batch, concat, with_noise
 from synthmill.models.base import GenerativeModel
 from synthmill.training.rng import generator
 
@@ -130,10 +130,10 @@ def device_of(model: GenerativeModel) -> torch.device:
 def sample_blocks(model: GenerativeModel, num_rows: int, seed: int) -> Batch:
     """Unconditional rows in blocks of fixed shape, keyed by (seed, block)."""
     device = device_of(model)
-    blocks = [
-        model.sample(BLOCK_ROWS, condition=None, generator=generator(device, seed, "quality", block))
-        for block in range(-(-num_rows // BLOCK_ROWS))
-    ]
+    blocks = []
+    for block in range(-(-num_rows // BLOCK_ROWS)):
+        draws = generator(device, seed, "quality", block)
+        blocks.append(with_noise(model.sample(BLOCK_ROWS, condition=None, generator=draws), draws))
     return concat(blocks).take(slice(0, num_rows)).to("cpu")
 
 
