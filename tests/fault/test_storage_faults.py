@@ -19,7 +19,8 @@ from s3 import S3Server
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(420)]
 
 PATIENT = ("--set", "storage.retry_seconds=60")
-SHORT = ("--set", "storage.retry_seconds=3")
+SHORT = ("--set", "storage.retry_seconds=10")
+"""A try may last half of it, which leaves a busy machine time to answer."""
 
 
 @pytest.fixture
@@ -92,7 +93,7 @@ def test_a_store_that_fails_for_good_while_parts_are_written(s3_model: str, s3: 
     assert not [entry["Key"] for entry in written if entry["Key"].endswith((".parquet", "_manifest.json"))]
     # The claim was given back: the same command goes on at once, in the same version.
     proxy.work()
-    code, result, errors, _ = run("augment", augment_arguments(s3_model, *SHORT), s3, proxy.endpoint)
+    code, result, errors, _ = run("augment", augment_arguments(s3_model, *PATIENT), s3, proxy.endpoint)
     assert (code, result["dataset"]) == (0, "out@1"), errors
 
 
