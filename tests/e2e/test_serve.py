@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -68,12 +69,22 @@ def client(served: Served) -> Iterator[httpx.Client]:
         yield client
 
 
+def ended(client: httpx.Client, path: str) -> dict[str, Any]:
+    """What the server tells of a job that is done or has failed."""
+
+    def told() -> dict[str, Any] | None:
+        answer = client.get(path).json()
+        return answer if answer.get("status") in ("done", "failed") else None
+
+    return until(told, seconds=200, what="the end of the job")
+
+
 def test_a_job_publishes_the_rows_that_the_server_answers_with(served: Served, client: httpx.Client):
     asked = {"model": "customers", "rows": 3000, "dataset": "copy", "seed": 11, "where": ["plan=pro"]}
     started = client.post("/v1/jobs", json=asked)
     assert started.status_code == 202, started.text
     where = started.headers["location"]
-    told = until(lambda: (now := client.get(where).json()).get("status") in ("done", "failed") and now, seconds=200, what="the end of the job")
+    told = ended(client, where)
     assert told["status"] == "done", json.dumps(told, indent=1)
     assert told["result"]["dataset"] == "copy@1"
     dataset = pa.dataset.dataset(served.store / "datasets/copy/1", exclude_invalid_files=False).to_table()
@@ -86,7 +97,7 @@ def test_a_job_publishes_the_rows_that_the_server_answers_with(served: Served, c
 def test_a_job_of_pictures_publishes_the_pictures_that_the_server_answers_with(served: Served, client: httpx.Client):
     started = client.post("/v1/jobs", json={"model": "digits", "rows": 40, "dataset": "pictures", "seed": 3}).json()
     path = f"/v1/jobs/{started['id']}"
-    told = until(lambda: (now := client.get(path).json()).get("status") in ("done", "failed") and now, seconds=200, what="the end of the job")
+    told = ended(client, path)
     assert told["status"] == "done", json.dumps(told, indent=1)
     published = pa.dataset.dataset(served.store / "datasets/pictures/1", exclude_invalid_files=False).to_table()["image"].to_pylist()
     answer = client.post("/v1/images/generations", json={"model": "digits", "n": 40, "seed": 3}).json()
