@@ -18,7 +18,7 @@ import typer
 import yaml
 
 from synthmill.catalog.pictures import empty_folder, export_pictures
-from synthmill.config import StorageConfig, dump, load_recipe
+from synthmill.config import StorageConfig, dump, load_recipe, parse_value
 from synthmill.errors import RecipeError, StorageError, SynthmillError, UserError
 from synthmill.runtime import catalog_commands
 from synthmill.runtime.options import DEFAULT_STORE, ResultFile, StoreOption
@@ -156,7 +156,7 @@ def _storage(overrides: list[str]) -> StorageConfig:
     from synthmill.config import parse_model
 
     given = dict(item.removeprefix("storage.").partition("=")[::2] for item in overrides)
-    return parse_model(StorageConfig, {key: yaml.safe_load(value) for key, value in given.items()}, prefix="storage")
+    return parse_model(StorageConfig, {key: parse_value(value) for key, value in given.items()}, prefix="storage")
 
 
 @app.command()

@@ -18,6 +18,7 @@ from synthmill.errors import IntegrityError, NotFoundError, UserError, did_you_m
 from synthmill.runtime.options import DEFAULT_STORE, ResultFile, StoreOption, Verb
 from synthmill.runtime.progress import say
 
+OLDEST = timedelta(days=36_500)
 HELP: dict[Kind, str] = {"models": "Trained models.", "datasets": "Published datasets.", "reports": "Evaluation reports."}
 
 
@@ -136,7 +137,8 @@ def runs_show(ref: Annotated[str, typer.Argument(help="NAME or NAME/N.")], store
 
 
 def _age(text: str) -> timedelta:
-    match = re.fullmatch(r"(\d+)([dhm])", text)
-    if match is None:
-        raise UserError(f"expected a number and d, h or m, such as 7d, got {text!r}", field="--older-than")
-    return timedelta(**{{"d": "days", "h": "hours", "m": "minutes"}[match[2]]: int(match[1])})
+    match = re.fullmatch(r"(\d{1,9})([dhm])", text)
+    age = timedelta(**{{"d": "days", "h": "hours", "m": "minutes"}[match[2]]: int(match[1])}) if match else None
+    if age is None or age > OLDEST:
+        raise UserError(f"expected a number and d, h or m, such as 7d, at most {OLDEST.days}d, got {text[:80]!r}", field="--older-than")
+    return age
