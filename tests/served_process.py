@@ -21,7 +21,7 @@ import httpx
 from processes import descendants, kill, titled, until
 from synthmill.serving.server import free_port
 
-START_SECONDS = 150.0
+START_SECONDS = 240.0
 STOP_SECONDS = 90.0
 REPLICA = "ray::ServeReplica"
 KEEPER = "ray::Keeper"
@@ -58,10 +58,9 @@ class Server:
         return httpx.Client(base_url=self.url, headers=headers, timeout=60)
 
     def metric(self, name: str, key: str | None = None) -> float:
-        """The sum of a metric's series, over the whole application; asked for again while the server refuses, which says nothing of it."""
+        """The sum of a metric's series, over the whole application; asked for again while there is no answer or a refusal."""
         with self.client(key) as client:
-            answer = until(lambda: (told := client.get("/metrics")).status_code == 200 and told, what="the metrics")
-        lines = answer.text.splitlines()
+            lines = until(lambda: _metrics(client), what="the metrics").splitlines()
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
 
 
@@ -89,6 +88,14 @@ def serving(
             process.wait()
         for pid in below:
             _end(pid)
+
+
+def _metrics(client: httpx.Client) -> str | None:
+    try:
+        answer = client.get("/metrics")
+    except httpx.TransportError:
+        return None
+    return answer.text if answer.status_code == 200 else None
 
 
 def _ready(url: str) -> bool:

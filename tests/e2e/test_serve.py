@@ -28,7 +28,7 @@ from synthmill.serving.quota import Quota
 
 ROWS = "/v1/models/customers/rows"
 ARROW = "application/vnd.apache.arrow.stream"
-pytestmark = pytest.mark.timeout(300)
+pytestmark = pytest.mark.timeout(600)
 
 
 @dataclass

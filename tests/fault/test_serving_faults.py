@@ -19,7 +19,7 @@ from synthmill.generation.generator import Generator
 from synthmill.serving.auth import KeyFile, create_key
 from synthmill.serving.quota import Quota
 
-pytestmark = [pytest.mark.fault, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(900)]
 
 ROWS = "/v1/models/customers/rows"
 ARROW = "application/vnd.apache.arrow.stream"

@@ -16,7 +16,7 @@ from jobs import last_line
 from processes import start_job, until
 from s3 import S3Server
 
-pytestmark = [pytest.mark.fault, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(900)]
 
 PATIENT = ("--set", "storage.retry_seconds=60")
 SHORT = ("--set", "storage.retry_seconds=10")
@@ -139,7 +139,7 @@ def test_a_folder_that_can_not_be_written(source: Path, tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("")
     job = start_job("train", *train_arguments(source, blocked / "store"))
-    _, errors = job.communicate(timeout=120)
+    _, errors = job.communicate(timeout=240)
     assert job.returncode == 3
     assert "a part of the path is a file, not a folder" in one_line(errors)
 
@@ -165,7 +165,7 @@ def test_a_store_that_takes_nothing_is_known_before_training(source: Path, tmp_p
         else:
             subprocess.run(["mount", "-o", "remount,ro", disk], check=True)
         job = start_job("train", *train_arguments(source, disk / "store"))
-        output, errors = job.communicate(timeout=120)
+        output, errors = job.communicate(timeout=240)
         assert job.returncode == 3, errors
         assert {"full": "the disk is full", "read-only": "the file system is read-only"}[state] in one_line(errors)
         assert last_line(output)["status"] == "failed"

@@ -12,7 +12,7 @@ from processes import ROOT, kill, kill_tree, start_job, titled, until
 from synthmill import api
 from synthmill.runtime.train import OUTCOME
 
-pytestmark = [pytest.mark.fault, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(900)]
 
 LONG = ("--set", "training.max_steps=1500", "--set", "training.max_epochs=100000", "--set", "training.checkpoint_seconds=0.5")
 
