@@ -1,5 +1,6 @@
 """Finding and ending the processes that a test started, and no others."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -59,13 +60,19 @@ def kill(pid: int) -> None:
 
 
 def kill_tree(process: "subprocess.Popen[str]") -> None:
-    """SIGKILL a process we started and everything below it."""
-    for pid in [process.pid, *descendants(process.pid)]:
-        try:
-            kill(pid)
-        except ProcessLookupError:
-            continue
+    """SIGKILL a process we started and everything below it. All of it is stopped first, so that nothing starts another meanwhile."""
+    doomed: set[int] = set()
+    while found := {process.pid, *descendants(process.pid)} - doomed:
+        _send(signal.SIGSTOP, found)
+        doomed |= found
+    _send(signal.SIGKILL, doomed)
     process.wait()
+
+
+def _send(number: signal.Signals, pids: set[int]) -> None:
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def start_job(verb: str, *arguments: str, env: dict[str, str] | None = None, cwd: Path | None = None) -> "subprocess.Popen[str]":

@@ -1,5 +1,6 @@
 """`synthmill serve` as a user starts it: a process of its own, HAProxy before the replicas, ended with SIGTERM."""
 
+import contextlib
 import json
 import os
 import signal
@@ -20,7 +21,7 @@ import httpx
 from processes import descendants, kill, titled, until
 from synthmill.serving.server import free_port
 
-START_SECONDS = 150.0
+START_SECONDS = 240.0
 STOP_SECONDS = 90.0
 REPLICA = "ray::ServeReplica"
 KEEPER = "ray::Keeper"
@@ -47,7 +48,8 @@ class Server:
     @property
     def session_logs(self) -> Path:
         """Where Ray keeps the logs of this server's processes."""
-        [raylet] = titled(self.process.pid, "raylet/raylet")
+        # A process that the raylet is about to start has its command line for a moment.
+        raylet = titled(self.process.pid, "raylet/raylet")[0]
         words = Path(f"/proc/{raylet}/cmdline").read_text().split("\0")
         return Path(next(word.partition("=")[2] for word in words if word.startswith("--session_dir="))) / "logs"
 
@@ -56,9 +58,9 @@ class Server:
         return httpx.Client(base_url=self.url, headers=headers, timeout=60)
 
     def metric(self, name: str, key: str | None = None) -> float:
-        """The sum of a metric's series, over the whole application."""
+        """The sum of a metric's series, over the whole application; asked for again while there is no answer or a refusal."""
         with self.client(key) as client:
-            lines = client.get("/metrics").text.splitlines()
+            lines = until(lambda: _metrics(client), what="the metrics").splitlines()
         return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
 
 
@@ -86,6 +88,14 @@ def serving(
             process.wait()
         for pid in below:
             _end(pid)
+
+
+def _metrics(client: httpx.Client) -> str | None:
+    try:
+        answer = client.get("/metrics")
+    except httpx.TransportError:
+        return None
+    return answer.text if answer.status_code == 200 else None
 
 
 def _ready(url: str) -> bool:
@@ -191,11 +201,10 @@ def listening(root: int) -> dict[int, set[str]]:
 
 def _sockets(pid: int) -> list[str]:
     links = []
-    for entry in Path(f"/proc/{pid}/fd").glob("*") if Path(f"/proc/{pid}/fd").exists() else []:
-        try:
-            links.append(str(entry.readlink()))
-        except OSError:
-            continue
+    with contextlib.suppress(OSError):  # The process may end at any moment.
+        for entry in Path(f"/proc/{pid}/fd").iterdir():
+            with contextlib.suppress(OSError):
+                links.append(str(entry.readlink()))
     return links
 
 

@@ -8,6 +8,9 @@ import pytest
 
 from customers import write_customers
 from jobs import command
+from s3 import S3Server
+from synthmill.catalog.store import Store
+from synthmill.errors import UserError
 
 
 @pytest.fixture(autouse=True)
@@ -96,6 +99,9 @@ def test_dry_run_prints_the_resolved_recipe_and_stops(capsys: pytest.CaptureFixt
         (["augment", "--model", "m", "--dataset", "d", "--rows", "ten"], "Invalid value for '--rows'"),
         (["augment", "--model", "m", "--dataset", "d", "--rows", "10", "--require", "perfect"], "--require: must be one of pass"),
         (["augment", "--model", "m", "--dataset", "d", "--rows", "10"], "--model: no model named 'm'"),
+        (["augment", "--model", "m", "--dataset", "d", "--rows", "10", "--set", "storage.retry_seconds=["], "storage.retry_seconds: "),
+        (["gc", "--older-than", "9999999999d"], "--older-than: expected a number and d, h or m, such as 7d, at most 36500d"),
+        (["gc", "--older-than", "36501d"], "--older-than: "),
         (["evaluate", "--dataset", "d"], "--dataset: no dataset named 'd'"),
         (["trian"], "No such command 'trian'"),
         (["models", "show", "m"], "model: no model named 'm'"),
@@ -121,6 +127,67 @@ def test_the_result_file_gets_the_closing_line_also_of_mistakes(capsys: pytest.C
             assert (code, line["status"]) == (2, "failed")
             assert json.loads(place.read_text()) == line
             place.unlink()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (["augment", "--model", "m", "--rows", "5", "--dataset", "d"], 2),
+        (["augment", "--rows", "five"], 2),
+        (["train", "table", "--set", "name=x", "--set", "data.source={source}", "--dry-run"], 0),
+        (["gc"], 0),
+        (["keys", "revoke", "none"], 2),
+    ],
+)
+def test_the_result_file_is_encrypted_as_the_store_is(
+    capsys: pytest.CaptureFixture[str], s3: S3Server, s3_store: str, tmp_path: Path, source: Path, arguments: list[str], code: int
+) -> None:
+    words = [word.format(source=source) for word in arguments]
+    settings = ["--set", "storage.encryption=sse-kms", "--set", "storage.kms_key_id=alias/ours"]
+    ended, line, errors = command(capsys, *words, *settings, "--store", str(tmp_path), "--result-file", f"{s3_store}/r.json")
+    assert ended == code, errors
+    answer = s3.client().get_object(Bucket=s3.bucket, Key=f"{s3_store.rpartition('/')[2]}/r.json")
+    assert json.load(answer["Body"]) == line
+    assert (answer.get("ServerSideEncryption"), answer.get("SSEKMSKeyId")) == ("aws:kms", "alias/ours")
+
+
+def test_settings_that_are_wrong_are_told_in_the_result_file_too(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    place = tmp_path / "r.json"
+    for arguments in (["gc"], ["train", "table"], ["train", "nope"]):
+        code, line, _ = command(capsys, *arguments, "--set", "storage.retry_seconds=long", "--result-file", str(place))
+        assert (code, line["status"]) == (2, "failed")
+        assert json.loads(place.read_text()) == line
+
+
+@pytest.mark.parametrize(
+    ("verb", "arguments"),
+    [
+        ("admin.gc", ["gc"]),
+        ("admin.delete", ["delete", "models/m@1"]),
+        ("store.Store.resolve", ["datasets", "pull", "d", "folder"]),
+        ("store.Store.resolve", ["datasets", "export", "d", "folder"]),
+    ],
+)
+def test_the_catalog_takes_storage_settings(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str, arguments: list[str]
+) -> None:
+    seen: list[Store] = []
+
+    def stop(store: Store, *_: object, **__: object) -> None:
+        seen.append(store)
+        raise UserError("seen")
+
+    monkeypatch.setattr(f"synthmill.catalog.{verb}", stop)
+    code, line, _ = command(capsys, *arguments, "--store", str(tmp_path), "--set", "storage.encryption=sse-s3")
+    assert (code, line["error"]) == (2, "seen")
+    assert [store.root.settings.encryption for store in seen] == ["sse-s3"]
+
+
+def test_a_version_is_verified_with_storage_settings(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[float] = []
+    monkeypatch.setattr("synthmill.catalog.admin.verify", lambda _, settings: seen.append(settings.retry_seconds) or [])
+    code, _, errors = command(capsys, "verify", "s3://bucket/datasets/d/1", "--set", "storage.retry_seconds=7")
+    assert (code, seen) == (0, [7.0]), errors
 
 
 def test_an_old_result_is_not_left_for_this_ones(

@@ -18,13 +18,13 @@ import typer
 import yaml
 
 from synthmill.catalog.pictures import empty_folder, export_pictures
-from synthmill.config import StorageConfig, dump, load_recipe
-from synthmill.errors import RecipeError, StorageError, SynthmillError, UserError
+from synthmill.config import dump, load_recipe
+from synthmill.errors import SynthmillError, UserError
 from synthmill.runtime import catalog_commands
-from synthmill.runtime.options import DEFAULT_STORE, ResultFile, StoreOption
+from synthmill.runtime.options import DEFAULT_STORE, ResultFile, StorageOption, StoreOption, storage_settings
 from synthmill.runtime.progress import say
+from synthmill.runtime.results import ResultPlace, place_in_words, place_of_job
 from synthmill.serving import command as serving_commands
-from synthmill.storage.folder import Folder
 
 app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None, help=__doc__)
 ParserError: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
@@ -49,7 +49,7 @@ def run(arguments: list[str]) -> int:
         if type(fault).__name__ == "NoArgsIsHelpError":
             sys.stdout.write(f"{text}\n")
             return 2
-        return _fail(UserError(" ".join(text.split())), _result_file(arguments))
+        return _fail(UserError(" ".join(text.split())), place_in_words(arguments))
     except Exception as fault:
         return _fail(fault, None)
     return int(code or 0)
@@ -60,25 +60,26 @@ def verb(function: Callable[..., dict[str, Any]]) -> Callable[..., int]:
 
     @functools.wraps(function)
     def job(*args: Any, **options: Any) -> int:
-        result_file = options.get("result_file")
+        place = place_of_job(options)
         try:
-            _make_way(result_file)
+            if place:
+                place.clear()
         except SynthmillError as fault:
             return _fail(fault, None)
         try:
             result = function(*args, **options)
         except (KeyboardInterrupt, typer.Abort):
-            _close({"status": "interrupted", "exit_code": 130}, result_file)
+            _close({"status": "interrupted", "exit_code": 130}, place)
             return 130
         except Exception as fault:
-            return _fail(fault, result_file)
+            return _fail(fault, place)
         failed = result.get("verdict") == "fail" and result.get("gated")
-        return _close({"status": "done", **result}, result_file) or int(bool(failed))
+        return _close({"status": "done", **result}, place) or int(bool(failed))
 
     return job
 
 
-def _fail(fault: Exception, result_file: str | None) -> int:
+def _fail(fault: Exception, place: ResultPlace | None) -> int:
     ours = isinstance(fault, SynthmillError)
     code = fault.exit_code if isinstance(fault, SynthmillError) else 3
     line = " ".join(str(fault).split()) or type(fault).__name__
@@ -87,55 +88,22 @@ def _fail(fault: Exception, result_file: str | None) -> int:
         traceback.print_exception(fault)
     sys.stderr.write(f"error: {message}\n")
     sys.stderr.flush()
-    _close({"status": "failed", "error": message, "exit_code": code}, result_file)
+    _close({"status": "failed", "error": message, "exit_code": code}, place)
     return code
 
 
-def _close(result: dict[str, Any], result_file: str | None) -> int:
+def _close(result: dict[str, Any], place: ResultPlace | None) -> int:
     """Print the closing line, and write it; the exit code of a result that can't be written, else 0."""
     code = 0
     try:
-        _write_result(result, result_file)
+        if place:
+            place.write(result)
     except SynthmillError as fault:
         sys.stderr.write(f"error: {fault}\n")
         sys.stderr.flush()
         code = fault.exit_code
     say(json.dumps(result))
     return code
-
-
-def _make_way(result_file: str | None) -> None:
-    """Remove what an earlier job wrote, which must not be taken for this one's; a place that can't be written is known by then."""
-    _write_result({}, result_file)
-    if result_file:
-        folder, name = _place_of(result_file)
-        folder.delete(name)
-
-
-def _place_of(result_file: str) -> tuple[Folder, str]:
-    folder, slash, name = result_file.rpartition("/")
-    return Folder(f"{folder}{slash}" or "."), name
-
-
-def _write_result(result: dict[str, Any], result_file: str | None) -> None:
-    """Put the line where `--result-file` says, if it says so; one line that names the flag when that can't be."""
-    if not result_file:
-        return
-    try:
-        folder, name = _place_of(result_file)
-        folder.write_bytes(name, json.dumps(result).encode())
-    except UserError as fault:
-        raise RecipeError(str(fault).removeprefix(f"{fault.field}: "), field="--result-file") from fault
-    except SynthmillError as fault:
-        raise StorageError(f"--result-file: {fault}") from fault
-
-
-def _result_file(arguments: list[str]) -> str | None:
-    """The flag's value in arguments that could not be parsed."""
-    pairs = zip(arguments, [*arguments[1:], ""], strict=True)
-    return next((value or None for flag, value in pairs if flag == "--result-file"), None) or next(
-        (text.partition("=")[2] for text in arguments if text.startswith("--result-file=")), None
-    )
 
 
 def _interrupt_on_sigterm() -> None:
@@ -150,13 +118,6 @@ def _interrupt_on_sigterm() -> None:
 
 def _run_id() -> str:
     return uuid.uuid4().hex
-
-
-def _storage(overrides: list[str]) -> StorageConfig:
-    from synthmill.config import parse_model
-
-    given = dict(item.removeprefix("storage.").partition("=")[::2] for item in overrides)
-    return parse_model(StorageConfig, {key: yaml.safe_load(value) for key, value in given.items()}, prefix="storage")
 
 
 @app.command()
@@ -204,7 +165,7 @@ def augment(
     shard_rows: Annotated[int, typer.Option(help="Rows in a part.")] = 65_536,
     if_exists: Annotated[str, typer.Option(help="new: always a new version; reuse: the finished one with the same content.")] = "new",
     export: Annotated[str | None, typer.Option(help="Local folder that gets the pictures as labelled files, a subfolder a class.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="storage.key=value; may be given again.")] = None,
+    set_: StorageOption = None,
     result_file: ResultFile = None,
 ) -> dict[str, Any]:
     """Publish a synthetic dataset as Parquet: exactly once, the same bytes for any number of workers."""
@@ -231,7 +192,7 @@ def augment(
     )
     if export is not None:
         empty_folder(Path(export))
-    done = augment(request, store, run_id=_run_id(), storage=_storage(set_ or []))
+    done = augment(request, store, run_id=_run_id(), storage=storage_settings(set_))
     manifest = done.version.manifest
     exported = {"exported": export, "pictures": export_pictures(done.version, Path(export))} if export is not None else {}
     return {
@@ -267,7 +228,7 @@ def evaluate(
     neighbours: Annotated[bool, typer.Option("--neighbours", help="Show the nearest real pictures in the report.")] = False,
     output: Annotated[str | None, typer.Option(help="Folder that gets report.html, report.json, junit.xml and summary.md too.")] = None,
     workers: Annotated[int | None, typer.Option(help="Concurrent tasks; default: one for each CPU.")] = None,
-    set_: Annotated[list[str] | None, typer.Option("--set", help="storage.key=value; may be given again.")] = None,
+    set_: StorageOption = None,
     result_file: ResultFile = None,
 ) -> dict[str, Any]:
     """Measure fidelity, utility and privacy against real rows the model never saw; exit 1 when a gate fails."""
@@ -287,7 +248,7 @@ def evaluate(
         neighbours=neighbours,
         workers=workers,
     )
-    done = evaluate(request, store, run_id=_run_id(), storage=_storage(set_ or []), output=output)
+    done = evaluate(request, store, run_id=_run_id(), storage=storage_settings(set_), output=output)
     return {"report": done.version.ref, "uri": done.version.uri, "verdict": done.verdict, "why": done.why, "gated": True}
 
 

@@ -212,6 +212,14 @@ def parse_model(model: type[M], raw: Any, *, prefix: str = "") -> M:
         raise _explain(model, fault, prefix) from None
 
 
+def parse_value(text: str) -> Any:
+    """The value of an override: what it is in YAML, or the text itself where it is no YAML."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+
+
 def dump(model: FrozenModel) -> dict[str, Any]:
     """The model as plain JSON data, under the names used in recipe files."""
     return model.model_dump(mode="json", by_alias=True)
@@ -255,10 +263,7 @@ def _apply_override(raw: dict[str, Any], override: str) -> None:
     parts = key.split(".")
     if not equals or not all(parts):
         raise RecipeError(f"expected key=value, got {override!r}", field="--set")
-    try:
-        value = yaml.safe_load(text) if text else ""
-    except yaml.YAMLError:
-        value = text
+    value = parse_value(text) if text else ""
     node = raw
     for part in parts[:-1]:
         child = {} if node.get(part) is None else node[part]

@@ -92,7 +92,7 @@ def test_the_cluster_refuses_without_the_token(head: Head) -> None:
 
 def test_the_closing_line_is_the_last(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "jobs/train.py", "nope", "--store", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, timeout=60
+        [sys.executable, "jobs/train.py", "nope", "--store", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, timeout=240
     )
     assert done.returncode == 2
     assert last_line(done.stdout)["status"] == "failed"

@@ -19,7 +19,7 @@ from synthmill.generation.generator import Generator
 from synthmill.serving.auth import KeyFile, create_key
 from synthmill.serving.quota import Quota
 
-pytestmark = [pytest.mark.fault, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(900)]
 
 ROWS = "/v1/models/customers/rows"
 ARROW = "application/vnd.apache.arrow.stream"
@@ -58,6 +58,7 @@ def server(pair: Server, keys: tuple[str, str]) -> Server:
     """The pair, whole again after the test before."""
     until(lambda: len(pair.replicas) == 2 and len(pair.haproxy) == 1, what="two replicas and a proxy")
     until(lambda: pair.metric("synthmill_replicas", keys[0]) == 2, what="both replicas' reports")
+    until(lambda: pair.metric("synthmill_streams", keys[0]) == 0, what="the end of earlier streams")
     return pair
 
 
@@ -120,6 +121,7 @@ def test_a_killed_proxy_closes_its_connections_at_once_and_comes_back(server: Se
     idle = connect(server, f"{head}Content-Type: application/json\r\nContent-Length: 100\r\n\r\n".encode())
     with connect(server, wire) as busy, idle:
         assert busy.recv(1 << 16).startswith(b"HTTP/1.1 200")
+        until(lambda: server.metric("synthmill_streams", keys[0]) == 1, what="the stream in the metrics")
         for pid in server.haproxy:
             kill(pid)
         for connection in (busy, idle):
@@ -168,6 +170,7 @@ def test_a_job_outlives_its_keeper(server: Server, keys: tuple[str, str], store:
         until(lambda: list(store.glob("datasets/outlives/1/*.parquet")), what="a part")
         [keeper] = titled(server.process.pid, KEEPER)
         kill(keeper)
+        assert not (store / "datasets/outlives/1/_manifest.json").exists(), "the job ended before its keeper did"
 
         def told() -> dict[str, object] | None:
             answer = client.get(path)

@@ -10,8 +10,9 @@ from fault.conftest import train_arguments
 from jobs import last_line
 from processes import ROOT, kill, kill_tree, start_job, titled, until
 from synthmill import api
+from synthmill.runtime.train import OUTCOME
 
-pytestmark = [pytest.mark.fault, pytest.mark.timeout(420)]
+pytestmark = [pytest.mark.fault, pytest.mark.timeout(900)]
 
 LONG = ("--set", "training.max_steps=1500", "--set", "training.max_epochs=100000", "--set", "training.checkpoint_seconds=0.5")
 
@@ -101,8 +102,10 @@ def test_a_lost_node_does_not_end_the_run(source: Path, tmp_path: Path, undistur
         # A job of its own joins the cluster; nothing is killed but the node.
         job = start_job("train", *train_arguments(source, tmp_path, *LONG), env={"RAY_ADDRESS": cluster.address})
         until(lambda: checkpoints(tmp_path), what="a checkpoint")
-        cluster.add_node(num_cpus=1)
         cluster.remove_node(doomed, allow_graceful=False)
+        assert not list(tmp_path.glob(f"runs/*/*/{OUTCOME}")), "the worker was done before its node was lost"
+        # Nothing can go on until another node takes its place.
+        cluster.add_node(num_cpus=1)
         output, errors = job.communicate(timeout=300)
         assert job.returncode == 0, errors
         assert last_line(output)["model"] == "customers@1"

@@ -37,6 +37,16 @@ def test_keys_are_made_listed_and_revoked(tmp_path: Path, capsys: pytest.Capture
         (("serve", "--models", "../x"), "models: "),
         (("serve", "--models", "a", "--set", "limits.max_rows=0"), "limits.max_rows: "),
         (("serve", "--models", "a", "--set", "nonsense"), "--set: expected key=value"),
+        (("serve", "--models", "a", "--set", "storage.retry_seconds=["), "storage.retry_seconds: "),
+        (("serve", "--models", "a", "--set", "scaling=3"), "scaling: "),
+        (("serve", "--models", "a", "--set", "scaling=3", "--max-replicas", "2"), "scaling: "),
+        (("serve", "--models", "a", "--set", "scaling.min_replicas=two"), "scaling.min_replicas: "),
+        (("serve", "--models", "a", "--set", "models="), "models: "),
+        (("serve", "--models", "a", "--host", "a" * 64), "--host: "),
+        (("keys", "create", "a", "--days", "9999999"), "--days: must be from 0 to 36500, got 9999999"),
+        (("keys", "create", "a", "--days", "nan"), "--days: must be from 0 to 36500, got nan"),
+        (("keys", "create", "a", "--days", "-1"), "--days: must be from 0 to 36500, got -1"),
+        (("keys", "list", "--set", "storage.retry_seconds=["), "storage.retry_seconds: "),
         (
             ("serve", "--models", "a", "--insecure-local", "--host", "0.0.0.0"),
             "--insecure-local: without keys the server listens on 127.0.0.1 only",
@@ -58,6 +68,15 @@ def test_a_taken_port_is_refused_before_ray_starts():
         port = taken.getsockname()[1]
         with pytest.raises(UserError, match=f"--port: can't listen on 127.0.0.1:{port}: address already in use"):
             run({"models": "a", "scaling": {"min_replicas": 1}}, host="127.0.0.1", port=port)
+
+
+def test_a_host_that_has_no_address_is_refused_before_ray_starts(monkeypatch: pytest.MonkeyPatch):
+    def unknown(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", unknown)
+    with pytest.raises(UserError, match="--host: 'nosuchhost' has no address"):
+        run({"models": "a", "scaling": {"min_replicas": 1}}, host="nosuchhost", port=8000)
 
 
 def test_a_second_server_gets_ports_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -71,6 +71,7 @@ def test_folders_are_made_absolute_before_they_travel(monkeypatch: pytest.Monkey
     ("given", "message"),
     [
         ({}, "models: is required"),
+        ({"models": None}, "models: input should be a valid tuple, got null"),
         ({"models": ""}, "models: .*is not NAME or NAME@N"),
         ({"models": "a,../b"}, "models: .*'../b' is not NAME"),
         ({"models": "a", "storee": "x"}, "storee: unknown key; did you mean 'store'"),

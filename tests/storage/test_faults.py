@@ -4,9 +4,9 @@ import os
 import re
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -21,6 +21,7 @@ from synthmill.storage.folder import Folder
 from synthmill.storage.s3_client import CHECKSUM_VARIABLES
 
 QUICK = StorageConfig(retry_seconds=0.6)
+"""For servers that never answer: one try may last half of that, which an answer of a busy machine may need as well."""
 PATIENT = StorageConfig(retry_seconds=20.0)
 DATA = os.urandom(1 << 20)
 
@@ -37,6 +38,15 @@ def proxy(running_proxy: Proxy, s3_store: str, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("AWS_ENDPOINT_URL", running_proxy.endpoint)
     yield running_proxy
     running_proxy.work()
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """What the pauses between tries add up to; they take no time, so a patient folder gives up soon, and waits for slow answers."""
+    now = [0.0]
+    moved = SimpleNamespace(monotonic=lambda: now[0], sleep=lambda seconds: now.__setitem__(0, now[0] + seconds))
+    monkeypatch.setattr("synthmill.storage.retry.time", moved)
+    return now
 
 
 @pytest.mark.parametrize("action", ["500", "503", "reset", "cut-upload", "lose-answer"])
@@ -63,17 +73,23 @@ def test_a_read_survives_faults_that_pass(proxy: Proxy, s3_store: str, action, t
 
 
 def test_a_silent_server_is_asked_again(proxy: Proxy, s3_store: str) -> None:
-    folder = Folder(s3_store, StorageConfig(retry_seconds=10.0, read_seconds=0.5))
+    folder = Folder(s3_store, StorageConfig(retry_seconds=60.0, read_seconds=0.5))
     folder.write_bytes("x", b"1")
     proxy.fail("hang", times=1)
     assert folder.read_bytes("x") == b"1"
 
 
 @pytest.mark.parametrize(
-    ("action", "said"), [("500", "500 InternalError"), ("503", "503 SlowDown"), ("reset", "no answer"), ("hang", "no answer")]
+    ("action", "said", "settings"),
+    [
+        ("500", "500 InternalError", PATIENT),
+        ("503", "503 SlowDown", PATIENT),
+        ("reset", "no answer", QUICK),
+        ("hang", "no answer", QUICK),
+    ],
 )
-def test_a_fault_for_good_is_one_clear_line(proxy: Proxy, s3_store: str, action, said: str) -> None:
-    folder = Folder(s3_store, QUICK)
+def test_a_fault_for_good_is_one_clear_line(proxy: Proxy, s3_store: str, clock, action, said: str, settings: StorageConfig) -> None:
+    folder = Folder(s3_store, settings)
     proxy.fail(action)
     calls = [
         lambda: folder.write_bytes("x", DATA),
@@ -92,24 +108,21 @@ def test_a_fault_for_good_is_one_clear_line(proxy: Proxy, s3_store: str, action,
         folder.read_bytes("x")
 
 
-def test_giving_up_takes_no_longer_than_retry_seconds(proxy: Proxy, s3_store: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [0.0]
-    monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    monkeypatch.setattr("synthmill.storage.retry.time.sleep", lambda seconds: now.__setitem__(0, now[0] + seconds))
+def test_giving_up_takes_no_longer_than_retry_seconds(proxy: Proxy, s3_store: str, clock: list[float]) -> None:
     proxy.fail("503")
     with pytest.raises(StorageError, match="gave up"):
         Folder(s3_store, StorageConfig(retry_seconds=120.0)).read_bytes("x")
-    assert 60 < now[0] <= 120
+    assert 60 < clock[0] <= 120
     assert 7 <= len(proxy.seen) <= 20
 
 
 @pytest.mark.parametrize("action", ["cut-upload", "reset"])
-def test_a_cut_upload_leaves_no_truncated_object(proxy: Proxy, s3_store: str, s3, action, tmp_path: Path) -> None:
+def test_a_cut_upload_leaves_no_truncated_object(proxy: Proxy, s3_store: str, s3, clock, action, tmp_path: Path) -> None:
     local = tmp_path / "part"
     local.write_bytes(DATA)
     proxy.fail(action, on="^PUT")
     with pytest.raises(StorageError, match="no answer"):
-        Folder(s3_store, QUICK).upload(local, "part-00000.parquet")
+        Folder(s3_store, PATIENT).upload(local, "part-00000.parquet")
     proxy.times = 0
     assert Folder(s3_store).list() == []
     assert not s3.client().list_multipart_uploads(Bucket=s3.bucket).get("Uploads")
@@ -162,10 +175,10 @@ def test_no_credentials(s3_store: str, monkeypatch: pytest.MonkeyPatch, tmp_path
         Folder(s3_store, PATIENT).read_bytes("x")
 
 
-def test_nobody_listens(s3_store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nobody_listens(s3_store: str, clock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://user:hidden@127.0.0.1:9")
     with pytest.raises(StorageError, match=r"no answer from S3.*Could not connect") as caught:
-        Folder(s3_store, QUICK).read_bytes("x")
+        Folder(s3_store, PATIENT).read_bytes("x")
     assert "hidden" not in str(caught.value)
 
 
@@ -175,7 +188,7 @@ def test_an_endpoint_that_is_none(s3_store: str, monkeypatch: pytest.MonkeyPatch
         Folder(s3_store, PATIENT).read_bytes("x")
 
 
-def test_somebody_who_watches_is_told(proxy: Proxy, s3_store: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_somebody_who_watches_is_told(proxy: Proxy, s3_store: str, clock, caplog: pytest.LogCaptureFixture) -> None:
     proxy.fail("503", times=4)
     assert Folder(s3_store, PATIENT).list() == []
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
@@ -244,8 +257,8 @@ def test_a_heartbeat_that_hangs_does_not_hold_up_the_end(proxy: Proxy, s3_store:
     assert not proxy.released.is_set()
 
 
-def test_a_job_that_fails_because_the_store_is_gone_says_so(proxy: Proxy, s3_store: str) -> None:
-    draft = Store(s3_store, QUICK).begin("models", "m", run_key="k", run_id="r")
+def test_a_job_that_fails_because_the_store_is_gone_says_so(proxy: Proxy, s3_store: str, clock) -> None:
+    draft = Store(s3_store, PATIENT).begin("models", "m", run_key="k", run_id="r")
 
     def job() -> None:
         with draft:

@@ -15,9 +15,10 @@ from synthmill.catalog.pictures import empty_folder, export_pictures
 from synthmill.catalog.store import Store
 from synthmill.config import dump
 from synthmill.errors import IntegrityError, NotFoundError, UserError, did_you_mean
-from synthmill.runtime.options import DEFAULT_STORE, ResultFile, StoreOption, Verb
+from synthmill.runtime.options import DEFAULT_STORE, ResultFile, StorageOption, StoreOption, Verb, storage_settings
 from synthmill.runtime.progress import say
 
+OLDEST = timedelta(days=36_500)
 HELP: dict[Kind, str] = {"models": "Trained models.", "datasets": "Published datasets.", "reports": "Evaluation reports."}
 
 
@@ -38,10 +39,12 @@ def register(app: typer.Typer, verb: Verb) -> None:
 
 
 def verify(
-    uri: Annotated[str, typer.Argument(help="URI of a dataset, model or report version.")], result_file: ResultFile = None
+    uri: Annotated[str, typer.Argument(help="URI of a dataset, model or report version.")],
+    set_: StorageOption = None,
+    result_file: ResultFile = None,
 ) -> dict[str, Any]:
     """Check every checksum of a version's manifest."""
-    problems = admin.verify(uri)
+    problems = admin.verify(uri, storage_settings(set_))
     for problem in problems:
         say(problem)
     if problems:
@@ -53,19 +56,21 @@ def delete(
     ref: Annotated[str, typer.Argument(help="datasets/NAME@N, models/NAME@N or reports/NAME@N.")],
     store: StoreOption = DEFAULT_STORE,
     cascade: Annotated[bool, typer.Option("--cascade", help="Delete what descends from it as well.")] = False,
+    set_: StorageOption = None,
     result_file: ResultFile = None,
 ) -> dict[str, Any]:
     """Delete a version; refused while something descends from it. Its number is never used again."""
-    return {"deleted": admin.delete(Store(store), ref, cascade=cascade)}
+    return {"deleted": admin.delete(Store(store, storage_settings(set_)), ref, cascade=cascade)}
 
 
 def gc(
     store: StoreOption = DEFAULT_STORE,
     older_than: Annotated[str, typer.Option("--older-than", help="7d, 12h, 30m.")] = "7d",
+    set_: StorageOption = None,
     result_file: ResultFile = None,
 ) -> dict[str, Any]:
     """Remove dead claims, quarantine, old runs and stray uploads; never a committed version."""
-    return {"removed": admin.gc(Store(store), _age(older_than))}
+    return {"removed": admin.gc(Store(store, storage_settings(set_)), _age(older_than))}
 
 
 def _list(kind: Kind, store_uri: str) -> None:
@@ -98,10 +103,11 @@ def pull_dataset(
     ref: Annotated[str, typer.Argument(help="NAME or NAME@N.")],
     folder: Annotated[str, typer.Argument(help="Local folder.")],
     store: StoreOption = DEFAULT_STORE,
+    set_: StorageOption = None,
     result_file: ResultFile = None,
 ) -> dict[str, Any]:
     """Copy a dataset to a local folder and verify it."""
-    version = Store(store).resolve("datasets", ref, field="dataset")
+    version = Store(store, storage_settings(set_)).resolve("datasets", ref, field="dataset")
     local = pull(version, folder)
     return {"dataset": version.ref, "folder": str(local), "rows": version.manifest.rows}
 
@@ -110,10 +116,11 @@ def export_dataset(
     ref: Annotated[str, typer.Argument(help="NAME or NAME@N of a dataset of pictures.")],
     folder: Annotated[str, typer.Argument(help="Local folder.")],
     store: StoreOption = DEFAULT_STORE,
+    set_: StorageOption = None,
     result_file: ResultFile = None,
 ) -> dict[str, Any]:
     """Write a dataset's pictures as files, a subfolder for each class; each says in itself that it is AI-generated."""
-    version = Store(store).resolve("datasets", ref, field="dataset")
+    version = Store(store, storage_settings(set_)).resolve("datasets", ref, field="dataset")
     empty_folder(Path(folder))
     return {"dataset": version.ref, "exported": folder, "pictures": export_pictures(version, Path(folder))}
 
@@ -136,7 +143,8 @@ def runs_show(ref: Annotated[str, typer.Argument(help="NAME or NAME/N.")], store
 
 
 def _age(text: str) -> timedelta:
-    match = re.fullmatch(r"(\d+)([dhm])", text)
-    if match is None:
-        raise UserError(f"expected a number and d, h or m, such as 7d, got {text!r}", field="--older-than")
-    return timedelta(**{{"d": "days", "h": "hours", "m": "minutes"}[match[2]]: int(match[1])})
+    match = re.fullmatch(r"(\d{1,9})([dhm])", text)
+    age = timedelta(**{{"d": "days", "h": "hours", "m": "minutes"}[match[2]]: int(match[1])}) if match else None
+    if age is None or age > OLDEST:
+        raise UserError(f"expected a number and d, h or m, such as 7d, at most {OLDEST.days}d, got {text[:80]!r}", field="--older-than")
+    return age

@@ -4,15 +4,16 @@ from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
-import yaml
 
-from synthmill.config import StorageConfig, parse_model
+from synthmill.config import StorageConfig, parse_model, parse_value
 from synthmill.errors import RecipeError, UserError
 from synthmill.runtime.options import DEFAULT_STORE, ResultFile, StoreOption, Verb
 from synthmill.serving.auth import KeyFile, create_key, parse_scopes, revoke_key
 from synthmill.serving.config import KEYS_FILE, ServeArgs
 from synthmill.serving.quota import Quota
 
+MAX_DAYS = 36_500
+"""A hundred years; the calendar of dates ends some thousand years later."""
 KeysOption = Annotated[str | None, typer.Option("--keys", help=f"URI of the keys document; default: {KEYS_FILE} in the store.")]
 SetOption = Annotated[
     list[str] | None, typer.Option("--set", help="key=value of the serving settings (docs/serving.md); may be given again.")
@@ -46,9 +47,7 @@ def serve(
 
     given: dict[str, Any] = {"store": store, "models": models, "keys": keys, "insecure_local": insecure_local}
     settings = _with_settings(given, set_ or [])
-    settings["scaling"] = {"min_replicas": min_replicas, **settings.get("scaling", {})}
-    if max_replicas is not None:
-        settings["scaling"]["max_replicas"] = max_replicas
+    settings["scaling"] = _scaling(settings.get("scaling", {}), min_replicas, max_replicas)
     return run(settings, host=host, port=port)
 
 
@@ -58,7 +57,7 @@ def create(
     keys: KeysOption = None,
     scopes: Annotated[str, typer.Option(help="Comma-separated: generate, jobs, metrics.")] = "generate",
     models: Annotated[str | None, typer.Option(help="Comma-separated names it may use; default: all that are served.")] = None,
-    days: Annotated[float | None, typer.Option(min=0.0, help="Days until it expires; default: never.")] = None,
+    days: Annotated[float | None, typer.Option(help=f"Days until it expires, at most {MAX_DAYS}; default: never.")] = None,
     requests_per_minute: Annotated[int | None, typer.Option(min=1)] = None,
     rows_per_minute: Annotated[int | None, typer.Option(min=1)] = None,
     rows_per_day: Annotated[int | None, typer.Option(min=1)] = None,
@@ -68,6 +67,8 @@ def create(
     """Make a key. It is shown once; only a salted hash of it is stored."""
     if result_file:
         raise UserError("not with this command: the key would be written to a file", field="--result-file")
+    if days is not None and not 0 <= days <= MAX_DAYS:
+        raise UserError(f"must be from 0 to {MAX_DAYS}, got {days:.10g}; without it the key never expires", field="--days")
     quota = Quota(requests_per_minute=requests_per_minute, rows_per_minute=rows_per_minute, rows_per_day=rows_per_day)
     names = tuple(part.strip() for part in models.split(",")) if models else None
     file = _key_file(store, keys, set_ or [])
@@ -101,6 +102,14 @@ def revoke(
     return {"revoked": revoke_key(_key_file(store, keys, set_ or []), key).id}
 
 
+def _scaling(told: Any, min_replicas: int, max_replicas: int | None) -> Any:
+    """The settings, with the flags' replicas; what is no mapping stays for the check of all settings, which names it."""
+    if not isinstance(told, dict):
+        return told
+    most = {"max_replicas": max_replicas} if max_replicas is not None else {}
+    return {"min_replicas": min_replicas, **told, **most}
+
+
 def _key_file(store: str, keys: str | None, overrides: list[str]) -> KeyFile:
     settings = parse_model(ServeArgs, {**_with_settings({}, overrides), "store": store, "keys": keys, "models": "any"})
     return KeyFile(*settings.keys_location, parse_model(StorageConfig, settings.storage.model_dump()))
@@ -117,5 +126,5 @@ def _with_settings(given: dict[str, Any], overrides: list[str]) -> dict[str, Any
         node = settings.setdefault(groups[0], {}) if groups else settings
         if not isinstance(node, dict):
             raise RecipeError(f"{groups[0]!r} holds a value, not keys", field=f"--set {path}")
-        node[name] = yaml.safe_load(text)
+        node[name] = parse_value(text)
     return settings

@@ -91,7 +91,7 @@ class ServeArgs(FrozenModel):
     @classmethod
     def _split(cls, value: Any) -> Any:
         parts = value.split(",") if isinstance(value, str) else value
-        return [part.strip() if isinstance(part, str) else part for part in parts]
+        return [part.strip() if isinstance(part, str) else part for part in parts] if isinstance(parts, list | tuple) else parts
 
     @field_validator("models")
     @classmethod

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import socket
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from typing import Any
 from synthmill.config import parse_model
 from synthmill.errors import SynthmillError, UserError
 from synthmill.runtime.progress import say
-from synthmill.serving.config import ServeArgs
+from synthmill.serving.config import Scaling, ServeArgs
 
 APPLICATION = "synthmill"
 FIRST_REPLICA_PORT = 30_000
@@ -35,9 +36,7 @@ def run(settings: dict[str, Any], *, host: str, port: int) -> dict[str, Any]:
     """
     if settings.get("insecure_local") and host not in LOOPBACK:
         raise UserError(f"without keys the server listens on 127.0.0.1 only, not on {host}", field="--insecure-local")
-    if "max_replicas" not in settings["scaling"]:
-        settings["scaling"]["max_replicas"] = max(settings["scaling"]["min_replicas"], os.cpu_count() or 1)
-    args = parse_model(ServeArgs, settings)
+    args = parse_model(ServeArgs, {**settings, "scaling": _with_most_replicas(settings["scaling"])})
     _require_free(host, port)
     stopped = _stop_signal()
     # Ray adds a node's id and HAProxy allows its sockets 97 characters, so the folder's own path must be short.
@@ -50,6 +49,14 @@ def run(settings: dict[str, Any], *, host: str, port: int) -> dict[str, Any]:
             _greet(args, host, port)
             stopped.wait()
     return {"served": list(args.models)}
+
+
+def _with_most_replicas(scaling: Any) -> Any:
+    """One replica for each CPU at most, unless the settings say otherwise."""
+    if not isinstance(scaling, dict) or "max_replicas" in scaling:
+        return scaling
+    least = parse_model(Scaling, {**scaling, "max_replicas": sys.maxsize}, prefix="scaling").min_replicas
+    return {**scaling, "max_replicas": max(least, os.cpu_count() or 1)}
 
 
 def prepare_environment(scratch: Path, port: int) -> None:
@@ -100,7 +107,10 @@ def free_port(preferred: int) -> int:
 
 def _require_free(host: str, port: int) -> None:
     """Refuse a taken port before Ray starts: HAProxy would try it for ever."""
-    family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    try:
+        family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except (OSError, UnicodeError) as fault:
+        raise UserError(f"{host!r} has no address; give one of this machine's, or 0.0.0.0 for every interface", field="--host") from fault
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
