@@ -11,6 +11,7 @@ import pytest
 
 from http_app import Running, running
 from synthmill.config import StorageConfig
+from synthmill.serving import service
 from synthmill.serving.auth import KeyFile, create_key, revoke_key
 from synthmill.serving.quota import Quota
 
@@ -40,7 +41,9 @@ def make(file: KeyFile, **changed) -> str:
 
 
 @pytest.fixture
-def server(model_store: Path, keys: KeyFile) -> Iterator[Running]:
+def server(model_store: Path, keys: KeyFile, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
+    """Reads its keys again when a test says so, and not before."""
+    monkeypatch.setattr(service, "KEYS_SECONDS", 3600.0)
     with running(store=str(model_store), models="customers,other@1", keys=keys.uri) as server:
         yield server
 
@@ -131,6 +134,39 @@ def test_quotas_answer_429_with_a_time(server: Running, client: httpx.Client, ke
     many = client.post(ROWS, json={"num_rows": 1001}, headers=bearer(token))
     assert many.status_code == 422
     assert "rows_per_minute of 1,000" in many.json()["error"]["message"]
+
+
+def test_a_busy_answer_uses_no_rows_of_a_quota(model_store: Path, keys: KeyFile):
+    free, small = make(keys), make(keys, quota=Quota(rows_per_day=10**7, rows_per_minute=10**7))
+    with (
+        running(store=str(model_store), models="customers", keys=keys.uri, limits={"max_streams": 1}) as server,
+        httpx.Client(base_url=server.url, timeout=60) as client,
+        client.stream("POST", ROWS, json={"num_rows": 10**7, "seed": 1}, headers=bearer(free)),
+    ):
+        many = {"num_rows": 10**7, "seed": 1}
+        answers = [client.post(ROWS, json=many, headers=bearer(small)).json()["error"]["type"] for _ in range(3)]
+        wrong = client.post(ROWS, json={"num_rows": 10**7, "where": "plan=gold"}, headers=bearer(small))
+        last = client.post(ROWS, json=many, headers=bearer(small)).json()["error"]["type"]
+    assert answers == ["overloaded"] * 3
+    assert wrong.status_code == 422
+    assert last == "overloaded"
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "field"),
+    [
+        (ROWS, {"num_rows": 5}, "num_rows"),
+        ("/v1/jobs", {"model": "customers", "rows": 5, "dataset": "d"}, "rows"),
+    ],
+)
+def test_more_rows_than_a_quota_names_the_field_that_asked(
+    server: Running, client: httpx.Client, keys: KeyFile, path: str, body: dict[str, object], field: str
+):
+    token = make(keys, scopes=("generate", "jobs"), quota=Quota(rows_per_minute=3))
+    reread(server)
+    error = client.post(path, json=body, headers=bearer(token)).json()["error"]
+    assert error["param"] == field
+    assert error["message"] == f"{field}: 5 rows are more than this key's rows_per_minute of 3"
 
 
 def test_a_browser_signs_in_with_a_form_and_keeps_a_cookie_scripts_can_not_read(server: Running, client: httpx.Client, keys: KeyFile):

@@ -141,8 +141,8 @@ def _add_rows(app: FastAPI, service: Service) -> None:
         form = negotiate(request.headers.get("accept"))
         check_limits(asked, service.args)
         served = await _served(service, request, key, name)
-        await service.meter.charge(key.id, key.quota, rows=asked.num_rows)
-        body = await service.rows(served, asked, form)
+        async with service.meter.charged(key.id, key.quota, rows=asked.num_rows, field="num_rows"):
+            body = await service.rows(served, asked, form)
         filename = f"{served.name}-{served.version.number}-synthetic.{form.suffix}"
         headers = {**_made_by(served), "Content-Disposition": f'inline; filename="{filename}"', "Vary": "Accept"}
         if isinstance(body, bytes):
@@ -164,8 +164,8 @@ def _add_images(app: FastAPI, service: Service) -> None:
         if not is_image_model(served):
             raise UserError(f"{served.ref} generates tables; ask POST /v1/models/{served.name}/rows", field="model")
         where = clause_of(asked.prompt, served.generator.codec.levels("label") or [])
-        await service.meter.charge(key.id, key.quota, rows=count)
-        data = await service.images(served, count, where=where, seed=asked.seed, size=size)
+        async with service.meter.charged(key.id, key.quota, rows=count, field="n"):
+            data = await service.images(served, count, where=where, seed=asked.seed, size=size)
         return JSONResponse({"created": int(time.time()), "data": data}, headers=_made_by(served))
 
 
@@ -178,8 +178,8 @@ def _add_jobs(app: FastAPI, service: Service) -> None:
             key.check("jobs", model=name)
         version = await service.models.version(asked.model)
         await service.check_job(asked, version)
-        await service.meter.charge(key.id, key.quota, rows=asked.rows)
-        told = await service.desk.submit(new_job(asked, version.ref, key.id))
+        async with service.meter.charged(key.id, key.quota, rows=asked.rows, field="rows"):
+            told = await service.desk.submit(new_job(asked, version.ref, key.id))
         return JSONResponse(told, 202, headers={"Location": f"/v1/jobs/{told['id']}"})
 
     @app.get("/v1/jobs/{id}", tags=["jobs"])
