@@ -236,6 +236,13 @@ def test_without_keys_other_hosts_are_refused(client: httpx.Client):
     assert client.get("/v1/models", headers={"Host": "localhost:8000"}).status_code == 200
 
 
+@pytest.mark.parametrize("key", ["%E2%82%AC", "smk_1", ""])
+def test_without_keys_any_form_leads_to_the_page(client: httpx.Client, key: str):
+    answer = client.post("/sign-in", content=f"key={key}", headers={"Content-Type": "application/x-www-form-urlencoded"})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+    assert "set-cookie" not in answer.headers
+
+
 def test_metrics_tell_of_everything(client: httpx.Client):
     ask(client, {"num_rows": 7})
     ask(client, {"num_rows": 0})

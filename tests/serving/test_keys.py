@@ -2,7 +2,9 @@
 
 import json
 import logging
+import socket
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -10,8 +12,9 @@ import httpx
 import pytest
 
 from http_app import Running, running
+from processes import until
 from synthmill.config import StorageConfig
-from synthmill.serving import service
+from synthmill.serving import service, sign_in
 from synthmill.serving.auth import KeyFile, create_key, revoke_key
 from synthmill.serving.quota import Quota
 
@@ -188,6 +191,60 @@ def test_a_browser_signs_in_with_a_form_and_keeps_a_cookie_scripts_can_not_read(
     assert client.post(ROWS, json={"num_rows": 1}).status_code == 200
     assert client.post("/sign-out").status_code == 303
     assert client.get("/v1/models").status_code == 401
+
+
+@pytest.mark.parametrize("other", ['prefs={"theme":"dark"}', "a=x y", "_xsrf=2|ab|cd|17", "na[me]=1", "=", '"'])
+def test_cookies_of_other_applications_do_not_hide_the_key(server: Running, client: httpx.Client, keys: KeyFile, other: str):
+    token = make(keys)
+    reread(server)
+    for cookies in (f"{other}; synthmill_key={token}", f"synthmill_key={token}; {other}"):
+        assert client.get("/v1/models", headers={"Cookie": cookies}).status_code == 200
+
+
+@contextmanager
+def half_sent_form(server: Running) -> Iterator[socket.socket]:
+    """A connection that has sent the head of a sign-in, and will never send its body."""
+    url = httpx.URL(server.url)
+    head = f"POST /sign-in HTTP/1.1\r\nHost: {url.host}\r\nContent-Type: application/x-www-form-urlencoded\r\nContent-Length: 100\r\n"
+    with socket.create_connection((url.host, url.port), timeout=60) as connection:
+        connection.sendall(f"{head}Expect: 100-continue\r\n\r\n".encode())
+        assert connection.recv(100).startswith(b"HTTP/1.1 100 "), "the server waits for the body"
+        yield connection
+
+
+def test_who_has_no_key_takes_no_place_from_who_has_one(model_store: Path, keys: KeyFile):
+    token = make(keys)
+    with running(store=str(model_store), models="customers", keys=keys.uri, limits={"max_ongoing_requests": 1}) as server:
+        with half_sent_form(server), httpx.Client(base_url=server.url, timeout=60) as client:
+            assert client.post("/sign-in", data={"key": token}).status_code == 303
+            assert client.post(ROWS, json={"num_rows": 1}).status_code == 200
+
+
+def test_a_form_that_never_comes_is_not_waited_for(server: Running, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(sign_in, "BODY_SECONDS", 0.05)
+    with half_sent_form(server) as connection:
+        answer = b"".join(iter(lambda: connection.recv(65_536), b""))
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"the form did not arrive" in answer
+
+
+@pytest.mark.parametrize("content", ["a=1&b=2&c=3&d=4&e=5", "key=%E2%82%AC", "key=%ff", "&&&&&&", "key", ""])
+def test_no_form_breaks_the_server(server: Running, client: httpx.Client, content: str):
+    answer = client.post("/sign-in", content=content, headers={"Content-Type": "application/x-www-form-urlencoded"})
+    assert answer.status_code in (400, 401)
+    assert 'role="alert"' in answer.text
+
+
+def test_a_client_that_leaves_its_form_half_sent_is_no_fault(
+    server: Running, client: httpx.Client, keys: KeyFile, caplog: pytest.LogCaptureFixture
+):
+    token = make(keys, scopes=("metrics",))
+    reread(server)
+    with half_sent_form(server):
+        pass
+    until(lambda: 'requests_total{endpoint="/sign-in"' in client.get("/metrics", headers=bearer(token)).text, seconds=20)
+    assert 'status="500"' not in client.get("/metrics", headers=bearer(token)).text
+    assert caplog.text == ""
 
 
 def test_other_sites_can_not_use_the_cookie(server: Running, client: httpx.Client, keys: KeyFile):

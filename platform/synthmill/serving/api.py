@@ -4,27 +4,27 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
-from urllib.parse import parse_qs
 
 from fastapi import Depends, FastAPI, Path, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 
 import synthmill
 from synthmill.catalog.provenance import TRAINED_ALGORITHMIC_MEDIA
 from synthmill.errors import SynthmillError, UserError
-from synthmill.serving.auth import AuthError, Key, Scope
+from synthmill.serving.auth import Key, Scope
 from synthmill.serving.describe import details, summary
 from synthmill.serving.formats import FORMATS, negotiate
-from synthmill.serving.guard import COOKIE, Guard, answer_fault, error_body, problem, validation_message
+from synthmill.serving.guard import Guard, answer_fault, error_body, problem, validation_message
 from synthmill.serving.images import clause_of, is_image_model, target_size
 from synthmill.serving.jobs import JobRequest, new_job
 from synthmill.serving.models import Served
 from synthmill.serving.requests import ImagesRequest, RowsRequest
 from synthmill.serving.service import Service, check_limits
+from synthmill.serving.sign_in import add_sign_in
 from synthmill.serving.streams import ClosingResponse
-from synthmill.serving.web import ASSETS, PAGES, page_file, sign_in_page
+from synthmill.serving.web import ASSETS, PAGES, page_file
 
 ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"description": text, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}}
@@ -81,7 +81,8 @@ def create_app(service: Service) -> FastAPI:
     _add_images(app, service)
     _add_jobs(app, service)
     _add_operations(app, service)
-    _add_pages(app, service)
+    _add_pages(app)
+    add_sign_in(app, service)
     _add_errors(app, service)
     _document(app)
     app.add_middleware(Guard, service=service)
@@ -213,28 +214,9 @@ def _add_operations(app: FastAPI, service: Service) -> None:
         return PlainTextResponse(await service.desk.metrics(), media_type="text/plain; version=0.0.4")
 
 
-def _add_pages(app: FastAPI, service: Service) -> None:
+def _add_pages(app: FastAPI) -> None:
     for path, name in (*PAGES.items(), *((f"/page/{name}", name) for name in ASSETS)):
         app.add_api_route(path, _page(name), include_in_schema=False)
-
-    @app.post("/sign-in", include_in_schema=False)
-    async def sign_in(request: Request) -> Response:
-        form = parse_qs((await request.body()).decode(errors="replace"), max_num_fields=4)
-        token = form.get("key", [""])[0].strip()
-        try:
-            service.find_key(token)
-        except AuthError as fault:
-            return Response(sign_in_page(str(fault).partition(": ")[2]), 401, media_type="text/html")
-        answer = RedirectResponse("/", 303)
-        secure = request.headers.get("x-forwarded-proto", request.url.scheme) == "https"
-        answer.set_cookie(COOKIE, token, httponly=True, samesite="strict", secure=secure)
-        return answer
-
-    @app.post("/sign-out", include_in_schema=False)
-    async def sign_out() -> Response:
-        answer = RedirectResponse("/", 303)
-        answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
-        return answer
 
 
 def _page(name: str) -> Any:
