@@ -6,7 +6,7 @@ import pytest
 
 from synthmill.config import StorageConfig
 from synthmill.errors import NotFoundError, StorageError, UserError
-from synthmill.serving.auth import SCOPES, AuthError, KeyFile, create_key, parse_scopes, revoke_key
+from synthmill.serving.auth import SCOPES, AuthError, KeyFile, create_key, parse_names, parse_scopes, revoke_key
 from synthmill.serving.quota import Quota
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -112,6 +112,12 @@ def test_scopes_are_named_by_the_user():
     assert set(parse_scopes(",".join(SCOPES))) == set(SCOPES)
     with pytest.raises(UserError, match="--scopes: no scope 'generat'; did you mean 'generate'"):
         parse_scopes("generat")
+
+
+def test_models_are_named_by_the_user():
+    assert parse_names("adult, digits,adult") == ("adult", "digits")
+    with pytest.raises(UserError, match="--models: 'adult@1' is no name of a model; a key is for all versions"):
+        parse_names("digits,adult@1")
 
 
 def test_revoking_what_is_not_there_names_what_is(tmp_path: Path):

@@ -13,7 +13,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from synthmill.config import FrozenModel, StorageConfig, parse_model
+from synthmill.config import NAME_PATTERN, FrozenModel, StorageConfig, parse_model
 from synthmill.errors import MissingError, NotFoundError, SynthmillError, UserError, did_you_mean
 from synthmill.serving.quota import Quota
 from synthmill.storage.folder import Folder
@@ -164,6 +164,16 @@ def parse_scopes(text: str) -> tuple[Scope, ...]:
         if part not in SCOPES:
             raise UserError(f"no scope {part!r}{did_you_mean(part, SCOPES)}", field="--scopes")
     return tuple(scope for scope in SCOPES if scope in parts)
+
+
+def parse_names(text: str) -> tuple[str, ...]:
+    """Comma-separated names of models; UserError names what is none."""
+    parts = tuple(part.strip() for part in text.split(","))
+    for part in parts:
+        if not re.fullmatch(NAME_PATTERN, part):
+            why = "a key is for all versions of a model: leave out @ and what follows" if "@" in part else "expected NAME or NAME,NAME"
+            raise UserError(f"{part!r} is no name of a model; {why}", field="--models")
+    return tuple(dict.fromkeys(parts))
 
 
 def _hash(salt: str, secret: str) -> str:

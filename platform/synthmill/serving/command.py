@@ -9,7 +9,7 @@ import yaml
 from synthmill.config import StorageConfig, parse_model
 from synthmill.errors import RecipeError, UserError
 from synthmill.runtime.options import DEFAULT_STORE, ResultFile, StoreOption, Verb
-from synthmill.serving.auth import KeyFile, create_key, parse_scopes, revoke_key
+from synthmill.serving.auth import KeyFile, create_key, parse_names, parse_scopes, revoke_key
 from synthmill.serving.config import KEYS_FILE, ServeArgs
 from synthmill.serving.quota import Quota
 
@@ -69,7 +69,7 @@ def create(
     if result_file:
         raise UserError("not with this command: the key would be written to a file", field="--result-file")
     quota = Quota(requests_per_minute=requests_per_minute, rows_per_minute=rows_per_minute, rows_per_day=rows_per_day)
-    names = tuple(part.strip() for part in models.split(",")) if models else None
+    names = parse_names(models) if models is not None else None
     file = _key_file(store, keys, set_ or [])
     token, key = create_key(file, name=name, scopes=parse_scopes(scopes), models=names, days=days, quota=quota, now=datetime.now(UTC))
     return {
