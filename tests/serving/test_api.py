@@ -204,6 +204,8 @@ def test_a_body_of_unknown_length_is_counted_as_it_comes(client: httpx.Client):
         "/v1/models/%2e%2e/rows",
         "/v1/models/customers%00/rows",
         "/v1/models/customers%0a/rows",
+        "/v1/models/customers@1%0a/rows",
+        "/v1/models/customers/rows/",
         "/v1/models/file:%2f%2f%2fetc/rows",
         "/v1/models//rows",
         "/v1/models/CUSTOMERS/rows",
@@ -214,6 +216,11 @@ def test_no_such_thing_is_404(client: httpx.Client, path: str):
     answer = ask(client, {"num_rows": 1}, path=path)
     assert answer.status_code in (404, 405), answer.text
     assert answer.json()["error"]["type"] in ("not_found", "method_not_allowed")
+
+
+def test_a_second_accept_line_is_read_too(client: httpx.Client):
+    answer = client.post(ROWS, json={"num_rows": 1}, headers=[("Accept", "text/html"), ("Accept", "text/csv")])
+    assert answer.headers["content-type"].startswith("text/csv")
 
 
 def test_other_mistakes_have_their_own_status(client: httpx.Client):

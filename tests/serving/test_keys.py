@@ -126,6 +126,19 @@ def test_scopes_and_models(server: Running, client: httpx.Client, keys: KeyFile)
     assert client.post(ROWS, json={"num_rows": 1}, headers=bearer(metrics_only)).status_code == 403
 
 
+def test_a_key_hears_only_of_models_that_it_may_use(server: Running, client: httpx.Client, keys: KeyFile):
+    token = make(keys, scopes=("generate", "jobs"), models=("customers",))
+    reread(server)
+    for path, body in (
+        ("/v1/models/othr/rows", {"num_rows": 1}),
+        ("/v1/jobs", {"model": "othr", "rows": 1, "dataset": "d"}),
+        ("/v1/images/generations", {"model": "othr"}),
+    ):
+        answer = client.post(path, json=body, headers=bearer(token))
+        assert answer.status_code == 404
+        assert answer.json()["error"]["message"] == "model: no model named 'othr'; there is: customers"
+
+
 def test_quotas_answer_429_with_a_time(server: Running, client: httpx.Client, keys: KeyFile):
     token = make(keys, quota=Quota(requests_per_minute=5, rows_per_minute=1000))
     reread(server)

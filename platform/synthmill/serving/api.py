@@ -73,6 +73,7 @@ def create_app(service: Service) -> FastAPI:
         description="Synthetic rows and pictures from trained generators. Everything it sends is AI-generated and says so.",
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
         responses=ERRORS,
         lifespan=_no_lifespan,
     )
@@ -108,7 +109,7 @@ def _add_models(app: FastAPI, service: Service) -> None:
     @app.get("/v1/models", tags=["models"])
     async def list_models(key: MayGenerate) -> dict[str, Any]:
         """Models that this key may use, and what else it may do."""
-        names = [name for name in service.models.names if key.models is None or name in key.models]
+        names = _usable(service, key)
         told = {"name": key.name, "scopes": list(key.scopes), "needed": not service.args.insecure_local}
         return {"object": "list", "data": [summary(name, service.models.newest(name)) for name in names], "key": told}
 
@@ -125,9 +126,14 @@ async def _served(service: Service, request: Request, key: Key, ref: str) -> Ser
     name = ref.partition("@")[0]
     if name in service.models.names:
         key.check("generate", model=name)
-    served = await service.models.get(ref)
+    served = await service.models.get(ref, among=_usable(service, key))
     request.state.model = served.ref
     return served
+
+
+def _usable(service: Service, key: Key) -> list[str]:
+    """Names that the key may use."""
+    return [name for name in service.models.names if key.models is None or name in key.models]
 
 
 def _add_rows(app: FastAPI, service: Service) -> None:
@@ -139,7 +145,7 @@ def _add_rows(app: FastAPI, service: Service) -> None:
         key: MayGenerate,
     ) -> Response:
         """Synthetic rows. Large answers stream; closing the connection stops the work."""
-        form = negotiate(request.headers.get("accept"))
+        form = negotiate(", ".join(request.headers.getlist("accept")) or None)
         check_limits(asked, service.args)
         served = await _served(service, request, key, name)
         async with service.meter.charged(key.id, key.quota, rows=asked.num_rows, field="num_rows"):
@@ -177,7 +183,7 @@ def _add_jobs(app: FastAPI, service: Service) -> None:
         name = asked.model.partition("@")[0]
         if name in service.models.names:
             key.check("jobs", model=name)
-        version = await service.models.version(asked.model)
+        version = await service.models.version(asked.model, among=_usable(service, key))
         await service.check_job(asked, version)
         async with service.meter.charged(key.id, key.quota, rows=asked.rows, field="rows"):
             told = await service.desk.submit(new_job(asked, version.ref, key.id))
