@@ -204,6 +204,8 @@ def test_a_body_of_unknown_length_is_counted_as_it_comes(client: httpx.Client):
         "/v1/models/%2e%2e/rows",
         "/v1/models/customers%00/rows",
         "/v1/models/customers%0a/rows",
+        "/v1/models/customers@1%0a/rows",
+        "/v1/models/customers/rows/",
         "/v1/models/file:%2f%2f%2fetc/rows",
         "/v1/models//rows",
         "/v1/models/CUSTOMERS/rows",
@@ -214,6 +216,11 @@ def test_no_such_thing_is_404(client: httpx.Client, path: str):
     answer = ask(client, {"num_rows": 1}, path=path)
     assert answer.status_code in (404, 405), answer.text
     assert answer.json()["error"]["type"] in ("not_found", "method_not_allowed")
+
+
+def test_a_second_accept_line_is_read_too(client: httpx.Client):
+    answer = client.post(ROWS, json={"num_rows": 1}, headers=[("Accept", "text/html"), ("Accept", "text/csv")])
+    assert answer.headers["content-type"].startswith("text/csv")
 
 
 def test_other_mistakes_have_their_own_status(client: httpx.Client):
@@ -234,6 +241,13 @@ def test_without_keys_other_hosts_are_refused(client: httpx.Client):
     assert answer.status_code == 403
     assert "loopback" in answer.json()["error"]["message"]
     assert client.get("/v1/models", headers={"Host": "localhost:8000"}).status_code == 200
+
+
+@pytest.mark.parametrize("key", ["%E2%82%AC", "smk_1", ""])
+def test_without_keys_any_form_leads_to_the_page(client: httpx.Client, key: str):
+    answer = client.post("/sign-in", content=f"key={key}", headers={"Content-Type": "application/x-www-form-urlencoded"})
+    assert (answer.status_code, answer.headers["location"]) == (303, "/")
+    assert "set-cookie" not in answer.headers
 
 
 def test_metrics_tell_of_everything(client: httpx.Client):

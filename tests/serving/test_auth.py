@@ -1,13 +1,17 @@
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from synthmill.config import StorageConfig
-from synthmill.errors import NotFoundError, StorageError, UserError
-from synthmill.serving.auth import SCOPES, AuthError, KeyFile, create_key, parse_scopes, revoke_key
+from synthmill.errors import ClaimLostError, NotFoundError, StorageError, UserError
+from synthmill.serving import auth as module
+from synthmill.serving.auth import SCOPES, AuthError, KeyDocument, KeyFile, create_key, parse_names, parse_scopes, revoke_key
 from synthmill.serving.quota import Quota
+from synthmill.storage.owner import this_process
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -112,6 +116,79 @@ def test_scopes_are_named_by_the_user():
     assert set(parse_scopes(",".join(SCOPES))) == set(SCOPES)
     with pytest.raises(UserError, match="--scopes: no scope 'generat'; did you mean 'generate'"):
         parse_scopes("generat")
+
+
+def test_a_revoked_key_does_not_come_back_with_one_that_is_made_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    _, leaked = make(key_file(tmp_path))
+    writing, revoked = threading.Event(), threading.Event()
+    write = KeyFile.write
+
+    def slow(file: KeyFile, document: KeyDocument) -> None:
+        if len(document.keys) == 2:
+            writing.set()
+            assert revoked.wait(20)
+        write(file, document)
+
+    def revoke() -> None:
+        revoke_key(key_file(tmp_path), leaked.id)
+        revoked.set()
+
+    monkeypatch.setattr(KeyFile, "write", slow)
+    monkeypatch.setattr(module.time, "sleep", lambda _: revoked.set())  # It waits: the other may go on.
+    with ThreadPoolExecutor(2) as pool:
+        made = pool.submit(make, key_file(tmp_path), "new")
+        assert writing.wait(20)
+        pool.submit(revoke).result(20)
+        _, key = made.result(20)
+    assert [found.id for found in key_file(tmp_path).read().keys] == [key.id]
+
+
+def test_keys_that_are_made_at_once_are_all_there(every_store: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "POLL_SECONDS", 0.001)
+    with ThreadPoolExecutor(5) as pool:
+        made = {key.id for _, key in pool.map(lambda i: make(key_file(every_store), f"key-{i}"), range(10))}
+    file = key_file(every_store)
+    assert {key.id for key in file.read().keys} == made
+    assert len(made) == 10
+
+
+def left_lock(folder: Path, process: object) -> Path:
+    lock = folder / "keys.json.lock"
+    lock.write_text(json.dumps({"token": "of another", "process": process}))
+    return lock
+
+
+def test_a_change_that_died_holds_up_no_other(tmp_path: Path):
+    process = this_process()
+    if process is None:
+        pytest.skip("this system does not tell when a process started")
+    lock = left_lock(tmp_path, process | {"started": 0})
+    make(key_file(tmp_path))
+    assert not lock.exists()
+
+
+def test_a_change_that_does_not_end_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(module, "LOCK_SECONDS", 0.0)
+    lock = left_lock(tmp_path, this_process())
+    with pytest.raises(StorageError, match=r"keys\.json\.lock: another change of keys is under way; if none is, delete this file"):
+        make(key_file(tmp_path))
+    assert lock.exists()
+
+
+def test_a_change_that_lost_its_lock_writes_nothing(tmp_path: Path):
+    file = key_file(tmp_path)
+    with file.changing() as document:
+        lock = left_lock(tmp_path, None)
+        with pytest.raises(ClaimLostError, match="nothing was written, try again"):
+            file.write(document)
+    assert lock.exists()
+    assert not (tmp_path / "keys.json").exists()
+
+
+def test_models_are_named_by_the_user():
+    assert parse_names("adult, digits,adult") == ("adult", "digits")
+    with pytest.raises(UserError, match="--models: 'adult@1' is no name of a model; a key is for all versions"):
+        parse_names("digits,adult@1")
 
 
 def test_revoking_what_is_not_there_names_what_is(tmp_path: Path):

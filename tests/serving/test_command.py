@@ -31,6 +31,10 @@ def test_keys_are_made_listed_and_revoked(tmp_path: Path, capsys: pytest.Capture
     ("arguments", "message"),
     [
         (("keys", "create", "a", "--scopes", "admin"), "--scopes: no scope 'admin'"),
+        (("keys", "create", "a", "--models", "adult@1"), "--models: 'adult@1' is no name of a model; a key is for all versions"),
+        (("keys", "create", "a", "--models", "a,,b"), "--models: '' is no name of a model"),
+        (("keys", "create", "a", "--models", ""), "--models: '' is no name of a model"),
+        (("keys", "create", "a", "--models", "a,../b"), "--models: '../b' is no name of a model"),
         (("keys", "revoke", "0" * 12), "key: no key"),
         (("keys", "create", "a", "--result-file", "/tmp/x.json"), "--result-file: "),
         (("serve", "--models", "nobody"), "models: no model named 'nobody'"),

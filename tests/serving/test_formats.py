@@ -190,7 +190,11 @@ def test_few_rows_and_many_have_the_same_text(ending: str):
         ("text/html, text/*;q=0.5", "text/csv"),
         ("application/json;q=0.1, application/x-ndjson", "application/x-ndjson"),
         ("APPLICATION/VND.APACHE.PARQUET; v=1", "application/vnd.apache.parquet"),
-        ("application/json;q=0, */*;q=0.1", "application/json"),
+        ("application/json;q=0, */*;q=0.1", "application/x-ndjson"),
+        ("*/*, application/json;q=0.1", "application/x-ndjson"),
+        ("application/*;q=0, */*", "text/csv"),
+        ("*/*;q=0, text/*", "text/csv"),
+        ("text/html, text/csv", "text/csv"),
     ],
 )
 def test_accept_chooses_the_format(accept: str | None, media_type: str):

@@ -1,6 +1,8 @@
 import asyncio
 import json
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -8,10 +10,11 @@ import pytest
 
 from processes import until
 from synthmill.config import StorageConfig
-from synthmill.errors import NotFoundError
+from synthmill.errors import NotFoundError, StorageError
 from synthmill.serving import jobs as module
 from synthmill.serving.batching import BusyError
 from synthmill.serving.jobs import JobRequest, Jobs, new_job
+from synthmill.storage.folder import Folder
 
 REQUEST = JobRequest(model="customers", rows=10, dataset="out")
 WORKER = """
@@ -21,6 +24,7 @@ rows = next(a for a in sys.argv if a.startswith("--rows=")).partition("=")[2]
 folder = pathlib.Path(result).parent
 (folder / "started").write_text(str(os.getpid()))
 if rows == "1": sys.exit("no memory")
+while rows == "4" and not (folder / "go").exists(): time.sleep(0.01)
 signal.signal(signal.SIGTERM, lambda *_: sys.exit(130))
 while rows == "2" and not (folder / "go").exists(): time.sleep(0.01)
 pathlib.Path(result).write_text(json.dumps({"status": "done", "dataset": "out@1", "rows": int(rows), "arguments": sys.argv[1:]}))
@@ -29,7 +33,7 @@ pathlib.Path(result).write_text(json.dumps({"status": "done", "dataset": "out@1"
 
 @pytest.fixture
 def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A command in place of ours: rows=1 fails, rows=2 waits for a file `go`, others finish at once."""
+    """A command in place of ours: rows=1 fails, rows=2 waits for a file `go`, rows=4 too and dies of SIGTERM, others finish at once."""
     script = tmp_path / "worker.py"
     script.write_text(WORKER)
     monkeypatch.setattr(module, "COMMAND", (sys.executable, str(script)))
@@ -38,6 +42,15 @@ def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def queue(store: Path, **changed: Any) -> Jobs:
     return Jobs(str(store), StorageConfig(), **{"max_running": 1, "max_waiting": 10, "environment": {}, **changed})
+
+
+@asynccontextmanager
+async def closing(jobs: Jobs) -> AsyncIterator[Jobs]:
+    """Ends the processes also of a test that fails; asyncio would wait for them."""
+    try:
+        yield jobs
+    finally:
+        await jobs.close()
 
 
 async def finished(jobs: Jobs, job_id: str) -> dict[str, Any]:
@@ -51,7 +64,13 @@ async def finished(jobs: Jobs, job_id: str) -> dict[str, Any]:
 
 async def running(jobs: Jobs, job_id: str, store: Path) -> None:
     await asyncio.to_thread(until, (store / "jobs" / job_id / "started").exists, seconds=20)
-    assert (await jobs.status(job_id))["status"] == "running"
+    # The child may be there before its parent was told that it started it.
+    for _ in range(1000):
+        told = await jobs.status(job_id)
+        if told["status"] != "queued":
+            break
+        await asyncio.sleep(0.02)
+    assert told["status"] == "running"
 
 
 def ask(rows: int = 10) -> Any:
@@ -147,17 +166,16 @@ def test_no_such_job(tmp_path: Path, job_id: str):
         asyncio.run(queue(tmp_path).status(job_id))
 
 
-def test_the_next_keeper_takes_up_what_the_last_one_left(worker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("rows", [2, 4])
+def test_the_next_keeper_takes_up_what_the_last_one_left(worker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int):
     async def story() -> dict[str, Any]:
         first = queue(tmp_path)
-        job = await first.submit(ask(rows=2))
+        job = await first.submit(ask(rows=rows))
         await running(first, job["id"], tmp_path)
         second = queue(tmp_path)
         await second.resume()
         assert second.counts() == {"queued": 0, "running": 0}  # Its keeper lives.
-        (tmp_path / "jobs" / job["id"] / "cancelled.json").unlink(missing_ok=True)
         await first.close()
-        (tmp_path / "jobs" / job["id"] / "result.json").unlink(missing_ok=True)
         (tmp_path / "jobs" / job["id"] / "go").touch()
         monkeypatch.setattr(module, "LOST_SECONDS", -1.0)
         await second.resume()
@@ -166,3 +184,109 @@ def test_the_next_keeper_takes_up_what_the_last_one_left(worker: Path, tmp_path:
         return told
 
     assert asyncio.run(story())["status"] == "done"
+
+
+def test_a_finished_job_is_not_run_again_when_its_result_can_not_be_read(worker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    read = Folder.read_json
+
+    def unreachable(folder: Folder, path: str) -> Any:
+        if path == "result.json":
+            raise StorageError("the store is away")
+        return read(folder, path)
+
+    async def story() -> None:
+        async with closing(queue(tmp_path)) as first:
+            job = await first.submit(ask())
+            await finished(first, job["id"])
+        monkeypatch.setattr(module, "LOST_SECONDS", -1.0)
+        async with closing(queue(tmp_path)) as second:
+            with monkeypatch.context() as patched:
+                patched.setattr(Folder, "read_json", unreachable)
+                await second.resume()
+                assert second.counts() == {"queued": 0, "running": 0}
+                with pytest.raises(StorageError, match="the store is away"):
+                    await second.status(job["id"])
+            await second.resume()
+            assert second.counts() == {"queued": 0, "running": 0}
+            assert (await second.status(job["id"]))["status"] == "done"
+
+    asyncio.run(story())
+
+
+ODD = {"another format": '{"format": "synthmill.job/2", "id": "x"}', "a list": "[1]", "a number": "3", "no JSON": "{", "empty": "{}"}
+
+
+@pytest.mark.parametrize("odd", list(ODD))
+def test_an_odd_record_keeps_no_other_job_waiting(worker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, odd: str):
+    monkeypatch.setattr(module, "LOST_SECONDS", -1.0)
+    for digit, paper in enumerate(("request", "result")):
+        folder = tmp_path / "jobs" / f"job-{digit:024}"
+        folder.mkdir(parents=True)
+        (folder / f"{paper}.json").write_text(ODD[odd])
+    left = new_job(REQUEST, "customers@1", "key").model_copy(update={"id": "job-" + "f" * 24})
+    folder = tmp_path / "jobs" / left.id
+    folder.mkdir()
+    (folder / "request.json").write_text(left.model_dump_json())
+
+    async def story() -> dict[str, Any]:
+        jobs = queue(tmp_path)
+        await jobs.resume()
+        told = await finished(jobs, left.id)
+        await jobs.close()
+        return told
+
+    assert asyncio.run(story())["status"] == "done"
+
+
+def test_whatever_goes_wrong_the_watch_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    async def story() -> None:
+        jobs, again = queue(tmp_path), asyncio.Event()
+        faults = iter([StorageError("the store is away"), RuntimeError("deque mutated during iteration")])
+
+        async def resume() -> None:
+            for fault in faults:
+                raise fault
+            again.set()
+
+        monkeypatch.setattr(module, "ALIVE_SECONDS", 0.0)
+        monkeypatch.setattr(jobs, "resume", resume)
+        watching = asyncio.create_task(jobs.watch())
+        async with asyncio.timeout(20):
+            await again.wait()
+        watching.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await watching
+
+    asyncio.run(story())
+
+
+def test_jobs_are_listed_where_nothing_changes_them(worker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    async def story() -> None:
+        told, seen, loop = [], asyncio.Event(), asyncio.get_running_loop()
+
+        def say_alive(job_ids: list[str]) -> None:
+            told.extend(job_ids)
+            loop.call_soon_threadsafe(seen.set)
+
+        async with closing(queue(tmp_path)) as jobs:
+            asked = [await jobs.submit(ask(rows=2)) for _ in range(2)]
+            monkeypatch.setattr(jobs, "_say_alive", say_alive)
+            watching = asyncio.create_task(jobs.watch())
+            async with asyncio.timeout(20):
+                await seen.wait()
+            watching.cancel()
+        assert told == [job["id"] for job in asked]
+
+    asyncio.run(story())
+
+
+def test_jobs_that_come_at_once_are_counted_too(worker: Path, tmp_path: Path):
+    async def story() -> None:
+        async with closing(queue(tmp_path, max_waiting=2)) as jobs:
+            answers = await asyncio.gather(*(jobs.submit(ask(rows=2)) for _ in range(12)), return_exceptions=True)
+            refused = [answer for answer in answers if isinstance(answer, BusyError)]
+            assert len(refused) == 9
+            assert {str(fault) for fault in refused} == {"2 jobs wait already, the most that may"}
+            assert jobs.counts() == {"queued": 2, "running": 1}
+
+    asyncio.run(story())

@@ -4,13 +4,17 @@ import csv
 import io
 import subprocess
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from http_app import Running
+from http_app import Running, running
 from processes import until
+from synthmill.config import StorageConfig
+from synthmill.serving.auth import KeyFile, create_key
+from synthmill.serving.quota import Quota
 
 CHROMIUM = Path("/usr/bin/chromium")
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
@@ -167,6 +171,59 @@ def test_another_model_ends_the_work_that_runs(page: Any):
     assert page.locator("#stop").is_hidden()
     assert page.locator("#error").is_hidden()
     assert page.locator("#go").get_attribute("aria-disabled") == "false"
+
+
+def test_a_model_that_can_not_be_loaded_is_not_the_one_that_generates(browser: Any, local_server: Running):
+    page = browser.new_page()
+    page.goto(local_server.url)
+    page.locator("#status", has_text=" rows from customers@2").wait_for()
+    page.route("**/v1/models/other", lambda route: route.fulfill(status=503, json={"error": {"message": "the store is away"}}), times=1)
+    page.select_option("#model", "other")
+    page.locator("#error", has_text="the store is away").wait_for()
+    assert page.text_content("#about") == page.text_content("#curl") == ""
+    page.click("#add")
+    assert page.locator("#clauses li").count() == 0
+    page.click("#go")
+    page.locator("#status", has_text=" rows from other@1").wait_for()
+    assert page.locator("#error").is_hidden()
+    page.close()
+
+
+def test_a_seed_that_a_script_can_not_hold_is_refused(page: Any):
+    sent: list[str] = []
+    page.on("request", lambda request: sent.append(request.url) if request.method == "POST" else None)
+    page.fill("#seed", "9007199254740993")
+    assert page.text_content("#curl") == "The seed is not valid."
+    page.click("#go")
+    assert page.evaluate("document.activeElement.id") == "seed"
+    page.locator("#model").dispatch_event("change")
+    page.locator("#status", has_text="Correct what is marked.").wait_for()
+    assert sent == []
+    page.fill("#seed", "9007199254740991")
+    generate(page)
+    assert '"seed":9007199254740991' in page.text_content("#curl")
+
+
+def test_a_server_of_few_rows_is_asked_for_no_more(browser: Any, model_store: Path):
+    with running(store=str(model_store), models="customers", insecure_local=True, limits={"max_rows": 500}) as server:
+        page = browser.new_page()
+        page.goto(server.url)
+        page.locator("#status", has_text="500 rows from ").wait_for()
+        page.close()
+
+
+def test_a_key_that_may_not_generate_can_be_left(browser: Any, model_store: Path, tmp_path: Path):
+    file = KeyFile(str(tmp_path), "keys.json", StorageConfig())
+    token, _ = create_key(file, name="prometheus", scopes=("metrics",), models=None, days=None, quota=Quota(), now=datetime.now(UTC))
+    with running(store=str(model_store), models="customers", keys=file.uri) as server:
+        page = browser.new_page()
+        page.goto(server.url)
+        page.fill("#key", token)
+        page.get_by_role("button", name="Sign in").click()
+        page.locator("#error", has_text="no scope 'generate'").wait_for()
+        page.get_by_role("button", name="Sign out").click()
+        page.locator("#key").wait_for()
+        page.close()
 
 
 def tab_to(page: Any, name: str) -> None:

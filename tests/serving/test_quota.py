@@ -1,8 +1,10 @@
 import asyncio
+import contextlib
 
 import pytest
 
 from synthmill.errors import UserError
+from synthmill.serving.batching import BusyError
 from synthmill.serving.quota import LEASE_SECONDS, Ledger, Meter, Quota, QuotaError, Refusal, Window
 
 
@@ -113,6 +115,54 @@ def test_more_rows_than_a_quota_ever_has_is_the_clients_mistake():
 
     with pytest.raises(UserError, match="num_rows: 11 rows are more than this key's rows_per_day of 10"):
         asyncio.run(story())
+
+
+def test_refused_work_gives_its_rows_back_and_stays_a_request():
+    async def story() -> None:
+        clock = Clock()
+        ledger = Ledger(clock)
+        first, second = meters(ledger, clock, 2)
+        quota = Quota(rows_per_day=10, requests_per_minute=4)
+        for meter in (first, first, second):
+            with pytest.raises(BusyError):
+                async with meter.charged("key", quota, rows=10, field="num_rows"):
+                    raise BusyError("full", 1)
+            clock.now += LEASE_SECONDS
+            for key_id, unused in meter.expired().items():
+                ledger.give_back(key_id, unused)
+        async with second.charged("key", quota, rows=10, field="num_rows"):
+            pass
+        with pytest.raises(QuotaError, match="requests_per_minute of 4"):
+            await second.charge("key", quota, rows=1)
+
+    asyncio.run(story())
+
+
+def test_rows_given_back_while_a_lease_is_renewed_are_kept():
+    async def story() -> dict[str, dict[str, int]]:
+        clock, refused = Clock(), asyncio.Event()
+
+        async def ask(key_id, quota, needs, unused):
+            if needs["rows_per_day"] == 2:
+                refused.set()
+                await task
+            return needs
+
+        async def refuse() -> None:
+            with contextlib.suppress(BusyError):
+                async with meter.charged("key", quota, rows=3, field="num_rows"):
+                    await refused.wait()
+                    raise BusyError("full", 1)
+
+        meter, quota = Meter(ask, clock), Quota(rows_per_day=10)
+        task = asyncio.create_task(refuse())
+        await asyncio.sleep(0)
+        async with asyncio.timeout(20):
+            await meter.charge("key", quota, rows=2)
+        clock.now += LEASE_SECONDS
+        return meter.expired()
+
+    assert asyncio.run(story()) == {"key": {"rows_per_day": 3}}
 
 
 def test_keys_do_not_share_windows():

@@ -4,27 +4,27 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
-from urllib.parse import parse_qs
 
 from fastapi import Depends, FastAPI, Path, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse, PlainTextResponse, RedirectResponse, Response
+from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 
 import synthmill
 from synthmill.catalog.provenance import TRAINED_ALGORITHMIC_MEDIA
 from synthmill.errors import SynthmillError, UserError
-from synthmill.serving.auth import AuthError, Key, Scope
+from synthmill.serving.auth import Key, Scope
 from synthmill.serving.describe import details, summary
 from synthmill.serving.formats import FORMATS, negotiate
-from synthmill.serving.guard import COOKIE, Guard, answer_fault, error_body, problem, validation_message
+from synthmill.serving.guard import Guard, answer_fault, error_body, problem, validation_message
 from synthmill.serving.images import clause_of, is_image_model, target_size
 from synthmill.serving.jobs import JobRequest, new_job
 from synthmill.serving.models import Served
 from synthmill.serving.requests import ImagesRequest, RowsRequest
 from synthmill.serving.service import Service, check_limits
+from synthmill.serving.sign_in import add_sign_in
 from synthmill.serving.streams import ClosingResponse
-from synthmill.serving.web import ASSETS, PAGES, page_file, sign_in_page
+from synthmill.serving.web import ASSETS, PAGES, page_file
 
 ERRORS: dict[int | str, dict[str, Any]] = {
     status: {"description": text, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}}
@@ -73,6 +73,7 @@ def create_app(service: Service) -> FastAPI:
         description="Synthetic rows and pictures from trained generators. Everything it sends is AI-generated and says so.",
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
         responses=ERRORS,
         lifespan=_no_lifespan,
     )
@@ -81,7 +82,8 @@ def create_app(service: Service) -> FastAPI:
     _add_images(app, service)
     _add_jobs(app, service)
     _add_operations(app, service)
-    _add_pages(app, service)
+    _add_pages(app)
+    add_sign_in(app, service)
     _add_errors(app, service)
     _document(app)
     app.add_middleware(Guard, service=service)
@@ -107,7 +109,7 @@ def _add_models(app: FastAPI, service: Service) -> None:
     @app.get("/v1/models", tags=["models"])
     async def list_models(key: MayGenerate) -> dict[str, Any]:
         """Models that this key may use, and what else it may do."""
-        names = [name for name in service.models.names if key.models is None or name in key.models]
+        names = _usable(service, key)
         told = {"name": key.name, "scopes": list(key.scopes), "needed": not service.args.insecure_local}
         return {"object": "list", "data": [summary(name, service.models.newest(name)) for name in names], "key": told}
 
@@ -124,9 +126,14 @@ async def _served(service: Service, request: Request, key: Key, ref: str) -> Ser
     name = ref.partition("@")[0]
     if name in service.models.names:
         key.check("generate", model=name)
-    served = await service.models.get(ref)
+    served = await service.models.get(ref, among=_usable(service, key))
     request.state.model = served.ref
     return served
+
+
+def _usable(service: Service, key: Key) -> list[str]:
+    """Names that the key may use."""
+    return [name for name in service.models.names if key.models is None or name in key.models]
 
 
 def _add_rows(app: FastAPI, service: Service) -> None:
@@ -138,11 +145,11 @@ def _add_rows(app: FastAPI, service: Service) -> None:
         key: MayGenerate,
     ) -> Response:
         """Synthetic rows. Large answers stream; closing the connection stops the work."""
-        form = negotiate(request.headers.get("accept"))
+        form = negotiate(", ".join(request.headers.getlist("accept")) or None)
         check_limits(asked, service.args)
         served = await _served(service, request, key, name)
-        await service.meter.charge(key.id, key.quota, rows=asked.num_rows)
-        body = await service.rows(served, asked, form)
+        async with service.meter.charged(key.id, key.quota, rows=asked.num_rows, field="num_rows"):
+            body = await service.rows(served, asked, form)
         filename = f"{served.name}-{served.version.number}-synthetic.{form.suffix}"
         headers = {**_made_by(served), "Content-Disposition": f'inline; filename="{filename}"', "Vary": "Accept"}
         if isinstance(body, bytes):
@@ -164,8 +171,8 @@ def _add_images(app: FastAPI, service: Service) -> None:
         if not is_image_model(served):
             raise UserError(f"{served.ref} generates tables; ask POST /v1/models/{served.name}/rows", field="model")
         where = clause_of(asked.prompt, served.generator.codec.levels("label") or [])
-        await service.meter.charge(key.id, key.quota, rows=count)
-        data = await service.images(served, count, where=where, seed=asked.seed, size=size)
+        async with service.meter.charged(key.id, key.quota, rows=count, field="n"):
+            data = await service.images(served, count, where=where, seed=asked.seed, size=size)
         return JSONResponse({"created": int(time.time()), "data": data}, headers=_made_by(served))
 
 
@@ -176,10 +183,10 @@ def _add_jobs(app: FastAPI, service: Service) -> None:
         name = asked.model.partition("@")[0]
         if name in service.models.names:
             key.check("jobs", model=name)
-        version = await service.models.version(asked.model)
+        version = await service.models.version(asked.model, among=_usable(service, key))
         await service.check_job(asked, version)
-        await service.meter.charge(key.id, key.quota, rows=asked.rows)
-        told = await service.desk.submit(new_job(asked, version.ref, key.id))
+        async with service.meter.charged(key.id, key.quota, rows=asked.rows, field="rows"):
+            told = await service.desk.submit(new_job(asked, version.ref, key.id))
         return JSONResponse(told, 202, headers={"Location": f"/v1/jobs/{told['id']}"})
 
     @app.get("/v1/jobs/{id}", tags=["jobs"])
@@ -213,28 +220,9 @@ def _add_operations(app: FastAPI, service: Service) -> None:
         return PlainTextResponse(await service.desk.metrics(), media_type="text/plain; version=0.0.4")
 
 
-def _add_pages(app: FastAPI, service: Service) -> None:
+def _add_pages(app: FastAPI) -> None:
     for path, name in (*PAGES.items(), *((f"/page/{name}", name) for name in ASSETS)):
         app.add_api_route(path, _page(name), include_in_schema=False)
-
-    @app.post("/sign-in", include_in_schema=False)
-    async def sign_in(request: Request) -> Response:
-        form = parse_qs((await request.body()).decode(errors="replace"), max_num_fields=4)
-        token = form.get("key", [""])[0].strip()
-        try:
-            service.find_key(token)
-        except AuthError as fault:
-            return Response(sign_in_page(str(fault).partition(": ")[2]), 401, media_type="text/html")
-        answer = RedirectResponse("/", 303)
-        secure = request.headers.get("x-forwarded-proto", request.url.scheme) == "https"
-        answer.set_cookie(COOKIE, token, httponly=True, samesite="strict", secure=secure)
-        return answer
-
-    @app.post("/sign-out", include_in_schema=False)
-    async def sign_out() -> Response:
-        answer = RedirectResponse("/", 303)
-        answer.delete_cookie(COOKIE, httponly=True, samesite="strict")
-        return answer
 
 
 def _page(name: str) -> Any:

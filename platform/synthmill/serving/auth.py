@@ -8,20 +8,26 @@ import hashlib
 import hmac
 import re
 import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field
 
-from synthmill.config import FrozenModel, StorageConfig, parse_model
-from synthmill.errors import MissingError, NotFoundError, SynthmillError, UserError, did_you_mean
+from synthmill.config import NAME_PATTERN, FrozenModel, StorageConfig, parse_model
+from synthmill.errors import ClaimLostError, MissingError, NotFoundError, StorageError, SynthmillError, UserError, did_you_mean
 from synthmill.serving.quota import Quota
-from synthmill.storage.folder import Folder
+from synthmill.storage import owner
+from synthmill.storage.folder import Folder, json_bytes
 from synthmill.storage.formats import check_format
 
 Scope = Literal["generate", "jobs", "metrics"]
 SCOPES: tuple[Scope, ...] = ("generate", "jobs", "metrics")
 _TOKEN = re.compile(r"^smk_([0-9a-f]{12})_([A-Za-z0-9_-]{43})$")
+LOCK_SECONDS = 30.0
+POLL_SECONDS = 0.1
 _SOMEBODY_ELSE = "0" * 64
 
 
@@ -78,6 +84,7 @@ class KeyFile:
         self._folder = Folder(folder_uri, storage)
         self._name = name
         self._keys: dict[str, Key] = {}
+        self._token = ""
 
     @property
     def uri(self) -> str:
@@ -101,9 +108,56 @@ class KeyFile:
         check_format(raw, "keys", newest=1, uri=self.uri)
         return parse_model(KeyDocument, raw, prefix=self._name)
 
+    @contextmanager
+    def changing(self) -> Iterator[KeyDocument]:
+        """The document, for one that will `write` another: changes wait for each other, or a revoked key could come back.
+
+        Raises:
+            StorageError: another change does not end; names the file that holds this one up.
+        """
+        self._token = secrets.token_hex(16)
+        self._lock()
+        try:
+            yield self.read()
+        finally:
+            if self._holds_lock():
+                self._folder.delete(self._lock_name)
+
     def write(self, document: KeyDocument) -> None:
-        """Replace the document; what others wrote since `read` is lost."""
+        """Replace the document, inside `changing`.
+
+        Raises:
+            ClaimLostError: somebody removed the lock.
+        """
+        if not self._holds_lock():
+            raise ClaimLostError(f"{self.uri}: another change began during this one; nothing was written, try again")
         self._folder.write_json(self._name, document.model_dump(mode="json"))
+
+    @property
+    def _lock_name(self) -> str:
+        return f"{self._name}.lock"
+
+    def _lock(self) -> None:
+        last = time.monotonic() + LOCK_SECONDS
+        while not self._folder.create(self._lock_name, json_bytes({"token": self._token, "process": owner.this_process()})):
+            if owner.has_ended(self._read_lock().get("process")):
+                self._folder.delete(self._lock_name)
+            elif time.monotonic() > last:
+                raise StorageError(
+                    f"{self._folder.uri_of(self._lock_name)}: another change of keys is under way; if none is, delete this file"
+                )
+            else:
+                time.sleep(POLL_SECONDS)
+
+    def _holds_lock(self) -> bool:
+        return self._read_lock().get("token") == self._token
+
+    def _read_lock(self) -> dict[str, Any]:
+        try:
+            found = self._folder.read_json(self._lock_name)
+        except MissingError:
+            return {}
+        return found if isinstance(found, dict) else {}
 
     def find(self, token: str | None, *, now: datetime) -> Key:
         """The key that a client sent.
@@ -130,7 +184,6 @@ def create_key(
     file: KeyFile, *, name: str, scopes: tuple[Scope, ...], models: tuple[str, ...] | None, days: float | None, quota: Quota, now: datetime
 ) -> tuple[str, Key]:
     """Add a key to the document; returns what the client must send, which is stored nowhere, and the key."""
-    document = file.read()
     key_id, salt, secret = secrets.token_hex(6), secrets.token_hex(16), secrets.token_urlsafe(32)
     key = Key(
         id=key_id,
@@ -143,17 +196,18 @@ def create_key(
         expires=now + timedelta(days=days) if days is not None else None,
         quota=quota,
     )
-    file.write(KeyDocument(keys=(*document.keys, key)))
+    with file.changing() as document:
+        file.write(KeyDocument(keys=(*document.keys, key)))
     return f"smk_{key_id}_{secret}", key
 
 
 def revoke_key(file: KeyFile, key_id: str) -> Key:
     """Take a key out of the document; servers refuse it within 10 s."""
-    document = file.read()
-    found = next((key for key in document.keys if key.id == key_id), None)
-    if found is None:
-        raise NotFoundError(f"no key {key_id!r}{did_you_mean(key_id, [key.id for key in document.keys])}", field="key")
-    file.write(KeyDocument(keys=tuple(key for key in document.keys if key.id != key_id)))
+    with file.changing() as document:
+        found = next((key for key in document.keys if key.id == key_id), None)
+        if found is None:
+            raise NotFoundError(f"no key {key_id!r}{did_you_mean(key_id, [key.id for key in document.keys])}", field="key")
+        file.write(KeyDocument(keys=tuple(key for key in document.keys if key.id != key_id)))
     return found
 
 
@@ -164,6 +218,16 @@ def parse_scopes(text: str) -> tuple[Scope, ...]:
         if part not in SCOPES:
             raise UserError(f"no scope {part!r}{did_you_mean(part, SCOPES)}", field="--scopes")
     return tuple(scope for scope in SCOPES if scope in parts)
+
+
+def parse_names(text: str) -> tuple[str, ...]:
+    """Comma-separated names of models; UserError names what is none."""
+    parts = tuple(part.strip() for part in text.split(","))
+    for part in parts:
+        if not re.fullmatch(NAME_PATTERN, part):
+            why = "a key is for all versions of a model: leave out @ and what follows" if "@" in part else "expected NAME or NAME,NAME"
+            raise UserError(f"{part!r} is no name of a model; {why}", field="--models")
+    return tuple(dict.fromkeys(parts))
 
 
 def _hash(salt: str, secret: str) -> str:

@@ -8,7 +8,7 @@ import typer
 from synthmill.config import StorageConfig, parse_model, parse_value
 from synthmill.errors import RecipeError, UserError
 from synthmill.runtime.options import DEFAULT_STORE, ResultFile, StoreOption, Verb
-from synthmill.serving.auth import KeyFile, create_key, parse_scopes, revoke_key
+from synthmill.serving.auth import KeyFile, create_key, parse_names, parse_scopes, revoke_key
 from synthmill.serving.config import KEYS_FILE, ServeArgs
 from synthmill.serving.quota import Quota
 
@@ -70,7 +70,7 @@ def create(
     if days is not None and not 0 <= days <= MAX_DAYS:
         raise UserError(f"must be from 0 to {MAX_DAYS}, got {days:.10g}; without it the key never expires", field="--days")
     quota = Quota(requests_per_minute=requests_per_minute, rows_per_minute=rows_per_minute, rows_per_day=rows_per_day)
-    names = tuple(part.strip() for part in models.split(",")) if models else None
+    names = parse_names(models) if models is not None else None
     file = _key_file(store, keys, set_ or [])
     token, key = create_key(file, name=name, scopes=parse_scopes(scopes), models=names, days=days, quota=quota, now=datetime.now(UTC))
     return {

@@ -8,7 +8,7 @@ from pydantic import Field, field_validator, model_validator
 
 from synthmill.config import NAME_PATTERN, FrozenModel, StorageConfig
 
-MODEL_REF = re.compile(NAME_PATTERN.rstrip("$") + r"(?:@[1-9][0-9]{0,8})?$")
+MODEL_REF = re.compile(NAME_PATTERN.rstrip("$") + r"(?:@[1-9][0-9]{0,8})?\Z")
 KEYS_FILE = "serve-keys.json"
 
 

@@ -238,16 +238,17 @@ def negotiate(accept: str | None) -> type[Format]:
     Raises:
         NotAcceptableError: names the header and the formats there are.
     """
-    choices = sorted((_preference(item) for item in (accept or "*/*").split(",")), key=lambda choice: -choice[1])
-    for media_type, quality in choices:
-        if quality <= 0:
-            continue
-        if media_type in FORMATS:
-            return FORMATS[media_type]
-        offered = next((form for name, form in FORMATS.items() if _matches(media_type, name)), None)
-        if offered:
-            return offered
-    raise NotAcceptableError(f"can't answer as {accept!r}; there is: {', '.join(FORMATS)}", field="Accept")
+    ranges = [_preference(item) for item in (accept or "*/*").split(",")]
+    offers = []
+    for name, form in FORMATS.items():
+        # The most precise range decides (RFC 9110, 12.5.1); of equal ones the first.
+        matching = [(_precision(range_), -place, quality) for place, (range_, quality) in enumerate(ranges) if _matches(range_, name)]
+        _, place, quality = max(matching, default=(0, 0, 0.0))
+        if quality > 0:
+            offers.append((quality, place, form))
+    if not offers:
+        raise NotAcceptableError(f"can't answer as {accept!r}; there is: {', '.join(FORMATS)}", field="Accept")
+    return max(offers, key=lambda offer: offer[:2])[2]
 
 
 def _preference(item: str) -> tuple[str, float]:
@@ -260,7 +261,11 @@ def _preference(item: str) -> tuple[str, float]:
 
 
 def _matches(pattern: str, media_type: str) -> bool:
-    return pattern == "*/*" or (pattern.endswith("/*") and media_type.startswith(pattern[:-1]))
+    return pattern in ("*/*", media_type) or (pattern.endswith("/*") and media_type.startswith(pattern[:-1]))
+
+
+def _precision(pattern: str) -> int:
+    return 0 if pattern == "*/*" else 1 if pattern.endswith("/*") else 2
 
 
 def json_objects(table: pa.Table, ending: str) -> pa.StringArray:

@@ -6,11 +6,11 @@ scripts can't read and that other sites can't use.
 
 import json
 import time
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
+from starlette.requests import cookie_parser
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -23,6 +23,7 @@ from synthmill.serving.service import Service
 from synthmill.serving.web import sign_in_page
 
 COOKIE = "synthmill_key"
+FORM_PATHS = ("/sign-in", "/sign-out")
 OPEN_PATHS = ("/healthz", "/readyz", "/sign-in", "/page/style.css")
 LOCAL_HOSTS = ("127.0.0.1", "localhost", "[::1]")
 JSON_BODY = ("application/json",)
@@ -85,7 +86,7 @@ class Guard:
         refused = self._admit(scope)
         if refused is not None:
             await refused(scope, receive, sender)
-        elif scope["method"] == "POST":
+        elif _means_work(scope):
             self._posts += 1
             try:
                 await self._app(scope, self._bounded(receive), sender)
@@ -110,11 +111,11 @@ class Guard:
                 if path == "/" and "text/html" in headers.get("accept", ""):
                     return HTMLResponse(sign_in_page(None), 401, headers={"WWW-Authenticate": 'Bearer realm="synthmill"'})
                 return answer_fault(fault)[0]
-        return self._check_body(scope["method"], path, headers) or self._check_room(scope["method"])
+        return self._check_body(scope["method"], path, headers) or self._check_room(scope)
 
-    def _check_room(self, method: str) -> Response | None:
+    def _check_room(self, scope: Scope) -> Response | None:
         """Whether one more request can be taken; what costs nothing always can, so that a full replica can still be looked at."""
-        if method != "POST" or self._posts < self._service.args.limits.max_ongoing_requests:
+        if not _means_work(scope) or self._posts < self._service.args.limits.max_ongoing_requests:
             return None
         self._reject("queue")
         told = f"{self._posts} requests wait already, the most this replica takes"
@@ -123,7 +124,7 @@ class Guard:
     def _check_body(self, method: str, path: str, headers: Headers) -> Response | None:
         if method != "POST":
             return None
-        accepted = FORM_BODY if path in ("/sign-in", "/sign-out") else JSON_BODY
+        accepted = FORM_BODY if path in FORM_PATHS else JSON_BODY
         sent = headers.get("content-type", "").partition(";")[0].strip().lower()
         if sent not in accepted and path != "/sign-out":
             self._reject("input")
@@ -183,17 +184,19 @@ class _Sender:
         self._metrics.observe("synthmill_request_seconds", time.perf_counter() - self._started, endpoint=endpoint)
 
 
+def _means_work(scope: Scope) -> bool:
+    """Whether a request takes one of the replica's places; without a key nobody can."""
+    return scope["method"] == "POST" and scope["path"] not in (*OPEN_PATHS, *FORM_PATHS)
+
+
 def _token(headers: Headers) -> str | None:
     scheme, _, token = headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer" and token:
         return token.strip()
     if "x-api-key" in headers:
         return headers["x-api-key"]
-    try:
-        morsel = SimpleCookie(headers.get("cookie", "")).get(COOKIE)
-    except CookieError:
-        return None
-    return morsel.value if morsel else None
+    # http.cookies drops everything from the first cookie that is not to its taste, and other applications of the host set what they like.
+    return cookie_parser(headers.get("cookie", "")).get(COOKIE)
 
 
 def _host(headers: Headers) -> str:

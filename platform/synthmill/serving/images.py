@@ -33,17 +33,26 @@ def clause_of(prompt: str, levels: list[str]) -> tuple[str, ...]:
     text = prompt.strip()
     if text.lower() in ANY:
         return ()
-    by_name = {level.lower(): level for level in levels}
-    stated = text.lower().removeprefix(f"{LABEL}=").strip()
-    if stated in by_name:
-        return (f"{LABEL}={by_name[stated]}",)
-    found = {name for name in by_name if re.search(rf"(?<!\w){re.escape(name)}(?!\w)", text.lower())}
-    if len(found) == 1:
-        return (f"{LABEL}={by_name[found.pop()]}",)
+    prefix = f"{LABEL}="
+    stated = text[len(prefix) :].strip() if text.lower().startswith(prefix) else text
+    known = [level for level in levels if level == stated] or [level for level in levels if level.lower() == stated.lower()]
+    known = known or _words(text, levels)
+    if len(known) == 1:
+        return (f"{LABEL}={known[0]}",)
     if not levels:
         raise ConditionError("this model knows no labels; leave the prompt empty", field="prompt")
-    why = "names several labels" if found else "names no label"
-    raise ConditionError(f"{text[:80]!r} {why}{did_you_mean(text, levels)}", field="prompt")
+    if known:
+        raise ConditionError(f"{text[:80]!r} names several labels: {', '.join(known[:20])}", field="prompt")
+    raise ConditionError(f"{text[:80]!r} names no label{did_you_mean(text, levels)}", field="prompt")
+
+
+def _words(text: str, levels: list[str]) -> list[str]:
+    """Labels that stand in the text as words. Of those that differ only in case: the one that is written as it is, or else all."""
+    found = [level for level in levels if re.search(rf"(?<!\w){re.escape(level.lower())}(?!\w)", text.lower())]
+    if len({level.lower() for level in found}) > 1:
+        return found
+    written = [level for level in found if re.search(rf"(?<!\w){re.escape(level)}(?!\w)", text)]
+    return written if len(written) == 1 else found
 
 
 def target_size(size: str | None) -> tuple[int, int] | None:

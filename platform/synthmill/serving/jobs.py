@@ -10,9 +10,9 @@ one: the same request goes on where it stopped, keeping whole parts.
 """
 
 import asyncio
-import contextlib
 import ctypes
 import json
+import logging
 import os
 import re
 import signal
@@ -27,7 +27,7 @@ from pydantic import Field
 
 import synthmill
 from synthmill.config import NAME_PATTERN, FrozenModel, StorageConfig, parse_model
-from synthmill.errors import MissingError, NotFoundError, StorageError
+from synthmill.errors import MissingError, NotFoundError, StorageError, UserError
 from synthmill.serving.batching import BusyError
 from synthmill.storage.folder import Folder
 
@@ -39,6 +39,7 @@ ALIVE_SECONDS = 10.0
 LOST_SECONDS = 45.0
 PR_SET_PDEATHSIG = 1
 RETRY_SECONDS = 30
+log = logging.getLogger("ray.serve")
 
 
 class JobRequest(FrozenModel):
@@ -105,15 +106,21 @@ class Jobs:
         self._running: dict[str, asyncio.subprocess.Process] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stopping: set[str] = set()
-        self._finished: set[str] = set()
+        self._arriving = 0
+        self._settled: set[str] = set()
+        """Jobs that `resume` need not look at again: finished, cancelled, or of a record that can't be understood."""
 
     async def watch(self) -> None:
         """For ever: say that this keeper's jobs are alive, and take up those whose keeper is gone."""
         while True:
-            # A store that can't be reached now may be there the next time.
-            with contextlib.suppress(StorageError):
-                await asyncio.to_thread(self._say_alive)
+            try:
+                await asyncio.to_thread(self._say_alive, [*self._tasks, *(record.id for record in self._waiting)])
                 await self.resume()
+            except StorageError as fault:
+                # It may be there the next time.
+                log.warning("jobs: %s", fault)
+            except Exception:
+                log.exception("jobs: looking after them failed; it goes on")
             await asyncio.sleep(ALIVE_SECONDS)
 
     async def resume(self) -> None:
@@ -129,11 +136,16 @@ class Jobs:
         Raises:
             BusyError: too many wait.
         """
-        if len(self._waiting) >= self._max_waiting:
-            raise BusyError(f"{len(self._waiting)} jobs wait already, the most that may", RETRY_SECONDS)
+        free = max(0, self._max_running - len(self._tasks))
+        if len(self._waiting) + self._arriving >= self._max_waiting + free:
+            raise BusyError(f"{self._max_waiting} jobs wait already, the most that may", RETRY_SECONDS)
         folder = self._folder.child(record.id)
-        await asyncio.to_thread(folder.write_json, "alive.json", {})
-        await asyncio.to_thread(folder.write_json, "request.json", record.model_dump(mode="json"))
+        self._arriving += 1
+        try:
+            await asyncio.to_thread(folder.write_json, "alive.json", {})
+            await asyncio.to_thread(folder.write_json, "request.json", record.model_dump(mode="json"))
+        finally:
+            self._arriving -= 1
         self._waiting.append(record)
         self._start()
         return await self.status(record.id)
@@ -143,6 +155,7 @@ class Jobs:
 
         Raises:
             NotFoundError: no such job.
+            StorageError: the store can't be read.
         """
         papers = await asyncio.to_thread(self._papers, job_id) if JOB_ID.match(job_id) else {}
         if not papers.get("request"):
@@ -169,21 +182,31 @@ class Jobs:
         self._waiting.clear()
         await asyncio.gather(*(self._stop(job_id) for job_id in list(self._tasks)))
 
-    def _say_alive(self) -> None:
-        for job_id in [*self._tasks, *(record.id for record in self._waiting)]:
+    def _say_alive(self, job_ids: list[str]) -> None:
+        for job_id in job_ids:
             self._folder.child(job_id).write_json("alive.json", {})
 
     def _abandoned(self) -> list[JobRecord]:
         found = []
         for job_id in self._folder.children():
-            if job_id not in self._finished and JOB_ID.match(job_id):
-                papers = self._papers(job_id)
-                age = self._folder.child(job_id).age_seconds("alive.json")
-                if papers["result"] or papers["cancelled"]:
-                    self._finished.add(job_id)
-                elif papers["request"] and (age is None or age > LOST_SECONDS):
-                    found.append(parse_model(JobRecord, papers["request"]))
+            if job_id not in self._settled and JOB_ID.match(job_id):
+                try:
+                    found += self._if_abandoned(job_id)
+                except StorageError as fault:
+                    log.warning("jobs: %s is left alone for now: %s", job_id, fault)
+                except UserError as fault:
+                    self._settled.add(job_id)
+                    log.warning("jobs: %s is left alone: request.json: %s", job_id, fault)
         return found
+
+    def _if_abandoned(self, job_id: str) -> list[JobRecord]:
+        papers = self._papers(job_id)
+        age = self._folder.child(job_id).age_seconds("alive.json")
+        if papers["result"] or papers["cancelled"]:
+            self._settled.add(job_id)
+        elif papers["request"] and (age is None or age > LOST_SECONDS):
+            return [parse_model(JobRecord, papers["request"])]
+        return []
 
     def _waits(self, job_id: str) -> bool:
         return any(record.id == job_id for record in self._waiting)
@@ -196,7 +219,9 @@ class Jobs:
     async def _run(self, record: JobRecord) -> None:
         try:
             code, errors = await self._execute(record)
-            await asyncio.to_thread(self._note_failure, record.id, code, errors)
+            # One that this keeper stopped has failed at nothing: it is cancelled, or the next keeper goes on with it.
+            if record.id not in self._stopping:
+                await asyncio.to_thread(self._note_failure, record.id, code, errors)
         finally:
             self._running.pop(record.id, None)
             self._tasks.pop(record.id, None)
@@ -253,8 +278,10 @@ class Jobs:
         for paper in ("request", "result", "cancelled"):
             try:
                 found[paper] = folder.read_json(f"{paper}.json")
-            except (MissingError, StorageError):
+            except MissingError:
                 found[paper] = None
+            if not isinstance(found[paper], dict | None):
+                raise StorageError(f"{folder.uri_of(f'{paper}.json')}: not a JSON object")
         # A command that its keeper interrupted is not finished: another keeper goes on with it.
         if (found["result"] or {}).get("status") == "interrupted":
             found["result"] = None

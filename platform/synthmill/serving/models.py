@@ -142,22 +142,22 @@ class Models:
         """Stop the loading threads."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def newest(self, name: str) -> Version:
-        """What the bare name means now.
+    def newest(self, name: str, *, among: list[str] | None = None) -> Version:
+        """What the bare name means now; `among` are the names that an error may tell, None: all.
 
         Raises:
             NotFoundError: names the closest name.
         """
         if name not in self._newest:
-            raise NotFoundError(f"no model named {name!r}{did_you_mean(name, self.names)}", field="model")
+            raise NotFoundError(f"no model named {name!r}{did_you_mean(name, self.names if among is None else among)}", field="model")
         return self._newest[name]
 
-    async def version(self, ref: str) -> Version:
-        """The version that a client's `name` or `name@number` means."""
+    async def version(self, ref: str, *, among: list[str] | None = None) -> Version:
+        """The version that a client's `name` or `name@number` means; `among`: see `newest`."""
         if not MODEL_REF.match(ref):
             raise NotFoundError(f"{ref[:80]!r} is not NAME or NAME@N", field="model")
         name, _, number = ref.partition("@")
-        newest = self.newest(name)
+        newest = self.newest(name, among=among)
         if not number or int(number) == newest.number:
             return newest
         pins = self._wanted[name].numbers
@@ -166,14 +166,14 @@ class Models:
         loaded = self._loaded.get(ref)
         return loaded.version if loaded else await self._thread(self._resolve, ref)
 
-    async def get(self, ref: str) -> Served:
-        """The version that a client's `name` or `name@number` means, loaded.
+    async def get(self, ref: str, *, among: list[str] | None = None) -> Served:
+        """The version that a client's `name` or `name@number` means, loaded; `among`: see `newest`.
 
         Raises:
             NotFoundError: no such model or version is served.
             StorageError: the store can't be read, or the artifact is damaged.
         """
-        version = await self.version(ref)
+        version = await self.version(ref, among=among)
         loaded = self._loaded.get(version.ref)
         if loaded is None:
             return await self._load(version)

@@ -7,7 +7,8 @@ the limit. What is leased and lies idle is a few per cent of the limit over all 
 import asyncio
 import time
 from collections import defaultdict, deque
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from typing import NamedTuple
 
 from pydantic import Field
@@ -157,8 +158,18 @@ class Meter:
         self._leases: dict[str, _Lease] = {}
         self._asking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    async def charge(self, key_id: str, quota: Quota, *, rows: int) -> None:
-        """Charge one request of so many rows.
+    @asynccontextmanager
+    async def charged(self, key_id: str, quota: Quota, *, rows: int, field: str) -> AsyncIterator[None]:
+        """Charge one request of so many rows around its work; work that fails gives its rows back, and stays a request."""
+        await self.charge(key_id, quota, rows=rows, field=field)
+        try:
+            yield
+        except Exception:
+            self._refund(key_id, {name: rows for name in quota.limits() if name.startswith("rows")})
+            raise
+
+    async def charge(self, key_id: str, quota: Quota, *, rows: int, field: str = "num_rows") -> None:
+        """Charge one request of so many rows; `field` is where the client asked for them.
 
         Raises:
             UserError: more rows than the quota ever has.
@@ -170,7 +181,7 @@ class Meter:
         needs = {name: 1 if name.startswith("requests") else rows for name in limits}
         for name, (limit, _) in limits.items():
             if needs[name] > limit:
-                raise UserError(f"{rows:,} rows are more than this key's {name} of {limit:,}", field="num_rows")
+                raise UserError(f"{rows:,} rows are more than this key's {name} of {limit:,}", field=field)
         if self._from_lease(key_id, needs):
             return
         async with self._asking[key_id]:
@@ -182,7 +193,15 @@ class Meter:
         if isinstance(told, Refusal):
             limit = quota.limits()[told.limit][0]
             raise QuotaError(f"this key's {told.limit} of {limit:,} are used up", max(1, round(told.seconds + 0.5)))
-        self._leases[key_id] = _Lease({name: told[name] - need for name, need in needs.items()}, self._clock() + LEASE_SECONDS)
+        refunded = self._take_unused(key_id)
+        amounts = {name: told[name] - need + refunded.get(name, 0) for name, need in needs.items()}
+        self._leases[key_id] = _Lease(amounts, self._clock() + LEASE_SECONDS)
+
+    def _refund(self, key_id: str, amounts: dict[str, int]) -> None:
+        """Back to the lease; without one they go to the ledger with the next request or report."""
+        lease = self._leases.setdefault(key_id, _Lease({}, self._clock()))
+        for name, amount in amounts.items():
+            lease.amounts[name] = lease.amounts.get(name, 0) + amount
 
     def expired(self) -> dict[str, dict[str, int]]:
         """Leases that lay idle too long: key id -> amounts to return to the ledger."""

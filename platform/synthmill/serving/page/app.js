@@ -11,6 +11,8 @@ async function ask(path, options = {}) {
   const answer = await fetch(path, { credentials: "same-origin", signal: running?.signal, ...options });
   if (answer.status === 401) { location.assign("/"); throw new Error("Sign in again."); }
   if (!answer.ok) {
+    // A key that may not so much as list models: another one may.
+    if (answer.status === 403) $("sign-out").hidden = false;
     const told = await answer.json().catch(() => null);
     const wait = answer.headers.get("Retry-After");
     throw new Error((told?.error?.message ?? `The server answered ${answer.status}.`) + (wait ? ` Try again in ${wait} s.` : ""));
@@ -44,7 +46,12 @@ async function start() {
   await choose();
 }
 
+// What is left to do when the page or another model could not be loaded.
+const begin = () => ($("model").options.length ? choose() : start());
+
 async function choose() {
+  about = null;
+  for (const told of ["about", "verdict", "curl", "python", "card"]) $(told).replaceChildren();
   about = await (await ask(`/v1/models/${encodeURIComponent($("model").value)}`)).json();
   const pictures = about.modality === "image";
   const size = pictures ? `, ${about.size.replace("x", " x ")} pixels` : `, ${about.schema.length} columns`;
@@ -52,7 +59,7 @@ async function choose() {
   showVerdict();
   $("count-label").textContent = pictures ? "Pictures" : "Rows";
   $("count").max = pictures ? about.limits.max_images : about.limits.max_rows;
-  $("count").value = pictures ? Math.min(24, about.limits.max_images) : 1000;
+  $("count").value = pictures ? Math.min(24, about.limits.max_images) : Math.min(1000, about.limits.max_rows);
   $("conditions").hidden = $("download-part").hidden = pictures;
   $("prompt-part").hidden = !pictures;
   const levels = about.schema.find((column) => column.name === "label")?.levels ?? [];
@@ -78,6 +85,8 @@ function showVerdict() {
 
 function showCode() {
   if (!about) return;
+  // A number too large for a script would be told as another one.
+  if (!$("seed").validity.valid) { $("curl").textContent = $("python").textContent = "The seed is not valid."; return; }
   const chosen = $("format").selectedOptions[0];
   const told = about.modality === "image"
     ? imagesCode(location.origin, imagesRequest(), keyNeeded)
@@ -223,6 +232,7 @@ function showPictures(data, prompt) {
 }
 
 async function generate() {
+  if (!$("ask").reportValidity()) { $("status").textContent = "Correct what is marked."; return; }
   const started = performance.now(), pictures = about.modality === "image";
   const seconds = () => ((performance.now() - started) / 1000).toFixed(1);
   $("status").textContent = "Generating...";
@@ -293,11 +303,11 @@ function showBusy(busy) {
   for (const button of [$("go"), $("download")]) button.setAttribute("aria-disabled", busy);
 }
 
-$("ask").addEventListener("submit", (event) => { event.preventDefault(); if (!running) act(about ? generate : start); });
+$("ask").addEventListener("submit", (event) => { event.preventDefault(); if (!running) act(about ? generate : begin); });
 $("ask").addEventListener("input", showCode);
-$("download").addEventListener("click", () => { if (!running && $("ask").reportValidity()) act(about ? download : start); });
+$("download").addEventListener("click", () => { if (!running && $("ask").reportValidity()) act(about ? download : begin); });
 $("stop").addEventListener("click", () => running?.abort());
-$("add").addEventListener("click", () => { addClause(); showCode(); });
+$("add").addEventListener("click", () => { if (about) { addClause(); showCode(); } });
 $("order").addEventListener("change", order);
 $("model").addEventListener("change", () => act(choose));
 act(start);

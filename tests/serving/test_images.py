@@ -1,0 +1,45 @@
+import pytest
+
+from synthmill.errors import ConditionError
+from synthmill.serving.images import clause_of
+
+LETTERS = ["A", "B", "a", "b", "Dog", "10"]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "label"),
+    [
+        ("A", "A"),
+        ("a", "a"),
+        ("label=A", "A"),
+        ("LABEL= b ", "b"),
+        ("dog", "Dog"),
+        ("label=DOG", "Dog"),
+        ("the letter B", "B"),
+        ("the letter b", "b"),
+        ("a dOg", None),
+        ("one dOg", "Dog"),
+        ("number 10!", "10"),
+        ("number 100", None),
+        ("b or B", None),
+        ("dog and B", None),
+    ],
+)
+def test_a_prompt_names_one_class(prompt: str, label: str | None):
+    if label is not None:
+        assert clause_of(prompt, LETTERS) == (f"label={label}",)
+        return
+    with pytest.raises(ConditionError, match=r"prompt: .* names (several labels: |no label)"):
+        clause_of(prompt, LETTERS)
+
+
+def test_a_name_that_stands_for_several_labels_names_them():
+    with pytest.raises(ConditionError, match=r"prompt: 'label=CAT' names several labels: Cat, cat$"):
+        clause_of("label=CAT", ["Cat", "cat", "dog"])
+    assert clause_of("cat", ["Cat", "cat", "dog"]) == ("label=cat",)
+
+
+def test_any_class():
+    assert clause_of(" any ", LETTERS) == clause_of("", []) == ()
+    with pytest.raises(ConditionError, match="prompt: this model knows no labels"):
+        clause_of("7", [])
