@@ -49,6 +49,10 @@ class ConditionError(UserError):
     """A condition names an unknown column, can't be parsed, or can't be met."""
 
 
+class TooRareError(ConditionError):
+    """Rows were generated, and hardly any met the condition."""
+
+
 class NotFoundError(UserError):
     """Nothing by that name exists."""
 

@@ -3,7 +3,7 @@ import contextlib
 
 import pytest
 
-from synthmill.errors import UserError
+from synthmill.errors import TooRareError, UserError
 from synthmill.serving.batching import BusyError
 from synthmill.serving.quota import LEASE_SECONDS, Ledger, Meter, Quota, QuotaError, Refusal, Window
 
@@ -134,6 +134,20 @@ def test_refused_work_gives_its_rows_back_and_stays_a_request():
             pass
         with pytest.raises(QuotaError, match="requests_per_minute of 4"):
             await second.charge("key", quota, rows=1)
+
+    asyncio.run(story())
+
+
+def test_rows_generated_in_vain_are_used_up():
+    async def story() -> None:
+        clock = Clock()
+        [meter] = meters(Ledger(clock), clock, 1)
+        quota = Quota(rows_per_day=10)
+        with pytest.raises(TooRareError):
+            async with meter.charged("key", quota, rows=10, field="num_rows"):
+                raise TooRareError("only 0 of 262,144 generated rows met it", field="where")
+        with pytest.raises(QuotaError, match="rows_per_day of 10"):
+            await meter.charge("key", quota, rows=1)
 
     asyncio.run(story())
 

@@ -15,7 +15,7 @@ from synthmill.data.batch import Batch, concat
 from synthmill.data.codec import Codec, codec_from_files
 from synthmill.data.pixels import to_uint8
 from synthmill.data.tabular import TableCodec
-from synthmill.errors import ConditionError, DataError, UserError, did_you_mean
+from synthmill.errors import ConditionError, DataError, TooRareError, UserError, did_you_mean
 from synthmill.generation.blocks import BLOCK_ROWS, block_seed, one_thread, sample_block
 from synthmill.generation.condition import Clause, Where, parse_latent
 from synthmill.generation.shards import Shard, ShardPlan
@@ -175,7 +175,7 @@ class Generator:
                 return concat(kept).take(slice(0, rows))
             if tried >= limit:
                 break
-        raise ConditionError(
+        raise TooRareError(
             f"{where}: only {found:,} of {tried:,} generated rows met it ({found / tried:.4%}) where {rows:,} were wanted; "
             "relax the condition, or train on more rows that meet it",
             field="--where" if plan.where else "--balance",

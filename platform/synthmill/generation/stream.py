@@ -12,7 +12,7 @@ import pyarrow as pa
 import torch
 
 from synthmill.data.batch import Batch, concat, with_noise
-from synthmill.errors import ConditionError
+from synthmill.errors import TooRareError
 from synthmill.generation.blocks import BLOCK_ROWS, one_thread, sample_block
 from synthmill.generation.condition import Where
 from synthmill.generation.generator import LEAST_TRIES, Generator
@@ -27,7 +27,7 @@ def seeded_pieces(generator: Generator, plan: ShardPlan, *, blocks: int = PIECE_
     """Tables of at most `blocks` blocks that are, in order, the rows of the plan; empty ones where no row met the condition.
 
     Raises:
-        ConditionError: after `plan.max_tries_per_row` rows generated for each row wanted; states the acceptance rate.
+        TooRareError: after `plan.max_tries_per_row` rows generated for each row wanted; states the acceptance rate.
     """
     assert not plan.quotas, "balanced rows are shuffled within a shard; they come shard by shard"
     generator.check(plan)
@@ -74,7 +74,7 @@ def draw_where(generator: Generator, model: GenerativeModel, rows: int, clauses:
     """Unseeded rows that the model was told a condition for; the few that do not meet it are drawn again.
 
     Raises:
-        ConditionError: the model hardly ever heeds it.
+        TooRareError: the model hardly ever heeds it.
     """
     where = Where.parse(clauses)
     kept: list[Batch] = []
@@ -115,8 +115,8 @@ def _table(generator: Generator, batch: Batch | None, first_row: int, columns: t
     return table.select(list(columns)) if columns is not None else table
 
 
-def _too_rare(where: Where, found: int, tried: int, wanted: int) -> ConditionError:
-    return ConditionError(
+def _too_rare(where: Where, found: int, tried: int, wanted: int) -> TooRareError:
+    return TooRareError(
         f"{where}: only {found:,} of {tried:,} generated rows met it ({found / tried:.4%}) where {wanted:,} were wanted; "
         "relax the condition, or train on more rows that meet it",
         field="where",

@@ -14,7 +14,7 @@ from typing import NamedTuple
 from pydantic import Field
 
 from synthmill.config import FrozenModel
-from synthmill.errors import SynthmillError, UserError
+from synthmill.errors import SynthmillError, TooRareError, UserError
 
 SLOTS = 60
 SPARE_SHARE = 0.03
@@ -160,10 +160,13 @@ class Meter:
 
     @asynccontextmanager
     async def charged(self, key_id: str, quota: Quota, *, rows: int, field: str) -> AsyncIterator[None]:
-        """Charge one request of so many rows around its work; work that fails gives its rows back, and stays a request."""
+        """Charge one request of so many rows around its work; work that fails gives its rows back, and stays a request. Rows that
+        were generated in vain, as hardly any met a condition, are not given back."""
         await self.charge(key_id, quota, rows=rows, field=field)
         try:
             yield
+        except TooRareError:
+            raise
         except Exception:
             self._refund(key_id, {name: rows for name in quota.limits() if name.startswith("rows")})
             raise
