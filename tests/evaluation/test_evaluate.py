@@ -8,6 +8,7 @@ import pytest
 from evidence import KINDS, people, replaced, shuffled_columns
 from synthmill.errors import DataError, RecipeError
 from synthmill.evaluation.evaluate import SlicePart, Tables, evaluate
+from synthmill.evaluation.files import report_files
 from synthmill.evaluation.gates import Gates
 from synthmill.metrics._evidence import Limits
 
@@ -60,6 +61,16 @@ def test_the_marginals_control_is_caught_by_the_fidelity_and_utility_gates():
 def test_a_holdout_posing_as_synthetic_passes():
     report = evaluate(tables(HOLDOUT), **FAST, include=["privacy.mia_tpr@1fpr"])
     assert report.verdict in ("pass", "warn"), report.summary
+
+
+def test_the_level_of_intervals_is_stated_as_it_was_chosen():
+    gates = Gates.model_validate({"defaults": {"confidence": 0.99}})
+    report = evaluate(tables(people(400, 5)), **FAST, gates=gates)
+    assert {result.confidence for result in report.metrics.values()} == {0.99}
+    files = report_files(report)
+    for name in ("report.html", "summary.md"):
+        assert "99% interval" in files[name].decode()
+        assert "95%" not in files[name].decode()
 
 
 def test_the_same_seed_gives_the_same_report_in_any_parts_and_order_of_tasks(good):

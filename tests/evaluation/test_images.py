@@ -76,6 +76,16 @@ def test_the_report_says_which_pictures_were_left_out() -> None:
     assert found.warnings == ("left out: 100 synthetic pictures whose label no training picture has (77)",)
 
 
+def test_the_level_of_intervals_and_another_baseline_are_stated() -> None:
+    gates = load_gates(shipped=GATES)
+    strict = gates.model_copy(update={"defaults": gates.defaults.model_copy(update={"confidence": 0.99})})
+    past = {"metrics": {"image.fd": {"metric": "image.fd@torchscript-00000000", "value": 0.1, "ci": [0.05, 0.15]}}}
+    found = evaluate_images(*inputs(rows(FRESH)), profile="quick", extractor="random", gates=strict, baseline=past)
+    assert {result.confidence for result in found.metrics.values()} == {0.99}
+    assert not [gate for gate in found.gates if gate.kind == "regression"]
+    assert [warning for warning in found.warnings if "image.fd@torchscript-00000000" in warning]
+
+
 def test_a_single_strange_label_may_be_chance() -> None:
     fresh = rows(FRESH)
     result, gates = valid_share(labelled(fresh, [77, *fresh["label"].to_pylist()[1:]]))

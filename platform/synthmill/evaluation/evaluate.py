@@ -15,9 +15,10 @@ import pyarrow as pa
 
 from synthmill.config import fingerprint
 from synthmill.errors import RecipeError, did_you_mean
+from synthmill.evaluation.baseline import incomparable, regressions
 from synthmill.evaluation.checks import align, check_tables
 from synthmill.evaluation.constraints import parse_constraint
-from synthmill.evaluation.gates import Gates, judge, load_gates, regressions, verdict
+from synthmill.evaluation.gates import Gates, judge, load_gates, verdict
 from synthmill.evaluation.plots import closest_rows, plot_data
 from synthmill.evaluation.privacy import privacy_section
 from synthmill.evaluation.report import Report, sentence
@@ -135,7 +136,7 @@ def evaluate(
         plots=plot_data(evidence, results),
         neighbours=closest_rows(evidence),
         provenance=dict(provenance or {}),
-        warnings=(*notes, *_warnings(real, results, tables.asked)),
+        warnings=(*notes, *_warnings(real, results, tables.asked), *(incomparable(results, baseline) if baseline else ())),
         timings={key: round(value, 3) for key, value in timings.items()},
     )
 
@@ -169,7 +170,8 @@ def compute(evidence: Evidence, chosen: Sequence[type[Metric]], timings: dict[st
     for cls in chosen:
         begun = time.monotonic()
         unmet = _unmet(cls, evidence)
-        results[cls.name] = cls.missing(*unmet) if unmet else cls().compute(evidence.on_whole() if cls.on_whole_table else evidence)
+        result = cls.missing(*unmet) if unmet else cls().compute(evidence.on_whole() if cls.on_whole_table else evidence)
+        results[cls.name] = result.model_copy(update={"confidence": evidence.settings.confidence})
         if timings is not None:
             timings[cls.name] = time.monotonic() - begun
     return results

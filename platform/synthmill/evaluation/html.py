@@ -15,7 +15,7 @@ from markupsafe import Markup
 from synthmill.evaluation import svg
 from synthmill.evaluation.gates import GateResult
 from synthmill.evaluation.report import Report
-from synthmill.evaluation.words import direction_word, interval, number, percent, question, title, verdict_word, worst_columns
+from synthmill.evaluation.words import direction_word, interval, level, number, percent, question, title, verdict_word, worst_columns
 from synthmill.metrics._lift import NOTHING, SYNTHETIC
 from synthmill.metrics.base import Estimate
 
@@ -88,6 +88,7 @@ def to_html(report: Report) -> str:
         gates=[g for g in report.gates if g.kind == "threshold"],
         metrics=sorted(report.metrics.values(), key=lambda m: (AXES.index(m.axis), m.metric)),
         reproduce=_reproduce(report),
+        level=level(report.confidence),
         title=title,
         question=question,
         number=number,
@@ -179,7 +180,7 @@ def _figure(report: Report, name: str, aspect: str | None, *, large: bool) -> Fi
     if shown.value is None:
         return Figure(label, "-", "", state)
     words = percent if _is_share(name, aspect) else number
-    parts = [f"95%: {words(shown.ci[0])} to {words(shown.ci[1])}"] if shown.ci else []
+    parts = [f"{level(result.confidence)}: {words(shown.ci[0])} to {words(shown.ci[1])}"] if shown.ci else []
     real = REAL.get(aspect or "", REAL.get(name, "real rows"))
     parts += [f"{real}: {words(shown.reference)}"] if shown.reference is not None else []
     same = [g for g in gates if g.aspect == aspect and g.severity == "error" and g.relative_to == "nothing"]

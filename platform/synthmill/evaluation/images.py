@@ -19,8 +19,9 @@ from synthmill.data.images import LABEL
 from synthmill.data.pixels import PixelCodec
 from synthmill.errors import DataError, RecipeError, did_you_mean
 from synthmill.evaluation import sheets
+from synthmill.evaluation.baseline import incomparable, regressions
 from synthmill.evaluation.evaluate import PART_ROWS, Profile, SlicePart, Tables
-from synthmill.evaluation.gates import Gates, judge, load_gates, regressions, verdict
+from synthmill.evaluation.gates import Gates, judge, load_gates, verdict
 from synthmill.evaluation.privacy import privacy_section
 from synthmill.evaluation.report import Report, sentence
 from synthmill.metrics._extractor import make_extractor
@@ -87,7 +88,7 @@ def evaluate_images(
         privacy=privacy_section(results, "holdout" in evidence.sides, modality="image"),
         pictures={name: sheets.data_uri(content) for name, content in shown.items()},
         provenance={**(provenance or {}), "extractor": evidence.extractor.name},
-        warnings=_warnings(evidence, tables.asked),
+        warnings=(*_warnings(evidence, tables.asked), *(incomparable(results, baseline) if baseline else ())),
         timings={key: round(value, 3) for key, value in timings.items()},
     )
 
@@ -125,6 +126,7 @@ def compute(evidence: PictureEvidence, chosen: Sequence[type[Metric]], timings: 
             results[cls.name] = cls.missing("unavailable", why)
         else:
             results[cls.name] = cls().compute(evidence)
+        results[cls.name] = results[cls.name].model_copy(update={"confidence": evidence.settings.confidence})
         if timings is not None:
             timings[cls.name] = time.monotonic() - begun
     return results

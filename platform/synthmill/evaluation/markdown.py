@@ -1,7 +1,7 @@
 """A short summary for pull requests and job logs."""
 
 from synthmill.evaluation.report import Report
-from synthmill.evaluation.words import estimate_words, title, verdict_word, worst_columns
+from synthmill.evaluation.words import estimate_words, level, title, verdict_word, worst_columns
 
 HEADLINES = (
     ("utility.lift_dataset", None),
@@ -22,7 +22,7 @@ HEADLINES = (
 def to_markdown(report: Report) -> str:
     """Verdict, headline figures, and every gate that failed or can't be decided with what to do."""
     lines = [f"### Synthetic data: {verdict_word(report.verdict)}", "", report.summary[0].upper() + report.summary[1:] + ".", ""]
-    lines += ["| figure | value | 95% interval | real vs real | n |", "|---|---|---|---|---|"]
+    lines += [f"| figure | value | {level(report.confidence)} interval | real vs real | n |", "|---|---|---|---|---|"]
     for name, aspect in HEADLINES:
         result = report.metrics.get(name)
         if result is None or result.status != "ok":

@@ -43,6 +43,11 @@ def number(value: float | None) -> str:
     return "0" if text in ("-0", "") else text
 
 
+def level(confidence: float) -> str:
+    """95%."""
+    return f"{100 * confidence:.4g}%"
+
+
 def interval(ci: tuple[float, float] | None) -> str:
     """`0.1 to 0.3`."""
     return "-" if ci is None else f"{number(ci[0])} to {number(ci[1])}"
