@@ -144,23 +144,24 @@ def evaluate(
 def prepare(tables: Tables, *, target: str | None, seed: int = 0, constraints: Sequence[str] = ()) -> Real:
     """The real side, checked; can be used for many synthetic tables."""
     check_tables(tables.train, tables.validation, tables.holdout, target, group=tables.group)
-    columns = columns_of(tables.train.schema, table_kinds(tables.kinds))
+    train = align(tables.train, tables.train.schema, "train")
+    columns = columns_of(train.schema, table_kinds(tables.kinds))
     goal = next((c for c in columns if c.name == target), None)
     validation = (
-        None if tables.validation is None or not tables.validation.num_rows else align(tables.validation, tables.train.schema, "validation")
+        None if tables.validation is None or not tables.validation.num_rows else align(tables.validation, train.schema, "validation")
     )
-    holdout = None if tables.holdout is None or not tables.holdout.num_rows else align(tables.holdout, tables.train.schema, "holdout")
+    holdout = None if tables.holdout is None or not tables.holdout.num_rows else align(tables.holdout, train.schema, "holdout")
     return Real(
-        train=tables.train,
+        train=train,
         validation=validation,
         holdout=holdout,
         columns=columns,
         target=target,
-        task=None if goal is None else task_of(goal, tables.train),
-        constraints=tuple(parse_constraint(text, tables.train.schema) for text in constraints),
+        task=None if goal is None else task_of(goal, train),
+        constraints=tuple(parse_constraint(text, train.schema) for text in constraints),
         seed=seed,
         group=tables.group,
-        declared_levels={name: frozenset(levels) for name, levels in tables.levels.items() if name in tables.train.column_names},
+        declared_levels={name: frozenset(levels) for name, levels in tables.levels.items() if name in train.column_names},
     )
 
 
