@@ -35,7 +35,8 @@ def to_markdown(report: Report) -> str:
     if problems:
         lines += ["", "| gate | outcome | why | what to do |", "|---|---|---|---|"]
         for g in problems:
-            worst = worst_columns(report.metrics[g.metric]) if g.status == "fail" and g.metric in report.metrics else []
+            named = g.status == "fail" and g.metric in report.metrics
+            worst = worst_columns(report.metrics[g.metric], report.inputs["columns"]) if named else []
             where = f" Worst in {', '.join(worst)}." if worst else ""
             advice = _cell(g.advice + where) if g.status == "fail" else ""
             lines.append(f"| {_cell(g.id)} | {g.status} | {_cell(g.explain)} | {advice} |")
