@@ -76,6 +76,31 @@ def test_idx_files_with_their_labels(tmp_path: Path, packed: bool) -> None:
         assert np.array_equal(np.stack(pixels(source)), images[:, 0])
 
 
+def test_idx_files_that_lie_plain_and_packed_are_read_once(tmp_path: Path) -> None:
+    """torchvision's MNIST/raw has each file twice."""
+    images, labels = digits(20)
+    for packed, end in ((False, ""), (True, ".gz")):
+        (tmp_path / f"train-images-idx3-ubyte{end}").write_bytes(idx_bytes(images[:, 0], packed=packed))
+        (tmp_path / f"train-labels-idx1-ubyte{end}").write_bytes(idx_bytes(labels.astype(np.uint8), packed=packed))
+    assert read(tmp_path).table["label"].to_pylist() == labels.tolist()
+    (tmp_path / "train-labels-idx1-ubyte").unlink()
+    for source in (tmp_path, tmp_path / "train-images-idx3-ubyte"):
+        assert read(source).table["label"].to_pylist() == labels.tolist()
+
+
+def test_a_picture_named_like_an_idx_file_is_a_picture(tmp_path: Path) -> None:
+    root = class_folders(tmp_path / "pets")
+    (root / "cat" / "0.png").rename(root / "cat" / "one-idx.png")
+    assert read(root).table.num_rows == 8
+
+
+def test_folders_that_begin_with_an_underscore_are_skipped_with_a_note(tmp_path: Path) -> None:
+    root = class_folders(tmp_path / "pets", names=("cat", "_background_", ".thumbnails"))
+    source = read(root)
+    assert source.table["label"].to_pylist() == ["cat"] * 4
+    assert source.notes == ("4 pictures skipped because a name begins with `_` (_background_); rename to use them",)
+
+
 def test_idx_with_the_wrong_magic_or_cut_off(tmp_path: Path) -> None:
     images = digits(20)[0][:, 0]
     path = tmp_path / "train-images-idx3-ubyte"
@@ -172,6 +197,28 @@ def test_modes_become_gray_or_colour(tmp_path: Path) -> None:
     (tmp_path / "colour.png").write_bytes(png_of(np.stack([gray, gray // 2, gray * 0], 2)))
     assert {picture.shape for picture in pixels(read(tmp_path))} == {(8, 8, 3)}
     assert {picture.shape for picture in pixels(read(tmp_path, image={"channels": 1}))} == {(8, 8)}
+
+
+@pytest.mark.parametrize("level", [200, 300])
+def test_dark_pnm_files_of_16_bits_stay_dark(tmp_path: Path, level: int) -> None:
+    for i in range(2):
+        (tmp_path / f"{i}.pgm").write_bytes(b"P5 4 4 65535\n" + np.full((4, 4), level, ">u2").tobytes())
+    assert {int(value) for value in pixels(read(tmp_path))[0].ravel()} == {1}
+
+
+@pytest.mark.parametrize("kind", ["PNG", "GIF"])
+def test_a_gray_palette_with_transparency_is_gray(tmp_path: Path, kind: str) -> None:
+    gray = np.arange(64, dtype=np.uint8).reshape(8, 8)
+    image = Image.fromarray(gray).convert("P")
+    image.putpalette([value for level in range(256) for value in (level, level, level)])
+    for i in range(2):
+        (tmp_path / f"{i}.{kind.lower()}").write_bytes(file_of(image, kind, transparency=0))
+    found = pixels(read(tmp_path))[0]
+    assert found.shape == (8, 8)
+    assert np.array_equal(found, np.where(gray == 0, 255, gray))
+    image.putpalette([value for level in range(256) for value in (level, 0, 0)])
+    (tmp_path / "red.png").write_bytes(file_of(image, transparency=0))
+    assert pixels(read(tmp_path))[0].shape == (8, 8, 3)
 
 
 def test_broken_files_are_counted_named_and_skipped_up_to_a_limit(tmp_path: Path) -> None:

@@ -8,7 +8,8 @@ import pytest
 from evidence import KINDS, people, replaced, shuffled_columns
 from synthmill.errors import DataError, RecipeError
 from synthmill.evaluation.evaluate import SlicePart, Tables, evaluate
-from synthmill.evaluation.gates import Gates
+from synthmill.evaluation.files import report_files
+from synthmill.evaluation.gates import Gates, load_gates
 from synthmill.metrics._evidence import Limits
 
 TRAIN, VALIDATION, HOLDOUT = people(1600, 1), people(400, 2), people(900, 3)
@@ -62,6 +63,16 @@ def test_a_holdout_posing_as_synthetic_passes():
     assert report.verdict in ("pass", "warn"), report.summary
 
 
+def test_the_level_of_intervals_is_stated_as_it_was_chosen():
+    gates = Gates.model_validate({"defaults": {"confidence": 0.99}})
+    report = evaluate(tables(people(400, 5)), **FAST, gates=gates)
+    assert {result.confidence for result in report.metrics.values()} == {0.99}
+    files = report_files(report)
+    for name in ("report.html", "summary.md"):
+        assert "99% interval" in files[name].decode()
+        assert "95%" not in files[name].decode()
+
+
 def test_the_same_seed_gives_the_same_report_in_any_parts_and_order_of_tasks(good):
     fresh = people(1600, 5)
 
@@ -74,6 +85,25 @@ def test_the_same_seed_gives_the_same_report_in_any_parts_and_order_of_tasks(goo
     )
     free = {"created": "", "timings": {}}
     assert again.model_copy(update=free) == good.model_copy(update=free)
+
+
+def test_nan_is_missing_like_null_wherever_it_stands():
+    """Parquet files hold NaN where a table was written by NumPy; generators write null."""
+
+    def gappy(seed, missing):
+        rng = np.random.default_rng(seed)
+        x = [missing if gone else float(v) for v, gone in zip(rng.normal(size=1000), rng.random(1000) < 0.2, strict=True)]
+        return pa.table({"x": pa.array(x, pa.float64(), from_pandas=False), "z": pa.array(rng.normal(size=1000), pa.float32())})
+
+    nan = float("nan")
+    gates = load_gates().model_copy(update={"constraints": ("x >= -100",)})
+    by_nan, by_null, mixed = (
+        evaluate(Tables(gappy(1, real), None, gappy(2, real), gappy(3, fake)), target=None, profile="quick", gates=gates)
+        for real, fake in ((nan, nan), (None, None), (nan, None))
+    )
+    assert by_null.verdict in ("pass", "warn"), by_null.summary
+    assert by_nan.metrics == mixed.metrics == by_null.metrics
+    assert by_nan.metrics["tabular.constraint_violations"].value == 0
 
 
 def test_a_stream_of_tables_is_read_once():

@@ -9,6 +9,7 @@ import pytest
 from evidence import KINDS, people, with_copies
 from synthmill.evaluation.evaluate import Tables, evaluate
 from synthmill.evaluation.files import report_files
+from synthmill.evaluation.html import to_html
 from synthmill.evaluation.report import Report, from_json
 from synthmill.evaluation.words import number, worst_columns
 
@@ -143,9 +144,21 @@ def test_what_failed_is_explained_in_plain_words_with_its_worst_columns(report, 
     assert "Are training rows repeated word for word?" in text
     classifier = report.metrics["fidelity.c2st_auc"]
     failed = classifier.model_copy(update={"direction": "target", "per_column": {"b": 0.2, "a": 0.3, "c": 0.0}})
-    assert worst_columns(failed) == ["a (0.3)", "b (0.2)"]
+    assert worst_columns(failed, "abc") == ["a (0.3)", "b (0.2)"]
     rates = classifier.model_copy(update={"direction": "maximize", "per_column": {"x|y": 0.9, "z": 1.0}})
-    assert worst_columns(rates) == ["x and y (0.9)"]
+    assert worst_columns(rates, "xyz") == ["x and y (0.9)"]
+
+
+def test_columns_with_a_bar_in_their_names_keep_it(report):
+    names = ["a|b", "c", "d"]
+    gap = report.metrics["tabular.pair_gap"].model_copy(update={"per_column": {"a|b|c": 0.4, "a|b|d": 0.3, "c|d": 0.2}})
+    assert worst_columns(gap, names) == ["a|b and c (0.4)", "a|b and d (0.3)", "c and d (0.2)"]
+    single = report.metrics["tabular.marginal_gap"].model_copy(update={"per_column": {"a|b": 0.4}})
+    assert worst_columns(single, names) == ["a|b (0.4)"]
+    inputs = {**report.inputs, "columns": dict.fromkeys(names, "numeric")}
+    page = to_html(report.model_copy(update={"inputs": inputs, "metrics": {**report.metrics, "tabular.pair_gap": gap}}))
+    assert "a|b and c" in page
+    assert "a and b|c" not in page
 
 
 @pytest.mark.parametrize("path", [GOLDEN, PICTURES], ids=lambda path: path.stem)

@@ -1,4 +1,5 @@
 import numpy as np
+import pyarrow as pa
 import pytest
 
 from evidence import look, people, shuffled_columns
@@ -20,6 +21,16 @@ def test_real_rows_have_density_1_and_shuffled_ones_less():
     assert mine.value == pytest.approx(1, abs=0.12)
     assert mine.ci[0] < 1.05
     assert Density().compute(look(shuffled_columns(people(1200, 5)), **real)).value < mine.value - 0.1
+
+
+def test_a_table_of_few_different_rows_has_none():
+    def draw(seed):
+        rng = np.random.default_rng(seed)
+        return pa.table({"a": rng.integers(0, 2, 400).astype(str), "b": rng.integers(0, 3, 400).astype(str)})
+
+    result = Density().compute(look(draw(3), train=draw(1), holdout=draw(2), target=None, kinds={}))
+    assert result.status == "unavailable"
+    assert "diversity.coverage" in result.reason
 
 
 def test_too_few_rows():

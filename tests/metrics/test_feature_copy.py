@@ -16,3 +16,9 @@ def test_a_tenth_of_copies_is_found_and_other_real_pictures_are_none() -> None:
     found = FeatureCopy().compute(evidence(mixed))
     assert (found.value or 0.0) < 0.001
     assert (found.aspects["ratio"].value or 0.0) > 1.5
+
+
+def test_few_copies_are_sought_among_all_real_pictures() -> None:
+    found = FeatureCopy().compute(evidence(sides()[0].take(slice(0, 60))))
+    assert (found.value or 0.0) < 1e-6
+    assert found.n["train"] == 599

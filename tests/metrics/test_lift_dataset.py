@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from evidence import look, people, shuffled_columns
+from evidence import look, people, replaced, shuffled_columns
 from synthmill.metrics._baselines import balanced_weights, duplicated, interpolated, shuffled_marginals
 from synthmill.metrics._utility import combine, labelled
 from synthmill.metrics.lift_dataset import LiftDataset
@@ -39,6 +39,13 @@ def test_the_learner_is_chosen_on_validation_rows_whatever_the_holdout_says():
         assert result.details["best_learner"] == other.details["best_learner"]
     assert "on validation rows" in result.method
     assert "on holdout rows" in LiftDataset().compute(look(people(300, 5), **REAL)).method
+
+
+def test_a_constant_number_can_not_be_scored():
+    flat = replaced(people(200, 7), "pay", [1000.0] * 200)
+    assert LiftDataset().compute(look(people(300, 5), train=people(300, 1), holdout=flat, target="pay")).status == "unavailable"
+    chosen = LiftDataset().compute(look(people(300, 5), validation=flat, target="pay", **REAL))
+    assert "on holdout rows" in chosen.method
 
 
 def test_class_weights_need_classes():

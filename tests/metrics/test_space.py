@@ -37,6 +37,18 @@ def test_outliers_stay_apart_without_ruling_distances():
     assert (np.diff(points[np.argsort(values)]) >= 0).all()
 
 
+def test_a_category_without_any_level_shifts_no_other_column():
+    fitted = pa.table({"empty": pa.array([None] * 3, pa.string()), "x": [1.0, 2.0, 3.0], "y": [1.0, 2.0, 3.0]})
+    space = fit_space(columns_of(fitted.schema, {}), [fitted])
+    points = space.points(fitted)
+    assert points.shape[1] == max(place.stop for place in space.groups.values())
+    moved = space.points(fitted.set_column(2, "y", pa.array([5.0, 5.0, 5.0])))
+    changed = np.flatnonzero((points != moved).any(axis=0))
+    assert list(changed) == list(range(space.groups["y"].start, space.groups["y"].stop))
+    filled = space.points(fitted.set_column(0, "empty", pa.array(["a", None, "b"])))
+    assert (filled != points).any(axis=1).tolist() == [True, False, True]
+
+
 def test_missing_and_unseen_are_places_of_their_own():
     fitted = pa.table({"x": pa.array([1.0, 2.0, None]), "c": ["a", "b", "a"]})
     space = fit_space(columns_of(fitted.schema, {}), [fitted])

@@ -1,3 +1,5 @@
+import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
@@ -41,3 +43,24 @@ def test_nothing_to_learn_is_unavailable():
     result = TstrRatio().compute(look(people(500, 5), train=train, holdout=people(400, 6)))
     assert result.status == "unavailable"
     assert "chance" in result.reason
+
+
+@pytest.mark.parametrize("seed", [2, 3, 5])
+def test_noise_is_unavailable_though_some_draws_lack_the_rare_class(seed):
+    """Two of 200 holdout rows are positive: one bootstrap draw in seven has none and no AUC."""
+
+    def noise(rows, positive, seed):
+        rng = np.random.default_rng(seed)
+        label = np.where(np.isin(np.arange(rows), rng.permutation(rows)[:positive]), "yes", "no")
+        return pa.table({"a": rng.normal(size=rows), "b": rng.normal(size=rows), "y": label})
+
+    real = {"train": noise(300, 8, seed), "holdout": noise(200, 2, seed + 100)}
+    result = TstrRatio().compute(look(noise(300, 8, seed + 200), target="y", kinds={}, **real))
+    assert result.status == "unavailable"
+    assert "chance" in result.reason
+
+
+def test_a_holdout_with_one_value_of_a_number_is_unavailable():
+    flat = replaced(people(500, 6), "pay", [1000.0] * 500)
+    result = TstrRatio().compute(look(people(500, 5), train=people(500, 1), holdout=flat, target="pay"))
+    assert (result.status, result.reason) == ("unavailable", "the holdout rows have a single value of the target")

@@ -49,8 +49,8 @@ def read_images(config: DataConfig, *, store: Store | None = None) -> Source:
         DataError: no pictures, more unreadable ones than allowed (names them), different sizes without `data.image.size`, a wrong
             IDX magic, pictures without a label among labelled ones.
     """
-    raws, sha256, uri = _read(config, store)
-    pictures, labels, paths, notes = _decode(raws, config.image)
+    raws, sha256, uri, skipped = _read(config, store)
+    pictures, labels, paths, broken = _decode(raws, config.image)
     if len(pictures) < 2:
         raise DataError(
             f"{config.source} holds {len(pictures)} readable pictures; a model needs at least 2, and hundreds to be of use", field=FIELD
@@ -61,7 +61,7 @@ def read_images(config: DataConfig, *, store: Store | None = None) -> Source:
     columns: dict[str, pa.Array] = {IMAGE: image_column(files, paths)}
     if any(label is not None for label in labels):
         columns[LABEL] = _label_column(labels, paths)
-    return Source(pa.table(columns), sha256, uri, notes=notes)
+    return Source(pa.table(columns), sha256, uri, notes=(*skipped, *broken))
 
 
 def image_column(files: list[bytes], paths: list[str]) -> pa.StructArray:
@@ -108,14 +108,15 @@ def _label_column(labels: list[Any], paths: list[str]) -> pa.Array:
     return pa.array([str(label) for label in labels], pa.string())
 
 
-def _read(config: DataConfig, store: Store | None) -> tuple[Iterable[_Raw], str, str]:
+def _read(config: DataConfig, store: Store | None) -> tuple[Iterable[_Raw], str, str, tuple[str, ...]]:
+    """Pictures, digest and address of the source, and notes about what was skipped."""
     scheme, mark, rest = config.source.partition("://")
     if mark and scheme == "sklearn":
-        return _sklearn(rest, config.source)
+        return *_sklearn(rest, config.source), ()
     if mark and scheme == "dataset":
-        return _catalog(rest, config, store)
-    folder, names = _files(config.source, store.root.settings if store is not None else StorageConfig())
-    return _reader(folder, names, config), _sha256(folder, names), config.source
+        return *_catalog(rest, config, store), ()
+    folder, names, skipped = _files(config.source, store.root.settings if store is not None else StorageConfig())
+    return _reader(folder, names, config), _sha256(folder, names), config.source, skipped
 
 
 def _reader(folder: Folder, names: list[str], config: DataConfig) -> Iterator[_Raw]:
@@ -126,21 +127,21 @@ def _reader(folder: Folder, names: list[str], config: DataConfig) -> Iterator[_R
     return _class_folders(folder, names)
 
 
-def _files(source: str, settings: StorageConfig) -> tuple[Folder, list[str]]:
-    """The folder and the relative paths of the source's files, sorted; one kind of file."""
+def _files(source: str, settings: StorageConfig) -> tuple[Folder, list[str], tuple[str, ...]]:
+    """The folder, the relative paths of the source's files, sorted, and a note about skipped pictures; one kind of file."""
     whole = Folder(source, settings)
     parent, _, name = whole.uri.rpartition("/")
     folder = Folder(parent, settings)
     if name and folder.exists(name):
-        partner = _labels_of(name)
-        return folder, [name, *([partner] if partner and folder.exists(partner) else [])]
-    names = [entry.path for entry in whole.list() if not _hidden(entry.path)]
+        return folder, [name, *[partner for partner in _labels_of(name) if folder.exists(partner)][:1]], ()
+    listed = [entry.path for entry in whole.list()]
+    names = [name for name in listed if not _hidden(name)]
     if not names:
         raise DataError(f"no pictures at {source}: no such file, or an empty folder", field=FIELD)
     for wanted in (_is_parquet, _is_idx, _is_picture):
         found = [name for name in names if wanted(name)]
         if found:
-            return whole, found
+            return whole, _once(found), _skipped(listed) if wanted is _is_picture else ()
     raise DataError(f"{source} holds no pictures ({', '.join(_PICTURE_ENDINGS)}), Parquet or IDX files", field=FIELD)
 
 
@@ -154,11 +155,27 @@ def _is_parquet(name: str) -> bool:
 
 def _is_idx(name: str) -> bool:
     last = name.rsplit("/", 1)[-1].removesuffix(".gz")
-    return last.endswith((".idx", "-ubyte", ".ubyte")) or "-idx" in last
+    return not _is_picture(last) and (last.endswith((".idx", "-ubyte", ".ubyte")) or "-idx" in last)
 
 
 def _hidden(path: str) -> bool:
     return any(part.startswith((".", "_")) for part in path.split("/"))
+
+
+def _once(names: list[str]) -> list[str]:
+    """Without `NAME.gz` where NAME is there too, as torchvision leaves its downloads."""
+    known = set(names)
+    return [name for name in names if not (name.endswith(".gz") and name.removesuffix(".gz") in known)]
+
+
+def _skipped(names: list[str]) -> tuple[str, ...]:
+    """A note about pictures in folders like `_background_`, which may be meant as classes; what begins with a dot never is."""
+    left_out = [name for name in names if _is_picture(name) and _hidden(name) and not name.startswith(".") and "/." not in name]
+    if not left_out:
+        return ()
+    named = sorted({next(part for part in name.split("/") if part.startswith("_")) for name in left_out})
+    some = ", ".join(named[:_NAMED]) + (", ..." if len(named) > _NAMED else "")
+    return (f"{len(left_out):,} pictures skipped because a name begins with `_` ({some}); rename to use them",)
 
 
 def _class_folders(folder: Folder, names: list[str]) -> Iterator[_Raw]:
@@ -167,25 +184,26 @@ def _class_folders(folder: Folder, names: list[str]) -> Iterator[_Raw]:
 
 
 def _idx(folder: Folder, names: list[str]) -> Iterator[_Raw]:
-    pictures = [name for name in names if _labels_of(name) is not None]
+    pictures = [name for name in names if _labels_of(name)]
     if not pictures:
         raise DataError(f"{folder.uri} has no IDX file of images (a name with `images` in it)", field=FIELD)
     for name in pictures:
         pixels = read_idx(folder.read_bytes(name), name=name, dimensions=3)
-        partner = _labels_of(name)
-        labels = read_idx(folder.read_bytes(partner), name=partner, dimensions=1) if partner in names else None
+        partner = next((other for other in _labels_of(name) if other in names), None)
+        labels = None if partner is None else read_idx(folder.read_bytes(partner), name=partner, dimensions=1)
         if labels is not None and len(labels) != len(pixels):
             raise DataError(f"{name} has {len(pixels):,} pictures but {partner} has {len(labels):,} labels", field=FIELD)
         for i, picture in enumerate(pixels):
             yield _Raw(f"{name}/{i:06d}", picture, None if labels is None else int(labels[i]))
 
 
-def _labels_of(name: str) -> str | None:
-    """The name of the label file that belongs to an IDX file of images; None when it is not one."""
+def _labels_of(name: str) -> tuple[str, ...]:
+    """Names that the label file of an IDX file of images may have, packed as the images are first; none when it is not one."""
     head, slash, last = name.rpartition("/")
     if not _is_idx(last) or "images" not in last:
-        return None
-    return head + slash + last.replace("images", "labels").replace("idx3", "idx1")
+        return ()
+    partner = head + slash + last.replace("images", "labels").replace("idx3", "idx1")
+    return partner, partner.removesuffix(".gz") if partner.endswith(".gz") else f"{partner}.gz"
 
 
 def _parquet(folder: Folder, names: list[str], config: DataConfig) -> Iterator[_Raw]:

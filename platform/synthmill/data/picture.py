@@ -50,28 +50,30 @@ def read_picture(data: bytes, config: ImageConfig) -> Pixels:
             warnings.simplefilter("ignore", UserWarning)
             image = Image.open(io.BytesIO(data))
             image.load()
-            return resize(_eight_bit(ImageOps.exif_transpose(image), config.background), config)
+            # Pillow brings gray PNM files of more than 8 bits to 16, whatever their brightest pixel.
+            sixteen = image.mode != "I" or image.format == "PPM"
+            return resize(_eight_bit(ImageOps.exif_transpose(image), config.background, sixteen=sixteen), config)
     except UnidentifiedImageError:
         raise BrokenPictureError("not a picture" if data else "empty file") from None
     except _FAULTS as fault:
         raise BrokenPictureError(str(fault).splitlines()[0][:80] or type(fault).__name__) from None
 
 
-def _eight_bit(image: Image.Image, background: int) -> Pixels:
+def _eight_bit(image: Image.Image, background: int, *, sixteen: bool) -> Pixels:
+    """`sixteen`: deep pixels reach to 65,535; without it that is seen from the brightest."""
     if image.mode in _DEEP:
         deep = np.asarray(image).astype(np.int64)
-        return (np.clip(deep, 0, 65_535) / 257.0 if deep.max(initial=0) > 255 or image.mode != "I" else deep).round().astype(np.uint8)
+        return (np.clip(deep, 0, 65_535) / 257.0 if deep.max(initial=0) > 255 or sixteen else deep).round().astype(np.uint8)
     if image.mode == "F":
         raise BrokenPictureError("32-bit floating-point pixels have no fixed range")
-    gray = image.mode in _GRAY
+    gray, palette = image.mode in _GRAY, image.mode in ("P", "PA")
     if image.has_transparency_data:
         over = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", over.size, (background,) * 3 + (255,)), over)
-        return _gray_if(np.asarray(image.convert("RGB")), gray)
-    if image.mode == "P":
-        pixels = np.asarray(image.convert("RGB"))
-        return _gray_if(pixels, bool((pixels[..., :1] == pixels).all()))
-    return np.asarray(image.convert("L" if gray else "RGB"))
+    elif not palette:
+        return np.asarray(image.convert("L" if gray else "RGB"))
+    pixels = np.asarray(image.convert("RGB"))
+    return _gray_if(pixels, gray or (palette and bool((pixels[..., :1] == pixels).all())))
 
 
 def _gray_if(pixels: Pixels, gray: bool) -> Pixels:

@@ -1,6 +1,7 @@
 """Whether tables can be compared at all: clear errors before any work."""
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from synthmill.errors import DataError, did_you_mean
 
@@ -25,7 +26,7 @@ def check_tables(
 
 
 def align(table: pa.Table, schema: pa.Schema, field: str) -> pa.Table:
-    """The columns of `schema`, in its order and types; further columns are left out.
+    """The columns of `schema`, in its order and types; further columns are left out, and NaN becomes null: to metrics both are missing.
 
     Raises:
         DataError: a column is missing, or has values that its type can't hold.
@@ -41,5 +42,12 @@ def align(table: pa.Table, schema: pa.Schema, field: str) -> pa.Table:
                 column = column.cast(wanted.type)
             except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
                 raise DataError(f"column {wanted.name!r} is {column.type} and does not convert to {wanted.type}", field=field) from None
-        columns.append(column)
+        columns.append(_nan_as_null(column))
     return pa.table(columns, schema=schema)
+
+
+def _nan_as_null(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    if not pa.types.is_floating(column.type):
+        return column
+    nan = pc.is_nan(column)
+    return pc.if_else(nan, pa.scalar(None, column.type), column) if pc.any(nan).as_py() else column

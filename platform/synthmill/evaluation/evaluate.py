@@ -15,9 +15,10 @@ import pyarrow as pa
 
 from synthmill.config import fingerprint
 from synthmill.errors import RecipeError, did_you_mean
+from synthmill.evaluation.baseline import incomparable, regressions
 from synthmill.evaluation.checks import align, check_tables
 from synthmill.evaluation.constraints import parse_constraint
-from synthmill.evaluation.gates import Gates, judge, load_gates, regressions, verdict
+from synthmill.evaluation.gates import Gates, judge, load_gates, verdict
 from synthmill.evaluation.plots import closest_rows, plot_data
 from synthmill.evaluation.privacy import privacy_section
 from synthmill.evaluation.report import Report, sentence
@@ -135,7 +136,7 @@ def evaluate(
         plots=plot_data(evidence, results),
         neighbours=closest_rows(evidence),
         provenance=dict(provenance or {}),
-        warnings=(*notes, *_warnings(real, results, tables.asked)),
+        warnings=(*notes, *_warnings(real, results, tables.asked), *(incomparable(results, baseline) if baseline else ())),
         timings={key: round(value, 3) for key, value in timings.items()},
     )
 
@@ -143,23 +144,24 @@ def evaluate(
 def prepare(tables: Tables, *, target: str | None, seed: int = 0, constraints: Sequence[str] = ()) -> Real:
     """The real side, checked; can be used for many synthetic tables."""
     check_tables(tables.train, tables.validation, tables.holdout, target, group=tables.group)
-    columns = columns_of(tables.train.schema, table_kinds(tables.kinds))
+    train = align(tables.train, tables.train.schema, "train")
+    columns = columns_of(train.schema, table_kinds(tables.kinds))
     goal = next((c for c in columns if c.name == target), None)
     validation = (
-        None if tables.validation is None or not tables.validation.num_rows else align(tables.validation, tables.train.schema, "validation")
+        None if tables.validation is None or not tables.validation.num_rows else align(tables.validation, train.schema, "validation")
     )
-    holdout = None if tables.holdout is None or not tables.holdout.num_rows else align(tables.holdout, tables.train.schema, "holdout")
+    holdout = None if tables.holdout is None or not tables.holdout.num_rows else align(tables.holdout, train.schema, "holdout")
     return Real(
-        train=tables.train,
+        train=train,
         validation=validation,
         holdout=holdout,
         columns=columns,
         target=target,
-        task=None if goal is None else task_of(goal, tables.train),
-        constraints=tuple(parse_constraint(text, tables.train.schema) for text in constraints),
+        task=None if goal is None else task_of(goal, train),
+        constraints=tuple(parse_constraint(text, train.schema) for text in constraints),
         seed=seed,
         group=tables.group,
-        declared_levels={name: frozenset(levels) for name, levels in tables.levels.items() if name in tables.train.column_names},
+        declared_levels={name: frozenset(levels) for name, levels in tables.levels.items() if name in train.column_names},
     )
 
 
@@ -169,7 +171,8 @@ def compute(evidence: Evidence, chosen: Sequence[type[Metric]], timings: dict[st
     for cls in chosen:
         begun = time.monotonic()
         unmet = _unmet(cls, evidence)
-        results[cls.name] = cls.missing(*unmet) if unmet else cls().compute(evidence.on_whole() if cls.on_whole_table else evidence)
+        result = cls.missing(*unmet) if unmet else cls().compute(evidence.on_whole() if cls.on_whole_table else evidence)
+        results[cls.name] = result.model_copy(update={"confidence": evidence.settings.confidence})
         if timings is not None:
             timings[cls.name] = time.monotonic() - begun
     return results

@@ -1,15 +1,16 @@
 """Quality gates: thresholds on metrics, read from a YAML file, judged one by one, summed up in a verdict.
 
-A gate passes, fails, or is inconclusive (too few rows, no holdout, no interval): inconclusive is never a pass. A gate whose
-metric the profile does not run is `not_run`; one that has nothing to judge (no target named) is `not_applicable`. Neither
-counts. The verdict is the worst of: an error gate failed (fail), an error gate is inconclusive (inconclusive), a warn gate
+A gate passes, fails, or is inconclusive (too few rows, no holdout, no interval, a figure that is no number): inconclusive is never a
+pass. A gate whose metric the profile does not run is `not_run`; one that has nothing to judge (no target named) is `not_applicable`.
+Neither counts. The verdict is the worst of: an error gate failed (fail), an error gate is inconclusive (inconclusive), a warn gate
 failed (warn), else pass.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import yaml
 from pydantic import Field, model_validator
@@ -21,7 +22,6 @@ from synthmill.metrics.base import Estimate, Result, metric_classes
 Severity = Literal["info", "warn", "error"]
 Status = Literal["pass", "fail", "inconclusive", "not_run", "not_applicable"]
 Verdict = Literal["pass", "warn", "fail", "inconclusive"]
-SIGMA_95 = 3.92
 
 
 class Also(FrozenModel):
@@ -217,6 +217,8 @@ def _status(gate: Gate, result: Result | None, judged: float | None, op: str, th
         return "inconclusive", f"{result.gate_n:,} rows a side are too few to judge; {minimum:,} are needed"
     if judged is None:
         return "inconclusive", f"no {gate.bound} of {gate.aspect or 'the metric'} to judge"
+    if not math.isfinite(judged):
+        return "inconclusive", f"{_words(gate)} is {judged:g}, not a finite number"
     missed = judged > threshold if op == "at most" else judged < threshold
     shown = f"{_words(gate)} is {judged:.3g}, must be {op} {threshold:g}"
     if missed and gate.only_if is not None and not _also(gate.only_if, result):
@@ -226,7 +228,7 @@ def _status(gate: Gate, result: Result | None, judged: float | None, op: str, th
 
 def _also(condition: Also, result: Result) -> bool:
     estimate = result if condition.aggregate is None else result.aspects.get(condition.aggregate, Estimate())
-    if estimate.value is None:
+    if estimate.value is None or not math.isfinite(estimate.value):
         return True
     above = condition.above is None or estimate.value > condition.above
     return above and (condition.below is None or estimate.value < condition.below)
@@ -250,62 +252,6 @@ def _words(gate: Gate) -> str:
     what = ASPECT_WORDS.get(aspect, (aspect or "").replace("_", " "))
     end = {"value": "", "lower": "lower bound of the ", "upper": "upper bound of the "}[gate.bound]
     return f"{end}{what}" + (" less the real-vs-real figure" if gate.relative_to == "reference" else "")
-
-
-def regressions(gates: Gates, results: Mapping[str, Result], baseline: Mapping[str, Any]) -> list[GateResult]:
-    """Figures that are worse than in an earlier report by more than `regression_sigmas` standard errors."""
-    found = []
-    for name, result in results.items():
-        before = baseline.get("metrics", {}).get(name)
-        if before is None or result.value is None or before.get("value") is None:
-            continue
-        spread = _standard_error(result.ci, result.confidence), _standard_error(before.get("ci"), before.get("confidence", 0.95))
-        if None in spread:
-            continue
-        error = float(sum(s**2 for s in spread if s is not None)) ** 0.5
-        worse = _worse(result, float(before["value"]))
-        sigmas = worse / error if error > 0 else (float("inf") if worse > 0 else 0.0)
-        limit = gates.defaults.regression_sigmas
-        sigmas = min(sigmas, 1e6)
-        found.append(
-            GateResult(
-                id=f"{name}:regression",
-                metric=name,
-                kind="regression",
-                op="at most",
-                threshold=limit,
-                judged=sigmas,
-                value=result.value,
-                ci=result.ci,
-                reference=float(before["value"]),
-                severity=gates.defaults.regression_severity,
-                status="fail" if sigmas > limit else "pass",
-                n=result.gate_n,
-                explain=f"{result.value:.3g}, was {before['value']:.3g} in the baseline: {_than(sigmas)}",
-                advice="Compare the recipes of both reports; the figure got worse by more than chance explains.",
-            )
-        )
-    return found
-
-
-def _than(sigmas: float) -> str:
-    return f"worse by {sigmas:.2g} standard errors" if sigmas > 0 else "not worse"
-
-
-def _standard_error(ci: Sequence[float] | None, confidence: float) -> float | None:
-    from scipy.stats import norm
-
-    return None if ci is None else (ci[1] - ci[0]) / (2 * float(norm.ppf(0.5 + confidence / 2)))
-
-
-def _worse(result: Result, before: float) -> float:
-    assert result.value is not None
-    if result.direction == "maximize":
-        return before - result.value
-    if result.direction == "minimize":
-        return result.value - before
-    target = result.target or 0.0
-    return abs(result.value - target) - abs(before - target)
 
 
 def verdict(outcomes: Sequence[GateResult], defaults: Defaults) -> Verdict:

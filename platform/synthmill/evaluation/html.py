@@ -15,7 +15,18 @@ from markupsafe import Markup
 from synthmill.evaluation import svg
 from synthmill.evaluation.gates import GateResult
 from synthmill.evaluation.report import Report
-from synthmill.evaluation.words import direction_word, interval, number, percent, question, title, verdict_word, worst_columns
+from synthmill.evaluation.words import (
+    direction_word,
+    interval,
+    level,
+    number,
+    pair_of,
+    percent,
+    question,
+    title,
+    verdict_word,
+    worst_columns,
+)
 from synthmill.metrics._lift import NOTHING, SYNTHETIC
 from synthmill.metrics.base import Estimate
 
@@ -88,6 +99,7 @@ def to_html(report: Report) -> str:
         gates=[g for g in report.gates if g.kind == "threshold"],
         metrics=sorted(report.metrics.values(), key=lambda m: (AXES.index(m.axis), m.metric)),
         reproduce=_reproduce(report),
+        level=level(report.confidence),
         title=title,
         question=question,
         number=number,
@@ -179,7 +191,7 @@ def _figure(report: Report, name: str, aspect: str | None, *, large: bool) -> Fi
     if shown.value is None:
         return Figure(label, "-", "", state)
     words = percent if _is_share(name, aspect) else number
-    parts = [f"95%: {words(shown.ci[0])} to {words(shown.ci[1])}"] if shown.ci else []
+    parts = [f"{level(result.confidence)}: {words(shown.ci[0])} to {words(shown.ci[1])}"] if shown.ci else []
     real = REAL.get(aspect or "", REAL.get(name, "real rows"))
     parts += [f"{real}: {words(shown.reference)}"] if shown.reference is not None else []
     same = [g for g in gates if g.aspect == aspect and g.severity == "error" and g.relative_to == "nothing"]
@@ -229,7 +241,8 @@ def _problems(report: Report) -> list[dict[str, Any]]:
         lines = [g.explain[:1].upper() + g.explain[1:] for g in reversed(strictest.values())]
         own = [g.advice for g in failed if g.kind == "threshold"] or [g.advice for g in failed]
         card = {"title": title(name), "question": question(name), "name": name, "state": state, "lines": lines}
-        cards.append({**card, "columns": worst_columns(report.metrics[name]) if failed else [], "advice": own[0] if own else ""})
+        worst = worst_columns(report.metrics[name], report.inputs["columns"]) if failed else []
+        cards.append({**card, "columns": worst, "advice": own[0] if own else ""})
     return cards
 
 
@@ -272,8 +285,8 @@ def _heatmap(report: Report) -> dict[str, Any] | None:
     values: dict[tuple[str, str], float] = {}
     names = [str(name) for name in report.inputs["columns"]]
     for key, value in result.per_column.items():
-        a, _, b = key.partition("|")
-        values[a, b] = value
+        if pair := pair_of(key, names):
+            values[pair] = value
     worst: dict[str, float] = {}
     for (a, b), value in values.items():
         worst[a], worst[b] = max(worst.get(a, -1.0), value), max(worst.get(b, -1.0), value)

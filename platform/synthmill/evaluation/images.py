@@ -4,23 +4,28 @@ Every part is read once, for a seeded sample of declared size; all figures come 
 """
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from synthmill.config import fingerprint
+from synthmill.data.images import LABEL
 from synthmill.data.pixels import PixelCodec
 from synthmill.errors import DataError, RecipeError, did_you_mean
 from synthmill.evaluation import sheets
+from synthmill.evaluation.baseline import incomparable, regressions
 from synthmill.evaluation.evaluate import PART_ROWS, Profile, SlicePart, Tables
-from synthmill.evaluation.gates import Gates, judge, load_gates, regressions, verdict
+from synthmill.evaluation.gates import Gates, judge, load_gates, verdict
 from synthmill.evaluation.privacy import privacy_section
 from synthmill.evaluation.report import Report, sentence
 from synthmill.metrics._extractor import make_extractor
-from synthmill.metrics._pictures import PictureEvidence, Pictures, PictureSettings
+from synthmill.metrics._pictures import LabelRows, PictureEvidence, Pictures, PictureSettings, PictureSide
 from synthmill.metrics._sample import SampleRows
 from synthmill.metrics._view import PartView
 from synthmill.metrics.base import PROFILES, MapTasks, Metric, Part, Result, in_profile, map_serially, metric_classes
@@ -54,7 +59,7 @@ def evaluate_images(
         show_neighbours: put the nearest real pictures into the report.
 
     Raises:
-        DataError: a picture can't be decoded, or there are no synthetic pictures.
+        DataError: a picture can't be decoded, labels are missing, or there are no synthetic pictures of the training classes.
         RecipeError: an unknown profile or extractor.
     """
     started = time.monotonic()
@@ -83,23 +88,30 @@ def evaluate_images(
         privacy=privacy_section(results, "holdout" in evidence.sides, modality="image"),
         pictures={name: sheets.data_uri(content) for name, content in shown.items()},
         provenance={**(provenance or {}), "extractor": evidence.extractor.name},
-        warnings=_warnings(evidence, tables.asked),
+        warnings=(*_warnings(evidence, tables.asked), *(incomparable(results, baseline) if baseline else ())),
         timings={key: round(value, 3) for key, value in timings.items()},
     )
 
 
 def gather(tables: Tables, codec: PixelCodec, settings: PictureSettings, *, extractor: str, map_tasks: MapTasks) -> PictureEvidence:
     """Pixels and classes of every side, and the extractor fitted on the training pictures."""
-    train = _pictures(tables.train, codec)
-    holdout = None if tables.holdout is None or not tables.holdout.num_rows else _pictures(tables.holdout, codec)
-    synthetic, rows = read_pictures(tables.synthetic, settings, map_tasks)
+    train = _pictures(tables.train, codec, "train")
+    held = None if tables.holdout is None or not tables.holdout.num_rows else tables.holdout
+    holdout = None if held is None else _pictures(held, codec, "holdout")
+    synthetic, rows, labels = read_pictures(tables.synthetic, settings, map_tasks)
     if not rows:
         raise DataError("there are no synthetic pictures to evaluate", field="synthetic")
+    found = _pictures(synthetic, codec, "synthetic")
+    if not len(found):
+        known, got = (", ".join(map(repr, list(values)[:3])) for values in (codec.classes, labels))
+        raise DataError(f"the pictures' labels ({got}) are none of the training pictures' ({known}); give them those", field="synthetic")
     classes = tuple(str(value) for value in codec.classes)
-    around = train if tables.whole is None else _pictures(tables.whole.train, codec)
+    around = train if tables.whole is None else _pictures(tables.whole.train, codec, "train")
     fitted = make_extractor(extractor, around.pixels, around.labels, len(classes), seed=settings.seed)
-    found = _pictures(synthetic, codec)
-    return PictureEvidence(train, holdout, found, classes, fitted, settings, synthetic_rows=rows, map_tasks=map_tasks)
+    counted: dict[PictureSide, LabelRows] = {"synthetic": _label_rows(labels, codec)} if classes else {}
+    if classes and held is not None:
+        counted["holdout"] = _label_rows(_labels(held), codec)
+    return PictureEvidence(train, holdout, found, classes, fitted, settings, synthetic_rows=rows, label_rows=counted, map_tasks=map_tasks)
 
 
 def compute(evidence: PictureEvidence, chosen: Sequence[type[Metric]], timings: dict[str, float] | None = None) -> dict[str, Result]:
@@ -114,6 +126,7 @@ def compute(evidence: PictureEvidence, chosen: Sequence[type[Metric]], timings: 
             results[cls.name] = cls.missing("unavailable", why)
         else:
             results[cls.name] = cls().compute(evidence)
+        results[cls.name] = results[cls.name].model_copy(update={"confidence": evidence.settings.confidence})
         if timings is not None:
             timings[cls.name] = time.monotonic() - begun
     return results
@@ -121,32 +134,33 @@ def compute(evidence: PictureEvidence, chosen: Sequence[type[Metric]], timings: 
 
 @dataclass(frozen=True)
 class ReadPictures:
-    """A task: rows and a sample of the pictures of some consecutive parts. Picklable."""
+    """A task: rows, their labels and a sample of the pictures of some consecutive parts. Picklable."""
 
     sample: SampleRows
 
-    def __call__(self, parts: Sequence[Part]) -> tuple[int, Any]:
-        rows, state = 0, None
+    def __call__(self, parts: Sequence[Part]) -> tuple[int, Counter[Any], Any]:
+        rows, labels, state = 0, Counter[Any](), None
         for part in parts:
             table = part.load()
             rows += table.num_rows
+            labels += _labels(table)
             found = self.sample.partial(PartView(table, None, part.first_row))  # type: ignore[arg-type]
             state = found if state is None else self.sample.merge(state, found)
-        return rows, state
+        return rows, labels, state
 
 
-def read_pictures(synthetic: Any, settings: PictureSettings, map_tasks: MapTasks) -> tuple[pa.Table, int]:
-    """At most `settings.limit` rows of a table, of parts or of an iterator of tables, and how many there are."""
+def read_pictures(synthetic: Any, settings: PictureSettings, map_tasks: MapTasks) -> tuple[pa.Table, int, Counter[Any]]:
+    """At most `settings.limit` rows of a table, of parts or of an iterator of tables, how many there are, and all their labels."""
     sample = SampleRows(settings.limit, settings.seed)
     if isinstance(synthetic, pa.Table):
         synthetic = [SlicePart(synthetic.slice(at, PART_ROWS), at) for at in range(0, max(1, synthetic.num_rows), PART_ROWS)]
     if not isinstance(synthetic, Sequence):
         synthetic = _as_parts(synthetic)
     answers = map_tasks(ReadPictures(sample), [[part] for part in synthetic])
-    merged = answers[0][1]
-    for _, state in answers[1:]:
+    merged = answers[0][2]
+    for _, _, state in answers[1:]:
         merged = sample.merge(merged, state)
-    return sample.finish(merged), sum(rows for rows, _ in answers)
+    return sample.finish(merged), sum(rows for rows, _, _ in answers), sum((labels for _, labels, _ in answers), Counter[Any]())
 
 
 def _as_parts(tables: Any) -> list[SlicePart]:
@@ -157,9 +171,23 @@ def _as_parts(tables: Any) -> list[SlicePart]:
     return parts
 
 
-def _pictures(table: pa.Table, codec: PixelCodec) -> Pictures:
+def _pictures(table: pa.Table, codec: PixelCodec, side: str) -> Pictures:
+    if codec.classes and LABEL not in table.column_names:
+        raise DataError(f"these pictures have no {LABEL!r} column as those of the generator do; name the classes in it", field=side)
     batch = codec.encode(table)
     return Pictures(batch["pixels"].numpy(), batch["label"].numpy() if codec.classes else None)
+
+
+def _labels(table: pa.Table) -> Counter[Any]:
+    """Rows by label; empty where there are none."""
+    if LABEL not in table.column_names:
+        return Counter()
+    return Counter({found["values"]: found["counts"] for found in pc.value_counts(table[LABEL]).to_pylist()})
+
+
+def _label_rows(labels: Counter[Any], codec: PixelCodec) -> LabelRows:
+    known = np.array([labels.get(value, 0) for value in codec.classes], dtype=np.int64)
+    return LabelRows(known, {str(value): rows for value, rows in labels.items() if value not in codec.classes})
 
 
 def _inputs(tables: Tables, evidence: PictureEvidence, codec: PixelCodec) -> dict[str, Any]:
@@ -193,7 +221,10 @@ def _config(profile: str, settings: PictureSettings, gates: Gates, evidence: Pic
 
 
 def _warnings(evidence: PictureEvidence, asked: str) -> tuple[str, ...]:
-    found = (f"the pictures were asked for with {asked}: figures compare them with such real pictures",) if asked else ()
-    if "holdout" in evidence.sides:
-        return found
-    return (*found, "no holdout: figures that compare with unseen pictures can't be given")
+    found = [f"the pictures were asked for with {asked}: figures compare them with such real pictures"] if asked else []
+    if evidence.classes and (unknown := evidence.label_rows("synthetic").unknown):
+        some = ", ".join(sorted(unknown)[:3])
+        found.append(f"left out: {sum(unknown.values()):,} synthetic pictures whose label no training picture has ({some})")
+    if "holdout" not in evidence.sides:
+        found.append("no holdout: figures that compare with unseen pictures can't be given")
+    return tuple(found)

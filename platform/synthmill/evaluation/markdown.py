@@ -1,7 +1,7 @@
 """A short summary for pull requests and job logs."""
 
 from synthmill.evaluation.report import Report
-from synthmill.evaluation.words import estimate_words, title, verdict_word, worst_columns
+from synthmill.evaluation.words import estimate_words, level, title, verdict_word, worst_columns
 
 HEADLINES = (
     ("utility.lift_dataset", None),
@@ -22,7 +22,7 @@ HEADLINES = (
 def to_markdown(report: Report) -> str:
     """Verdict, headline figures, and every gate that failed or can't be decided with what to do."""
     lines = [f"### Synthetic data: {verdict_word(report.verdict)}", "", report.summary[0].upper() + report.summary[1:] + ".", ""]
-    lines += ["| figure | value | 95% interval | real vs real | n |", "|---|---|---|---|---|"]
+    lines += [f"| figure | value | {level(report.confidence)} interval | real vs real | n |", "|---|---|---|---|---|"]
     for name, aspect in HEADLINES:
         result = report.metrics.get(name)
         if result is None or result.status != "ok":
@@ -35,7 +35,8 @@ def to_markdown(report: Report) -> str:
     if problems:
         lines += ["", "| gate | outcome | why | what to do |", "|---|---|---|---|"]
         for g in problems:
-            worst = worst_columns(report.metrics[g.metric]) if g.status == "fail" and g.metric in report.metrics else []
+            named = g.status == "fail" and g.metric in report.metrics
+            worst = worst_columns(report.metrics[g.metric], report.inputs["columns"]) if named else []
             where = f" Worst in {', '.join(worst)}." if worst else ""
             advice = _cell(g.advice + where) if g.status == "fail" else ""
             lines.append(f"| {_cell(g.id)} | {g.status} | {_cell(g.explain)} | {advice} |")

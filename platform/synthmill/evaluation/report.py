@@ -58,6 +58,11 @@ class Report(FrozenModel):
         return (json.dumps(_finite(self.model_dump(mode="json")), sort_keys=True, indent=1, allow_nan=False) + "\n").encode()
 
     @property
+    def confidence(self) -> float:
+        """Two-sided level of the intervals; reports before it could be set have 0.95."""
+        return float(self.config.get("confidence", 0.95))
+
+    @property
     def digest(self) -> str:
         """SHA-256 (hex) of `to_json`, for manifests."""
         return hashlib.sha256(self.to_json()).hexdigest()

@@ -26,6 +26,8 @@ class Compared:
 
     synthetic: Manifold
     holdout: Manifold | None
+    tied: float
+    """Share of training rows with K equal ones: of them the density counts nothing, as nothing lies strictly within radius 0."""
 
 
 def manifold(real: Points, radii_k: np.ndarray, other: Points) -> Manifold:
@@ -62,7 +64,7 @@ def _compare(evidence: Evidence) -> Compared | None:
     radii = nearest(train, train, K, skip_self=True)[0][:, -1]
     against = manifold(train, radii, evidence.points("synthetic", size))
     held_out = manifold(train, radii, evidence.points("holdout", size)) if held and held >= size else None
-    return Compared(against, held_out)
+    return Compared(against, held_out, float((radii == 0).mean()))
 
 
 def expected_coverage(rows: int, k: int = K) -> float:

@@ -5,12 +5,14 @@ holdout enter with equal numbers, because most of these figures depend on how ma
 """
 
 from abc import abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from synthmill.metrics._classifier import Labels, Pixels, SmallClassifier, fit_classifier
+from synthmill.metrics._columns import Ints
 from synthmill.metrics._extractor import ClassifierExtractor, Extractor, Features
 from synthmill.metrics.base import MapTasks, Metric, Result, map_serially
 
@@ -32,6 +34,21 @@ class Pictures:
     def take(self, index: Any) -> "Pictures":
         """Those at `index` (an array or a slice)."""
         return Pictures(self.pixels[index], None if self.labels is None else self.labels[index])
+
+
+@dataclass(frozen=True)
+class LabelRows:
+    """Every row of a side by its label, whether its picture was read or not."""
+
+    classes: Ints
+    """(classes,): rows of each class of the training pictures."""
+    unknown: Mapping[str, int] = field(default_factory=dict)
+    """Rows of other labels, whose pictures enter nothing."""
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return int(self.classes.sum()) + sum(self.unknown.values())
 
 
 @dataclass(frozen=True)
@@ -59,6 +76,7 @@ class PictureEvidence:
         settings: PictureSettings,
         *,
         synthetic_rows: int | None = None,
+        label_rows: Mapping[PictureSide, LabelRows] | None = None,
         map_tasks: MapTasks = map_serially,
     ) -> None:
         self.extractor = extractor
@@ -69,6 +87,7 @@ class PictureEvidence:
         self.sides: dict[PictureSide, Pictures] = {"train": train, "synthetic": synthetic}
         if holdout is not None and len(holdout):
             self.sides["holdout"] = holdout
+        self._label_rows = label_rows or {}
         self._shuffled: dict[PictureSide, Pictures] = {}
         self._features: dict[PictureSide, Features] = {}
         self._classifiers: dict[Any, SmallClassifier] = {}
@@ -79,6 +98,14 @@ class PictureEvidence:
         """Pictures of each side that enter."""
         least = min(len(side) for side in self.sides.values())
         return least if self.settings.limit is None else min(self.settings.limit, least)
+
+    def label_rows(self, side: PictureSide) -> LabelRows:
+        """Rows of a side by label; of its pictures where nobody counted the rows."""
+        if side in self._label_rows:
+            return self._label_rows[side]
+        labels = self.sides[side].labels
+        assert labels is not None
+        return LabelRows(np.bincount(labels, minlength=len(self.classes)))
 
     def pictures(self, side: PictureSide, count: int | None = None) -> Pictures:
         """`count` (default `size`) pictures of a side in a seeded random order, the same every time."""

@@ -2,8 +2,8 @@
 
 Numbers: centred at the median, scaled by IQR / 1.349 (the standard deviation where the quartiles coincide), compressed
 beyond 3 by sign(z) (3 + log(1 + |z| - 3)): one-to-one, so equal rows stay equal and outliers stay apart without ruling every
-distance. Categories: one coordinate a level, or, above 16 levels, 16 signs of 1/4 that are a hash of the level; two different
-levels are at squared distance 2 (on average when hashed), as are two typical draws of a number.
+distance. Categories: one coordinate a level, or, above 16 levels and without any, 16 signs of 1/4 that are a hash of the level; two
+different levels are at squared distance 2 (on average when hashed), as are two typical draws of a number.
 """
 
 from dataclasses import dataclass
@@ -68,7 +68,7 @@ def _fit_axis(column: Column, data: pa.ChunkedArray) -> Axis:
         return Axis(column, float(center), scale, has_missing, (), 2 if has_missing else 1)
     codes, values_seen = texts(data)
     used = sorted(values_seen[i] for i in np.unique(codes[codes != MISSING]))
-    if len(used) <= MAX_ONE_HOT:
+    if used and len(used) <= MAX_ONE_HOT:
         return Axis(column, 0.0, 1.0, True, tuple(used), len(used) + 2)
     return Axis(column, 0.0, 1.0, True, (), SIGNS)
 

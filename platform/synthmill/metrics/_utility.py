@@ -62,8 +62,8 @@ def why_not(evidence: Evidence) -> str | None:
         return f"the target {features.target and features.target.name!r} has a single class in the training rows"
     if len(test) < MIN_TEST_ROWS:
         return f"{len(test)} labelled holdout rows are too few to score on; {MIN_TEST_ROWS} are needed"
-    if features.task != "regression" and len(np.unique(test.y)) < 2:
-        return "the holdout rows have a single class"
+    if len(np.unique(test.y)) < 2:
+        return "the holdout rows have a single " + ("value of the target" if features.task == "regression" else "class")
     if len(train) < MIN_TEST_ROWS:
         return f"{len(train)} labelled training rows are too few; {MIN_TEST_ROWS} are needed"
     if not len(fake):

@@ -1,6 +1,7 @@
 """How much of what a classifier learns from real pictures it also learns from synthetic ones."""
 
 import numpy as np
+from scipy import stats
 
 from synthmill.metrics._classifier import accuracy
 from synthmill.metrics._pictures import PictureEvidence, PictureMetric
@@ -38,7 +39,7 @@ class ClassifierUtility(PictureMetric):
         ratio = float(tstr.mean() / trtr.mean())
         # Two sources of chance: who is in the holdout (binomial, paired scores are at most that wide) and the classifier's seed.
         spread = tstr.mean() * (1 - tstr.mean()) / len(holdout) + (tstr.var(ddof=1) / len(tstr) if len(tstr) > 1 else 0.0)
-        half = 1.96 * float(np.sqrt(spread)) / trtr.mean()
+        half = float(stats.norm.ppf(0.5 + evidence.settings.confidence / 2)) * float(np.sqrt(spread)) / trtr.mean()
         return self.named(
             evidence,
             value=ratio,

@@ -25,6 +25,9 @@ class Density(Metric):
         found = compared(evidence)
         if found is None:
             return self.missing("unavailable", f"too few rows for {K} neighbours")
+        if found.tied > 0.5:
+            why = f"{found.tied:.0%} of the training rows have {K} equal ones, so no neighbourhood to lie in; see diversity.coverage"
+            return self.missing("unavailable", why, gate_n=found.synthetic.rows)
         mine = found.synthetic
         return self.result(
             value=mine.density,

@@ -40,7 +40,7 @@ class KernelDistance(PictureMetric):
             reference=held.value,
             n={"train": size, "holdout": size, "synthetic": size},
             gate_n=size,
-            method=f"training features of mean square 1; U-statistic, at most {MAX_ROWS} pictures a side; error from rows' influences",
+            method=f"training features of mean square 1; U-statistic, at most {MAX_ROWS} pictures a side; variance of the U-statistic",
             aspects={"excess_in_standard_errors": Estimate(value=excess, reference=0.0)},
         )
 
@@ -54,7 +54,10 @@ class Kid:
 
 
 def kid(left_ND: Features, right_ND: Features) -> Kid:
-    """Equal numbers of points of mean square norm about 1, so that x.y stands for x.y / d of features of mean square 1 each."""
+    """Equal numbers of points of mean square norm about 1, so that x.y stands for x.y / d of features of mean square 1 each.
+
+    Variance of the U-statistic as for `fidelity.mmd2`: (4 (n - 2) zeta_1 + 2 zeta_2) / (n (n - 1)) (Hoeffding 1948, eq. 5.13).
+    """
     xx, yy, xy = _kernel(left_ND, left_ND), _kernel(right_ND, right_ND), _kernel(left_ND, right_ND)
     n = len(left_ND)
     h = xx + yy - xy - xy.T
@@ -62,8 +65,9 @@ def kid(left_ND: Features, right_ND: Features) -> Kid:
     pairs = n * (n - 1)
     value = float(h.sum() / pairs)
     influence = h.sum(1) / (n - 1)
-    second = float(np.square(h).sum() / pairs - value**2)
-    return Kid(value, float(np.sqrt(4 * influence.var() / n + 2 * max(second, 0.0) / pairs)))
+    second = max(0.0, float(np.square(h).sum() / pairs - value**2))
+    first = max(0.0, (float(influence.var(ddof=1)) - second / (n - 1)) / (1 - 1 / (n - 1)))
+    return Kid(value, float(np.sqrt(4 * (n - 2) / pairs * first + 2 * second / pairs)))
 
 
 def _kernel(a: Features, b: Features) -> Floats:

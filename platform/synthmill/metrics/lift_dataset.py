@@ -79,11 +79,11 @@ class LiftDataset(Metric):
 
 
 def _choose(evidence: Evidence, train: Labelled, validation: Labelled | None) -> tuple[dict[str, float], str]:
-    """(score of each learner on the validation rows, what they are called); no scores where there are too few rows or one class."""
+    """(score of each learner on the validation rows, what they are called); no scores where they are too few or their target is all one."""
     settings, task = evidence.settings, evidence.real.features.task
     assert task is not None
     too_few = validation is None or len(validation) < MIN_TEST_ROWS
-    if validation is None or too_few or (task != "regression" and len(np.unique(validation.y)) < 2):
+    if validation is None or too_few or len(np.unique(validation.y)) < 2:
         return {}, "holdout rows"
     plan = [Arm(learner, train, (settings.seed,)) for learner in settings.learners]
     once = np.ones((1, len(validation)))

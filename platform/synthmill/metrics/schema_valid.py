@@ -1,10 +1,11 @@
-"""Share of synthetic rows that could be rows of this table at all. Reads every row."""
+"""Share of synthetic rows that could be rows of this table, or of these pictures, at all. Reads every row."""
 
 from scipy import stats
 
 from synthmill.metrics._counts import Rules, TableCounts
 from synthmill.metrics._evidence import Evidence
 from synthmill.metrics._intervals import clopper_pearson
+from synthmill.metrics._pictures import PictureEvidence
 from synthmill.metrics.base import Estimate, Metric, Result
 
 CHANCE = 0.001
@@ -16,7 +17,8 @@ class SchemaValid(Metric):
     Impossible: infinite, a fraction in a whole-number column, a level outside declared ones. Suspect, and counted too: missing
     where no real row misses, a new level where every level has at least 5 real rows. What is suspect may be rare rather than
     impossible: the aspect `beyond_chance` leaves out a column whose suspect cells could all have fallen to the synthetic side
-    by chance (hypergeometric p of at least 0.001). Column names and types are checked before.
+    by chance (hypergeometric p of at least 0.001). Column names and types are checked before. Of pictures it is the label that is
+    suspect: one that no training picture has. Such pictures enter no other figure.
     """
 
     name = "schema.valid_share"
@@ -25,12 +27,36 @@ class SchemaValid(Metric):
     axis = "schema"
     goal = "maximize"
     bounds = (0.0, 1.0)
+    modalities = ("table", "image")
     profile = "quick"
     advice = (
         "Look at the columns listed with this figure: values of a wrong kind come from the codec or from a later step that changed types."
     )
 
-    def compute(self, evidence: Evidence) -> Result:
+    def compute(self, evidence: Evidence | PictureEvidence) -> Result:
+        return self._of_pictures(evidence) if isinstance(evidence, PictureEvidence) else self._of_rows(evidence)
+
+    def _of_pictures(self, evidence: PictureEvidence) -> Result:
+        if not evidence.classes:
+            return self.missing("not_applicable", "there are no labels")
+        found, confidence = evidence.label_rows("synthetic"), evidence.settings.confidence
+        rows, bad = found.total, sum(found.unknown.values())
+        held = evidence.label_rows("holdout") if "holdout" in evidence.sides else None
+        reference = int(held.classes.sum()) / held.total if held else None
+        real_rows = len(evidence.sides["train"]) + (held.total if held else 0)
+        certain = rows - (bad if _beyond(bad, rows, real_rows) else 0)
+        return self.result(
+            value=(rows - bad) / rows,
+            ci=clopper_pearson(rows - bad, rows, confidence),
+            reference=reference,
+            n={"synthetic": rows},
+            gate_n=rows,
+            method="the label of every row; Clopper-Pearson interval",
+            aspects={"beyond_chance": Estimate(value=certain / rows, ci=clopper_pearson(certain, rows, confidence), reference=reference)},
+            per_column={"label": 1 - bad / rows} if bad else {},
+        )
+
+    def _of_rows(self, evidence: Evidence) -> Result:
         counts, rules, confidence = evidence.totals.counts, evidence.real.rules, evidence.settings.confidence
         valid = counts.rows - counts.invalid_rows
         certain = counts.rows - min(counts.rows, counts.impossible_rows + sum(beyond_chance(counts, rules).values()))
@@ -54,5 +80,8 @@ class SchemaValid(Metric):
 
 def beyond_chance(counts: TableCounts, rules: Rules) -> dict[str, int]:
     """Suspect cells by column, of the columns with more of them than fall to one side by chance: 0 of N real, k of M synthetic."""
-    total = counts.rows + rules.real_rows
-    return {name: k for name, k in counts.suspect.items() if stats.hypergeom.sf(k - 1, total, counts.rows, k) < CHANCE}
+    return {name: k for name, k in counts.suspect.items() if _beyond(k, counts.rows, rules.real_rows)}
+
+
+def _beyond(suspect: int, rows: int, real_rows: int) -> bool:
+    return bool(stats.hypergeom.sf(suspect - 1, rows + real_rows, rows, suspect) < CHANCE)

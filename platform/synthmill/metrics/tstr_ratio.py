@@ -50,7 +50,8 @@ class TstrRatio(Metric):
             "trtr": Estimate(value=float(trtr[0]), ci=percentile_interval(trtr[1:], settings.confidence)),
             "tstr": Estimate(value=float(tstr[0]), ci=percentile_interval(tstr[1:], settings.confidence), reference=float(trtr[0])),
         }
-        if np.quantile(gain[1:], 0.025) <= 0:
+        drawn = gain[1:][np.isfinite(gain[1:])]
+        if not len(drawn) or np.quantile(drawn, 0.025) <= 0:
             reason = "training on real rows does not beat chance on the holdout, so there is nothing to compare with"
             return self.missing("unavailable", reason, n=n, gate_n=len(test), aspects=aspects)
         ratio = (tstr - CHANCE[task]) / gain
