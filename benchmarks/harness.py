@@ -1,7 +1,9 @@
-"""What every benchmark shares: cells that are saved as they are measured, alternating runs, the machine, the peer's process.
+"""What every benchmark shares: cells that are saved as they are measured, alternating runs, the machine, the
+peer's process.
 
-A result file holds one JSON object: `machine`, `settings` and `cells`. A cell that is there is not measured again, so a benchmark
-that was cut off goes on; another machine, other versions, data or settings need a file of their own.
+A result file holds one JSON object: `machine`, `settings` and `cells`. A cell that is there is not measured
+again, so a benchmark that was cut off goes on; another machine, other versions, data or settings need a file
+of their own.
 """
 
 import argparse
@@ -34,10 +36,16 @@ class Cells:
         """`settings` name the options that a cell's value depends on and its key does not state."""
         self.path: Path = options.results
         found = json.loads(self.path.read_text()) if self.path.is_file() else {}
-        self._about = {"machine": machine(), "settings": {name: stated(getattr(options, name)) for name in settings}}
+        self._about = {
+            "machine": machine(),
+            "settings": {name: stated(getattr(options, name)) for name in settings},
+        }
         for part, here in self._about.items():
             if found and found[part] != here:
-                sys.exit(f"{self.path} was measured with another {part}: {found[part]}, now {here}; choose another --results or remove it")
+                sys.exit(
+                    f"{self.path} was measured with another {part}: {found[part]}, now {here}; choose another"
+                    " --results or remove it"
+                )
         self._cells: dict[str, Any] = found.get("cells", {})
         self._until = float("inf")
 
@@ -49,7 +57,10 @@ class Cells:
         """The cell `key`; measured and saved if it is not there yet."""
         if key not in self._cells:
             if time.monotonic() > self._until:
-                sys.exit(f"time is up before {key}; what was measured is in {self.path}, and a rerun goes on from there")
+                sys.exit(
+                    f"time is up before {key}; what was measured is in {self.path}, and a rerun goes on from"
+                    " there"
+                )
             print(f"{datetime.now(UTC):%H:%M:%S} {key} ...", flush=True)
             started = time.perf_counter()
             self._cells[key] = {
@@ -68,7 +79,8 @@ class Cells:
     def alternate(
         self, name: str, contenders: Mapping[str, Callable[[], Mapping[str, Any]]], repeats: int = REPEATS
     ) -> dict[str, list[dict[str, Any]]]:
-        """Every contender in turn, `repeats` times over, so that a change of the machine's load meets them all."""
+        """Every contender in turn, `repeats` times over, so that a change of the machine's load meets them
+        all."""
         runs: dict[str, list[dict[str, Any]]] = {contender: [] for contender in contenders}
         for number in range(repeats):
             for contender, measure in contenders.items():
@@ -112,37 +124,68 @@ def machine() -> dict[str, Any]:
 
 def cpu_name() -> str:
     lines = Path("/proc/cpuinfo").read_text().splitlines() if Path("/proc/cpuinfo").exists() else []
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())
+    return next(
+        (line.partition(":")[2].strip() for line in lines if line.startswith("model name")),
+        platform.processor(),
+    )
 
 
 def parser(description: str | None, name: str) -> argparse.ArgumentParser:
     """The options that every benchmark has."""
-    made = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    made.add_argument("--results", type=Path, default=HERE / "results" / f"{name}.json", help="measured cells; a rerun continues")
-    made.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="torch threads of every contender")
+    made = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument(
+        "--results",
+        type=Path,
+        default=HERE / "results" / f"{name}.json",
+        help="measured cells; a rerun continues",
+    )
+    made.add_argument(
+        "--threads", type=int, default=len(os.sched_getaffinity(0)), help="torch threads of every contender"
+    )
     made.add_argument("--repeats", type=int, default=REPEATS, help="alternating runs of each contender")
-    made.add_argument("--peers", type=Path, default=ROOT / ".venv-peers" / "bin" / "python", help="python made by setup_peers.sh")
+    made.add_argument(
+        "--peers",
+        type=Path,
+        default=ROOT / ".venv-peers" / "bin" / "python",
+        help="python made by setup_peers.sh",
+    )
     return made
 
 
 def cpu_seconds() -> float:
-    """CPU time of this process and of those it waited for; unlike wall time it says much the same on a busy machine."""
-    return sum(used.ru_utime + used.ru_stime for used in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))
+    """CPU time of this process and of those it waited for; unlike wall time it says much the same on a busy
+    machine."""
+    return sum(
+        used.ru_utime + used.ru_stime
+        for used in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    )
 
 
 def environment(threads: int) -> dict[str, str]:
     """The environment of a measured process: its threads, and our source root."""
-    count = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "LOKY_MAX_CPU_COUNT")}
+    count = {
+        name: str(threads)
+        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "LOKY_MAX_CPU_COUNT")
+    }
     return {**os.environ, **count, "PYTHONPATH": str(ROOT / "platform"), "RAY_USAGE_STATS_ENABLED": "0"}
 
 
 def process(command: list[str], task: Mapping[str, Any], threads: int) -> dict[str, Any]:
-    """Run `command TASK.json RESULT.json` and read what it wrote; `process_cpu_seconds` is all that the process used, imports included."""
+    """Run `command TASK.json RESULT.json` and read what it wrote; `process_cpu_seconds` is all that the
+    process used, imports included."""
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         given, result = Path(folder) / "task.json", Path(folder) / "result.json"
         given.write_text(json.dumps(dict(task), default=str))
         before = cpu_seconds()
-        done = subprocess.run([*command, str(given), str(result)], env=environment(threads), capture_output=True, text=True, check=False)
+        done = subprocess.run(
+            [*command, str(given), str(result)],
+            env=environment(threads),
+            capture_output=True,
+            text=True,
+            check=False,
+        )
         if done.returncode != 0:
             sys.exit(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
         return {**json.loads(result.read_text()), "process_cpu_seconds": round(cpu_seconds() - before, 2)}
@@ -151,15 +194,23 @@ def process(command: list[str], task: Mapping[str, Any], threads: int) -> dict[s
 def peer(options: argparse.Namespace, **task: Any) -> dict[str, Any]:
     """One task of `peer_ctgan.py`, in the peers' own environment."""
     if not options.peers.exists():
-        sys.exit(f"{options.peers} is not there; run benchmarks/setup_peers.sh first, or name another with --peers")
-    return process([str(options.peers), str(HERE / "peer_ctgan.py")], {**task, "threads": options.threads}, options.threads)
+        sys.exit(
+            f"{options.peers} is not there; run benchmarks/setup_peers.sh first, or name another with --peers"
+        )
+    return process(
+        [str(options.peers), str(HERE / "peer_ctgan.py")],
+        {**task, "threads": options.threads},
+        options.threads,
+    )
 
 
 def job(arguments: list[str], threads: int | None = None) -> dict[str, Any]:
     """Run one of our commands as a user would, and return the JSON line it ends with, with `wall_seconds`."""
     started = time.perf_counter()
     env = environment(threads) if threads else {**os.environ, "PYTHONPATH": str(ROOT / "platform")}
-    done = subprocess.run([sys.executable, *arguments], cwd=ROOT, env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, *arguments], cwd=ROOT, env=env, capture_output=True, text=True, check=False
+    )
     if done.returncode != 0:
         sys.exit(f"{' '.join(arguments)} failed:\n{done.stdout[-1000:]}\n{done.stderr[-2000:]}")
     answer: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
@@ -177,5 +228,7 @@ def brief(cell: Mapping[str, Any]) -> str:
 def table(rows: list[dict[str, Any]]) -> str:
     """Rows with equal keys as a Markdown table."""
     head = list(rows[0])
-    text = [[f"{row[key]:.4g}" if isinstance(row[key], float) else str(row[key]) for key in head] for row in rows]
+    text = [
+        [f"{row[key]:.4g}" if isinstance(row[key], float) else str(row[key]) for key in head] for row in rows
+    ]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in [head, ["---"] * len(head), *text])

@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
-"""How good each image model's pictures are: one cell for every model, data set and seed, trained and evaluated in a process of its own.
+"""How good each image model's images are: one cell for every model, data set and seed, trained and evaluated
+in a process of its own.
 
     benchmarks/setup_peers.sh --mnist-only
     .venv/bin/python benchmarks/image_quality.py --datasets digits mnist5k
     .venv/bin/python benchmarks/image_quality.py --datasets fashion --fashion FOLDER_WITH_IDX_FILES
 
-A cell trains the model with the budget below on the train split, publishes what the loop would publish (the best checked weights),
-generates as many pictures as there are training ones (5,000 at most) and computes the figures of `synthmill evaluate` against the
-holdout, with their real-vs-real references. A sheet of samples, a row for each class, is written beside the results. `--table` prints
-what is there as Markdown, `--models`, `--datasets` and `--seeds` choose cells, `--max-minutes` bounds the training of each. Cells are
-saved as they are measured: a rerun goes on where the last ended.
+A cell trains the model with the budget below on the train split, publishes what the loop would publish (the
+best checked weights), generates as many images as there are training ones (5,000 at most) and computes the
+figures of `synthmill evaluate` against the holdout, with their real-vs-real references. A sheet of samples, a
+row for each class, is written beside the results. `--table` prints what is there as Markdown, `--models`,
+`--datasets` and `--seeds` choose cells, `--max-minutes` bounds the training of each. Cells are saved as they
+are measured: a rerun goes on where the last ended.
 """
 
 import argparse
@@ -23,7 +25,7 @@ from typing import Any
 import harness
 
 SEED_OF_SAMPLES = 1
-MOST_PICTURES = 5_000
+MOST_IMAGES = 5_000
 METRICS = {
     "image.fd": "FD",
     "image.kid": "KID",
@@ -44,7 +46,11 @@ BUDGETS: dict[str, dict[str, dict[str, Any]]] = {
         "style_gan": {"rows": 64, "steps": 6_000, "config": {"augment": [], "learning_rate": 4e-3}},
         "vae": {"rows": 64, "steps": 3_000},
         "beta_vae": {"rows": 64, "steps": 3_000},
-        "vq_vae": {"rows": 64, "steps": 4_500, "config": {"codes": 32, "codes_share": 0.35, "prior_dropout": 0.5, "temperature": 0.9}},
+        "vq_vae": {
+            "rows": 64,
+            "steps": 4_500,
+            "config": {"codes": 32, "codes_share": 0.35, "prior_dropout": 0.5, "temperature": 0.9},
+        },
     },
     "mnist5k": {
         "mlp_gan": {"rows": 128, "steps": 15_000, "config": {"learning_rate": 4e-4}},
@@ -62,7 +68,13 @@ BUDGETS: dict[str, dict[str, dict[str, Any]]] = {
         "vq_vae": {
             "rows": 64,
             "steps": 4_000,
-            "config": {"channels": 32, "codes": 64, "codes_share": 0.3, "prior_dropout": 0.15, "temperature": 0.8},
+            "config": {
+                "channels": 32,
+                "codes": 64,
+                "codes_share": 0.3,
+                "prior_dropout": 0.15,
+                "temperature": 0.8,
+            },
         },
     },
 }
@@ -108,7 +120,11 @@ def source_of(options: argparse.Namespace, dataset: str) -> str:
         return "sklearn://digits"
     folder: Path | None = options.mnist if dataset == "mnist5k" else options.fashion
     if folder is None or not folder.is_dir():
-        made = "run benchmarks/setup_peers.sh --mnist-only" if dataset == "mnist5k" else "name a folder of its IDX files with --fashion"
+        made = (
+            "run benchmarks/setup_peers.sh --mnist-only"
+            if dataset == "mnist5k"
+            else "name a folder of its IDX files with --fashion"
+        )
         sys.exit(f"no {dataset} at {folder}; {made}")
     return str(folder.resolve())
 
@@ -123,7 +139,7 @@ def child(task_path: str, result_path: str) -> None:
     from synthmill.evaluation.evaluate import Tables
     from synthmill.evaluation.images import compute, gather
     from synthmill.generation.generator import Generator
-    from synthmill.metrics._pictures import PictureSettings
+    from synthmill.metrics._images import ImageSettings
     from synthmill.metrics.base import map_serially, metric_classes
     from synthmill.training.fit import fit_table, fresh_model
     from synthmill.training.parallel import Single
@@ -140,9 +156,9 @@ def child(task_path: str, result_path: str) -> None:
     model = fresh_model(recipe, codec.layout)
     model.load_state_dict(outcome.state_dict)
     generator = Generator(model.eval(), codec, "benchmark@1", "", {})
-    synthetic = generator.sample(min(MOST_PICTURES, split.train.num_rows), seed=SEED_OF_SAMPLES)
+    synthetic = generator.sample(min(MOST_IMAGES, split.train.num_rows), seed=SEED_OF_SAMPLES)
     tables = Tables(split.train, split.validation, split.holdout, synthetic)
-    settings = PictureSettings(limit=MOST_PICTURES, learner_seeds=task["learner_seeds"])
+    settings = ImageSettings(limit=MOST_IMAGES, learner_seeds=task["learner_seeds"])
     evidence = gather(tables, codec, settings, extractor="auto", map_tasks=map_serially)
     found = compute(evidence, [metric_classes("image")[name] for name in METRICS])
     Path(task["sheet"]).parent.mkdir(parents=True, exist_ok=True)
@@ -153,8 +169,15 @@ def child(task_path: str, result_path: str) -> None:
         "published_step": outcome.best["step"] if outcome.best else outcome.steps,
         "train_minutes": round(outcome.seconds / 60, 2),
         "train_cpu_minutes": round(cpu_seconds / 60, 2),
-        "rows": {"train": split.train.num_rows, "holdout": split.holdout.num_rows, "synthetic": synthetic.num_rows},
-        "metrics": {METRICS[name]: {"value": result.value, "reference": result.reference} for name, result in found.items()},
+        "rows": {
+            "train": split.train.num_rows,
+            "holdout": split.holdout.num_rows,
+            "synthetic": synthetic.num_rows,
+        },
+        "metrics": {
+            METRICS[name]: {"value": result.value, "reference": result.reference}
+            for name, result in found.items()
+        },
         "tstr": {name: estimate.value for name, estimate in found["image.tstr_ratio"].aspects.items()},
     }
     Path(result_path).write_text(json.dumps(told))
@@ -166,11 +189,24 @@ def shown(cells: list[dict[str, Any]], dataset: str) -> str:
     first = [entry for entry in cells if entry["dataset"] == dataset]
     if not first:
         return ""
-    references = {name: statistics.mean(entry["metrics"][name]["reference"] for entry in first) for name in METRICS.values()}
-    rows.append({"model": "real pictures", "seeds": "-", **{name: spoken(value) for name, value in references.items()}, "CPU minutes": "-"})
+    references = {
+        name: statistics.mean(entry["metrics"][name]["reference"] for entry in first)
+        for name in METRICS.values()
+    }
+    rows.append(
+        {
+            "model": "real images",
+            "seeds": "-",
+            **{name: spoken(value) for name, value in references.items()},
+            "CPU minutes": "-",
+        }
+    )
     for model in sorted({entry["model"] for entry in first}):
         mine = [entry for entry in first if entry["model"] == model]
-        figures = {name: spoken(statistics.mean(entry["metrics"][name]["value"] for entry in mine)) for name in METRICS.values()}
+        figures = {
+            name: spoken(statistics.mean(entry["metrics"][name]["value"] for entry in mine))
+            for name in METRICS.values()
+        }
         minutes = f"{statistics.mean(entry['train_cpu_minutes'] for entry in mine):.1f}"
         rows.append({"model": model, "seeds": len(mine), **figures, "CPU minutes": minutes})
     extractors = ", ".join(sorted({entry["extractor"] for entry in first}))
@@ -184,19 +220,39 @@ def spoken(value: float) -> str:
 def main() -> None:
     parser = harness.parser(__doc__, "image_quality")
     parser.add_argument("--datasets", nargs="+", choices=DATASETS, default=["digits", "mnist5k"])
-    parser.add_argument("--models", nargs="+", choices=sorted(BUDGETS["digits"]), default=list(BUDGETS["digits"]))
+    parser.add_argument(
+        "--models", nargs="+", choices=sorted(BUDGETS["digits"]), default=list(BUDGETS["digits"])
+    )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
-    parser.add_argument("--max-minutes", type=float, help="time limit of a cell's training; what it has by then is evaluated")
+    parser.add_argument(
+        "--max-minutes", type=float, help="time limit of a cell's training; what it has by then is evaluated"
+    )
     parser.add_argument("--steps", type=int, help="instead of the budget's, for trials")
-    parser.add_argument("--config", default="{}", help="JSON of model.config, for trials; needs --results of its own")
+    parser.add_argument(
+        "--config", default="{}", help="JSON of model.config, for trials; needs --results of its own"
+    )
     parser.add_argument("--precision", choices=["auto", "fp32", "bf16"], default="auto")
-    parser.add_argument("--learner-seeds", type=int, default=1, help="classifiers trained for each TSTR figure")
-    parser.add_argument("--mnist", type=Path, default=harness.HERE / "data" / "mnist5k", help="IDX files; setup_peers.sh writes them")
+    parser.add_argument(
+        "--learner-seeds", type=int, default=1, help="classifiers trained for each TSTR figure"
+    )
+    parser.add_argument(
+        "--mnist",
+        type=Path,
+        default=harness.HERE / "data" / "mnist5k",
+        help="IDX files; setup_peers.sh writes them",
+    )
     parser.add_argument("--fashion", type=Path, help="a folder with Fashion-MNIST's IDX files")
-    parser.add_argument("--table", action="store_true", help="print the table of what is there, measure nothing")
+    parser.add_argument(
+        "--table", action="store_true", help="print the table of what is there, measure nothing"
+    )
     options = parser.parse_args()
     cells = harness.Cells(options, "max_minutes", "steps", "config", "precision", "learner_seeds")
-    keys = [(dataset, seed, model) for seed in options.seeds for dataset in options.datasets for model in options.models]
+    keys = [
+        (dataset, seed, model)
+        for seed in options.seeds
+        for dataset in options.datasets
+        for model in options.models
+    ]
     measured = []
     for dataset, seed, model in keys:
         key = f"{dataset}/{model}/{seed}"

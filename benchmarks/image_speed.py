@@ -1,19 +1,23 @@
 #!/usr/bin/env python3
-"""Pictures per second: our training loop against the plainest PyTorch loop, and a million pictures to Parquet against the bare model.
+"""Images per second: our training loop against the plainest PyTorch loop, and a million images to Parquet
+against the bare model.
 
-    .venv/bin/python benchmarks/image_speed.py                       # both, on MNIST-sized pictures
+    .venv/bin/python benchmarks/image_speed.py                       # both, on MNIST-sized images
     .venv/bin/python benchmarks/image_speed.py --only train --models mlp_gan dcgan --repeats 5
-    .venv/bin/python benchmarks/image_speed.py --only generate --pictures 1000000
+    .venv/bin/python benchmarks/image_speed.py --only generate --images 1000000
 
-Training: the same networks, data, batch, precision and average of the weights (every fourth step) on both sides, in alternating
-processes; preparation and the first steps are left out. The plain loop draws from torch's global generator, keeps its pictures as
-uint8 in memory, and uses `torch.optim.Adam` as it comes. The arithmetic limit is the floating-point operations of a plain step, as
-`torch.utils.flop_counter` counts them, at the rate of one large matrix product in the same precision. Data are random bytes: their
-content costs no time. `--device cuda` is the same on a GPU, ours with captured graphs (`training.cuda_graphs`).
+Training: the same networks, data, batch, precision and average of the weights (every fourth step) on both
+sides, in alternating processes; preparation and the first steps are left out. The plain loop draws from
+torch's global generator, keeps its images as uint8 in memory, and uses `torch.optim.Adam` as it comes. The
+arithmetic limit is the floating-point operations of a plain step, as
+`torch.utils.flop_counter` counts them, at the rate of one large matrix product in the same precision. Data
+are random bytes: their content costs no time. `--device cuda` is the same on a GPU, ours with captured graphs
+(`training.cuda_graphs`).
 
-Generating: one process with one thread does what one actor of `jobs/augment.py` does: shard, PNG files with their labels, Parquet;
-`bare` samples the same blocks and keeps nothing. The model has seen a few hundred batches of MNIST digits (setup_peers.sh --mnist-only
-writes them), because how fast a picture is packed depends on what it shows.
+Generating: one process with one thread does what one actor of `jobs/augment.py` does: shard, PNG files with
+their labels, Parquet;
+`bare` samples the same blocks and keeps nothing. The model has seen a few hundred batches of MNIST digits
+(setup_peers.sh --mnist-only writes them), because how fast an image is packed depends on what it shows.
 """
 
 import argparse
@@ -49,7 +53,7 @@ def model_of(task: dict[str, Any]) -> Any:
     return build(task["model"], json.loads(task["config"]), layout())
 
 
-def pictures() -> tuple[Any, Any]:
+def images() -> tuple[Any, Any]:
     import torch
 
     draws = torch.Generator().manual_seed(0)
@@ -66,7 +70,7 @@ def ours(task: dict[str, Any]) -> dict[str, Any]:
     from synthmill.training.parallel import Single
     from synthmill.training.reporter import Silent
 
-    pixels, label = pictures()
+    pixels, label = images()
     marks: list[float] = []
 
     def clock() -> bool:
@@ -88,7 +92,7 @@ def ours(task: dict[str, Any]) -> dict[str, Any]:
     model, data = model_of(task).to(task["device"]), Batch(pixels=pixels, label=label).to(task["device"])
     train(model, data, config, parallel=Single(task["device"]), reporter=Silent(), should_stop=clock)
     seconds = marks[-1] - marks[WARM_STEPS - 1]
-    return {"pictures_per_second": (task["steps"] - WARM_STEPS) * task["rows"] / seconds}
+    return {"images_per_second": (task["steps"] - WARM_STEPS) * task["rows"] / seconds}
 
 
 def has_gpu() -> bool:
@@ -116,10 +120,15 @@ def plain(task: dict[str, Any]) -> dict[str, Any]:
     model = model_of(task).to(device)
     judge_parts = [model.discriminator, *([model.head] if hasattr(model, "head") else [])]
     judge = [parameter for part in judge_parts for parameter in part.parameters()]
-    settings: dict[str, Any] = {"lr": 2e-4, "betas": (0.5, 0.999)} | ({"fused": True} if task["fused"] else {})
-    judge_adam, maker_adam = torch.optim.Adam(judge, **settings), torch.optim.Adam(model.generator.parameters(), **settings)
+    settings: dict[str, Any] = {"lr": 2e-4, "betas": (0.5, 0.999)} | (
+        {"fused": True} if task["fused"] else {}
+    )
+    judge_adam, maker_adam = (
+        torch.optim.Adam(judge, **settings),
+        torch.optim.Adam(model.generator.parameters(), **settings),
+    )
     average = copy.deepcopy(model).requires_grad_(False)
-    pixels, label = (tensor.to(device) for tensor in pictures())
+    pixels, label = (tensor.to(device) for tensor in images())
     rows, noise = task["rows"], model.config.noise
     bf16 = task["precision"] == "bf16"
 
@@ -134,7 +143,9 @@ def plain(task: dict[str, Any]) -> dict[str, Any]:
         y = functional.one_hot(label[index], CLASSES).float()
         with torch.autocast(device, dtype=torch.bfloat16, enabled=bf16):
             fake = model.generator(torch.cat([torch.randn(rows, noise, device=device), y], 1))
-            loss = functional.softplus(-score(x, y)).mean() + functional.softplus(score(fake.detach(), y)).mean()
+            loss = (
+                functional.softplus(-score(x, y)).mean() + functional.softplus(score(fake.detach(), y)).mean()
+            )
         judge_adam.zero_grad()
         loss.backward()
         judge_adam.step()
@@ -161,7 +172,7 @@ def plain(task: dict[str, Any]) -> dict[str, Any]:
             wait(task)
             started = time.perf_counter()
     wait(task)
-    return {"pictures_per_second": (done - WARM_STEPS) * rows / (time.perf_counter() - started)}
+    return {"images_per_second": (done - WARM_STEPS) * rows / (time.perf_counter() - started)}
 
 
 def operations(task: dict[str, Any], step: Any) -> dict[str, Any]:
@@ -196,9 +207,13 @@ def seen_digits(task: dict[str, Any]) -> Any:
 
     data = parse_model(DataConfig, {"source": task["mnist"], "kind": "images"})
     table = read_images(data).table
-    config = TrainingConfig(global_batch_rows=task["rows"], max_steps=task["train_steps"], max_epochs=1_000_000, precision="fp32")
+    config = TrainingConfig(
+        global_batch_rows=task["rows"], max_steps=task["train_steps"], max_epochs=1_000_000, precision="fp32"
+    )
     model = model_of(task)
-    found = train(model, PixelCodec.fit(table, data).encode(table), config, parallel=Single(), reporter=Silent())
+    found = train(
+        model, PixelCodec.fit(table, data).encode(table), config, parallel=Single(), reporter=Silent()
+    )
     model.load_state_dict(found.state_dict)
     return model.eval()
 
@@ -215,7 +230,7 @@ def generate(task: dict[str, Any]) -> dict[str, Any]:
 
     codec = PixelCodec(layout(), tuple(range(CLASSES)))
     generator = Generator(seen_digits(task), codec, "benchmark@1", "", {})
-    plan = ShardPlan(rows=task["pictures"], seed=7)
+    plan = ShardPlan(rows=task["images"], seed=7)
     resident, written = [], 0
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         sample_block(generator.model, seed=0, path=(0, 0, 0), condition=None)
@@ -232,7 +247,7 @@ def generate(task: dict[str, Any]) -> dict[str, Any]:
                 path.unlink()
             resident.append(resident_mib(os.getpid()))
         seconds = time.perf_counter() - started
-    told = {"pictures_per_second": task["pictures"] / seconds, "bytes_per_picture": written / task["pictures"]}
+    told = {"images_per_second": task["images"] / seconds, "bytes_per_image": written / task["images"]}
     return {**told, "mib_early": max(resident[: len(resident) // 4 + 1]), "mib_late": max(resident)}
 
 
@@ -246,45 +261,72 @@ def child(task_path: str, result_path: str) -> None:
 
 
 def measured(options: argparse.Namespace, threads: int, what: str, **task: Any) -> dict[str, Any]:
-    given = {"what": what, "threads": threads, "config": options.config, "steps": options.steps, "rows": options.batch_rows}
+    given = {
+        "what": what,
+        "threads": threads,
+        "config": options.config,
+        "steps": options.steps,
+        "rows": options.batch_rows,
+    }
     given |= {"device": options.device, **task}
     return harness.process([sys.executable, __file__, "--child"], given, threads)
 
 
 def compare_training(options: argparse.Namespace, cells: harness.Cells, model: str, precision: str) -> None:
     def run(what: str, **task: Any) -> dict[str, Any]:
-        return measured(options, options.threads, what, model=model, precision=precision, **{"fused": False, "count": False, **task})
+        return measured(
+            options,
+            options.threads,
+            what,
+            model=model,
+            precision=precision,
+            **{"fused": False, "count": False, **task},
+        )
 
-    contenders = {"ours": lambda: run("ours"), "plain": lambda: run("plain"), "plain-fused": lambda: run("plain", fused=True)}
+    contenders = {
+        "ours": lambda: run("ours"),
+        "plain": lambda: run("plain"),
+        "plain-fused": lambda: run("plain", fused=True),
+    }
     runs = cells.alternate(f"train/{model}/{precision}", contenders, options.repeats)
     about = cells.run(f"train/{model}/{precision}/operations", lambda: run("plain", count=True))
     limit = about["peak_gflops"] / about["step_gflop"] * options.batch_rows
-    rate = {name: harness.median(found, "pictures_per_second") for name, found in runs.items()}
+    rate = {name: harness.median(found, "images_per_second") for name, found in runs.items()}
     rows = [
         {
             "": name,
-            "pictures/s": f"{value:,.0f}",
+            "images/s": f"{value:,.0f}",
             "of plain": f"{value / rate['plain']:.2f}x",
             "of the arithmetic limit": f"{value / limit:.0%}",
         }
         for name, value in rate.items()
     ]
-    peak = f"{about['step_gflop']:.2f} GFLOP a step at {about['peak_gflops']:.0f} GFLOP/s: {limit:,.0f} pictures/s"
-    print(f"\n{model}, {precision}, batches of {options.batch_rows}; {peak}\n\n{harness.table(rows)}\n", flush=True)
+    peak = (
+        f"{about['step_gflop']:.2f} GFLOP a step at {about['peak_gflops']:.0f} GFLOP/s: {limit:,.0f} images/s"
+    )
+    print(
+        f"\n{model}, {precision}, batches of {options.batch_rows}; {peak}\n\n{harness.table(rows)}\n",
+        flush=True,
+    )
 
 
 def compare_generating(options: argparse.Namespace, cells: harness.Cells, model: str) -> None:
     def run(bare: bool) -> dict[str, Any]:
-        told = {"pictures": options.pictures, "bare": bare, "mnist": str(options.mnist), "train_steps": TRAIN_STEPS}
+        told = {
+            "images": options.images,
+            "bare": bare,
+            "mnist": str(options.mnist),
+            "train_steps": TRAIN_STEPS,
+        }
         return measured(options, 1, "generate", model=model, **told)
 
-    whole = cells.run(f"generate/{model}/{options.pictures}/parquet", lambda: run(False))
-    bare = cells.run(f"generate/{model}/{options.pictures}/bare", lambda: run(True))
-    share = whole["pictures_per_second"] / bare["pictures_per_second"]
+    whole = cells.run(f"generate/{model}/{options.images}/parquet", lambda: run(False))
+    bare = cells.run(f"generate/{model}/{options.images}/bare", lambda: run(True))
+    share = whole["images_per_second"] / bare["images_per_second"]
     print(
-        f"\n{model}: {whole['pictures_per_second']:,.0f} pictures/s to Parquet, {bare['pictures_per_second']:,.0f} from the bare model "
-        f"({share:.0%}); {whole['bytes_per_picture']:.0f} bytes a picture; {whole['mib_early']:.0f} MiB in the first quarter, "
-        f"{whole['mib_late']:.0f} MiB at most\n",
+        f"\n{model}: {whole['images_per_second']:,.0f} images/s to Parquet, {bare['images_per_second']:,.0f}"
+        f" from the bare model ({share:.0%}); {whole['bytes_per_image']:.0f} bytes an image;"
+        f" {whole['mib_early']:.0f} MiB in the first quarter, {whole['mib_late']:.0f} MiB at most\n",
         flush=True,
     )
 
@@ -297,10 +339,17 @@ def main() -> None:
     parser.add_argument("--device", choices=["cpu", "cuda"], default="cpu", help="where training is compared")
     parser.add_argument("--steps", type=int, default=200)
     parser.add_argument("--batch-rows", type=int, default=128)
-    parser.add_argument("--pictures", type=int, default=1_000_000)
-    parser.add_argument("--mnist", type=Path, default=harness.HERE / "data" / "mnist5k", help="IDX files; setup_peers.sh writes them")
+    parser.add_argument("--images", type=int, default=1_000_000)
+    parser.add_argument(
+        "--mnist",
+        type=Path,
+        default=harness.HERE / "data" / "mnist5k",
+        help="IDX files; setup_peers.sh writes them",
+    )
     parser.add_argument("--config", default="{}", help="JSON of model.config")
-    parser.add_argument("--max-minutes", type=float, help="start no cell after so many minutes; a rerun goes on")
+    parser.add_argument(
+        "--max-minutes", type=float, help="start no cell after so many minutes; a rerun goes on"
+    )
     options = parser.parse_args()
     if options.device == "cuda" and not has_gpu():
         parser.error("--device cuda: this PyTorch sees no GPU")

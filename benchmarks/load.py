@@ -1,8 +1,10 @@
-"""A load generator that leaves the machine to the server: keep-alive connections on one event loop, answers read by their length.
+"""A load generator that leaves the machine to the server: keep-alive connections on one event loop, answers
+read by their length.
 
-Two ways to ask. `closed`: so many connections, each sends its next request when the last one is answered; what comes out is the
-rate. `paced`: requests leave at fixed times whether or not the ones before are answered, and latency counts from the time a
-request should have left, so that a stall shows in full. Targets are loopback addresses, and every run ends by itself.
+Two ways to ask. `closed`: so many connections, each sends its next request when the last one is answered;
+what comes out is the rate. `paced`: requests leave at fixed times whether or not the ones before are
+answered, and latency counts from the time a request should have left, so that a stall shows in full. Targets
+are loopback addresses, and every run ends by itself.
 """
 
 import asyncio
@@ -64,7 +66,12 @@ class Request:
     def wire(self) -> bytes:
         """The bytes of the request."""
         parts, body = urlsplit(self.url), json.dumps(self.body).encode()
-        headers = {"Host": parts.netloc, "Content-Type": "application/json", "Content-Length": str(len(body)), **self.headers}
+        headers = {
+            "Host": parts.netloc,
+            "Content-Type": "application/json",
+            "Content-Length": str(len(body)),
+            **self.headers,
+        }
         lines = [f"POST {parts.path} HTTP/1.1", *(f"{name}: {value}" for name, value in headers.items())]
         return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
@@ -79,7 +86,8 @@ class Connection(asyncio.Protocol):
 
     @property
     def is_open(self) -> bool:
-        """Whether a request can be sent: not once the server has closed a connection that was idle, as it may."""
+        """Whether a request can be sent: not once the server has closed a connection that was idle, as it
+        may."""
         return self._transport is not None and not self._transport.is_closing()
 
     async def exchange(self, wire: bytes) -> int:
@@ -120,7 +128,8 @@ class Connection(asyncio.Protocol):
 
 
 def closed(request: Request, *, connections: int, seconds: float, warm_seconds: float = 0.0) -> Outcome:
-    """As many requests as `connections` connections get answered in `seconds`, after a warm-up that does not count."""
+    """As many requests as `connections` connections get answered in `seconds`, after a warm-up that does not
+    count."""
     return _run(_closed(request, connections, warm_seconds, seconds))
 
 
@@ -155,7 +164,10 @@ async def _closed(request: Request, connections: int, warm_seconds: float, secon
                 _note(outcome, status, done - sent, done - begin)
         connection.close()
 
-    await asyncio.wait_for(asyncio.gather(*(worker() for _ in range(connections))), warm_seconds + outcome.seconds + GRACE_SECONDS)
+    await asyncio.wait_for(
+        asyncio.gather(*(worker() for _ in range(connections))),
+        warm_seconds + outcome.seconds + GRACE_SECONDS,
+    )
     return outcome
 
 
@@ -175,7 +187,9 @@ async def _paced(request: Request, per_second: float, connections: int, seconds:
             _note(outcome, status, done - moment, done - begin)
         connection.close()
 
-    await asyncio.wait_for(asyncio.gather(*(worker() for _ in range(connections))), outcome.seconds + GRACE_SECONDS)
+    await asyncio.wait_for(
+        asyncio.gather(*(worker() for _ in range(connections))), outcome.seconds + GRACE_SECONDS
+    )
     return outcome
 
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 
 class Memory:
-    """What the descendants of `root` use whose command holds a title, looked at every `every` seconds and at the start."""
+    """What the descendants of `root` use whose command holds a title, looked at every `every` seconds and at
+    the start."""
 
     def __init__(self, titles: Mapping[str, str], *, root: int | None = None, every: float = 0.25) -> None:
         self.seen: list[dict[str, list[float]]] = []
@@ -51,7 +52,11 @@ class Memory:
 
 def descendants(root: int) -> list[int]:
     """Process ids below `root`."""
-    parents = {int(path.name): int(_status(int(path.name)).get("PPid", "0")) for path in Path("/proc").iterdir() if path.name.isdigit()}
+    parents = {
+        int(path.name): int(_status(int(path.name)).get("PPid", "0"))
+        for path in Path("/proc").iterdir()
+        if path.name.isdigit()
+    }
     found = [root]
     for process in found:
         found += [child for child, parent in parents.items() if parent == process]

@@ -1,4 +1,5 @@
-"""Our side of a comparison, task by task the counterpart of peer_ctgan.py: a process of its own, with the same threads and rows.
+"""Our side of a comparison, task by task the counterpart of peer_ctgan.py: a process of its own, with the
+same threads and rows.
 
 Called by harness.py as `python ours.py TASK.json RESULT.json`.
 """
@@ -50,7 +51,9 @@ def recipe(task: dict[str, Any]) -> Recipe:
         "device": "cpu",
     }
     data = {"source": task["train"], "target": task.get("target")}
-    return parse_model(Recipe, {"name": "benchmark", "data": data, "model": {"name": task["model"]}, "training": training})
+    return parse_model(
+        Recipe, {"name": "benchmark", "data": data, "model": {"name": task["model"]}, "training": training}
+    )
 
 
 def prepare(task: dict[str, Any]) -> dict[str, Any]:
@@ -67,13 +70,23 @@ def steps(task: dict[str, Any]) -> dict[str, Any]:
     """Median over epochs; no checks and no checkpoints, as for the peer."""
     table, given, clock = pq.read_table(task["train"]), recipe(task), StepClock()
     codec = TableCodec.fit(table, given.data)
-    train(fresh_model(given, codec.layout), codec.encode(table), given.training, parallel=Single(), reporter=clock)
-    spent = [(late - early) / (last - first) for (first, early), (last, late) in zip(clock.seen[1:], clock.seen[2:], strict=False)]
+    train(
+        fresh_model(given, codec.layout),
+        codec.encode(table),
+        given.training,
+        parallel=Single(),
+        reporter=clock,
+    )
+    spent = [
+        (late - early) / (last - first)
+        for (first, early), (last, late) in zip(clock.seen[1:], clock.seen[2:], strict=False)
+    ]
     return {"step_ms": 1e3 * statistics.median(spent), "steps": clock.seen[-1][0] - clock.seen[1][0]}
 
 
 def fit(task: dict[str, Any]) -> dict[str, Any]:
-    """Everything from the rows to the published weights; a tenth of the training rows is set aside to choose them."""
+    """Everything from the rows to the published weights; a tenth of the training rows is set aside to choose
+    them."""
     table, given = pq.read_table(task["train"]), recipe(task)
     started, used = time.perf_counter(), cpu_seconds()
     order = np.random.default_rng(task.get("seed", 0)).permutation(table.num_rows)
@@ -99,7 +112,10 @@ def fit(task: dict[str, Any]) -> dict[str, Any]:
 
 def cpu_seconds() -> float:
     """CPU time of all threads of this process and of those it waited for."""
-    return sum(used.ru_utime + used.ru_stime for used in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))
+    return sum(
+        used.ru_utime + used.ru_stime
+        for used in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    )
 
 
 def main() -> None:

@@ -1,7 +1,9 @@
-"""The peer's side: CTGAN and TVAE of the `ctgan` package through their public interface, in an environment of their own.
+"""The peer's side: CTGAN and TVAE of the `ctgan` package through their public interface, in an environment of
+their own.
 
-Called by harness.py as `python peer_ctgan.py TASK.json RESULT.json`; imports nothing of ours. Tasks: `prepare` (all that precedes the
-first step), `steps` (time of a training step), `fit` (train, sample, write the rows as Parquet), `generate` (rows per second).
+Called by harness.py as `python peer_ctgan.py TASK.json RESULT.json`; imports nothing of ours. Tasks:
+`prepare` (all that precedes the first step), `steps` (time of a training step), `fit` (train, sample, write
+the rows as Parquet), `generate` (rows per second).
 """
 
 import io
@@ -26,7 +28,8 @@ WARM_UP_EPOCHS = 2
 
 
 class EpochClock(io.StringIO):
-    """Stands in for standard error while a progress bar is drawn on it, and notes when each epoch was over."""
+    """Stands in for standard error while a progress bar is drawn on it, and notes when each epoch was
+    over."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -46,7 +49,8 @@ def build(task: dict[str, Any], epochs: int, *, verbose: bool = False) -> Any:
 
 
 def read(task: dict[str, Any]) -> tuple[pd.DataFrame, list[str]]:
-    """The training rows, and which columns are discrete; missing categories become a category, as its users do it."""
+    """The training rows, and which columns are discrete; missing categories become a category, as its users
+    do it."""
     table = pd.read_parquet(task["train"])
     discrete = [name for name in table.columns if not pd.api.types.is_numeric_dtype(table[name])]
     table[discrete] = table[discrete].astype(object).where(table[discrete].notna(), MISSING).astype(str)
@@ -65,7 +69,11 @@ def prepare(task: dict[str, Any]) -> dict[str, Any]:
 def steps(task: dict[str, Any]) -> dict[str, Any]:
     """Median over epochs, so that what precedes the first one does not count."""
     table, discrete = read(task)
-    model, clock, before = build(task, task["epochs"] + WARM_UP_EPOCHS, verbose=True), EpochClock(), sys.stderr
+    model, clock, before = (
+        build(task, task["epochs"] + WARM_UP_EPOCHS, verbose=True),
+        EpochClock(),
+        sys.stderr,
+    )
     sys.stderr = clock
     try:
         model.fit(table, discrete)
@@ -89,7 +97,11 @@ def fit(task: dict[str, Any]) -> dict[str, Any]:
     sampled = time.perf_counter()
     rows[discrete] = rows[discrete].astype(object).where(rows[discrete] != MISSING, None)
     rows.to_parquet(task["synthetic"])
-    return {"fit_seconds": fitted - started, "fit_cpu_seconds": used, "rows_per_second": task["rows"] / (sampled - fitted)}
+    return {
+        "fit_seconds": fitted - started,
+        "fit_cpu_seconds": used,
+        "rows_per_second": task["rows"] / (sampled - fitted),
+    }
 
 
 def generate(task: dict[str, Any]) -> dict[str, Any]:
@@ -107,7 +119,10 @@ def generate(task: dict[str, Any]) -> dict[str, Any]:
 
 def cpu_seconds() -> float:
     """CPU time of all threads of this process and of those it waited for."""
-    return sum(used.ru_utime + used.ru_stime for used in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)))
+    return sum(
+        used.ru_utime + used.ru_stime
+        for used in map(resource.getrusage, (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN))
+    )
 
 
 def main() -> None:

@@ -1,4 +1,5 @@
-"""The peer's side of evaluation.py: SDMetrics' quality report through its public interface, in an environment of its own.
+"""The peer's side of evaluation.py: SDMetrics' quality report through its public interface, in an environment
+of its own.
 
 Called by harness.py as `python peer_sdmetrics.py TASK.json RESULT.json`; imports nothing of ours.
 """
@@ -22,9 +23,13 @@ def main(task_path: str, result_path: str) -> None:
     task = json.loads(Path(task_path).read_text())
     real = pd.read_csv(task["train"], skipinitialspace=True, na_values=["?"])
     real = real.take(np.random.default_rng(0).permutation(len(real))[: int(TRAIN_SHARE * len(real))])
-    fake = pd.concat(pd.read_parquet(path) for path in sorted(Path(task["synthetic"]).glob("*.parquet")))[list(real.columns)]
+    fake = pd.concat(pd.read_parquet(path) for path in sorted(Path(task["synthetic"]).glob("*.parquet")))[
+        list(real.columns)
+    ]
     numeric = [name for name in real if pd.api.types.is_numeric_dtype(real[name])]
-    metadata = {"columns": {name: {"sdtype": "numerical" if name in numeric else "categorical"} for name in real}}
+    metadata = {
+        "columns": {name: {"sdtype": "numerical" if name in numeric else "categorical"} for name in real}
+    }
     report, began = QualityReport(), time.perf_counter()
     report.generate(real, fake, metadata, verbose=False)
     scores = report.get_properties().set_index("Property")["Score"]

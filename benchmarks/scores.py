@@ -1,8 +1,9 @@
 """How good synthetic rows are, by one protocol for every system: uni, bi, C2ST, TSTR.
 
-uni and bi: 1 - TVD from the training rows on deciles and on the ten most frequent categories, mean over columns and over pairs of
-columns. C2ST: AUC of a gradient-boosting classifier, 5-fold, telling synthetic from training rows; 0.5 is ideal. TSTR: AUC on the
-real holdout of the same classifier trained on synthetic rows. A holdout scored like synthetic rows gives the ceiling.
+uni and bi: 1 - TVD from the training rows on deciles and on the ten most frequent categories, mean over
+columns and over pairs of columns. C2ST: AUC of a gradient-boosting classifier, 5-fold, telling synthetic from
+training rows; 0.5 is ideal. TSTR: AUC on the real holdout of the same classifier trained on synthetic rows. A
+holdout scored like synthetic rows gives the ceiling.
 """
 
 from collections.abc import Iterator
@@ -19,7 +20,9 @@ BINS = 10
 Codes = NDArray[np.int64]
 
 
-def scores(train: pd.DataFrame, holdout: pd.DataFrame, synthetic: pd.DataFrame, *, target: str, positive: str) -> dict[str, float]:
+def scores(
+    train: pd.DataFrame, holdout: pd.DataFrame, synthetic: pd.DataFrame, *, target: str, positive: str
+) -> dict[str, float]:
     """All four figures; columns are matched by name and compared as the training table has them."""
     synthetic = synthetic[list(train.columns)]
     return {
@@ -45,20 +48,27 @@ def accuracies(train: pd.DataFrame, synthetic: pd.DataFrame) -> dict[str, float]
 
 
 def binned(train: pd.Series, other: pd.Series) -> tuple[Codes, Codes, int]:
-    """Codes of both columns in the bins of the first, and the number of bins; the last one is for missing cells."""
+    """Codes of both columns in the bins of the first, and the number of bins; the last one is for missing
+    cells."""
     if pd.api.types.is_numeric_dtype(train):
         edges = np.unique(np.nanquantile(train.to_numpy(float), np.linspace(0, 1, BINS + 1)[1:-1]))
         size = len(edges) + 2
 
         def codes(column: pd.Series) -> Codes:
             values = pd.to_numeric(column, errors="coerce").to_numpy(float)
-            return np.where(np.isnan(values), size - 1, np.searchsorted(edges, values, side="right")).astype(np.int64)
+            return np.where(np.isnan(values), size - 1, np.searchsorted(edges, values, side="right")).astype(
+                np.int64
+            )
     else:
-        levels = {value: rank for rank, value in enumerate(train.dropna().astype(str).value_counts().index[:BINS])}
+        levels = {
+            value: rank for rank, value in enumerate(train.dropna().astype(str).value_counts().index[:BINS])
+        }
         size = len(levels) + 2
 
         def codes(column: pd.Series) -> Codes:
-            known = column.astype(object).map(lambda value: levels.get(str(value), size - 2), na_action="ignore")
+            known = column.astype(object).map(
+                lambda value: levels.get(str(value), size - 2), na_action="ignore"
+            )
             return known.fillna(size - 1).to_numpy(np.int64)
 
     return codes(train), codes(other), size
@@ -73,16 +83,24 @@ def tvd(left: Codes, right: Codes, size: int) -> float:
 def c2st(train: pd.DataFrame, synthetic: pd.DataFrame) -> float:
     """Mean AUC over 5 folds, on equally many rows of each kind."""
     rows = min(len(train), len(synthetic))
-    both = pd.concat([train.sample(rows, random_state=0), synthetic.sample(rows, random_state=0)], ignore_index=True)
+    both = pd.concat(
+        [train.sample(rows, random_state=0), synthetic.sample(rows, random_state=0)], ignore_index=True
+    )
     features, is_synthetic = encoded(train, both), np.repeat([0, 1], rows)
     aucs = []
     for fit, test in StratifiedKFold(5, shuffle=True, random_state=0).split(features, is_synthetic):
-        guess = classifier(features).fit(features.iloc[fit], is_synthetic[fit]).predict_proba(features.iloc[test])[:, 1]
+        guess = (
+            classifier(features)
+            .fit(features.iloc[fit], is_synthetic[fit])
+            .predict_proba(features.iloc[test])[:, 1]
+        )
         aucs.append(roc_auc_score(is_synthetic[test], guess))
     return float(np.mean(aucs))
 
 
-def tstr(train: pd.DataFrame, holdout: pd.DataFrame, rows: pd.DataFrame, *, target: str, positive: str) -> float:
+def tstr(
+    train: pd.DataFrame, holdout: pd.DataFrame, rows: pd.DataFrame, *, target: str, positive: str
+) -> float:
     """AUC on the holdout after training on `rows`; 0.5 when they have one class only."""
     answers = rows[target].astype(str) == positive
     if answers.nunique() < 2:
@@ -94,7 +112,8 @@ def tstr(train: pd.DataFrame, holdout: pd.DataFrame, rows: pd.DataFrame, *, targ
 
 
 def encoded(train: pd.DataFrame, rows: pd.DataFrame) -> pd.DataFrame:
-    """Numbers as floats, categories as codes of the training table's levels (others and missing: -1 and NaN)."""
+    """Numbers as floats, categories as codes of the training table's levels (others and missing: -1 and
+    NaN)."""
     return pd.DataFrame(dict(_encoded(train, rows)))
 
 
@@ -104,7 +123,13 @@ def _encoded(train: pd.DataFrame, rows: pd.DataFrame) -> Iterator[tuple[str, pd.
             yield name, pd.to_numeric(rows[name], errors="coerce").astype(float)
         else:
             levels = sorted(train[name].dropna().astype(str).unique())
-            yield name, pd.Categorical(rows[name].astype(object).where(rows[name].isna(), rows[name].astype(str)), categories=levels)
+            yield (
+                name,
+                pd.Categorical(
+                    rows[name].astype(object).where(rows[name].isna(), rows[name].astype(str)),
+                    categories=levels,
+                ),
+            )
 
 
 def classifier(features: pd.DataFrame) -> HistGradientBoostingClassifier:

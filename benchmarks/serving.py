@@ -1,13 +1,15 @@
 #!/usr/bin/env python3
-"""`synthmill serve` against the barest FastAPI app, LitServe and BentoML around the same model, against in-process sampling, and a soak.
+"""`synthmill serve` against the barest FastAPI app, LitServe and BentoML around the same model, against
+in-process sampling, and a soak.
 
     .venv/bin/python benchmarks/serving.py --data adult.csv --only small large
     .venv/bin/python benchmarks/serving.py --data adult.csv --only soak
 
-Ours is started as a user starts it, behind HAProxy and with a key that every request sends. One server runs at a time, on all cores,
-with the load generator beside it on the same ones. small: requests for 10 rows as JSON. large: 1 million rows as Arrow, against
-`Generator.sample` and the unseeded equivalent in a process of their own. soak: ten minutes at 80% of the rate that the closed loop
-reached just before, with latency counted from the time a request was due.
+Ours is started as a user starts it, behind HAProxy and with a key that every request sends. One server runs
+at a time, on all cores, with the load generator beside it on the same ones. small: requests for 10 rows as
+JSON. large: 1 million rows as Arrow, against
+`Generator.sample` and the unseeded equivalent in a process of their own. soak: ten minutes at 80% of the rate
+that the closed loop reached just before, with latency counted from the time a request was due.
 """
 
 import argparse
@@ -51,7 +53,9 @@ def trained(options: argparse.Namespace) -> None:
         f"data.target={options.target}",
         f"model.name={options.model}",
     ]
-    words = [word for item in [*given, f"training.max_steps={options.train_steps}"] for word in ("--set", item)]
+    words = [
+        word for item in [*given, f"training.max_steps={options.train_steps}"] for word in ("--set", item)
+    ]
     harness.job(["jobs/train.py", "table", *words, "--store", str(options.store)])
 
 
@@ -61,9 +65,36 @@ def ours(options: argparse.Namespace, *extra: str) -> Iterator[tuple[load.Reques
     port = free_port()
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
         keys = str(Path(folder) / "keys.json")
-        made = harness.job(["-m", "synthmill.cli", "keys", "create", "benchmark", "--keys", keys, "--store", str(options.store)])
-        words = ["serve", "--models", options.model, "--store", str(options.store), "--port", str(port), "--keys", keys, *extra]
-        with server([sys.executable, "-m", "synthmill.cli", *words], f"http://127.0.0.1:{port}/readyz", options.threads) as process:
+        made = harness.job(
+            [
+                "-m",
+                "synthmill.cli",
+                "keys",
+                "create",
+                "benchmark",
+                "--keys",
+                keys,
+                "--store",
+                str(options.store),
+            ]
+        )
+        words = [
+            "serve",
+            "--models",
+            options.model,
+            "--store",
+            str(options.store),
+            "--port",
+            str(port),
+            "--keys",
+            keys,
+            *extra,
+        ]
+        with server(
+            [sys.executable, "-m", "synthmill.cli", *words],
+            f"http://127.0.0.1:{port}/readyz",
+            options.threads,
+        ) as process:
             headers = {"Authorization": f"Bearer {made['key']}"}
             url = f"http://127.0.0.1:{port}/v1/models/{options.model}/rows"
             yield load.Request(url, {"num_rows": options.rows}, headers), process
@@ -73,7 +104,15 @@ def ours(options: argparse.Namespace, *extra: str) -> Iterator[tuple[load.Reques
 def another(options: argparse.Namespace, name: str) -> Iterator[tuple[load.Request, int]]:
     """One of serving_apps.py."""
     python, port = sys.executable if name == "bare" else str(options.peers), free_port()
-    command = [python, str(harness.HERE / "serving_apps.py"), name, str(options.store), options.model, str(port), str(options.threads)]
+    command = [
+        python,
+        str(harness.HERE / "serving_apps.py"),
+        name,
+        str(options.store),
+        options.model,
+        str(port),
+        str(options.threads),
+    ]
     body = {"num_rows": [options.rows] if name == "bentoml" else options.rows}
     path = {"bare": "/docs", "litserve": "/health", "bentoml": "/readyz"}[name]
     with server(command, f"http://127.0.0.1:{port}{path}", threads=1) as process:
@@ -85,7 +124,9 @@ def server(command: list[str], ready: str, threads: int) -> Iterator[int]:
     """A process that answers 200 at `ready` before it is measured, ended with SIGTERM."""
     environment = {**harness.environment(threads), "PYTHONWARNINGS": "ignore"}
     with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(command, env=environment, cwd=harness.ROOT, stdout=log, stderr=log, start_new_session=True)
+        process = subprocess.Popen(
+            command, env=environment, cwd=harness.ROOT, stdout=log, stderr=log, start_new_session=True
+        )
         try:
             wait_for(ready, process, log)
             yield process.pid
@@ -163,7 +204,9 @@ def small_run(options: argparse.Namespace, name: str) -> dict[str, Any]:
     with opened as (request, _):
         told = {}
         for connections in options.connections:
-            outcome = load.closed(request, connections=connections, seconds=options.seconds, warm_seconds=options.warm_seconds)
+            outcome = load.closed(
+                request, connections=connections, seconds=options.seconds, warm_seconds=options.warm_seconds
+            )
             told[f"c{connections}"] = outcome.summary()
     return told
 
@@ -174,7 +217,9 @@ def large(cells: harness.Cells, options: argparse.Namespace) -> None:
     runs = cells.alternate(f"large/{options.model}/{options.large_rows}", contenders, options.repeats)
     for kind in SEEDS:
         rate = {name: harness.median(found, f"{kind}_rows_per_second") for name, found in runs.items()}
-        rows = [{kind: name, "rows/s": value, "share": value / rate["process"]} for name, value in rate.items()]
+        rows = [
+            {kind: name, "rows/s": value, "share": value / rate["process"]} for name, value in rate.items()
+        ]
         print(f"\n{options.model}, {options.large_rows:,} rows as Arrow\n\n{harness.table(rows)}")
 
 
@@ -200,7 +245,9 @@ def fetch(request: load.Request, rows: int, seed: int | None) -> int:
     connection = http.client.HTTPConnection(host, port, timeout=300)
     path = request.url.partition(f":{port}")[2]
     body = json.dumps({"num_rows": rows, "seed": seed})
-    connection.request("POST", path, body, {"Content-Type": "application/json", "Accept": ARROW, **request.headers})
+    connection.request(
+        "POST", path, body, {"Content-Type": "application/json", "Accept": ARROW, **request.headers}
+    )
     answer = connection.getresponse()
     assert answer.status == 200, answer.read()
     found = sum(batch.num_rows for batch in pa.ipc.open_stream(pa.PythonFile(answer, mode="r")))
@@ -229,16 +276,27 @@ def child(task_path: str, result_path: str) -> None:
     started = time.perf_counter()
     generator.sample(task["rows"], seed=SEEDS["seeded"])
     seeded = time.perf_counter()
-    for _ in free_pieces(generator, generator.model, task["rows"], columns=None, piece_rows=ServeArgs(models=("any",)).batch_rows):
+    for _ in free_pieces(
+        generator,
+        generator.model,
+        task["rows"],
+        columns=None,
+        piece_rows=ServeArgs(models=("any",)).batch_rows,
+    ):
         pass
     free = time.perf_counter()
-    told = {"seeded_rows_per_second": task["rows"] / (seeded - started), "free_rows_per_second": task["rows"] / (free - seeded)}
+    told = {
+        "seeded_rows_per_second": task["rows"] / (seeded - started),
+        "free_rows_per_second": task["rows"] / (free - seeded),
+    }
     Path(result_path).write_text(json.dumps(told))
 
 
 def soak(cells: harness.Cells, options: argparse.Namespace) -> None:
     """Errors, memory and p99 over time."""
-    told = cells.run(f"soak/{options.model}/{options.rows}/{options.soak_seconds:g}", lambda: soak_run(options))
+    told = cells.run(
+        f"soak/{options.model}/{options.rows}/{options.soak_seconds:g}", lambda: soak_run(options)
+    )
     offered, capacity = told["offered_per_second"], told["capacity_per_second"]
     print(f"\n{offered:.0f} of {capacity:.0f} requests/s, {told['errors']} errors of {told['requests']}\n")
     print(harness.table(told["slices"]))
@@ -247,21 +305,32 @@ def soak(cells: harness.Cells, options: argparse.Namespace) -> None:
 def soak_run(options: argparse.Namespace) -> dict[str, Any]:
     with ours(options) as (request, process):
         load.closed(request, connections=SOAK_CONNECTIONS, seconds=options.warm_seconds)
-        capacity = load.closed(request, connections=SOAK_CONNECTIONS, seconds=10 * options.warm_seconds).summary()["requests_per_second"]
+        capacity = load.closed(
+            request, connections=SOAK_CONNECTIONS, seconds=10 * options.warm_seconds
+        ).summary()["requests_per_second"]
         slice_seconds = options.soak_seconds / 10
         with Memory(TITLES, root=process, every=slice_seconds) as memory:
             rate = SOAK_SHARE * capacity
-            outcome = load.paced(request, per_second=rate, connections=SOAK_CONNECTIONS, seconds=options.soak_seconds)
+            outcome = load.paced(
+                request, per_second=rate, connections=SOAK_CONNECTIONS, seconds=options.soak_seconds
+            )
     slices = []
     for number in range(10):
         inside = sorted(
-            seconds for seconds, at in zip(outcome.latencies, outcome.finished, strict=True) if int(at / slice_seconds) == number
+            seconds
+            for seconds, at in zip(outcome.latencies, outcome.finished, strict=True)
+            if int(at / slice_seconds) == number
         )
         mib = {name: memory.totals_mib(name)[min(number, len(memory.seen) - 1)] for name in TITLES}
         told = {"slice": number, "answered": len(inside)}
         told |= {"p50 ms": 1e3 * load.quantile(inside, 0.5), "p99 ms": 1e3 * load.quantile(inside, 0.99)}
         slices.append(told | {f"{name} MiB": round(value) for name, value in mib.items()})
-    return {"capacity_per_second": capacity, "offered_per_second": rate, **outcome.summary(), "slices": slices}
+    return {
+        "capacity_per_second": capacity,
+        "offered_per_second": rate,
+        **outcome.summary(),
+        "slices": slices,
+    }
 
 
 def main() -> None:
@@ -277,10 +346,14 @@ def main() -> None:
     parser.add_argument("--large-rows", type=int, default=1_000_000)
     parser.add_argument("--soak-seconds", type=float, default=600.0)
     parser.add_argument("--train-steps", type=int, default=500)
-    parser.add_argument("--store", type=Path, help="where the model of the benchmark goes; default: benchmarks/store")
+    parser.add_argument(
+        "--store", type=Path, help="where the model of the benchmark goes; default: benchmarks/store"
+    )
     options = parser.parse_args()
     options.store = (options.store or harness.HERE / "store").resolve()
-    cells = harness.Cells(options, "data", "target", "threads", "train_steps", "connections", "seconds", "warm_seconds")
+    cells = harness.Cells(
+        options, "data", "target", "threads", "train_steps", "connections", "seconds", "warm_seconds"
+    )
     trained(options)
     for part in options.only:
         {"small": small, "large": large, "soak": soak}[part](cells, options)

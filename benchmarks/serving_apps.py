@@ -1,8 +1,10 @@
-"""The same model behind other servers, for serving.py: `serving_apps.py bare|litserve|bentoml STORE MODEL PORT WORKERS`.
+"""The same model behind other servers, for serving.py: `serving_apps.py bare|litserve|bentoml STORE MODEL
+PORT WORKERS`.
 
-Each draws rows as `synthmill serve` does for a request without a seed and answers the same JSON. `bare` is the least that FastAPI
-and uvicorn can be: one process, no keys, no limits, no metrics, no labels, no batching, the model called in the handler. LitServe and
-BentoML get as many workers as there are cores, and their own batching.
+Each draws rows as `synthmill serve` does for a request without a seed and answers the same JSON. `bare` is
+the least that FastAPI and uvicorn can be: one process, no keys, no limits, no metrics, no labels, no
+batching, the model called in the handler. LitServe and BentoML get as many workers as there are cores, and
+their own batching.
 """
 
 import json
@@ -67,7 +69,15 @@ def litserve(store: str, model: str, port: int, workers: int) -> None:
 
 
 def bentoml(store: str, model: str, port: int, workers: int) -> None:
-    command = [str(Path(sys.executable).parent / "bentoml"), "serve", "serving_bento:Rows", "--host", "127.0.0.1", "--port", str(port)]
+    command = [
+        str(Path(sys.executable).parent / "bentoml"),
+        "serve",
+        "serving_bento:Rows",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
     os.execve(command[0], command, {**os.environ, **settings(store, model, workers)})
 
 

@@ -30,6 +30,10 @@ class Api(litserve.LitAPI):
 
 
 def serve(port: int, workers: int) -> None:
-    api = Api(max_batch_size=serving_apps.BATCH_REQUESTS, batch_timeout=serving_apps.LITSERVE_BATCH_SECONDS, api_path="/rows")
+    api = Api(
+        max_batch_size=serving_apps.BATCH_REQUESTS,
+        batch_timeout=serving_apps.LITSERVE_BATCH_SECONDS,
+        api_path="/rows",
+    )
     server = litserve.LitServer(api, accelerator="cpu", workers_per_device=workers)
     server.run(host="127.0.0.1", port=port, log_level="warning", generate_client_file=False)

@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""What Ray Train costs: one worker of `jobs/train.py` against the same loop in a plain process, with the same number of threads.
+"""What Ray Train costs: one worker of `jobs/train.py` against the same loop in a plain process, with the same
+number of threads.
 
     .venv/bin/python benchmarks/train_overhead.py --data adult.csv
 
-Compares the loop's own time a step (checks and checkpoints included on both sides), medians of alternating runs; start-up is
-reported beside it.
+Compares the loop's own time a step (checks and checkpoints included on both sides), medians of alternating
+runs; start-up is reported beside it.
 """
 
 import argparse
@@ -67,7 +68,13 @@ def child(task_path: str, result_path: str) -> None:
         checkpoints = Checkpoints(Folder(store).child("checkpoints"))
         tables = job.tables
         outcome = fit_table(
-            job.recipe, tables.train, tables.validation, job.codec, parallel=Single(), reporter=Silent(), checkpoints=checkpoints
+            job.recipe,
+            tables.train,
+            tables.validation,
+            job.codec,
+            parallel=Single(),
+            reporter=Silent(),
+            checkpoints=checkpoints,
         )
     Path(result_path).write_text(json.dumps({"steps": outcome.steps, "seconds": outcome.seconds}))
 

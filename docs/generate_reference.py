@@ -52,18 +52,22 @@ def reference() -> str:
     parts = [INTRODUCTION]
     if shipped := shipped_recipes():
         parts.append(f"Shipped recipes: {', '.join(f'`{name}`' for name in shipped)}.\n")
-    parts += [f"## {title}\n\n{summary}\n\n{table(schema, prefix)}" for title, summary, schema, prefix in recipe_sections()]
+    parts += [
+        f"## {title}\n\n{summary}\n\n{table(schema, prefix)}"
+        for title, summary, schema, prefix in recipe_sections()
+    ]
     parts.append(SCHEMA_FILE + table(ColumnRule.model_json_schema(by_alias=True), "columns.NAME."))
     parts.append(
-        "## Models\n\n"
-        "`model.name` is one of these; `model.config` takes the keys of its table. The last column is the space that tuning searches.\n"
+        "## Models\n\n`model.name` is one of these; `model.config` takes the keys of its table. The last"
+        " column is the space that tuning searches.\n"
     )
     parts += [model_section(name) for name in registry.names("models")]
     return "\n".join(parts)
 
 
 def recipe_sections() -> list[tuple[str, str, dict[str, Any], str]]:
-    """(heading, first line of the docstring, JSON schema, key prefix) of the recipe and of every mapping inside it."""
+    """(heading, first line of the docstring, JSON schema, key prefix) of the recipe and of every mapping
+    inside it."""
     whole = Recipe.model_json_schema(by_alias=True)
     definitions = whole.pop("$defs", {})
     found: list[tuple[str, str, dict[str, Any], str]] = []
@@ -107,7 +111,8 @@ def config_schema(config: type[FrozenModel]) -> dict[str, Any]:
 
 
 def table(schema: dict[str, Any], prefix: str) -> str:
-    """The fields of one mapping, in the order they are declared; nested mappings have a table of their own."""
+    """The fields of one mapping, in the order they are declared; nested mappings have a table of their
+    own."""
     required = set(schema.get("required", ()))
     searched = any("search" in field for field in schema.get("properties", {}).values())
     rows = [("key", "type", "default", "meaning", "search")]
@@ -116,7 +121,13 @@ def table(schema: dict[str, Any], prefix: str) -> str:
             continue
         default = "required" if key in required else f"`{json.dumps(field.get('default'))}`"
         rows.append(
-            (f"`{prefix}{key}`", type_text(field), default, one_line(field.get("description", "")), search_text(field.get("search")))
+            (
+                f"`{prefix}{key}`",
+                type_text(field),
+                default,
+                one_line(field.get("description", "")),
+                search_text(field.get("search")),
+            )
         )
     if len(rows) == 1:
         return "It has no keys of its own.\n" if not schema.get("properties") else ""
@@ -133,7 +144,9 @@ def type_text(field: dict[str, Any]) -> str:
         return " or ".join(f"`{choice}`" for choice in choices)
     if "const" in field:
         return f"`{field['const']}`"
-    kind = {"object": "mapping", "array": "list", "null": "null"}.get(field.get("type", ""), field.get("type", "any"))
+    kind = {"object": "mapping", "array": "list", "null": "null"}.get(
+        field.get("type", ""), field.get("type", "any")
+    )
     items = field.get("items")
     if kind == "list" and isinstance(items, dict) and "type" in items:
         kind = f"list of {type_text(items)}s"
@@ -162,7 +175,9 @@ def one_line(text: str) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Write docs/recipes.md from the config models.")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 when the page is out of date")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; exit 1 when the page is out of date"
+    )
     page = reference()
     if not parser.parse_args().check:
         PAGE.write_text(page)

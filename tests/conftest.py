@@ -19,7 +19,8 @@ os.environ.setdefault("RAY_worker_niceness", "0")
 
 @pytest.fixture(scope="session")
 def s3() -> Iterator[S3Server]:
-    """An S3 server of this test session with a bucket. Its `environment` must be set where it is used; `s3_store` does it."""
+    """An S3 server of this test session with a bucket. Its `environment` must be set where it is used;
+    `s3_store` does it."""
     with running_server() as server:
         yield server
 

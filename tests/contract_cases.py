@@ -60,7 +60,9 @@ class Mixed(Case):
 class Pixels(Case):
     layout = PixelLayout(channels=1, height=8, width=8, classes=3, rows=200)
     data = Batch(
-        pixels=torch.randint(0, 256, (200, 1, 8, 8), generator=torch.Generator().manual_seed(0)).to(torch.uint8),
+        pixels=torch.randint(0, 256, (200, 1, 8, 8), generator=torch.Generator().manual_seed(0)).to(
+            torch.uint8
+        ),
         label=torch.randint(0, 3, (200,), generator=torch.Generator().manual_seed(1)),
     )
 
@@ -101,8 +103,8 @@ def case(name: str) -> Named:
 
 
 def plain(model: GenerativeModel) -> GenerativeModel:
-    """Without dropout and BatchNorm, whose results depend on which rows a worker has, and without the sign that Adam makes of
-    gradients as small as rounding."""
+    """Without dropout and BatchNorm, whose results depend on which rows a worker has, and without the sign
+    that Adam makes of gradients as small as rounding."""
     stages = tuple(replace(stage, phases=tuple(map(_steady, stage.phases))) for stage in model.stages())
     model.stages = lambda: stages  # type: ignore[method-assign]
     for module in list(model.modules()):

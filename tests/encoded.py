@@ -25,7 +25,8 @@ def layout(rows: int = 2000) -> MixedLayout:
 
 
 def table(rows: int = 2000, seed: int = 0) -> Batch:
-    """b equals a in about nine rows of ten, x lies in segment 2a or 2a + 1 (5 is the point mass), its value is uniform."""
+    """b equals a in about nine rows of ten, x lies in segment 2a or 2a + 1 (5 is the point mass), its value
+    is uniform."""
     draws = torch.Generator().manual_seed(seed)
     a = torch.multinomial(torch.tensor([0.6, 0.3, 0.1]), rows, True, generator=draws)
     b = torch.where(torch.rand(rows, generator=draws) < 0.9, a, torch.randint(4, (rows,), generator=draws))
@@ -41,7 +42,15 @@ def agreement(batch: Batch) -> float:
 
 def settings(**fields: Any) -> TrainingConfig:
     """One thread, fp32, no clock."""
-    return TrainingConfig(**{"precision": "fp32", "global_batch_rows": 100, "max_epochs": 2, "checkpoint_seconds": 1e9, **fields})
+    return TrainingConfig(
+        **{
+            "precision": "fp32",
+            "global_batch_rows": 100,
+            "max_epochs": 2,
+            "checkpoint_seconds": 1e9,
+            **fields,
+        }
+    )
 
 
 class MemoryFolder:

@@ -1,4 +1,5 @@
-"""Tables and evidence for tests of metrics: people drawn from one known distribution, and ways to spoil them."""
+"""Tables and evidence for tests of metrics: people drawn from one known distribution, and ways to spoil
+them."""
 
 import datetime as dt
 from typing import Any
@@ -23,7 +24,8 @@ KINDS = {
 
 
 def people(rows: int, seed: int) -> pa.Table:
-    """Rows of one distribution with every kind of column, dependence, a point mass, missing values and an identifier."""
+    """Rows of one distribution with every kind of column, dependence, a point mass, missing values and an
+    identifier."""
     rng = np.random.default_rng(seed)
     age = rng.integers(18, 90, rows)
     pay = np.round(np.exp(rng.normal(7 + age / 60, 0.5, rows)), 2)
@@ -75,17 +77,24 @@ def look(
 def replaced(table: pa.Table, name: str, values: Any) -> pa.Table:
     """The table with one column replaced."""
     index = table.schema.get_field_index(name)
-    return table.set_column(index, table.schema.field(index), pa.array(values, table.schema.field(index).type))
+    return table.set_column(
+        index, table.schema.field(index), pa.array(values, table.schema.field(index).type)
+    )
 
 
 def shuffled_columns(table: pa.Table, seed: int = 0) -> pa.Table:
     """Every column permuted on its own: right marginals, no dependence."""
     rng = np.random.default_rng(seed)
-    return pa.table({name: table[name].take(rng.permutation(table.num_rows)) for name in table.column_names}, schema=table.schema)
+    return pa.table(
+        {name: table[name].take(rng.permutation(table.num_rows)) for name in table.column_names},
+        schema=table.schema,
+    )
 
 
 def with_copies(fresh: pa.Table, train: pa.Table, share: float, seed: int = 0) -> pa.Table:
     """Fresh rows, a share of which is replaced by training rows."""
     rng = np.random.default_rng(seed)
     count = round(share * fresh.num_rows)
-    return pa.concat_tables([train.take(rng.choice(train.num_rows, count, replace=False)), fresh.slice(count)])
+    return pa.concat_tables(
+        [train.take(rng.choice(train.num_rows, count, replace=False)), fresh.slice(count)]
+    )

@@ -11,12 +11,26 @@ from http.server import BaseHTTPRequestHandler
 from typing import Literal
 
 Action = Literal[
-    "500", "503", "403", "404-bucket", "501", "hang", "reset", "cut-upload", "cut-answer", "lose-answer", "ignore-if-none-match"
+    "500",
+    "503",
+    "403",
+    "404-bucket",
+    "501",
+    "hang",
+    "reset",
+    "cut-upload",
+    "cut-answer",
+    "lose-answer",
+    "ignore-if-none-match",
 ]
 _ERRORS = {
     "500": (500, "InternalError", "We encountered an internal error. Please try again."),
     "503": (503, "SlowDown", "Please reduce your request rate."),
-    "403": (403, "SignatureDoesNotMatch", "The request signature we calculated does not match the signature you provided."),
+    "403": (
+        403,
+        "SignatureDoesNotMatch",
+        "The request signature we calculated does not match the signature you provided.",
+    ),
     "501": (501, "NotImplemented", "A header you provided implies functionality that is not implemented"),
     "404-bucket": (404, "NoSuchBucket", "The specified bucket does not exist"),
 }
@@ -25,7 +39,8 @@ FOR_EVER = 1 << 30
 
 @dataclass
 class Proxy:
-    """Where it listens, what it does to matching requests and how often; `seen` lists what arrived as "METHOD /path"."""
+    """Where it listens, what it does to matching requests and how often; `seen` lists what arrived as "METHOD
+    /path"."""
 
     endpoint: str = ""
     action: Action | None = None
@@ -128,7 +143,9 @@ class _Handler(BaseHTTPRequestHandler):
         size = int(self.headers.get("Content-Length") or 0)
         upstream.putrequest(self.command, self.path, skip_host=True, skip_accept_encoding=True)
         for name, value in self.headers.items():
-            if name.lower() in ("connection", "expect") or (action == "ignore-if-none-match" and name.lower() == "if-none-match"):
+            if name.lower() in ("connection", "expect") or (
+                action == "ignore-if-none-match" and name.lower() == "if-none-match"
+            ):
                 continue
             upstream.putheader(name, value)
         upstream.endheaders()
@@ -151,7 +168,9 @@ class _Handler(BaseHTTPRequestHandler):
         for name, value in answer.getheaders():
             if name.lower() not in ("connection", "transfer-encoding", "content-length"):
                 self.send_header(name, value)
-        self.send_header("Content-Length", answer.getheader("Content-Length") if self.command == "HEAD" else str(len(data)))
+        self.send_header(
+            "Content-Length", answer.getheader("Content-Length") if self.command == "HEAD" else str(len(data))
+        )
         self.end_headers()
         self.wfile.write(data[: len(data) // 2] if action == "cut-answer" else data)
         if action == "cut-answer":

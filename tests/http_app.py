@@ -56,7 +56,9 @@ class Running:
         keeper = Keeper(plain(self._args), {})
         self.service = Service(self._args, keeper, replica="only")
         await self.service.start()
-        config = uvicorn.Config(create_app(self.service), host="127.0.0.1", port=0, log_config=None, timeout_graceful_shutdown=2)
+        config = uvicorn.Config(
+            create_app(self.service), host="127.0.0.1", port=0, log_config=None, timeout_graceful_shutdown=2
+        )
         self._server = uvicorn.Server(config)
         serving = asyncio.create_task(self._server.serve())
         while not self._server.started:

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Reads a published dataset of pictures with the real `datasets` library, in an environment of its own.
+# Reads a published dataset of images with the real `datasets` library, in an environment of its own.
 #
 #     tests/hugging_face.sh                              the golden dataset, datasets 5.2.0
 #     tests/hugging_face.sh FOLDER 'datasets==5.2.0'     a version's folder in a store, another release
@@ -7,7 +7,7 @@
 # HF_VENV names the environment; without it, one is made in a temporary folder and removed again.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-folder=$(cd "${1:-$here/golden/images-1/store/datasets/pictures/1}" && pwd)
+folder=$(cd "${1:-$here/golden/images-1/store/datasets/images/1}" && pwd)
 release=${2:-datasets==5.2.0}
 venv=${HF_VENV:-}
 scratch=$(mktemp -d)
@@ -31,5 +31,5 @@ for row in found:
     assert isinstance(row["image"], Image.Image), row
     assert row["image"].size == found[0]["image"].size
     assert 0 <= row["label"] < len(names), row
-print(f"datasets {datasets.__version__}: {len(found)} pictures of {found[0]['image'].size}, mode {found[0]['image'].mode}, classes {names}")
+print(f"datasets {datasets.__version__}: {len(found)} images of {found[0]['image'].size}, mode {found[0]['image'].mode}, classes {names}")
 PYTHON

@@ -1,4 +1,5 @@
-"""moto's S3 server with an atomic create-if-absent: its own looks for the key and then puts it, and another request can come between.
+"""moto's S3 server with an atomic create-if-absent: its own looks for the key and then puts it, and another
+request can come between.
 
 Four writers at once found two winners in 1 of 150 rounds of `If-None-Match: *`, which no real S3 does.
 """

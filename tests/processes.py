@@ -60,7 +60,8 @@ def kill(pid: int) -> None:
 
 
 def kill_tree(process: "subprocess.Popen[str]") -> None:
-    """SIGKILL a process we started and everything below it. All of it is stopped first, so that nothing starts another meanwhile."""
+    """SIGKILL a process we started and everything below it. All of it is stopped first, so that nothing
+    starts another meanwhile."""
     doomed: set[int] = set()
     while found := {process.pid, *descendants(process.pid)} - doomed:
         _send(signal.SIGSTOP, found)
@@ -75,7 +76,9 @@ def _send(number: signal.Signals, pids: set[int]) -> None:
             os.kill(pid, number)
 
 
-def start_job(verb: str, *arguments: str, env: dict[str, str] | None = None, cwd: Path | None = None) -> "subprocess.Popen[str]":
+def start_job(
+    verb: str, *arguments: str, env: dict[str, str] | None = None, cwd: Path | None = None
+) -> "subprocess.Popen[str]":
     """`python jobs/<verb>.py ...` as a user would start it."""
     return subprocess.Popen(
         [sys.executable, str(ROOT / "jobs" / f"{verb}.py"), *arguments],

@@ -14,7 +14,9 @@ def start_python(code: str, *arguments: object) -> subprocess.Popen:
     """A running process whose standard input and output are text pipes."""
     environment = {**os.environ, "PYTHONPATH": SOURCE_ROOT}
     command = [sys.executable, "-c", code, *map(str, arguments)]
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment)
+    return subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
+    )
 
 
 def run_python(code: str, *arguments: object, before: tuple[str, ...] = ()) -> str:

@@ -1,4 +1,5 @@
-"""An S3 server for tests: moto in a process of its own, or the server that SYNTHMILL_TEST_S3_ENDPOINT names."""
+"""An S3 server for tests: moto in a process of its own, or the server that SYNTHMILL_TEST_S3_ENDPOINT
+names."""
 
 import os
 import subprocess
@@ -54,7 +55,8 @@ def running_server() -> Iterator[S3Server]:
     command = [sys.executable, "-P", str(Path(__file__).with_name("moto_process.py"))]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         try:
-            # It chooses the port itself and says so once it listens: one chosen here could be somebody else's by then.
+            # It chooses the port itself and says so once it listens: one chosen here could be somebody else's
+            # by then.
             port = process.stdout.readline().strip()
             assert port, "the S3 server ended at once"
             yield _with_bucket(f"http://127.0.0.1:{port}")

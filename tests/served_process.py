@@ -1,4 +1,5 @@
-"""`synthmill serve` as a user starts it: a process of its own, HAProxy before the replicas, ended with SIGTERM."""
+"""`synthmill serve` as a user starts it: a process of its own, HAProxy before the replicas, ended with
+SIGTERM."""
 
 import contextlib
 import json
@@ -51,31 +52,63 @@ class Server:
         # A process that the raylet is about to start has its command line for a moment.
         raylet = titled(self.process.pid, "raylet/raylet")[0]
         words = Path(f"/proc/{raylet}/cmdline").read_text().split("\0")
-        return Path(next(word.partition("=")[2] for word in words if word.startswith("--session_dir="))) / "logs"
+        return (
+            Path(next(word.partition("=")[2] for word in words if word.startswith("--session_dir="))) / "logs"
+        )
 
     def client(self, key: str | None = None) -> httpx.Client:
         headers = {"Authorization": f"Bearer {key}"} if key else {}
         return httpx.Client(base_url=self.url, headers=headers, timeout=60)
 
     def metric(self, name: str, key: str | None = None) -> float:
-        """The sum of a metric's series, over the whole application; asked for again while there is no answer or a refusal."""
+        """The sum of a metric's series, over the whole application; asked for again while there is no answer
+        or a refusal."""
         with self.client(key) as client:
             lines = until(lambda: _metrics(client), what="the metrics").splitlines()
-        return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((f"{name} ", f"{name}{{")))
+        return sum(
+            float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith((f"{name} ", f"{name}{{"))
+        )
 
 
 @contextmanager
 def serving(
-    store: Path | str, log: Path, *arguments: str, models: str = "customers", env: dict[str, str] | None = None
+    store: Path | str,
+    log: Path,
+    *arguments: str,
+    models: str = "customers",
+    env: dict[str, str] | None = None,
 ) -> Iterator[Server]:
     """A server that is ready; every process below it is gone when the block ends."""
     port = free_port(18_000 + os.getpid() % 1000)
-    command = [sys.executable, "-m", "synthmill.cli", "serve", "--store", str(store), "--models", models, "--port", str(port), *arguments]
+    command = [
+        sys.executable,
+        "-m",
+        "synthmill.cli",
+        "serve",
+        "--store",
+        str(store),
+        "--models",
+        models,
+        "--port",
+        str(port),
+        *arguments,
+    ]
     with log.open("w") as out:
-        process = subprocess.Popen(command, stdout=out, stderr=out, text=True, start_new_session=True, env={**os.environ, **(env or {})})
+        process = subprocess.Popen(
+            command,
+            stdout=out,
+            stderr=out,
+            text=True,
+            start_new_session=True,
+            env={**os.environ, **(env or {})},
+        )
     server = Server(process, f"http://127.0.0.1:{port}", log)
     try:
-        until(lambda: process.poll() is not None or _ready(server.url), seconds=START_SECONDS, what="a ready server")
+        until(
+            lambda: process.poll() is not None or _ready(server.url),
+            seconds=START_SECONDS,
+            what="a ready server",
+        )
         assert process.poll() is None, log.read_text()
         yield server
     finally:
@@ -114,7 +147,8 @@ def _end(pid: int) -> None:
 
 @dataclass
 class Load:
-    """Threads that ask until they are stopped; every answer is judged, and none may take longer than `timeout`."""
+    """Threads that ask until they are stopped; every answer is judged, and none may take longer than
+    `timeout`."""
 
     server: Server
     body: dict[str, Any]
@@ -178,8 +212,16 @@ class Load:
         try:
             told = answer.json()
             if answer.status_code == 200:
-                return None if told["num_rows"] == len(told["rows"]) == self.body["num_rows"] else "rows are missing"
-            if answer.status_code in (429, 503) and told["error"]["message"] and int(answer.headers["retry-after"]) >= 1:
+                return (
+                    None
+                    if told["num_rows"] == len(told["rows"]) == self.body["num_rows"]
+                    else "rows are missing"
+                )
+            if (
+                answer.status_code in (429, 503)
+                and told["error"]["message"]
+                and int(answer.headers["retry-after"]) >= 1
+            ):
                 return None
         except (KeyError, ValueError, json.JSONDecodeError):
             pass
@@ -210,7 +252,9 @@ def _sockets(pid: int) -> list[str]:
 
 def resident_mib(pid: int) -> float:
     """Memory of a process now."""
-    line = next(line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS"))
+    line = next(
+        line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS")
+    )
     return int(line.split()[1]) / 1024
 
 

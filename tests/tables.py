@@ -18,8 +18,8 @@ def customers(rows: int = 1200, seed: int = 0) -> pa.Table:
     age        integer, 18 + Gamma(4, 6) rounded, at most 90
     plan       basic 60%, pro 30%, team 10%
     visits     integer, 0 with 70%, else 1 + geometric(0.05): a point mass and a tail
-    spend      2 decimals, lognormal(4 + 1 if pro or team, 1), missing with 8%: a heavy tail that depends on plan
-    city       city-00 .. city-39 with share proportional to 1 / (1 + number): common and rare levels
+    spend      2 decimals, lognormal(4 + 1 if pro or team, 1), missing with 8%: a heavy tail that depends on
+    plan city       city-00 .. city-39 with share proportional to 1 / (1 + number): common and rare levels
     joined     date, uniform over 1,000 days from 2020-01-01
     last_seen  date and time on whole minutes, up to 400 days after `joined`, missing with 20%
     member     boolean, true with 80% where visits > 0, else 10%
@@ -46,7 +46,9 @@ def customers(rows: int = 1200, seed: int = 0) -> pa.Table:
             "spend": pa.array(spend, mask=rng.random(rows) < 0.08),
             "city": [f"city-{i:02d}" for i in city],
             "joined": pa.array(joined.astype("datetime64[D]"), pa.date32()),
-            "last_seen": pa.array(last_seen.astype("datetime64[ms]"), pa.timestamp("ms"), mask=rng.random(rows) < 0.2),
+            "last_seen": pa.array(
+                last_seen.astype("datetime64[ms]"), pa.timestamp("ms"), mask=rng.random(rows) < 0.2
+            ),
             "member": member,
             "churned": churned,
             "country": ["NL"] * rows,
@@ -57,7 +59,9 @@ def customers(rows: int = 1200, seed: int = 0) -> pa.Table:
 def write_customers(path: Path, rows: int = 1200, seed: int = 0) -> Path:
     """`customers` as a CSV file with unquoted cells, missing ones empty."""
     table = customers(rows, seed)
-    texts = {name: column.cast(pa.string()) for name, column in zip(table.column_names, table.columns, strict=True)}
+    texts = {
+        name: column.cast(pa.string()) for name, column in zip(table.column_names, table.columns, strict=True)
+    }
     texts["last_seen"] = pc.replace_substring(pc.replace_substring(texts["last_seen"], " ", "T"), ".000", "")
     with path.open("wb") as out:
         out.write((",".join(texts) + "\n").encode())
@@ -66,13 +70,19 @@ def write_customers(path: Path, rows: int = 1200, seed: int = 0) -> Path:
 
 
 def overlap(real: pa.ChunkedArray, other: pa.ChunkedArray, bins: int = 10) -> float:
-    """1 - total variation distance between two columns, over categories or over the real column's quantile bins; nulls are a bin."""
+    """1 - total variation distance between two columns, over categories or over the real column's quantile
+    bins; nulls are a bin."""
     if pa.types.is_string(real.type) or pa.types.is_boolean(real.type):
-        left, right = (_shares(column.cast(pa.string()).fill_null("\0").to_pylist()) for column in (real, other))
+        left, right = (
+            _shares(column.cast(pa.string()).fill_null("\0").to_pylist()) for column in (real, other)
+        )
     else:
         ordered = _ordered(real)
         edges = np.unique(np.nanquantile(ordered, np.linspace(0, 1, bins + 1)[1:-1]))
-        left, right = (_shares(np.where(np.isnan(x), -1, np.searchsorted(edges, x)).tolist()) for x in (ordered, _ordered(other)))
+        left, right = (
+            _shares(np.where(np.isnan(x), -1, np.searchsorted(edges, x)).tolist())
+            for x in (ordered, _ordered(other))
+        )
     return 1 - sum(abs(left.get(key, 0) - right.get(key, 0)) for key in left.keys() | right.keys()) / 2
 
 

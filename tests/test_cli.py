@@ -33,8 +33,12 @@ def content(path: Path, text: str) -> Path:
     return path
 
 
-def train(capsys: pytest.CaptureFixture[str], tmp_path: Path, source: Path | str, *sets: str) -> tuple[int, str]:
-    arguments = [part for item in ("name=customers", f"data.source={source}", *sets) for part in ("--set", item)]
+def train(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, source: Path | str, *sets: str
+) -> tuple[int, str]:
+    arguments = [
+        part for item in ("name=customers", f"data.source={source}", *sets) for part in ("--set", item)
+    ]
     code, line, errors = command(capsys, "train", "table", *arguments, "--store", str(tmp_path / "store"))
     assert line["status"] == "failed"
     assert line["exit_code"] == code
@@ -78,15 +82,28 @@ def test_a_missing_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> N
         ("gates=strict.yaml", "gates: no gates file 'strict.yaml'; give a path or 'default'"),
     ],
 )
-def test_a_bad_setting(capsys: pytest.CaptureFixture[str], tmp_path: Path, source: Path, setting: str, message: str) -> None:
+def test_a_bad_setting(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, source: Path, setting: str, message: str
+) -> None:
     code, errors = train(capsys, tmp_path, source, setting)
     assert code == 2
     assert errors.startswith(f"error: {message}"), errors
 
 
-def test_dry_run_prints_the_resolved_recipe_and_stops(capsys: pytest.CaptureFixture[str], tmp_path: Path, source: Path) -> None:
+def test_dry_run_prints_the_resolved_recipe_and_stops(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, source: Path
+) -> None:
     code, line, _ = command(
-        capsys, "train", "table", "--set", "name=x", "--set", f"data.source={source}", "--dry-run", "--store", str(tmp_path / "store")
+        capsys,
+        "train",
+        "table",
+        "--set",
+        "name=x",
+        "--set",
+        f"data.source={source}",
+        "--dry-run",
+        "--store",
+        str(tmp_path / "store"),
     )
     assert (code, line) == (0, {"status": "done", "dry_run": True})
     assert not (tmp_path / "store").exists()
@@ -97,10 +114,19 @@ def test_dry_run_prints_the_resolved_recipe_and_stops(capsys: pytest.CaptureFixt
     [
         (["augment", "--rows", "10"], "Missing option '--model'"),
         (["augment", "--model", "m", "--dataset", "d", "--rows", "ten"], "Invalid value for '--rows'"),
-        (["augment", "--model", "m", "--dataset", "d", "--rows", "10", "--require", "perfect"], "--require: must be one of pass"),
+        (
+            ["augment", "--model", "m", "--dataset", "d", "--rows", "10", "--require", "perfect"],
+            "--require: must be one of pass",
+        ),
         (["augment", "--model", "m", "--dataset", "d", "--rows", "10"], "--model: no model named 'm'"),
-        (["augment", "--model", "m", "--dataset", "d", "--rows", "10", "--set", "storage.retry_seconds=["], "storage.retry_seconds: "),
-        (["gc", "--older-than", "9999999999d"], "--older-than: expected a number and d, h or m, such as 7d, at most 36500d"),
+        (
+            ["augment", "--model", "m", "--dataset", "d", "--rows", "10", "--set", "storage.retry_seconds=["],
+            "storage.retry_seconds: ",
+        ),
+        (
+            ["gc", "--older-than", "9999999999d"],
+            "--older-than: expected a number and d, h or m, such as 7d, at most 36500d",
+        ),
         (["gc", "--older-than", "36501d"], "--older-than: "),
         (["evaluate", "--dataset", "d"], "--dataset: no dataset named 'd'"),
         (["trian"], "No such command 'trian'"),
@@ -109,7 +135,11 @@ def test_dry_run_prints_the_resolved_recipe_and_stops(capsys: pytest.CaptureFixt
     ],
 )
 def test_other_commands(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: list[str],
+    message: str,
 ) -> None:
     monkeypatch.setenv("SYNTHMILL_STORE", str(tmp_path / "store"))
     code, line, errors = command(capsys, *arguments)
@@ -119,7 +149,9 @@ def test_other_commands(
     assert line["status"] == "failed"
 
 
-def test_the_result_file_gets_the_closing_line_also_of_mistakes(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_the_result_file_gets_the_closing_line_also_of_mistakes(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     place = tmp_path / "results" / "r.json"
     for arguments in (["train", "nope"], ["augment", "--rows", "ten"], ["trian"]):
         for given in (["--result-file", str(place)], [f"--result-file={place.as_uri()}"]):
@@ -140,21 +172,33 @@ def test_the_result_file_gets_the_closing_line_also_of_mistakes(capsys: pytest.C
     ],
 )
 def test_the_result_file_is_encrypted_as_the_store_is(
-    capsys: pytest.CaptureFixture[str], s3: S3Server, s3_store: str, tmp_path: Path, source: Path, arguments: list[str], code: int
+    capsys: pytest.CaptureFixture[str],
+    s3: S3Server,
+    s3_store: str,
+    tmp_path: Path,
+    source: Path,
+    arguments: list[str],
+    code: int,
 ) -> None:
     words = [word.format(source=source) for word in arguments]
     settings = ["--set", "storage.encryption=sse-kms", "--set", "storage.kms_key_id=alias/ours"]
-    ended, line, errors = command(capsys, *words, *settings, "--store", str(tmp_path), "--result-file", f"{s3_store}/r.json")
+    ended, line, errors = command(
+        capsys, *words, *settings, "--store", str(tmp_path), "--result-file", f"{s3_store}/r.json"
+    )
     assert ended == code, errors
     answer = s3.client().get_object(Bucket=s3.bucket, Key=f"{s3_store.rpartition('/')[2]}/r.json")
     assert json.load(answer["Body"]) == line
     assert (answer.get("ServerSideEncryption"), answer.get("SSEKMSKeyId")) == ("aws:kms", "alias/ours")
 
 
-def test_settings_that_are_wrong_are_told_in_the_result_file_too(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_settings_that_are_wrong_are_told_in_the_result_file_too(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     place = tmp_path / "r.json"
     for arguments in (["gc"], ["train", "table"], ["train", "nope"]):
-        code, line, _ = command(capsys, *arguments, "--set", "storage.retry_seconds=long", "--result-file", str(place))
+        code, line, _ = command(
+            capsys, *arguments, "--set", "storage.retry_seconds=long", "--result-file", str(place)
+        )
         assert (code, line["status"]) == (2, "failed")
         assert json.loads(place.read_text()) == line
 
@@ -169,7 +213,11 @@ def test_settings_that_are_wrong_are_told_in_the_result_file_too(capsys: pytest.
     ],
 )
 def test_the_catalog_takes_storage_settings(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verb: str, arguments: list[str]
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    verb: str,
+    arguments: list[str],
 ) -> None:
     seen: list[Store] = []
 
@@ -178,15 +226,23 @@ def test_the_catalog_takes_storage_settings(
         raise UserError("seen")
 
     monkeypatch.setattr(f"synthmill.catalog.{verb}", stop)
-    code, line, _ = command(capsys, *arguments, "--store", str(tmp_path), "--set", "storage.encryption=sse-s3")
+    code, line, _ = command(
+        capsys, *arguments, "--store", str(tmp_path), "--set", "storage.encryption=sse-s3"
+    )
     assert (code, line["error"]) == (2, "seen")
     assert [store.root.settings.encryption for store in seen] == ["sse-s3"]
 
 
-def test_a_version_is_verified_with_storage_settings(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_version_is_verified_with_storage_settings(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[float] = []
-    monkeypatch.setattr("synthmill.catalog.admin.verify", lambda _, settings: seen.append(settings.retry_seconds) or [])
-    code, _, errors = command(capsys, "verify", "s3://bucket/datasets/d/1", "--set", "storage.retry_seconds=7")
+    monkeypatch.setattr(
+        "synthmill.catalog.admin.verify", lambda _, settings: seen.append(settings.retry_seconds) or []
+    )
+    code, _, errors = command(
+        capsys, "verify", "s3://bucket/datasets/d/1", "--set", "storage.retry_seconds=7"
+    )
     assert (code, seen) == (0, [7.0]), errors
 
 
@@ -210,7 +266,12 @@ def test_an_old_result_is_not_left_for_this_ones(
     ],
 )
 def test_a_result_file_that_can_not_be_written_is_known_before_any_work(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, code: int, message: str
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    place: str,
+    code: int,
+    message: str,
 ) -> None:
     content(tmp_path / "file", "")
     monkeypatch.setattr("synthmill.catalog.admin.gc", lambda *_: pytest.fail("work began"))
@@ -221,7 +282,9 @@ def test_a_result_file_that_can_not_be_written_is_known_before_any_work(
     assert len(errors.strip().splitlines()) == 1
 
 
-def test_a_fault_of_ours_exits_3_and_keeps_the_stack(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_a_fault_of_ours_exits_3_and_keeps_the_stack(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     store = content(tmp_path / "file", "not a folder")
     code, line, errors = command(capsys, "train", "demo", "--store", str(store / "below"))
     assert code == 3

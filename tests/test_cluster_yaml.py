@@ -35,7 +35,11 @@ def pinned(package: str) -> str:
 
 
 def docker_environment(cluster: dict[str, Any]) -> dict[str, str]:
-    options = [option.removeprefix("--env ") for option in cluster["docker"]["run_options"] if option.startswith("--env ")]
+    options = [
+        option.removeprefix("--env ")
+        for option in cluster["docker"]["run_options"]
+        if option.startswith("--env ")
+    ]
     return dict(option.split("=", 1) for option in options)
 
 
@@ -73,25 +77,42 @@ def test_instances_fit_their_resources_and_reach_s3_by_profile(cluster: dict[str
 
 def test_every_image_is_the_pinned_ray_on_the_python_of_the_constraints(cluster: dict[str, Any]) -> None:
     types = cluster["available_node_types"]
-    images = {name: node.get("docker", {}).get("worker_image", cluster["docker"]["image"]) for name, node in types.items()}
+    images = {
+        name: node.get("docker", {}).get("worker_image", cluster["docker"]["image"])
+        for name, node in types.items()
+    }
     for name, image in images.items():
         kind = "gpu" if "GPU" in types[name]["resources"] else "cpu"
         assert image == f"rayproject/ray:{pinned('ray')}-py311-{kind}", name
 
 
-def test_the_requirements_of_every_node_come_from_pyproject_under_the_constraints(cluster: dict[str, Any], tmp_path: Path) -> None:
+def test_the_requirements_of_every_node_come_from_pyproject_under_the_constraints(
+    cluster: dict[str, Any], tmp_path: Path
+) -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     expected = [*project["dependencies"], *project["optional-dependencies"]["tune"]]
     mounts = cluster["file_mounts"]
     commands = [cluster["setup_commands"]]
-    commands += [node["worker_setup_commands"] for node in cluster["available_node_types"].values() if "worker_setup_commands" in node]
+    commands += [
+        node["worker_setup_commands"]
+        for node in cluster["available_node_types"].values()
+        if "worker_setup_commands" in node
+    ]
     for write, install in commands:
-        assert f"--constraint {next(path for path, source in mounts.items() if source == 'constraints.txt')} " in install
+        assert (
+            f"--constraint {next(path for path, source in mounts.items() if source == 'constraints.txt')} "
+            in install
+        )
         write = write.replace("/home/ray/synthmill/pyproject.toml", str(ROOT / "pyproject.toml"))
-        write = write.replace("/tmp/requirements.txt", str(tmp_path / "requirements.txt")).replace("python ", f"{sys.executable} ", 1)
+        write = write.replace("/tmp/requirements.txt", str(tmp_path / "requirements.txt")).replace(
+            "python ", f"{sys.executable} ", 1
+        )
         subprocess.run(["bash", "-c", write], check=True)
         assert (tmp_path / "requirements.txt").read_text().splitlines() == expected
-    assert not any("pip" in command for command in cluster["head_start_ray_commands"] + cluster["worker_start_ray_commands"])
+    assert not any(
+        "pip" in command
+        for command in cluster["head_start_ray_commands"] + cluster["worker_start_ray_commands"]
+    )
 
 
 def test_every_process_asks_for_the_token_and_the_dashboard_is_not_open(cluster: dict[str, Any]) -> None:

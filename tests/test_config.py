@@ -17,7 +17,11 @@ def recipe(tmp_path: Path, text: str | bytes) -> str:
 def test_a_section_left_empty_counts_as_left_out(tmp_path: Path) -> None:
     path = recipe(tmp_path, "name: a\ndata:\nmodel: {name: tvae}\ntraining:\ntune:\n")
     loaded = load_recipe(path, ("data.source=x.csv", "data.split.group=patient"))
-    assert (loaded.data.source, loaded.data.split.group, loaded.training) == ("x.csv", "patient", TrainingConfig())
+    assert (loaded.data.source, loaded.data.split.group, loaded.training) == (
+        "x.csv",
+        "patient",
+        TrainingConfig(),
+    )
     with pytest.raises(RecipeError, match=r"^data: is required$"):
         load_recipe(path)
     with pytest.raises(RecipeError, match=r"^trainig: unknown key; did you mean 'training'"):
@@ -30,7 +34,10 @@ def test_a_value_takes_no_keys(tmp_path: Path) -> None:
 
 
 def test_a_recipe_that_is_not_utf8(tmp_path: Path) -> None:
-    assert load_recipe(recipe(tmp_path, "name: a # \u00e9\ndata: {source: x}\nmodel: {name: tvae}\n")).name == "a"
+    assert (
+        load_recipe(recipe(tmp_path, "name: a # \u00e9\ndata: {source: x}\nmodel: {name: tvae}\n")).name
+        == "a"
+    )
     path = recipe(tmp_path, b"name: a # \xe9\n")
     with pytest.raises(RecipeError) as caught:
         load_recipe(path)

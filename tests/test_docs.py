@@ -1,4 +1,5 @@
-"""The documentation keeps its promises: links lead somewhere, commands parse, the reference is current, the example runs."""
+"""The documentation keeps its promises: links lead somewhere, commands parse, the reference is current, the
+example runs."""
 
 import importlib.util
 import os
@@ -35,12 +36,18 @@ def anchors(page: Path) -> set[str]:
 
 
 def command_lines() -> list[str]:
-    lines = [line.strip() for page in PAGES for text in blocks(page, "bash") for line in text.replace("\\\n", " ").splitlines()]
+    lines = [
+        line.strip()
+        for page in PAGES
+        for text in blocks(page, "bash")
+        for line in text.replace("\\\n", " ").splitlines()
+    ]
     return [line for line in lines if line and not line.startswith("#")]
 
 
 def job_arguments(line: str) -> list[str] | None:
-    """The words after `synthmill` that a documented line comes down to; None when it is no command of ours."""
+    """The words after `synthmill` that a documented line comes down to; None when it is no command of
+    ours."""
     words = shlex.split(line.removesuffix("&"))
     for number, word in enumerate(words):
         if word.startswith("jobs/"):
@@ -108,7 +115,11 @@ def test_documented_commands_parse() -> None:
 def test_the_recipe_reference_is_up_to_date() -> None:
     env = {**os.environ, "PYTHONPATH": str(ROOT / "platform")}
     done = subprocess.run(
-        [sys.executable, str(ROOT / "docs" / "generate_reference.py"), "--check"], env=env, capture_output=True, text=True, check=False
+        [sys.executable, str(ROOT / "docs" / "generate_reference.py"), "--check"],
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stderr
 
@@ -117,7 +128,9 @@ def test_the_recipe_reference_is_up_to_date() -> None:
 def test_the_python_example_of_the_readme_runs(tmp_path: Path) -> None:
     example = next(text for text in blocks(ROOT / "README.md", "python") if "synthmill" in text)
     env = {**os.environ, "PYTHONPATH": str(ROOT / "platform")}
-    done = subprocess.run([sys.executable, "-c", example], cwd=tmp_path, env=env, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", example], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert "mean radius" in done.stdout
     assert (tmp_path / "store" / "models" / "breast-cancer" / "1" / "_manifest.json").is_file()

@@ -1,4 +1,5 @@
-"""The helpers of the tests that start processes: what they tell of a server that refuses, and that what they end is gone."""
+"""The helpers of the tests that start processes: what they tell of a server that refuses, and that what they
+end is gone."""
 
 import subprocess
 import sys
@@ -57,7 +58,8 @@ def lives(pid: int) -> bool:
 
 
 def test_a_tree_that_keeps_growing_is_killed_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every process writes its id, starts the next and waits for it; the first list of them is out of date when it is used."""
+    """Every process writes its id, starts the next and waits for it; the first list of them is out of date
+    when it is used."""
     lists: list[list[int]] = []
 
     def listed(pid: int) -> list[int]:

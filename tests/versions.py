@@ -19,15 +19,26 @@ def draft_of(store: Store, name: str, *, run_key: str = "key", kind: str = "data
     return store.begin(kind, name, run_key=run_key, run_id=uuid.uuid4().hex)
 
 
-def publish_dataset(store: Store, name: str, *, run_key: str = "key", parents: Sequence[Parent] = (), table: pa.Table = TABLE) -> Version:
+def publish_dataset(
+    store: Store, name: str, *, run_key: str = "key", parents: Sequence[Parent] = (), table: pa.Table = TABLE
+) -> Version:
     """`table` in two parts; the second has its first row alone."""
     with draft_of(store, name, run_key=run_key) as draft:
         made_by = {"run_key": run_key, "model_ref": "m@1", "model_digest": "d", "seed": 7}
         files = tuple(
-            write_shard(draft.folder, shard, [rows], table.schema, footer=footer(shard=shard, **made_by), run_key=run_key)
+            write_shard(
+                draft.folder,
+                shard,
+                [rows],
+                table.schema,
+                footer=footer(shard=shard, **made_by),
+                run_key=run_key,
+            )
             for shard, rows in enumerate([table, table.slice(0, 1)])
         )
-        manifest = draft.manifest(files=files, schema=table.schema, parents=tuple(parents), labels=labels(run_key=run_key), seed=7)
+        manifest = draft.manifest(
+            files=files, schema=table.schema, parents=tuple(parents), labels=labels(run_key=run_key), seed=7
+        )
         return draft.commit(manifest)
 
 
@@ -41,11 +52,17 @@ ARTIFACT = Artifact(
 )
 
 
-def publish_model(store: Store, name: str, *, run_key: str = "key", parents: Sequence[Parent] = ()) -> Version:
+def publish_model(
+    store: Store, name: str, *, run_key: str = "key", parents: Sequence[Parent] = ()
+) -> Version:
     """`ARTIFACT` as a version."""
     with draft_of(store, name, run_key=run_key, kind="models") as draft:
-        return draft.commit(draft.manifest(files=write_artifact(draft.folder, ARTIFACT), parents=tuple(parents)))
+        return draft.commit(
+            draft.manifest(files=write_artifact(draft.folder, ARTIFACT), parents=tuple(parents))
+        )
 
 
 def parent_of(version: Version) -> Parent:
-    return Parent(kind=version.kind.removesuffix("s"), ref=version.ref, digest=version.manifest.content_digest)
+    return Parent(
+        kind=version.kind.removesuffix("s"), ref=version.ref, digest=version.manifest.content_digest
+    )

@@ -15,7 +15,9 @@ from synthmill.generation.generator import Generator
 DEFAULT_STORE = "store"
 
 
-def train(recipe: str | dict[str, Any] | Recipe, *, store: str = DEFAULT_STORE, overrides: tuple[str, ...] = ()) -> Version:
+def train(
+    recipe: str | dict[str, Any] | Recipe, *, store: str = DEFAULT_STORE, overrides: tuple[str, ...] = ()
+) -> Version:
     """Train a recipe (a path, a shipped name, its content, or a `Recipe`) and publish the model."""
     from synthmill.runtime.train import train as run
 
@@ -27,7 +29,8 @@ def train(recipe: str | dict[str, Any] | Recipe, *, store: str = DEFAULT_STORE, 
 
 
 def load(ref: str, *, store: str = DEFAULT_STORE, storage: StorageConfig | None = None) -> Generator:
-    """A trained model, verified and ready to `.sample(1000, where="income=>50K", seed=7) -> pyarrow.Table`. Needs no Ray.
+    """A trained model, verified and ready to `.sample(1000, where="income=>50K", seed=7) -> pyarrow.Table`.
+    Needs no Ray.
 
     Raises:
         NotFoundError: no such model.
@@ -41,11 +44,14 @@ def augment(model: str, *, rows: int, dataset: str, store: str = DEFAULT_STORE, 
     from synthmill.runtime.augment import AugmentRequest
     from synthmill.runtime.augment import augment as run
 
-    return run(AugmentRequest(model=model, rows=rows, dataset=dataset, **options), store, run_id=uuid.uuid4().hex).version
+    return run(
+        AugmentRequest(model=model, rows=rows, dataset=dataset, **options), store, run_id=uuid.uuid4().hex
+    ).version
 
 
 def evaluate(dataset: str, *, store: str = DEFAULT_STORE, **options: Any) -> Any:
-    """Evaluate a published dataset; `options` are the fields of `runtime.evaluate.EvaluateRequest`. Returns the stored report."""
+    """Evaluate a published dataset; `options` are the fields of `runtime.evaluate.EvaluateRequest`. Returns
+    the stored report."""
     from synthmill.runtime.evaluate import EvaluateRequest
     from synthmill.runtime.evaluate import evaluate as run
 

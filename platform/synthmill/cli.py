@@ -1,4 +1,5 @@
-"""The command line: the five verbs and the catalog. Every command ends in one JSON line and one of five exit codes.
+"""The command line: the five verbs and the catalog. Every command ends in one JSON line and one of five exit
+codes.
 
 0 done, 1 a quality gate failed, 2 the user's mistake, 3 infrastructure or our fault, 130 interrupted.
 """
@@ -17,7 +18,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 
-from synthmill.catalog.pictures import empty_folder, export_pictures
+from synthmill.catalog.images import empty_folder, export_images
 from synthmill.config import dump, load_recipe
 from synthmill.errors import SynthmillError, UserError
 from synthmill.runtime import catalog_commands
@@ -26,7 +27,13 @@ from synthmill.runtime.progress import say
 from synthmill.runtime.results import ResultPlace, place_in_words, place_of_job
 from synthmill.serving import command as serving_commands
 
-app = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None, help=__doc__)
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help=__doc__,
+)
 ParserError: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 """What the parser raises; typer brings its own copy of click, or uses the installed one, by version."""
 DEMO_RECIPE = "demo"
@@ -56,7 +63,8 @@ def run(arguments: list[str]) -> int:
 
 
 def verb(function: Callable[..., dict[str, Any]]) -> Callable[..., int]:
-    """Makes a job of a function that returns its result: prints it last, turns what it raises into an exit code."""
+    """Makes a job of a function that returns its result: prints it last, turns what it raises into an exit
+    code."""
 
     @functools.wraps(function)
     def job(*args: Any, **options: Any) -> int:
@@ -123,7 +131,9 @@ def _run_id() -> str:
 @app.command()
 @verb
 def train(
-    recipe: Annotated[str, typer.Argument(help="Path of a recipe, or the name of one that ships with the package.")] = DEMO_RECIPE,
+    recipe: Annotated[
+        str, typer.Argument(help="Path of a recipe, or the name of one that ships with the package.")
+    ] = DEMO_RECIPE,
     store: StoreOption = DEFAULT_STORE,
     set_: Annotated[list[str] | None, typer.Option("--set", help="key=value; may be given again.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved recipe and stop.")] = False,
@@ -138,7 +148,12 @@ def train(
         return {"dry_run": True}
     version = train(loaded, store, run_id=_run_id())
     quality = version.manifest.details["training"].get("quality")
-    return {"model": version.ref, "uri": version.uri, "content_digest": version.manifest.content_digest, "quality": quality}
+    return {
+        "model": version.ref,
+        "uri": version.uri,
+        "content_digest": version.manifest.content_digest,
+        "quality": quality,
+    }
 
 
 @app.command()
@@ -150,21 +165,39 @@ def augment(
     store: StoreOption = DEFAULT_STORE,
     seed: Annotated[int, typer.Option(help="Same seed, model and rows: same bytes.")] = 0,
     workers: Annotated[int | None, typer.Option(help="Writing processes; default: one for each CPU.")] = None,
-    where: Annotated[list[str] | None, typer.Option(help="'column=value', '!=', '<=', '>=', '<', '>'; given again: AND.")] = None,
+    where: Annotated[
+        list[str] | None, typer.Option(help="'column=value', '!=', '<=', '>=', '<', '>'; given again: AND.")
+    ] = None,
     latent: Annotated[
-        list[str] | None, typer.Option(help="name=value: a latent code to fix (infogan: c1, c2); may be given again.")
+        list[str] | None,
+        typer.Option(help="name=value: a latent code to fix (infogan: c1, c2); may be given again."),
     ] = None,
     balance: Annotated[str | None, typer.Option(help="Equalise the classes of this column.")] = None,
-    mix_real: Annotated[bool, typer.Option("--mix-real", help="Publish the train rows too, with a column is_synthetic.")] = False,
+    mix_real: Annotated[
+        bool, typer.Option("--mix-real", help="Publish the train rows too, with a column is_synthetic.")
+    ] = False,
     columns: Annotated[str | None, typer.Option(help="Comma-separated; default: all.")] = None,
     require: Annotated[str | None, typer.Option(help="pass: publish only if the gates pass.")] = None,
-    allow_inconclusive: Annotated[bool, typer.Option("--allow-inconclusive", help="With --require pass: enough if no gate fails.")] = False,
-    allow_copies: Annotated[bool, typer.Option("--allow-copies", help="Publish from a control that copies training rows.")] = False,
-    gates: Annotated[str | None, typer.Option(help="A gates file, or 'default'; default: what the model's recipe says.")] = None,
-    portable: Annotated[bool, typer.Option("--portable", help="Same bytes on machines with different processors; slower.")] = False,
+    allow_inconclusive: Annotated[
+        bool, typer.Option("--allow-inconclusive", help="With --require pass: enough if no gate fails.")
+    ] = False,
+    allow_copies: Annotated[
+        bool, typer.Option("--allow-copies", help="Publish from a control that copies training rows.")
+    ] = False,
+    gates: Annotated[
+        str | None, typer.Option(help="A gates file, or 'default'; default: what the model's recipe says.")
+    ] = None,
+    portable: Annotated[
+        bool, typer.Option("--portable", help="Same bytes on machines with different processors; slower.")
+    ] = False,
     shard_rows: Annotated[int, typer.Option(help="Rows in a part.")] = 65_536,
-    if_exists: Annotated[str, typer.Option(help="new: always a new version; reuse: the finished one with the same content.")] = "new",
-    export: Annotated[str | None, typer.Option(help="Local folder that gets the pictures as labelled files, a subfolder a class.")] = None,
+    if_exists: Annotated[
+        str, typer.Option(help="new: always a new version; reuse: the finished one with the same content.")
+    ] = "new",
+    export: Annotated[
+        str | None,
+        typer.Option(help="Local folder that gets the images as labelled files, a subfolder a class."),
+    ] = None,
     set_: StorageOption = None,
     result_file: ResultFile = None,
 ) -> dict[str, Any]:
@@ -194,7 +227,11 @@ def augment(
         empty_folder(Path(export))
     done = augment(request, store, run_id=_run_id(), storage=storage_settings(set_))
     manifest = done.version.manifest
-    exported = {"exported": export, "pictures": export_pictures(done.version, Path(export))} if export is not None else {}
+    exported = (
+        {"exported": export, "images": export_images(done.version, Path(export))}
+        if export is not None
+        else {}
+    )
     return {
         "dataset": done.version.ref,
         "uri": done.version.uri,
@@ -213,25 +250,45 @@ def evaluate(
     dataset: Annotated[str, typer.Option(help="NAME or NAME@N.")],
     store: StoreOption = DEFAULT_STORE,
     profile: Annotated[str, typer.Option(help="quick, standard, full or audit.")] = "standard",
-    gates: Annotated[str | None, typer.Option(help="A gates file, or 'default'; default: what the model's recipe says.")] = None,
-    baseline: Annotated[str | None, typer.Option(help="NAME@N of an earlier report, or its report.json.")] = None,
-    seed: Annotated[int, typer.Option(help="Sub-samples, folds and bootstraps follow from it.")] = 0,
-    sample_rows: Annotated[str | None, typer.Option(help="Rows a side for neighbour and classifier metrics, or 'all'.")] = None,
-    budget: Annotated[float | None, typer.Option(help="Seconds that the full profile may spend on retraining.")] = None,
-    include: Annotated[
-        list[str] | None, typer.Option(help="A metric beside the profile's (privacy.singling_out); may be given again.")
+    gates: Annotated[
+        str | None, typer.Option(help="A gates file, or 'default'; default: what the model's recipe says.")
     ] = None,
-    secret: Annotated[list[str] | None, typer.Option(help="A column that privacy.attribute_inference tries to learn.")] = None,
+    baseline: Annotated[
+        str | None, typer.Option(help="NAME@N of an earlier report, or its report.json.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Sub-samples, folds and bootstraps follow from it.")] = 0,
+    sample_rows: Annotated[
+        str | None, typer.Option(help="Rows a side for neighbour and classifier metrics, or 'all'.")
+    ] = None,
+    budget: Annotated[
+        float | None, typer.Option(help="Seconds that the full profile may spend on retraining.")
+    ] = None,
+    include: Annotated[
+        list[str] | None,
+        typer.Option(help="A metric beside the profile's (privacy.singling_out); may be given again."),
+    ] = None,
+    secret: Annotated[
+        list[str] | None, typer.Option(help="A column that privacy.attribute_inference tries to learn.")
+    ] = None,
     extractor: Annotated[
-        str, typer.Option(help="Features of pictures: auto, classifier, random or torchscript:PATH (a file that you trust).")
+        str,
+        typer.Option(
+            help="Features of images: auto, classifier, random or torchscript:PATH (a file that you trust)."
+        ),
     ] = "auto",
-    neighbours: Annotated[bool, typer.Option("--neighbours", help="Show the nearest real pictures in the report.")] = False,
-    output: Annotated[str | None, typer.Option(help="Folder that gets report.html, report.json, junit.xml and summary.md too.")] = None,
+    neighbours: Annotated[
+        bool, typer.Option("--neighbours", help="Show the nearest real images in the report.")
+    ] = False,
+    output: Annotated[
+        str | None,
+        typer.Option(help="Folder that gets report.html, report.json, junit.xml and summary.md too."),
+    ] = None,
     workers: Annotated[int | None, typer.Option(help="Concurrent tasks; default: one for each CPU.")] = None,
     set_: StorageOption = None,
     result_file: ResultFile = None,
 ) -> dict[str, Any]:
-    """Measure fidelity, utility and privacy against real rows the model never saw; exit 1 when a gate fails."""
+    """Measure fidelity, utility and privacy against real rows the model never saw; exit 1 when a gate
+    fails."""
     from synthmill.runtime.evaluate import EvaluateRequest, evaluate
 
     request = EvaluateRequest(
@@ -249,7 +306,13 @@ def evaluate(
         workers=workers,
     )
     done = evaluate(request, store, run_id=_run_id(), storage=storage_settings(set_), output=output)
-    return {"report": done.version.ref, "uri": done.version.uri, "verdict": done.verdict, "why": done.why, "gated": True}
+    return {
+        "report": done.version.ref,
+        "uri": done.version.uri,
+        "verdict": done.verdict,
+        "why": done.why,
+        "gated": True,
+    }
 
 
 @app.command()

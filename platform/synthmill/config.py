@@ -1,7 +1,7 @@
 """A recipe: one YAML file that says what to train on, what to train and how.
 
-A run is a recipe file, `--set key=value` overrides and `--dry-run`; there is no flag per field. The resolved recipe is
-fingerprinted and saved with every output. Every class here is frozen and refuses unknown keys.
+A run is a recipe file, `--set key=value` overrides and `--dry-run`; there is no flag per field. The resolved
+recipe is fingerprinted and saved with every output. Every class here is frozen and refuses unknown keys.
 """
 
 import hashlib
@@ -22,9 +22,12 @@ M = TypeVar("M", bound="FrozenModel")
 
 
 class FrozenModel(BaseModel):
-    """The base of every configuration: frozen, no unknown keys, descriptions taken from the text under each field."""
+    """The base of every configuration: frozen, no unknown keys, descriptions taken from the text under each
+    field."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=())
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=()
+    )
 
 
 def tunable(
@@ -36,7 +39,8 @@ def tunable(
     choices: tuple[Any, ...] | None = None,
     **limits: Any,
 ) -> Any:
-    """A config field that carries its own search space: a range `low..high` (inclusive, `log` scale or not) or `choices`.
+    """A config field that carries its own search space: a range `low..high` (inclusive, `log` scale or not)
+    or `choices`.
 
     `limits` are pydantic constraints (`gt`, `ge`, `le`, ...) and hold for every value, searched or given.
     """
@@ -59,34 +63,37 @@ class SplitConfig(FrozenModel):
 
 
 class ImageConfig(FrozenModel):
-    """How pictures of any size and mode become arrays of one shape."""
+    """How images of any size and mode become arrays of one shape."""
 
     size: tuple[int, int] | int | None = None
-    """Height and width in pixels, or one number for both; null: the source's own, when all pictures share it."""
+    """Height and width in pixels, or one number for both; null: the source's own, when all images share
+    it."""
     channels: Literal[1, 3] | None = None
-    """1 gray, 3 RGB; null: gray when every picture is stored as gray."""
+    """1 gray, 3 RGB; null: gray when every image is stored as gray."""
     fit: Literal["crop", "pad", "stretch"] = "crop"
-    """How another aspect ratio is made to fit `size`: scaled to cover it and cropped at the centre, scaled to lie within it and
-    padded with `background`, or stretched."""
+    """How another aspect ratio is made to fit `size`: scaled to cover it and cropped at the centre, scaled to
+    lie within it and padded with `background`, or stretched."""
     background: int = Field(255, ge=0, le=255)
-    """Gray level behind transparent pixels and around padded pictures."""
+    """Gray level behind transparent pixels and around padded images."""
     flip: bool = False
-    """Mirror training pictures at random; not for digits or letters."""
+    """Mirror training images at random; not for digits or letters."""
     max_broken_share: float = Field(0.01, ge=0.0, lt=1.0)
-    """Share of files, rounded up, that may be unreadable: they are counted, named and skipped. More are an error."""
+    """Share of files, rounded up, that may be unreadable: they are counted, named and skipped. More are an
+    error."""
 
 
 class DataConfig(FrozenModel):
     """What to train on."""
 
     source: str
-    """A CSV or Parquet file or folder (path or URI), `sklearn://NAME`, or `dataset://NAME[@N]` for a catalog dataset. Pictures: a
-    folder with a subfolder for each class, Parquet with Hugging Face image structs, IDX files, `sklearn://digits`."""
+    """A CSV or Parquet file or folder (path or URI), `sklearn://NAME`, or `dataset://NAME[@N]` for a catalog
+    dataset. Images: a folder with a subfolder for each class, Parquet with Hugging Face image structs, IDX
+    files, `sklearn://digits`."""
     kind: Literal["auto", "table", "images"] = "auto"
     """What the source holds; auto: what the model learns."""
     target: str | None = None
-    """The column that downstream models predict; used by utility figures and `--balance`. For pictures in Parquet: the label
-    column (default `label`)."""
+    """The column that downstream models predict; used by utility figures and `--balance`. For images in
+    Parquet: the label column (default `label`)."""
     schema_file: str | None = Field(None, alias="schema")
     """A JSON or YAML file with column kinds, bounds and categories; SDV metadata JSON is read too."""
     trim: bool = True
@@ -97,7 +104,7 @@ class DataConfig(FrozenModel):
     min_category_rows: int = Field(5, ge=1)
     """Categories with fewer training rows are folded into one."""
     image: ImageConfig = ImageConfig()
-    """Shape of pictures; read only where the source holds pictures."""
+    """Shape of images; read only where the source holds images."""
 
     model_config = ConfigDict(populate_by_name=True)
 
@@ -123,7 +130,8 @@ class TrainingConfig(FrozenModel):
     max_seconds: float | None = Field(None, gt=0)
     """Stop after so many seconds of training, if sooner."""
     global_batch_rows: int = Field(500, ge=2)
-    """Rows in one step over all workers; reduced, with a line saying so, when there are fewer training rows."""
+    """Rows in one step over all workers; reduced, with a line saying so, when there are fewer training
+    rows."""
     workers: int = Field(1, ge=1)
     """Training processes; gradients are averaged over them, so the result does not depend on their number."""
     threads: int | None = Field(None, ge=1)
@@ -135,11 +143,11 @@ class TrainingConfig(FrozenModel):
     channels_last: bool | None = None
     """Whether weights of convolutions lie in memory with their channels last; null: on GPUs."""
     compile: bool = False
-    """Compile each phase's loss with `torch.compile`; a phase that takes gradients of gradients runs as written. Worth it for long runs
-    only; on CPUs it needs a C++ compiler."""
+    """Compile each phase's loss with `torch.compile`; a phase that takes gradients of gradients runs as
+    written. Worth it for long runs only; on CPUs it needs a C++ compiler."""
     cuda_graphs: bool = False
-    """On GPUs, replay each phase's forward and backward pass as a CUDA graph; a phase whose loss changes with progress runs as written.
-    Off until it has been seen to train the same on a GPU."""
+    """On GPUs, replay each phase's forward and backward pass as a CUDA graph; a phase whose loss changes with
+    progress runs as written. Off until it has been seen to train the same on a GPU."""
     resume: Literal["never", "always", "if-possible"] = "if-possible"
     """Whether to go on from the last checkpoint of the same recipe."""
     checkpoint_seconds: float = Field(60.0, gt=0)
@@ -185,12 +193,14 @@ class Recipe(FrozenModel):
 def shipped_recipes() -> list[str]:
     """Names of the recipes that come with the package."""
     folder = resources.files("synthmill") / "recipes"
-    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+    return sorted(
+        entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml")
+    )
 
 
 def load_recipe(name_or_path: str, overrides: tuple[str, ...] = ()) -> Recipe:
-    """Read the recipe at a path, or the shipped one of that name, and apply `key.path=value` overrides in order. A section that is
-    left empty counts as left out.
+    """Read the recipe at a path, or the shipped one of that name, and apply `key.path=value` overrides in
+    order. A section that is left empty counts as left out.
 
     Raises:
         NotFoundError: neither a file nor a shipped recipe.
@@ -240,12 +250,18 @@ def _read_recipe(name_or_path: str) -> dict[str, Any]:
     elif path.is_file():
         text = _read_utf8(path)
     else:
-        raise NotFoundError(f"no recipe file or shipped recipe {name_or_path!r}{did_you_mean(name_or_path, shipped)}", field="recipe")
+        raise NotFoundError(
+            f"no recipe file or shipped recipe {name_or_path!r}{did_you_mean(name_or_path, shipped)}",
+            field="recipe",
+        )
     try:
         raw = yaml.safe_load(text)
     except yaml.YAMLError as fault:
         where = getattr(fault, "problem_mark", None)
-        raise RecipeError(f"{name_or_path} is not valid YAML" + (f", line {where.line + 1}" if where else ""), field="recipe") from None
+        raise RecipeError(
+            f"{name_or_path} is not valid YAML" + (f", line {where.line + 1}" if where else ""),
+            field="recipe",
+        ) from None
     if not isinstance(raw, dict):
         raise RecipeError(f"{name_or_path} must be a mapping of keys to values", field="recipe")
     return raw
@@ -284,7 +300,9 @@ def _explain(model: type[FrozenModel], fault: ValidationError, prefix: str) -> R
         return RecipeError("is required", field=field)
     if error["type"] == "string_pattern_mismatch":
         return RecipeError(
-            f"{error['input']!r} must be lower-case letters, digits, '.', '_' and '-', starting with a letter or digit", field=field
+            f"{error['input']!r} must be lower-case letters, digits, '.', '_' and '-', starting with a letter"
+            " or digit",
+            field=field,
         )
     got = json.dumps(error["input"], default=str)
     return RecipeError(f"{error['msg'][0].lower()}{error['msg'][1:]}, got {got[:80]}", field=field)

@@ -97,7 +97,11 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     """
     options = sorted(known)
     # Comparing with each of very many takes seconds; those that begin alike are the likely ones.
-    likely = options if len(options) <= MOST_COMPARED else [option for option in options if option[:1] == name[:1]][:MOST_COMPARED]
+    likely = (
+        options
+        if len(options) <= MOST_COMPARED
+        else [option for option in options if option[:1] == name[:1]][:MOST_COMPARED]
+    )
     close = difflib.get_close_matches(name, likely, n=1, cutoff=0.6)
     if close:
         return f"; did you mean {close[0]!r}?"

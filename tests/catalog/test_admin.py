@@ -35,7 +35,10 @@ def test_lineage(family) -> None:
     assert ancestors(store, m2) == [s, m, d]
     assert descendants(store, d) == [m, s, m2]
     assert descendants(store, m2) == []
-    assert [(parent.kind, version) for parent, version in parents(store, m)] == [("dataset", d), ("recipe", None)]
+    assert [(parent.kind, version) for parent, version in parents(store, m)] == [
+        ("dataset", d),
+        ("recipe", None),
+    ]
 
 
 def test_delete_refuses_while_something_descends(family) -> None:
@@ -89,7 +92,9 @@ def test_verify_names_every_problem(every_store: str) -> None:
         f"{version.uri}/part-00002.parquet: is not in the manifest",
     ]
     folder.write_bytes("part-00000.parquet", b"short")
-    assert verify(version.uri)[0].startswith(f"{version.uri}/part-00000.parquet: has 5 bytes, the manifest says ")
+    assert verify(version.uri)[0].startswith(
+        f"{version.uri}/part-00000.parquet: has 5 bytes, the manifest says "
+    )
     with pytest.raises(NotFoundError, match="no committed version"):
         verify(version.uri + "0")
 
@@ -118,8 +123,11 @@ def test_gc_removes_what_is_dead_and_old(family) -> None:
     assert gc(store, FUTURE) == []
 
 
-def test_gc_takes_what_was_written_in_the_same_tick_of_the_stores_clock(every_store: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A local disk's clock ticks every few milliseconds and S3's every second: no age at all must count as `0m`."""
+def test_gc_takes_what_was_written_in_the_same_tick_of_the_stores_clock(
+    every_store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A local disk's clock ticks every few milliseconds and S3's every second: no age at all must count as
+    `0m`."""
     store = Store(every_store)
     store.run_folder("run").write_bytes("step-1/weights", b"x")
     written = store.run_folder("run").list()[0].modified

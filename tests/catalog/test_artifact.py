@@ -18,7 +18,9 @@ def test_an_artifact_comes_back(every_store: str) -> None:
     assert found.history == [{"step": 1, "loss": 0.5}, {"step": 2, "loss": None}]
     for one, other in [(found.weights, ARTIFACT.weights), (found.codec_tensors, ARTIFACT.codec_tensors)]:
         assert one.keys() == other.keys()
-        assert all(torch.equal(one[name], other[name]) and one[name].dtype == other[name].dtype for name in other)
+        assert all(
+            torch.equal(one[name], other[name]) and one[name].dtype == other[name].dtype for name in other
+        )
 
 
 def test_equal_artifacts_have_equal_bytes(tmp_path) -> None:

@@ -34,7 +34,9 @@ def test_a_changed_part_is_refused(every_store: str) -> None:
 
 def test_a_part_counts_only_with_its_receipt_and_its_size(every_store: str) -> None:
     draft = draft_of(Store(every_store), "d")
-    entries = [write_shard(draft.folder, shard, [TABLE], TABLE.schema, footer={}, run_key="k") for shard in range(4)]
+    entries = [
+        write_shard(draft.folder, shard, [TABLE], TABLE.schema, footer={}, run_key="k") for shard in range(4)
+    ]
     draft.folder.delete("_receipts/part-00000.json")
     draft.folder.write_bytes("part-00001.parquet", b"cut")
     draft.folder.delete("part-00002.parquet")
@@ -50,11 +52,17 @@ def test_an_empty_dataset_has_its_schema(tmp_path) -> None:
 def test_pulled_data_is_for_any_reader(every_store: str, tmp_path: Path) -> None:
     version = publish_dataset(Store(every_store), "d")
     target = pull(version, tmp_path / "copy")
-    assert sorted(path.name for path in target.iterdir()) == ["_manifest.json", "part-00000.parquet", "part-00001.parquet"]
+    assert sorted(path.name for path in target.iterdir()) == [
+        "_manifest.json",
+        "part-00000.parquet",
+        "part-00001.parquet",
+    ]
     assert pd.read_parquet(target)["income"].tolist()[:2] == ["<=50K", ">50K"]
 
 
-def test_pull_goes_on_where_it_was_cut(every_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pull_goes_on_where_it_was_cut(
+    every_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     version, target, fetched = publish_dataset(Store(every_store), "d"), tmp_path / "copy", []
     pull(version, target)
     (target / "part-00001.parquet").write_bytes(b"half")
@@ -79,7 +87,9 @@ def test_pull_does_not_mix_versions(every_store: str, tmp_path: Path) -> None:
 
 def test_pull_does_not_mix_files(every_store: str, tmp_path: Path) -> None:
     (tmp_path / "part-00002.parquet").write_bytes(b"left from a pull that was cut")
-    with pytest.raises(StorageError, match=r"holds 'part-00002\.parquet', which is not part of d@1; choose an empty folder"):
+    with pytest.raises(
+        StorageError, match=r"holds 'part-00002\.parquet', which is not part of d@1; choose an empty folder"
+    ):
         pull(publish_dataset(Store(every_store), "d"), tmp_path)
 
 
@@ -88,12 +98,16 @@ def test_a_model_is_no_dataset(tmp_path) -> None:
         read_dataset(publish_model(Store(tmp_path), "m"))
 
 
-def test_the_local_folder_of_pull_can_be_written_in_any_way(every_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_local_folder_of_pull_can_be_written_in_any_way(
+    every_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     version = publish_dataset(Store(every_store), "d")
     monkeypatch.setenv("HOME", str(tmp_path))
     for given in ((tmp_path / "a b").as_uri(), "~/home", str(tmp_path / "plain")):
         local = pull(version, given)
         assert local.parent == tmp_path
         assert (local / "part-00000.parquet").stat().st_size == version.manifest.files[0].bytes
-    with pytest.raises(RecipeError, match="folder: s3://bucket/copy is not a folder of this machine; give a path"):
+    with pytest.raises(
+        RecipeError, match="folder: s3://bucket/copy is not a folder of this machine; give a path"
+    ):
         pull(version, "s3://bucket/copy")

@@ -20,7 +20,9 @@ from synthmill.generation.generator import Generator
 from synthmill.storage.parquet import read_footer
 
 GOLDEN = sorted((Path(__file__).parents[1] / "golden").glob("tables-*"))
-SAMPLES = [(folder, path.stem) for folder in GOLDEN for path in sorted((folder / "samples").glob("*.parquet"))]
+SAMPLES = [
+    (folder, path.stem) for folder in GOLDEN for path in sorted((folder / "samples").glob("*.parquet"))
+]
 
 
 @pytest.fixture(params=GOLDEN, ids=[folder.name for folder in GOLDEN])
@@ -44,11 +46,15 @@ def test_everything_verifies(store: Store) -> None:
         assert verify(version.uri) == [], version.uri
 
 
-@pytest.mark.parametrize(("folder", "model"), SAMPLES, ids=[f"{folder.name}-{model}" for folder, model in SAMPLES])
+@pytest.mark.parametrize(
+    ("folder", "model"), SAMPLES, ids=[f"{folder.name}-{model}" for folder, model in SAMPLES]
+)
 def test_models_load_and_sample_what_they_did(folder: Path, model: str) -> None:
-    """To the bit on machines of the class that it was made on; nearly so on others, where a last bit can tip a category.
+    """To the bit on machines of the class that it was made on; nearly so on others, where a last bit can tip
+    a category.
 
-    Where rows are drawn in another way since then (`sampling` in the class), they are other rows of the same kinds.
+    Where rows are drawn in another way since then (`sampling` in the class), they are other rows of the same
+    kinds.
     """
     expected = json.loads((folder / "expected.json").read_text())
     generator = Generator.load(Store(folder / "store").resolve("models", model, field="model"))
@@ -62,7 +68,11 @@ def test_models_load_and_sample_what_they_did(folder: Path, model: str) -> None:
         return
     if json.loads(now)["sampling"] != json.loads(then)["sampling"]:
         return
-    equal = sum(a == b for name in saved.column_names for a, b in zip(sampled[name].to_pylist(), saved[name].to_pylist(), strict=True))
+    equal = sum(
+        a == b
+        for name in saved.column_names
+        for a, b in zip(sampled[name].to_pylist(), saved[name].to_pylist(), strict=True)
+    )
     assert equal >= 0.95 * saved.num_rows * saved.num_columns
 
 
@@ -70,9 +80,13 @@ def test_datasets_are_read_with_their_receipts_and_labels(store: Store) -> None:
     for version in store.open_versions("datasets"):
         rows = read_dataset(version)
         assert rows.num_rows == version.manifest.rows
-        whole = pa.concat_tables([pq.read_table(path) for path in sorted(version.folder.local_path.glob("part-*.parquet"))])
+        whole = pa.concat_tables(
+            [pq.read_table(path) for path in sorted(version.folder.local_path.glob("part-*.parquet"))]
+        )
         assert whole.replace_schema_metadata(None).equals(rows.replace_schema_metadata(None))
-        assert list(finished_shards(version.folder, version.manifest.run_key).values()) == part_entries(version)
+        assert list(finished_shards(version.folder, version.manifest.run_key).values()) == part_entries(
+            version
+        )
         for entry in part_entries(version):
             footer = read_footer(version.folder, entry.path)
             assert json.loads(footer["AIGC"])["Label"] == "1"
@@ -96,7 +110,9 @@ def test_reports_are_read(store: Store) -> None:
 
 def test_what_is_there_is_not_written_over(store: Store) -> None:
     [version] = [version for version in store.open_versions("datasets") if version.name == "plain"]
-    with store.begin("datasets", "plain", run_key=version.manifest.run_key, run_id="x", if_exists="reuse") as draft:
+    with store.begin(
+        "datasets", "plain", run_key=version.manifest.run_key, run_id="x", if_exists="reuse"
+    ) as draft:
         assert draft.finished == version
     with store.begin("datasets", "plain", run_key="another", run_id="x") as draft:
         assert draft.number == 2

@@ -1,4 +1,4 @@
-"""What earlier versions saved of pictures can still be read: models sample, datasets verify."""
+"""What earlier versions saved of images can still be read: models sample, datasets verify."""
 
 import json
 import shutil
@@ -44,7 +44,7 @@ def test_a_model_samples_what_it_did(golden: Path, name: str) -> None:
         assert np.array_equal(pixels, samples[name])
 
 
-def test_the_dataset_is_intact_and_its_pictures_are_labelled(golden: Path) -> None:
+def test_the_dataset_is_intact_and_its_images_are_labelled(golden: Path) -> None:
     version = Store(str(golden / "store")).resolve("datasets", "pictures", field="dataset")
     assert admin.verify(version.uri) == []
     rows = read_dataset(version)

@@ -20,7 +20,10 @@ def test_footer_of_a_published_part(every_store: str) -> None:
     found = read_footer(version.folder, "part-00001.parquet")
     label = json.loads(found["AIGC"])
     assert label == {"Label": "1", "ContentProducer": "synthmill", "ProduceID": produce_id("k", 1)}
-    assert found["iptc.digitalSourceType"] == "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+    assert (
+        found["iptc.digitalSourceType"]
+        == "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+    )
     assert read_provenance(found, uri="x") == {
         "format": "synthmill.provenance/1",
         "model": "m@1",
@@ -31,7 +34,10 @@ def test_footer_of_a_published_part(every_store: str) -> None:
         "shard": 1,
     }
     data = version.folder.read_bytes("part-00001.parquet")
-    assert not any(text.encode() in data for text in ("secret-name", version.manifest.created[:10], version.manifest.run_id))
+    assert not any(
+        text.encode() in data
+        for text in ("secret-name", version.manifest.created[:10], version.manifest.run_id)
+    )
 
 
 def test_equal_runs_under_other_names_have_equal_parts(every_store: str) -> None:
@@ -56,8 +62,12 @@ def test_ids_are_unique_per_shard_and_run() -> None:
 
 
 def test_mixed_data_says_so() -> None:
-    assert footer(shard=0, mixed=True, **MADE_BY)["iptc.digitalSourceType"].endswith("/compositeWithTrainedAlgorithmicMedia")
-    assert labels(run_key="k", mixed=True)["digitalSourceType"].endswith("/compositeWithTrainedAlgorithmicMedia")
+    assert footer(shard=0, mixed=True, **MADE_BY)["iptc.digitalSourceType"].endswith(
+        "/compositeWithTrainedAlgorithmicMedia"
+    )
+    assert labels(run_key="k", mixed=True)["digitalSourceType"].endswith(
+        "/compositeWithTrainedAlgorithmicMedia"
+    )
     assert labels(run_key="k")["digitalSourceType"].endswith("/trainedAlgorithmicMedia")
 
 

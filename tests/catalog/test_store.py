@@ -23,7 +23,11 @@ def test_a_version_exists_from_its_commit_on(every_store: str) -> None:
     assert version.uri == f"{store.uri}/datasets/adult/2"
     assert store.names("datasets") == ["adult"]
     assert store.versions("datasets", "adult") == [2]
-    assert store.resolve("datasets", "adult", field="x") == store.resolve("datasets", "adult@2", field="x") == version
+    assert (
+        store.resolve("datasets", "adult", field="x")
+        == store.resolve("datasets", "adult@2", field="x")
+        == version
+    )
 
 
 def test_the_newest_complete_version_is_meant(every_store: str) -> None:
@@ -47,7 +51,22 @@ def test_what_is_not_there_is_named_with_what_is(every_store: str) -> None:
             store.resolve("datasets", ref, field="--dataset")
 
 
-@pytest.mark.parametrize("ref", ["", "@1", "adult@", "adult@0", "adult@-1", "adult@x", "../adult", "Adult", "a/b", "adult\n", "adult@1\n"])
+@pytest.mark.parametrize(
+    "ref",
+    [
+        "",
+        "@1",
+        "adult@",
+        "adult@0",
+        "adult@-1",
+        "adult@x",
+        "../adult",
+        "Adult",
+        "a/b",
+        "adult\n",
+        "adult@1\n",
+    ],
+)
 def test_references_that_are_none(ref: str, tmp_path) -> None:
     with pytest.raises(RecipeError, match="--model: ") as caught:
         Store(tmp_path).resolve("models", ref, field="--model")
@@ -82,8 +101,19 @@ def test_a_dead_run_is_taken_over_with_its_parts(every_store: str) -> None:
 
 def _manifest(draft, **changes) -> Manifest:
     files = (FileEntry(path="part-00000.parquet", rows=1, bytes=5, sha256="0" * 64),)
-    stated = {"kind": draft.kind, "name": draft.name, "number": draft.number, "run_id": draft.run_id, "run_key": draft.run_key}
-    rest = {"created": "2026-01-01T00:00:00+00:00", "code_version": "0", "files": files, "content_digest": content_digest(files, None)}
+    stated = {
+        "kind": draft.kind,
+        "name": draft.name,
+        "number": draft.number,
+        "run_id": draft.run_id,
+        "run_key": draft.run_key,
+    }
+    rest = {
+        "created": "2026-01-01T00:00:00+00:00",
+        "code_version": "0",
+        "files": files,
+        "content_digest": content_digest(files, None),
+    }
     return Manifest(**{**stated, **rest, **changes})
 
 
@@ -93,7 +123,9 @@ def test_a_manifest_must_be_true(every_store: str, written, words: str) -> None:
     with draft_of(store, "a") as draft:
         if written:
             draft.folder.write_bytes("part-00000.parquet", written)
-        with pytest.raises(StorageError, match=rf"part-00000\.parquet: {words}, its manifest says 5 bytes; not committed"):
+        with pytest.raises(
+            StorageError, match=rf"part-00000\.parquet: {words}, its manifest says 5 bytes; not committed"
+        ):
             draft.commit(_manifest(draft))
     assert store.versions("datasets", "a") == []
 
@@ -115,7 +147,11 @@ def test_quarantine_leaves_no_version(every_store: str) -> None:
         uri = draft.quarantine("gate privacy failed")
     assert uri == f"{store.uri}/quarantine/datasets/a/1.{draft.run_id}"
     moved = store.root.child("quarantine", "datasets", "a", f"1.{draft.run_id}")
-    assert [entry.path for entry in moved.list()] == ["_reason.json", "_receipts/part-00000.json", "part-00000.parquet"]
+    assert [entry.path for entry in moved.list()] == [
+        "_reason.json",
+        "_receipts/part-00000.json",
+        "part-00000.parquet",
+    ]
     assert moved.read_json("_reason.json")["reason"] == "gate privacy failed"
     assert store.versions("datasets", "a") == store.names("datasets") == []
 
@@ -125,7 +161,10 @@ def test_a_newer_manifest_is_refused_by_name(every_store: str) -> None:
     version = publish_dataset(store, "a")
     raw = version.folder.read_json("_manifest.json")
     version.folder.write_json("_manifest.json", {**raw, "format": "synthmill.manifest/2", "new_field": 1})
-    with pytest.raises(StorageError, match=r"a/1/_manifest\.json: has format 'synthmill\.manifest/2', newer than 'synthmill\.manifest/1'"):
+    with pytest.raises(
+        StorageError,
+        match=r"a/1/_manifest\.json: has format 'synthmill\.manifest/2', newer than 'synthmill\.manifest/1'",
+    ):
         store.resolve("datasets", "a", field="x")
     version.folder.write_json("_manifest.json", {**raw, "rows": "many"})
     with pytest.raises(StorageError, match=r"a/1/_manifest\.json: not a valid manifest"):
@@ -149,9 +188,14 @@ def test_run_folders(every_store: str) -> None:
         store.run_folder("adult-1").read_bytes("x")
 
 
-def test_two_runs_of_one_key_at_a_time_have_a_folder_each_and_an_ended_one_is_taken_over(every_store: str) -> None:
+def test_two_runs_of_one_key_at_a_time_have_a_folder_each_and_an_ended_one_is_taken_over(
+    every_store: str,
+) -> None:
     store = Store(every_store)
-    with store.begin_run("adult-1", run_key="k", run_id="a") as first, store.begin_run("adult-1", run_key="k", run_id="b") as second:
+    with (
+        store.begin_run("adult-1", run_key="k", run_id="a") as first,
+        store.begin_run("adult-1", run_key="k", run_id="b") as second,
+    ):
         assert [first.folder.name, second.folder.name] == ["1", "2"]
         first.folder.write_bytes("checkpoints/x", b"1")
         first.check()
@@ -170,10 +214,14 @@ def test_content_digest_sees_data_and_nothing_else() -> None:
     other = FileEntry(path="part-00001.parquet", rows=1, bytes=5, sha256="1" * 64)
     digest = content_digest([part, other], "schema")
     assert content_digest([other, part], "schema") == digest
-    assert content_digest([part, other, FileEntry(path="_card.md", bytes=1, sha256="2" * 64)], "schema") == digest
+    assert (
+        content_digest([part, other, FileEntry(path="_card.md", bytes=1, sha256="2" * 64)], "schema")
+        == digest
+    )
     changed = [content_digest([part], "schema"), content_digest([part, other], "x")]
     changed += [
-        content_digest([part, other.model_copy(update=update)], "schema") for update in ({"rows": 2}, {"sha256": "3" * 64}, {"path": "z"})
+        content_digest([part, other.model_copy(update=update)], "schema")
+        for update in ({"rows": 2}, {"sha256": "3" * 64}, {"path": "z"})
     ]
     assert digest not in changed
     assert len(set(changed)) == 5

@@ -37,7 +37,9 @@ def fitted(name: str) -> GenerativeModel:
     return published.eval()
 
 
-def sampled(model: GenerativeModel, seed: int = 0, rows: int = 64, condition: Condition | None = None) -> Batch:
+def sampled(
+    model: GenerativeModel, seed: int = 0, rows: int = 64, condition: Condition | None = None
+) -> Batch:
     with torch.inference_mode():
         return model.sample(rows, condition=condition, generator=generator("cpu", seed))
 
@@ -52,7 +54,9 @@ def model(request: pytest.FixtureRequest) -> GenerativeModel:
 
 
 def phases() -> list[tuple[str, Phase]]:
-    return [(name, phase) for name in TRAINED for stage in case(name).fresh().stages() for phase in stage.phases]
+    return [
+        (name, phase) for name in TRAINED for stage in case(name).fresh().stages() for phase in stage.phases
+    ]
 
 
 def terms_of(model: GenerativeModel, name: str, phase: Phase) -> tuple[dict[str, torch.Tensor], int]:
@@ -66,13 +70,23 @@ def terms_of(model: GenerativeModel, name: str, phase: Phase) -> tuple[dict[str,
     return model.train().loss(phase.name, batch, rng=rng, progress=0.5), rows
 
 
-@pytest.mark.parametrize(("name", "phase"), phases(), ids=lambda value: value if isinstance(value, str) else value.name)
+@pytest.mark.parametrize(
+    ("name", "phase"), phases(), ids=lambda value: value if isinstance(value, str) else value.name
+)
 def test_each_phase_moves_only_its_own_parameters_and_some_of_them(name: str, phase: Phase) -> None:
     model = case(name).fresh()
     terms, _ = terms_of(model, name, phase)
     sum(term.mean() for key, term in terms.items() if not key.startswith("log_")).backward()
-    own = {key for key, _ in model.named_parameters() if any(key == module or key.startswith(f"{module}.") for module in phase.modules)}
-    moved = {key for key, parameter in model.named_parameters() if parameter.grad is not None and bool((parameter.grad != 0).any())}
+    own = {
+        key
+        for key, _ in model.named_parameters()
+        if any(key == module or key.startswith(f"{module}.") for module in phase.modules)
+    }
+    moved = {
+        key
+        for key, parameter in model.named_parameters()
+        if parameter.grad is not None and bool((parameter.grad != 0).any())
+    }
     assert own, f"{phase.modules} name no parameters"
     assert moved & own
     before = copy.deepcopy(model.state_dict())
@@ -93,7 +107,9 @@ def model_with_phases(model: GenerativeModel, phase: Phase) -> GenerativeModel:
     return model
 
 
-@pytest.mark.parametrize(("name", "phase"), phases(), ids=lambda value: value if isinstance(value, str) else value.name)
+@pytest.mark.parametrize(
+    ("name", "phase"), phases(), ids=lambda value: value if isinstance(value, str) else value.name
+)
 def test_loss_terms_are_per_row_or_per_row_group(name: str, phase: Phase) -> None:
     model = case(name).fresh()
     terms, rows = terms_of(model, name, phase)
@@ -114,7 +130,9 @@ def test_config_survives_json(name: str) -> None:
 
 
 def test_weights_survive_safetensors(model: GenerativeModel) -> None:
-    data = safetensors.torch.save({key: value.contiguous().clone() for key, value in model.state_dict().items()})
+    data = safetensors.torch.save(
+        {key: value.contiguous().clone() for key, value in model.state_dict().items()}
+    )
     again = type(model)(model.config, model.layout)
     again.load_state_dict(safetensors.torch.load(data))
     assert same(sampled(model), sampled(again.eval()))
@@ -174,19 +192,30 @@ def test_finishing_twice_leaves_a_model_that_samples(model: GenerativeModel) -> 
 
 @pytest.mark.parametrize("name", TRAINED)
 def test_two_runs_give_equal_weights_to_the_bit(name: str) -> None:
-    outcomes = [train(case(name).fresh(), case(name).data, settings(max_steps=3), parallel=Single(), reporter=Records()) for _ in range(2)]
-    assert all(torch.equal(value, outcomes[1].state_dict[key]) for key, value in outcomes[0].state_dict.items())
+    outcomes = [
+        train(
+            case(name).fresh(), case(name).data, settings(max_steps=3), parallel=Single(), reporter=Records()
+        )
+        for _ in range(2)
+    ]
+    assert all(
+        torch.equal(value, outcomes[1].state_dict[key]) for key, value in outcomes[0].state_dict.items()
+    )
 
 
 @pytest.fixture(scope="module")
 def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Every trained model after a few steps by two gloo workers with unequal shares; NAME.safetensors in a folder."""
+    """Every trained model after a few steps by two gloo workers with unequal shares; NAME.safetensors in a
+    folder."""
     folder = tmp_path_factory.mktemp("ranks")
     here = Path(__file__).parent
     paths = os.pathsep.join([str(here.parent), str(here.parents[1] / "platform")])
     environment = {**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"}
     script = [sys.executable, str(here / "two_ranks.py"), str(folder)]
-    workers = [subprocess.Popen([*script, str(rank)], env=environment, stderr=subprocess.PIPE, text=True) for rank in range(2)]
+    workers = [
+        subprocess.Popen([*script, str(rank)], env=environment, stderr=subprocess.PIPE, text=True)
+        for rank in range(2)
+    ]
     for worker in workers:
         _, errors = worker.communicate(timeout=120)
         assert worker.returncode == 0, errors[-2000:]
@@ -196,7 +225,13 @@ def two_ranks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("name", TRAINED)
 def test_two_workers_match_one_to_rounding(name: str, two_ranks: Path) -> None:
     single = plain(case(name).fresh())
-    train(single, case(name).data, settings(max_steps=4, global_batch_rows=111), parallel=Single(), reporter=Records())
+    train(
+        single,
+        case(name).data,
+        settings(max_steps=4, global_batch_rows=111),
+        parallel=Single(),
+        reporter=Records(),
+    )
     together = safetensors.torch.load((two_ranks / f"{name}.safetensors").read_bytes())
     start = plain(case(name).fresh()).state_dict()
     for key, value in single.state_dict().items():
@@ -213,5 +248,7 @@ def test_a_case_stands_for_every_encoding() -> None:
 def test_build_names_a_wrong_key() -> None:
     from synthmill.errors import RecipeError
 
-    with pytest.raises(RecipeError, match=r"model\.config\.embeding_dim: unknown key; did you mean 'embedding_dim'\?"):
+    with pytest.raises(
+        RecipeError, match=r"model\.config\.embeding_dim: unknown key; did you mean 'embedding_dim'\?"
+    ):
         build("ctgan", {"embeding_dim": 3}, CASES["mixed"].layout)

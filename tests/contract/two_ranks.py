@@ -18,7 +18,13 @@ def main(folder: Path, rank: int) -> None:
     for name in registry.names("models"):
         model = plain(case(name).fresh())
         if model.stages():
-            train(model, case(name).data, settings(max_steps=4, global_batch_rows=111), parallel=AllReduce(), reporter=Records())
+            train(
+                model,
+                case(name).data,
+                settings(max_steps=4, global_batch_rows=111),
+                parallel=AllReduce(),
+                reporter=Records(),
+            )
             if rank == 0:
                 weights = {key: value.contiguous().clone() for key, value in model.state_dict().items()}
                 (folder / f"{name}.safetensors").write_bytes(safetensors.torch.save(weights))

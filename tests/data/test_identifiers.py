@@ -31,12 +31,16 @@ def made(values: list[str], rows: np.ndarray, name: str = "x") -> list[str]:
     return ids
 
 
-@pytest.mark.parametrize("name", ["id", "ID", "user_id", "userId", "customer-no", "uuid", "order key", "Index", "patient.ID"])
+@pytest.mark.parametrize(
+    "name", ["id", "ID", "user_id", "userId", "customer-no", "uuid", "order key", "Index", "patient.ID"]
+)
 def test_names_of_identifiers(name: str) -> None:
     assert has_id_name(name)
 
 
-@pytest.mark.parametrize("name", ["paid", "humid", "kid", "monkey", "width", "notes", "android", "idle", "number_of_rooms"])
+@pytest.mark.parametrize(
+    "name", ["paid", "humid", "kid", "monkey", "width", "notes", "android", "idle", "number_of_rooms"]
+)
 def test_names_that_only_look_like_it(name: str) -> None:
     assert not has_id_name(name)
 
@@ -82,10 +86,16 @@ def test_a_group_of_few_rows_is_an_identifier_and_a_large_one_a_category() -> No
         ([f"C-{i:05d}" for i in range(1, 50)], r"C-\d{5}"),
         ([f"{i}" for i in range(95, 130)], r"\d+"),
         ([f"user{i}@example.org" for i in range(5, 50)], r"user\d+@example\.org"),
-        ([f"{chr(65 + i % 26)}{chr(65 + i % 7)}-{i:03d}-{chr(97 + i % 5)}" for i in range(50)], r"[A-Z]{2}-\d{3}-[a-z]"),
+        (
+            [f"{chr(65 + i % 26)}{chr(65 + i % 7)}-{i:03d}-{chr(97 + i % 5)}" for i in range(50)],
+            r"[A-Z]{2}-\d{3}-[a-z]",
+        ),
         (["Ann Lee", "Bo", "Charlotte of Ghent"] + ["Li" * i for i in range(1, 9)], r"x-\d+"),
         (["Smith-12", "Smith-13"], r"x-\d+"),
-        ([str(uuid.UUID(int=i * 2**97 + i)) for i in range(40)], r"[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"),
+        (
+            [str(uuid.UUID(int=i * 2**97 + i)) for i in range(40)],
+            r"[0-9a-f]{8}-[0-9a-f]{4}-8[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}",
+        ),
         ([str(uuid.UUID(int=i * 2**97 + 0xA)).upper() for i in range(40)], r"[0-9A-F-]{36}"),
     ],
 )
@@ -135,7 +145,9 @@ def torch_zeros(*shape: int) -> torch.Tensor:
 
 
 def test_identifiers_beside_real_ones_begin_where_none_is_taken() -> None:
-    real = pa.table({"order_id": np.arange(1, 61), "code": [f"C-{i:04d}" for i in range(60)], "y": ["a", "b", "c"] * 20})
+    real = pa.table(
+        {"order_id": np.arange(1, 61), "code": [f"C-{i:04d}" for i in range(60)], "y": ["a", "b", "c"] * 20}
+    )
     codec = TableCodec.fit(real, DataConfig(source="x"))
     assert [column.kind for column in codec.profile.columns] == ["identifier", "identifier", "categorical"]
     assert codec.first_free_id(real, 5) == 100
@@ -160,7 +172,10 @@ def test_identifiers_of_narrow_types_begin_in_the_widest_gap_or_are_refused() ->
     narrow = TableCodec.fit(small, DataConfig(source="x"))
     assert narrow.id_rooms() == [("order_id", 127)]
     assert narrow.first_free_id(small, 60) == 60
-    with pytest.raises(DataError, match=r"--rows: no 80 identifiers in a row are free beside the real 'order_id'; ask for fewer rows"):
+    with pytest.raises(
+        DataError,
+        match=r"--rows: no 80 identifiers in a row are free beside the real 'order_id'; ask for fewer rows",
+    ):
         narrow.first_free_id(small, 80)
 
 

@@ -1,4 +1,4 @@
-"""Where pictures come from, and every way in which files can be wrong."""
+"""Where images come from, and every way in which files can be wrong."""
 
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from pictures import class_folders, digits, file_of, idx_bytes, png_of
+from image_cases import class_folders, digits, file_of, idx_bytes, png_of
 from synthmill.config import DataConfig, SplitConfig, parse_model
 from synthmill.data import png
 from synthmill.data.images import read_images
@@ -23,7 +23,7 @@ def read(source: object, **fields: object) -> Source:
 
 def pixels(source: Source) -> list[np.ndarray]:
     found = [png.decode(cell["bytes"]) for cell in source.table["image"].to_pylist()]
-    assert all(picture is not None for picture in found)
+    assert all(image is not None for image in found)
     return found  # type: ignore[return-value]
 
 
@@ -36,7 +36,7 @@ def test_class_folders_give_their_names_as_labels(tmp_path: Path) -> None:
     assert source.notes == ()
 
 
-def test_pictures_without_a_class_folder_have_no_labels(tmp_path: Path) -> None:
+def test_images_without_a_class_folder_have_no_labels(tmp_path: Path) -> None:
     for i in range(3):
         (tmp_path / f"{i}.png").write_bytes(png_of(np.full((4, 4), i, np.uint8)))
     assert read(tmp_path).table.column_names == ["image"]
@@ -45,7 +45,7 @@ def test_pictures_without_a_class_folder_have_no_labels(tmp_path: Path) -> None:
 def test_some_labelled_and_some_not_is_refused(tmp_path: Path) -> None:
     class_folders(tmp_path / "pets")
     (tmp_path / "pets" / "stray.png").write_bytes(png_of(np.zeros((8, 8), np.uint8)))
-    with pytest.raises(DataError, match=r"1 pictures have no label while others do, stray\.png first"):
+    with pytest.raises(DataError, match=r"1 images have no label while others do, stray\.png first"):
         read(tmp_path / "pets")
 
 
@@ -55,13 +55,13 @@ def test_renaming_a_class_makes_another_source(tmp_path: Path) -> None:
     assert read(tmp_path / "b").sha256 != before
 
 
-def test_digits_are_pictures_for_image_models_and_a_table_otherwise() -> None:
+def test_digits_are_images_for_image_models_and_a_table_otherwise() -> None:
     source = read("sklearn://digits")
     assert source.table.num_rows == 1797
     assert np.array_equal(pixels(source)[5], digits()[0][5, 0])
     assert source.table["label"].to_pylist()[:3] == [0, 1, 2]
     assert read_source(parse_model(DataConfig, {"source": "sklearn://digits"})).table.num_columns == 65
-    with pytest.raises(DataError, match="no scikit-learn pictures named 'faces'"):
+    with pytest.raises(DataError, match="no scikit-learn images named 'faces'"):
         read("sklearn://faces")
 
 
@@ -70,7 +70,9 @@ def test_idx_files_with_their_labels(tmp_path: Path, packed: bool) -> None:
     images, labels = digits(20)
     end = ".gz" if packed else ""
     (tmp_path / f"train-images-idx3-ubyte{end}").write_bytes(idx_bytes(images[:, 0], packed=packed))
-    (tmp_path / f"train-labels-idx1-ubyte{end}").write_bytes(idx_bytes(labels.astype(np.uint8), packed=packed))
+    (tmp_path / f"train-labels-idx1-ubyte{end}").write_bytes(
+        idx_bytes(labels.astype(np.uint8), packed=packed)
+    )
     for source in (read(tmp_path), read(tmp_path / f"train-images-idx3-ubyte{end}")):
         assert source.table["label"].to_pylist() == labels.tolist()
         assert np.array_equal(np.stack(pixels(source)), images[:, 0])
@@ -81,14 +83,16 @@ def test_idx_files_that_lie_plain_and_packed_are_read_once(tmp_path: Path) -> No
     images, labels = digits(20)
     for packed, end in ((False, ""), (True, ".gz")):
         (tmp_path / f"train-images-idx3-ubyte{end}").write_bytes(idx_bytes(images[:, 0], packed=packed))
-        (tmp_path / f"train-labels-idx1-ubyte{end}").write_bytes(idx_bytes(labels.astype(np.uint8), packed=packed))
+        (tmp_path / f"train-labels-idx1-ubyte{end}").write_bytes(
+            idx_bytes(labels.astype(np.uint8), packed=packed)
+        )
     assert read(tmp_path).table["label"].to_pylist() == labels.tolist()
     (tmp_path / "train-labels-idx1-ubyte").unlink()
     for source in (tmp_path, tmp_path / "train-images-idx3-ubyte"):
         assert read(source).table["label"].to_pylist() == labels.tolist()
 
 
-def test_a_picture_named_like_an_idx_file_is_a_picture(tmp_path: Path) -> None:
+def test_a_image_named_like_an_idx_file_is_a_image(tmp_path: Path) -> None:
     root = class_folders(tmp_path / "pets")
     (root / "cat" / "0.png").rename(root / "cat" / "one-idx.png")
     assert read(root).table.num_rows == 8
@@ -98,14 +102,18 @@ def test_folders_that_begin_with_an_underscore_are_skipped_with_a_note(tmp_path:
     root = class_folders(tmp_path / "pets", names=("cat", "_background_", ".thumbnails"))
     source = read(root)
     assert source.table["label"].to_pylist() == ["cat"] * 4
-    assert source.notes == ("4 pictures skipped because a name begins with `_` (_background_); rename to use them",)
+    assert source.notes == (
+        "4 images skipped because a name begins with `_` (_background_); rename to use them",
+    )
 
 
 def test_idx_with_the_wrong_magic_or_cut_off(tmp_path: Path) -> None:
     images = digits(20)[0][:, 0]
     path = tmp_path / "train-images-idx3-ubyte"
     path.write_bytes(idx_bytes(images, magic=b"\x00\x00\x0d\x03"))
-    with pytest.raises(DataError, match="is not an IDX file of unsigned bytes: it begins with 00000d03, not 00000803"):
+    with pytest.raises(
+        DataError, match="is not an IDX file of unsigned bytes: it begins with 00000d03, not 00000803"
+    ):
         read(path)
     path.write_bytes(idx_bytes(images)[:-10])
     with pytest.raises(DataError, match="cut off: its header says 1,280 bytes of values, 1,270 are there"):
@@ -121,32 +129,34 @@ def test_idx_with_the_wrong_magic_or_cut_off(tmp_path: Path) -> None:
 def test_idx_labels_of_another_length(tmp_path: Path) -> None:
     (tmp_path / "a-images-idx3-ubyte").write_bytes(idx_bytes(digits(20)[0][:, 0]))
     (tmp_path / "a-labels-idx1-ubyte").write_bytes(idx_bytes(np.zeros(19, np.uint8)))
-    with pytest.raises(DataError, match=r"has 20 pictures but .* has 19 labels"):
+    with pytest.raises(DataError, match=r"has 20 images but .* has 19 labels"):
         read(tmp_path)
 
 
 def test_parquet_with_image_structs(tmp_path: Path) -> None:
     images, labels = digits(6)
     cells = [{"bytes": png_of(image[0]), "path": None} for image in images]
-    pq.write_table(pa.table({"id": range(6), "image": cells, "label": labels.tolist()}), tmp_path / "train.parquet")
+    pq.write_table(
+        pa.table({"id": range(6), "image": cells, "label": labels.tolist()}), tmp_path / "train.parquet"
+    )
     source = read(tmp_path / "train.parquet")
     assert source.table["label"].to_pylist() == labels.tolist()
     assert source.table["image"].to_pylist()[2]["path"] == "train.parquet/000002"
     with pytest.raises(DataError, match=r"data\.target: train\.parquet has no column 'lable'"):
         read(tmp_path / "train.parquet", target="lable")
     pq.write_table(pa.table({"x": [1, 2]}), tmp_path / "train.parquet")
-    with pytest.raises(DataError, match="no column of pictures"):
+    with pytest.raises(DataError, match="no column of images"):
         read(tmp_path / "train.parquet")
 
 
 def test_an_empty_folder_and_a_folder_of_other_things(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(DataError, match=r"no pictures at .*empty"):
+    with pytest.raises(DataError, match=r"no images at .*empty"):
         read(tmp_path / "empty")
     (tmp_path / "notes.txt").write_text("hello")
-    with pytest.raises(DataError, match="holds no pictures"):
+    with pytest.raises(DataError, match="holds no images"):
         read(tmp_path)
-    with pytest.raises(DataError, match=r"no pictures at .*nowhere"):
+    with pytest.raises(DataError, match=r"no images at .*nowhere"):
         read(tmp_path / "nowhere")
 
 
@@ -159,25 +169,25 @@ def test_mixed_sizes_need_a_size(tmp_path: Path) -> None:
     (root / "cat" / "9.png").write_bytes(png_of(np.zeros((6, 10), np.uint8)))
     with pytest.raises(DataError, match=r"cat/0\.png is 8x8, cat/9\.png is 10x6\); set data\.image\.size"):
         read(root)
-    assert {picture.shape for picture in pixels(read(root, image={"size": 6}))} == {(6, 6)}
-    assert {picture.shape for picture in pixels(read(root, image={"size": [4, 6]}))} == {(4, 6)}
+    assert {image.shape for image in pixels(read(root, image={"size": 6}))} == {(6, 6)}
+    assert {image.shape for image in pixels(read(root, image={"size": [4, 6]}))} == {(4, 6)}
 
 
 @pytest.mark.parametrize(("fit", "corner", "middle"), [("crop", 255, 0), ("pad", 7, 0), ("stretch", 255, 0)])
 def test_how_another_shape_is_made_to_fit(tmp_path: Path, fit: str, corner: int, middle: int) -> None:
-    """A wide picture, white in the left and right quarter: cropped away, kept small, or squeezed."""
+    """A wide image, white in the left and right quarter: cropped away, kept small, or squeezed."""
     wide = np.full((8, 16), 255, np.uint8)
     wide[:, 6:10] = 0
     for i in range(2):
         (tmp_path / f"{i}.png").write_bytes(png_of(wide))
-    picture = pixels(read(tmp_path, image={"size": 8, "fit": fit, "background": 7}))[0]
-    assert abs(int(picture[0, 0]) - corner) < 20
-    assert abs(int(picture[4, 4]) - middle) < 20
-    assert (picture[0] == 7).all() == (fit == "pad")
+    image = pixels(read(tmp_path, image={"size": 8, "fit": fit, "background": 7}))[0]
+    assert abs(int(image[0, 0]) - corner) < 20
+    assert abs(int(image[4, 4]) - middle) < 20
+    assert (image[0] == 7).all() == (fit == "pad")
 
 
 def test_modes_become_gray_or_colour(tmp_path: Path) -> None:
-    """16 bits, palettes, alpha and one bit; gray as long as no picture has colour."""
+    """16 bits, palettes, alpha and one bit; gray as long as no image has colour."""
     gray = np.arange(64, dtype=np.uint8).reshape(8, 8) * 4
     deep = Image.fromarray(gray.astype(np.uint16) * 257)
     files = {
@@ -185,18 +195,24 @@ def test_modes_become_gray_or_colour(tmp_path: Path) -> None:
         "gray.png": png_of(gray),
         "palette.png": png_of(gray, "P"),
         "bit.png": png_of(gray, "1"),
-        "alpha.png": file_of(Image.merge("LA", [Image.fromarray(gray), Image.fromarray(np.where(gray < 128, 0, 255).astype(np.uint8))])),
+        "alpha.png": file_of(
+            Image.merge(
+                "LA", [Image.fromarray(gray), Image.fromarray(np.where(gray < 128, 0, 255).astype(np.uint8))]
+            )
+        ),
     }
     for name, content in files.items():
         (tmp_path / name).write_bytes(content)
     found = dict(zip(sorted(files), pixels(read(tmp_path)), strict=True))
-    assert {picture.shape for picture in found.values()} == {(8, 8)}
+    assert {image.shape for image in found.values()} == {(8, 8)}
     assert np.array_equal(found["deep.png"], gray)
     assert np.array_equal(found["palette.png"], gray)
-    assert np.array_equal(found["alpha.png"], np.where(gray < 128, 255, gray)), "transparent pixels show the background"
+    assert np.array_equal(found["alpha.png"], np.where(gray < 128, 255, gray)), (
+        "transparent pixels show the background"
+    )
     (tmp_path / "colour.png").write_bytes(png_of(np.stack([gray, gray // 2, gray * 0], 2)))
-    assert {picture.shape for picture in pixels(read(tmp_path))} == {(8, 8, 3)}
-    assert {picture.shape for picture in pixels(read(tmp_path, image={"channels": 1}))} == {(8, 8)}
+    assert {image.shape for image in pixels(read(tmp_path))} == {(8, 8, 3)}
+    assert {image.shape for image in pixels(read(tmp_path, image={"channels": 1}))} == {(8, 8)}
 
 
 @pytest.mark.parametrize("level", [200, 300])
@@ -228,27 +244,32 @@ def test_broken_files_are_counted_named_and_skipped_up_to_a_limit(tmp_path: Path
     source = read(root)
     assert source.table.num_rows == 79
     assert len(source.notes) == 1
-    assert source.notes[0].startswith("1 of 80 pictures can't be read: cat/0.png (")
+    assert source.notes[0].startswith("1 of 80 images can't be read: cat/0.png (")
     (root / "dog" / "1.png").write_bytes(b"")
-    with pytest.raises(DataError, match=r"2 of 80 pictures can't be read: cat/0\.png .*, dog/1\.png \(empty file\)"):
+    with pytest.raises(
+        DataError, match=r"2 of 80 images can't be read: cat/0\.png .*, dog/1\.png \(empty file\)"
+    ):
         read(root)
     assert read(root, image={"max_broken_share": 0.02}).table.num_rows == 78
 
 
 def test_a_text_file_named_png_is_broken(tmp_path: Path) -> None:
     for i in range(2):
-        (tmp_path / f"{i}.png").write_text("no picture")
-    with pytest.raises(DataError, match=r"2 of 2 pictures can't be read: 0\.png \(not a picture\)"):
+        (tmp_path / f"{i}.png").write_text("no image")
+    with pytest.raises(DataError, match=r"2 of 2 images can't be read: 0\.png \(not an image\)"):
         read(tmp_path)
 
 
-def test_equal_pictures_stay_on_one_side_of_a_split(tmp_path: Path) -> None:
+def test_equal_images_stay_on_one_side_of_a_split(tmp_path: Path) -> None:
     root = class_folders(tmp_path / "pets", per_class=60)
     for i in range(30):
         (root / "cat" / f"copy{i}.png").write_bytes((root / "cat" / f"{i}.png").read_bytes())
     source = read(root)
     parts = split_table(source.table, SplitConfig(), sha256=source.sha256)
-    sides = [{cell["bytes"] for cell in part["image"].to_pylist()} for part in (parts.train, parts.validation, parts.holdout)]
+    sides = [
+        {cell["bytes"] for cell in part["image"].to_pylist()}
+        for part in (parts.train, parts.validation, parts.holdout)
+    ]
     assert all(sides)
     assert not sides[0] & sides[1]
     assert not sides[0] & sides[2]

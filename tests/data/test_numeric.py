@@ -1,4 +1,5 @@
-"""Curves and numeric codes: ranks and values are inverse, knots are no one's value, segments are chosen by the rows they hold."""
+"""Curves and numeric codes: ranks and values are inverse, knots are no one's value, segments are chosen by
+the rows they hold."""
 
 import numpy as np
 import pyarrow as pa
@@ -17,8 +18,12 @@ def codec_of(values: object, **more: object) -> TableCodec:
 
 def test_a_curve_maps_between_knots_and_jumps_over_gaps() -> None:
     curve = Curve(q=np.array([0.0, 0.4, 0.4, 0.8, 1.0]), x=np.array([0.0, 4.0, 10.0, 10.0, 20.0]))
-    assert curve.values(np.array([0.0, 0.2, 0.39999, 0.4, 0.6, 0.9, 1.0])).tolist() == pytest.approx([0, 2, 3.9999, 10, 10, 15, 20])
-    assert curve.ranks(np.array([0.0, 2.0, 4.0, 7.0, 10.0, 15.0, 20.0])).tolist() == pytest.approx([0, 0.2, 0.4, 0.4, 0.6, 0.9, 1.0])
+    assert curve.values(np.array([0.0, 0.2, 0.39999, 0.4, 0.6, 0.9, 1.0])).tolist() == pytest.approx(
+        [0, 2, 3.9999, 10, 10, 15, 20]
+    )
+    assert curve.ranks(np.array([0.0, 2.0, 4.0, 7.0, 10.0, 15.0, 20.0])).tolist() == pytest.approx(
+        [0, 0.2, 0.4, 0.4, 0.6, 0.9, 1.0]
+    )
     assert curve.ranks(np.array([-5.0, 25.0])).tolist() == [0.0, 1.0]
 
 
@@ -114,7 +119,10 @@ def test_segments_hold_equal_shares() -> None:
 def test_a_point_needs_a_percent_of_the_rows_and_twenty_of_them() -> None:
     rng = np.random.default_rng(0)
     for mass, points in ((19, ()), (20, (0.0,)), (21, (0.0,))):
-        assert codec_of(np.concatenate([np.zeros(mass), rng.normal(9, 1, 1000)])).profile.column("x").points == points
+        assert (
+            codec_of(np.concatenate([np.zeros(mass), rng.normal(9, 1, 1000)])).profile.column("x").points
+            == points
+        )
     assert codec_of(np.concatenate([np.zeros(30), rng.normal(9, 1, 5000)])).profile.column("x").points == ()
 
 

@@ -21,7 +21,9 @@ def visits() -> pa.Table:
         {
             "patient": np.repeat([f"p{i:03d}" for i in range(PEOPLE)], VISITS),
             "surname": np.repeat([f"Surname{i}" for i in range(PEOPLE)], VISITS),
-            "town": np.repeat([["north", "south", "alone"][min(i % 2, 1) if i else 2] for i in range(PEOPLE)], VISITS),
+            "town": np.repeat(
+                [["north", "south", "alone"][min(i % 2, 1) if i else 2] for i in range(PEOPLE)], VISITS
+            ),
             "income": INCOMES,
             "pressure": RNG.normal(120, 10, PEOPLE * VISITS),
             "ward": RNG.integers(0, 4, PEOPLE * VISITS),
@@ -49,7 +51,11 @@ def test_what_only_one_person_has_is_neither_a_level_nor_a_point_nor_a_knot_nor_
     income = codec.profile.column("income")
     assert income.points == ()
     assert income.maximum == pytest.approx(np.sort(np.unique(INCOMES))[-5:].mean(), abs=0.01)
-    curve = next(column.curve for column in codec._columns if isinstance(column, NumericCodec) and column.profile.name == "income")
+    curve = next(
+        column.curve
+        for column in codec._columns
+        if isinstance(column, NumericCodec) and column.profile.name == "income"
+    )
     assert curve is not None
     assert len(curve.x) > 5
     assert not set(curve.x.round(2).tolist()) & set(INCOMES.tolist())
@@ -62,7 +68,9 @@ def test_rows_count_for_themselves_without_a_group_and_under_a_group_of_many_row
 
 
 def test_a_column_of_values_too_few_people_share_names_people() -> None:
-    table = visits().append_column("nurse", pa.array([f"n{i % 30}" for i in range(PEOPLE) for _ in range(VISITS)]))
+    table = visits().append_column(
+        "nurse", pa.array([f"n{i % 30}" for i in range(PEOPLE) for _ in range(VISITS)])
+    )
     with pytest.raises(DataError, match=r"no value of column 'nurse' has 5 people among the training rows"):
         fitted(table, "patient")
 

@@ -1,4 +1,4 @@
-"""The codec of pictures."""
+"""The codec of images."""
 
 import json
 import xml.etree.ElementTree as ET
@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 import torch
 
-from pictures import class_folders, digits
+from image_cases import class_folders, digits
 from synthmill.config import DataConfig, parse_model
 from synthmill.data import png
 from synthmill.data.batch import Batch
@@ -51,14 +51,16 @@ def test_decoding_gives_the_pixels_back_and_does_not_depend_on_the_batch() -> No
     assert whole["image"].to_pylist()[7]["path"] == "000000007.png"
 
 
-def test_every_picture_says_that_it_is_generated() -> None:
+def test_every_image_says_that_it_is_generated() -> None:
     codec, table = fitted()
     file = codec.decode(codec.encode(table.slice(0, 1)), first_row=0)["image"].to_pylist()[0]["bytes"]
     packet = png.xmp_of(file)
     assert packet is not None
     root = ET.fromstring(packet.decode())
     told = {element.tag.rpartition("}")[2]: element.text for element in root.iter() if element.text}
-    assert told["DigitalSourceType"] == "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+    assert (
+        told["DigitalSourceType"] == "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
+    )
     label = json.loads(told["AIGC"] or "")
     assert label["Label"] == "1"
     assert label["ContentProducer"]
@@ -75,7 +77,9 @@ def test_the_schema_tells_hugging_face_what_is_what() -> None:
 
 
 def test_classes_with_names(tmp_path: Path) -> None:
-    table = read_images(parse_model(DataConfig, {"source": str(class_folders(tmp_path / "pets")), "kind": "images"})).table
+    table = read_images(
+        parse_model(DataConfig, {"source": str(class_folders(tmp_path / "pets")), "kind": "images"})
+    ).table
     codec = PixelCodec.fit(table, CONFIG)
     assert codec.levels("label") == ["cat", "dog"]
     assert codec.levels("image") is None
@@ -83,7 +87,10 @@ def test_classes_with_names(tmp_path: Path) -> None:
     assert codec.code_of("label", "cow") is None
     assert codec.conditions(codec.encode(table))["label"].to_pylist() == table["label"].to_pylist()
     assert codec.decode(codec.encode(table), first_row=0)["label"].to_pylist() == table["label"].to_pylist()
-    assert json.loads(codec.schema.metadata[b"huggingface"])["info"]["features"]["label"] == {"dtype": "string", "_type": "Value"}
+    assert json.loads(codec.schema.metadata[b"huggingface"])["info"]["features"]["label"] == {
+        "dtype": "string",
+        "_type": "Value",
+    }
 
 
 def test_a_class_that_training_never_saw_is_left_out() -> None:
@@ -100,12 +107,14 @@ def test_files_round_trip_and_an_unknown_format_is_refused() -> None:
     again = codec_from_files(json.loads(json.dumps(config)), tensors)
     assert isinstance(again, PixelCodec)
     assert again.layout == codec.layout
-    assert again.decode(codec.encode(table), first_row=3).equals(codec.decode(codec.encode(table), first_row=3))
+    assert again.decode(codec.encode(table), first_row=3).equals(
+        codec.decode(codec.encode(table), first_row=3)
+    )
     with pytest.raises(IntegrityError, match=r"synthmill\.codec.pixels/9"):
         codec_from_files({**config, "format": "synthmill.codec.pixels/9"}, tensors)
 
 
-def test_a_codec_holds_no_picture() -> None:
+def test_a_codec_holds_no_image() -> None:
     codec, table = fitted()
     config, tensors = codec.to_files()
     assert tensors == {}
@@ -113,13 +122,13 @@ def test_a_codec_holds_no_picture() -> None:
     assert table.num_rows == 200
 
 
-def test_a_picture_that_can_not_be_decoded_is_named() -> None:
+def test_a_image_that_can_not_be_decoded_is_named() -> None:
     table = pa.table({"image": image_column([b"not a png"], ["x.png"])})
-    with pytest.raises(DataError, match="picture in row 0 can't be read"):
+    with pytest.raises(DataError, match="image in row 0 can't be read"):
         pixels_of(table)
 
 
 def test_colour_survives() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (3, 3, 5, 7), dtype=np.uint8)
-    files = [png.encode(np.ascontiguousarray(picture.transpose(1, 2, 0))) for picture in pixels]
+    files = [png.encode(np.ascontiguousarray(image.transpose(1, 2, 0))) for image in pixels]
     assert np.array_equal(pixels_of(pa.table({"image": image_column(files, ["a", "b", "c"])})), pixels)

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pictures import file_of
+from image_cases import file_of
 from synthmill.config import ImageConfig
 from synthmill.data import png
-from synthmill.data.picture import BrokenPictureError, read_picture
+from synthmill.data.image_file import BrokenImageError, read_image
 
 
 @pytest.mark.parametrize("shape", [(8, 8), (1, 1), (5, 7, 3)])
@@ -33,10 +33,14 @@ def test_pillow_reads_what_we_write(shape: tuple[int, ...]) -> None:
 def test_everything_but_the_compressed_pixels_is_fixed() -> None:
     data = png.encode(np.zeros((2, 2), np.uint8), xmp=b"<x/>")
     head = data[: data.index(b"IDAT") - 4]
-    assert hashlib.sha256(head).hexdigest() == "877e5cd1a55c5967c29f1559def29b2a095fec3c4adbdafea1ff42db04b84dea"
+    assert (
+        hashlib.sha256(head).hexdigest() == "877e5cd1a55c5967c29f1559def29b2a095fec3c4adbdafea1ff42db04b84dea"
+    )
 
 
-@pytest.mark.parametrize("data", [b"", b"GIF89a", file_of(Image.new("RGBA", (4, 4))), file_of(Image.new("P", (4, 4)))])
+@pytest.mark.parametrize(
+    "data", [b"", b"GIF89a", file_of(Image.new("RGBA", (4, 4))), file_of(Image.new("P", (4, 4)))]
+)
 def test_other_files_are_left_to_others(data: bytes) -> None:
     assert png.decode(data) is None
 
@@ -48,9 +52,15 @@ def test_damage_is_seen() -> None:
 
 def file_with(width: int, height: int, packed: bytes, *chunks: tuple[bytes, bytes]) -> bytes:
     """A PNG file of 8-bit gray, whether its pixels are right or not."""
-    parts = [(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)), *chunks, (b"IDAT", packed), (b"IEND", b"")]
+    parts = [
+        (b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)),
+        *chunks,
+        (b"IDAT", packed),
+        (b"IEND", b""),
+    ]
     return png.SIGNATURE + b"".join(
-        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body)) for kind, body in parts
+        struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+        for kind, body in parts
     )
 
 
@@ -58,19 +68,19 @@ def file_with(width: int, height: int, packed: bytes, *chunks: tuple[bytes, byte
 def test_a_file_cut_in_its_head_is_broken(size: int) -> None:
     data = png.encode(np.zeros((8, 8), np.uint8))[:size]
     assert png.decode(data) is None
-    with pytest.raises(BrokenPictureError):
-        read_picture(data, ImageConfig())
+    with pytest.raises(BrokenImageError):
+        read_image(data, ImageConfig())
 
 
 @pytest.mark.parametrize(("width", "height"), [(0, 0), (0, 5), (5, 0), (1 << 31, 1 << 31), (60_000, 60_000)])
-def test_a_size_that_no_picture_has_is_broken(width: int, height: int) -> None:
+def test_a_size_that_no_image_has_is_broken(width: int, height: int) -> None:
     data = file_with(width, height, zlib.compress(b"\0" * height if height < 9 else b""))
     assert png.decode(data) is None
-    with pytest.raises(BrokenPictureError):
-        read_picture(data, ImageConfig(size=4))
+    with pytest.raises(BrokenImageError):
+        read_image(data, ImageConfig(size=4))
 
 
-def test_no_more_is_unpacked_than_the_picture_takes() -> None:
+def test_no_more_is_unpacked_than_the_image_takes() -> None:
     data = file_with(2, 2, zlib.compress(bytes(30_000_000), 9))
     tracemalloc.start()
     try:
@@ -80,7 +90,10 @@ def test_no_more_is_unpacked_than_the_picture_takes() -> None:
         tracemalloc.stop()
 
 
-@pytest.mark.parametrize("packed", [zlib.compress(bytes(6))[:-1], zlib.compress(bytes(6))[:-4] + bytes(4), zlib.compress(bytes(5)), b""])
+@pytest.mark.parametrize(
+    "packed",
+    [zlib.compress(bytes(6))[:-1], zlib.compress(bytes(6))[:-4] + bytes(4), zlib.compress(bytes(5)), b""],
+)
 def test_pixels_that_end_early_or_were_changed_are_seen(packed: bytes) -> None:
     assert png.decode(file_with(2, 2, packed)) is None
 
@@ -97,7 +110,7 @@ XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6
     ],
     ids=["exif", "xmp", "packed-xmp"],
 )
-def test_a_picture_that_lies_on_its_side_is_turned(chunk: tuple[bytes, bytes]) -> None:
+def test_a_image_that_lies_on_its_side_is_turned(chunk: tuple[bytes, bytes]) -> None:
     rows = np.array([[0, 1, 2], [0, 3, 4]], np.uint8)
     data = file_with(2, 2, zlib.compress(rows.tobytes()), chunk)
-    assert read_picture(data, ImageConfig()).tolist() == [[3, 1], [4, 2]]
+    assert read_image(data, ImageConfig()).tolist() == [[3, 1], [4, 2]]

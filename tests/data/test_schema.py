@@ -18,13 +18,23 @@ from tables import customers, write_customers
 def read(tmp_path: Path, cells: str, schema: str) -> pa.Table:
     (tmp_path / "rows.csv").write_text(cells)
     (tmp_path / "schema.yaml").write_text(schema)
-    return read_source(DataConfig(source=str(tmp_path / "rows.csv"), schema=str(tmp_path / "schema.yaml"))).table
+    return read_source(
+        DataConfig(source=str(tmp_path / "rows.csv"), schema=str(tmp_path / "schema.yaml"))
+    ).table
 
 
 def test_own_format() -> None:
-    rules = parse_rules("columns: {age: {kind: integer, minimum: 0, maximum: 120}, plan: {categories: [basic, pro]}}", name="s.yaml")
-    assert rules == {"age": ColumnRule(kind="integer", minimum=0, maximum=120), "plan": ColumnRule(categories=("basic", "pro"))}
-    assert parse_rules(json.dumps({"columns": {"id": {"kind": "drop"}}}), name="s.json") == {"id": ColumnRule(kind="drop")}
+    rules = parse_rules(
+        "columns: {age: {kind: integer, minimum: 0, maximum: 120}, plan: {categories: [basic, pro]}}",
+        name="s.yaml",
+    )
+    assert rules == {
+        "age": ColumnRule(kind="integer", minimum=0, maximum=120),
+        "plan": ColumnRule(categories=("basic", "pro")),
+    }
+    assert parse_rules(json.dumps({"columns": {"id": {"kind": "drop"}}}), name="s.json") == {
+        "id": ColumnRule(kind="drop")
+    }
     assert parse_rules("columns: {2020: {kind: drop}}", name="s.yaml") == {"2020": ColumnRule(kind="drop")}
 
 
@@ -35,22 +45,43 @@ def test_own_format() -> None:
         ("columns: {age: {minimun: 0}}", "data.schema.columns.age.minimun: unknown key"),
         ("{", "data.schema: s.yaml is neither YAML nor JSON"),
         ("[1]", "data.schema: s.yaml must be a mapping with `columns`"),
-        ("columns: {on: {kind: drop}}", "data.schema: s.yaml has a column name that YAML reads as True; put it in quotes"),
+        (
+            "columns: {on: {kind: drop}}",
+            "data.schema: s.yaml has a column name that YAML reads as True; put it in quotes",
+        ),
         ("columns: 3", "data.schema.columns: "),
         (
             "columns: {age: {minimum: .nan}}",
-            "data.schema.columns.age.minimum: value error, a bound is a number from -1e+200 to 1e+200; leave it",
+            (
+                "data.schema.columns.age.minimum: value error, a bound is a number from -1e+200 to 1e+200;"
+                " leave it"
+            ),
         ),
         (
             "columns: {age: {maximum: .inf}}",
-            "data.schema.columns.age.maximum: value error, a bound is a number from -1e+200 to 1e+200; leave it",
+            (
+                "data.schema.columns.age.maximum: value error, a bound is a number from -1e+200 to 1e+200;"
+                " leave it"
+            ),
         ),
-        ("columns: {age: {maximum: 1" + 400 * "0" + "}}", "data.schema.columns.age.maximum: value error, a bound is a number"),
-        ("columns: {age: {decimals: 400}}", "data.schema.columns.age.decimals: input should be less than or equal to 18, got 400"),
-        ("columns: {age: {decimals: -1}}", "data.schema.columns.age.decimals: input should be greater than or equal to 0, got -1"),
+        (
+            "columns: {age: {maximum: 1" + 400 * "0" + "}}",
+            "data.schema.columns.age.maximum: value error, a bound is a number",
+        ),
+        (
+            "columns: {age: {decimals: 400}}",
+            "data.schema.columns.age.decimals: input should be less than or equal to 18, got 400",
+        ),
+        (
+            "columns: {age: {decimals: -1}}",
+            "data.schema.columns.age.decimals: input should be greater than or equal to 0, got -1",
+        ),
         ('{"tables": {"t": null}}', "data.schema: s.yaml has no `columns`"),
         ('{"tables": [1]}', "data.schema: `tables` in s.yaml must be a mapping with one table by its name"),
-        ('{"tables": {"a": {"columns": {}}, "b": {"columns": {}}}}', "data.schema: s.yaml describes 2 tables; give the metadata of one"),
+        (
+            '{"tables": {"a": {"columns": {}}, "b": {"columns": {}}}}',
+            "data.schema: s.yaml describes 2 tables; give the metadata of one",
+        ),
     ],
 )
 def test_a_malformed_schema_is_one_line(text: str, message: str) -> None:
@@ -78,7 +109,11 @@ SDV = {
 }
 
 
-SDV_TABLES = {"METADATA_SPEC_VERSION": "V1", "relationships": [], "tables": {"t": {k: SDV[k] for k in ("primary_key", "columns")}}}
+SDV_TABLES = {
+    "METADATA_SPEC_VERSION": "V1",
+    "relationships": [],
+    "tables": {"t": {k: SDV[k] for k in ("primary_key", "columns")}},
+}
 
 
 @pytest.mark.parametrize("metadata", [SDV, SDV_TABLES], ids=["single", "multi"])
@@ -106,9 +141,13 @@ def test_sdv_metadata_of_a_real_table_is_applied(tmp_path: Path) -> None:
         "joined": {"sdtype": "datetime", "datetime_format": "%Y-%m-%d"},
     }
     (tmp_path / "m.json").write_text(
-        json.dumps({"METADATA_SPEC_VERSION": "SINGLE_TABLE_V1", "columns": columns, "primary_key": "customer"})
+        json.dumps(
+            {"METADATA_SPEC_VERSION": "SINGLE_TABLE_V1", "columns": columns, "primary_key": "customer"}
+        )
     )
-    config = DataConfig(source=str(write_customers(tmp_path / "c.csv", rows=400)), schema=str(tmp_path / "m.json"))
+    config = DataConfig(
+        source=str(write_customers(tmp_path / "c.csv", rows=400)), schema=str(tmp_path / "m.json")
+    )
     source = read_source(config)
     assert source.table.schema.field("age").type == pa.string()
     assert source.table.schema.field("joined").type == pa.timestamp("ms")
@@ -140,10 +179,22 @@ def test_a_column_of_missing_values_can_be_dropped(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("rule", "message"),
     [
-        ({"plan": ColumnRule(kind="integer")}, "column 'plan' is stated to be integer but holds other values (string)"),
-        ({"plan": ColumnRule(kind="boolean")}, "column 'plan' is stated to be boolean but holds other values (string)"),
-        ({"plan": ColumnRule(kind="date")}, "column 'plan' is stated to be date but holds other values (string)"),
-        ({"spend": ColumnRule(kind="integer")}, "column 'spend' is stated to be integer but holds other values (double)"),
+        (
+            {"plan": ColumnRule(kind="integer")},
+            "column 'plan' is stated to be integer but holds other values (string)",
+        ),
+        (
+            {"plan": ColumnRule(kind="boolean")},
+            "column 'plan' is stated to be boolean but holds other values (string)",
+        ),
+        (
+            {"plan": ColumnRule(kind="date")},
+            "column 'plan' is stated to be date but holds other values (string)",
+        ),
+        (
+            {"spend": ColumnRule(kind="integer")},
+            "column 'spend' is stated to be integer but holds other values (double)",
+        ),
         ({"agee": ColumnRule(kind="integer")}, "no column named 'agee'; did you mean 'age'?"),
     ],
 )

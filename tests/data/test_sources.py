@@ -66,8 +66,14 @@ def test_quotes_other_separators_marks_and_compression(tmp_path: Path) -> None:
     expected = {"a": [1, 2], "b": ["x\ny", "z"]}
     assert read(csv_file(tmp_path, 'a,b\r\n1,"x\ny"\r\n2,z\r\n')).table.to_pydict() == expected
     assert read(csv_file(tmp_path, 'a;b\n1;"x\ny"\n2;z\n')).table.to_pydict() == expected
-    assert read(csv_file(tmp_path, b'\xef\xbb\xbfa\tb\n1\t"x\ny"\n2\tz\n', "rows.tsv")).table.to_pydict() == expected
-    assert read(csv_file(tmp_path, gzip.compress(b'a,b\n1,"x\ny"\n2,z\n'), "rows.csv.gz")).table.to_pydict() == expected
+    assert (
+        read(csv_file(tmp_path, b'\xef\xbb\xbfa\tb\n1\t"x\ny"\n2\tz\n', "rows.tsv")).table.to_pydict()
+        == expected
+    )
+    assert (
+        read(csv_file(tmp_path, gzip.compress(b'a,b\n1,"x\ny"\n2,z\n'), "rows.csv.gz")).table.to_pydict()
+        == expected
+    )
 
 
 @pytest.mark.parametrize(
@@ -85,7 +91,9 @@ def test_quotes_other_separators_marks_and_compression(tmp_path: Path) -> None:
 )
 def test_what_stands_before_the_header_is_skipped(tmp_path: Path, start: bytes) -> None:
     assert read(csv_file(tmp_path, start + b"1,2\n3,4\n")).table.to_pydict() == {"a": [1, 3], "b": [2, 4]}
-    with pytest.raises(DataError, match=f"^data.source: line {len(start.splitlines()) + 1} of rows.csv has 1 cells"):
+    with pytest.raises(
+        DataError, match=f"^data.source: line {len(start.splitlines()) + 1} of rows.csv has 1 cells"
+    ):
         read(csv_file(tmp_path, start + b"1\n3,4\n"))
 
 
@@ -100,12 +108,19 @@ def test_what_stands_before_the_header_is_skipped(tmp_path: Path, start: bytes) 
         ("sep=^\na,b^c\n1^2\n3^4\n", ["a,b", "c"]),
     ],
 )
-def test_the_delimiter_is_the_one_outside_quotes_or_the_one_stated(tmp_path: Path, cells: str, names: list[str]) -> None:
+def test_the_delimiter_is_the_one_outside_quotes_or_the_one_stated(
+    tmp_path: Path, cells: str, names: list[str]
+) -> None:
     assert read(csv_file(tmp_path, cells)).table.column_names == names
 
 
 def test_a_header_whose_quote_is_not_closed(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"^data\.source: the header of rows\.csv can't be read .*; look for a quote that is not closed$"):
+    with pytest.raises(
+        DataError,
+        match=(
+            r"^data\.source: the header of rows\.csv can't be read .*; look for a quote that is not closed$"
+        ),
+    ):
         read(csv_file(tmp_path, '"a,b\n' + "1,2\n" * 40_000))
 
 
@@ -156,7 +171,10 @@ def test_a_source_that_is_not_there(source: str, message: str) -> None:
     ("options", "message"),
     [
         ({"target": "churnd"}, "data.target: no column named 'churnd'; did you mean 'churned'?"),
-        ({"split": {"group": "customr"}}, "data.split.group: no column named 'customr'; did you mean 'customer'?"),
+        (
+            {"split": {"group": "customr"}},
+            "data.split.group: no column named 'customr'; did you mean 'customer'?",
+        ),
         ({"schema": "nowhere.yaml"}, "data.schema: no file at nowhere.yaml"),
     ],
 )
@@ -172,7 +190,10 @@ def test_the_digest_of_a_file_is_that_of_its_bytes(tmp_path: Path) -> None:
     path = write_customers(tmp_path / "c.csv", rows=50)
     assert read(path).sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
     path.write_text(path.read_text().replace("C-00001", "C-99999"))
-    assert read(path).sha256 != hashlib.sha256(write_customers(tmp_path / "d.csv", rows=50).read_bytes()).hexdigest()
+    assert (
+        read(path).sha256
+        != hashlib.sha256(write_customers(tmp_path / "d.csv", rows=50).read_bytes()).hexdigest()
+    )
 
 
 def test_parquet_files_folders_and_partitions_are_one_table(every_store: str, tmp_path: Path) -> None:
@@ -180,7 +201,11 @@ def test_parquet_files_folders_and_partitions_are_one_table(every_store: str, tm
 
     table = customers(100)
     folder = Folder(every_store)
-    for name, part in (("one.parquet", table), ("many/a.parquet", table.slice(0, 30)), ("many/b.parquet", table.slice(30))):
+    for name, part in (
+        ("one.parquet", table),
+        ("many/a.parquet", table.slice(0, 30)),
+        ("many/b.parquet", table.slice(30)),
+    ):
         pq.write_table(part, tmp_path / "part")
         folder.upload(tmp_path / "part", name)
     folder.write_bytes("many/_manifest.json", b"{}")
@@ -191,7 +216,10 @@ def test_parquet_files_folders_and_partitions_are_one_table(every_store: str, tm
     assert whole.table.equals(table)
     assert parts.table.equals(table)
     assert whole.sha256 != parts.sha256
-    assert read(f"{every_store}/hive").table.to_pydict() == {"x": [2023.0, 1.5, 2024.0, 1.5], "year": [2023, 2023, 2024, 2024]}
+    assert read(f"{every_store}/hive").table.to_pydict() == {
+        "x": [2023.0, 1.5, 2024.0, 1.5],
+        "year": [2023, 2023, 2024, 2024],
+    }
 
 
 @pytest.mark.parametrize("plain", [pa.string(), pa.large_string(), pa.string_view()])
@@ -225,7 +253,9 @@ def test_what_is_no_parquet_or_can_not_be_learnt(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"bad\.parquet can't be read as Parquet"):
         read(csv_file(tmp_path, b"PAR1 and nothing else", "bad.parquet"))
     pq.write_table(pa.table({"a": [1, 2], "b": [[1], [2]]}), tmp_path / "nested.parquet")
-    with pytest.raises(DataError, match=r"column 'b' is of type list<.*>, which no model here can learn; drop it"):
+    with pytest.raises(
+        DataError, match=r"column 'b' is of type list<.*>, which no model here can learn; drop it"
+    ):
         read(tmp_path / "nested.parquet")
     huge = pa.array([Decimal(10**25), Decimal(1)], pa.decimal128(30, 0))
     pq.write_table(pa.table({"a": [1, 2], "b": huge}), tmp_path / "huge.parquet")
@@ -259,7 +289,10 @@ def test_a_dataset_of_the_catalog(every_store: str) -> None:
 
     table, store = customers(100), Store(every_store)
     with store.begin("datasets", "adult", run_key="k", run_id="r") as draft:
-        files = tuple(write_shard(draft.folder, i, [table.slice(50 * i, 50)], table.schema, footer={}, run_key="k") for i in range(2))
+        files = tuple(
+            write_shard(draft.folder, i, [table.slice(50 * i, 50)], table.schema, footer={}, run_key="k")
+            for i in range(2)
+        )
         version = draft.commit(draft.manifest(files=files, schema=table.schema))
     source = read_source(DataConfig(source="dataset://adult"), store=store)
     assert source.table.equals(table)

@@ -60,13 +60,20 @@ def test_exact_duplicates_stay_together() -> None:
     once = pa.table({"x": np.arange(300), "y": pa.array([None, "a", "b"] * 100)})
     tables = split(pa.concat_tables([once, once.take(pa.array(np.arange(299, -1, -1))), once]))
     parts = sides(tables, "x")
-    assert [len(part) * 3 for part in parts] == [part.num_rows for part in (tables.train, tables.validation, tables.holdout)]
+    assert [len(part) * 3 for part in parts] == [
+        part.num_rows for part in (tables.train, tables.validation, tables.holdout)
+    ]
     assert sum(map(len, parts)) == 300
 
 
 def test_common_rows_are_dealt_out_or_a_table_of_few_categories_would_lose_whole_combinations() -> None:
     rng = np.random.default_rng(0)
-    table = pa.table({"class": rng.choice(["1st", "2nd", "crew"], 2000), "died": rng.choice(["no", "yes"], 2000, p=[0.3, 0.7])})
+    table = pa.table(
+        {
+            "class": rng.choice(["1st", "2nd", "crew"], 2000),
+            "died": rng.choice(["no", "yes"], 2000, p=[0.3, 0.7]),
+        }
+    )
     tables = split(table)
     assert tables.split.counts == {"train": 1400, "validation": 200, "holdout": 400}
     for part in (tables.train, tables.validation, tables.holdout):
@@ -76,15 +83,20 @@ def test_common_rows_are_dealt_out_or_a_table_of_few_categories_would_lose_whole
 
 def test_copies_that_are_many_but_a_small_part_of_the_table_stay_together() -> None:
     """A class that was oversampled by copying its rows must not leak into the holdout."""
-    tables = split(pa.table({"x": np.concatenate([np.arange(5_000), np.repeat(np.arange(5_000, 5_100), 40)])}))
+    tables = split(
+        pa.table({"x": np.concatenate([np.arange(5_000), np.repeat(np.arange(5_000, 5_100), 40)])})
+    )
     assert disjoint(sides(tables, "x"))
 
 
-def test_a_picture_under_two_labels_stays_on_one_side() -> None:
-    pictures = [{"bytes": bytes([i // 256, i % 256]), "path": None} for i in range(300)] * 2
+def test_a_image_under_two_labels_stays_on_one_side() -> None:
+    images = [{"bytes": bytes([i // 256, i % 256]), "path": None} for i in range(300)] * 2
     kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-    tables = split(pa.table({"image": pa.array(pictures, kind), "label": [0] * 300 + [1] * 300}))
-    seen = [{cell["bytes"] for cell in part["image"].to_pylist()} for part in (tables.train, tables.validation, tables.holdout)]
+    tables = split(pa.table({"image": pa.array(images, kind), "label": [0] * 300 + [1] * 300}))
+    seen = [
+        {cell["bytes"] for cell in part["image"].to_pylist()}
+        for part in (tables.train, tables.validation, tables.holdout)
+    ]
     assert disjoint(seen)  # type: ignore[arg-type]
 
 
@@ -101,7 +113,9 @@ def test_groups_stay_together_and_rows_without_one_stand_alone() -> None:
     rng = np.random.default_rng(0)
     patient = rng.integers(0, 200, 2000)
     missing = rng.random(2000) < 0.1
-    tables = split(pa.table({"patient": pa.array(patient, mask=missing), "x": rng.random(2000)}), group="patient")
+    tables = split(
+        pa.table({"patient": pa.array(patient, mask=missing), "x": rng.random(2000)}), group="patient"
+    )
     assert disjoint([part - {None} for part in sides(tables, "patient")])
     assert 0 < tables.holdout["patient"].null_count < missing.sum()
     assert abs(tables.holdout.num_rows - 400) < 30
@@ -139,7 +153,9 @@ def test_a_split_is_opened_again_only_on_the_same_bytes() -> None:
     tables = split(source.table, seed=3)
     record = type(tables.split).model_validate_json(tables.split.model_dump_json())
     assert open_split(source, record).holdout.equals(tables.holdout)
-    with pytest.raises(DataError, match=r"^data\.source: customers\.csv has changed since the model was trained"):
+    with pytest.raises(
+        DataError, match=r"^data\.source: customers\.csv has changed since the model was trained"
+    ):
         open_split(Source(source.table, "b" * 64, source.uri), record)
 
 
@@ -150,11 +166,16 @@ def test_no_row_ids_are_recorded() -> None:
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 3), st.sampled_from(["a", None])), min_size=2, max_size=60), st.integers(0, 5))
+@given(
+    st.lists(st.tuples(st.integers(0, 3), st.sampled_from(["a", None])), min_size=2, max_size=60),
+    st.integers(0, 5),
+)
 def test_any_table_splits_into_disjoint_contents(rows: list[tuple[int, str | None]], seed: int) -> None:
     table = pa.table({"x": pa.array([x for x, _ in rows]), "y": pa.array([y for _, y in rows], pa.string())})
     tables = split(table, seed=seed)
-    parts: list[set[object]] = [set(map(str, part.to_pylist())) for part in (tables.train, tables.validation, tables.holdout)]
+    parts: list[set[object]] = [
+        set(map(str, part.to_pylist())) for part in (tables.train, tables.validation, tables.holdout)
+    ]
     common = {str({"x": x, "y": y}) for (x, y), count in Counter(rows).items() if count >= 20}
     assert tables.train.num_rows > 0
     assert sum(tables.split.counts.values()) == len(rows)
@@ -179,5 +200,12 @@ def test_row_hashes_follow_content(change: Callable[[pa.Table], pa.Table]) -> No
 
 def test_row_hashes_are_those_of_earlier_versions() -> None:
     """Recorded models must find their split again after an upgrade."""
-    table = pa.table({"a": pa.array([1, None]), "b": pa.array([0.5, -0.0]), "c": pa.array(["x", "y"]), "d": pa.array([True, None])})
+    table = pa.table(
+        {
+            "a": pa.array([1, None]),
+            "b": pa.array([0.5, -0.0]),
+            "c": pa.array(["x", "y"]),
+            "d": pa.array([True, None]),
+        }
+    )
     assert row_hashes(table).tolist() == [2929097266274122989, 15039386612506189080]

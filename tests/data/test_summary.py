@@ -15,7 +15,9 @@ from synthmill.data.summary import summarise
 
 def summary(values: pa.Array, rule: ColumnRule | None = None) -> dict[str, Any]:
     table = pa.table({"x": values})
-    told = summarise(table, profile_table(table, {"x": rule} if rule else {}, DataConfig(source="x")))["columns"]["x"]
+    told = summarise(table, profile_table(table, {"x": rule} if rule else {}, DataConfig(source="x")))[
+        "columns"
+    ]["x"]
     found: dict[str, Any] = json.loads(json.dumps(told, allow_nan=False))
     return found
 
@@ -25,10 +27,18 @@ HOURS = np.arange(10_000) * 86_400 // 10_000
 
 @pytest.mark.parametrize(
     ("kind", "per_second"),
-    [(pa.time32("s"), 1), (pa.time32("ms"), 10**3), (pa.time64("us"), 10**6), (pa.time64("ns"), 10**9), (pa.duration("us"), 10**6)],
+    [
+        (pa.time32("s"), 1),
+        (pa.time32("ms"), 10**3),
+        (pa.time64("us"), 10**6),
+        (pa.time64("ns"), 10**9),
+        (pa.duration("us"), 10**6),
+    ],
 )
 def test_times_of_day_and_durations_stand_as_milliseconds(kind: pa.DataType, per_second: int) -> None:
-    found = summary(pa.array(HOURS * per_second, pa.int32() if kind.bit_width == 32 else pa.int64()).cast(kind))
+    found = summary(
+        pa.array(HOURS * per_second, pa.int32() if kind.bit_width == 32 else pa.int64()).cast(kind)
+    )
     assert (found["temporal"], found["clock"]) == (True, True)
     assert (found["edges"][0], found["edges"][-1]) == pytest.approx((864_000, 85_536_000), rel=0.01)
     assert sum(found["shares"]) == pytest.approx(1)

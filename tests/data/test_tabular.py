@@ -1,4 +1,5 @@
-"""The table codec: what goes in comes out, per kind of column; nothing of validation or single rows is kept."""
+"""The table codec: what goes in comes out, per kind of column; nothing of validation or single rows is
+kept."""
 
 import json
 import re
@@ -38,7 +39,8 @@ def through(table: pa.Table, **rules: ColumnRule) -> pa.Table:
 
 
 def spread(codec: TableCodec, table: pa.Table) -> Batch:
-    """The table's codes with positions drawn uniformly: what a perfect model of the codes alone would sample."""
+    """The table's codes with positions drawn uniformly: what a perfect model of the codes alone would
+    sample."""
     batch = codec.encode(table)
     positions = torch.rand(batch["values"].shape, generator=torch.Generator().manual_seed(0)) * 2 - 1
     return batch.with_(values=positions)
@@ -100,7 +102,10 @@ def test_point_masses_have_codes_and_tails_are_kept() -> None:
     for cut, tolerance in ((0.5, 0.05), (0.9, 0.05), (0.99, 0.15)):
         real, made = (np.nanquantile(t["spend"].to_numpy(), cut) for t in (table, rows))
         assert made == pytest.approx(real, rel=tolerance)
-    assert np.nanmax(rows["spend"].to_numpy()) <= np.sort(table["spend"].drop_null().to_numpy())[-5:].mean() + 0.005
+    assert (
+        np.nanmax(rows["spend"].to_numpy())
+        <= np.sort(table["spend"].drop_null().to_numpy())[-5:].mean() + 0.005
+    )
 
 
 def test_decimals_and_steps_are_kept() -> None:
@@ -122,7 +127,11 @@ def test_rows_decode_alike_alone_in_a_block_and_after_a_filter() -> None:
     batch = codec.encode(table)
     whole = codec.decode(batch, first_row=100).drop_columns("customer")
     keep = torch.arange(3, 700, 7)
-    assert codec.decode(batch.take(keep), first_row=0).drop_columns("customer").equals(whole.take(pa.array(keep.numpy())))
+    assert (
+        codec.decode(batch.take(keep), first_row=0)
+        .drop_columns("customer")
+        .equals(whole.take(pa.array(keep.numpy())))
+    )
 
 
 def test_files_give_the_same_codec() -> None:
@@ -162,14 +171,22 @@ def test_files_hold_no_single_value() -> None:
 
 @pytest.mark.parametrize(
     ("column", "sentinel"),
-    [("plan", "SENTINEL"), ("spend", 918273645.5), ("age", 123456), ("customer", "SENTINEL"), ("joined", datetime(2222, 2, 2).date())],
+    [
+        ("plan", "SENTINEL"),
+        ("spend", 918273645.5),
+        ("age", 123456),
+        ("customer", "SENTINEL"),
+        ("joined", datetime(2222, 2, 2).date()),
+    ],
 )
 def test_validation_and_holdout_leave_no_trace(column: str, sentinel: object) -> None:
     clean = customers(2000)
     side = split_table(clean, CONFIG.split, sha256="a" * 64)
     kept = pc.is_in(clean["customer"], value_set=side.train["customer"].combine_chunks())
     at = clean.column_names.index(column)
-    poisoned = clean.set_column(at, column, pc.if_else(kept, clean[column], pa.scalar(sentinel, clean[column].type)))
+    poisoned = clean.set_column(
+        at, column, pc.if_else(kept, clean[column], pa.scalar(sentinel, clean[column].type))
+    )
     tables = split_table(poisoned, CONFIG.split, sha256="a" * 64)
     assert tables.train.equals(side.train)
     assert pc.sum(pc.equal(poisoned[column], pa.scalar(sentinel, clean[column].type))).as_py() == 600
@@ -190,15 +207,21 @@ TYPED = {
     "extreme": pa.array([-(2**63), 2**63 - 1, 0, None] * 30, pa.int64()),
     "float32": pa.array([0.1, 0.2, None, 1e30] * 30, pa.float32()),
     "float16": pa.array([0.5, 0.25, None, 2.0] * 30, pa.float32()).cast(pa.float16()),
-    "decimal": pa.array([Decimal("1.10"), Decimal("-2.25"), None, Decimal("99999.99")] * 30, pa.decimal128(12, 2)),
+    "decimal": pa.array(
+        [Decimal("1.10"), Decimal("-2.25"), None, Decimal("99999.99")] * 30, pa.decimal128(12, 2)
+    ),
     "bool": pa.array([True, False, None, True] * 30),
     "date32": pa.array([0, 19000, None, -5] * 30, pa.int32()).cast(pa.date32()),
     "date64": pa.array([0, 86400000, None, 172800000] * 30, pa.int64()).cast(pa.date64()),
     "time32": pa.array([0, 60, None, 86399] * 30, pa.int32()).cast(pa.time32("s")),
     "time64": pa.array([0, 60, None, 86399] * 30, pa.int64()).cast(pa.time64("us")),
     "duration": pa.array([0, 60, None, -3] * 30, pa.duration("ms")),
-    "zoned": pa.array([datetime(2024, 1, 1, 12, tzinfo=UTC), None] * 60, pa.timestamp("us", "Europe/Amsterdam")),
-    "nanos": pa.array([1700000000000000001, 1700000000000000002, None, 1700000000000000003] * 30, pa.timestamp("ns")),
+    "zoned": pa.array(
+        [datetime(2024, 1, 1, 12, tzinfo=UTC), None] * 60, pa.timestamp("us", "Europe/Amsterdam")
+    ),
+    "nanos": pa.array(
+        [1700000000000000001, 1700000000000000002, None, 1700000000000000003] * 30, pa.timestamp("ns")
+    ),
     "large": pa.array(["a", "b", None, "a"] * 30, pa.large_string()),
     "dictionary": pa.array(["a", "b", None, "a"] * 30).dictionary_encode(),
     "view": pa.array(["a", "b", None, "a"] * 30, pa.string_view()),
@@ -219,7 +242,10 @@ def test_arrow_types_and_exact_frequent_values_come_back(name: str) -> None:
 def test_missing_is_a_pattern_in_every_kind() -> None:
     table = customers(1000)
     holes = np.random.default_rng(1).random((1000, table.num_columns)) < 0.3
-    columns = [pc.if_else(pa.array(~holes[:, i]), column, pa.scalar(None, column.type)) for i, column in enumerate(table.columns)]
+    columns = [
+        pc.if_else(pa.array(~holes[:, i]), column, pa.scalar(None, column.type))
+        for i, column in enumerate(table.columns)
+    ]
     sparse = pa.table(columns, names=table.column_names)
     rows = through(sparse)
     for name in table.column_names:
@@ -236,7 +262,13 @@ def test_not_a_number_and_infinity_are_missing() -> None:
 
 def test_values_of_fewer_than_five_rows_do_not_come_out() -> None:
     """A column that only a few rows fill is dropped to missing; numbers besides frequent ones join those."""
-    few = pa.table({"n": pa.array([17.25, 18.5] + [None] * 98), "s": pa.array(["Smith-1", "Lee-2"] + [None] * 98), "y": [1, 2] * 50})
+    few = pa.table(
+        {
+            "n": pa.array([17.25, 18.5] + [None] * 98),
+            "s": pa.array(["Smith-1", "Lee-2"] + [None] * 98),
+            "y": [1, 2] * 50,
+        }
+    )
     rows = through(few)
     assert rows["n"].null_count == 100
     assert rows["s"].drop_null().to_pylist() == ["s-1", "s-2"]
@@ -245,7 +277,16 @@ def test_values_of_fewer_than_five_rows_do_not_come_out() -> None:
 
 
 def test_unseen_values_are_encoded_without_fault() -> None:
-    codec = fit(pa.table({"x": np.arange(300) % 50 * 1.0, "s": ["a", "b"] * 150, "b": [True, False] * 150, "k": ["k"] * 300}))
+    codec = fit(
+        pa.table(
+            {
+                "x": np.arange(300) % 50 * 1.0,
+                "s": ["a", "b"] * 150,
+                "b": [True, False] * 150,
+                "k": ["k"] * 300,
+            }
+        )
+    )
     odd = pa.table(
         {
             "x": pa.array([-1e9, 1e9, float("nan"), None, float("inf")]),
@@ -266,7 +307,9 @@ def test_any_codes_decode_inside_the_domain() -> None:
     table = customers(1500)
     codec = fit(table)
     rng = torch.Generator().manual_seed(0)
-    codes = torch.stack([torch.randint(span.width, (500,), generator=rng) for span in codec.layout.discrete], 1)
+    codes = torch.stack(
+        [torch.randint(span.width, (500,), generator=rng) for span in codec.layout.discrete], 1
+    )
     values = torch.randn(500, len(codec.layout.numeric), generator=rng) * 3
     rows = codec.decode(Batch(codes=codes, values=values), first_row=0)
     rows.validate(full=True)
@@ -279,7 +322,10 @@ def test_any_codes_decode_inside_the_domain() -> None:
 
 def test_public_bounds_and_categories_override() -> None:
     table = customers(1000)
-    rules = {"age": ColumnRule(minimum=30, maximum=40), "plan": ColumnRule(categories=("pro", "basic", "gold", "team"))}
+    rules = {
+        "age": ColumnRule(minimum=30, maximum=40),
+        "plan": ColumnRule(categories=("pro", "basic", "gold", "team")),
+    }
     codec = fit(table, **rules)
     assert codec.levels("plan") == ["pro", "basic", "gold", "team"]
     rows = codec.decode(codec.encode(table), first_row=0)
@@ -297,19 +343,29 @@ def test_numbers_can_be_categories_and_keep_their_type() -> None:
 def test_nothing_to_learn_and_no_rows() -> None:
     with pytest.raises(DataError, match="there is nothing to learn"):
         fit(pa.table({"id": [f"u-{i:04d}" for i in range(100)], "k": [1] * 100}))
-    with pytest.raises(DataError, match=r"^data\.source: 4 training rows are too few to learn from without copying one"):
+    with pytest.raises(
+        DataError, match=r"^data\.source: 4 training rows are too few to learn from without copying one"
+    ):
         fit(customers(10).slice(0, 4))
 
 
 @pytest.mark.parametrize("rows", [5, 6, 7, 14, 20])
 def test_tables_of_a_few_rows(rows: int) -> None:
-    table = pa.table({"x": np.linspace(0.0, 1.0, rows), "n": pa.array([None, *range(1, rows)], pa.int64()), "f": [0.25] * rows})
+    table = pa.table(
+        {
+            "x": np.linspace(0.0, 1.0, rows),
+            "n": pa.array([None, *range(1, rows)], pa.int64()),
+            "f": [0.25] * rows,
+        }
+    )
     made = through(table)
     assert made.schema == table.schema
     assert made["n"].null_count == (1 if rows > 5 else rows)
 
 
-def column_of(kind: pa.DataType, values: st.SearchStrategy[object]) -> st.SearchStrategy[tuple[pa.DataType, list[object]]]:
+def column_of(
+    kind: pa.DataType, values: st.SearchStrategy[object]
+) -> st.SearchStrategy[tuple[pa.DataType, list[object]]]:
     return st.tuples(st.just(kind), st.lists(st.one_of(st.none(), values), min_size=1, max_size=60))
 
 
@@ -358,7 +414,8 @@ def test_any_column_encodes_and_decodes(drawn: tuple[pa.DataType, list[object]])
 
 
 def test_a_column_of_many_levels_fits_in_memory() -> None:
-    """200,000 rows with a 100,000-level column, fitted, encoded and decoded in a process of its own, below 2 GiB."""
+    """200,000 rows with a 100,000-level column, fitted, encoded and decoded in a process of its own, below 2
+    GiB."""
     script = """
 import resource, sys
 import numpy as np, pyarrow as pa
@@ -377,7 +434,9 @@ codec.to_files()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
     environment = {"PYTHONPATH": str(Path(__file__).parents[2] / "platform"), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert int(done.stdout) < 2 * 1024**2
 
@@ -386,7 +445,10 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
     ("values", "expected"),
     [
         (pa.array([1.0, 2.0, 2.0, None] * 50), {"1.0": 50, "2.0": 100}),
-        (pa.array([Decimal("1.10"), Decimal("2.20"), Decimal("2.20")] * 50, pa.decimal128(9, 2)), {"1.1": 50, "2.2": 100}),
+        (
+            pa.array([Decimal("1.10"), Decimal("2.20"), Decimal("2.20")] * 50, pa.decimal128(9, 2)),
+            {"1.1": 50, "2.2": 100},
+        ),
         (pa.array([True, False, False] * 50), {"false": 100, "true": 50}),
         (pa.array([3, 4, 4] * 50, pa.int8()), {"3": 50, "4": 100}),
         (pa.array(["a", "b", "b"] * 50 + ["rare"]), {"b": 100, "a": 50}),
@@ -397,4 +459,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 def test_levels_are_counted_in_the_words_that_name_them(values: pa.Array, expected: dict[str, int]) -> None:
     table = pa.table({"c": values, "x": np.arange(len(values)) * 0.5})
     codec = TableCodec.fit(table, DataConfig(source="x"))
-    assert dict(zip(codec.levels("c") or [], codec.count_levels("c", table["c"].combine_chunks()), strict=True)) == expected
+    assert (
+        dict(zip(codec.levels("c") or [], codec.count_levels("c", table["c"].combine_chunks()), strict=True))
+        == expected
+    )

@@ -62,10 +62,19 @@ def head(s3: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hea
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
     log = tmp_path_factory.mktemp("head") / "ray.log"
-    options = ["--head", "--block", "--num-cpus=4", f"--port={gcs}", f"--dashboard-port={dashboard}", "--dashboard-host=127.0.0.1"]
+    options = [
+        "--head",
+        "--block",
+        "--num-cpus=4",
+        f"--port={gcs}",
+        f"--dashboard-port={dashboard}",
+        "--dashboard-host=127.0.0.1",
+    ]
     options += [f"--dashboard-agent-listen-port={agent}", f"--ray-client-server-port={client}"]
     with log.open("wb") as out:
-        process = subprocess.Popen([RAY, "start", *options], env=env, stdout=out, stderr=out, start_new_session=True, cwd=log.parent)
+        process = subprocess.Popen(
+            [RAY, "start", *options], env=env, stdout=out, stderr=out, start_new_session=True, cwd=log.parent
+        )
     address = f"http://127.0.0.1:{dashboard}"
     try:
         until(
@@ -75,7 +84,11 @@ def head(s3: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hea
         )
         assert process.poll() is None, log.read_text()
         started = Head(address, env)
-        until(lambda: started.submit("true", working_dir=log.parent).returncode == 0, seconds=90, what="a node that takes jobs")
+        until(
+            lambda: started.submit("true", working_dir=log.parent).returncode == 0,
+            seconds=90,
+            what="a node that takes jobs",
+        )
         yield started
     finally:
         below = descendants(process.pid)
@@ -93,7 +106,9 @@ def head(s3: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hea
 
 def _answers(url: str, token: str) -> bool:
     try:
-        with urllib.request.urlopen(urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"}), timeout=5) as answer:
+        with urllib.request.urlopen(
+            urllib.request.Request(url, headers={"Authorization": f"Bearer {token}"}), timeout=5
+        ) as answer:
             return bool(answer.status == 200)
     except (urllib.error.URLError, OSError):
         return False

@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from processes import titled, until
-from served import publish_customers, publish_pictures
+from served import publish_customers, publish_images
 from served_process import Load, Server, connect, listening, port_of, resident_mib, serving
 from synthmill.catalog.store import Store
 from synthmill.config import StorageConfig
@@ -43,17 +43,25 @@ class Served:
 
 
 def make(keys: KeyFile, *scopes: str, quota: Quota | None = None) -> str:
-    return create_key(keys, name="test", scopes=scopes, models=None, days=None, quota=quota or Quota(), now=datetime.now(UTC))[0]
+    return create_key(
+        keys,
+        name="test",
+        scopes=scopes,
+        models=None,
+        days=None,
+        quota=quota or Quota(),
+        now=datetime.now(UTC),
+    )[0]
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """Two replicas of half a CPU, `customers` (newest), `other@1` (pinned) and pictures."""
+    """Two replicas of half a CPU, `customers` (newest), `other@1` (pinned) and images."""
     folder = tmp_path_factory.mktemp("served")
     store = Store(folder / "store")
     publish_customers(store, "customers", seed=1)
     publish_customers(store, "other", seed=2)
-    publish_pictures(store, "digits")
+    publish_images(store, "digits")
     keys = KeyFile(str(folder / "store"), "serve-keys.json", StorageConfig())
     key = make(keys, "generate", "jobs", "metrics")
     small = make(keys, "generate", quota=Quota(rows_per_day=200))
@@ -88,20 +96,34 @@ def test_a_job_publishes_the_rows_that_the_server_answers_with(served: Served, c
     assert told["status"] == "done", json.dumps(told, indent=1)
     assert told["result"]["dataset"] == "copy@1"
     dataset = pa.dataset.dataset(served.store / "datasets/copy/1", exclude_invalid_files=False).to_table()
-    answer = client.post(ROWS, json={"num_rows": 3000, "seed": 11, "where": ["plan=pro"]}, headers={"Accept": ARROW})
+    answer = client.post(
+        ROWS, json={"num_rows": 3000, "seed": 11, "where": ["plan=pro"]}, headers={"Accept": ARROW}
+    )
     rows = pa.ipc.open_stream(answer.content).read_all()
-    assert rows.replace_schema_metadata(None).equals(dataset.replace_schema_metadata(None).combine_chunks().cast(rows.schema))
+    assert rows.replace_schema_metadata(None).equals(
+        dataset.replace_schema_metadata(None).combine_chunks().cast(rows.schema)
+    )
     assert client.delete(where).json()["status"] == "done"
 
 
-def test_a_job_of_pictures_publishes_the_pictures_that_the_server_answers_with(served: Served, client: httpx.Client):
-    started = client.post("/v1/jobs", json={"model": "digits", "rows": 40, "dataset": "pictures", "seed": 3}).json()
+def test_a_job_of_images_publishes_the_images_that_the_server_answers_with(
+    served: Served, client: httpx.Client
+):
+    started = client.post(
+        "/v1/jobs", json={"model": "digits", "rows": 40, "dataset": "images", "seed": 3}
+    ).json()
     path = f"/v1/jobs/{started['id']}"
     told = ended(client, path)
     assert told["status"] == "done", json.dumps(told, indent=1)
-    published = pa.dataset.dataset(served.store / "datasets/pictures/1", exclude_invalid_files=False).to_table()["image"].to_pylist()
+    published = (
+        pa.dataset.dataset(served.store / "datasets/images/1", exclude_invalid_files=False)
+        .to_table()["image"]
+        .to_pylist()
+    )
     answer = client.post("/v1/images/generations", json={"model": "digits", "n": 40, "seed": 3}).json()
-    assert [base64.b64decode(item["b64_json"]) for item in answer["data"]] == [picture["bytes"] for picture in published]
+    assert [base64.b64decode(item["b64_json"]) for item in answer["data"]] == [
+        image["bytes"] for image in published
+    ]
 
 
 def test_a_job_can_be_cancelled(served: Served, client: httpx.Client):
@@ -110,8 +132,11 @@ def test_a_job_can_be_cancelled(served: Served, client: httpx.Client):
     until(lambda: client.get(path).json().get("status") == "running", what="a running job")
     assert client.delete(path).json()["status"] == "cancelled"
     assert client.get(path).json()["status"] == "cancelled"
-    # A job that is done tells its result before its process has ended; the jobs of other tests may be ending still.
-    until(lambda: served.server.metric("synthmill_jobs", served.key) == 0, what="the end of every job's process")
+    # A job that is done tells its result before its process has ended; the jobs of other tests may be ending
+    # still.
+    until(
+        lambda: served.server.metric("synthmill_jobs", served.key) == 0, what="the end of every job's process"
+    )
     assert not list((served.store / "datasets").glob("never/*/_manifest.json"))
 
 
@@ -119,7 +144,9 @@ def test_a_large_answer_streams_with_flat_memory(served: Served, client: httpx.C
     client.post(ROWS, json={"num_rows": 200_000}, headers={"Accept": ARROW})
     before = max(resident_mib(pid) for pid in served.server.replicas)
     most, rows, size = before, 0, 0
-    with client.stream("POST", ROWS, json={"num_rows": 2_000_000}, headers={"Accept": "application/x-ndjson"}) as answer:
+    with client.stream(
+        "POST", ROWS, json={"num_rows": 2_000_000}, headers={"Accept": "application/x-ndjson"}
+    ) as answer:
         last = b""
         for piece in answer.iter_raw(1 << 20):
             size, last = size + len(piece), (last + piece)[-500:]
@@ -145,7 +172,10 @@ def test_a_client_that_leaves_frees_the_replica(served: Served, how: str):
         return served.server.metric(name, served.key)
 
     body = json.dumps({"num_rows": 10**7, "seed": 1})
-    head = f"POST {ROWS} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {served.key}\r\nAccept: {ARROW}\r\n"
+    head = (
+        f"POST {ROWS} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {served.key}\r\nAccept:"
+        f" {ARROW}\r\n"
+    )
     wire = f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
     before = metric("synthmill_rows_total")
     reading, waiting = connect(served.server, wire), connect(served.server, wire)
@@ -165,20 +195,26 @@ def test_quotas_hold_for_all_replicas_together(served: Served):
     assert load.bad == []
     assert 180 <= load.statuses["200"] <= 200
     refused = 'synthmill_rejections_total{reason="quota"}'
-    until(lambda: served.server.metric(refused, served.key) == load.statuses["429"], what="the count of refusals")
+    until(
+        lambda: served.server.metric(refused, served.key) == load.statuses["429"],
+        what="the count of refusals",
+    )
 
 
 def test_a_new_version_is_picked_up_without_dropping_a_request(served: Served):
     with (
         Load(served.server, {"num_rows": 5}, key=served.key) as load,
-        Load(served.server, {"num_rows": 5}, key=served.key, path="/v1/models/other/rows", threads=2) as pinned,
+        Load(
+            served.server, {"num_rows": 5}, key=served.key, path="/v1/models/other/rows", threads=2
+        ) as pinned,
     ):
         load.answered(50)
         publish_customers(Store(served.store), "customers", seed=7)
         publish_customers(Store(served.store), "other", seed=8)
 
         def only_new() -> bool:
-            """Replicas look at the store at their own times; when all have, the old version answers no more."""
+            """Replicas look at the store at their own times; when all have, the old version answers no
+            more."""
             old = load.refs["customers@1"]
             load.answered(100)
             return load.refs["customers@1"] == old and load.refs["customers@2"] > 0
@@ -207,7 +243,11 @@ def test_only_the_front_port_could_be_reached_from_elsewhere(served: Served):
     loopback = "0100007F"
     ports = listening(served.server.process.pid)
     assert ports[port_of(served.server)] == {loopback}
-    for port in (port for port in ports if 8404 <= port < 8504 or 9101 <= port < 9201 or 30_000 <= port < 31_000 or 8500 <= port < 8600):
+    for port in (
+        port
+        for port in ports
+        if 8404 <= port < 8504 or 9101 <= port < 9201 or 30_000 <= port < 31_000 or 8500 <= port < 8600
+    ):
         assert ports[port] == {loopback}, port
     assert sum(30_000 <= port < 31_000 for port in ports) >= 2
 
@@ -224,7 +264,9 @@ def test_keys_are_in_no_log_and_no_command_line(served: Served, client: httpx.Cl
     assert not titled(served.server.process.pid, secret)
 
 
-def test_pictures_are_pictures(client: httpx.Client):
+def test_images_are_images(client: httpx.Client):
     answer = client.post("/v1/images/generations", json={"model": "digits", "n": 2}).json()
-    pixels = [np.asarray(Image.open(io.BytesIO(base64.b64decode(item["b64_json"])))) for item in answer["data"]]
+    pixels = [
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(item["b64_json"])))) for item in answer["data"]
+    ]
     assert not np.array_equal(*pixels)

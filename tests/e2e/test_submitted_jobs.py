@@ -1,4 +1,5 @@
-"""The commands of the README against a cluster with token auth, without synthmill installed on it, and a store on S3."""
+"""The commands of the README against a cluster with token auth, without synthmill installed on it, and a
+store on S3."""
 
 import json
 import subprocess
@@ -50,19 +51,43 @@ def test_train_augment_and_evaluate_as_submitted_jobs(head: Head, store: str, tm
     source = write_customers(tmp_path / "customers.csv", rows=800)
     result_file = f"{store}/results/train.json"
     trained = head.submit(
-        "python", "jobs/train.py", "table", *TINY, "--set", f"data.source={source}", "--store", store, "--result-file", result_file
+        "python",
+        "jobs/train.py",
+        "table",
+        *TINY,
+        "--set",
+        f"data.source={source}",
+        "--store",
+        store,
+        "--result-file",
+        result_file,
     )
     assert trained.returncode == 0, trained.stdout + trained.stderr
     assert json.loads(Folder(f"{store}/results").read_bytes("train.json"))["model"] == "customers@1"
 
     # The script form: found through its shebang, run by the interpreter that has Ray.
-    rows = ["--model", "customers@1", "--rows", "3000", "--seed", "7", "--dataset", "out", "--store", store, "--workers", "2"]
+    rows = [
+        "--model",
+        "customers@1",
+        "--rows",
+        "3000",
+        "--seed",
+        "7",
+        "--dataset",
+        "out",
+        "--store",
+        store,
+        "--workers",
+        "2",
+    ]
     published = head.submit("jobs/augment.py", *rows)
     assert published.returncode == 0, published.stdout + published.stderr
     result = job_result(published.stdout)
     assert (result["dataset"], result["rows"]) == ("out@1", 3000)
 
-    evaluated = head.submit("python", "jobs/evaluate.py", "--dataset", "out", "--store", store, "--profile", "quick")
+    evaluated = head.submit(
+        "python", "jobs/evaluate.py", "--dataset", "out", "--store", store, "--profile", "quick"
+    )
     assert evaluated.returncode in (0, 1), evaluated.stdout + evaluated.stderr
     assert job_result(evaluated.stdout)["report"] == "out@1"
 
@@ -78,7 +103,16 @@ def test_without_a_recipe_it_is_the_demo(head: Head, tmp_path: Path) -> None:
 
 def test_a_mistake_fails_the_job_with_one_line(head: Head, tmp_path: Path) -> None:
     done = head.submit(
-        "python", "jobs/train.py", "table", *TINY, "--set", "model.name=ctgam", "--set", "data.source=x.csv", "--store", str(tmp_path)
+        "python",
+        "jobs/train.py",
+        "table",
+        *TINY,
+        "--set",
+        "model.name=ctgam",
+        "--set",
+        "data.source=x.csv",
+        "--store",
+        str(tmp_path),
     )
     assert done.returncode != 0
     assert "error: model.name: no model named 'ctgam'; did you mean 'ctgan'?" in done.stdout + done.stderr
@@ -92,7 +126,11 @@ def test_the_cluster_refuses_without_the_token(head: Head) -> None:
 
 def test_the_closing_line_is_the_last(tmp_path: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "jobs/train.py", "nope", "--store", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, timeout=240
+        [sys.executable, "jobs/train.py", "nope", "--store", str(tmp_path)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=240,
     )
     assert done.returncode == 2
     assert last_line(done.stdout)["status"] == "failed"

@@ -51,7 +51,10 @@ def test_lift_is_measured_on_all_rows():
     rows = fresh.filter(pc.equal(fresh["outcome"], "ill"))
     plan = ShardPlan(rows=rows.num_rows, seed=0, where=("outcome=ill",))
     report = evaluate(
-        as_asked(tables(rows), plan), target="outcome", profile="quick", include=("utility.lift_dataset", "utility.tstr_ratio")
+        as_asked(tables(rows), plan),
+        target="outcome",
+        profile="quick",
+        include=("utility.lift_dataset", "utility.tstr_ratio"),
     )
     assert report.metrics["utility.lift_dataset"].status == "ok"
     assert report.metrics["utility.lift_dataset"].n["train"] == 3000

@@ -1,4 +1,5 @@
-"""Are the default gates right? 30 trials of real rows posing as synthetic, and planted failures; the full run is a benchmark."""
+"""Are the default gates right? 30 trials of real rows posing as synthetic, and planted failures; the full run
+is a benchmark."""
 
 import importlib.util
 import re
@@ -30,7 +31,12 @@ def pool(benchmark):
 def test_no_error_gate_fails_on_real_rows(benchmark, pool):
     found = [benchmark.trial(pool, "real", n, expensive=False, sizes=SIZES) for n in range(TRIALS)]
     judged = Counter(gate for trial in found for gate, status in trial.items() if status in ("pass", "fail"))
-    failed = Counter(gate for trial in found for gate, status in trial.items() if status == "fail" and gate.endswith(":error"))
+    failed = Counter(
+        gate
+        for trial in found
+        for gate, status in trial.items()
+        if status == "fail" and gate.endswith(":error")
+    )
     assert not failed
     cheap = [gate for gate in judged if gate.endswith(":error")]
     assert {gate.split(":")[0] for gate in cheap} >= {
@@ -49,7 +55,11 @@ def test_no_error_gate_fails_on_real_rows(benchmark, pool):
 def test_planted_failures_are_seen_by_the_gates_that_should(benchmark, pool, scenario):
     for number in range(PLANTED):
         found = benchmark.trial(pool, scenario, number, expensive=False, sizes=SIZES)
-        seen = {gate.split(":")[0] for gate, status in found.items() if status == "fail" and gate.endswith(":error")}
+        seen = {
+            gate.split(":")[0]
+            for gate, status in found.items()
+            if status == "fail" and gate.endswith(":error")
+        }
         assert seen & set(benchmark.SEEN_BY[scenario]), number
 
 

@@ -17,7 +17,16 @@ FAST = {"target": "outcome", "profile": "quick"}
 
 
 def tables(synthetic, **changes):
-    return Tables(**{"train": TRAIN, "validation": VALIDATION, "holdout": HOLDOUT, "synthetic": synthetic, "kinds": KINDS, **changes})
+    return Tables(
+        **{
+            "train": TRAIN,
+            "validation": VALIDATION,
+            "holdout": HOLDOUT,
+            "synthetic": synthetic,
+            "kinds": KINDS,
+            **changes,
+        }
+    )
 
 
 def statuses(report, metric):
@@ -26,7 +35,13 @@ def statuses(report, metric):
 
 @pytest.fixture(scope="module")
 def good():
-    return evaluate(tables(people(1600, 5)), target="outcome", profile="standard", sample_rows=800, provenance={"dataset": "people@1"})
+    return evaluate(
+        tables(people(1600, 5)),
+        target="outcome",
+        profile="standard",
+        sample_rows=800,
+        provenance={"dataset": "people@1"},
+    )
 
 
 def test_rows_of_the_truth_pass_the_standard_profile(good):
@@ -40,7 +55,9 @@ def test_rows_of_the_truth_pass_the_standard_profile(good):
 
 def test_the_bootstrap_control_is_caught_by_the_privacy_gates():
     rng = np.random.default_rng(0)
-    report = evaluate(tables(TRAIN.take(rng.integers(1600, size=1600))), **FAST, include=["privacy.mia_tpr@1fpr"])
+    report = evaluate(
+        tables(TRAIN.take(rng.integers(1600, size=1600))), **FAST, include=["privacy.mia_tpr@1fpr"]
+    )
     assert report.verdict == "fail"
     assert report.exit_code == 1
     for metric in ("privacy.exact_copy_excess", "privacy.near_copy_pvalue", "privacy.mia_tpr@1fpr"):
@@ -50,7 +67,11 @@ def test_the_bootstrap_control_is_caught_by_the_privacy_gates():
 
 
 def test_the_marginals_control_is_caught_by_the_fidelity_and_utility_gates():
-    report = evaluate(tables(shuffled_columns(people(3000, 5)), train=people(3000, 1)), **FAST, include=["utility.tstr_ratio"])
+    report = evaluate(
+        tables(shuffled_columns(people(3000, 5)), train=people(3000, 1)),
+        **FAST,
+        include=["utility.tstr_ratio"],
+    )
     assert report.verdict == "fail"
     assert statuses(report, "utility.tstr_ratio")[(None, "error")] == "fail"
     assert "fail" in statuses(report, "tabular.pair_gap").values()
@@ -81,7 +102,12 @@ def test_the_same_seed_gives_the_same_report_in_any_parts_and_order_of_tasks(goo
 
     parts = [SlicePart(fresh.slice(a, b - a), a) for a, b in ((0, 7), (7, 900), (900, 1600))]
     again = evaluate(
-        tables(parts), target="outcome", profile="standard", sample_rows=800, provenance={"dataset": "people@1"}, map_tasks=backwards
+        tables(parts),
+        target="outcome",
+        profile="standard",
+        sample_rows=800,
+        provenance={"dataset": "people@1"},
+        map_tasks=backwards,
     )
     free = {"created": "", "timings": {}}
     assert again.model_copy(update=free) == good.model_copy(update=free)
@@ -92,13 +118,26 @@ def test_nan_is_missing_like_null_wherever_it_stands():
 
     def gappy(seed, missing):
         rng = np.random.default_rng(seed)
-        x = [missing if gone else float(v) for v, gone in zip(rng.normal(size=1000), rng.random(1000) < 0.2, strict=True)]
-        return pa.table({"x": pa.array(x, pa.float64(), from_pandas=False), "z": pa.array(rng.normal(size=1000), pa.float32())})
+        x = [
+            missing if gone else float(v)
+            for v, gone in zip(rng.normal(size=1000), rng.random(1000) < 0.2, strict=True)
+        ]
+        return pa.table(
+            {
+                "x": pa.array(x, pa.float64(), from_pandas=False),
+                "z": pa.array(rng.normal(size=1000), pa.float32()),
+            }
+        )
 
     nan = float("nan")
     gates = load_gates().model_copy(update={"constraints": ("x >= -100",)})
     by_nan, by_null, mixed = (
-        evaluate(Tables(gappy(1, real), None, gappy(2, real), gappy(3, fake)), target=None, profile="quick", gates=gates)
+        evaluate(
+            Tables(gappy(1, real), None, gappy(2, real), gappy(3, fake)),
+            target=None,
+            profile="quick",
+            gates=gates,
+        )
         for real, fake in ((nan, nan), (None, None), (nan, None))
     )
     assert by_null.verdict in ("pass", "warn"), by_null.summary
@@ -159,7 +198,11 @@ def test_without_a_target_utility_is_not_applicable():
 
 def test_a_single_class_is_inconclusive():
     one = replaced(people(900, 1), "outcome", ["ill"] * 900)
-    report = evaluate(tables(replaced(people(900, 5), "outcome", ["ill"] * 900), train=one), **FAST, include=["utility.tstr_ratio"])
+    report = evaluate(
+        tables(replaced(people(900, 5), "outcome", ["ill"] * 900), train=one),
+        **FAST,
+        include=["utility.tstr_ratio"],
+    )
     assert set(statuses(report, "utility.tstr_ratio").values()) == {"inconclusive"}
     assert report.verdict != "pass"
 
@@ -186,7 +229,9 @@ def test_all_missing_columns_are_seen_on_either_side():
 )
 def test_a_spoiled_column_never_passes_and_never_breaks_the_classifiers(column, value):
     fake = replaced(people(900, 5), column, [value] * 900)
-    report = evaluate(tables(fake), **FAST, include=["utility.tstr_ratio", "utility.lift_dataset", "fidelity.c2st_auc"])
+    report = evaluate(
+        tables(fake), **FAST, include=["utility.tstr_ratio", "utility.lift_dataset", "fidelity.c2st_auc"]
+    )
     assert report.verdict == "fail"
     assert "pass" not in statuses(report, "tabular.marginal_gap").values()
     if column == "outcome":
@@ -227,7 +272,12 @@ def test_unknown_names_are_refused():
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("age is 3", "can't read"), ("aeg > 3", "did you mean 'age'"), ("age > agee", "did you mean 'age'"), ("city > 3", "not a number")],
+    [
+        ("age is 3", "can't read"),
+        ("aeg > 3", "did you mean 'age'"),
+        ("age > agee", "did you mean 'age'"),
+        ("city > 3", "not a number"),
+    ],
 )
 def test_bad_constraints_are_refused(text, message):
     with pytest.raises(RecipeError, match=message):
@@ -236,7 +286,9 @@ def test_bad_constraints_are_refused(text, message):
 
 def test_other_types_and_further_columns_are_taken_as_the_training_table_says():
     fresh = people(900, 5)
-    other = fresh.set_column(0, "age", fresh["age"].cast(pa.int16())).append_column("is_synthetic", pa.array([True] * 900))
+    other = fresh.set_column(0, "age", fresh["age"].cast(pa.int16())).append_column(
+        "is_synthetic", pa.array([True] * 900)
+    )
     report = evaluate(tables(other), **FAST)
     assert report.metrics == evaluate(tables(fresh), **FAST).metrics
     assert "is_synthetic" in report.warnings[0]

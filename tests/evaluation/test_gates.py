@@ -4,7 +4,9 @@ from synthmill.errors import NotFoundError, RecipeError
 from synthmill.evaluation.gates import Defaults, Gates, judge, load_gates, verdict
 from synthmill.metrics.base import Estimate, Result, metric_classes
 
-GAP, P, LIFT = (metric_classes()[n] for n in ("tabular.marginal_gap", "privacy.near_copy_pvalue", "utility.lift_dataset"))
+GAP, P, LIFT = (
+    metric_classes()[n] for n in ("tabular.marginal_gap", "privacy.near_copy_pvalue", "utility.lift_dataset")
+)
 
 
 def gates(*items, **defaults):
@@ -24,16 +26,28 @@ def test_limits_are_inclusive_and_both_can_be_set():
     gate = {"metric": GAP.name, "must_be_at_most": 0.1}
     assert outcome(gate, gap(0.1)).status == "pass"
     assert outcome(gate, gap(0.1001)).status == "fail"
-    low, high = judge(gates({"metric": GAP.name, "must_be_at_most": 0.2, "must_be_at_least": 0.1}), {GAP.name: gap(0.05)})
+    low, high = judge(
+        gates({"metric": GAP.name, "must_be_at_most": 0.2, "must_be_at_least": 0.1}), {GAP.name: gap(0.05)}
+    )
     assert (low.status, high.status) == ("pass", "fail")
 
 
 def test_aspects_bounds_and_the_reference_can_be_judged():
-    result = gap(0.01, ci=(0.0, 0.04), reference=0.005, aspects={"worst_decile": Estimate(value=0.5, ci=(0.4, 0.6), reference=0.1)})
-    assert outcome({"metric": GAP.name, "aggregate": "worst_decile", "must_be_at_most": 0.1}, result).judged == 0.5
+    result = gap(
+        0.01,
+        ci=(0.0, 0.04),
+        reference=0.005,
+        aspects={"worst_decile": Estimate(value=0.5, ci=(0.4, 0.6), reference=0.1)},
+    )
+    assert (
+        outcome({"metric": GAP.name, "aggregate": "worst_decile", "must_be_at_most": 0.1}, result).judged
+        == 0.5
+    )
     assert outcome({"metric": GAP.name, "bound": "upper", "must_be_at_most": 0.03}, result).status == "fail"
     assert outcome({"metric": GAP.name, "bound": "lower", "must_be_at_most": 0.03}, result).status == "pass"
-    assert outcome({"metric": GAP.name, "relative_to": "reference", "must_be_at_most": 0.006}, result).judged == pytest.approx(0.005)
+    assert outcome(
+        {"metric": GAP.name, "relative_to": "reference", "must_be_at_most": 0.006}, result
+    ).judged == pytest.approx(0.005)
     assert outcome({"metric": LIFT.name, "learner": "linear", "must_be_at_least": 0}, None).aspect == "linear"
 
 
@@ -54,7 +68,10 @@ def test_what_can_not_be_decided_is_inconclusive_and_never_a_pass(result, why):
 
 
 def test_an_unknown_aspect_is_inconclusive():
-    assert outcome({"metric": GAP.name, "aggregate": "worst_decil", "must_be_at_most": 1}, gap(0.0)).status == "inconclusive"
+    assert (
+        outcome({"metric": GAP.name, "aggregate": "worst_decil", "must_be_at_most": 1}, gap(0.0)).status
+        == "inconclusive"
+    )
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
@@ -67,12 +84,22 @@ def test_a_figure_that_is_no_number_is_inconclusive(value, limit):
 
 def test_a_second_condition_without_a_number_spares_nothing():
     gate = {"metric": P.name, "must_be_at_least": 0.001, "only_if": {"aggregate": "ratio", "above": 1.5}}
-    assert outcome(gate, P.result(value=1e-6, gate_n=1000, aspects={"ratio": Estimate(value=float("nan"))})).status == "fail"
+    assert (
+        outcome(
+            gate, P.result(value=1e-6, gate_n=1000, aspects={"ratio": Estimate(value=float("nan"))})
+        ).status
+        == "fail"
+    )
 
 
 def test_what_was_not_run_or_does_not_apply_does_not_count():
     assert outcome({"metric": GAP.name, "must_be_at_most": 0.1}, None).status == "not_run"
-    assert outcome({"metric": GAP.name, "must_be_at_most": 0.1}, GAP.missing("not_applicable", "no target")).status == "not_applicable"
+    assert (
+        outcome(
+            {"metric": GAP.name, "must_be_at_most": 0.1}, GAP.missing("not_applicable", "no target")
+        ).status
+        == "not_applicable"
+    )
 
 
 def test_a_second_condition_can_spare_a_gate():
@@ -103,7 +130,9 @@ def test_the_verdict_is_the_worst_outcome():
 
 def test_no_gate_judged_is_no_pass():
     assert verdict([], Defaults()) == "inconclusive"
-    only_warn = judge(gates({"metric": GAP.name, "must_be_at_most": 0.1, "severity": "warn"}), {GAP.name: gap(0.0)})
+    only_warn = judge(
+        gates({"metric": GAP.name, "must_be_at_most": 0.1, "severity": "warn"}), {GAP.name: gap(0.0)}
+    )
     assert verdict(only_warn, Defaults()) == "inconclusive"
 
 
@@ -113,7 +142,9 @@ def test_the_shipped_gates_name_metrics_and_aspects_that_exist():
     mia = [g for g in shipped.gates if g.metric == "privacy.mia_tpr@1fpr"]
     assert {g.minimum_n for g in mia} == {700}
     assert all(
-        g.severity != "error" for g in shipped.gates if g.metric in ("fidelity.c2st_auc", "utility.lift_lowdata", "overfit.dcr_share")
+        g.severity != "error"
+        for g in shipped.gates
+        if g.metric in ("fidelity.c2st_auc", "utility.lift_lowdata", "overfit.dcr_share")
     )
 
 

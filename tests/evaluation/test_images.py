@@ -1,4 +1,4 @@
-"""Evaluations of pictures from tables to a report: labels that don't fit."""
+"""Evaluations of images from tables to a report: labels that don't fit."""
 
 from functools import cache
 
@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from pictures import digits
+from image_cases import digits
 from synthmill.config import DataConfig
 from synthmill.data import png
 from synthmill.data.images import image_column
@@ -15,7 +15,7 @@ from synthmill.errors import DataError
 from synthmill.evaluation.evaluate import SlicePart, Tables
 from synthmill.evaluation.gates import judge, load_gates
 from synthmill.evaluation.images import GATES, compute, evaluate_images, gather
-from synthmill.metrics._pictures import PictureSettings
+from synthmill.metrics._images import ImageSettings
 from synthmill.metrics.base import Result, map_serially
 from synthmill.metrics.schema_valid import SchemaValid
 
@@ -36,11 +36,13 @@ def rows(chosen: slice) -> pa.Table:
     return table().slice(chosen.start, chosen.stop - chosen.start)
 
 
-def labelled(pictures: pa.Table, labels: list[int]) -> pa.Table:
-    return pictures.set_column(1, "label", pa.array(labels, pa.int64()))
+def labelled(images: pa.Table, labels: list[int]) -> pa.Table:
+    return images.set_column(1, "label", pa.array(labels, pa.int64()))
 
 
-def inputs(synthetic: object, *, train: pa.Table | None = None, holdout: pa.Table | None = None) -> tuple[Tables, PixelCodec]:
+def inputs(
+    synthetic: object, *, train: pa.Table | None = None, holdout: pa.Table | None = None
+) -> tuple[Tables, PixelCodec]:
     train = rows(TRAIN) if train is None else train
     codec = PixelCodec.fit(train, DataConfig(source="digits", kind="images"))
     return Tables(train, None, rows(HOLDOUT) if holdout is None else holdout, synthetic), codec  # type: ignore[arg-type]
@@ -48,12 +50,14 @@ def inputs(synthetic: object, *, train: pa.Table | None = None, holdout: pa.Tabl
 
 def valid_share(synthetic: object, **real: pa.Table) -> tuple[Result, dict[str, str]]:
     """The figure, and how its gates come out by severity."""
-    evidence = gather(*inputs(synthetic, **real), PictureSettings(), extractor="random", map_tasks=map_serially)
+    evidence = gather(*inputs(synthetic, **real), ImageSettings(), extractor="random", map_tasks=map_serially)
     found = compute(evidence, [SchemaValid])
-    return found[SchemaValid.name], {gate.severity: gate.status for gate in judge(load_gates(shipped=GATES), found) if gate.metric in found}
+    return found[SchemaValid.name], {
+        gate.severity: gate.status for gate in judge(load_gates(shipped=GATES), found) if gate.metric in found
+    }
 
 
-def test_real_pictures_have_known_labels() -> None:
+def test_real_images_have_known_labels() -> None:
     result, gates = valid_share(rows(FRESH))
     assert (result.value, result.reference, result.n) == (1.0, 1.0, {"synthetic": 400})
     assert gates == {"warn": "pass", "error": "pass"}
@@ -67,20 +71,24 @@ def test_labels_that_training_never_saw_are_counted_in_every_part() -> None:
     assert gates == {"warn": "fail", "error": "fail"}
 
 
-def test_the_report_says_which_pictures_were_left_out() -> None:
+def test_the_report_says_which_images_were_left_out() -> None:
     fresh = rows(FRESH)
     spoiled = labelled(fresh, [77] * 100 + fresh["label"].to_pylist()[100:])
     found = evaluate_images(*inputs(spoiled), profile="quick", extractor="random")
     assert found.verdict == "fail"
     assert found.inputs["synthetic_rows"] == 400
-    assert found.warnings == ("left out: 100 synthetic pictures whose label no training picture has (77)",)
+    assert found.warnings == ("left out: 100 synthetic images whose label no training image has (77)",)
 
 
 def test_the_level_of_intervals_and_another_baseline_are_stated() -> None:
     gates = load_gates(shipped=GATES)
     strict = gates.model_copy(update={"defaults": gates.defaults.model_copy(update={"confidence": 0.99})})
-    past = {"metrics": {"image.fd": {"metric": "image.fd@torchscript-00000000", "value": 0.1, "ci": [0.05, 0.15]}}}
-    found = evaluate_images(*inputs(rows(FRESH)), profile="quick", extractor="random", gates=strict, baseline=past)
+    past = {
+        "metrics": {"image.fd": {"metric": "image.fd@torchscript-00000000", "value": 0.1, "ci": [0.05, 0.15]}}
+    }
+    found = evaluate_images(
+        *inputs(rows(FRESH)), profile="quick", extractor="random", gates=strict, baseline=past
+    )
     assert {result.confidence for result in found.metrics.values()} == {0.99}
     assert not [gate for gate in found.gates if gate.kind == "regression"]
     assert [warning for warning in found.warnings if "image.fd@torchscript-00000000" in warning]
@@ -93,13 +101,15 @@ def test_a_single_strange_label_may_be_chance() -> None:
     assert gates == {"warn": "pass", "error": "pass"}
 
 
-def test_no_picture_of_a_known_class_is_an_error() -> None:
-    with pytest.raises(DataError, match=r"^synthetic: the pictures' labels \(77\) are none of the training pictures' \(0, 1, 2\)"):
+def test_no_image_of_a_known_class_is_an_error() -> None:
+    with pytest.raises(
+        DataError, match=r"^synthetic: the images' labels \(77\) are none of the training images' \(0, 1, 2\)"
+    ):
         valid_share(labelled(rows(FRESH), [77] * 400))
 
 
 def test_a_missing_label_column_is_an_error() -> None:
-    with pytest.raises(DataError, match=r"^synthetic: these pictures have no 'label' column"):
+    with pytest.raises(DataError, match=r"^synthetic: these images have no 'label' column"):
         valid_share(rows(FRESH).select(["image"]))
 
 

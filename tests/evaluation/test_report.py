@@ -14,7 +14,7 @@ from synthmill.evaluation.report import Report, from_json
 from synthmill.evaluation.words import number, worst_columns
 
 FOLDER = Path(__file__).parents[1] / "golden" / "report"
-GOLDEN, PICTURES = FOLDER / "report.json", FOLDER / "pictures.json"
+GOLDEN, IMAGES = FOLDER / "report.json", FOLDER / "pictures.json"
 
 
 @pytest.fixture(scope="module")
@@ -22,7 +22,12 @@ def report():
     train = people(900, 1)
     leaky = with_copies(people(900, 5), train, 0.1)
     tables = Tables(train, people(300, 2), people(800, 3), leaky, KINDS)
-    secret = {"dataset": "people <b>@1", "model": "people@3", "model_digest": "ab" * 32, "contains_training_rows": False}
+    secret = {
+        "dataset": "people <b>@1",
+        "model": "people@3",
+        "model_digest": "ab" * 32,
+        "contains_training_rows": False,
+    }
     return evaluate(tables, target="outcome", profile="standard", sample_rows=500, provenance=secret)
 
 
@@ -143,7 +148,9 @@ def test_what_failed_is_explained_in_plain_words_with_its_worst_columns(report, 
     text = " ".join(page.text)
     assert "Are training rows repeated word for word?" in text
     classifier = report.metrics["fidelity.c2st_auc"]
-    failed = classifier.model_copy(update={"direction": "target", "per_column": {"b": 0.2, "a": 0.3, "c": 0.0}})
+    failed = classifier.model_copy(
+        update={"direction": "target", "per_column": {"b": 0.2, "a": 0.3, "c": 0.0}}
+    )
     assert worst_columns(failed, "abc") == ["a (0.3)", "b (0.2)"]
     rates = classifier.model_copy(update={"direction": "maximize", "per_column": {"x|y": 0.9, "z": 1.0}})
     assert worst_columns(rates, "xyz") == ["x and y (0.9)"]
@@ -151,17 +158,21 @@ def test_what_failed_is_explained_in_plain_words_with_its_worst_columns(report, 
 
 def test_columns_with_a_bar_in_their_names_keep_it(report):
     names = ["a|b", "c", "d"]
-    gap = report.metrics["tabular.pair_gap"].model_copy(update={"per_column": {"a|b|c": 0.4, "a|b|d": 0.3, "c|d": 0.2}})
+    gap = report.metrics["tabular.pair_gap"].model_copy(
+        update={"per_column": {"a|b|c": 0.4, "a|b|d": 0.3, "c|d": 0.2}}
+    )
     assert worst_columns(gap, names) == ["a|b and c (0.4)", "a|b and d (0.3)", "c and d (0.2)"]
     single = report.metrics["tabular.marginal_gap"].model_copy(update={"per_column": {"a|b": 0.4}})
     assert worst_columns(single, names) == ["a|b (0.4)"]
     inputs = {**report.inputs, "columns": dict.fromkeys(names, "numeric")}
-    page = to_html(report.model_copy(update={"inputs": inputs, "metrics": {**report.metrics, "tabular.pair_gap": gap}}))
+    page = to_html(
+        report.model_copy(update={"inputs": inputs, "metrics": {**report.metrics, "tabular.pair_gap": gap}})
+    )
     assert "a|b and c" in page
     assert "a and b|c" not in page
 
 
-@pytest.mark.parametrize("path", [GOLDEN, PICTURES], ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [GOLDEN, IMAGES], ids=lambda path: path.stem)
 def test_a_report_of_any_past_format_is_read_for_ever(path):
     old = from_json(path.read_bytes())
     assert old.format == "synthmill.report/1"
@@ -172,19 +183,19 @@ def test_a_report_of_any_past_format_is_read_for_ever(path):
     assert {key: again[key] for key in stated} == stated
 
 
-def test_a_report_of_pictures_says_so_and_shows_them():
-    old = from_json(PICTURES.read_bytes())
-    assert set(old.pictures) == {"samples"}
+def test_a_report_of_images_says_so_and_shows_them():
+    old = from_json(IMAGES.read_bytes())
+    assert set(old.images) == {"samples"}
     html = report_files(old)["report.html"].decode()
     assert "<title>digits@1: passed</title>" in html
-    assert "400 synthetic pictures" in html
+    assert "400 synthetic images" in html
     assert "8x8 gray" in html
     assert "10 classes" in html
-    assert html.count(old.pictures["samples"]) == 1
+    assert html.count(old.images["samples"]) == 1
     for metric in ("image.fd", "image.label_fidelity", "privacy.pixel_copy_pvalue"):
         assert old.metrics[metric].value is not None
     unnamed = old.model_copy(update={"provenance": {}})
-    assert "<title>Synthetic pictures: passed</title>" in report_files(unnamed)["report.html"].decode()
+    assert "<title>Synthetic images: passed</title>" in report_files(unnamed)["report.html"].decode()
 
 
 def test_a_report_of_a_table_without_a_name_is_called_one():
@@ -199,7 +210,16 @@ def test_a_newer_format_is_refused_by_name():
 
 
 @pytest.mark.parametrize(
-    ("value", "text"), [(None, "-"), (0.0, "0"), (-0.00001, "-1e-05"), (0.02134, "0.0213"), (12.34, "12.3"), (1234.5, "1,234"), (1.0, "1")]
+    ("value", "text"),
+    [
+        (None, "-"),
+        (0.0, "0"),
+        (-0.00001, "-1e-05"),
+        (0.02134, "0.0213"),
+        (12.34, "12.3"),
+        (1234.5, "1,234"),
+        (1.0, "1"),
+    ],
 )
 def test_numbers_are_put_into_words(value, text):
     assert number(value) == text

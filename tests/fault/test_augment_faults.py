@@ -1,4 +1,5 @@
-"""Killed writers, killed drivers, lost nodes: the dataset comes out whole, and equal to that of a clean run."""
+"""Killed writers, killed drivers, lost nodes: the dataset comes out whole, and equal to that of a clean
+run."""
 
 import json
 import shutil
@@ -18,7 +19,18 @@ ROWS = 60 * 4096 + 100
 
 
 def arguments(store: Path, dataset: str, *extra: str) -> list[str]:
-    job = ["--model", "customers@1", "--rows", str(ROWS), "--seed", "7", "--dataset", dataset, "--store", str(store)]
+    job = [
+        "--model",
+        "customers@1",
+        "--rows",
+        str(ROWS),
+        "--seed",
+        "7",
+        "--dataset",
+        dataset,
+        "--store",
+        str(store),
+    ]
     return [*job, "--shard-rows", "4096", *extra]
 
 
@@ -76,7 +88,9 @@ def test_a_lost_node_does_not_matter(model_store: Path, tmp_path: Path, clean: s
 
     store = copied(model_store, tmp_path)
     cluster = Cluster(
-        initialize_head=True, connect=False, head_node_args={"num_cpus": 1, "env_vars": {"PYTHONPATH": str(ROOT / "platform")}}
+        initialize_head=True,
+        connect=False,
+        head_node_args={"num_cpus": 1, "env_vars": {"PYTHONPATH": str(ROOT / "platform")}},
     )
     try:
         doomed = cluster.add_node(num_cpus=1)
@@ -86,7 +100,9 @@ def test_a_lost_node_does_not_matter(model_store: Path, tmp_path: Path, clean: s
         published: list[str] = []
 
         def run() -> None:
-            version = api.augment("customers@1", rows=ROWS, seed=7, dataset="out", store=str(store), shard_rows=4096, workers=2)
+            version = api.augment(
+                "customers@1", rows=ROWS, seed=7, dataset="out", store=str(store), shard_rows=4096, workers=2
+            )
             published.append(version.manifest.content_digest)
 
         thread = threading.Thread(target=run)
@@ -126,4 +142,8 @@ def test_an_interrupted_job_exits_130_and_leaves_no_process(model_store: Path, t
     output, _ = job.communicate(timeout=120)
     assert job.returncode == 130
     assert last_line(output)["status"] == "interrupted"
-    until(lambda: not [pid for pid in below if Path(f"/proc/{pid}").exists()], seconds=60, what="the end of all processes")
+    until(
+        lambda: not [pid for pid in below if Path(f"/proc/{pid}").exists()],
+        seconds=60,
+        what="the end of all processes",
+    )

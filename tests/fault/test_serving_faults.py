@@ -1,4 +1,5 @@
-"""Killed replicas, keepers and proxies under load: every request is answered or refused cleanly, and what was cut can be told."""
+"""Killed replicas, keepers and proxies under load: every request is answered or refused cleanly, and what was
+cut can be told."""
 
 import json
 from collections.abc import Iterator
@@ -41,7 +42,11 @@ def keys(store: Path) -> tuple[str, str]:
     made = []
     for quota in (Quota(), Quota(rows_per_day=10**9)):
         scopes = ("generate", "jobs", "metrics")
-        made.append(create_key(file, name="test", scopes=scopes, models=None, days=None, quota=quota, now=datetime.now(UTC))[0])
+        made.append(
+            create_key(
+                file, name="test", scopes=scopes, models=None, days=None, quota=quota, now=datetime.now(UTC)
+            )[0]
+        )
     return made[0], made[1]
 
 
@@ -62,7 +67,9 @@ def server(pair: Server, keys: tuple[str, str]) -> Server:
     return pair
 
 
-def test_a_killed_replica_leaves_every_request_answered_or_cleanly_refused(server: Server, keys: tuple[str, str]) -> None:
+def test_a_killed_replica_leaves_every_request_answered_or_cleanly_refused(
+    server: Server, keys: tuple[str, str]
+) -> None:
     with Load(server, {"num_rows": 20}, key=keys[0], threads=12) as load:
         load.answered(200)
         victim = server.replicas[0]
@@ -80,21 +87,29 @@ def test_all_replicas_killed_leaves_no_request_hanging(server: Server, keys: tup
         victims = set(server.replicas)
         for victim in victims:
             kill(victim)
-        # Until there are others, requests wait in the proxy or are refused: which, depends on how soon they come.
-        until(lambda: len(server.replicas) == 2 and not victims & set(server.replicas), what="two other replicas")
+        # Until there are others, requests wait in the proxy or are refused: which, depends on how soon they
+        # come.
+        until(
+            lambda: len(server.replicas) == 2 and not victims & set(server.replicas),
+            what="two other replicas",
+        )
         load.answered(50)
     assert load.bad == []
     assert set(load.statuses) <= CLEAN, load.statuses
 
 
-@pytest.mark.parametrize("accept", [ARROW, "application/x-ndjson", "application/json", "text/csv", "application/vnd.apache.parquet"])
+@pytest.mark.parametrize(
+    "accept",
+    [ARROW, "application/x-ndjson", "application/json", "text/csv", "application/vnd.apache.parquet"],
+)
 def test_a_stream_that_was_cut_can_be_told(server: Server, keys: tuple[str, str], accept: str) -> None:
     data = bytearray()
     # In HTTP's own terms the message is incomplete, whatever the format.
     with server.client(keys[0]) as client, pytest.raises(httpx.RemoteProtocolError, match="incomplete"):
         read_and_kill(server, client, accept, data)
     if accept == ARROW:
-        # Readers take the end of the bytes between two batches for the end of the stream: the marker is what tells.
+        # Readers take the end of the bytes between two batches for the end of the stream: the marker is what
+        # tells.
         assert not data.endswith(b"\xff\xff\xff\xff\0\0\0\0")
     if accept == "application/x-ndjson":
         assert "synthmill.end" not in data.decode(errors="replace").splitlines()[-1]
@@ -105,7 +120,9 @@ def test_a_stream_that_was_cut_can_be_told(server: Server, keys: tuple[str, str]
 
 def read_and_kill(server: Server, client: httpx.Client, accept: str, data: bytearray) -> None:
     """Read a large answer into `data`; after its first piece all replicas are killed."""
-    with client.stream("POST", ROWS, json={"num_rows": 10**7, "seed": 1}, headers={"Accept": accept}) as answer:
+    with client.stream(
+        "POST", ROWS, json={"num_rows": 10**7, "seed": 1}, headers={"Accept": accept}
+    ) as answer:
         assert answer.status_code == 200
         for piece in answer.iter_raw():
             if not data:
@@ -114,8 +131,12 @@ def read_and_kill(server: Server, client: httpx.Client, accept: str, data: bytea
             data += piece
 
 
-def test_a_killed_proxy_closes_its_connections_at_once_and_comes_back(server: Server, keys: tuple[str, str]) -> None:
-    head = f"POST {ROWS} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {keys[0]}\r\nAccept: {ARROW}\r\n"
+def test_a_killed_proxy_closes_its_connections_at_once_and_comes_back(
+    server: Server, keys: tuple[str, str]
+) -> None:
+    head = (
+        f"POST {ROWS} HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {keys[0]}\r\nAccept: {ARROW}\r\n"
+    )
     body = '{"num_rows": 10000000, "seed": 1}'
     wire = f"{head}Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n{body}".encode()
     idle = connect(server, f"{head}Content-Type: application/json\r\nContent-Length: 100\r\n\r\n".encode())
@@ -149,9 +170,14 @@ def answers(server: Server, key: str) -> bool:
         return False
 
 
-def test_a_killed_keeper_stops_nobody_without_a_quota_and_comes_back(server: Server, keys: tuple[str, str]) -> None:
+def test_a_killed_keeper_stops_nobody_without_a_quota_and_comes_back(
+    server: Server, keys: tuple[str, str]
+) -> None:
     free, limited = keys
-    with Load(server, {"num_rows": 5}, key=free, threads=3) as load, Load(server, {"num_rows": 5}, key=limited, threads=3) as metered:
+    with (
+        Load(server, {"num_rows": 5}, key=free, threads=3) as load,
+        Load(server, {"num_rows": 5}, key=limited, threads=3) as metered,
+    ):
         load.answered(30)
         metered.answered(30)
         [keeper] = titled(server.process.pid, KEEPER)
@@ -170,22 +196,33 @@ def test_a_job_outlives_its_keeper(server: Server, keys: tuple[str, str], store:
         until(lambda: list(store.glob("datasets/outlives/1/*.parquet")), what="a part")
         [keeper] = titled(server.process.pid, KEEPER)
         kill(keeper)
-        assert not (store / "datasets/outlives/1/_manifest.json").exists(), "the job ended before its keeper did"
+        assert not (store / "datasets/outlives/1/_manifest.json").exists(), (
+            "the job ended before its keeper did"
+        )
 
         def told() -> dict[str, object] | None:
             answer = client.get(path)
-            return answer.json() if answer.status_code == 200 and answer.json()["status"] in ("done", "failed") else None
+            return (
+                answer.json()
+                if answer.status_code == 200 and answer.json()["status"] in ("done", "failed")
+                else None
+            )
 
         result = until(told, seconds=240, what="the end of the job")
     assert result["status"] == "done", result
     parts = sorted(store.glob("datasets/outlives/1/*.parquet"))
     rows = pa.concat_tables([pa.parquet.read_table(part) for part in parts]).replace_schema_metadata(None)
-    expected = Generator.load(Store(store).resolve("models", "customers", field="model")).sample(400_000, seed=2)
+    expected = Generator.load(Store(store).resolve("models", "customers", field="model")).sample(
+        400_000, seed=2
+    )
     assert rows.combine_chunks().equals(expected.combine_chunks())
 
 
 def test_replicas_follow_the_load_up_and_down(store: Path, keys: tuple[str, str], tmp_path: Path) -> None:
-    quick = [f"scaling.{name}" for name in ("target_queued_rows=2000", "downscale_delay_s=3", "look_back_s=2", "report_s=0.5")]
+    quick = [
+        f"scaling.{name}"
+        for name in ("target_queued_rows=2000", "downscale_delay_s=3", "look_back_s=2", "report_s=0.5")
+    ]
     words = [word for item in ["num_cpus=0.3", *quick] for word in ("--set", item)]
     with serving(store, tmp_path / "log", "--max-replicas=3", *words) as server:
         assert len(server.replicas) == 1

@@ -1,4 +1,5 @@
-"""Stores that fail under a job: what passes is retried, what stays is one clear line and exit 3, and nothing half-written is left."""
+"""Stores that fail under a job: what passes is retried, what stays is one clear line and exit 3, and nothing
+half-written is left."""
 
 import contextlib
 import shutil
@@ -29,7 +30,9 @@ def proxy(s3: S3Server) -> Iterator[Proxy]:
         yield between
 
 
-def run(verb: str, arguments: list[str], server: S3Server, endpoint: str) -> tuple[int, dict[str, object], str, str]:
+def run(
+    verb: str, arguments: list[str], server: S3Server, endpoint: str
+) -> tuple[int, dict[str, object], str, str]:
     job = start_job(verb, *arguments, env={**server.environment, "AWS_ENDPOINT_URL": endpoint})
     output, errors = job.communicate(timeout=300)
     return job.returncode, last_line(output), errors, output
@@ -43,7 +46,9 @@ def one_line(errors: str) -> str:
 
 
 @pytest.mark.parametrize(("action", "times"), [("500", 6), ("503", 6), ("reset", 6), ("hang", 2)])
-def test_a_store_that_fails_for_a_while_is_retried(source: Path, s3: S3Server, proxy: Proxy, action: str, times: int) -> None:
+def test_a_store_that_fails_for_a_while_is_retried(
+    source: Path, s3: S3Server, proxy: Proxy, action: str, times: int
+) -> None:
     proxy.fail(action, times=times, on="^PUT")  # type: ignore[arg-type]
     store = s3.new_uri()
     patient = ("--set", "storage.retry_seconds=60", "--set", "storage.read_seconds=4")
@@ -53,9 +58,12 @@ def test_a_store_that_fails_for_a_while_is_retried(source: Path, s3: S3Server, p
 
 
 @pytest.mark.parametrize(
-    ("action", "said"), [("500", "500"), ("503", "503"), ("hang", "gave up"), ("403", "403"), ("404-bucket", "bucket")]
+    ("action", "said"),
+    [("500", "500"), ("503", "503"), ("hang", "gave up"), ("403", "403"), ("404-bucket", "bucket")],
 )
-def test_a_store_that_fails_for_good_is_one_line_before_training(source: Path, s3: S3Server, proxy: Proxy, action: str, said: str) -> None:
+def test_a_store_that_fails_for_good_is_one_line_before_training(
+    source: Path, s3: S3Server, proxy: Proxy, action: str, said: str
+) -> None:
     proxy.fail(action)  # type: ignore[arg-type]
     store = s3.new_uri()
     code, result, errors, output = run("train", train_arguments(source, store, *SHORT), s3, proxy.endpoint)
@@ -78,18 +86,36 @@ def s3_model(model_store: Path, s3: S3Server) -> str:
 
 
 def augment_arguments(store: str, *extra: str) -> list[str]:
-    return ["--model", "customers@1", "--rows", "20000", "--dataset", "out", "--store", store, "--shard-rows", "4096", *extra]
+    return [
+        "--model",
+        "customers@1",
+        "--rows",
+        "20000",
+        "--dataset",
+        "out",
+        "--store",
+        store,
+        "--shard-rows",
+        "4096",
+        *extra,
+    ]
 
 
-@pytest.mark.parametrize(("action", "said"), [("500", "500"), ("503", "503"), ("hang", "gave up"), ("403", "403")])
-def test_a_store_that_fails_for_good_while_parts_are_written(s3_model: str, s3: S3Server, proxy: Proxy, action: str, said: str) -> None:
+@pytest.mark.parametrize(
+    ("action", "said"), [("500", "500"), ("503", "503"), ("hang", "gave up"), ("403", "403")]
+)
+def test_a_store_that_fails_for_good_while_parts_are_written(
+    s3_model: str, s3: S3Server, proxy: Proxy, action: str, said: str
+) -> None:
     proxy.fail(action, on=r"^PUT .*/part-\d+\.parquet")  # type: ignore[arg-type]
     code, result, errors, _ = run("augment", augment_arguments(s3_model, *SHORT), s3, proxy.endpoint)
     assert (code, result["status"]) == (3, "failed")
     line = one_line(errors)
     assert f"{s3_model}/datasets/out/1/part-" in line
     assert said in line
-    written = s3.client().list_objects_v2(Bucket=s3.bucket, Prefix=s3_model.removeprefix(f"s3://{s3.bucket}/") + "/datasets/")["Contents"]
+    written = s3.client().list_objects_v2(
+        Bucket=s3.bucket, Prefix=s3_model.removeprefix(f"s3://{s3.bucket}/") + "/datasets/"
+    )["Contents"]
     assert not [entry["Key"] for entry in written if entry["Key"].endswith((".parquet", "_manifest.json"))]
     # The claim was given back: the same command goes on at once, in the same version.
     proxy.work()
@@ -103,18 +129,36 @@ def test_a_part_that_is_cut_off_leaves_no_truncated_object(s3_model: str, s3: S3
     code, result, errors, _ = run("augment", augment_arguments(s3_model, *PATIENT), s3, proxy.endpoint)
     assert code == 0, errors
     assert result["rows"] == 20000
-    assert sum("part-" in request and request.startswith("PUT") and "_receipts" not in request for request in proxy.seen) == 5 + 3
+    assert (
+        sum(
+            "part-" in request and request.startswith("PUT") and "_receipts" not in request
+            for request in proxy.seen
+        )
+        == 5 + 3
+    )
     from pyarrow.fs import S3FileSystem
 
-    filesystem = S3FileSystem(endpoint_override=s3.endpoint.removeprefix("http://"), scheme="http", access_key="t", secret_key="t")
+    filesystem = S3FileSystem(
+        endpoint_override=s3.endpoint.removeprefix("http://"), scheme="http", access_key="t", secret_key="t"
+    )
     assert pq.read_table(f"{s3.bucket}/{prefix}/datasets/out/1", filesystem=filesystem).num_rows == 20000
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_store_that_fails_for_good_while_a_model_is_trained(source: Path, s3: S3Server, proxy: Proxy, workers: int) -> None:
-    """With two workers, the one that can't write its checkpoint does not leave the other waiting for its gradients."""
+def test_a_store_that_fails_for_good_while_a_model_is_trained(
+    source: Path, s3: S3Server, proxy: Proxy, workers: int
+) -> None:
+    """With two workers, the one that can't write its checkpoint does not leave the other waiting for its
+    gradients."""
     proxy.fail("503", on=r"^PUT .*/checkpoints/")
-    sets = ("--set", f"training.workers={workers}", "--set", "training.max_steps=100000", "--set", "training.max_epochs=100000")
+    sets = (
+        "--set",
+        f"training.workers={workers}",
+        "--set",
+        "training.max_steps=100000",
+        "--set",
+        "training.max_epochs=100000",
+    )
     job = train_arguments(source, s3.new_uri(), *sets, "--set", "training.checkpoint_seconds=0.5", *SHORT)
     code, result, errors, _ = run("train", job, s3, proxy.endpoint)
     assert (code, result["status"]) == (3, "failed")
@@ -124,7 +168,9 @@ def test_a_store_that_fails_for_good_while_a_model_is_trained(source: Path, s3: 
 
 
 def test_a_bucket_that_is_not_there(source: Path, s3: S3Server) -> None:
-    code, _, errors, _ = run("train", train_arguments(source, "s3://no-such-bucket-here/x", *SHORT), s3, s3.endpoint)
+    code, _, errors, _ = run(
+        "train", train_arguments(source, "s3://no-such-bucket-here/x", *SHORT), s3, s3.endpoint
+    )
     assert code == 3
     assert "bucket" in one_line(errors)
 
@@ -148,16 +194,24 @@ def test_a_folder_that_can_not_be_written(source: Path, tmp_path: Path) -> None:
 def small_disk(folder: Path, options: str) -> Iterator[Path]:
     """A file system of its own, mounted for a while."""
     folder.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True).returncode:
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", options, "tmpfs", folder], capture_output=True
+    ).returncode:
         pytest.skip("needs the right to mount a small file system")
     try:
         yield folder
     finally:
-        until(lambda: subprocess.run(["umount", folder], capture_output=True).returncode == 0, seconds=30, what="the end of all writers")
+        until(
+            lambda: subprocess.run(["umount", folder], capture_output=True).returncode == 0,
+            seconds=30,
+            what="the end of all writers",
+        )
 
 
 @pytest.mark.parametrize("state", ["read-only", "full"])
-def test_a_store_that_takes_nothing_is_known_before_training(source: Path, tmp_path: Path, state: str) -> None:
+def test_a_store_that_takes_nothing_is_known_before_training(
+    source: Path, tmp_path: Path, state: str
+) -> None:
     with small_disk(tmp_path / "disk", "size=64k") as disk:
         if state == "full":
             with contextlib.suppress(OSError):
@@ -167,7 +221,9 @@ def test_a_store_that_takes_nothing_is_known_before_training(source: Path, tmp_p
         job = start_job("train", *train_arguments(source, disk / "store"))
         output, errors = job.communicate(timeout=240)
         assert job.returncode == 3, errors
-        assert {"full": "the disk is full", "read-only": "the file system is read-only"}[state] in one_line(errors)
+        assert {"full": "the disk is full", "read-only": "the file system is read-only"}[state] in one_line(
+            errors
+        )
         assert last_line(output)["status"] == "failed"
         assert "training:" not in output
 
@@ -176,7 +232,17 @@ def test_a_full_disk_stops_the_job_with_one_line(model_store: Path, tmp_path: Pa
     with small_disk(tmp_path / "disk", "size=3m") as disk:
         shutil.copytree(model_store / "models", disk / "models")
         job = start_job(
-            "augment", "--model", "customers@1", "--rows", "400000", "--dataset", "out", "--store", str(disk), "--shard-rows", "4096"
+            "augment",
+            "--model",
+            "customers@1",
+            "--rows",
+            "400000",
+            "--dataset",
+            "out",
+            "--store",
+            str(disk),
+            "--shard-rows",
+            "4096",
         )
         output, errors = job.communicate(timeout=240)
         assert job.returncode == 3, errors

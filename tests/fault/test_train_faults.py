@@ -1,4 +1,5 @@
-"""Killed training workers and drivers: the run goes on from its last checkpoint, and nothing is trained twice."""
+"""Killed training workers and drivers: the run goes on from its last checkpoint, and nothing is trained
+twice."""
 
 import hashlib
 import json
@@ -14,7 +15,14 @@ from synthmill.runtime.train import OUTCOME
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(900)]
 
-LONG = ("--set", "training.max_steps=1500", "--set", "training.max_epochs=100000", "--set", "training.checkpoint_seconds=0.5")
+LONG = (
+    "--set",
+    "training.max_steps=1500",
+    "--set",
+    "training.max_epochs=100000",
+    "--set",
+    "training.checkpoint_seconds=0.5",
+)
 
 
 def checkpoints(store: Path) -> list[Path]:
@@ -22,7 +30,9 @@ def checkpoints(store: Path) -> list[Path]:
 
 
 def history(store: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (store / "models/customers/1/history.jsonl").read_text().splitlines()]
+    return [
+        json.loads(line) for line in (store / "models/customers/1/history.jsonl").read_text().splitlines()
+    ]
 
 
 @pytest.fixture(scope="module")
@@ -37,11 +47,15 @@ def undisturbed(source: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 def weights(store: Path) -> str:
     manifest = json.loads((store / "models/customers/1/_manifest.json").read_text())
-    found: str = next(entry["sha256"] for entry in manifest["files"] if entry["path"] == "weights.safetensors")
+    found: str = next(
+        entry["sha256"] for entry in manifest["files"] if entry["path"] == "weights.safetensors"
+    )
     return found
 
 
-def test_a_killed_worker_resumes_and_trains_the_same_weights(source: Path, tmp_path: Path, undisturbed: str) -> None:
+def test_a_killed_worker_resumes_and_trains_the_same_weights(
+    source: Path, tmp_path: Path, undisturbed: str
+) -> None:
     job = start_job("train", *train_arguments(source, tmp_path, *LONG))
     until(lambda: checkpoints(tmp_path), what="a checkpoint")
     [worker] = titled(job.pid, "RayTrainWorker")
@@ -52,7 +66,9 @@ def test_a_killed_worker_resumes_and_trains_the_same_weights(source: Path, tmp_p
     assert weights(tmp_path) == undisturbed
 
 
-def test_a_killed_driver_resumes_with_the_same_command(source: Path, tmp_path: Path, undisturbed: str) -> None:
+def test_a_killed_driver_resumes_with_the_same_command(
+    source: Path, tmp_path: Path, undisturbed: str
+) -> None:
     job = start_job("train", *train_arguments(source, tmp_path, *LONG))
     until(lambda: checkpoints(tmp_path), what="a checkpoint")
     kill_tree(job)
@@ -76,7 +92,9 @@ def test_too_many_lost_workers_end_the_run_with_one_line(source: Path, tmp_path:
     assert checkpoints(tmp_path)
 
 
-def test_two_jobs_of_one_recipe_at_once_do_not_disturb_each_other(source: Path, tmp_path: Path, undisturbed: str) -> None:
+def test_two_jobs_of_one_recipe_at_once_do_not_disturb_each_other(
+    source: Path, tmp_path: Path, undisturbed: str
+) -> None:
     pair = [start_job("train", *train_arguments(source, tmp_path, *LONG)) for _ in range(2)]
     results = []
     for job in pair:
@@ -90,17 +108,22 @@ def test_two_jobs_of_one_recipe_at_once_do_not_disturb_each_other(source: Path, 
 
 
 def test_a_lost_node_does_not_end_the_run(source: Path, tmp_path: Path, undisturbed: str) -> None:
-    """Two nodes, the worker on one of them; that node is lost, and the other goes on from the last checkpoint."""
+    """Two nodes, the worker on one of them; that node is lost, and the other goes on from the last
+    checkpoint."""
     import ray
     from ray.cluster_utils import Cluster
 
     path = f"{ROOT / 'platform'}:{ROOT / 'tests'}"
-    cluster = Cluster(initialize_head=True, connect=False, head_node_args={"num_cpus": 0, "env_vars": {"PYTHONPATH": path}})
+    cluster = Cluster(
+        initialize_head=True, connect=False, head_node_args={"num_cpus": 0, "env_vars": {"PYTHONPATH": path}}
+    )
     try:
         doomed = cluster.add_node(num_cpus=1)
         cluster.wait_for_nodes()
         # A job of its own joins the cluster; nothing is killed but the node.
-        job = start_job("train", *train_arguments(source, tmp_path, *LONG), env={"RAY_ADDRESS": cluster.address})
+        job = start_job(
+            "train", *train_arguments(source, tmp_path, *LONG), env={"RAY_ADDRESS": cluster.address}
+        )
         until(lambda: checkpoints(tmp_path), what="a checkpoint")
         cluster.remove_node(doomed, allow_graceful=False)
         assert not list(tmp_path.glob(f"runs/*/*/{OUTCOME}")), "the worker was done before its node was lost"
@@ -116,7 +139,7 @@ def test_a_lost_node_does_not_end_the_run(source: Path, tmp_path: Path, undistur
         cluster.shutdown()
 
 
-PICTURES = {
+IMAGES = {
     "name": "digits",
     "training.max_steps": "600",
     "training.max_epochs": "100000",
@@ -127,15 +150,15 @@ PICTURES = {
 
 
 def digits_of(store: Path) -> tuple[str, str]:
-    """Digests of the weights and of pictures drawn with them."""
+    """Digests of the weights and of images drawn with them."""
     manifest = json.loads((store / "models/digits/1/_manifest.json").read_text())
     [sha256] = [entry["sha256"] for entry in manifest["files"] if entry["path"] == "weights.safetensors"]
     drawn = api.load("digits", store=str(store)).sample(50, seed=7)
     return sha256, hashlib.sha256(b"".join(cell["bytes"] for cell in drawn["image"].to_pylist())).hexdigest()
 
 
-def test_a_killed_worker_goes_on_to_draw_the_same_pictures(tmp_path: Path) -> None:
-    words = [word for key, value in PICTURES.items() for word in ("--set", f"{key}={value}")]
+def test_a_killed_worker_goes_on_to_draw_the_same_images(tmp_path: Path) -> None:
+    words = [word for key, value in IMAGES.items() for word in ("--set", f"{key}={value}")]
     found = []
     for name in ("undisturbed", "killed"):
         job = start_job("train", "digits_vae", *words, "--store", str(tmp_path / name))

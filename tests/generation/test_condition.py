@@ -61,8 +61,12 @@ TABLE = pa.table(
         "s": pa.array(["a", " b", None, ">50K"]),
         "b": pa.array([True, False, None, True]),
         "d": pa.array([datetime.date(2024, 1, day) for day in (1, 2, 3)] + [None], pa.date32()),
-        "t": pa.array([datetime.datetime(2024, 1, 1, hour) for hour in (1, 2, 3)] + [None], pa.timestamp("ns")),
-        "z": pa.array([datetime.datetime(2024, 1, 1, hour) for hour in (1, 2, 3)] + [None], pa.timestamp("s", "UTC")),
+        "t": pa.array(
+            [datetime.datetime(2024, 1, 1, hour) for hour in (1, 2, 3)] + [None], pa.timestamp("ns")
+        ),
+        "z": pa.array(
+            [datetime.datetime(2024, 1, 1, hour) for hour in (1, 2, 3)] + [None], pa.timestamp("s", "UTC")
+        ),
         "m": pa.array([Decimal("1.10"), Decimal("2.20"), None, Decimal("0.30")], pa.decimal128(9, 2)),
         "c": pa.array(["a", "b", None, "a"]).dictionary_encode(),
         "u": pa.array([0, 2**64 - 1, None, 5], pa.uint64()),
@@ -156,7 +160,16 @@ def test_what_a_codec_can_never_make_is_refused(codec: TableCodec, text: str, me
 
 
 @pytest.mark.parametrize(
-    "text", ["age>=30", "plan!=pro", "spend>1e2", "joined>=2020-06-01", "member=true", "visits=0", "last_seen<2030-01-01"]
+    "text",
+    [
+        "age>=30",
+        "plan!=pro",
+        "spend>1e2",
+        "joined>=2020-06-01",
+        "member=true",
+        "visits=0",
+        "last_seen<2030-01-01",
+    ],
 )
 def test_what_it_can_make_passes(codec: TableCodec, text: str) -> None:
     where = Where.parse([text])
@@ -227,7 +240,12 @@ def test_every_value_that_a_message_lists_can_be_asked_for() -> None:
         }
     )
     codec = TableCodec.fit(table, DataConfig(source="x"), {"keys": ColumnRule(kind="integer")})
-    for text, there in (("narrow=3", "0.1, 0.2"), ("one=3", "0.1"), ("huge=3", f"{2**53 + 1}, {2**53 + 3}"), ("price=3", "0.07, 1.15")):
+    for text, there in (
+        ("narrow=3", "0.1, 0.2"),
+        ("one=3", "0.1"),
+        ("huge=3", f"{2**53 + 1}, {2**53 + 3}"),
+        ("price=3", "0.07, 1.15"),
+    ):
         with pytest.raises(ConditionError) as caught:
             Where.parse([text]).check(codec)
         assert str(caught.value).endswith(f"there is: {there}")
@@ -267,6 +285,8 @@ def test_times_of_day_and_durations_can_be_categories(column: str) -> None:
         where.check(codec)
         assert where.mask(table).sum() == 10
         assert where.native(codec) is not None
-    same = pa.concat_tables([TABLE.select([column, "i"]).slice(1, 1)] * 10).append_column("x", pa.array([1.0, 2.0] * 5))
+    same = pa.concat_tables([TABLE.select([column, "i"]).slice(1, 1)] * 10).append_column(
+        "x", pa.array([1.0, 2.0] * 5)
+    )
     constant = TableCodec.fit(same, DataConfig(source="x"), {column: ColumnRule(kind="categorical")})
     assert constant.decode(constant.encode(same), first_row=0).equals(same)

@@ -1,4 +1,5 @@
-"""A generator without a store: rare categories, identifiers of narrow types, balanced columns with awkward names."""
+"""A generator without a store: rare categories, identifiers of narrow types, balanced columns with awkward
+names."""
 
 from collections import Counter
 
@@ -49,7 +50,10 @@ def test_more_rows_than_a_narrow_type_can_number_are_refused() -> None:
     table = pa.table({"order_id": pa.array(range(1, 61), pa.int8()), "y": ["a", "b"] * 30})
     generator = marginals(table)
     assert generator.sample(127, seed=0)["order_id"].to_pylist() == list(range(1, 128))
-    with pytest.raises(UserError, match=r"--rows: identifiers 'order_id' of type int8 can number 127 rows; ask for fewer rows"):
+    with pytest.raises(
+        UserError,
+        match=r"--rows: identifiers 'order_id' of type int8 can number 127 rows; ask for fewer rows",
+    ):
         generator.sample(128, seed=0)
     assert generator.sample(1000, seed=0, columns=["y"]).num_rows == 1000
 
@@ -58,7 +62,9 @@ def test_more_rows_than_a_narrow_type_can_number_are_refused() -> None:
 def test_a_column_whose_name_has_an_operator_can_be_balanced(name: str) -> None:
     generator = marginals(pa.table({name: RNG.choice(["", "yes", "no"], 600), "x": RNG.normal(size=600)}))
     classes = classes_of(generator, name)
-    plan = ShardPlan(rows=90, seed=0, balance=name, quotas=tuple(Quota(value=value, rows=30) for value in sorted(classes)))
+    plan = ShardPlan(
+        rows=90, seed=0, balance=name, quotas=tuple(Quota(value=value, rows=30) for value in sorted(classes))
+    )
     generator.check(plan)
     rows = generator.shard(plan, plan.shard(0))
     assert Counter(rows[name].to_pylist()) == {"": 30, "yes": 30, "no": 30}

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from pictures import layout
+from image_cases import layout
 from synthmill.data.pixels import PixelCodec, pixels_of
 from synthmill.errors import ConditionError
 from synthmill.generation.generator import Generator
@@ -16,7 +16,7 @@ def generator(name: str = "infogan", classes: int = 2, **config: object) -> Gene
     return Generator(model, PixelCodec(layout(classes=classes), tuple(range(classes))), "m@1", "", {})
 
 
-def test_a_code_changes_the_picture_and_nothing_else() -> None:
+def test_a_code_changes_the_image_and_nothing_else() -> None:
     made = generator()
     free, low, high = (made.sample(50, seed=1, latent=latent) for latent in (None, {"c1": -1.0}, {"c1": 1.0}))
     assert low["label"].equals(high["label"])
@@ -28,7 +28,10 @@ def test_a_code_changes_the_picture_and_nothing_else() -> None:
 
 def test_without_classes_the_category_can_be_set() -> None:
     made = generator(classes=0, categories=3)
-    zero, one = (pixels_of(made.sample(20, seed=1, latent={"category": value, "c1": 0.0, "c2": 0.0})) for value in (0, 1))
+    zero, one = (
+        pixels_of(made.sample(20, seed=1, latent={"category": value, "c1": 0.0, "c2": 0.0}))
+        for value in (0, 1)
+    )
     assert (zero != one).any()
     with pytest.raises(ConditionError, match="category is a whole number below 3"):
         made.sample(20, seed=1, latent={"category": 3})

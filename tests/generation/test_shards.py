@@ -32,7 +32,10 @@ def test_quotas_are_met_in_every_shard(counts: list[int], shard_rows: int) -> No
     assert [sum(shard[i].rows for shard in dealt) for i in range(len(counts))] == counts
 
 
-@given(existing=st.dictionaries(st.text("abc", min_size=1), st.integers(0, 50), min_size=2, max_size=5), rows=st.integers(1, 200))
+@given(
+    existing=st.dictionaries(st.text("abc", min_size=1), st.integers(0, 50), min_size=2, max_size=5),
+    rows=st.integers(1, 200),
+)
 def test_levels_are_as_equal_as_rows_allow(existing: dict[str, int], rows: int) -> None:
     quotas = {quota.value: quota.rows for quota in level_quotas(existing, rows)}
     assert sum(quotas.values()) == rows

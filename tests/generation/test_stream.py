@@ -46,17 +46,24 @@ def test_the_number_of_threads_and_what_else_is_drawn_change_nothing(generator: 
     assert pa.concat_tables(pieces).combine_chunks().equals(expected.combine_chunks())
 
 
-def test_a_condition_that_is_hardly_ever_met_stops_with_the_rate(generator: Generator, monkeypatch: pytest.MonkeyPatch):
+def test_a_condition_that_is_hardly_ever_met_stops_with_the_rate(
+    generator: Generator, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr("synthmill.generation.stream.LEAST_TRIES", 16 * 1024)
     plan = ShardPlan(rows=1000, seed=0, where=("age>=80", "visits>=79", "spend>=1350"), max_tries_per_row=1)
-    with pytest.raises(ConditionError, match=r"age>=80 and visits>=79 and spend>=1350: only [0-9,]+ of 16,384 generated rows met it"):
+    with pytest.raises(
+        ConditionError,
+        match=r"age>=80 and visits>=79 and spend>=1350: only [0-9,]+ of 16,384 generated rows met it",
+    ):
         list(seeded_pieces(generator, plan))
 
 
 def test_work_is_done_piece_by_piece(generator: Generator, monkeypatch: pytest.MonkeyPatch):
     blocks = []
     sample = generator.model.sample
-    monkeypatch.setattr(generator.model, "sample", lambda rows, **options: blocks.append(rows) or sample(rows, **options))
+    monkeypatch.setattr(
+        generator.model, "sample", lambda rows, **options: blocks.append(rows) or sample(rows, **options)
+    )
     pieces = seeded_pieces(generator, ShardPlan(rows=65_536, seed=0), blocks=2)
     next(pieces)
     pieces.close()
@@ -64,7 +71,10 @@ def test_work_is_done_piece_by_piece(generator: Generator, monkeypatch: pytest.M
 
 
 def test_unseeded_rows_differ_each_time_and_come_in_pieces(generator: Generator):
-    first, second = (list(free_pieces(generator, generator.model, 250, columns=("age", "plan"), piece_rows=100)) for _ in range(2))
+    first, second = (
+        list(free_pieces(generator, generator.model, 250, columns=("age", "plan"), piece_rows=100))
+        for _ in range(2)
+    )
     assert [piece.num_rows for piece in first] == [100, 100, 50]
     assert first[0].column_names == ["age", "plan"]
     assert not pa.concat_tables(first).equals(pa.concat_tables(second))

@@ -1,7 +1,7 @@
-"""Makes `tests/golden/images-1/`: small models of digits and a dataset of pictures as this version saves them.
+"""Makes `tests/golden/images-1/`: small models of digits and a dataset of images as this version saves them.
 
-Run once for each new format, into a folder of its own; what earlier versions saved is never made again, or the test that it
-can still be read would prove nothing.
+Run once for each new format, into a folder of its own; what earlier versions saved is never made again, or
+the test that it can still be read would prove nothing.
 
     PYTHONPATH=platform:tests .venv/bin/python tests/golden/make_images.py tests/golden/images-1
 """
@@ -39,7 +39,14 @@ CONFIGS = {
     "style_gan": {"noise": 8, "mapping_layers": 2, "channels": 4, "most_channels": 8},
     "vae": {"latent": 4, "channels": 4, "hidden": 16},
     "beta_vae": {"latent": 4, "channels": 4, "hidden": 16},
-    "vq_vae": {"codes": 8, "code_width": 4, "channels": 8, "prior_width": 16, "prior_layers": 1, "prior_heads": 2},
+    "vq_vae": {
+        "codes": 8,
+        "code_width": 4,
+        "channels": 8,
+        "prior_width": 16,
+        "prior_layers": 1,
+        "prior_heads": 2,
+    },
 }
 SAMPLE_ROWS, SEED = 20, 7
 
@@ -53,7 +60,12 @@ def main(target: Path) -> None:
     for name, config in CONFIGS.items():
         training = {"seed": 0, "max_steps": 60, "global_batch_rows": 64, "threads": 1, "precision": "fp32"}
         data = {"source": "sklearn://digits", "kind": "images", "target": "label"}
-        recipe = {"name": name.replace("_", "-"), "data": data, "model": {"name": name, "config": config}, "training": training}
+        recipe = {
+            "name": name.replace("_", "-"),
+            "data": data,
+            "model": {"name": name, "config": config},
+            "training": training,
+        }
         trained(parse_model(Recipe, recipe))
         generator = api.load(recipe["name"], store="store")
         classes[name] = compute_class(generator.model)
@@ -71,24 +83,39 @@ def main(target: Path) -> None:
 def trained(recipe: Recipe) -> None:
     """What `api.train` does, in this process: the driver's steps and a worker's."""
     job = prepare(recipe, "store")
-    outcome = fit_table(job.recipe, job.tables.train, job.tables.validation, job.codec, parallel=Single(), reporter=Silent())
+    outcome = fit_table(
+        job.recipe, job.tables.train, job.tables.validation, job.codec, parallel=Single(), reporter=Silent()
+    )
     folder = job.store.run_folder(job.run_name)
     folder.write_bytes(OUTCOME, safetensors.torch.save(outcome.state_dict))
-    told = {"steps": outcome.steps, "seconds": outcome.seconds, "quality": outcome.best, "history": outcome.history}
+    told = {
+        "steps": outcome.steps,
+        "seconds": outcome.seconds,
+        "quality": outcome.best,
+        "history": outcome.history,
+    }
     _publish(job, folder, {**told, "threads": 1, "workers": 1}, "golden")
 
 
 def published(model: str) -> None:
-    """What `api.augment` does, in this process: 120 pictures in three parts, none of a 3."""
+    """What `api.augment` does, in this process: 120 images in three parts, none of a 3."""
     store = Store("store")
     generator = api.load(model, store="store")
     plan = ShardPlan(rows=120, seed=SEED, shard_rows=50, where=("label!=3",))
     job = Job({}, "store", StorageConfig(), generator.ref, generator.digest, plan, mixed=False)
     with store.begin("datasets", "pictures", run_key="golden", run_id="golden") as draft:
         here = compute_class(generator.model)
-        files = tuple(write_part(job, Part(shard.index, None), draft.folder, draft.run_key, here) for shard in plan.shards())
+        files = tuple(
+            write_part(job, Part(shard.index, None), draft.folder, draft.run_key, here)
+            for shard in plan.shards()
+        )
         parents = (Parent(kind="model", ref=generator.ref, digest=generator.digest),)
-        told = {"parents": parents, "seed": SEED, "compute_class": here, "labels": labels(run_key=draft.run_key, mixed=False)}
+        told = {
+            "parents": parents,
+            "seed": SEED,
+            "compute_class": here,
+            "labels": labels(run_key=draft.run_key, mixed=False),
+        }
         draft.commit(draft.manifest(files=files, schema=generator.schema, **told))
 
 

@@ -1,7 +1,7 @@
 """Makes `tests/golden/tables-1/`: small models, a dataset and its report as this version saves them.
 
-Run once for each new format, into a folder of its own; what earlier versions saved is never made again, or the test that it
-can still be read would prove nothing.
+Run once for each new format, into a folder of its own; what earlier versions saved is never made again, or
+the test that it can still be read would prove nothing.
 
     PYTHONPATH=platform:tests .venv/bin/python tests/golden/make_tables.py tests/golden/tables-1
 """
@@ -56,16 +56,27 @@ def make(target: Path) -> dict[str, str]:
     for name, config in CONFIGS.items():
         training = {"seed": 0, "max_steps": 40, "global_batch_rows": 100, "threads": 1, "precision": "fp32"}
         data = {"source": "customers.csv", "target": "churned"}
-        api.train({"name": name, "data": data, "model": {"name": name, "config": config}, "training": training}, store="store")
+        api.train(
+            {"name": name, "data": data, "model": {"name": name, "config": config}, "training": training},
+            store="store",
+        )
         generator = api.load(name, store="store")
         classes[name] = compute_class(generator.model)
         (target / "samples").mkdir(exist_ok=True)
-        pq.write_table(plain(generator.sample(SAMPLE_ROWS, seed=SEED)), target / "samples" / f"{name}.parquet")
-    api.augment("tvae", rows=500, seed=SEED, dataset="plain", store="store", shard_rows=200, where=("age>=30",))
+        pq.write_table(
+            plain(generator.sample(SAMPLE_ROWS, seed=SEED)), target / "samples" / f"{name}.parquet"
+        )
+    api.augment(
+        "tvae", rows=500, seed=SEED, dataset="plain", store="store", shard_rows=200, where=("age>=30",)
+    )
     api.augment("tvae", rows=200, seed=SEED, dataset="mixed", store="store", balance="churned", mix_real=True)
     api.evaluate("plain", store="store", profile="quick")
     for kind in ("models", "datasets", "reports"):
-        shutil.copytree(Path("store") / kind, target / "store" / kind, ignore=shutil.ignore_patterns("_heartbeat.*", "_report.html"))
+        shutil.copytree(
+            Path("store") / kind,
+            target / "store" / kind,
+            ignore=shutil.ignore_patterns("_heartbeat.*", "_report.html"),
+        )
     return classes
 
 
@@ -73,9 +84,21 @@ def fit_here(prepared: job.Prepared, folder: Folder, _: object) -> dict[str, obj
     """In place of Ray Train's workers, which would take minutes and save the same."""
     reporter, checkpoints = Silent(), Checkpoints(folder.child("checkpoints"))
     tables = prepared.tables.train, prepared.tables.validation
-    outcome = fit_table(prepared.recipe, *tables, prepared.codec, parallel=Single(), reporter=reporter, checkpoints=checkpoints)
+    outcome = fit_table(
+        prepared.recipe,
+        *tables,
+        prepared.codec,
+        parallel=Single(),
+        reporter=reporter,
+        checkpoints=checkpoints,
+    )
     folder.write_bytes(job.OUTCOME, safetensors.torch.save(outcome.state_dict))
-    told = {"steps": outcome.steps, "seconds": outcome.seconds, "quality": outcome.best, "history": outcome.history}
+    told = {
+        "steps": outcome.steps,
+        "seconds": outcome.seconds,
+        "quality": outcome.best,
+        "history": outcome.history,
+    }
     return {**told, "threads": 1, "workers": 1}
 
 

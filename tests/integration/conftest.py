@@ -27,7 +27,8 @@ def local_ray() -> Iterator[None]:
 
 @pytest.fixture(scope="session")
 def customers(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A CSV of 1,200 customers: numbers with point masses, categories, missing cells, a boolean, an identifier."""
+    """A CSV of 1,200 customers: numbers with point masses, categories, missing cells, a boolean, an
+    identifier."""
     return write_customers(tmp_path_factory.mktemp("source") / "customers.csv", rows=1200)
 
 
@@ -39,9 +40,13 @@ def trained(local_ray: None, customers: Path, tmp_path_factory: pytest.TempPathF
     return api.train(small_recipe(customers), store=str(tmp_path_factory.mktemp("store")))
 
 
-def small_recipe(source: Path, *, model: str = "tvae", name: str = "customers", **training: object) -> dict[str, object]:
+def small_recipe(
+    source: Path, *, model: str = "tvae", name: str = "customers", **training: object
+) -> dict[str, object]:
     """Seconds of training: 40 steps of a narrow network."""
-    config: dict[str, object] = {"embedding_dim": 8, "compress_dims": [32], "decompress_dims": [32]} if model == "tvae" else {}
+    config: dict[str, object] = (
+        {"embedding_dim": 8, "compress_dims": [32], "decompress_dims": [32]} if model == "tvae" else {}
+    )
     if model == "ctgan":
         config = {"embedding_dim": 16, "generator_dim": [32], "discriminator_dim": [32]}
     return {

@@ -1,4 +1,5 @@
-"""Publishing: the same bytes at any number of workers, exact counts under conditions, labels on every part."""
+"""Publishing: the same bytes at any number of workers, exact counts under conditions, labels on every
+part."""
 
 import json
 from pathlib import Path
@@ -25,9 +26,14 @@ def publish(trained: Version, name: str, **options: object) -> Version:
     return api.augment(trained.ref, dataset=name, store=store_of(trained), **settings)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("conditions", [{}, {"where": ("plan!=basic",)}, {"balance": "churned"}], ids=["plain", "where", "balance"])
+@pytest.mark.parametrize(
+    "conditions", [{}, {"where": ("plan!=basic",)}, {"balance": "churned"}], ids=["plain", "where", "balance"]
+)
 def test_any_number_of_workers_writes_the_same_bytes(trained: Version, conditions: dict[str, object]) -> None:
-    digests = {publish(trained, "same", workers=workers, **conditions).manifest.content_digest for workers in (1, 2, 3)}
+    digests = {
+        publish(trained, "same", workers=workers, **conditions).manifest.content_digest
+        for workers in (1, 2, 3)
+    }
     again = publish(trained, "again", workers=2, **conditions)
     assert digests == {again.manifest.content_digest}
     assert again.manifest.rows == ROWS
@@ -42,7 +48,10 @@ def test_sample_equals_the_first_rows_of_the_job(trained: Version) -> None:
 
 
 def test_another_seed_writes_other_rows(trained: Version) -> None:
-    assert publish(trained, "seed", seed=1).manifest.content_digest != publish(trained, "seed", seed=2).manifest.content_digest
+    assert (
+        publish(trained, "seed", seed=1).manifest.content_digest
+        != publish(trained, "seed", seed=2).manifest.content_digest
+    )
 
 
 def test_where_holds_in_every_row_and_the_count_is_exact(trained: Version) -> None:
@@ -55,7 +64,9 @@ def test_where_holds_in_every_row_and_the_count_is_exact(trained: Version) -> No
 
 def test_balance_equalises_the_classes(trained: Version) -> None:
     version = publish(trained, "balanced", rows=5001, balance="plan")
-    counts = pq.read_table(version.uri.removeprefix("file://"))["plan"].value_counts().field("counts").to_pylist()
+    counts = (
+        pq.read_table(version.uri.removeprefix("file://"))["plan"].value_counts().field("counts").to_pylist()
+    )
     assert sum(counts) == 5001
     assert max(counts) - min(counts) <= 1
 
@@ -63,7 +74,9 @@ def test_balance_equalises_the_classes(trained: Version) -> None:
 def test_mix_real_adds_train_rows_and_says_which(trained: Version) -> None:
     version = publish(trained, "mixed", rows=3000, mix_real=True)
     rows = pq.read_table(version.uri.removeprefix("file://"))
-    train_rows = json.loads((Path(trained.uri.removeprefix("file://")) / "config.json").read_text())["split"]["counts"]["train"]
+    train_rows = json.loads((Path(trained.uri.removeprefix("file://")) / "config.json").read_text())["split"][
+        "counts"
+    ]["train"]
     assert pc.sum(rows["is_synthetic"]).as_py() == 3000
     assert rows.num_rows == 3000 + train_rows
     assert version.manifest.contains_training_rows
@@ -74,16 +87,24 @@ def test_mix_real_adds_train_rows_and_says_which(trained: Version) -> None:
 def test_mix_real_publishes_no_column_of_real_rows_that_was_not_asked_for(trained: Version) -> None:
     version = publish(trained, "narrow", rows=3000, mix_real=True, columns=("plan", "age"))
     folder = Path(version.uri.removeprefix("file://"))
-    schemas = [pq.read_schema(folder / entry.path) for entry in version.manifest.files if entry.path.endswith(".parquet")]
+    schemas = [
+        pq.read_schema(folder / entry.path)
+        for entry in version.manifest.files
+        if entry.path.endswith(".parquet")
+    ]
     assert len(schemas) == 3
     assert {tuple(schema.names) for schema in schemas} == {("plan", "age", "is_synthetic")}
     assert version.manifest.arrow_schema is not None
     assert decode_schema(version.manifest.arrow_schema).equals(schemas[-1])
 
 
-def test_real_rows_are_not_mixed_into_a_source_with_a_column_of_that_name(local_ray: None, tmp_path: Path) -> None:
+def test_real_rows_are_not_mixed_into_a_source_with_a_column_of_that_name(
+    local_ray: None, tmp_path: Path
+) -> None:
     source = tmp_path / "source.csv"
-    source.write_text("x,is_synthetic\n" + "".join(f"{i % 7},{'true' if i % 2 else 'false'}\n" for i in range(60)))
+    source.write_text(
+        "x,is_synthetic\n" + "".join(f"{i % 7},{'true' if i % 2 else 'false'}\n" for i in range(60))
+    )
     recipe = {"name": "mixed", "data": {"source": str(source)}, "model": {"name": "marginals"}}
     version = api.train(recipe, store=str(tmp_path / "store"))
     with pytest.raises(UserError, match=r"--mix-real: the source has a column 'is_synthetic' of its own"):
@@ -98,7 +119,9 @@ def test_every_part_is_labelled(trained: Version) -> None:
     for number, entry in enumerate(version.manifest.files):
         keys = {
             key.decode(): value.decode()
-            for key, value in pq.read_metadata(f"{version.uri.removeprefix('file://')}/{entry.path}").metadata.items()
+            for key, value in pq.read_metadata(
+                f"{version.uri.removeprefix('file://')}/{entry.path}"
+            ).metadata.items()
         }
         assert json.loads(keys["AIGC"])["Label"] == "1"
         assert keys["iptc.digitalSourceType"].endswith("/trainedAlgorithmicMedia")
@@ -134,7 +157,9 @@ def test_an_impossible_condition_stops_with_the_rate(trained: Version) -> None:
         ({"gates": "strict.yaml"}, NotFoundError, r"gates: no gates file 'strict\.yaml'"),
     ],
 )
-def test_mistakes_are_one_line(trained: Version, options: dict[str, object], error: type[UserError], message: str) -> None:
+def test_mistakes_are_one_line(
+    trained: Version, options: dict[str, object], error: type[UserError], message: str
+) -> None:
     with pytest.raises(error, match=message) as caught:
         publish(trained, "mistake", **options)
     assert "\n" not in str(caught.value)

@@ -31,7 +31,9 @@ def lines(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
 
 
 def test_list_and_show(store: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert [line.split("\t")[0] for line in lines(capsys, "models", "list", "--store", store)] == ["customers@1"]
+    assert [line.split("\t")[0] for line in lines(capsys, "models", "list", "--store", store)] == [
+        "customers@1"
+    ]
     listed = [line.split("\t") for line in lines(capsys, "datasets", "list", "--store", store)]
     assert ["listed@1", "500"] in [[row[0], row[2]] for row in listed]
     shown = json.loads("\n".join(lines(capsys, "datasets", "show", "listed", "--store", store)))
@@ -45,7 +47,9 @@ def test_list_and_show(store: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert (code, "run: no run 'custommers-1'" in errors) == (2, True)
 
 
-def test_pull_copies_a_dataset_that_pandas_reads(store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_pull_copies_a_dataset_that_pandas_reads(
+    store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     code, result, _ = command(capsys, "datasets", "pull", "listed", str(tmp_path / "copy"), "--store", store)
     assert (code, result["rows"]) == (0, 500)
     assert len(pandas.read_parquet(tmp_path / "copy")) == 500
@@ -63,7 +67,9 @@ def test_verify_names_the_part_that_changed(store: str, capsys: pytest.CaptureFi
     assert "part-00000.parquet" in errors
 
 
-def test_delete_refuses_while_something_descends_from_it(store: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_delete_refuses_while_something_descends_from_it(
+    store: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     code, _, errors = command(capsys, "delete", "models/customers@1", "--store", store)
     assert code == 2
     assert "datasets/listed@1" in errors

@@ -1,4 +1,5 @@
-"""What does not fit a cluster is said at once, instead of waiting for ever; keys stay out of what Ray shows."""
+"""What does not fit a cluster is said at once, instead of waiting for ever; keys stay out of what Ray
+shows."""
 
 from pathlib import Path
 
@@ -25,18 +26,28 @@ def test_workers_fit_machines_whole() -> None:
     ("training", "message"),
     [
         ({"workers": 9}, r"training\.workers: 9 workers need 9 CPUs but the cluster has 4; use at most 4$"),
-        ({"threads": 8}, r"training\.threads: one worker needs 8 CPUs but the cluster has 4; use at most 4 a worker$"),
-        ({"workers": 2, "threads": 3}, r"training\.threads: 2 workers need 6 CPUs but the cluster has 4; use at most 1$"),
+        (
+            {"threads": 8},
+            r"training\.threads: one worker needs 8 CPUs but the cluster has 4; use at most 4 a worker$",
+        ),
+        (
+            {"workers": 2, "threads": 3},
+            r"training\.threads: 2 workers need 6 CPUs but the cluster has 4; use at most 1$",
+        ),
         ({"device": "cuda"}, r"training\.device: a GPU is needed but the cluster has 0; choose cpu or auto$"),
     ],
 )
-def test_what_can_not_be_had_is_refused(local_ray: None, customers: Path, training: dict[str, object], message: str) -> None:
+def test_what_can_not_be_had_is_refused(
+    local_ray: None, customers: Path, training: dict[str, object], message: str
+) -> None:
     recipe = parse_model(Recipe, small_recipe(customers, **training))
     with pytest.raises(ResourceError, match=message):
         job._scaling(recipe)
 
 
-def test_keys_are_no_argument_that_ray_shows(local_ray: None, customers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keys_are_no_argument_that_ray_shows(
+    local_ray: None, customers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[dict[str, object]] = []
 
     def stop(work: object, *, train_loop_config: dict[str, object], **_: object) -> None:
@@ -53,7 +64,9 @@ def test_keys_are_no_argument_that_ray_shows(local_ray: None, customers: Path, t
     assert ray.get(reference)["AWS_SECRET_ACCESS_KEY"] == "do-not-show-me"
 
 
-def test_the_token_of_a_cluster_on_this_machine_is_for_its_user_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_token_of_a_cluster_on_this_machine_is_for_its_user_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     token = tmp_path / "token"
     monkeypatch.setenv("RAY_AUTH_TOKEN_PATH", str(token))
     cluster._hide_token()

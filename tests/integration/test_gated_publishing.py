@@ -1,4 +1,5 @@
-"""What the gates decide: a dataset appears only if they pass, else its parts lie in quarantine with the report; reports repeat."""
+"""What the gates decide: a dataset appears only if they pass, else its parts lie in quarantine with the
+report; reports repeat."""
 
 import hashlib
 import json
@@ -28,14 +29,25 @@ def gates(tmp_path: Path) -> dict[str, str]:
 
 
 def publish(trained: Version, dataset: str, gates: str, **options: Any) -> Version:
-    return api.augment(trained.ref, rows=ROWS, dataset=dataset, store=store_of(trained), workers=2, shard_rows=1024, gates=gates, **options)
+    return api.augment(
+        trained.ref,
+        rows=ROWS,
+        dataset=dataset,
+        store=store_of(trained),
+        workers=2,
+        shard_rows=1024,
+        gates=gates,
+        **options,
+    )
 
 
 def store_of(trained: Version) -> str:
     return trained.uri.rsplit("/models/", 1)[0]
 
 
-def test_what_fails_is_quarantined_with_its_report_and_no_version_appears(trained: Version, gates: dict[str, str]) -> None:
+def test_what_fails_is_quarantined_with_its_report_and_no_version_appears(
+    trained: Version, gates: dict[str, str]
+) -> None:
     with pytest.raises(GateFailedError, match="was not published: fail") as refused:
         publish(trained, "refused", gates["fail"], require="pass")
     assert refused.value.exit_code == 1
@@ -53,10 +65,15 @@ def test_verdict_and_report_digest_stand_in_the_manifest(trained: Version, gates
     gate = version.manifest.gate
     assert gate is not None
     assert gate["verdict"] == "pass"
-    assert gate["report_sha256"] == hashlib.sha256(Path(version.uri.removeprefix("file://"), "_report.json").read_bytes()).hexdigest()
+    assert (
+        gate["report_sha256"]
+        == hashlib.sha256(Path(version.uri.removeprefix("file://"), "_report.json").read_bytes()).hexdigest()
+    )
 
 
-def test_a_failed_gate_is_told_but_publishes_where_nothing_is_required(trained: Version, gates: dict[str, str]) -> None:
+def test_a_failed_gate_is_told_but_publishes_where_nothing_is_required(
+    trained: Version, gates: dict[str, str]
+) -> None:
     gate = publish(trained, "told", gates["fail"]).manifest.gate
     assert gate is not None
     assert gate["verdict"] == "fail"
@@ -65,13 +82,18 @@ def test_a_failed_gate_is_told_but_publishes_where_nothing_is_required(trained: 
 def test_inconclusive_is_not_passed_unless_it_is_allowed(trained: Version, gates: dict[str, str]) -> None:
     with pytest.raises(GateFailedError, match="was not published: inconclusive"):
         publish(trained, "open", gates["inconclusive"], require="pass")
-    gate = publish(trained, "open", gates["inconclusive"], require="pass", allow_inconclusive=True).manifest.gate
+    gate = publish(
+        trained, "open", gates["inconclusive"], require="pass", allow_inconclusive=True
+    ).manifest.gate
     assert gate is not None
     assert gate["verdict"] == "inconclusive"
 
 
 def test_a_report_is_the_same_at_any_number_of_workers(trained: Version, gates: dict[str, str]) -> None:
     version = publish(trained, "repeated", gates["pass"])
-    reports = [api.evaluate(version.ref, store=store_of(trained), profile="quick", workers=count).report for count in (1, 3)]
+    reports = [
+        api.evaluate(version.ref, store=store_of(trained), profile="quick", workers=count).report
+        for count in (1, 3)
+    ]
     assert reports[0].metrics == reports[1].metrics
     assert reports[0].gates == reports[1].gates

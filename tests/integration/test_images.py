@@ -1,4 +1,5 @@
-"""Pictures through the jobs: one seed, one picture whatever the workers; labelled files; a report that shows them."""
+"""Images through the jobs: one seed, one image whatever the workers; labelled files; a report that shows
+them."""
 
 import json
 from pathlib import Path
@@ -8,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from synthmill import api
-from synthmill.catalog.pictures import export_pictures
+from synthmill.catalog.images import export_images
 from synthmill.catalog.store import Store, Version
 from synthmill.data import png
 from synthmill.data.pixels import pixels_of
@@ -21,7 +22,13 @@ def model(local_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Version:
         "name": "digits",
         "data": {"source": "sklearn://digits", "kind": "images", "target": "label"},
         "model": {"name": "infogan", "config": {"noise": 8, "channels": 8}},
-        "training": {"max_steps": 40, "global_batch_rows": 64, "threads": 1, "workers": 2, "check_every_steps": 20},
+        "training": {
+            "max_steps": 40,
+            "global_batch_rows": 64,
+            "threads": 1,
+            "workers": 2,
+            "check_every_steps": 20,
+        },
     }
     return api.train(recipe, store=str(tmp_path_factory.mktemp("store")))
 
@@ -35,21 +42,23 @@ def publish(model: Version, name: str, **options: object) -> Version:
     return api.augment(model.ref, dataset=name, store=store_of(model), **settings)  # type: ignore[arg-type]
 
 
-def test_any_number_of_workers_draws_the_same_pictures(model: Version) -> None:
+def test_any_number_of_workers_draws_the_same_images(model: Version) -> None:
     versions = [publish(model, "same", workers=workers, latent=("c1=0.5",)) for workers in (1, 3)]
     assert len({version.manifest.content_digest for version in versions}) == 1
     rows = pq.read_table(versions[0].uri.removeprefix("file://"))
     first = api.load(model.ref, store=store_of(model)).sample(100, seed=7, latent={"c1": 0.5})
     assert rows.slice(0, 100)["image"].equals(first["image"])
-    assert not rows.slice(0, 100)["image"].equals(api.load(model.ref, store=store_of(model)).sample(100, seed=7)["image"])
+    assert not rows.slice(0, 100)["image"].equals(
+        api.load(model.ref, store=store_of(model)).sample(100, seed=7)["image"]
+    )
 
 
-def test_published_pictures_are_files_that_say_what_they_are(model: Version, tmp_path: Path) -> None:
+def test_published_images_are_files_that_say_what_they_are(model: Version, tmp_path: Path) -> None:
     version = publish(model, "threes", rows=60, where=("label=3",))
     report = json.loads(version.folder.read_bytes("_report.json"))
     assert report["inputs"]["asked"] == "label=3"
     assert report["inputs"]["train_rows"] < 200
-    assert export_pictures(version, tmp_path) == 60
+    assert export_images(version, tmp_path) == 60
     files = sorted(tmp_path.rglob("*"))
     assert [file.name for file in files if file.is_dir()] == ["3"]
     packets = [png.xmp_of(file.read_bytes()) for file in files if file.is_file()]
@@ -74,6 +83,6 @@ def test_samples_of_every_check_are_in_the_run_s_folder(model: Version) -> None:
 def test_the_report_shows_samples_a_walk_and_neighbours(model: Version) -> None:
     publish(model, "told", rows=1500)
     done = api.evaluate("told", store=store_of(model), profile="quick", neighbours=True)
-    assert set(done.report.pictures) == {"samples", "latent", "neighbours"}
+    assert set(done.report.images) == {"samples", "latent", "neighbours"}
     assert done.report.metrics["image.label_fidelity"].value is not None
     assert done.report.metrics["image.fd"].metric.startswith("image.fd@classifier-")

@@ -1,4 +1,5 @@
-"""What people see of a job: a bar that moves on a terminal, plain lines elsewhere, and every message of a run however short."""
+"""What people see of a job: a bar that moves on a terminal, plain lines elsewhere, and every message of a run
+however short."""
 
 import os
 import pty
@@ -27,7 +28,9 @@ say('{"status": "done"}')
 def test_a_terminal_gets_a_bar_and_the_closing_line_last() -> None:
     ours, theirs = pty.openpty()
     env = {**os.environ, "PYTHONPATH": str(ROOT / "platform"), "TERM": "xterm-256color", "COLUMNS": "100"}
-    with subprocess.Popen([sys.executable, "-c", SCRIPT], stdout=theirs, stderr=subprocess.PIPE, env=env) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", SCRIPT], stdout=theirs, stderr=subprocess.PIPE, env=env
+    ) as process:
         os.close(theirs)
         seen = b""
         while True:
@@ -72,7 +75,10 @@ def test_the_last_record_of_a_short_run_is_shown(tmp_path: Path, capsys: pytest.
 
     with Progress("training", 7) as bar:
         follow(folder, bar, EndsAfterTheFirstLook())
-    assert capsys.readouterr().out == "batch of 500 rows reduced to 80: 80 training rows\ntraining: 7/7  score 0.5\n"
+    assert (
+        capsys.readouterr().out
+        == "batch of 500 rows reduced to 80: 80 training rows\ntraining: 7/7  score 0.5\n"
+    )
 
 
 def test_tensorboard_events_are_all_in_the_run_folder(every_store: str) -> None:

@@ -17,7 +17,14 @@ from synthmill.runtime.train import prepare
 
 def test_a_trained_model_has_every_file_of_the_artifact(trained: Version) -> None:
     files = {entry.path for entry in trained.manifest.files}
-    assert files == {"config.json", "weights.safetensors", "codec.json", "codec.safetensors", "history.jsonl", "card.md"}
+    assert files == {
+        "config.json",
+        "weights.safetensors",
+        "codec.json",
+        "codec.safetensors",
+        "history.jsonl",
+        "card.md",
+    }
     history = [json.loads(line) for line in (local(trained) / "history.jsonl").read_text().splitlines()]
     assert history[-1]["step"] == 40
     assert history[-1]["quality"]["score"] > 0.3
@@ -32,12 +39,23 @@ def test_a_store_whose_path_needs_quoting(local_ray: None, customers: Path, tmp_
     assert len(list(rows.folder.local_path.glob("part-*.parquet"))) == 1
 
 
-def test_a_schema_file_that_changes_later_names_another_run_and_leaves_the_old_model_as_it_was(local_ray: None, tmp_path: Path) -> None:
+def test_a_schema_file_that_changes_later_names_another_run_and_leaves_the_old_model_as_it_was(
+    local_ray: None, tmp_path: Path
+) -> None:
     source, schema = tmp_path / "source.csv", tmp_path / "schema.yaml"
-    source.write_text("note,churned,x\n" + "".join(f"{i % 9},{'no' if i % 5 else 'yes'},{i % 7}\n" for i in range(90)))
-    recipe = {"name": "m", "data": {"source": str(source), "schema": str(schema)}, "model": {"name": "marginals"}}
+    source.write_text(
+        "note,churned,x\n" + "".join(f"{i % 9},{'no' if i % 5 else 'yes'},{i % 7}\n" for i in range(90))
+    )
+    recipe = {
+        "name": "m",
+        "data": {"source": str(source), "schema": str(schema)},
+        "model": {"name": "marginals"},
+    }
     keys = []
-    for text in ('{"columns": {"churned": {"categories": ["no", "yes"]}}}', '{"columns": {"note": {"kind": "drop"}}}'):
+    for text in (
+        '{"columns": {"churned": {"categories": ["no", "yes"]}}}',
+        '{"columns": {"note": {"kind": "drop"}}}',
+    ):
         schema.write_text(text)
         prepared = prepare(parse_model(Recipe, recipe), str(tmp_path / "store"))
         keys.append(prepared.run_key)
@@ -45,16 +63,29 @@ def test_a_schema_file_that_changes_later_names_another_run_and_leaves_the_old_m
             version = api.train(recipe, store=str(tmp_path / "store"))
     assert keys[0] != keys[1]
     published = api.augment(version.ref, rows=100, dataset="d", store=str(tmp_path / "store"), mix_real=True)
-    assert pq.read_table(published.uri.removeprefix("file://")).column_names == ["note", "churned", "x", "is_synthetic"]
-    assert "quick" in api.evaluate(published.ref, store=str(tmp_path / "store"), profile="quick").report.config.values()
+    assert pq.read_table(published.uri.removeprefix("file://")).column_names == [
+        "note",
+        "churned",
+        "x",
+        "is_synthetic",
+    ]
+    assert (
+        "quick"
+        in api.evaluate(published.ref, store=str(tmp_path / "store"), profile="quick").report.config.values()
+    )
 
 
-def test_two_workers_train_the_same_model_to_rounding(local_ray: None, customers: Path, tmp_path: Path) -> None:
+def test_two_workers_train_the_same_model_to_rounding(
+    local_ray: None, customers: Path, tmp_path: Path
+) -> None:
     import safetensors.torch
 
     weights = []
     for workers in (1, 2):
-        version = api.train(small_recipe(customers, name=f"w{workers}", workers=workers, precision="fp32"), store=str(tmp_path))
+        version = api.train(
+            small_recipe(customers, name=f"w{workers}", workers=workers, precision="fp32"),
+            store=str(tmp_path),
+        )
         weights.append(safetensors.torch.load_file(local(version) / "weights.safetensors"))
     one, two = weights
     trained = [key for key in one if "weight" in key]
@@ -64,24 +95,33 @@ def test_two_workers_train_the_same_model_to_rounding(local_ray: None, customers
 
 
 @pytest.mark.parametrize("model", ["ctgan", "marginals", "bootstrap"])
-def test_every_table_model_trains_and_samples(local_ray: None, customers: Path, tmp_path: Path, model: str) -> None:
+def test_every_table_model_trains_and_samples(
+    local_ray: None, customers: Path, tmp_path: Path, model: str
+) -> None:
     version = api.train(small_recipe(customers, model=model), store=str(tmp_path))
     rows = api.load(version.ref, store=str(tmp_path)).sample(50, seed=1)
     assert rows.num_rows == 50
     assert version.manifest.contains_training_rows == (model == "bootstrap")
 
 
-def test_validation_and_holdout_leave_no_trace(local_ray: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Every row but the train rows carries a sentinel; it is in no file that training or publishing writes."""
+def test_validation_and_holdout_leave_no_trace(
+    local_ray: None, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Every row but the train rows carries a sentinel; it is in no file that training or publishing
+    writes."""
     from synthmill.config import DataConfig, parse_model
     from synthmill.data.sources import read_source
     from synthmill.data.split import split_table
 
     clean = write_customers(tmp_path / "clean.csv", rows=600)
     poisoned = tmp_path / "poisoned.csv"
-    config = parse_model(DataConfig, {"source": str(clean), "target": "churned", "split": {"group": "customer"}})
+    config = parse_model(
+        DataConfig, {"source": str(clean), "target": "churned", "split": {"group": "customer"}}
+    )
     source = read_source(config)
-    train_ids = set(split_table(source.table, config.split, sha256=source.sha256).train["customer"].to_pylist())
+    train_ids = set(
+        split_table(source.table, config.split, sha256=source.sha256).train["customer"].to_pylist()
+    )
     header, *lines = clean.read_text().splitlines()
     place = header.split(",").index("plan")
     marked = []
@@ -99,7 +139,12 @@ def test_validation_and_holdout_leave_no_trace(local_ray: None, tmp_path: Path, 
     version = api.train(recipe, store=str(store))
     api.augment(version.ref, rows=3000, dataset="out", store=str(store), allow_copies=True)
     api.evaluate("out", store=str(store), profile="quick")
-    kept = [path for folder in ("models", "datasets", "runs", "reports") for path in (store / folder).rglob("*") if path.is_file()]
+    kept = [
+        path
+        for folder in ("models", "datasets", "runs", "reports")
+        for path in (store / folder).rglob("*")
+        if path.is_file()
+    ]
     assert {"weights.safetensors", "live.json", "_report.json", "report.html"} <= {path.name for path in kept}
     for path in kept:
         if path.suffix == ".parquet":
@@ -112,20 +157,37 @@ def test_validation_and_holdout_leave_no_trace(local_ray: None, tmp_path: Path, 
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"model": {"name": "ctgam"}}, NotFoundError, "model.name: no model named 'ctgam'; did you mean 'ctgan'"),
+        (
+            {"model": {"name": "ctgam"}},
+            NotFoundError,
+            "model.name: no model named 'ctgam'; did you mean 'ctgan'",
+        ),
         (
             {"model": {"name": "tvae", "config": {"embeding_dim": 3}}},
             RecipeError,
             "model.config.embeding_dim: unknown key; did you mean 'embedding_dim'",
         ),
-        ({"model": {"name": "tvae", "config": {"embedding_dim": "many"}}}, RecipeError, "model.config.embedding_dim: "),
-        ({"training": {"workers": 99}}, ResourceError, "training.workers: 99 workers need 99 CPUs but the cluster has 4"),
+        (
+            {"model": {"name": "tvae", "config": {"embedding_dim": "many"}}},
+            RecipeError,
+            "model.config.embedding_dim: ",
+        ),
+        (
+            {"training": {"workers": 99}},
+            ResourceError,
+            "training.workers: 99 workers need 99 CPUs but the cluster has 4",
+        ),
         ({"training": {"max_epochs": 0}}, RecipeError, "training.max_epochs: "),
         ({"training": {"resume": "always"}}, UserError, "training.resume: there is no checkpoint"),
     ],
 )
 def test_mistakes_are_found_before_any_work(
-    local_ray: None, customers: Path, tmp_path: Path, change: dict[str, object], error: type[UserError], message: str
+    local_ray: None,
+    customers: Path,
+    tmp_path: Path,
+    change: dict[str, object],
+    error: type[UserError],
+    message: str,
 ) -> None:
     with pytest.raises(error, match=message) as caught:
         api.train({**small_recipe(customers), **change}, store=str(tmp_path))

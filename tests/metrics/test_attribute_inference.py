@@ -21,14 +21,21 @@ def test_copies_give_secrets_away_and_fresh_rows_do_not():
 
 
 def test_the_target_is_the_secret_unless_others_are_named():
-    assert set(AttributeInference().compute(look(people(300, 5), attacks=50, **REAL)).per_column) == {"outcome"}
+    assert set(AttributeInference().compute(look(people(300, 5), attacks=50, **REAL)).per_column) == {
+        "outcome"
+    }
 
 
 def test_a_date_is_no_secret_just_because_1970_is_long_ago():
     def dated(seed):
         rng = np.random.default_rng(seed)
         days = np.datetime64("2015-01-01", "D") + rng.integers(0, 700, 500).astype("timedelta64[D]")
-        return pa.table({**{name: rng.normal(size=500) for name in "abc"}, "birth": pa.array(days.astype(dt.date), pa.date32())})
+        return pa.table(
+            {
+                **{name: rng.normal(size=500) for name in "abc"},
+                "birth": pa.array(days.astype(dt.date), pa.date32()),
+            }
+        )
 
     train, holdout = dated(1), dated(2)
     leaky = look(train, train=train, holdout=holdout, target=None, kinds={}, attacks=300, secrets=("birth",))
@@ -42,7 +49,15 @@ def test_a_constant_number_is_guessed_by_its_share():
         rng = np.random.default_rng(seed)
         return pa.table({"a": rng.normal(size=200), "fee": np.full(200, 5.0)})
 
-    found = look(constant(3), train=constant(1), holdout=constant(2), target=None, kinds={}, attacks=100, secrets=("fee",))
+    found = look(
+        constant(3),
+        train=constant(1),
+        holdout=constant(2),
+        target=None,
+        kinds={},
+        attacks=100,
+        secrets=("fee",),
+    )
     assert AttributeInference().compute(found).aspects["main"].value == 1.0
 
 

@@ -40,7 +40,10 @@ def test_rare_and_unknown_levels_share_a_bin():
 
 
 def test_an_all_missing_column_has_bins():
-    bins = fit_bins(columns_of(pa.schema([("x", pa.float64())]), {})[0], pa.chunked_array([pa.array([None, None], pa.float64())]))
+    bins = fit_bins(
+        columns_of(pa.schema([("x", pa.float64())]), {})[0],
+        pa.chunked_array([pa.array([None, None], pa.float64())]),
+    )
     assert bin_numbers(bins, np.array([np.nan, 3.0])).tolist() == [1, 0]
 
 

@@ -8,7 +8,9 @@ from synthmill.metrics.boundary_adherence import BoundaryAdherence
 
 def test_numbers_outside_are_counted_in_the_worst_column():
     fresh = people(400, 5)
-    result = BoundaryAdherence().compute(look(replaced(fresh, "age", [200] * 100 + fresh["age"].to_pylist()[100:]), holdout=people(300, 6)))
+    result = BoundaryAdherence().compute(
+        look(replaced(fresh, "age", [200] * 100 + fresh["age"].to_pylist()[100:]), holdout=people(300, 6))
+    )
     assert result.value == 0.75
     assert result.reference > 0.98
     assert result.per_column["joined"] > 0.98
@@ -16,7 +18,9 @@ def test_numbers_outside_are_counted_in_the_worst_column():
 
 def test_agrees_with_sdmetrics():
     oracle = tables()
-    result = BoundaryAdherence().compute(look(oracle["fake"], train=oracle["real"], target=None, kinds=ORACLE_KINDS))
+    result = BoundaryAdherence().compute(
+        look(oracle["fake"], train=oracle["real"], target=None, kinds=ORACLE_KINDS)
+    )
     assert result.per_column == pytest.approx(values()["sdmetrics"]["boundary_adherence"])
 
 

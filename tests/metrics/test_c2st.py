@@ -21,7 +21,9 @@ def test_the_column_that_gives_it_away_comes_first():
 
 
 def test_lost_dependence_is_told_apart():
-    assert ClassifierTest().compute(look(shuffled_columns(people(800, 5)), holdout=people(600, 6))).value > 0.6
+    assert (
+        ClassifierTest().compute(look(shuffled_columns(people(800, 5)), holdout=people(600, 6))).value > 0.6
+    )
 
 
 def test_too_few_rows():

@@ -27,5 +27,7 @@ def test_levels_too_rare_to_be_expected_do_not_count():
 
 def test_agrees_with_sdmetrics():
     oracle = tables()
-    result = CategoryCoverage().compute(look(oracle["fake"], train=oracle["real"], target=None, kinds=ORACLE_KINDS))
+    result = CategoryCoverage().compute(
+        look(oracle["fake"], train=oracle["real"], target=None, kinds=ORACLE_KINDS)
+    )
     assert result.per_column == pytest.approx(values()["sdmetrics"]["category_coverage"])

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from picture_evidence import evidence, extractor, sides, without
-from synthmill.metrics._pictures import LabelRows, PictureEvidence, Pictures, PictureSettings
+from image_evidence import evidence, extractor, sides, without
+from synthmill.metrics._images import ImageEvidence, Images, ImageSettings, LabelRows
 from synthmill.metrics.class_coverage import ClassCoverage
 
 
-def test_real_pictures_have_every_class_and_two_dropped_ones_are_missed() -> None:
+def test_real_images_have_every_class_and_two_dropped_ones_are_missed() -> None:
     real = ClassCoverage().compute(evidence(sides()[2]))
     assert (real.value, real.reference) == (1.0, 1.0)
     dropped = ClassCoverage().compute(evidence(without(sides()[2], 3, 8)))
@@ -16,11 +16,13 @@ def test_real_pictures_have_every_class_and_two_dropped_ones_are_missed() -> Non
     assert [name for name, seen in dropped.per_column.items() if not seen] == ["3", "8"]
 
 
-def binary(rare: int, synthetic: list[int]) -> PictureEvidence:
-    """600 training pictures, `rare` of them of class b; counted synthetic rows by class."""
-    train, holdout, other = (Pictures(side.pixels, (np.arange(len(side)) < rare).astype(np.int64)) for side in sides())
+def binary(rare: int, synthetic: list[int]) -> ImageEvidence:
+    """600 training images, `rare` of them of class b; counted synthetic rows by class."""
+    train, holdout, other = (
+        Images(side.pixels, (np.arange(len(side)) < rare).astype(np.int64)) for side in sides()
+    )
     rows = {"synthetic": LabelRows(np.array(synthetic))}
-    return PictureEvidence(train, holdout, other, ("a", "b"), extractor(), PictureSettings(), label_rows=rows)  # type: ignore[arg-type]
+    return ImageEvidence(train, holdout, other, ("a", "b"), extractor(), ImageSettings(), label_rows=rows)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,9 @@ def test_agrees_with_sdmetrics():
 
 def test_the_same_table_scores_1():
     real = tables()["real"]
-    assert ColumnPairTrends().compute(look(real, train=real, target=None, kinds=KINDS)).value == pytest.approx(1)
+    assert ColumnPairTrends().compute(
+        look(real, train=real, target=None, kinds=KINDS)
+    ).value == pytest.approx(1)
 
 
 def test_the_interval_is_as_wide_as_that_of_a_bootstrap():
@@ -28,7 +30,9 @@ def test_the_interval_is_as_wide_as_that_of_a_bootstrap():
     rng, again = np.random.default_rng(0), []
     for _ in range(120):
         sides = [t.take(rng.integers(t.num_rows, size=t.num_rows)) for t in (real, fake)]
-        again.append(ColumnPairTrends().compute(look(sides[1], train=sides[0], target=None, kinds=KINDS)).value)
+        again.append(
+            ColumnPairTrends().compute(look(sides[1], train=sides[0], target=None, kinds=KINDS)).value
+        )
     low, high = found.ci
     assert low < found.value < high
     assert (high - low) / 3.92 == pytest.approx(np.std(again), rel=0.25)

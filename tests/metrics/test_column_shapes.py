@@ -20,7 +20,8 @@ def test_the_same_table_scores_1():
 
 
 def test_the_interval_is_as_wide_as_that_of_a_bootstrap():
-    """In columns that differ: where they do not, the largest difference varies less than a difference at a given place."""
+    """In columns that differ: where they do not, the largest difference varies less than a difference at a
+    given place."""
     real, fake = (tables()[side].select(["pay", "city", "smoker"]) for side in ("real", "fake"))
     found = ColumnShapes().compute(look(fake, train=real, target=None, kinds=KINDS))
     rng, again = np.random.default_rng(0), []

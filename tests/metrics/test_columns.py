@@ -8,7 +8,14 @@ from synthmill.metrics._columns import MISSING, codes_in, columns_of, floats, ro
 
 def test_roles_follow_the_kind_and_then_the_type():
     schema = pa.schema(
-        [("a", pa.int64()), ("b", pa.int64()), ("c", pa.string()), ("d", pa.timestamp("us")), ("e", pa.bool_()), ("f", pa.string())]
+        [
+            ("a", pa.int64()),
+            ("b", pa.int64()),
+            ("c", pa.string()),
+            ("d", pa.timestamp("us")),
+            ("e", pa.bool_()),
+            ("f", pa.string()),
+        ]
     )
     roles = [c.role for c in columns_of(schema, {"b": "categorical", "f": "identifier"})]
     assert roles == ["numeric", "category", "category", "numeric", "category", "identifier"]

@@ -80,6 +80,8 @@ def test_profiles_grow():
     sizes = [sum(in_profile(cls, profile) for cls in CLASSES.values()) for profile in PROFILES]
     assert sizes == sorted(sizes)
     assert len(set(sizes)) == 4
-    assert not any(in_profile(CLASSES[name], "quick") for name in ("fidelity.c2st_auc", "utility.lift_dataset"))
+    assert not any(
+        in_profile(CLASSES[name], "quick") for name in ("fidelity.c2st_auc", "utility.lift_dataset")
+    )
     assert in_profile(CLASSES["privacy.near_copy_pvalue"], "quick")
     assert not any(in_profile(CLASSES["privacy.singling_out"], profile) for profile in PROFILES)

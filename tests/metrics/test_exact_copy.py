@@ -7,7 +7,9 @@ from synthmill.metrics.exact_copy import ExactCopy
 
 def test_copies_of_training_rows_are_proven():
     train = people(2000, 1)
-    result = ExactCopy().compute(look(with_copies(people(2000, 5), train, 0.02), train=train, holdout=people(1000, 6)))
+    result = ExactCopy().compute(
+        look(with_copies(people(2000, 5), train, 0.02), train=train, holdout=people(1000, 6))
+    )
     assert result.details["train_rows_found"] == 40
     assert result.value == 0.02
     assert result.ci[0] > 0.01

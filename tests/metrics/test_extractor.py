@@ -1,4 +1,4 @@
-"""What turns pictures into features."""
+"""What turns images into features."""
 
 from pathlib import Path
 
@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from picture_evidence import extractor, sides
+from image_evidence import extractor, sides
 from synthmill.errors import RecipeError
 from synthmill.metrics._classifier import accuracy
 from synthmill.metrics._extractor import ClassifierExtractor, make_extractor
 
 
-def test_training_pictures_have_total_variance_one() -> None:
+def test_training_images_have_total_variance_one() -> None:
     train = sides()[0]
     for found in (extractor(), make_extractor("random", train.pixels, None, 0, seed=0)):
         assert float(found(train.pixels).astype(np.float64).var(0).sum()) == pytest.approx(1.0, rel=1e-3)
@@ -34,7 +34,7 @@ def test_without_classes_features_are_random_and_need_no_training() -> None:
     first, again = (make_extractor("auto", train.pixels, None, 0, seed=seed) for seed in (0, 1))
     assert first.name.startswith("random-")
     assert first.name == again.name
-    with pytest.raises(RecipeError, match="needs pictures of at least two classes"):
+    with pytest.raises(RecipeError, match="needs images of at least two classes"):
         make_extractor("classifier", train.pixels, None, 0, seed=0)
 
 
@@ -52,7 +52,7 @@ def test_a_torchscript_file_of_the_user(tmp_path: Path) -> None:
     assert found.name.startswith("torchscript-")
     assert found(train.pixels).shape == (len(train), 32)
     (tmp_path / "junk.pt").write_bytes(b"junk")
-    with pytest.raises(RecipeError, match=r"junk\.pt does not turn these pictures into features"):
+    with pytest.raises(RecipeError, match=r"junk\.pt does not turn these images into features"):
         make_extractor(f"torchscript:{tmp_path / 'junk.pt'}", train.pixels, None, 0, seed=0)
     with pytest.raises(RecipeError, match="no file at"):
         make_extractor("torchscript:nowhere.pt", train.pixels, None, 0, seed=0)

@@ -1,9 +1,9 @@
-"""The Frechet distance of pictures."""
+"""The Frechet distance of images."""
 
 import numpy as np
 import pytest
 
-from picture_evidence import class_means, evidence, extractor, noisy, sides
+from image_evidence import class_means, evidence, extractor, noisy, sides
 from synthmill.metrics._frechet import Moments, frechet, frechet_with_error
 from synthmill.metrics.frechet_distance import FrechetDistance
 
@@ -24,7 +24,7 @@ def test_moments_add_up() -> None:
     assert np.allclose((both - Moments.of(points[:20])).mean, points[20:].mean(0))
 
 
-def test_real_pictures_are_at_the_reference_and_faults_are_far() -> None:
+def test_real_images_are_at_the_reference_and_faults_are_far() -> None:
     real = FrechetDistance().compute(evidence(sides()[2]))
     assert real.value is not None
     assert real.reference is not None
@@ -48,5 +48,5 @@ def test_the_error_shrinks_with_the_square_root_of_the_number() -> None:
     assert 2 < few / many < 8
 
 
-def test_few_pictures_give_no_value() -> None:
+def test_few_images_give_no_value() -> None:
     assert FrechetDistance().compute(evidence(sides()[2].take(slice(0, 20)))).status == "unavailable"

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from picture_evidence import evidence, noisy, sides
+from image_evidence import evidence, noisy, sides
 from synthmill.metrics._frechet import Moments, frechet, frechet_infinity_with_error
 from synthmill.metrics.frechet_infinity import FrechetInfinity
 
@@ -31,7 +31,9 @@ def test_the_interval_holds_the_truth_as_often_as_it_says(shift: float) -> None:
 
 
 def test_noise_is_still_seen() -> None:
-    real, fault = (FrechetInfinity().compute(evidence(pictures)) for pictures in (sides()[2], noisy(sides()[2], 0.3)))
+    real, fault = (
+        FrechetInfinity().compute(evidence(images)) for images in (sides()[2], noisy(sides()[2], 0.3))
+    )
     assert real.value is not None
     assert fault.value is not None
     assert fault.value > 5 * abs(real.value)

@@ -1,6 +1,6 @@
-"""Coverage of pictures."""
+"""Coverage of images."""
 
-from picture_evidence import class_means, evidence, sides, without
+from image_evidence import class_means, evidence, sides, without
 from synthmill.metrics.image_coverage import ImageCoverage
 
 

@@ -1,8 +1,8 @@
-"""Precision of pictures, and both figures of arXiv 1904.06991 on points where they are known."""
+"""Precision of images, and both figures of arXiv 1904.06991 on points where they are known."""
 
 import numpy as np
 
-from picture_evidence import evidence, noisy, sides
+from image_evidence import evidence, noisy, sides
 from synthmill.metrics._prdc import prdc
 from synthmill.metrics.image_precision import ImagePrecision
 
@@ -16,7 +16,9 @@ def test_half_of_the_points_elsewhere() -> None:
     assert found.recalled > 340, "the other half still reaches nearly everything"
 
 
-def test_noise_is_no_picture() -> None:
-    real, noise = (ImagePrecision().compute(evidence(p)).value or 0.0 for p in (sides()[2], noisy(sides()[2], 0.5)))
+def test_noise_is_no_image() -> None:
+    real, noise = (
+        ImagePrecision().compute(evidence(p)).value or 0.0 for p in (sides()[2], noisy(sides()[2], 0.5))
+    )
     assert real > 0.8
     assert noise < 0.7 * real

@@ -1,11 +1,14 @@
 """Variety within classes."""
 
-from picture_evidence import class_means, evidence, noisy, sides
+from image_evidence import class_means, evidence, noisy, sides
 from synthmill.metrics.intra_class_variance import IntraClassVariance
 
 
-def test_one_for_real_pictures_nothing_for_class_means_more_for_noise() -> None:
-    real, means, noise = (IntraClassVariance().compute(evidence(p)) for p in (sides()[2], class_means(sides()[2]), noisy(sides()[2], 0.5)))
+def test_one_for_real_images_nothing_for_class_means_more_for_noise() -> None:
+    real, means, noise = (
+        IntraClassVariance().compute(evidence(p))
+        for p in (sides()[2], class_means(sides()[2]), noisy(sides()[2], 0.5))
+    )
     assert 0.85 < (real.value or 0.0) < 1.15
     assert (means.value or 0.0) < 0.01
     assert (noise.value or 0.0) > 1.2

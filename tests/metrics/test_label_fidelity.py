@@ -1,6 +1,6 @@
 """Label fidelity."""
 
-from picture_evidence import evidence, shuffled_labels, sides
+from image_evidence import evidence, shuffled_labels, sides
 from synthmill.metrics.label_fidelity import LabelFidelity
 
 

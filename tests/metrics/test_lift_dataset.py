@@ -20,7 +20,14 @@ def test_more_rows_of_the_truth_help_and_noise_harms():
 
 def test_baselines_and_learners_are_reported():
     result = LiftDataset().compute(look(people(300, 5), validation=people(300, 7), **REAL))
-    arms = {"synthetic", "duplicated rows", "class weights", "interpolation", "shuffled marginals", "more real rows"}
+    arms = {
+        "synthetic",
+        "duplicated rows",
+        "class weights",
+        "interpolation",
+        "shuffled marginals",
+        "more real rows",
+    }
     for record in result.details["learners"].values():
         assert set(record["lifts"]) == arms
         assert set(record["scores"]) == arms | {"nothing"}
@@ -34,8 +41,17 @@ def test_the_learner_is_chosen_on_validation_rows_whatever_the_holdout_says():
     confused = people(800, 6)
     for seed in range(3):
         validation = people(300, 7 + seed)
-        result = LiftDataset().compute(look(people(300, 5), train=people(300, 1), validation=validation, holdout=confused))
-        other = LiftDataset().compute(look(people(300, 5), train=people(300, 1), validation=validation, holdout=shuffled_columns(confused)))
+        result = LiftDataset().compute(
+            look(people(300, 5), train=people(300, 1), validation=validation, holdout=confused)
+        )
+        other = LiftDataset().compute(
+            look(
+                people(300, 5),
+                train=people(300, 1),
+                validation=validation,
+                holdout=shuffled_columns(confused),
+            )
+        )
         assert result.details["best_learner"] == other.details["best_learner"]
     assert "on validation rows" in result.method
     assert "on holdout rows" in LiftDataset().compute(look(people(300, 5), **REAL)).method
@@ -43,7 +59,10 @@ def test_the_learner_is_chosen_on_validation_rows_whatever_the_holdout_says():
 
 def test_a_constant_number_can_not_be_scored():
     flat = replaced(people(200, 7), "pay", [1000.0] * 200)
-    assert LiftDataset().compute(look(people(300, 5), train=people(300, 1), holdout=flat, target="pay")).status == "unavailable"
+    assert (
+        LiftDataset().compute(look(people(300, 5), train=people(300, 1), holdout=flat, target="pay")).status
+        == "unavailable"
+    )
     chosen = LiftDataset().compute(look(people(300, 5), validation=flat, target="pay", **REAL))
     assert "on holdout rows" in chosen.method
 

@@ -23,7 +23,14 @@ class Oracle:
 def test_a_generator_that_knows_the_truth_helps_where_rows_are_few():
     oracle = Oracle()
     result = LiftLowdata().compute(
-        look(people(100, 5), retrain=oracle, lowdata_rows=(40, 200), lowdata_seeds=4, learners=("linear",), **REAL)
+        look(
+            people(100, 5),
+            retrain=oracle,
+            lowdata_rows=(40, 200),
+            lowdata_seeds=4,
+            learners=("linear",),
+            **REAL,
+        )
     )
     assert result.value > 0
     assert result.aspects["40 rows"].value > result.aspects["200 rows"].value
@@ -50,7 +57,14 @@ def test_a_generator_without_dependence_does_not():
 def test_the_budget_stops_it_and_too_few_seeds_are_unavailable():
     oracle = Oracle()
     result = LiftLowdata().compute(
-        look(people(100, 5), retrain=oracle, lowdata_rows=(40,), budget_seconds=0.0, learners=("linear",), **REAL)
+        look(
+            people(100, 5),
+            retrain=oracle,
+            lowdata_rows=(40,),
+            budget_seconds=0.0,
+            learners=("linear",),
+            **REAL,
+        )
     )
     assert len(oracle.asked) == 1
     assert result.status == "unavailable"
@@ -74,7 +88,10 @@ def test_sizes_that_can_not_be_trained_on_are_left_out_and_named():
 
 
 def test_without_retraining_it_is_not_applicable():
-    assert compute(look(people(100, 5), **REAL), [LiftLowdata])["utility.lift_lowdata"].status == "not_applicable"
+    assert (
+        compute(look(people(100, 5), **REAL), [LiftLowdata])["utility.lift_lowdata"].status
+        == "not_applicable"
+    )
 
 
 def test_subsets_are_stratified_and_of_the_size_asked_for():

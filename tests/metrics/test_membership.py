@@ -10,7 +10,9 @@ from synthmill.metrics.membership import Membership, exceed_p, judge_scores, rat
 def test_copies_are_recognised_at_a_low_false_positive_rate():
     train = people(1500, 1)
     leaky = with_copies(people(1500, 5), train, 0.2)
-    result = Membership().compute(look(leaky, train=train, holdout=people(1500, 6), validation=people(400, 7)))
+    result = Membership().compute(
+        look(leaky, train=train, holdout=people(1500, 6), validation=people(400, 7))
+    )
     assert result.value > 0.1
     assert result.ci[0] > 0.08
     assert result.details["strongest"] == "nearest"
@@ -19,7 +21,9 @@ def test_copies_are_recognised_at_a_low_false_positive_rate():
 
 
 def test_fresh_rows_are_not():
-    result = Membership().compute(look(people(1500, 5), train=people(1500, 1), holdout=people(1500, 6), validation=people(400, 7)))
+    result = Membership().compute(
+        look(people(1500, 5), train=people(1500, 1), holdout=people(1500, 6), validation=people(400, 7))
+    )
     assert result.value < 0.025
     assert result.reference == 0.01
     assert {"nearest", "calibrated", "outliers"} <= set(result.aspects)

@@ -11,7 +11,9 @@ def naive(x, y, width):
 
     n = len(x)
     pairs = [(i, j) for i in range(n) for j in range(n) if i != j]
-    return sum(k(x[i], x[j]) + k(y[i], y[j]) - k(x[i], y[j]) - k(x[j], y[i]) for i, j in pairs) / (n * (n - 1))
+    return sum(k(x[i], x[j]) + k(y[i], y[j]) - k(x[i], y[j]) - k(x[j], y[i]) for i, j in pairs) / (
+        n * (n - 1)
+    )
 
 
 def test_agrees_with_the_definition():

@@ -8,7 +8,11 @@ from synthmill.metrics.near_copy import NearCopy
 def jittered(table, seed=0):
     rng = np.random.default_rng(seed)
     pay = table["pay"].to_numpy(zero_copy_only=False)
-    return replaced(table, "pay", [None if np.isnan(v) else v * f for v, f in zip(pay, rng.normal(1, 1e-4, len(pay)), strict=True)])
+    return replaced(
+        table,
+        "pay",
+        [None if np.isnan(v) else v * f for v, f in zip(pay, rng.normal(1, 1e-4, len(pay)), strict=True)],
+    )
 
 
 def test_copies_with_a_little_noise_are_caught():
@@ -27,7 +31,8 @@ def test_fresh_rows_and_the_holdout_itself_pass():
 
 
 def test_a_discrete_table_counts_exact_matches():
-    """500,000 possible rows: distances between different rows are coarse, a copy is the only thing below the scale."""
+    """500,000 possible rows: distances between different rows are coarse, a copy is the only thing below the
+    scale."""
 
     def draw(rows, seed):
         rng = np.random.default_rng(seed)
@@ -36,7 +41,9 @@ def test_a_discrete_table_counts_exact_matches():
     train, holdout = draw(1000, 1), draw(1000, 2)
     clean = NearCopy().compute(look(draw(1000, 3), train=train, holdout=holdout, target=None, kinds={}))
     assert clean.value > 0.01
-    leaky = NearCopy().compute(look(with_copies(draw(1000, 3), train, 0.04), train=train, holdout=holdout, target=None, kinds={}))
+    leaky = NearCopy().compute(
+        look(with_copies(draw(1000, 3), train, 0.04), train=train, holdout=holdout, target=None, kinds={})
+    )
     assert leaky.value < 1e-3
 
 
@@ -44,7 +51,9 @@ def test_p_values_are_never_too_small_under_chance():
     p = []
     for seed in range(40):
         pool = people(900, 100 + seed)
-        result = NearCopy().compute(look(pool.slice(0, 300), train=pool.slice(300, 300), holdout=pool.slice(600), kinds=None))
+        result = NearCopy().compute(
+            look(pool.slice(0, 300), train=pool.slice(300, 300), holdout=pool.slice(600), kinds=None)
+        )
         p.append(result.value)
     assert np.mean(np.array(p) < 0.05) <= 0.15
     assert min(p) > 0.001
@@ -56,7 +65,9 @@ def test_a_group_counts_once():
     def patients(first, seed):
         one = people(60, seed)
         rows = one.take(np.repeat(np.arange(60), 10))
-        return jittered(rows, seed).append_column("patient", pa.array([f"{first}{i // 10}" for i in range(600)]))
+        return jittered(rows, seed).append_column(
+            "patient", pa.array([f"{first}{i // 10}" for i in range(600)])
+        )
 
     train, holdout = patients("t", 1), patients("h", 2)
     kinds = {**KINDS, "patient": "identifier"}

@@ -61,7 +61,9 @@ def test_matches_find_the_rows_that_are_there():
     plan = Plan(columns, {}, (), {})
     hashes = [PartView(t, plan).hashes for t in (train, holdout)]
     count = CountMatches(single_rows(*hashes))
-    found = count.merge(count.partial(PartView(train.slice(0, 30), plan)), count.partial(PartView(holdout.slice(0, 5), plan)))
+    found = count.merge(
+        count.partial(PartView(train.slice(0, 30), plan)), count.partial(PartView(holdout.slice(0, 5), plan))
+    )
     assert (found.train.sum(), found.holdout.sum()) == (30, 5)
     assert (found.rows_in_train, found.rows_in_holdout, found.rows) == (30, 5, 35)
 

@@ -35,7 +35,10 @@ def test_a_known_number_of_rows_changes_what_parts_keep_and_not_the_sample():
     state = kept[0]
     for other in kept[1:]:
         state = bounded.merge(state, other)
-    assert bounded.finish(state)["x"].to_pylist() == plain.finish(plain.partial(PartView(table, plan)))["x"].to_pylist()
+    assert (
+        bounded.finish(state)["x"].to_pylist()
+        == plain.finish(plain.partial(PartView(table, plan)))["x"].to_pylist()
+    )
 
 
 def test_another_seed_is_another_sample_and_no_limit_is_everything():

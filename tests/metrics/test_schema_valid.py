@@ -27,7 +27,9 @@ def test_each_impossible_cell_counts_its_row_once():
 def test_fractions_in_whole_numbers_and_infinities():
     train = pa.table({"n": np.arange(100.0), "x": np.arange(100.0)})
     fake = pa.table({"n": [1.0, 2.5, 3.0, 4.0], "x": [1.0, 2.0, np.inf, 4.0]})
-    result = SchemaValid().compute(look(fake, train=train, target=None, kinds={"n": "integer", "x": "numeric"}))
+    result = SchemaValid().compute(
+        look(fake, train=train, target=None, kinds={"n": "integer", "x": "numeric"})
+    )
     assert result.value == 0.5
 
 
@@ -39,7 +41,9 @@ def test_an_open_vocabulary_admits_new_levels():
 
 def test_missing_identifiers_are_impossible_where_real_rows_have_them():
     fresh = people(200, 5)
-    result = SchemaValid().compute(look(replaced(fresh, "code", [None, *fresh["code"].to_pylist()[1:]]), kinds=KINDS))
+    result = SchemaValid().compute(
+        look(replaced(fresh, "code", [None, *fresh["code"].to_pylist()[1:]]), kinds=KINDS)
+    )
     assert result.value == 1 - 1 / 200
 
 
@@ -47,7 +51,10 @@ def test_a_rare_missing_value_that_fell_to_the_synthetic_side_is_not_held_agains
     train = pa.table({"x": np.arange(2000.0)})
     few = pa.table({"x": [None] * 3 + [1.0] * 1997})
     many = pa.table({"x": [None] * 60 + [1.0] * 1940})
-    results = [SchemaValid().compute(look(fake, train=train, holdout=train, target=None, kinds={})) for fake in (few, many)]
+    results = [
+        SchemaValid().compute(look(fake, train=train, holdout=train, target=None, kinds={}))
+        for fake in (few, many)
+    ]
     assert [r.value for r in results] == [1 - 3 / 2000, 1 - 60 / 2000]
     assert [r.aspects["beyond_chance"].value for r in results] == [1.0, 1 - 60 / 2000]
 
@@ -59,7 +66,11 @@ def test_an_impossible_cell_is_never_chance():
     assert result.aspects["beyond_chance"].value == 1 - 1 / 1000
 
 
-@pytest.mark.parametrize(("declared", "valid"), [("ab", 0.5), ("abz", 1.0), ("az", 1.0)], ids=["broken", "kept", "not true of real rows"])
+@pytest.mark.parametrize(
+    ("declared", "valid"),
+    [("ab", 0.5), ("abz", 1.0), ("az", 1.0)],
+    ids=["broken", "kept", "not true of real rows"],
+)
 def test_declared_levels_are_certain_where_real_rows_keep_them(declared, valid):
     train = pa.table({"c": ["a", "b"] * 10})
     tables = Tables(train, None, None, train, {}, levels={"c": tuple(declared)})

@@ -10,7 +10,9 @@ def test_a_recipe_that_copies_is_found_out_and_one_that_ignores_its_rows_is_not(
     options = {"shadow_models": 8, "shadow_rows": 300, **REAL}
     copier = ShadowMembership().compute(look(people(100, 5), retrain=lambda subset, seed: subset, **options))
     assert copier.value > 0.9
-    blind = ShadowMembership().compute(look(people(100, 5), retrain=lambda subset, seed: people(150, 500 + seed), **options))
+    blind = ShadowMembership().compute(
+        look(people(100, 5), retrain=lambda subset, seed: people(150, 500 + seed), **options)
+    )
     assert blind.value < 0.05
     assert blind.aspects["tpr@10fpr"].value < 0.2
 

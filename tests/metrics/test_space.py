@@ -38,7 +38,9 @@ def test_outliers_stay_apart_without_ruling_distances():
 
 
 def test_a_category_without_any_level_shifts_no_other_column():
-    fitted = pa.table({"empty": pa.array([None] * 3, pa.string()), "x": [1.0, 2.0, 3.0], "y": [1.0, 2.0, 3.0]})
+    fitted = pa.table(
+        {"empty": pa.array([None] * 3, pa.string()), "x": [1.0, 2.0, 3.0], "y": [1.0, 2.0, 3.0]}
+    )
     space = fit_space(columns_of(fitted.schema, {}), [fitted])
     points = space.points(fitted)
     assert points.shape[1] == max(place.stop for place in space.groups.values())
@@ -52,5 +54,7 @@ def test_a_category_without_any_level_shifts_no_other_column():
 def test_missing_and_unseen_are_places_of_their_own():
     fitted = pa.table({"x": pa.array([1.0, 2.0, None]), "c": ["a", "b", "a"]})
     space = fit_space(columns_of(fitted.schema, {}), [fitted])
-    points = space.points(pa.table({"x": pa.array([None, 1.5, 1.5]), "c": ["a", "new", None]}, schema=fitted.schema))
+    points = space.points(
+        pa.table({"x": pa.array([None, 1.5, 1.5]), "c": ["a", "new", None]}, schema=fitted.schema)
+    )
     assert len(np.unique(points, axis=0)) == 3

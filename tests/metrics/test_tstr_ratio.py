@@ -27,15 +27,21 @@ def test_several_classes_and_numbers(target):
 
 def test_a_dropped_class_is_worth_nothing():
     fresh = people(800, 5)
-    assert TstrRatio().compute(look(fresh.filter(pc.equal(fresh["outcome"], "ill")), **REAL)).value == pytest.approx(0, abs=1e-9)
+    assert TstrRatio().compute(
+        look(fresh.filter(pc.equal(fresh["outcome"], "ill")), **REAL)
+    ).value == pytest.approx(0, abs=1e-9)
 
 
 def test_a_single_class_or_no_labelled_rows_is_unavailable():
     one = replaced(people(500, 1), "outcome", ["ill"] * 500)
-    assert "single class" in TstrRatio().compute(look(people(500, 5), train=one, holdout=people(300, 6))).reason
+    assert (
+        "single class" in TstrRatio().compute(look(people(500, 5), train=one, holdout=people(300, 6))).reason
+    )
     none = replaced(people(500, 5), "outcome", [None] * 500)
     assert "no synthetic row" in TstrRatio().compute(look(none, **REAL)).reason
-    assert "holdout rows are too few" in TstrRatio().compute(look(people(500, 5), holdout=people(10, 6))).reason
+    assert (
+        "holdout rows are too few" in TstrRatio().compute(look(people(500, 5), holdout=people(10, 6))).reason
+    )
 
 
 def test_nothing_to_learn_is_unavailable():
@@ -63,4 +69,7 @@ def test_noise_is_unavailable_though_some_draws_lack_the_rare_class(seed):
 def test_a_holdout_with_one_value_of_a_number_is_unavailable():
     flat = replaced(people(500, 6), "pay", [1000.0] * 500)
     result = TstrRatio().compute(look(people(500, 5), train=people(500, 1), holdout=flat, target="pay"))
-    assert (result.status, result.reason) == ("unavailable", "the holdout rows have a single value of the target")
+    assert (result.status, result.reason) == (
+        "unavailable",
+        "the holdout rows have a single value of the target",
+    )

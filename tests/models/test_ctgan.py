@@ -21,7 +21,13 @@ SMALL = {
 @pytest.fixture(scope="module")
 def trained() -> GenerativeModel:
     torch.manual_seed(0)
-    outcome = train(build("ctgan", SMALL, layout()), table(), settings(max_epochs=12), parallel=Single(), reporter=Records())
+    outcome = train(
+        build("ctgan", SMALL, layout()),
+        table(),
+        settings(max_epochs=12),
+        parallel=Single(),
+        reporter=Records(),
+    )
     model = build("ctgan", SMALL, layout())
     model.load_state_dict(outcome.state_dict)
     return model.eval()
@@ -43,10 +49,14 @@ def test_learns_that_columns_depend(trained: GenerativeModel) -> None:
 def test_a_condition_holds_in_every_row_and_shifts_the_others(trained: GenerativeModel) -> None:
     rows = sampled(trained, Condition(codes={1: 1}))
     assert set(rows["codes"][:, 1].tolist()) == {1}  # type: ignore[index]
-    assert float((rows["codes"][:, 0] == 1).float().mean()) > 0.7, "a = 1 in 0.3 of all rows, 0.93 where b = 1"  # type: ignore[index]
+    assert float((rows["codes"][:, 0] == 1).float().mean()) > 0.7, (
+        "a = 1 in 0.3 of all rows, 0.93 where b = 1"
+    )  # type: ignore[index]
 
 
-def test_unconditional_rows_have_the_original_frequencies_not_the_logarithmic(trained: GenerativeModel) -> None:
+def test_unconditional_rows_have_the_original_frequencies_not_the_logarithmic(
+    trained: GenerativeModel,
+) -> None:
     assert isinstance(trained, Ctgan)
     frequency_C = trained.frequency_C
     counts = torch.bincount(table()["codes"][:, 0], minlength=3) / 2000
@@ -66,12 +76,16 @@ def test_condition_bits_are_those_of_the_asked_column() -> None:
 
 def test_tables_without_categories_or_without_numbers_train() -> None:
     whole, data = layout(), table(200)
-    only_numbers = MixedLayout(discrete=whole.discrete[2:], numeric=(whole.numeric[0].model_copy(update={"discrete": 0}),), rows=200)
+    only_numbers = MixedLayout(
+        discrete=whole.discrete[2:], numeric=(whole.numeric[0].model_copy(update={"discrete": 0}),), rows=200
+    )
     only_codes = MixedLayout(discrete=whole.discrete[:2], numeric=(), rows=200)
     cases = (
         (only_numbers, data.with_(codes=data["codes"][:, 2:])),
         (only_codes, data.with_(codes=data["codes"][:, :2], values=data["values"][:, :0])),
     )
     for shape, rows in cases:
-        outcome = train(build("ctgan", SMALL, shape), rows, settings(max_epochs=1), parallel=Single(), reporter=Records())
+        outcome = train(
+            build("ctgan", SMALL, shape), rows, settings(max_epochs=1), parallel=Single(), reporter=Records()
+        )
         assert all(bool(tensor.isfinite().all()) for tensor in outcome.state_dict.values())

@@ -4,25 +4,28 @@ import pytest
 import torch
 from torch import nn
 
-from pictures import halves, layout
-from pictures_models import fidelity, step_rng, trained
+from image_cases import halves, layout
+from image_models import fidelity, step_rng, trained
 from synthmill.models.base import build
 
 
-def test_pictures_show_their_class() -> None:
+def test_images_show_their_class() -> None:
     model, _ = trained("dcgan", {"noise": 8, "channels": 8, "learning_rate": 2e-3}, steps=120)
     assert fidelity(model) > 0.9
 
 
 @pytest.mark.parametrize(
-    ("height", "width", "coarsest", "levels"), [(8, 8, (4, 4), 1), (28, 28, (7, 7), 2), (32, 48, (4, 6), 3), (5, 9, (3, 5), 1)]
+    ("height", "width", "coarsest", "levels"),
+    [(8, 8, (4, 4), 1), (28, 28, (7, 7), 2), (32, 48, (4, 6), 3), (5, 9, (3, 5), 1)],
 )
 def test_any_size_can_be_grown(height: int, width: int, coarsest: tuple[int, int], levels: int) -> None:
     model = build("dcgan", {"channels": 4}, layout(height=height, width=width, channels=3, classes=0)).eval()
     grid = model.generator[0].grid
     assert ((grid.height, grid.width), grid.levels) == (coarsest, levels)
     with torch.inference_mode():
-        assert model.sample(2, condition=None, generator=torch.Generator().manual_seed(0))["pixels"].shape == (2, 3, height, width)
+        assert model.sample(2, condition=None, generator=torch.Generator().manual_seed(0))[
+            "pixels"
+        ].shape == (2, 3, height, width)
 
 
 def test_classes_enter_the_discriminator_by_projection() -> None:
@@ -49,7 +52,10 @@ def test_spectral_norm_bounds_the_discriminator() -> None:
 
 
 def test_r1_is_a_phase_of_its_own_and_penalises_slope() -> None:
-    assert [phase.name for phase in build("dcgan", {}, layout()).stages()[0].phases] == ["discriminator", "generator"]
+    assert [phase.name for phase in build("dcgan", {}, layout()).stages()[0].phases] == [
+        "discriminator",
+        "generator",
+    ]
     model = build("dcgan", {"channels": 4, "r1": 1.0, "norm": "none"}, layout())
     phase = model.stages()[0].phases[2]
     assert (phase.name, phase.every_steps) == ("r1", 8)

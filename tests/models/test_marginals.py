@@ -17,7 +17,9 @@ def test_keeps_each_column_and_no_dependence() -> None:
     rows = sampled(layout(), data)
     for span, width in enumerate((3, 4, 6)):
         expected = torch.bincount(data["codes"][:, span], minlength=width) / 2000
-        assert torch.allclose(torch.bincount(rows["codes"][:, span], minlength=width) / 20_000, expected, atol=0.02)
+        assert torch.allclose(
+            torch.bincount(rows["codes"][:, span], minlength=width) / 20_000, expected, atol=0.02
+        )
     assert abs(agreement(rows) - 0.44) < 0.03
 
 
@@ -32,7 +34,9 @@ def test_numbers_stay_with_their_segment() -> None:
 
 
 def test_the_two_digits_of_one_column_stay_together() -> None:
-    digits = tuple(DiscreteSpan(column="city", role=role, width=width) for role, width in (("group", 3), ("member", 5)))
+    digits = tuple(
+        DiscreteSpan(column="city", role=role, width=width) for role, width in (("group", 3), ("member", 5))
+    )
     group = torch.randint(3, (1000,), generator=torch.Generator().manual_seed(0))
     data = Batch(codes=torch.stack([group, group + 1], 1), values=torch.zeros(1000, 0))
     rows = sampled(MixedLayout(discrete=digits, numeric=(), rows=1000), data)

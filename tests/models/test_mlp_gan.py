@@ -3,16 +3,20 @@
 import torch
 from torch import nn
 
-from pictures import layout
-from pictures_models import fidelity, trained, variety
+from image_cases import layout
+from image_models import fidelity, trained, variety
 from synthmill.models.base import build
 
 
 def test_the_default_networks_are_the_classical_ones() -> None:
     model = build("mlp_gan", {}, layout(height=28, width=28, classes=0))
-    widths = [(part.in_features, part.out_features) for part in model.generator if isinstance(part, nn.Linear)]
+    widths = [
+        (part.in_features, part.out_features) for part in model.generator if isinstance(part, nn.Linear)
+    ]
     assert widths == [(100, 256), (256, 512), (512, 784)]
-    judge = [(part.in_features, part.out_features) for part in model.discriminator if isinstance(part, nn.Linear)]
+    judge = [
+        (part.in_features, part.out_features) for part in model.discriminator if isinstance(part, nn.Linear)
+    ]
     assert judge == [(784, 1024), (1024, 512), (512, 1)]
     kinds = {type(part) for part in model.generator}
     assert kinds == {nn.Linear, nn.BatchNorm1d, nn.LeakyReLU, nn.Tanh}
@@ -21,7 +25,7 @@ def test_the_default_networks_are_the_classical_ones() -> None:
         assert (phase.optimizer.learning_rate, phase.optimizer.betas) == (2e-4, (0.5, 0.999))
 
 
-def test_pictures_show_their_class() -> None:
+def test_images_show_their_class() -> None:
     config = {"noise": 8, "generator_widths": [32], "discriminator_widths": [32], "learning_rate": 2e-3}
     model, _ = trained("mlp_gan", config, steps=400)
     assert fidelity(model) > 0.9

@@ -2,8 +2,8 @@
 
 import torch
 
-from pictures import halves, layout
-from pictures_models import sampled, step_rng, trained
+from image_cases import halves, layout
+from image_models import sampled, step_rng, trained
 from synthmill.models.base import build
 from synthmill.models.progressive_gan import double
 
@@ -21,7 +21,11 @@ def test_one_stage_for_each_resolution() -> None:
 def test_a_new_level_fades_in_from_the_doubled_old_one() -> None:
     model = build("progressive_gan", CONFIG, layout())
     z = torch.randn(4, 10)
-    old, half, new = double(model.generator(z, 0, 1.0)), model.generator(z, 1, 0.5), model.generator(z, 1, 1.0)
+    old, half, new = (
+        double(model.generator(z, 0, 1.0)),
+        model.generator(z, 1, 0.5),
+        model.generator(z, 1, 1.0),
+    )
     assert torch.allclose(model.generator(z, 1, 0.0), old, atol=1e-6)
     assert torch.allclose(half, (old + new) / 2, atol=1e-6)
 
@@ -38,4 +42,4 @@ def test_an_unfinished_level_is_sampled_at_its_own_resolution() -> None:
     model.loss("generator-0", halves(4), rng=step_rng(4), progress=0.5)
     assert model.place.tolist() == [0.0, 1.0]
     pixels = sampled(model.eval(), 2)["pixels"]
-    assert torch.equal(pixels, double(pixels[..., ::2, ::2])), "a coarse picture, each pixel four times"
+    assert torch.equal(pixels, double(pixels[..., ::2, ::2])), "a coarse image, each pixel four times"

@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from pictures import halves, layout
-from pictures_models import sampled, step_rng, trained
+from image_cases import halves, layout
+from image_models import sampled, step_rng, trained
 from synthmill.models.base import build
 from synthmill.models.style_gan import _Modulated
 
@@ -30,7 +30,9 @@ def test_phases_of_the_lazy_penalties() -> None:
     assert phases["path"].modules == ("mapping", "synthesis", "log_path")
     assert (phases["r1"].moments, phases["path"].moments) == ("discriminator", "generator")
     assert phases["discriminator"].optimizer.betas[1] == pytest.approx(0.99 ** (16 / 17))
-    assert set(build("style_gan", {**CONFIG, "r1": 0.0, "path_length": 0.0}, layout()).stages()[0].phases[-1].modules) == {
+    assert set(
+        build("style_gan", {**CONFIG, "r1": 0.0, "path_length": 0.0}, layout()).stages()[0].phases[-1].modules
+    ) == {
         "mapping",
         "synthesis",
     }
@@ -62,12 +64,15 @@ def test_mixed_styles_change_from_some_convolution_on() -> None:
     changes = (styles[:, 1:] != styles[:, :-1]).any(2)
     assert changes.sum(1).tolist() == [1] * 16, "each row changes once"
     assert len({int(row.int().argmax()) for row in changes}) > 1, "not always at the same place"
-    same = build("style_gan", {**CONFIG, "mixing": 0.0}, layout(height=28, width=28))._mixed_styles(torch.zeros(16, 2), step_rng(16))
+    same = build("style_gan", {**CONFIG, "mixing": 0.0}, layout(height=28, width=28))._mixed_styles(
+        torch.zeros(16, 2), step_rng(16)
+    )
     assert torch.equal(same[:, :1].expand_as(same), same)
 
 
 def test_no_truncation_left_is_no_variety_left() -> None:
-    """At 0 every picture of a class has the class's mean style; only the noise inputs differ, and their strength starts at 0."""
+    """At 0 every image of a class has the class's mean style; only the noise inputs differ, and their
+    strength starts at 0."""
     model = build("style_gan", {**CONFIG, "truncation": 0.0}, layout())
     model.finish([halves(64)], rng=step_rng(64))
     batch = sampled(model.eval(), 32)

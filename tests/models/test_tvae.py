@@ -25,7 +25,11 @@ def test_learns_that_columns_depend() -> None:
 def test_the_latent_density_is_fitted_over_all_rows_not_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("synthmill.models.tvae.LARGEST_FIT_ROWS", 500)
     torch.manual_seed(0)
-    model = build("tvae", {"embedding_dim": 8, "compress_dims": [32], "decompress_dims": [32], "learning_rate": 5e-3}, layout())
+    model = build(
+        "tvae",
+        {"embedding_dim": 8, "compress_dims": [32], "decompress_dims": [32], "learning_rate": 5e-3},
+        layout(),
+    )
     data = table()
     ordered = data.take(data["codes"][:, 0].argsort(stable=True))
     outcome = train(model, ordered, settings(max_epochs=8), parallel=Single(), reporter=Records())
@@ -33,4 +37,6 @@ def test_the_latent_density_is_fitted_over_all_rows_not_the_first(monkeypatch: p
     with torch.inference_mode():
         rows = model.eval().sample(2000, condition=None, generator=torch.Generator().manual_seed(1))
     shares = torch.bincount(rows["codes"][:, 0], minlength=3) / 2000
-    assert torch.allclose(shares, torch.tensor([0.6, 0.3, 0.1]), atol=0.06), "the first 500 rows all have code 0"
+    assert torch.allclose(shares, torch.tensor([0.6, 0.3, 0.1]), atol=0.06), (
+        "the first 500 rows all have code 0"
+    )

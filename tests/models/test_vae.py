@@ -1,22 +1,23 @@
-"""The variational autoencoder of pictures."""
+"""The variational autoencoder of images."""
 
 import math
 
 import pytest
 import torch
 
-from pictures import halves, layout
-from pictures_models import fidelity, step_rng, trained
+from image_cases import halves, layout
+from image_models import fidelity, step_rng, trained
 from synthmill.models.base import build
 
 
-def test_pictures_show_their_class() -> None:
+def test_images_show_their_class() -> None:
     model, _ = trained("vae", {"latent": 4, "channels": 8, "hidden": 32, "learning_rate": 5e-3}, steps=150)
     assert fidelity(model) > 0.95
 
 
 def test_the_terms_are_those_of_the_bound() -> None:
-    """Posterior N(0, 1): no divergence. A decoder that is off by d everywhere with scale s: its Gaussian in nats."""
+    """Posterior N(0, 1): no divergence. A decoder that is off by d everywhere with scale s: its Gaussian in
+    nats."""
     model = build("vae", {"latent": 4, "channels": 4, "hidden": 8}, layout())
     x = torch.zeros(3, 1, 8, 8)
     model.encode = lambda x, y: (torch.zeros(3, 4), torch.zeros(3, 4))  # type: ignore[method-assign]
@@ -35,14 +36,19 @@ def test_divergence_is_that_of_gaussians() -> None:
     model.encode = lambda x, y: (mean, log_variance)  # type: ignore[method-assign]
     found = model.loss("elbo", halves(1), rng=step_rng(1), progress=0.0)["divergence"]
     normal = torch.distributions.Normal
-    expected = torch.distributions.kl_divergence(normal(mean, (0.5 * log_variance).exp()), normal(0.0, 1.0)).sum(1)
+    expected = torch.distributions.kl_divergence(
+        normal(mean, (0.5 * log_variance).exp()), normal(0.0, 1.0)
+    ).sum(1)
     assert torch.allclose(found, expected, atol=1e-6)
 
 
-def test_latents_are_sampled_where_the_pictures_of_a_class_lie() -> None:
+def test_latents_are_sampled_where_the_images_of_a_class_lie() -> None:
     """Posteriors N(+-2, 0.5^2) by class: so are the latents that samples are made of, not N(0, 1)."""
     model = build("vae", {"latent": 2, "channels": 4, "hidden": 8}, layout()).eval()
-    model.encode = lambda x, y: ((4.0 * y[:, :1] - 2.0).expand(-1, 2), torch.full((len(x), 2), 2 * math.log(0.5)))  # type: ignore[method-assign]
+    model.encode = lambda x, y: (
+        (4.0 * y[:, :1] - 2.0).expand(-1, 2),
+        torch.full((len(x), 2), 2 * math.log(0.5)),
+    )  # type: ignore[method-assign]
     with torch.no_grad():
         model.finish([halves(4096)], rng=step_rng(4096))
     seen = []
@@ -58,7 +64,11 @@ def test_latents_are_sampled_where_the_pictures_of_a_class_lie() -> None:
 
 def test_a_model_saved_before_densities_were_fitted_is_sampled_from_the_prior() -> None:
     config = {"latent": 2, "channels": 4, "hidden": 8}
-    old = {name: value for name, value in build("vae", config, layout()).state_dict().items() if not name.startswith("prior_")}
+    old = {
+        name: value
+        for name, value in build("vae", config, layout()).state_dict().items()
+        if not name.startswith("prior_")
+    }
     model = build("vae", config, layout())
     model.load_state_dict(old)
     assert torch.equal(model.prior_factor_KLL, torch.eye(2).repeat(2, 1, 1))

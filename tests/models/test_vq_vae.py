@@ -6,14 +6,22 @@ import pytest
 import torch
 from torch.nn import functional
 
-from pictures import halves, layout
-from pictures_models import fidelity, step_rng, trained
+from image_cases import halves, layout
+from image_models import fidelity, step_rng, trained
 from synthmill.models.base import build
 
-CONFIG = {"codes": 16, "code_width": 4, "channels": 16, "prior_width": 32, "prior_layers": 1, "prior_dropout": 0.0, "learning_rate": 3e-3}
+CONFIG = {
+    "codes": 16,
+    "code_width": 4,
+    "channels": 16,
+    "prior_width": 32,
+    "prior_layers": 1,
+    "prior_dropout": 0.0,
+    "learning_rate": 3e-3,
+}
 
 
-def test_pictures_survive_their_codes_and_show_their_class() -> None:
+def test_images_survive_their_codes_and_show_their_class() -> None:
     model, records = trained("vq_vae", CONFIG, steps=300)
     assert fidelity(model) > 0.9
     x = halves(64)["pixels"].float() / 127.5 - 1.0
@@ -21,12 +29,20 @@ def test_pictures_survive_their_codes_and_show_their_class() -> None:
         codes, _ = model.encode(x)
         again = model.decode(functional.normalize(model.codebook_VD, dim=1)[codes])
     assert float((again - x).square().mean()) < 0.2 * float(x.var())
-    noise = halves(64).with_(pixels=torch.randint(0, 256, (64, *x.shape[1:]), generator=torch.Generator().manual_seed(0)).to(torch.uint8))
+    noise = halves(64).with_(
+        pixels=torch.randint(0, 256, (64, *x.shape[1:]), generator=torch.Generator().manual_seed(0)).to(
+            torch.uint8
+        )
+    )
     with torch.inference_mode():
         expected, unexpected = model.nats(halves(64)), model.nats(noise)
     assert expected.shape == (64,)
-    assert float(expected.max()) < math.log(16) < float(unexpected.mean()), "a uniform guess among 16 codes costs log 16"
-    [used] = [record["codes/codes_in_use"] for record in records.records if "codes/codes_in_use" in record][-1:]
+    assert float(expected.max()) < math.log(16) < float(unexpected.mean()), (
+        "a uniform guess among 16 codes costs log 16"
+    )
+    [used] = [record["codes/codes_in_use"] for record in records.records if "codes/codes_in_use" in record][
+        -1:
+    ]
     assert used > 0.5, "of the codebook"
     stages = {name.split("/")[0] for record in records.records for name in record if "/" in name}
     assert stages == {"codes", "prior"}
@@ -60,4 +76,6 @@ def test_usage_is_how_far_codes_are_from_equally_frequent() -> None:
     model = build("vq_vae", {**CONFIG, "codes": 4, "code_width": 4}, layout())
     codebook = torch.eye(4)
     assert float(model._usage_gap(codebook.repeat(2, 3, 1), codebook)) == pytest.approx(0.0, abs=1e-5)
-    assert float(model._usage_gap(codebook[:1].repeat(2, 3, 1), codebook)) == pytest.approx(math.log(4), abs=0.01)
+    assert float(model._usage_gap(codebook[:1].repeat(2, 3, 1), codebook)) == pytest.approx(
+        math.log(4), abs=0.01
+    )

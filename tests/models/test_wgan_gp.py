@@ -3,13 +3,15 @@
 import pytest
 import torch
 
-from pictures import halves, layout
-from pictures_models import fidelity, step_rng, trained
+from image_cases import halves, layout
+from image_models import fidelity, step_rng, trained
 from synthmill.models.base import build
 
 
-def test_pictures_show_their_class() -> None:
-    model, _ = trained("wgan_gp", {"noise": 8, "channels": 8, "critic_updates": 2, "learning_rate": 2e-3}, steps=120)
+def test_images_show_their_class() -> None:
+    model, _ = trained(
+        "wgan_gp", {"noise": 8, "channels": 8, "critic_updates": 2, "learning_rate": 2e-3}, steps=120
+    )
     assert fidelity(model) > 0.9
 
 

@@ -37,6 +37,8 @@ def test_cutout_blanks_a_square_of_half_the_side() -> None:
 
 def test_gradients_pass_through_everything() -> None:
     x = X.clone().requires_grad_(True)
-    diff_augment(x, ("brightness", "contrast", "translation", "cutout"), torch.full((1, NUMBERS), 0.4)).square().sum().backward()
+    diff_augment(
+        x, ("brightness", "contrast", "translation", "cutout"), torch.full((1, NUMBERS), 0.4)
+    ).square().sum().backward()
     assert x.grad is not None
     assert float(x.grad.abs().sum()) > 0

@@ -10,7 +10,10 @@ from synthmill.training.loop import train
 from synthmill.training.parallel import Single
 
 WIDE = MixedLayout(
-    discrete=(DiscreteSpan(column="city", role="group", width=3), DiscreteSpan(column="city", role="member", width=5)),
+    discrete=(
+        DiscreteSpan(column="city", role="group", width=3),
+        DiscreteSpan(column="city", role="member", width=5),
+    ),
     numeric=(),
     rows=2000,
 )

@@ -1,4 +1,5 @@
-"""Layers with an equalized learning rate: what is folded into weights is what the papers write one after the other."""
+"""Layers with an equalized learning rate: what is folded into weights is what the papers write one after the
+other."""
 
 import pytest
 import torch

@@ -63,5 +63,10 @@ def test_loaded_weights_give_the_same_rows_and_only_used_dimensions_are_multipli
     assert mixture.used_U.tolist() == [0, 1]
     loaded = GaussianMixture(4, 3)
     loaded.load_state_dict(mixture.state_dict())
-    assert torch.equal(loaded.sample(100, torch.Generator().manual_seed(2)), mixture.sample(100, torch.Generator().manual_seed(2)))
-    assert set(mixture.state_dict()) == {"weights_K", "means_KL", "factors_KLL"}, "the format of saved weights stays"
+    assert torch.equal(
+        loaded.sample(100, torch.Generator().manual_seed(2)),
+        mixture.sample(100, torch.Generator().manual_seed(2)),
+    )
+    assert set(mixture.state_dict()) == {"weights_K", "means_KL", "factors_KLL"}, (
+        "the format of saved weights stays"
+    )

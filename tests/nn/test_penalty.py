@@ -3,7 +3,13 @@
 import pytest
 import torch
 
-from synthmill.nn.penalty import discriminator_terms, generator_term, gradient_norm_squared, r1, wasserstein_penalty
+from synthmill.nn.penalty import (
+    discriminator_terms,
+    generator_term,
+    gradient_norm_squared,
+    r1,
+    wasserstein_penalty,
+)
 
 
 def score(x: torch.Tensor) -> torch.Tensor:

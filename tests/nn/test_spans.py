@@ -56,7 +56,10 @@ def test_samples_follow_the_softmax() -> None:
 def test_normalised_weights_sum_to_one_in_each_span() -> None:
     spans = Spans(WIDTHS)
     weights = spans.normalised(torch.arange(spans.width).float())
-    assert torch.allclose(torch.stack([weights[spans.columns_of(span)].sum() for span in range(len(WIDTHS))]), torch.ones(len(WIDTHS)))
+    assert torch.allclose(
+        torch.stack([weights[spans.columns_of(span)].sum() for span in range(len(WIDTHS))]),
+        torch.ones(len(WIDTHS)),
+    )
     assert weights[spans.padding_D < 0].sum() == 0
 
 

@@ -26,4 +26,7 @@ def test_counts_are_in_the_spans_columns() -> None:
     mixed = MixedTable(layout())
     counts = class_counts(data["codes"], mixed.spans)
     for span, width in enumerate((3, 4, 6)):
-        assert torch.equal(counts[mixed.spans.columns_of(span)], torch.bincount(data["codes"][:, span], minlength=width).float())
+        assert torch.equal(
+            counts[mixed.spans.columns_of(span)],
+            torch.bincount(data["codes"][:, span], minlength=width).float(),
+        )

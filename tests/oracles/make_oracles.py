@@ -1,10 +1,10 @@
 """Compute the values that tests compare with, by other people's software, in an environment of its own.
 
-    python3.11 -m venv /tmp/oracles && /tmp/oracles/bin/pip install "pandas<3" sdmetrics prdc scipy scikit-learn statsmodels
-    /tmp/oracles/bin/python tests/oracles/make_oracles.py
+    python3.11 -m venv /tmp/oracles && /tmp/oracles/bin/pip install "pandas<3" sdmetrics prdc scipy
+    scikit-learn statsmodels /tmp/oracles/bin/python tests/oracles/make_oracles.py
 
-Writes `tables.json` (the inputs, drawn here) and `values.json` (the outputs, with the versions that gave them) beside itself.
-Nothing of this package is imported.
+Writes `tables.json` (the inputs, drawn here) and `values.json` (the outputs, with the versions that gave
+them) beside itself. Nothing of this package is imported.
 """
 
 import importlib.metadata
@@ -19,14 +19,25 @@ from scipy.stats.contingency import association
 from sdmetrics.column_pairs import ContingencySimilarity, CorrelationSimilarity
 from sdmetrics.reports.single_table import QualityReport
 from sdmetrics.reports.single_table._properties import ColumnPairTrends
-from sdmetrics.single_column import BoundaryAdherence, CategoryCoverage, KSComplement, MissingValueSimilarity, TVComplement
+from sdmetrics.single_column import (
+    BoundaryAdherence,
+    CategoryCoverage,
+    KSComplement,
+    MissingValueSimilarity,
+    TVComplement,
+)
 from sklearn.metrics import roc_auc_score
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.proportion import confint_proportions_2indep, proportion_confint
 
 HERE = Path(__file__).parent
 NUMERIC, CATEGORY = ["age", "pay"], ["city", "smoker"]
-METADATA = {"columns": {**{c: {"sdtype": "numerical"} for c in NUMERIC}, **{c: {"sdtype": "categorical"} for c in CATEGORY}}}
+METADATA = {
+    "columns": {
+        **{c: {"sdtype": "numerical"} for c in NUMERIC},
+        **{c: {"sdtype": "categorical"} for c in CATEGORY},
+    }
+}
 
 
 def draw(seed: int, rows: int, slope: float) -> pd.DataFrame:
@@ -34,7 +45,9 @@ def draw(seed: int, rows: int, slope: float) -> pd.DataFrame:
     rng = np.random.default_rng(seed)
     age = rng.integers(18, 80, rows).astype(float)
     pay = np.round(np.exp(rng.normal(7 + slope * age / 40, 0.4)), 2)
-    city = rng.choice(["Aachen", "Bern", "Graz", "Linz"], rows, p=[0.5, 0.3, 0.15, 0.05] if slope else [0.4, 0.3, 0.2, 0.1])
+    city = rng.choice(
+        ["Aachen", "Bern", "Graz", "Linz"], rows, p=[0.5, 0.3, 0.15, 0.05] if slope else [0.4, 0.3, 0.2, 0.1]
+    )
     smoker = np.where(rng.random(rows) < 0.1 + 0.6 * (age > 50), "yes", "no").astype(object)
     pay[rng.random(rows) < 0.05] = np.nan
     smoker[rng.random(rows) < 0.1] = None
@@ -59,10 +72,15 @@ def sdmetrics_values(real: pd.DataFrame, fake: pd.DataFrame) -> dict:
         "column_pair_trends": float(mean_of_pairs),
         "associated_pairs": float(properties["Column Pair Trends"]),
         "shape": {name: float(score) for name, score in shapes.items()},
-        "pair": {f"{a}|{b}": float(s) for a, b, s in zip(pairs["Column 1"], pairs["Column 2"], pairs["Score"], strict=True)},
+        "pair": {
+            f"{a}|{b}": float(s)
+            for a, b, s in zip(pairs["Column 1"], pairs["Column 2"], pairs["Score"], strict=True)
+        },
         "ks": {c: KSComplement.compute(real[c], fake[c]) for c in NUMERIC},
         "tv": {c: TVComplement.compute(real[c], fake[c]) for c in CATEGORY},
-        "category_coverage": {c: CategoryCoverage.compute(real[c].dropna(), fake[c].dropna()) for c in CATEGORY},
+        "category_coverage": {
+            c: CategoryCoverage.compute(real[c].dropna(), fake[c].dropna()) for c in CATEGORY
+        },
         "boundary_adherence": {c: BoundaryAdherence.compute(real[c], fake[c].dropna()) for c in NUMERIC},
         "missing_similarity": {c: MissingValueSimilarity.compute(real[c], fake[c]) for c in real},
         "correlation": CorrelationSimilarity.compute(real[NUMERIC], fake[NUMERIC]),
@@ -84,16 +102,27 @@ def scipy_values(real: pd.DataFrame) -> dict:
     return {
         "spearman": float(stats.spearmanr(both["age"], both["pay"]).statistic),
         "cramers_v": float(association(table.to_numpy(), method="cramer")),
-        "fisher_greater": {"7,2,100,80": float(stats.fisher_exact([[7, 93], [2, 78]], alternative="greater").pvalue)},
+        "fisher_greater": {
+            "7,2,100,80": float(stats.fisher_exact([[7, 93], [2, 78]], alternative="greater").pvalue)
+        },
         "binomial_greater": {"60,19": float(stats.binomtest(60, 79, 0.5, alternative="greater").pvalue)},
-        "auc": {"positive": positive.tolist(), "negative": negative.tolist(), "value": float(roc_auc_score(truth, score))},
+        "auc": {
+            "positive": positive.tolist(),
+            "negative": negative.tolist(),
+            "value": float(roc_auc_score(truth, score)),
+        },
         "clopper_pearson": {
             "7,700": list(proportion_confint(7, 700, method="beta")),
             "0,50": list(proportion_confint(0, 50, method="beta")),
         },
         "wilson": {"7,700": list(proportion_confint(7, 700, method="wilson"))},
-        "newcombe": {"12,100,5,80": list(confint_proportions_2indep(12, 100, 5, 80, method="newcomb", compare="diff"))},
-        "holm": {"p": [0.01, 0.04, 0.03, 0.2], "adjusted": multipletests([0.01, 0.04, 0.03, 0.2], method="holm")[1].tolist()},
+        "newcombe": {
+            "12,100,5,80": list(confint_proportions_2indep(12, 100, 5, 80, method="newcomb", compare="diff"))
+        },
+        "holm": {
+            "p": [0.01, 0.04, 0.03, 0.2],
+            "adjusted": multipletests([0.01, 0.04, 0.03, 0.2], method="holm")[1].tolist(),
+        },
     }
 
 

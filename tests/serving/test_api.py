@@ -23,7 +23,9 @@ PARQUET = "application/vnd.apache.parquet"
 ROWS = "/v1/models/customers/rows"
 
 
-def ask(client: httpx.Client, body: object, accept: str = "application/json", path: str = ROWS) -> httpx.Response:
+def ask(
+    client: httpx.Client, body: object, accept: str = "application/json", path: str = ROWS
+) -> httpx.Response:
     return client.post(path, json=body, headers={"Accept": accept})
 
 
@@ -65,9 +67,13 @@ def test_rows_come_in_every_format(client: httpx.Client, media_type: str, rows: 
         {"num_rows": 1500, "seed": 0, "where": ["plan=pro", "age>=30"]},
     ],
 )
-def test_a_seed_gives_the_rows_of_the_job(client: httpx.Client, generator: Generator, body: dict[str, object]):
+def test_a_seed_gives_the_rows_of_the_job(
+    client: httpx.Client, generator: Generator, body: dict[str, object]
+):
     served = read(ARROW, ask(client, body, ARROW).content)
-    expected = generator.sample(body["num_rows"], seed=body["seed"], where=tuple(body.get("where", ())), columns=body.get("columns"))
+    expected = generator.sample(
+        body["num_rows"], seed=body["seed"], where=tuple(body.get("where", ())), columns=body.get("columns")
+    )
     assert served.replace_schema_metadata(None).equals(expected.combine_chunks())
 
 
@@ -88,17 +94,26 @@ def test_every_answer_says_what_made_it(client: httpx.Client, generator: Generat
     assert answer.headers["x-synthmill-model"] == "customers@2"
     assert answer.headers["x-synthmill-digest"] == generator.digest
     assert "synthetic" in answer.headers["content-disposition"]
-    metadata = {key.decode(): value.decode() for key, value in pa.parquet.read_schema(io.BytesIO(answer.content)).metadata.items()}
+    metadata = {
+        key.decode(): value.decode()
+        for key, value in pa.parquet.read_schema(io.BytesIO(answer.content)).metadata.items()
+    }
     assert json.loads(metadata["AIGC"])["Label"] == "1"
     told = read_provenance(metadata, uri="answer")
     assert (told["model"], told["model_digest"], told["seed"]) == ("customers@2", generator.digest, 5)
     assert ask(client, {"num_rows": 2}).json()["ai_generated"] is True
-    assert json.loads(ask(client, {"num_rows": 2}, "application/x-ndjson").content.splitlines()[-1])[END_KEY]["ai_generated"] is True
+    assert (
+        json.loads(ask(client, {"num_rows": 2}, "application/x-ndjson").content.splitlines()[-1])[END_KEY][
+            "ai_generated"
+        ]
+        is True
+    )
 
 
 def test_versions_can_be_chosen(client: httpx.Client):
     refs = [
-        ask(client, {"num_rows": 1}, path=f"/v1/models/{ref}/rows").headers["x-synthmill-model"] for ref in ("customers@1", "customers")
+        ask(client, {"num_rows": 1}, path=f"/v1/models/{ref}/rows").headers["x-synthmill-model"]
+        for ref in ("customers@1", "customers")
     ]
     assert refs == ["customers@1", "customers@2"]
 
@@ -163,7 +178,10 @@ def test_wrong_input_names_its_field(client: httpx.Client, case: str):
 
 def test_limits_are_stated(client: httpx.Client):
     message = ask(client, {"num_rows": 10_000_001}).json()["error"]["message"]
-    assert message == "num_rows: at most 10,000,000 rows in one request, got 10,000,001; publish more with POST /v1/jobs"
+    assert (
+        message
+        == "num_rows: at most 10,000,000 rows in one request, got 10,000,001; publish more with POST /v1/jobs"
+    )
 
 
 @pytest.mark.parametrize(
@@ -181,8 +199,12 @@ def test_limits_are_stated(client: httpx.Client):
         (b" " * 70_000, "application/json", 413, "body"),
     ],
 )
-def test_bodies_that_are_no_request(client: httpx.Client, content: bytes, content_type: str, status: int, param: str | None):
-    answer = client.post(ROWS, content=content, headers={"Content-Type": content_type} if content_type else {})
+def test_bodies_that_are_no_request(
+    client: httpx.Client, content: bytes, content_type: str, status: int, param: str | None
+):
+    answer = client.post(
+        ROWS, content=content, headers={"Content-Type": content_type} if content_type else {}
+    )
     assert answer.status_code == status, answer.text
     assert answer.json()["error"]["message"]
     if param:
@@ -190,7 +212,9 @@ def test_bodies_that_are_no_request(client: httpx.Client, content: bytes, conten
 
 
 def test_a_body_of_unknown_length_is_counted_as_it_comes(client: httpx.Client):
-    answer = client.post(ROWS, content=(b" " * 1000 for _ in range(100)), headers={"Content-Type": "application/json"})
+    answer = client.post(
+        ROWS, content=(b" " * 1000 for _ in range(100)), headers={"Content-Type": "application/json"}
+    )
     assert answer.status_code == 413
 
 
@@ -219,7 +243,9 @@ def test_no_such_thing_is_404(client: httpx.Client, path: str):
 
 
 def test_a_second_accept_line_is_read_too(client: httpx.Client):
-    answer = client.post(ROWS, json={"num_rows": 1}, headers=[("Accept", "text/html"), ("Accept", "text/csv")])
+    answer = client.post(
+        ROWS, json={"num_rows": 1}, headers=[("Accept", "text/html"), ("Accept", "text/csv")]
+    )
     assert answer.headers["content-type"].startswith("text/csv")
 
 
@@ -245,7 +271,9 @@ def test_without_keys_other_hosts_are_refused(client: httpx.Client):
 
 @pytest.mark.parametrize("key", ["%E2%82%AC", "smk_1", ""])
 def test_without_keys_any_form_leads_to_the_page(client: httpx.Client, key: str):
-    answer = client.post("/sign-in", content=f"key={key}", headers={"Content-Type": "application/x-www-form-urlencoded"})
+    answer = client.post(
+        "/sign-in", content=f"key={key}", headers={"Content-Type": "application/x-www-form-urlencoded"}
+    )
     assert (answer.status_code, answer.headers["location"]) == (303, "/")
     assert "set-cookie" not in answer.headers
 
@@ -285,7 +313,9 @@ def large(server: Running) -> Iterator[httpx.Response]:
 @pytest.fixture
 def server(model_store: Path) -> Iterator[Running]:
     """A server of the test's own that answers one large request at a time."""
-    with running(store=str(model_store), models="customers", insecure_local=True, limits={"max_streams": 1}) as server:
+    with running(
+        store=str(model_store), models="customers", insecure_local=True, limits={"max_streams": 1}
+    ) as server:
         yield server
 
 
@@ -300,7 +330,10 @@ def test_a_busy_replica_says_when_to_come_back(server: Running):
 
 def test_a_full_replica_refuses_and_can_still_be_looked_at(model_store: Path):
     settings = {"store": str(model_store), "models": "customers", "insecure_local": True}
-    with running(**settings, limits={"max_ongoing_requests": 1}) as server, httpx.Client(base_url=server.url, timeout=60) as client:
+    with (
+        running(**settings, limits={"max_ongoing_requests": 1}) as server,
+        httpx.Client(base_url=server.url, timeout=60) as client,
+    ):
         with large(server):
             answer = ask(client, {"num_rows": 1})
             assert answer.status_code == 429
@@ -331,7 +364,9 @@ def test_a_slow_client_holds_little_in_memory(server: Running):
 
 def rows_made(client: httpx.Client) -> float:
     """What the server counted so far."""
-    lines = [line for line in client.get("/metrics").text.splitlines() if line.startswith("synthmill_rows_total")]
+    lines = [
+        line for line in client.get("/metrics").text.splitlines() if line.startswith("synthmill_rows_total")
+    ]
     return sum(float(line.rsplit(" ", 1)[1]) for line in lines)
 
 

@@ -9,7 +9,16 @@ import pytest
 from synthmill.config import StorageConfig
 from synthmill.errors import ClaimLostError, NotFoundError, StorageError, UserError
 from synthmill.serving import auth as module
-from synthmill.serving.auth import SCOPES, AuthError, KeyDocument, KeyFile, create_key, parse_names, parse_scopes, revoke_key
+from synthmill.serving.auth import (
+    SCOPES,
+    AuthError,
+    KeyDocument,
+    KeyFile,
+    create_key,
+    parse_names,
+    parse_scopes,
+    revoke_key,
+)
 from synthmill.serving.quota import Quota
 from synthmill.storage.owner import this_process
 
@@ -48,7 +57,16 @@ def test_the_document_holds_no_secret(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    "token", [None, "", "abc", "smk_000000000000_" + "x" * 43, "smk_zz_x", "smk_" + "0" * 12 + "_" + "x" * 500, "\xff"]
+    "token",
+    [
+        None,
+        "",
+        "abc",
+        "smk_000000000000_" + "x" * 43,
+        "smk_zz_x",
+        "smk_" + "0" * 12 + "_" + "x" * 500,
+        "\xff",
+    ],
 )
 def test_anything_else_is_refused(tmp_path: Path, token: str | None):
     file = key_file(tmp_path)
@@ -90,7 +108,10 @@ def test_reading_again_takes_up_new_and_drops_revoked_keys(tmp_path: Path):
         server.find(token, now=NOW)
 
 
-@pytest.mark.parametrize("damage", ["{", "[]", '{"format": "synthmill.keys/9"}', '{"format": "synthmill.keys/1", "keys": [{"id": "x"}]}'])
+@pytest.mark.parametrize(
+    "damage",
+    ["{", "[]", '{"format": "synthmill.keys/9"}', '{"format": "synthmill.keys/1", "keys": [{"id": "x"}]}'],
+)
 def test_a_damaged_document_leaves_the_keys_as_they_were(tmp_path: Path, damage: str):
     file = key_file(tmp_path)
     token, key = make(file)
@@ -118,7 +139,9 @@ def test_scopes_are_named_by_the_user():
         parse_scopes("generat")
 
 
-def test_a_revoked_key_does_not_come_back_with_one_that_is_made_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_revoked_key_does_not_come_back_with_one_that_is_made_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     _, leaked = make(key_file(tmp_path))
     writing, revoked = threading.Event(), threading.Event()
     write = KeyFile.write
@@ -170,7 +193,10 @@ def test_a_change_that_died_holds_up_no_other(tmp_path: Path):
 def test_a_change_that_does_not_end_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(module, "LOCK_SECONDS", 0.0)
     lock = left_lock(tmp_path, this_process())
-    with pytest.raises(StorageError, match=r"keys\.json\.lock: another change of keys is under way; if none is, delete this file"):
+    with pytest.raises(
+        StorageError,
+        match=r"keys\.json\.lock: another change of keys is under way; if none is, delete this file",
+    ):
         make(key_file(tmp_path))
     assert lock.exists()
 
@@ -187,7 +213,9 @@ def test_a_change_that_lost_its_lock_writes_nothing(tmp_path: Path):
 
 def test_models_are_named_by_the_user():
     assert parse_names("adult, digits,adult") == ("adult", "digits")
-    with pytest.raises(UserError, match="--models: 'adult@1' is no name of a model; a key is for all versions"):
+    with pytest.raises(
+        UserError, match="--models: 'adult@1' is no name of a model; a key is for all versions"
+    ):
         parse_names("digits,adult@1")
 
 

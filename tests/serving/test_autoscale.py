@@ -6,10 +6,18 @@ from synthmill.serving.autoscale import QueuedRows
 
 
 def wanted(
-    rows: dict[str, float | None], requests: float = 0.0, low: int = 1, high: int = 10, busy: tuple[float, ...] = (), now: int = 1
+    rows: dict[str, float | None],
+    requests: float = 0.0,
+    low: int = 1,
+    high: int = 10,
+    busy: tuple[float, ...] = (),
+    now: int = 1,
 ) -> int:
     context = SimpleNamespace(
-        aggregated_metrics={"queued_rows": rows, "busy": {str(number): share for number, share in enumerate(busy)}},
+        aggregated_metrics={
+            "queued_rows": rows,
+            "busy": {str(number): share for number, share in enumerate(busy)},
+        },
         total_num_requests=requests,
         current_num_replicas=now,
         capacity_adjusted_min_replicas=low,
@@ -33,7 +41,9 @@ def wanted(
         ({"a": 1e9}, 0, 10),
     ],
 )
-def test_replicas_follow_rows_and_requests_that_wait(rows: dict[str, float | None], requests: float, expected: int):
+def test_replicas_follow_rows_and_requests_that_wait(
+    rows: dict[str, float | None], requests: float, expected: int
+):
     assert wanted(rows, requests) == expected
 
 
@@ -41,7 +51,9 @@ def test_replicas_follow_rows_and_requests_that_wait(rows: dict[str, float | Non
     ("now", "busy", "expected"),
     [(2, (0.6, 0.6), 2), (2, (0.3, 0.3), 1), (3, (0.4, 0.4, 0.4), 2), (1, (0.99,), 1), (2, (1.5, 1.2), 2)],
 )
-def test_a_replica_is_kept_while_the_others_could_not_take_its_work(now: int, busy: tuple[float, ...], expected: int):
+def test_a_replica_is_kept_while_the_others_could_not_take_its_work(
+    now: int, busy: tuple[float, ...], expected: int
+):
     assert wanted({"a": 10.0}, 2, busy=busy, now=now) == expected
 
 

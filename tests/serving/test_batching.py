@@ -31,11 +31,22 @@ class Numbers:
 
 
 def lane(**changed: Any) -> Lane:
-    return Lane(**{"threads": 1, "batch_rows": 100, "max_queued_rows": 1000, "max_streams": 2, "metrics": Metrics(), **changed})
+    return Lane(
+        **{
+            "threads": 1,
+            "batch_rows": 100,
+            "max_queued_rows": 1000,
+            "max_streams": 2,
+            "metrics": Metrics(),
+            **changed,
+        }
+    )
 
 
 def ask(lane: Lane, source: Numbers, rows: int) -> "asyncio.Task[list[int]]":
-    return asyncio.ensure_future(lane.draw(source, rows, lambda drawn, start: drawn.table["n"].slice(start, rows).to_pylist()))
+    return asyncio.ensure_future(
+        lane.draw(source, rows, lambda drawn, start: drawn.table["n"].slice(start, rows).to_pylist())
+    )
 
 
 async def begun(source: Numbers) -> None:
@@ -127,7 +138,9 @@ def test_a_full_queue_refuses_with_a_time():
         source, queue = Numbers(), lane(max_queued_rows=50)
         held = [ask(queue, source, 30), ask(queue, source, 20)]
         await begun(source)
-        with pytest.raises(BusyError, match="50 rows wait already and this replica queues at most 50") as fault:
+        with pytest.raises(
+            BusyError, match="50 rows wait already and this replica queues at most 50"
+        ) as fault:
             await ask(queue, source, 1)
         source.go.set()
         await asyncio.gather(*held)
@@ -178,7 +191,9 @@ def test_a_fault_stays_with_its_request():
         def broken(drawn: Drawn, start: int) -> None:
             raise ValueError("encoder")
 
-        answers = await asyncio.gather(queue.draw(source, 3, broken), ask(queue, source, 2), return_exceptions=True)
+        answers = await asyncio.gather(
+            queue.draw(source, 3, broken), ask(queue, source, 2), return_exceptions=True
+        )
         await queue.close()
         return answers
 

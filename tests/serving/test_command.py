@@ -12,7 +12,19 @@ from synthmill.serving.server import _serving, prepare_environment, run
 
 def test_keys_are_made_listed_and_revoked(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
     store = ("--store", str(tmp_path))
-    code, made, _ = command(capsys, "keys", "create", "ada", "--scopes", "generate,jobs", "--rows-per-day", "1000", "--days", "30", *store)
+    code, made, _ = command(
+        capsys,
+        "keys",
+        "create",
+        "ada",
+        "--scopes",
+        "generate,jobs",
+        "--rows-per-day",
+        "1000",
+        "--days",
+        "30",
+        *store,
+    )
     assert code == 0
     assert made["key"].startswith(f"smk_{made['id']}_")
     assert made["scopes"] == ["generate", "jobs"]
@@ -31,7 +43,10 @@ def test_keys_are_made_listed_and_revoked(tmp_path: Path, capsys: pytest.Capture
     ("arguments", "message"),
     [
         (("keys", "create", "a", "--scopes", "admin"), "--scopes: no scope 'admin'"),
-        (("keys", "create", "a", "--models", "adult@1"), "--models: 'adult@1' is no name of a model; a key is for all versions"),
+        (
+            ("keys", "create", "a", "--models", "adult@1"),
+            "--models: 'adult@1' is no name of a model; a key is for all versions",
+        ),
         (("keys", "create", "a", "--models", "a,,b"), "--models: '' is no name of a model"),
         (("keys", "create", "a", "--models", ""), "--models: '' is no name of a model"),
         (("keys", "create", "a", "--models", "a,../b"), "--models: '../b' is no name of a model"),
@@ -57,7 +72,9 @@ def test_keys_are_made_listed_and_revoked(tmp_path: Path, capsys: pytest.Capture
         ),
     ],
 )
-def test_mistakes_are_one_line_and_exit_2(tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str):
+def test_mistakes_are_one_line_and_exit_2(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], arguments: tuple[str, ...], message: str
+):
     code, closing, errors = command(capsys, *arguments, "--store", str(tmp_path))
     assert code == 2
     assert closing["status"] == "failed"
@@ -70,7 +87,9 @@ def test_a_taken_port_is_refused_before_ray_starts():
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(UserError, match=f"--port: can't listen on 127.0.0.1:{port}: address already in use"):
+        with pytest.raises(
+            UserError, match=f"--port: can't listen on 127.0.0.1:{port}: address already in use"
+        ):
             run({"models": "a", "scaling": {"min_replicas": 1}}, host="127.0.0.1", port=port)
 
 
@@ -88,7 +107,11 @@ def test_a_second_server_gets_ports_of_its_own(tmp_path: Path, monkeypatch: pyte
 
     def prepared(port: int) -> dict[str, str]:
         with monkeypatch.context() as patched:
-            patched.setattr(os, "environ", {name: value for name, value in os.environ.items() if not name.startswith("RAY_")})
+            patched.setattr(
+                os,
+                "environ",
+                {name: value for name, value in os.environ.items() if not name.startswith("RAY_")},
+            )
             prepare_environment(tmp_path / str(port), port)
             return {name: value for name, value in os.environ.items() if name.startswith("RAY_SERVE")}
 
@@ -110,7 +133,10 @@ def test_a_server_that_ray_can_not_start_is_one_line(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(serve, "start", dies)
     monkeypatch.setattr(serve, "shutdown", lambda: None)
-    with pytest.raises(SynthmillError, match=r"the application did not start: .*actor") as fault, _serving(None, "127.0.0.1", 8000):
+    with (
+        pytest.raises(SynthmillError, match=r"the application did not start: .*actor") as fault,
+        _serving(None, "127.0.0.1", 8000),
+    ):
         pass
     assert "\n" not in str(fault.value)
 

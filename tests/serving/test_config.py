@@ -53,7 +53,9 @@ def test_the_kubernetes_service_starts_ray_with_haproxy_everywhere():
 
 
 def test_arguments_come_as_text_from_serve_run():
-    args = ServeArgs.model_validate({"store": "s3://b/p", "models": "adult@1, digits", "max_loaded_models": "2", "insecure_local": "true"})
+    args = ServeArgs.model_validate(
+        {"store": "s3://b/p", "models": "adult@1, digits", "max_loaded_models": "2", "insecure_local": "true"}
+    )
     assert args.models == ("adult@1", "digits")
     assert args.max_loaded_models == 2
     assert args.insecure_local is True
@@ -108,10 +110,20 @@ def test_every_setting_is_documented_with_its_default():
     page = (ROOT / "docs" / "serving.md").read_text()
     stated = dict(re.findall(r"^\| `([\w.]+)` \| (?:`([^`]*)`|required) \|", page, re.MULTILINE))
     groups = {"": ServeArgs, "limits.": Limits, "scaling.": Scaling}
-    fields = {f"{prefix}{name}": field for prefix, model in groups.items() for name, field in model.model_fields.items()}
+    fields = {
+        f"{prefix}{name}": field
+        for prefix, model in groups.items()
+        for name, field in model.model_fields.items()
+    }
     for group in ("limits", "scaling", "storage"):
         del fields[group]
     assert set(stated) == set(fields)
     for name, field in fields.items():
-        default = "" if field.is_required() else field.default if isinstance(field.default, str) else json.dumps(field.default)
+        default = (
+            ""
+            if field.is_required()
+            else field.default
+            if isinstance(field.default, str)
+            else json.dumps(field.default)
+        )
         assert stated[name] == default, name

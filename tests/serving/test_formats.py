@@ -35,7 +35,9 @@ TABLE = pa.table(
         "plain": ["a", "b", "c"],
         "flag": [True, False, None],
         "day": [datetime.date(2024, 2, 29), None, datetime.date(1999, 12, 31)],
-        "time": pa.array([datetime.datetime(2024, 2, 29, 12, 30), None, datetime.datetime(1970, 1, 1)], pa.timestamp("ms")),
+        "time": pa.array(
+            [datetime.datetime(2024, 2, 29, 12, 30), None, datetime.datetime(1970, 1, 1)], pa.timestamp("ms")
+        ),
         "money": pa.array([Decimal("1.50"), None, Decimal("-2.00")], pa.decimal128(8, 2)),
         "coded": pa.array(["x", None, "y"]).dictionary_encode(),
         "nested": [[1, 2], None, []],
@@ -86,7 +88,14 @@ EXPECTED = [
 def test_json_is_one_object_that_says_what_made_it(cuts: tuple[int, ...]):
     told = json.loads(encode(Json, TABLE, cuts))
     assert told.pop("rows") == EXPECTED
-    assert told == {"object": "rows", "ai_generated": True, "model": "adult@1", "digest": "d" * 64, "seed": 7, "num_rows": 3}
+    assert told == {
+        "object": "rows",
+        "ai_generated": True,
+        "model": "adult@1",
+        "digest": "d" * 64,
+        "seed": 7,
+        "num_rows": 3,
+    }
 
 
 def test_ndjson_ends_in_a_count():
@@ -97,7 +106,9 @@ def test_ndjson_ends_in_a_count():
 
 
 def test_csv_reads_back():
-    read = pa.csv.read_csv(io.BytesIO(encode(Csv, PLAIN)), convert_options=pa.csv.ConvertOptions(strings_can_be_null=True))
+    read = pa.csv.read_csv(
+        io.BytesIO(encode(Csv, PLAIN)), convert_options=pa.csv.ConvertOptions(strings_can_be_null=True)
+    )
     assert read.column_names == PLAIN.column_names
     assert read["text"].to_pylist() == PLAIN["text"].to_pylist()
     assert read["whole"].to_pylist() == [1, None, -3]
@@ -135,7 +146,10 @@ def complete(media_type: str, data: bytes) -> bool:
             lines = data.splitlines()
             return json.loads(lines[-1])[END_KEY]["num_rows"] == len(lines) - 1
         if "arrow" in media_type:
-            return data.endswith(b"\xff\xff\xff\xff\0\0\0\0") and pa.ipc.open_stream(data).read_all().num_rows == 3
+            return (
+                data.endswith(b"\xff\xff\xff\xff\0\0\0\0")
+                and pa.ipc.open_stream(data).read_all().num_rows == 3
+            )
         return pa.parquet.read_table(io.BytesIO(data)).num_rows == 3
     except (ValueError, KeyError, IndexError, pa.ArrowException, OSError):
         return False
@@ -168,14 +182,28 @@ def test_any_row_survives_json(rows: list[dict[str, object]]):
     schema = pa.schema([("text", pa.string()), ("number", pa.float64()), ("whole", pa.int64())])
     table = pa.Table.from_pylist(rows, schema)
     read = [json.loads(line) for line in json_objects(table, "\n").to_pylist()]
-    finite = [{**row, "number": row["number"] if row["number"] is not None and abs(row["number"]) < float("inf") else None} for row in rows]
+    finite = [
+        {
+            **row,
+            "number": row["number"]
+            if row["number"] is not None and abs(row["number"]) < float("inf")
+            else None,
+        }
+        for row in rows
+    ]
     assert read == finite
 
 
 @pytest.mark.parametrize("ending", ["\n", ",\n"])
 def test_few_rows_and_many_have_the_same_text(ending: str):
     control = "".join(chr(byte) for byte in range(32)) + "\x7f\u2028"
-    odd = pa.table({'a "name"': [control, "</script>"], "real": [1e300, -0.0], "short": pa.array([0.1, 2.5], pa.float32())})
+    odd = pa.table(
+        {
+            'a "name"': [control, "</script>"],
+            "real": [1e300, -0.0],
+            "short": pa.array([0.1, 2.5], pa.float32()),
+        }
+    )
     for table in (TABLE, odd, TABLE.slice(1, 1)):
         assert _few_objects(table, ending).equals(_many_objects(table, ending))
 
@@ -201,7 +229,9 @@ def test_accept_chooses_the_format(accept: str | None, media_type: str):
     assert negotiate(accept).media_type == media_type
 
 
-@pytest.mark.parametrize("accept", ["text/html", "image/png", "application/json;q=0", ";;;", "application/json;q=x"])
+@pytest.mark.parametrize(
+    "accept", ["text/html", "image/png", "application/json;q=0", ";;;", "application/json;q=x"]
+)
 def test_no_format_names_those_there_are(accept: str):
     with pytest.raises(NotAcceptableError, match=r"Accept: can't answer as .*application/x-ndjson"):
         negotiate(accept)

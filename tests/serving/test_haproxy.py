@@ -1,4 +1,5 @@
-"""The wrapper around HAProxy: on the configuration that the installed Ray writes, and HAProxy with it in front of replicas that die."""
+"""The wrapper around HAProxy: on the configuration that the installed Ray writes, and HAProxy with it in
+front of replicas that die."""
 
 import contextlib
 import os
@@ -32,7 +33,13 @@ ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
 
 def written(
-    folder: Path, *, host: str = "127.0.0.1", port: int = 18_000, ports: tuple[int, ...] = (), prefix: str = "/", client_seconds: int = 300
+    folder: Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 18_000,
+    ports: tuple[int, ...] = (),
+    prefix: str = "/",
+    client_seconds: int = 300,
 ) -> Path:
     """The configuration as Ray writes it for an application with replicas on these ports."""
     folder.mkdir(exist_ok=True)
@@ -53,7 +60,10 @@ def written(
         health_check_inter="10m",
         timeout_client_s=client_seconds,
     )
-    servers = [ServerConfig(name=f"replica{number}", host="127.0.0.1", port=port) for number, port in enumerate(ports)]
+    servers = [
+        ServerConfig(name=f"replica{number}", host="127.0.0.1", port=port)
+        for number, port in enumerate(ports)
+    ]
     backend = BackendConfig(name="http-synthmill", path_prefix=prefix, app_name="synthmill", servers=servers)
     api = HAProxyApi(config, {backend.name: backend} if servers else {}, str(folder / "haproxy.cfg"))
     api._generate_config_file_internal()
@@ -80,7 +90,9 @@ def bound(config: Path) -> dict[str, str]:
 @pytest.mark.parametrize(("host", "shown"), [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "*")])
 def test_only_the_front_is_reached_from_elsewhere(wrapper: Path, tmp_path: Path, host: str, shown: str):
     config = written(tmp_path / "node", host=host)
-    checked = subprocess.run([str(wrapper), "-db", "-c", "-f", str(config)], capture_output=True, text=True, timeout=60)
+    checked = subprocess.run(
+        [str(wrapper), "-db", "-c", "-f", str(config)], capture_output=True, text=True, timeout=60
+    )
     assert checked.returncode == 0, checked.stderr
     ports = bound(config)
     assert ports.pop("frontend synthmill-front") == f"{shown}:18000"
@@ -96,7 +108,10 @@ def test_rewriting_twice_changes_nothing(tmp_path: Path):
 
 def test_a_configuration_of_another_form_is_refused(tmp_path: Path):
     text = written(tmp_path / "node").read_text()
-    for changed in (text.replace("frontend http_frontend", "frontend other"), text.replace("stats socket", "stats plug")):
+    for changed in (
+        text.replace("frontend http_frontend", "frontend other"),
+        text.replace("stats socket", "stats plug"),
+    ):
         with pytest.raises(ValueError, match="form"):
             rewrite(changed, pages=tmp_path, most_files=10**6)
 
@@ -112,7 +127,8 @@ Behaviour = Callable[[socket.socket], None]
 
 
 class Replica:
-    """Answers HAProxy's checks; what it does with other requests is said for the first of each connection and for those after it."""
+    """Answers HAProxy's checks; what it does with other requests is said for the first of each connection and
+    for those after it."""
 
     def __init__(self, first: Behaviour, later: Behaviour) -> None:
         self._listener = socket.create_server(("127.0.0.1", 0))
@@ -168,7 +184,9 @@ def die_while_answering(connection: socket.socket) -> None:
 def refuse(status: int, content_type: str) -> Behaviour:
     def behaviour(connection: socket.socket) -> None:
         read_request(connection)
-        connection.sendall(f"HTTP/1.1 {status} No\r\nContent-Type: {content_type}\r\nContent-Length: 2\r\n\r\nno".encode())
+        connection.sendall(
+            f"HTTP/1.1 {status} No\r\nContent-Type: {content_type}\r\nContent-Length: 2\r\n\r\nno".encode()
+        )
 
     return behaviour
 
@@ -226,10 +244,19 @@ def proxied(
 ) -> Iterator[httpx.Client]:
     """A client with one kept connection to HAProxy in front of these replicas."""
     port = free_port(18_000)
-    config = written(folder, port=port, ports=tuple(replica.port for replica in replicas), prefix=prefix, client_seconds=client_seconds)
+    config = written(
+        folder,
+        port=port,
+        ports=tuple(replica.port for replica in replicas),
+        prefix=prefix,
+        client_seconds=client_seconds,
+    )
     command = f'ulimit -n {most_files} && exec "$@"'
     process = subprocess.Popen(
-        ["sh", "-c", command, "sh", str(wrapper), "-db", "-f", str(config)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ["sh", "-c", command, "sh", str(wrapper), "-db", "-f", str(config)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
     )
     try:
         limits = httpx.Limits(max_connections=1)
@@ -277,8 +304,11 @@ def test_what_has_no_side_effect_is_sent_to_another_replica(wrapper: Path, tmp_p
 
 @DEATHS
 @pytest.mark.parametrize("path", [JOBS, "/other"])
-def test_what_may_have_one_is_sent_once_and_cleanly_refused(wrapper: Path, tmp_path: Path, die: Behaviour, path: str):
-    """Also on a kept connection between HAProxy and the replica: there HAProxy alone would cut the client's."""
+def test_what_may_have_one_is_sent_once_and_cleanly_refused(
+    wrapper: Path, tmp_path: Path, die: Behaviour, path: str
+):
+    """Also on a kept connection between HAProxy and the replica: there HAProxy alone would cut the
+    client's."""
     replica = Replica(answer, die)
     with proxied(wrapper, tmp_path / "n", replica) as client:
         assert post(client, path).text == "ok"
@@ -321,7 +351,9 @@ def test_an_answer_that_was_cut_is_seen_as_cut(wrapper: Path, tmp_path: Path):
             list(received)
 
 
-def test_a_client_that_stops_reading_is_cut_off_and_one_that_waits_for_its_answer_is_not(wrapper: Path, tmp_path: Path):
+def test_a_client_that_stops_reading_is_cut_off_and_one_that_waits_for_its_answer_is_not(
+    wrapper: Path, tmp_path: Path
+):
     cut = threading.Event()
 
     def answer_without_end(connection: socket.socket) -> None:
@@ -362,23 +394,32 @@ def test_it_starts_with_few_open_files_and_takes_fewer_clients(wrapper: Path, tm
     assert [int(words[1]) for words in lines if words[:1] == ["maxconn"]] == [600, 200]
 
 
-@pytest.mark.parametrize(("status", "kind"), [(408, "timeout"), (429, "overloaded"), (500, "server_error"), (503, "unavailable")])
-def test_what_ray_refuses_in_plain_text_gets_the_shape_of_all_errors(wrapper: Path, tmp_path: Path, status: int, kind: str):
+@pytest.mark.parametrize(
+    ("status", "kind"), [(408, "timeout"), (429, "overloaded"), (500, "server_error"), (503, "unavailable")]
+)
+def test_what_ray_refuses_in_plain_text_gets_the_shape_of_all_errors(
+    wrapper: Path, tmp_path: Path, status: int, kind: str
+):
     replica = Replica(refuse(status, "text/plain; charset=utf-8"), refuse(status, "application/json"))
     with proxied(wrapper, tmp_path / "n", replica) as client:
         check_refusal(post(client), status, kind)
         assert (post(client).status_code, post(client).text) == (status, "no")
 
 
-@pytest.mark.parametrize(("prefix", "status", "kind"), [(None, 503, "unavailable"), ("/app", 404, "not_found")])
+@pytest.mark.parametrize(
+    ("prefix", "status", "kind"), [(None, 503, "unavailable"), ("/app", 404, "not_found")]
+)
 def test_a_path_of_no_application(wrapper: Path, tmp_path: Path, prefix: str | None, status: int, kind: str):
     """Before the first application is there, it may be one soon."""
-    with proxied(wrapper, tmp_path / "n", *([Replica(answer, answer)] if prefix else []), prefix=prefix or "/") as client:
+    with proxied(
+        wrapper, tmp_path / "n", *([Replica(answer, answer)] if prefix else []), prefix=prefix or "/"
+    ) as client:
         check_refusal(client.get("/elsewhere"), status, kind)
 
 
 def test_a_kept_connection_outlives_the_start_of_another_haproxy(wrapper: Path, tmp_path: Path):
-    """As Ray starts one for each change of replicas: it takes over, and the old one ends when its connections have."""
+    """As Ray starts one for each change of replicas: it takes over, and the old one ends when its connections
+    have."""
     with proxied(wrapper, tmp_path / "n", Replica(answer, answer)) as client:
         assert post(client).text == "ok"
         [old] = titled(os.getpid(), "haproxy")

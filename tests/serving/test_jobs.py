@@ -33,7 +33,8 @@ pathlib.Path(result).write_text(json.dumps({"status": "done", "dataset": "out@1"
 
 @pytest.fixture
 def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A command in place of ours: rows=1 fails, rows=2 waits for a file `go`, rows=4 too and dies of SIGTERM, others finish at once."""
+    """A command in place of ours: rows=1 fails, rows=2 waits for a file `go`, rows=4 too and dies of SIGTERM,
+    others finish at once."""
     script = tmp_path / "worker.py"
     script.write_text(WORKER)
     monkeypatch.setattr(module, "COMMAND", (sys.executable, str(script)))
@@ -41,7 +42,9 @@ def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def queue(store: Path, **changed: Any) -> Jobs:
-    return Jobs(str(store), StorageConfig(), **{"max_running": 1, "max_waiting": 10, "environment": {}, **changed})
+    return Jobs(
+        str(store), StorageConfig(), **{"max_running": 1, "max_waiting": 10, "environment": {}, **changed}
+    )
 
 
 @asynccontextmanager
@@ -98,7 +101,13 @@ def test_a_job_runs_the_command_and_keeps_its_result(worker: Path, tmp_path: Pat
 
 def test_values_are_never_taken_for_options():
     request = JobRequest(
-        model="m", rows=1, dataset="d", where=("--rows=999", "a=b"), balance="--mix-real", columns=("--x", "y"), require="pass"
+        model="m",
+        rows=1,
+        dataset="d",
+        where=("--rows=999", "a=b"),
+        balance="--mix-real",
+        columns=("--x", "y"),
+        require="pass",
     )
     arguments = request.arguments("m@1")
     assert "--where=--rows=999" in arguments
@@ -167,7 +176,9 @@ def test_no_such_job(tmp_path: Path, job_id: str):
 
 
 @pytest.mark.parametrize("rows", [2, 4])
-def test_the_next_keeper_takes_up_what_the_last_one_left(worker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int):
+def test_the_next_keeper_takes_up_what_the_last_one_left(
+    worker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int
+):
     async def story() -> dict[str, Any]:
         first = queue(tmp_path)
         job = await first.submit(ask(rows=rows))
@@ -186,7 +197,9 @@ def test_the_next_keeper_takes_up_what_the_last_one_left(worker: Path, tmp_path:
     assert asyncio.run(story())["status"] == "done"
 
 
-def test_a_finished_job_is_not_run_again_when_its_result_can_not_be_read(worker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_finished_job_is_not_run_again_when_its_result_can_not_be_read(
+    worker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     read = Folder.read_json
 
     def unreachable(folder: Folder, path: str) -> Any:
@@ -213,11 +226,19 @@ def test_a_finished_job_is_not_run_again_when_its_result_can_not_be_read(worker:
     asyncio.run(story())
 
 
-ODD = {"another format": '{"format": "synthmill.job/2", "id": "x"}', "a list": "[1]", "a number": "3", "no JSON": "{", "empty": "{}"}
+ODD = {
+    "another format": '{"format": "synthmill.job/2", "id": "x"}',
+    "a list": "[1]",
+    "a number": "3",
+    "no JSON": "{",
+    "empty": "{}",
+}
 
 
 @pytest.mark.parametrize("odd", list(ODD))
-def test_an_odd_record_keeps_no_other_job_waiting(worker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, odd: str):
+def test_an_odd_record_keeps_no_other_job_waiting(
+    worker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, odd: str
+):
     monkeypatch.setattr(module, "LOST_SECONDS", -1.0)
     for digit, paper in enumerate(("request", "result")):
         folder = tmp_path / "jobs" / f"job-{digit:024}"
@@ -260,7 +281,9 @@ def test_whatever_goes_wrong_the_watch_goes_on(tmp_path: Path, monkeypatch: pyte
     asyncio.run(story())
 
 
-def test_jobs_are_listed_where_nothing_changes_them(worker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_jobs_are_listed_where_nothing_changes_them(
+    worker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     async def story() -> None:
         told, seen, loop = [], asyncio.Event(), asyncio.get_running_loop()
 
@@ -283,7 +306,9 @@ def test_jobs_are_listed_where_nothing_changes_them(worker: Path, tmp_path: Path
 def test_jobs_that_come_at_once_are_counted_too(worker: Path, tmp_path: Path):
     async def story() -> None:
         async with closing(queue(tmp_path, max_waiting=2)) as jobs:
-            answers = await asyncio.gather(*(jobs.submit(ask(rows=2)) for _ in range(12)), return_exceptions=True)
+            answers = await asyncio.gather(
+                *(jobs.submit(ask(rows=2)) for _ in range(12)), return_exceptions=True
+            )
             refused = [answer for answer in answers if isinstance(answer, BusyError)]
             assert len(refused) == 9
             assert {str(fault) for fault in refused} == {"2 jobs wait already, the most that may"}

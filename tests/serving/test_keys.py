@@ -39,7 +39,13 @@ def keys(tmp_path: Path) -> KeyFile:
 
 
 def make(file: KeyFile, **changed) -> str:
-    options = {"scopes": ("generate",), "models": None, "days": None, "quota": Quota(), "now": datetime.now(UTC)}
+    options = {
+        "scopes": ("generate",),
+        "models": None,
+        "days": None,
+        "quota": Quota(),
+        "now": datetime.now(UTC),
+    }
     return create_key(file, name="test", **{**options, **changed})[0]
 
 
@@ -79,7 +85,11 @@ def test_wrong_and_expired_keys_are_told_apart(server: Running, client: httpx.Cl
     expired = make(keys, days=1, now=datetime.now(UTC) - timedelta(days=2))
     good = make(keys)
     reread(server)
-    for token, reason in ((expired, "expired at"), (good[:-1] + ("a" if good[-1] != "a" else "b"), "no such key"), ("x", "no such key")):
+    for token, reason in (
+        (expired, "expired at"),
+        (good[:-1] + ("a" if good[-1] != "a" else "b"), "no such key"),
+        ("x", "no such key"),
+    ):
         answer = client.get("/v1/models", headers=bearer(token))
         assert answer.status_code == 401
         assert reason in answer.json()["error"]["message"]
@@ -98,7 +108,9 @@ def test_new_and_revoked_keys_are_taken_up(server: Running, client: httpx.Client
     assert client.get("/v1/models", headers=bearer(token)).status_code == 401
 
 
-def test_a_document_that_breaks_locks_nobody_out(server: Running, client: httpx.Client, keys: KeyFile, tmp_path: Path):
+def test_a_document_that_breaks_locks_nobody_out(
+    server: Running, client: httpx.Client, keys: KeyFile, tmp_path: Path
+):
     token = make(keys)
     reread(server)
     (tmp_path / "keys.json").write_text("{")
@@ -115,7 +127,9 @@ def test_scopes_and_models(server: Running, client: httpx.Client, keys: KeyFile)
     refused = client.post("/v1/models/other/rows", json={"num_rows": 1}, headers=bearer(rows_only))
     assert refused.status_code == 403
     assert "may not use 'other'" in refused.json()["error"]["message"]
-    assert [model["id"] for model in client.get("/v1/models", headers=bearer(rows_only)).json()["data"]] == ["customers"]
+    assert [model["id"] for model in client.get("/v1/models", headers=bearer(rows_only)).json()["data"]] == [
+        "customers"
+    ]
     job = {"model": "customers", "rows": 5, "dataset": "d"}
     for path, body in (("/v1/jobs", job),):
         answer = client.post(path, json=body, headers=bearer(rows_only))
@@ -155,12 +169,16 @@ def test_quotas_answer_429_with_a_time(server: Running, client: httpx.Client, ke
 def test_a_busy_answer_uses_no_rows_of_a_quota(model_store: Path, keys: KeyFile):
     free, small = make(keys), make(keys, quota=Quota(rows_per_day=10**7, rows_per_minute=10**7))
     with (
-        running(store=str(model_store), models="customers", keys=keys.uri, limits={"max_streams": 1}) as server,
+        running(
+            store=str(model_store), models="customers", keys=keys.uri, limits={"max_streams": 1}
+        ) as server,
         httpx.Client(base_url=server.url, timeout=60) as client,
         client.stream("POST", ROWS, json={"num_rows": 10**7, "seed": 1}, headers=bearer(free)),
     ):
         many = {"num_rows": 10**7, "seed": 1}
-        answers = [client.post(ROWS, json=many, headers=bearer(small)).json()["error"]["type"] for _ in range(3)]
+        answers = [
+            client.post(ROWS, json=many, headers=bearer(small)).json()["error"]["type"] for _ in range(3)
+        ]
         wrong = client.post(ROWS, json={"num_rows": 10**7, "where": "plan=gold"}, headers=bearer(small))
         last = client.post(ROWS, json=many, headers=bearer(small)).json()["error"]["type"]
     assert answers == ["overloaded"] * 3
@@ -185,7 +203,9 @@ def test_more_rows_than_a_quota_names_the_field_that_asked(
     assert error["message"] == f"{field}: 5 rows are more than this key's rows_per_minute of 3"
 
 
-def test_a_browser_signs_in_with_a_form_and_keeps_a_cookie_scripts_can_not_read(server: Running, client: httpx.Client, keys: KeyFile):
+def test_a_browser_signs_in_with_a_form_and_keeps_a_cookie_scripts_can_not_read(
+    server: Running, client: httpx.Client, keys: KeyFile
+):
     token = make(keys)
     reread(server)
     page = client.get("/", headers={"Accept": "text/html"})
@@ -206,8 +226,12 @@ def test_a_browser_signs_in_with_a_form_and_keeps_a_cookie_scripts_can_not_read(
     assert client.get("/v1/models").status_code == 401
 
 
-@pytest.mark.parametrize("other", ['prefs={"theme":"dark"}', "a=x y", "_xsrf=2|ab|cd|17", "na[me]=1", "=", '"'])
-def test_cookies_of_other_applications_do_not_hide_the_key(server: Running, client: httpx.Client, keys: KeyFile, other: str):
+@pytest.mark.parametrize(
+    "other", ['prefs={"theme":"dark"}', "a=x y", "_xsrf=2|ab|cd|17", "na[me]=1", "=", '"']
+)
+def test_cookies_of_other_applications_do_not_hide_the_key(
+    server: Running, client: httpx.Client, keys: KeyFile, other: str
+):
     token = make(keys)
     reread(server)
     for cookies in (f"{other}; synthmill_key={token}", f"synthmill_key={token}; {other}"):
@@ -227,7 +251,9 @@ def half_sent_form(server: Running) -> Iterator[socket.socket]:
 
 def test_who_has_no_key_takes_no_place_from_who_has_one(model_store: Path, keys: KeyFile):
     token = make(keys)
-    with running(store=str(model_store), models="customers", keys=keys.uri, limits={"max_ongoing_requests": 1}) as server:
+    with running(
+        store=str(model_store), models="customers", keys=keys.uri, limits={"max_ongoing_requests": 1}
+    ) as server:
         with half_sent_form(server), httpx.Client(base_url=server.url, timeout=60) as client:
             assert client.post("/sign-in", data={"key": token}).status_code == 303
             assert client.post(ROWS, json={"num_rows": 1}).status_code == 200
@@ -243,7 +269,9 @@ def test_a_form_that_never_comes_is_not_waited_for(server: Running, monkeypatch:
 
 @pytest.mark.parametrize("content", ["a=1&b=2&c=3&d=4&e=5", "key=%E2%82%AC", "key=%ff", "&&&&&&", "key", ""])
 def test_no_form_breaks_the_server(server: Running, client: httpx.Client, content: str):
-    answer = client.post("/sign-in", content=content, headers={"Content-Type": "application/x-www-form-urlencoded"})
+    answer = client.post(
+        "/sign-in", content=content, headers={"Content-Type": "application/x-www-form-urlencoded"}
+    )
     assert answer.status_code in (400, 401)
     assert 'role="alert"' in answer.text
 
@@ -255,7 +283,10 @@ def test_a_client_that_leaves_its_form_half_sent_is_no_fault(
     reread(server)
     with half_sent_form(server):
         pass
-    until(lambda: 'requests_total{endpoint="/sign-in"' in client.get("/metrics", headers=bearer(token)).text, seconds=20)
+    until(
+        lambda: 'requests_total{endpoint="/sign-in"' in client.get("/metrics", headers=bearer(token)).text,
+        seconds=20,
+    )
     assert 'status="500"' not in client.get("/metrics", headers=bearer(token)).text
     assert caplog.text == ""
 
@@ -269,7 +300,9 @@ def test_other_sites_can_not_use_the_cookie(server: Running, client: httpx.Clien
         assert client.post("/v1/jobs", content=body, headers={"Content-Type": kind}).status_code == 415
 
 
-def test_keys_never_reach_logs_or_metrics(server: Running, client: httpx.Client, keys: KeyFile, caplog: pytest.LogCaptureFixture):
+def test_keys_never_reach_logs_or_metrics(
+    server: Running, client: httpx.Client, keys: KeyFile, caplog: pytest.LogCaptureFixture
+):
     token = make(keys, scopes=("generate", "metrics"))
     reread(server)
     with caplog.at_level(logging.DEBUG):

@@ -8,7 +8,10 @@ def test_growth_adds_up_over_replicas():
     second.add("synthmill_rows_total", 1, model="b@1")
     for replica in (first, second, first):
         merge(totals, replica.drain())
-    assert totals == {Series("synthmill_rows_total", (("model", "a@1"),)): 15, Series("synthmill_rows_total", (("model", "b@1"),)): 1}
+    assert totals == {
+        Series("synthmill_rows_total", (("model", "a@1"),)): 15,
+        Series("synthmill_rows_total", (("model", "b@1"),)): 1,
+    }
 
 
 def test_what_could_not_be_delivered_is_not_lost():

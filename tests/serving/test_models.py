@@ -19,7 +19,9 @@ def store(tmp_path: Path) -> Store:
     return store
 
 
-def story(store: Store, refs: tuple[str, ...], act: Callable[[Models], Awaitable[object]], *, max_loaded: int = 4) -> object:
+def story(
+    store: Store, refs: tuple[str, ...], act: Callable[[Models], Awaitable[object]], *, max_loaded: int = 4
+) -> object:
     async def run() -> object:
         models = Models(store, refs, max_loaded=max_loaded)
         await models.start()
@@ -107,7 +109,9 @@ def test_a_version_is_loaded_once_however_many_ask(store: Store, monkeypatch: py
         import synthmill.serving.models as module
 
         opened = module._open
-        monkeypatch.setattr(module, "_open", lambda version, device: loads.append(version.ref) or opened(version, device))
+        monkeypatch.setattr(
+            module, "_open", lambda version, device: loads.append(version.ref) or opened(version, device)
+        )
         served = await asyncio.gather(*(models.get("customers@1") for _ in range(8)))
         return len({id(one) for one in served})
 
@@ -116,7 +120,9 @@ def test_a_version_is_loaded_once_however_many_ask(store: Store, monkeypatch: py
     assert Store.resolve is original
 
 
-@pytest.mark.parametrize("ref", ["..", "customers@0", "Customers", "customers@x", "a/b", "", "customers@1@2", "x" * 500])
+@pytest.mark.parametrize(
+    "ref", ["..", "customers@0", "Customers", "customers@x", "a/b", "", "customers@1@2", "x" * 500]
+)
 def test_names_that_are_none_never_reach_the_store(store: Store, ref: str, monkeypatch: pytest.MonkeyPatch):
     async def act(models: Models) -> None:
         monkeypatch.setattr(Store, "resolve", lambda *_, **__: pytest.fail("asked the store"))
@@ -142,7 +148,9 @@ def test_an_unknown_name_is_answered_with_the_closest(store: Store):
         (("copy",), DataError, "models: copy@1 copies training rows"),
     ],
 )
-def test_a_wrong_list_is_refused_before_anything_starts(store: Store, refs: tuple[str, ...], error: type[Exception], message: str):
+def test_a_wrong_list_is_refused_before_anything_starts(
+    store: Store, refs: tuple[str, ...], error: type[Exception], message: str
+):
     publish_customers(store, "copy", copies=True)
     with pytest.raises(error, match=message):
         check_models(store, refs)

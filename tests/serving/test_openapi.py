@@ -6,7 +6,11 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import GenerationMode
 from schemathesis.checks import load_all_checks, not_a_server_error
-from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance, status_code_conformance
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
 
 from http_app import Running
 
@@ -21,13 +25,23 @@ def test_no_input_finds_a_fault(local_server: Running, number: int):
     operation = list(schema.get_all_operations())[number].ok()
 
     @given(
-        case=operation.as_strategy(generation_mode=GenerationMode.POSITIVE) | operation.as_strategy(generation_mode=GenerationMode.NEGATIVE)
+        case=operation.as_strategy(generation_mode=GenerationMode.POSITIVE)
+        | operation.as_strategy(generation_mode=GenerationMode.NEGATIVE)
     )
     @settings(
-        max_examples=40, deadline=None, suppress_health_check=list(HealthCheck), phases=[Phase.generate], derandomize=True, database=None
+        max_examples=40,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        phases=[Phase.generate],
+        derandomize=True,
+        database=None,
     )
     def attack(case: schemathesis.Case) -> None:
-        if isinstance(case.body, dict) and isinstance(case.body.get("num_rows"), int) and case.body["num_rows"] > 2000:
+        if (
+            isinstance(case.body, dict)
+            and isinstance(case.body.get("num_rows"), int)
+            and case.body["num_rows"] > 2000
+        ):
             case.body["num_rows"] = 2000  # As valid, and not slow.
         case.call_and_validate(checks=CHECKS, timeout=120)
 

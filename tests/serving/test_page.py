@@ -1,4 +1,5 @@
-"""The page in a real browser: generate, condition, chart, download, keyboard, dark and light, no network but the server."""
+"""The page in a real browser: generate, condition, chart, download, keyboard, dark and light, no network but
+the server."""
 
 import csv
 import io
@@ -36,9 +37,19 @@ def page(browser: Any, local_server: Running, request: pytest.FixtureRequest) ->
     faults: list[str] = []
     page.on("pageerror", lambda fault: faults.append(str(fault)))
     page.on(
-        "console", lambda message: faults.append(message.text) if message.type == "error" and "status of 422" not in message.text else None
+        "console",
+        lambda message: (
+            faults.append(message.text)
+            if message.type == "error" and "status of 422" not in message.text
+            else None
+        ),
     )
-    page.on("request", lambda sent: faults.append(sent.url) if not sent.url.startswith((local_server.url, "data:", "blob:")) else None)
+    page.on(
+        "request",
+        lambda sent: (
+            faults.append(sent.url) if not sent.url.startswith((local_server.url, "data:", "blob:")) else None
+        ),
+    )
     page.goto(local_server.url)
     page.locator("#status", has_text=" rows from ").wait_for()
     yield page
@@ -65,10 +76,16 @@ def test_rows_and_charts_appear(page: Any):
     assert "overlap" in page.locator("#charts figure", has_text="plan").locator("figcaption").text_content()
     assert page.locator("#charts figure:not(:has(.bar-training))").count() == 0
     assert page.locator("#charts .bar-generated").count() > 20
-    overlaps = [int(text.split()[1].rstrip("%").split(".")[0]) for text in page.locator("figcaption span").all_text_contents()]
+    overlaps = [
+        int(text.split()[1].rstrip("%").split(".")[0])
+        for text in page.locator("figcaption span").all_text_contents()
+    ]
     assert f"{min(overlaps)}%" in page.locator("#figures div", has_text="Least overlap").text_content()
     page.get_by_label("Order").select_option("worst")
-    assert page.locator("#charts strong").first.text_content() in page.locator("#figures div", has_text="Least overlap").text_content()
+    assert (
+        page.locator("#charts strong").first.text_content()
+        in page.locator("#figures div", has_text="Least overlap").text_content()
+    )
 
 
 def test_times_of_day_and_durations_are_charted(page: Any):
@@ -95,12 +112,20 @@ def test_a_program_is_told_how_to_ask_for_the_same(page: Any):
     page.fill("#seed", "7")
     page.locator("#code-part summary").click()
     shell, program = page.text_content("#curl"), page.text_content("#python")
-    told = subprocess.run(["sh", "-c", shell.replace("-o rows.csv", "-s")], capture_output=True, text=True, timeout=60, check=True).stdout
+    told = subprocess.run(
+        ["sh", "-c", shell.replace("-o rows.csv", "-s")],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    ).stdout
     rows: dict[str, Any] = {}
     exec(program, rows)
     assert len(rows["rows"]) == 20
     assert set(rows["rows"]["plan"]) == {"pro"}
-    assert [row["age"] for row in csv.DictReader(io.StringIO(told))] == [str(age) for age in rows["rows"]["age"]]
+    assert [row["age"] for row in csv.DictReader(io.StringIO(told))] == [
+        str(age) for age in rows["rows"]["age"]
+    ]
 
 
 def test_a_long_download_can_be_stopped(page: Any, local_server: Running):
@@ -177,7 +202,11 @@ def test_a_model_that_can_not_be_loaded_is_not_the_one_that_generates(browser: A
     page = browser.new_page()
     page.goto(local_server.url)
     page.locator("#status", has_text=" rows from customers@2").wait_for()
-    page.route("**/v1/models/other", lambda route: route.fulfill(status=503, json={"error": {"message": "the store is away"}}), times=1)
+    page.route(
+        "**/v1/models/other",
+        lambda route: route.fulfill(status=503, json={"error": {"message": "the store is away"}}),
+        times=1,
+    )
     page.select_option("#model", "other")
     page.locator("#error", has_text="the store is away").wait_for()
     assert page.text_content("#about") == page.text_content("#curl") == ""
@@ -205,7 +234,9 @@ def test_a_seed_that_a_script_can_not_hold_is_refused(page: Any):
 
 
 def test_a_server_of_few_rows_is_asked_for_no_more(browser: Any, model_store: Path):
-    with running(store=str(model_store), models="customers", insecure_local=True, limits={"max_rows": 500}) as server:
+    with running(
+        store=str(model_store), models="customers", insecure_local=True, limits={"max_rows": 500}
+    ) as server:
         page = browser.new_page()
         page.goto(server.url)
         page.locator("#status", has_text="500 rows from ").wait_for()
@@ -214,7 +245,15 @@ def test_a_server_of_few_rows_is_asked_for_no_more(browser: Any, model_store: Pa
 
 def test_a_key_that_may_not_generate_can_be_left(browser: Any, model_store: Path, tmp_path: Path):
     file = KeyFile(str(tmp_path), "keys.json", StorageConfig())
-    token, _ = create_key(file, name="prometheus", scopes=("metrics",), models=None, days=None, quota=Quota(), now=datetime.now(UTC))
+    token, _ = create_key(
+        file,
+        name="prometheus",
+        scopes=("metrics",),
+        models=None,
+        days=None,
+        quota=Quota(),
+        now=datetime.now(UTC),
+    )
     with running(store=str(model_store), models="customers", keys=file.uri) as server:
         page = browser.new_page()
         page.goto(server.url)

@@ -190,7 +190,9 @@ def test_keys_do_not_share_windows():
 def test_nothing_is_taken_when_one_limit_refuses():
     ledger = Ledger(Clock())
     quota = Quota(requests_per_minute=10, rows_per_minute=5)
-    assert isinstance(ledger.lease("a", quota, {"requests_per_minute": 1, "rows_per_minute": 6}, "r", {}), Refusal)
+    assert isinstance(
+        ledger.lease("a", quota, {"requests_per_minute": 1, "rows_per_minute": 6}, "r", {}), Refusal
+    )
     taken = ledger.lease("a", quota, {"requests_per_minute": 10, "rows_per_minute": 5}, "r", {})
     assert taken == {"requests_per_minute": 10, "rows_per_minute": 5}
 

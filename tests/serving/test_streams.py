@@ -1,4 +1,5 @@
-"""Whatever ends a stream ends its work at once, with the garbage collector off and tracebacks that keep every frame alive."""
+"""Whatever ends a stream ends its work at once, with the garbage collector off and tracebacks that keep every
+frame alive."""
 
 import asyncio
 import contextlib
@@ -25,12 +26,17 @@ SCOPE = {
     "path": "/v1/models/customers/rows",
     "raw_path": b"/v1/models/customers/rows",
     "query_string": b"",
-    "headers": [(b"host", b"127.0.0.1"), (b"content-type", b"application/json"), (b"accept", b"application/x-ndjson")],
+    "headers": [
+        (b"host", b"127.0.0.1"),
+        (b"content-type", b"application/json"),
+        (b"accept", b"application/x-ndjson"),
+    ],
 }
 
 
 class Client:
-    """Takes `messages` messages of an answer; the next send waits for ever, as behind a full socket, or fails."""
+    """Takes `messages` messages of an answer; the next send waits for ever, as behind a full socket, or
+    fails."""
 
     def __init__(self, messages: int, *, fails: bool = False) -> None:
         self.messages, self.fails = messages, fails
@@ -55,7 +61,8 @@ class Client:
                 raise OSError("the client has gone")
             await asyncio.Event().wait()
         except BaseException as fault:
-            # What loggers and frames do by accident: only the garbage collector could free this, and all that it reaches.
+            # What loggers and frames do by accident: only the garbage collector could free this, and all that
+            # it reaches.
             fault.itself = fault
             raise
 

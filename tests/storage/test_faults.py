@@ -21,7 +21,8 @@ from synthmill.storage.folder import Folder
 from synthmill.storage.s3_client import CHECKSUM_VARIABLES
 
 QUICK = StorageConfig(retry_seconds=0.6)
-"""For servers that never answer: one try may last half of that, which an answer of a busy machine may need as well."""
+"""For servers that never answer: one try may last half of that, which an answer of a busy machine may need as
+well."""
 PATIENT = StorageConfig(retry_seconds=20.0)
 DATA = os.urandom(1 << 20)
 
@@ -42,9 +43,12 @@ def proxy(running_proxy: Proxy, s3_store: str, monkeypatch: pytest.MonkeyPatch) 
 
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """What the pauses between tries add up to; they take no time, so a patient folder gives up soon, and waits for slow answers."""
+    """What the pauses between tries add up to; they take no time, so a patient folder gives up soon, and
+    waits for slow answers."""
     now = [0.0]
-    moved = SimpleNamespace(monotonic=lambda: now[0], sleep=lambda seconds: now.__setitem__(0, now[0] + seconds))
+    moved = SimpleNamespace(
+        monotonic=lambda: now[0], sleep=lambda seconds: now.__setitem__(0, now[0] + seconds)
+    )
     monkeypatch.setattr("synthmill.storage.retry.time", moved)
     return now
 
@@ -53,7 +57,10 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
 def test_a_write_survives_faults_that_pass(proxy: Proxy, s3_store: str, action, tmp_path: Path) -> None:
     folder, local = Folder(s3_store, PATIENT), tmp_path / "part"
     local.write_bytes(DATA)
-    for write in (lambda: folder.write_bytes("x", DATA), lambda: folder.upload(local, "x", sha256=Folder(tmp_path).digest("part")[0])):
+    for write in (
+        lambda: folder.write_bytes("x", DATA),
+        lambda: folder.upload(local, "x", sha256=Folder(tmp_path).digest("part")[0]),
+    ):
         proxy.fail(action, times=2, on="^PUT")
         write()
         assert proxy.times == 0
@@ -88,7 +95,9 @@ def test_a_silent_server_is_asked_again(proxy: Proxy, s3_store: str) -> None:
         ("hang", "no answer", QUICK),
     ],
 )
-def test_a_fault_for_good_is_one_clear_line(proxy: Proxy, s3_store: str, clock, action, said: str, settings: StorageConfig) -> None:
+def test_a_fault_for_good_is_one_clear_line(
+    proxy: Proxy, s3_store: str, clock, action, said: str, settings: StorageConfig
+) -> None:
     folder = Folder(s3_store, settings)
     proxy.fail(action)
     calls = [
@@ -108,7 +117,9 @@ def test_a_fault_for_good_is_one_clear_line(proxy: Proxy, s3_store: str, clock, 
         folder.read_bytes("x")
 
 
-def test_giving_up_takes_no_longer_than_retry_seconds(proxy: Proxy, s3_store: str, clock: list[float]) -> None:
+def test_giving_up_takes_no_longer_than_retry_seconds(
+    proxy: Proxy, s3_store: str, clock: list[float]
+) -> None:
     proxy.fail("503")
     with pytest.raises(StorageError, match="gave up"):
         Folder(s3_store, StorageConfig(retry_seconds=120.0)).read_bytes("x")
@@ -117,7 +128,9 @@ def test_giving_up_takes_no_longer_than_retry_seconds(proxy: Proxy, s3_store: st
 
 
 @pytest.mark.parametrize("action", ["cut-upload", "reset"])
-def test_a_cut_upload_leaves_no_truncated_object(proxy: Proxy, s3_store: str, s3, clock, action, tmp_path: Path) -> None:
+def test_a_cut_upload_leaves_no_truncated_object(
+    proxy: Proxy, s3_store: str, s3, clock, action, tmp_path: Path
+) -> None:
     local = tmp_path / "part"
     local.write_bytes(DATA)
     proxy.fail(action, on="^PUT")
@@ -143,11 +156,16 @@ def test_a_foreign_claim_stays_foreign_after_a_retry(proxy: Proxy, s3_store: str
 
 
 @pytest.mark.parametrize(
-    ("action", "words"), [("403", "check AWS_SECRET_ACCESS_KEY"), ("404-bucket", "the bucket does not exist; create it first")]
+    ("action", "words"),
+    [("403", "check AWS_SECRET_ACCESS_KEY"), ("404-bucket", "the bucket does not exist; create it first")],
 )
 def test_faults_that_will_not_pass_are_said_at_once(proxy: Proxy, s3_store: str, action, words: str) -> None:
     proxy.fail(action)
-    for call in (lambda folder: folder.probe_write(), lambda folder: folder.read_bytes("x"), lambda folder: folder.children()):
+    for call in (
+        lambda folder: folder.probe_write(),
+        lambda folder: folder.read_bytes("x"),
+        lambda folder: folder.children(),
+    ):
         proxy.seen.clear()
         with pytest.raises(StorageError, match=words) as caught:
             call(Folder(s3_store, PATIENT))
@@ -188,7 +206,9 @@ def test_an_endpoint_that_is_none(s3_store: str, monkeypatch: pytest.MonkeyPatch
         Folder(s3_store, PATIENT).read_bytes("x")
 
 
-def test_somebody_who_watches_is_told(proxy: Proxy, s3_store: str, clock, caplog: pytest.LogCaptureFixture) -> None:
+def test_somebody_who_watches_is_told(
+    proxy: Proxy, s3_store: str, clock, caplog: pytest.LogCaptureFixture
+) -> None:
     proxy.fail("503", times=4)
     assert Folder(s3_store, PATIENT).list() == []
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
@@ -206,7 +226,11 @@ def test_a_store_that_overwrites_is_not_written_to(proxy: Proxy, s3_store: str) 
 
 @pytest.mark.parametrize(
     ("encryption", "key", "expected"),
-    [("sse-s3", None, ("AES256", None)), ("sse-kms", "alias/ours", ("aws:kms", "alias/ours")), ("none", None, (None, None))],
+    [
+        ("sse-s3", None, ("AES256", None)),
+        ("sse-kms", "alias/ours", ("aws:kms", "alias/ours")),
+        ("none", None, (None, None)),
+    ],
 )
 def test_objects_are_encrypted_as_asked(s3_store: str, s3, tmp_path: Path, encryption, key, expected) -> None:
     folder = Folder(s3_store, StorageConfig(encryption=encryption, kms_key_id=key))
@@ -222,10 +246,16 @@ def test_objects_are_encrypted_as_asked(s3_store: str, s3, tmp_path: Path, encry
 
 def _checksum_headers(proxy: Proxy) -> set[str]:
     asked = {name for headers in proxy.headers for name in headers}
-    return {name for name in asked if name in ("x-amz-trailer", "x-amz-checksum-mode", "x-amz-sdk-checksum-algorithm")}
+    return {
+        name
+        for name in asked
+        if name in ("x-amz-trailer", "x-amz-checksum-mode", "x-amz-sdk-checksum-algorithm")
+    }
 
 
-def test_a_custom_endpoint_gets_no_checksum_trailers(proxy: Proxy, s3_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_custom_endpoint_gets_no_checksum_trailers(
+    proxy: Proxy, s3_store: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Ceph RGW 16-17 and older MinIO answer 411 to them. The user's own setting counts more."""
     (tmp_path / "part").write_bytes(DATA)
 
@@ -248,9 +278,13 @@ def test_a_custom_endpoint_gets_no_checksum_trailers(proxy: Proxy, s3_store: str
     assert _checksum_headers(proxy) == {"x-amz-checksum-mode"}
 
 
-def test_a_heartbeat_that_hangs_does_not_hold_up_the_end(proxy: Proxy, s3_store: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_heartbeat_that_hangs_does_not_hold_up_the_end(
+    proxy: Proxy, s3_store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(publish, "FAREWELL_SECONDS", 0.01)
-    lease = publish.acquire(Folder(s3_store), [], run_key="k", run_id="r", timing=publish.Timing(heartbeat_seconds=0.01))
+    lease = publish.acquire(
+        Folder(s3_store), [], run_key="k", run_id="r", timing=publish.Timing(heartbeat_seconds=0.01)
+    )
     with lease.alive():
         proxy.fail("hang")
         until(lambda: proxy.times < FOR_EVER, what="a heartbeat that hangs")
@@ -284,22 +318,30 @@ def test_a_folder_that_can_not_be_made(tmp_path: Path) -> None:
 @pytest.mark.parametrize("parent", ["/proc", "/sys"])
 def test_a_read_only_folder(parent: str) -> None:
     """Not even root can make a folder there."""
-    with pytest.raises(StorageError, match=f"file://{parent}/.*(permission denied|the file system is read-only|can't be made)"):
+    with pytest.raises(
+        StorageError,
+        match=f"file://{parent}/.*(permission denied|the file system is read-only|can't be made)",
+    ):
         Folder(f"{parent}/synthmill").probe_write()
 
 
 def test_a_disk_that_is_full(tmp_path: Path) -> None:
     """On a file system of 64 KiB in a mount namespace of our own, where the system lets us have one."""
     code = (
-        "import sys\n"
-        "from synthmill.storage.folder import Folder\n"
-        "from synthmill.errors import StorageError\n"
-        "folder = Folder(sys.argv[1])\n"
-        "folder.write_bytes('x', b'old')\n"
-        "try: folder.write_bytes('y', bytes(1_000_000))\n"
-        "except StorageError as fault: print(fault, [entry.path for entry in folder.list()], folder.read_bytes('x'))\n"
+        "import sys\nfrom synthmill.storage.folder import Folder\nfrom synthmill.errors import"
+        " StorageError\nfolder = Folder(sys.argv[1])\nfolder.write_bytes('x', b'old')\ntry:"
+        " folder.write_bytes('y', bytes(1_000_000))\nexcept StorageError as fault: print(fault, [entry.path"
+        " for entry in folder.list()], folder.read_bytes('x'))\n"
     )
-    mount = ("unshare", "--mount", "--map-root-user", "sh", "-c", 'mount -t tmpfs -o size=64k none "$0" && exec "$@"', str(tmp_path))
+    mount = (
+        "unshare",
+        "--mount",
+        "--map-root-user",
+        "sh",
+        "-c",
+        'mount -t tmpfs -o size=64k none "$0" && exec "$@"',
+        str(tmp_path),
+    )
     if shutil.which("unshare") is None or subprocess.run([*mount, "true"], capture_output=True).returncode:
         pytest.skip("mounting is not allowed here; the limit on file sizes below shows the same")
     printed = run_python(code, tmp_path, before=mount)
@@ -320,7 +362,9 @@ def test_a_full_disk_leaves_no_half_file(tmp_path: Path) -> None:
         "except StorageError as fault: print(fault)\n"
     )
     printed = run_python(code, tmp_path)
-    assert printed.strip() == f"file://{tmp_path}/x: the file is larger than this process or file system allows"
+    assert (
+        printed.strip() == f"file://{tmp_path}/x: the file is larger than this process or file system allows"
+    )
     assert [path.name for path in tmp_path.iterdir()] == ["x"]
     assert (tmp_path / "x").read_bytes() == b"old"
 
@@ -338,4 +382,7 @@ def test_a_full_disk_while_a_part_is_written_locally(tmp_path: Path) -> None:
         "except StorageError as fault: print(fault)\n"
     )
     printed = run_python(code, tmp_path)
-    assert printed.strip() == f"file://{tmp_path}/part: the file is larger than this process or file system allows"
+    assert (
+        printed.strip()
+        == f"file://{tmp_path}/part: the file is larger than this process or file system allows"
+    )

@@ -166,7 +166,11 @@ def test_create_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_canonical_uris(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    assert Folder("store/").uri == Folder(f"file://{tmp_path}/store").uri == Folder(tmp_path / "x" / ".." / "store").uri
+    assert (
+        Folder("store/").uri
+        == Folder(f"file://{tmp_path}/store").uri
+        == Folder(tmp_path / "x" / ".." / "store").uri
+    )
     assert Folder("s3://bucket/a/b/").uri == "s3://bucket/a/b"
     assert Folder("s3://bucket").child("a").uri_of("b.c") == "s3://bucket/a/b.c"
     assert Folder(Folder(tmp_path / "a b%20c").uri).uri_of("x").endswith("/a%20b%2520c/x")

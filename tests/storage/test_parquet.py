@@ -14,7 +14,13 @@ from synthmill.errors import MissingError, StorageError
 from synthmill.storage.folder import Folder
 from synthmill.storage.parquet import read_footer, read_parts, write_part
 
-TABLE = pa.table({"n": range(1000), "s": [f"level {i % 7}" for i in range(1000)], "x": [i / 3 if i % 5 else None for i in range(1000)]})
+TABLE = pa.table(
+    {
+        "n": range(1000),
+        "s": [f"level {i % 7}" for i in range(1000)],
+        "x": [i / 3 if i % 5 else None for i in range(1000)],
+    }
+)
 
 
 def test_rows_come_back_with_their_checksum(tmp_path: Path) -> None:
@@ -28,7 +34,9 @@ def test_rows_come_back_with_their_checksum(tmp_path: Path) -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(cuts=st.lists(st.integers(0, 1000), max_size=6), rows=st.sampled_from([64, 300, 2000]))
-def test_bytes_do_not_depend_on_how_rows_arrive(cuts: list[int], rows: int, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_bytes_do_not_depend_on_how_rows_arrive(
+    cuts: list[int], rows: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     folder = tmp_path_factory.mktemp("parts")
     edges = [0, *sorted(cuts), 1000]
     pieces = [TABLE.slice(start, stop - start) for start, stop in itertools.pairwise(edges)]

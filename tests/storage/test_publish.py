@@ -31,7 +31,10 @@ def test_numbers_follow_each_other(every_store: str) -> None:
     first, second = _acquire(parent, "a"), _acquire(parent, "b")
     assert (first.number, second.number) == (1, 2)
     assert first.folder == parent.child("1")
-    assert [(state.number, state.committed, state.claim) for state in states(parent)] == [(1, False, 1), (2, False, 1)]
+    assert [(state.number, state.committed, state.claim) for state in states(parent)] == [
+        (1, False, 1),
+        (2, False, 1),
+    ]
 
 
 def test_a_live_owner_keeps_its_version(every_store: str) -> None:
@@ -105,7 +108,9 @@ def test_a_heartbeat_in_the_past_by_the_stores_clock_is_stale(tmp_path) -> None:
 
 def test_the_heartbeat_is_renewed_and_notices_a_take_over(every_store: str) -> None:
     parent = Folder(every_store)
-    first = acquire(parent, [], run_key="k", run_id="r", timing=Timing(heartbeat_seconds=0.01, stale_seconds=3600.0))
+    first = acquire(
+        parent, [], run_key="k", run_id="r", timing=Timing(heartbeat_seconds=0.01, stale_seconds=3600.0)
+    )
     beaten, lost = threading.Event(), threading.Event()
     beat, check = first.beat, first.check
 
@@ -129,7 +134,9 @@ def test_the_heartbeat_is_renewed_and_notices_a_take_over(every_store: str) -> N
     assert not first.folder.read_json("_heartbeat.1.json")["released"]
 
 
-def test_a_heartbeat_that_can_not_be_written_does_not_end_the_job(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_heartbeat_that_can_not_be_written_does_not_end_the_job(
+    tmp_path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     lease = acquire(Folder(tmp_path), [], run_key="k", run_id="r", timing=Timing(heartbeat_seconds=0.01))
     failed = threading.Event()
 
@@ -156,7 +163,9 @@ def test_a_committed_version_is_not_touched_again(every_store: str) -> None:
     lease = acquire(Folder(every_store), [], run_key="k", run_id="r", timing=Timing(heartbeat_seconds=0.01))
     with lease.alive():
         assert _commit(lease)
-        threads = [thread for thread in threading.enumerate() if thread.name == f"heartbeat {lease.folder.name}"]
+        threads = [
+            thread for thread in threading.enumerate() if thread.name == f"heartbeat {lease.folder.name}"
+        ]
         for thread in threads:
             thread.join(30)
         assert not any(thread.is_alive() for thread in threads)

@@ -7,7 +7,9 @@ from synthmill.training.checkpoint import Checkpoints, State
 
 
 def state(step: int) -> State:
-    return State({"model.weight": torch.full((3,), float(step)), "model.steps": torch.tensor(step)}, {"step": step})
+    return State(
+        {"model.weight": torch.full((3,), float(step)), "model.steps": torch.tensor(step)}, {"step": step}
+    )
 
 
 def test_the_newest_is_found_and_the_oldest_are_forgotten() -> None:

@@ -1,4 +1,5 @@
-"""Generators that lose all variety, or blow up, end the run with the last good checkpoint kept: provoked, on every worker."""
+"""Generators that lose all variety, or blow up, end the run with the last good checkpoint kept: provoked, on
+every worker."""
 
 import threading
 from typing import Any
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor
 
 from encoded import MemoryFolder, Records, settings
-from pictures import digits, layout
+from image_cases import digits, layout
 from synthmill.data.batch import Batch
 from synthmill.errors import TrainingError
 from synthmill.models.base import GenerativeModel, build
@@ -23,7 +24,10 @@ STEPS, TURN, EVERY = 300, 160, 20
 
 def test_coverage_that_was_there_and_stays_away_is_a_collapse() -> None:
     watch = CollapseWatch()
-    assert [watch.see(step, {"coverage": value}) for step, value in enumerate([0.0, 0.0, 0.0, 0.0, 0.29, 0.0, 0.0, 0.0])] == [""] * 8
+    assert [
+        watch.see(step, {"coverage": value})
+        for step, value in enumerate([0.0, 0.0, 0.0, 0.0, 0.29, 0.0, 0.0, 0.0])
+    ] == [""] * 8
     assert not watch.suspicious, "coverage that was never there can't be lost"
     for step, value in enumerate([0.31, 0.04, 0.04, 0.06, 0.04, 0.04], start=8):
         assert watch.see(step, {"coverage": value}) == ""
@@ -46,25 +50,39 @@ def data() -> tuple[Batch, Batch]:
 def turning(turn: Any) -> GenerativeModel:
     """A small VAE of digits whose loss becomes another one after TURN of STEPS steps."""
     torch.manual_seed(0)
-    model = build("vae", {"latent": 8, "channels": 16, "hidden": 64, "learning_rate": 3e-3}, layout(classes=10, rows=450))
+    model = build(
+        "vae",
+        {"latent": 8, "channels": 16, "hidden": 64, "learning_rate": 3e-3},
+        layout(classes=10, rows=450),
+    )
     honest = model.loss
 
     def loss(phase: str, batch: Batch, *, rng: Any, progress: float) -> dict[str, Tensor]:
-        return turn(model, batch) if progress >= TURN / STEPS else honest(phase, batch, rng=rng, progress=progress)
+        return (
+            turn(model, batch)
+            if progress >= TURN / STEPS
+            else honest(phase, batch, rng=rng, progress=progress)
+        )
 
     model.loss = loss  # type: ignore[method-assign]
     return model
 
 
 def to_gray(model: GenerativeModel, batch: Batch) -> dict[str, Tensor]:
-    """Every picture becomes the same."""
+    """Every image becomes the same."""
     noise = torch.cat([torch.randn(batch.num_rows, 8), torch.nn.functional.one_hot(batch["label"], 10)], 1)
     return {"gray": 100.0 * model.decoder(noise).flatten(1).square().mean(1)}
 
 
 def run(model: GenerativeModel, folder: MemoryFolder, **others: Any) -> None:
     train_rows, validation = data()
-    config = settings(max_epochs=100_000, max_steps=STEPS, global_batch_rows=50, check_every_steps=EVERY, checkpoint_seconds=1e-9)
+    config = settings(
+        max_epochs=100_000,
+        max_steps=STEPS,
+        global_batch_rows=50,
+        check_every_steps=EVERY,
+        checkpoint_seconds=1e-9,
+    )
     quality = ImageQuality(layout(classes=10, rows=450), train_rows, validation, seed=0)
     given: dict[str, Any] = {"parallel": Single(), "reporter": Records(), **others}
     train(model, train_rows, config, checkpoints=Checkpoints(folder), quality=quality, **given)
@@ -72,9 +90,13 @@ def run(model: GenerativeModel, folder: MemoryFolder, **others: Any) -> None:
 
 def test_a_collapse_ends_the_run_and_keeps_the_last_good_checkpoint() -> None:
     folder, records = MemoryFolder(), Records()
-    with pytest.raises(TrainingError, match=r"collapsed: coverage .* under 0\.05 for 3 checks.*last good checkpoint was kept"):
+    with pytest.raises(
+        TrainingError, match=r"collapsed: coverage .* under 0\.05 for 3 checks.*last good checkpoint was kept"
+    ):
         run(turning(to_gray), folder, reporter=records)
-    coverage = {record["step"]: record["quality"]["coverage"] for record in records.records if "quality" in record}
+    coverage = {
+        record["step"]: record["quality"]["coverage"] for record in records.records if "quality" in record
+    }
     good = max(step for step, value in coverage.items() if value >= 0.05)
     assert max(coverage.values()) > 0.3
     assert max(coverage) == good + 3 * EVERY, "it ended at the third check"
@@ -93,7 +115,9 @@ def test_weights_that_are_not_finite_are_never_a_checkpoint() -> None:
         weight = model.decoder[0].weight
         return {"slope": (weight.sum() * 0.0).abs().sqrt().expand(batch.num_rows)}
 
-    with pytest.raises(TrainingError, match=r"(weights became infinite|became nan).*last good checkpoint was kept"):
+    with pytest.raises(
+        TrainingError, match=r"(weights became infinite|became nan).*last good checkpoint was kept"
+    ):
         run(turning(infinite), folder)
     kept = Checkpoints(folder).latest()
     assert kept is not None
@@ -138,7 +162,7 @@ def test_a_collapse_ends_every_worker() -> None:
     config = settings(max_epochs=100_000, max_steps=20, global_batch_rows=50, check_every_steps=2)
 
     class Lost:
-        """Pictures with coverage once, then none."""
+        """Images with coverage once, then none."""
 
         rows, sheet = 10, None
         left = 3
@@ -151,7 +175,14 @@ def test_a_collapse_ends_every_worker() -> None:
 
     def work(rank: int) -> None:
         try:
-            train(models[rank], train_rows, config, parallel=Threads(rank, meet, box), reporter=Records(), quality=Lost())
+            train(
+                models[rank],
+                train_rows,
+                config,
+                parallel=Threads(rank, meet, box),
+                reporter=Records(),
+                quality=Lost(),
+            )
         except TrainingError as fault:
             faults[rank] = str(fault)
 

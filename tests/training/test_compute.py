@@ -1,4 +1,5 @@
-"""Loss and gradients as written, with numbers drawn beforehand, compiled, channels last, and from a CUDA graph: the same each way."""
+"""Loss and gradients as written, with numbers drawn beforehand, compiled, channels last, and from a CUDA
+graph: the same each way."""
 
 import copy
 import shutil
@@ -9,7 +10,7 @@ import torch
 
 from contract_cases import case
 from encoded import MemoryFolder, Records, settings
-from pictures import halves, layout
+from image_cases import halves, layout
 from synthmill import registry
 from synthmill.config import TrainingConfig
 from synthmill.data.batch import Batch
@@ -25,12 +26,17 @@ CPU = torch.device("cpu")
 TRAINED = [name for name in registry.names("models") if case(name).fresh().stages()]
 VAE = {"latent": 2, "channels": 4, "hidden": 8, "norm": "none"}
 COMPILER = next((found for name in ("c++", "g++", "clang++") if (found := shutil.which(name))), None)
-needs_compiler = pytest.mark.skipif(COMPILER is None, reason="torch.compile needs a C++ compiler: c++, g++ or clang++")
+needs_compiler = pytest.mark.skipif(
+    COMPILER is None, reason="torch.compile needs a C++ compiler: c++, g++ or clang++"
+)
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="CUDA graphs need a GPU")
 
 
-def updates(model: GenerativeModel, compute: Compute, phase: Phase, data: Batch, device: torch.device = CPU) -> list[list[torch.Tensor]]:
-    """Means and gradients of three updates of one phase, each with other rows, numbers and dropout; the weights stay."""
+def updates(
+    model: GenerativeModel, compute: Compute, phase: Phase, data: Batch, device: torch.device = CPU
+) -> list[list[torch.Tensor]]:
+    """Means and gradients of three updates of one phase, each with other rows, numbers and dropout; the
+    weights stay."""
     parameters = [
         parameter
         for name, parameter in model.named_parameters()
@@ -48,19 +54,26 @@ def updates(model: GenerativeModel, compute: Compute, phase: Phase, data: Batch,
             parameter.requires_grad, parameter.grad = True, None
         torch.manual_seed(step)
         _, means = compute(phase, parameters, batch, rng=rng, progress=0.25 * step)
-        found.append([means, *(parameter.grad.clone() for parameter in parameters if parameter.grad is not None)])
+        found.append(
+            [means, *(parameter.grad.clone() for parameter in parameters if parameter.grad is not None)]
+        )
     return found
 
 
 def phases() -> list[tuple[str, Phase]]:
-    return [(name, phase) for name in TRAINED for stage in case(name).fresh().stages() for phase in stage.phases]
+    return [
+        (name, phase) for name in TRAINED for stage in case(name).fresh().stages() for phase in stage.phases
+    ]
 
 
-@pytest.mark.parametrize(("name", "phase"), phases(), ids=lambda value: value if isinstance(value, str) else value.name)
+@pytest.mark.parametrize(
+    ("name", "phase"), phases(), ids=lambda value: value if isinstance(value, str) else value.name
+)
 def test_numbers_drawn_beforehand_give_the_same_gradients_and_phases_say_what_they_read(
     name: str, phase: Phase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A phase that reads its progress, or takes gradients of gradients, without saying so would be wrong in a graph or fail to compile."""
+    """A phase that reads its progress, or takes gradients of gradients, without saying so would be wrong in a
+    graph or fail to compile."""
     second_order = []
     plain = torch.autograd.grad
 
@@ -82,9 +95,14 @@ def test_numbers_drawn_beforehand_give_the_same_gradients_and_phases_say_what_th
 
 
 def test_progress_that_is_read_reaches_the_loss() -> None:
-    assert [phase.reads_progress for stage in build("beta_vae", {}, layout()).stages() for phase in stage.phases] == [True]
+    assert [
+        phase.reads_progress for stage in build("beta_vae", {}, layout()).stages() for phase in stage.phases
+    ] == [True]
     growing = build("progressive_gan", {"channels": 4}, layout()).stages()
-    assert [[phase.reads_progress for phase in stage.phases] for stage in growing] == [[False, False], [True, True]]
+    assert [[phase.reads_progress for phase in stage.phases] for stage in growing] == [
+        [False, False],
+        [True, True],
+    ]
 
 
 def run(name: str, config: dict[str, Any], training: TrainingConfig, **others: Any) -> Outcome:
@@ -92,7 +110,9 @@ def run(name: str, config: dict[str, Any], training: TrainingConfig, **others: A
     model = build(name, config, layout())
     device = others.pop("device", CPU)
     data = halves().to(device)
-    return train(model.to(device), data, training, **{"parallel": Single(device), "reporter": Records(), **others})
+    return train(
+        model.to(device), data, training, **{"parallel": Single(device), "reporter": Records(), **others}
+    )
 
 
 def near(left: Outcome, right: Outcome, tolerance: float = 1e-4) -> None:
@@ -131,7 +151,11 @@ def test_a_compiled_run_equals_one_as_written_and_either_goes_on_from_the_other(
 
 @pytest.mark.parametrize("name", ["dcgan", "style_gan"])
 def test_channels_last_changes_the_order_in_memory_alone(name: str) -> None:
-    config = {"channels": 4} if name == "dcgan" else {"channels": 4, "most_channels": 8, "noise": 8, "mapping_layers": 1}
+    config = (
+        {"channels": 4}
+        if name == "dcgan"
+        else {"channels": 4, "most_channels": 8, "noise": 8, "mapping_layers": 1}
+    )
     few = {"global_batch_rows": 16, "max_epochs": 1_000, "max_steps": 4}
     folder = MemoryFolder()
     plain = run(name, config, settings(**few))
@@ -144,7 +168,9 @@ def test_channels_last_changes_the_order_in_memory_alone(name: str) -> None:
 
 
 @needs_gpu
-@pytest.mark.parametrize(("name", "phase"), phases(), ids=lambda value: value if isinstance(value, str) else value.name)
+@pytest.mark.parametrize(
+    ("name", "phase"), phases(), ids=lambda value: value if isinstance(value, str) else value.name
+)
 def test_a_graph_gives_the_gradients_of_the_phase_as_written(name: str, phase: Phase) -> None:
     device = torch.device("cuda")
     model = case(name).fresh().to(device)
@@ -163,7 +189,9 @@ def test_a_graph_gives_the_gradients_of_the_phase_as_written(name: str, phase: P
 def test_a_run_on_a_gpu_is_the_same_with_graphs_and_without() -> None:
     few = {"global_batch_rows": 16, "max_epochs": 1_000, "max_steps": 6}
     device = torch.device("cuda")
-    plain, graphs = (run("vae", VAE, settings(**few, cuda_graphs=graphs), device=device) for graphs in (False, True))
+    plain, graphs = (
+        run("vae", VAE, settings(**few, cuda_graphs=graphs), device=device) for graphs in (False, True)
+    )
     near(plain, graphs, 1e-3)
 
 
@@ -197,4 +225,8 @@ def test_a_phase_that_can_t_be_captured_runs_as_written_and_says_so(monkeypatch:
     expected = updates(model, AsWritten(model, known), phase, halves(64))
     found = updates(same, Prepared(same, known, said.append, graphs=True), phase, halves(64))
     assert said == ["phase one runs without a CUDA graph: operation not permitted when stream is capturing"]
-    assert all(torch.equal(one, two) for left, right in zip(expected, found, strict=True) for one, two in zip(left, right, strict=True))
+    assert all(
+        torch.equal(one, two)
+        for left, right in zip(expected, found, strict=True)
+        for one, two in zip(left, right, strict=True)
+    )

@@ -38,7 +38,14 @@ CODEC = TableCodec.fit(TRAIN, DataConfig(source="unused.csv"))
 
 def recipe(model: str = "tvae", config: dict[str, object] | None = None, **training: object) -> Recipe:
     small = {"embedding_dim": 4, "compress_dims": [8], "decompress_dims": [8]} if model == "tvae" else {}
-    settings = {"max_epochs": 4, "global_batch_rows": 100, "precision": "fp32", "check_every_steps": 8, "threads": 1, **training}
+    settings = {
+        "max_epochs": 4,
+        "global_batch_rows": 100,
+        "precision": "fp32",
+        "check_every_steps": 8,
+        "threads": 1,
+        **training,
+    }
     return Recipe(
         name="t",
         data=DataConfig(source="unused.csv"),
@@ -48,7 +55,9 @@ def recipe(model: str = "tvae", config: dict[str, object] | None = None, **train
 
 
 def fit(told: Recipe, validation: pa.Table = VALIDATION, checkpoints: Checkpoints | None = None) -> Outcome:
-    return fit_table(told, TRAIN, validation, CODEC, parallel=Single(), reporter=Records(), checkpoints=checkpoints)
+    return fit_table(
+        told, TRAIN, validation, CODEC, parallel=Single(), reporter=Records(), checkpoints=checkpoints
+    )
 
 
 def test_a_recipe_becomes_weights_that_load_and_a_history_that_is_json() -> None:
@@ -96,7 +105,10 @@ def test_without_validation_the_last_average_is_published() -> None:
 
 def test_the_run_key_changes_with_what_changes_the_weights_only() -> None:
     base = run_key(recipe(), CODEC)
-    assert run_key(recipe(workers=4, threads=2, checkpoint_seconds=5, max_failures=1, resume="always"), CODEC) == base
+    assert (
+        run_key(recipe(workers=4, threads=2, checkpoint_seconds=5, max_failures=1, resume="always"), CODEC)
+        == base
+    )
     for other in (recipe(seed=1), recipe(max_epochs=5), recipe(config={"embedding_dim": 8})):
         assert run_key(other, CODEC) != base
 
@@ -105,18 +117,23 @@ def test_the_run_key_changes_with_what_codes_mean() -> None:
     table = pa.table({"churned": ["no", "no", "yes"] * 20, "x": range(60)})
     keys = set()
     for categories in (("yes", "no"), ("no", "yes")):
-        codec = TableCodec.fit(table, DataConfig(source="unused.csv"), {"churned": ColumnRule(categories=categories)})
+        codec = TableCodec.fit(
+            table, DataConfig(source="unused.csv"), {"churned": ColumnRule(categories=categories)}
+        )
         keys.add(run_key(recipe(), codec))
     assert len(keys) == 2
 
 
 def test_a_wrong_hyper_parameter_is_named() -> None:
-    with pytest.raises(RecipeError, match=r"model\.config\.embeding_dim: unknown key; did you mean 'embedding_dim'"):
+    with pytest.raises(
+        RecipeError, match=r"model\.config\.embeding_dim: unknown key; did you mean 'embedding_dim'"
+    ):
         fit(recipe(config={"embeding_dim": 4}))
 
 
 def test_every_type_of_column_is_read_trained_on_and_sampled(tmp_path: Path) -> None:
-    """From a Parquet file, as data frames write them: categories, string views, decimals, times, zones, half floats."""
+    """From a Parquet file, as data frames write them: categories, string views, decimals, times, zones, half
+    floats."""
     count, draws = 300, np.random.default_rng(0)
     letters, hours = pa.array(draws.choice(["a", "b", "c"], count)), draws.integers(0, 9000, count)
     start = datetime(2020, 1, 1, tzinfo=UTC)
@@ -126,16 +143,23 @@ def test_every_type_of_column_is_read_trained_on_and_sampled(tmp_path: Path) -> 
             "code": pa.array(draws.integers(0, 4, count)).dictionary_encode(),
             "large": letters.cast(pa.large_string()),
             "view": letters.cast(pa.string_view()),
-            "price": pa.array([Decimal(int(cents)).scaleb(-2) for cents in draws.integers(0, 10_000, count)], pa.decimal128(10, 2)),
+            "price": pa.array(
+                [Decimal(int(cents)).scaleb(-2) for cents in draws.integers(0, 10_000, count)],
+                pa.decimal128(10, 2),
+            ),
             "clock": pa.array([time(int(hour) % 24, 30) for hour in hours], pa.time64("us")),
             "wait": pa.array(draws.integers(0, 10_000, count), pa.duration("s")),
             "key": pa.array(draws.integers(0, 1000, count), pa.uint64()),
             "small": pa.array(draws.integers(-100, 100, count), pa.int8()),
             "flag": pa.array(draws.random(count) < 0.3, mask=draws.random(count) < 0.1),
-            "moment": pa.array([start + timedelta(hours=int(hour)) for hour in hours], pa.timestamp("us", "Europe/Berlin")),
+            "moment": pa.array(
+                [start + timedelta(hours=int(hour)) for hour in hours], pa.timestamp("us", "Europe/Berlin")
+            ),
             "day": pa.array([(start + timedelta(hours=int(hour))).date() for hour in hours], pa.date32()),
             "half": pa.array(draws.normal(size=count).astype(np.float16)),
-            "gaps": pa.array(np.where(draws.random(count) < 0.1, np.nan, draws.normal(size=count)).astype(np.float32)),
+            "gaps": pa.array(
+                np.where(draws.random(count) < 0.1, np.nan, draws.normal(size=count)).astype(np.float32)
+            ),
         }
     )
     pq.write_table(table, tmp_path / "rows.parquet")
@@ -147,9 +171,13 @@ def test_every_type_of_column_is_read_trained_on_and_sampled(tmp_path: Path) -> 
     model = build("tvae", told.model.config, codec.layout)
     model.load_state_dict(outcome.state_dict)
     model.eval()
-    sampled = Generator(model, codec, ref="t@1", digest="", config={}).sample(50, seed=1, where=("category=a", "flag=true"))
+    sampled = Generator(model, codec, ref="t@1", digest="", config={}).sample(
+        50, seed=1, where=("category=a", "flag=true")
+    )
     plain = {"category": pa.string(), "code": pa.int64(), "view": pa.string()}
-    assert {field.name: field.type for field in sampled.schema} == {field.name: plain.get(field.name, field.type) for field in table.schema}
+    assert {field.name: field.type for field in sampled.schema} == {
+        field.name: plain.get(field.name, field.type) for field in table.schema
+    }
     assert sampled["category"].unique().to_pylist() == ["a"]
     told_of = summarise(parts.train, codec.profile)["columns"]
     assert set(told_of["category"]["levels"]) == {"a", "b", "c"}

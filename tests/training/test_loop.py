@@ -65,7 +65,9 @@ def test_a_damaged_checkpoint_costs_only_the_steps_since_the_one_before() -> Non
     folder.files[f"{last}/state.json"] = b"{}"
     records = Records()
     resumed = run(often, checkpoints=Checkpoints(folder), reporter=records)
-    assert records.records[0]["message"].startswith(f"checkpoint file {last}/state.json does not match its checksum: an older")
+    assert records.records[0]["message"].startswith(
+        f"checkpoint file {last}/state.json does not match its checksum: an older"
+    )
     assert records.records[1] == {"message": f"resumed at step {int(kept.removeprefix('step-'))} of 60"}
     assert same(whole, resumed)
     assert Checkpoints(folder).latest() is not None
@@ -155,12 +157,19 @@ def test_the_earliest_check_within_noise_of_the_best_is_published() -> None:
     outcome = run(settings(check_every_steps=10), quality=Scores(0.5, 0.8, 0.805, 0.7))
     assert outcome.best is not None
     assert outcome.best["step"] == 20
-    assert [record["quality"]["score"] for record in outcome.history if "quality" in record] == [0.5, 0.8, 0.805, 0.7]
+    assert [record["quality"]["score"] for record in outcome.history if "quality" in record] == [
+        0.5,
+        0.8,
+        0.805,
+        0.7,
+    ]
     assert same(outcome, run(settings(check_every_steps=10), quality=Scores(0.1, 0.8, 0.2, 0.3)))
 
 
 def test_patience_ends_a_run_that_stopped_improving() -> None:
-    outcome = run(settings(check_every_steps=5, patience_checks=2), quality=Scores(*[0.5, 0.8, 0.7, 0.7, 0.9, 0.9]))
+    outcome = run(
+        settings(check_every_steps=5, patience_checks=2), quality=Scores(*[0.5, 0.8, 0.7, 0.7, 0.9, 0.9])
+    )
     assert outcome.steps == 20
     assert outcome.best is not None
     assert outcome.best["step"] == 10

@@ -27,7 +27,9 @@ def test_flattening_changes_no_value_and_no_name() -> None:
     for name, value in plain.state_dict().items():
         assert torch.equal(value, moved.state_dict()[name])
     flat.zero_()
-    assert all(not bool(value.any()) for value in moved.state_dict().values()), "the parameters live in the flat tensor"
+    assert all(not bool(value.any()) for value in moved.state_dict().values()), (
+        "the parameters live in the flat tensor"
+    )
 
 
 def test_a_step_is_adam_s_and_moves_only_the_phase_s_modules() -> None:
@@ -49,7 +51,9 @@ def test_gradients_are_clipped_to_the_norm_of_the_phase() -> None:
     optimizer = PhaseOptimizer(model, phase(clip_norm=0.5))
     (1000 * model.left(torch.ones(4, 3))).sum().backward()
     optimizer.step(1.0, Single())
-    norm = torch.cat([parameter.grad.flatten() for parameter in optimizer.parameters if parameter.grad is not None]).norm()
+    norm = torch.cat(
+        [parameter.grad.flatten() for parameter in optimizer.parameters if parameter.grad is not None]
+    ).norm()
     assert float(norm) == pytest.approx(0.5, abs=1e-4)
 
 
@@ -61,7 +65,9 @@ def test_a_parameter_without_a_gradient_counts_as_zeros() -> None:
     moved = model.left.bias.clone()
     optimizer.forget_gradients()
     optimizer.step(1.0, Single())
-    assert not torch.equal(model.left.bias, moved), "momentum goes on, as it does where another rank has a gradient"
+    assert not torch.equal(model.left.bias, moved), (
+        "momentum goes on, as it does where another rank has a gradient"
+    )
 
 
 def test_state_has_plain_names_and_restores() -> None:
@@ -70,7 +76,13 @@ def test_state_has_plain_names_and_restores() -> None:
     model.left(torch.ones(4, 3)).sum().backward()
     optimizer.step(1.0, Single())
     state = {name: value.clone() for name, value in optimizer.state().items()}
-    assert set(state) == {"steps", "mean.left.weight", "mean.left.bias", "square.left.weight", "square.left.bias"}
+    assert set(state) == {
+        "steps",
+        "mean.left.weight",
+        "mean.left.bias",
+        "square.left.weight",
+        "square.left.bias",
+    }
     other = Two()
     other.load_state_dict(model.state_dict())
     again = PhaseOptimizer(other, phase())
@@ -115,7 +127,8 @@ def test_buffers_follow_training_but_not_over_what_finish_refitted() -> None:
 
 @pytest.mark.parametrize(("moments", "largest"), [("main", 0.02), (None, 1.1)])
 def test_a_penalty_that_shares_moments_keeps_its_weight(moments: str | None, largest: float) -> None:
-    """A gradient a thousandth as large moves a thousandth as far, unless moments of its own divide its size out."""
+    """A gradient a thousandth as large moves a thousandth as far, unless moments of its own divide its size
+    out."""
     model = nn.Linear(1, 1, bias=False)
     adam = Adam(learning_rate=0.1, betas=(0.0, 0.99))
     phases = (

@@ -18,7 +18,10 @@ def test_ranks_share_a_batch_in_whole_groups(rows: int, group: int, world: int) 
 
 
 def test_more_workers_than_groups_is_refused() -> None:
-    with pytest.raises(RecipeError, match=r"training\.workers: 6 workers can't share a batch of 5 groups of 10 rows; use at most 5"):
+    with pytest.raises(
+        RecipeError,
+        match=r"training\.workers: 6 workers can't share a batch of 5 groups of 10 rows; use at most 5",
+    ):
         local_rows(50, 10, 0, 6)
 
 
@@ -35,7 +38,11 @@ def test_draws_are_keyed_by_place_and_name_not_by_order() -> None:
     rng = StepRng(CPU, 7, 10, slice(0, 10))
     first = rng.at(3, "phase", 0).normal("z")
     assert torch.equal(first, rng.at(3, "phase", 0).normal("z"))
-    for other in (rng.at(4, "phase", 0).normal("z"), rng.at(3, "phase", 1).normal("z"), rng.at(3, "phase", 0).normal("y")):
+    for other in (
+        rng.at(4, "phase", 0).normal("z"),
+        rng.at(3, "phase", 1).normal("z"),
+        rng.at(3, "phase", 0).normal("y"),
+    ):
         assert not torch.equal(first, other)
     assert key(1, "a") != key("1/a", "")
 

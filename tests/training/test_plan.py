@@ -21,17 +21,27 @@ def test_stages_share_the_steps_without_gaps() -> None:
 
 
 def test_batches_are_whole_row_groups_and_never_larger_than_the_data() -> None:
-    assert make_plan(settings(global_batch_rows=64), stages(1), rows=1000, row_group=10, check_rows=0).batch_rows == 60
+    assert (
+        make_plan(settings(global_batch_rows=64), stages(1), rows=1000, row_group=10, check_rows=0).batch_rows
+        == 60
+    )
     small = make_plan(settings(global_batch_rows=500), stages(1), rows=47, row_group=10, check_rows=0)
     assert (small.batch_rows, small.steps_per_epoch) == (40, 1)
-    assert make_plan(settings(global_batch_rows=5), stages(1), rows=100, row_group=10, check_rows=0).batch_rows == 10
+    assert (
+        make_plan(settings(global_batch_rows=5), stages(1), rows=100, row_group=10, check_rows=0).batch_rows
+        == 10
+    )
 
 
 def test_checks_are_spaced_by_counts_alone_and_cost_a_twentieth_of_the_steps() -> None:
-    plan = make_plan(settings(global_batch_rows=500, max_epochs=300), stages(1), rows=22_800, row_group=10, check_rows=4096)
+    plan = make_plan(
+        settings(global_batch_rows=500, max_epochs=300), stages(1), rows=22_800, row_group=10, check_rows=4096
+    )
     assert plan.total_steps == 13_500
     assert 400 <= plan.check_every_steps <= 700
-    short = make_plan(settings(global_batch_rows=500, max_epochs=3), stages(1), rows=22_800, row_group=10, check_rows=4096)
+    short = make_plan(
+        settings(global_batch_rows=500, max_epochs=3), stages(1), rows=22_800, row_group=10, check_rows=4096
+    )
     assert short.check_every_steps > short.total_steps, "only the last step of a short run is checked"
     asked = make_plan(settings(check_every_steps=7), stages(1), rows=1000, row_group=1, check_rows=4096)
     assert asked.check_every_steps == 7
@@ -39,7 +49,13 @@ def test_checks_are_spaced_by_counts_alone_and_cost_a_twentieth_of_the_steps() -
 
 @pytest.mark.parametrize(
     ("schedule", "step", "expected"),
-    [("constant", 50, 1.0), ("linear", 50, 0.5), ("cosine", 50, 0.5), ("cosine", 0, 1.0), ("cosine", 99, 0.000247)],
+    [
+        ("constant", 50, 1.0),
+        ("linear", 50, 0.5),
+        ("cosine", 50, 0.5),
+        ("cosine", 0, 1.0),
+        ("cosine", 99, 0.000247),
+    ],
 )
 def test_schedules(schedule: str, step: int, expected: float) -> None:
     assert factor(schedule, 0, step, 100) == pytest.approx(expected, abs=1e-5)  # type: ignore[arg-type]

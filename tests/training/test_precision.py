@@ -11,7 +11,11 @@ CPU = torch.device("cpu")
 
 
 def test_auto_takes_bf16_where_the_processor_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    for capabilities, expected in (({"avx512_bf16": True}, True), ({"amx_bf16": True}, True), ({"avx2": True}, False)):
+    for capabilities, expected in (
+        ({"avx512_bf16": True}, True),
+        ({"amx_bf16": True}, True),
+        ({"avx2": True}, False),
+    ):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda found=capabilities: found)
         assert use_bf16("auto", CPU) is expected
     assert use_bf16("bf16", CPU)
@@ -23,7 +27,9 @@ def test_bf16_steps_stay_near_those_of_fp32_and_weights_stay_float32() -> None:
     for precision in ("fp32", "bf16"):
         torch.manual_seed(0)
         model = build("tvae", {"embedding_dim": 8, "compress_dims": [32], "decompress_dims": [32]}, layout())
-        outcome = train(model, table(), settings(max_epochs=1, precision=precision), parallel=Single(), reporter=Records())
+        outcome = train(
+            model, table(), settings(max_epochs=1, precision=precision), parallel=Single(), reporter=Records()
+        )
         assert {value.dtype for value in outcome.state_dict.values()} == {torch.float32}
         losses[precision] = outcome.history[-1]["elbo/codes"]
     assert losses["bf16"] != losses["fp32"]

@@ -54,7 +54,10 @@ def test_accuracy_is_that_of_pairs_counted_one_by_one() -> None:
     model = closed("marginals")
     made = CODEC.decode(sample_blocks(model, check.rows, 0), first_row=0)  # type: ignore[arg-type]
     bins = Bins(TRAIN)
-    left, right = (np.stack([bins._codes(name, table[name].combine_chunks()) for name in bins.columns], 1) for table in (made, VALIDATION))
+    left, right = (
+        np.stack([bins._codes(name, table[name].combine_chunks()) for name in bins.columns], 1)
+        for table in (made, VALIDATION)
+    )
     scores = []
     for i in range(4):
         for j in range(i):

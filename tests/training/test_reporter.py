@@ -16,7 +16,11 @@ def test_console_prints_messages_and_checks_always_and_losses_now_and_then() -> 
     console.log({"step": 10, "elbo/codes": 1.23456})
     console.log({"step": 20, "elbo/codes": 1.2})
     console.log({"step": 20, "quality": {"score": 0.91234, "noise": 0.01}})
-    assert stream.getvalue().splitlines() == ["batch reduced", "step 10: elbo/codes 1.235", "step 20: score 0.9123 noise 0.01"]
+    assert stream.getvalue().splitlines() == [
+        "batch reduced",
+        "step 10: elbo/codes 1.235",
+        "step 20: score 0.9123 noise 0.01",
+    ]
 
 
 def test_every_reporter_of_a_fanout_gets_every_record(tmp_path: Path) -> None:
@@ -33,7 +37,7 @@ def test_every_reporter_of_a_fanout_gets_every_record(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("shape", [(12, 16), (12, 16, 3)], ids=["gray", "colour"])
-def test_sheets_become_pictures_of_tensorboard(tmp_path: Path, shape: tuple[int, ...]) -> None:
+def test_sheets_become_images_of_tensorboard(tmp_path: Path, shape: tuple[int, ...]) -> None:
     board = TensorBoard(tmp_path)
     board.log({"step": 3, "sheet": png.encode(np.full(shape, 128, np.uint8))})
     board.flush()

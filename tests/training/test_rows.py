@@ -32,7 +32,9 @@ def test_sampling_by_category_takes_rows_that_have_the_code() -> None:
     expected = counts.log1p() / counts.log1p().sum()
     found = torch.bincount(code[span == 0], minlength=3) / int((span == 0).sum())
     assert torch.allclose(found.double(), expected, atol=0.02)
-    alone = ByCategory(data, layout()).batch(StepRng(CPU, 0, 20_000, slice(0, 20_000)).at(0, "d", 0), with_rows=False)
+    alone = ByCategory(data, layout()).batch(
+        StepRng(CPU, 0, 20_000, slice(0, 20_000)).at(0, "d", 0), with_rows=False
+    )
     assert set(alone) == {"condition"}
     assert torch.equal(alone["condition"], batch["condition"])
 
@@ -41,7 +43,9 @@ def test_sampling_by_category_never_draws_a_code_that_no_row_has() -> None:
     data = table(500)
     codes = data["codes"].clone()
     codes[:, 1] = torch.where(codes[:, 1] == 3, 2, codes[:, 1])
-    batch = ByCategory(data.with_(codes=codes), layout()).batch(StepRng(CPU, 0, 5000, slice(0, 5000)).at(0, "d", 0))
+    batch = ByCategory(data.with_(codes=codes), layout()).batch(
+        StepRng(CPU, 0, 5000, slice(0, 5000)).at(0, "d", 0)
+    )
     assert not bool(((batch["condition"][:, 0] == 1) & (batch["condition"][:, 1] == 3)).any())
 
 

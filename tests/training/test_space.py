@@ -18,4 +18,7 @@ def test_nested_configurations_and_whole_numbers() -> None:
         inner: Inner = Inner()
         widths: tuple[int, ...] = tunable((8, 8), choices=((8, 8), (16,)))
 
-    assert search_space(Outer) == {"inner.depth": Range(1, 4, log=False, integer=True), "widths": Choice(((8, 8), (16,)))}
+    assert search_space(Outer) == {
+        "inner.depth": Range(1, 4, log=False, integer=True),
+        "widths": Choice(((8, 8), (16,))),
+    }

@@ -1,4 +1,5 @@
-"""Keeping a store in order: verify, delete, collect garbage. Nothing here ever changes a committed version's bytes."""
+"""Keeping a store in order: verify, delete, collect garbage. Nothing here ever changes a committed version's
+bytes."""
 
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -33,16 +34,23 @@ def verify(uri: str, settings: StorageConfig = DEFAULT_SETTINGS) -> list[str]:
     try:
         manifest = read_manifest(folder)
     except MissingError:
-        raise NotFoundError(f"{folder.uri}: there is no {publish.MANIFEST}, so no committed version", field="URI") from None
+        raise NotFoundError(
+            f"{folder.uri}: there is no {publish.MANIFEST}, so no committed version", field="URI"
+        ) from None
     with ThreadPoolExecutor(THREADS) as pool:
-        problems = [problem for problem in pool.map(lambda entry: _compare(folder, entry), manifest.files) if problem]
+        problems = [
+            problem for problem in pool.map(lambda entry: _compare(folder, entry), manifest.files) if problem
+        ]
     known = {entry.path for entry in manifest.files}
-    extra = [entry.path for entry in folder.list() if entry.path not in known and not entry.path.startswith("_")]
+    extra = [
+        entry.path for entry in folder.list() if entry.path not in known and not entry.path.startswith("_")
+    ]
     return problems + [f"{folder.uri_of(path)}: is not in the manifest" for path in extra]
 
 
 def find(store: Store, ref: str, *, field: str = "REF") -> Version:
-    """The version that `adult@1` or, where that is ambiguous, `models/adult@1` means; the number is required."""
+    """The version that `adult@1` or, where that is ambiguous, `models/adult@1` means; the number is
+    required."""
     prefix, slash, rest = ref.rpartition("/")
     if slash and prefix not in KINDS:
         raise RecipeError(f"{ref!r}: expected one of {', '.join(KINDS)} before '/'", field=field)
@@ -56,9 +64,17 @@ def find(store: Store, ref: str, *, field: str = "REF") -> Version:
         except NotFoundError as fault:
             faults.append(fault)
     if not found:
-        raise faults[0] if prefix else NotFoundError(f"no dataset, model or report {rest} in {store.uri}", field=field)
+        raise (
+            faults[0]
+            if prefix
+            else NotFoundError(f"no dataset, model or report {rest} in {store.uri}", field=field)
+        )
     if len(found) > 1:
-        raise RecipeError(f"{ref!r} is ambiguous; write {' or '.join(f'{version.kind}/{version.ref}' for version in found)}", field=field)
+        raise RecipeError(
+            f"{ref!r} is ambiguous; write"
+            f" {' or '.join(f'{version.kind}/{version.ref}' for version in found)}",
+            field=field,
+        )
     return found[0]
 
 
@@ -71,8 +87,12 @@ def delete(store: Store, ref: str, *, cascade: bool = False) -> list[str]:
     version = find(store, ref)
     children = descendants(store, version)
     if children and not cascade:
-        names = ", ".join(f"{child.kind}/{child.ref}" for child in children[:5]) + (", ..." if len(children) > 5 else "")
-        raise UserError(f"{version.ref} is what {names} came from; delete those first, or add --cascade", field="REF")
+        names = ", ".join(f"{child.kind}/{child.ref}" for child in children[:5]) + (
+            ", ..." if len(children) > 5 else ""
+        )
+        raise UserError(
+            f"{version.ref} is what {names} came from; delete those first, or add --cascade", field="REF"
+        )
     doomed = [*reversed(children), version]
     for each in doomed:
         _bury(each)
@@ -80,19 +100,26 @@ def delete(store: Store, ref: str, *, cascade: bool = False) -> list[str]:
 
 
 def gc(store: Store, older_than: timedelta) -> list[str]:
-    """Remove what nobody owns and nobody touched for at least that long: dead claims, quarantine, runs, leftovers of unfinished
-    writes. Never a committed version, and nothing whose owner lives. Returns the URIs that are gone."""
+    """Remove what nobody owns and nobody touched for at least that long: dead claims, quarantine, runs,
+    leftovers of unfinished writes. Never a committed version, and nothing whose owner lives. Returns the URIs
+    that are gone."""
     now = store.root.now()
     before = now - older_than
     removed: list[str] = []
     for kind in (*KINDS, "runs"):
         for name in store.root.child(kind).children():
             removed += _collect_versions(store, store.root.child(kind, name), before)
-    removed += [_remove(run) for run in _runs(store) if not publish.states(run) and run.list() and _untouched(run, before)]
+    removed += [
+        _remove(run)
+        for run in _runs(store)
+        if not publish.states(run) and run.list() and _untouched(run, before)
+    ]
     quarantine = store.root.child("quarantine")
     refused = [quarantine.child(kind, name, number) for kind, name, number in _three_levels(quarantine)]
     removed += [_remove(folder) for folder in refused if _untouched(folder, before)]
-    return removed + [store.root.uri_of(path) for path in store.root.remove_strays(min(before, now - LONGEST_WRITE))]
+    return removed + [
+        store.root.uri_of(path) for path in store.root.remove_strays(min(before, now - LONGEST_WRITE))
+    ]
 
 
 def _runs(store: Store) -> list[Folder]:
@@ -107,13 +134,16 @@ def _collect_versions(store: Store, parent: Folder, before: datetime) -> list[st
             continue
         if state.deleted:
             removed += [_bury_rest(folder)] if len(folder.list()) > 1 else []
-        elif _untouched(folder, before) and publish.seize(folder, state.number, run_id=uuid.uuid4().hex, timing=store.timing):
+        elif _untouched(folder, before) and publish.seize(
+            folder, state.number, run_id=uuid.uuid4().hex, timing=store.timing
+        ):
             removed.append(_remove(folder))
     return removed
 
 
 def _bury(version: Version) -> None:
-    """Tombstone first and manifest next: whoever is interrupted leaves a version that exists or one that never will again."""
+    """Tombstone first and manifest next: whoever is interrupted leaves a version that exists or one that
+    never will again."""
     tombstone = {
         "format": format_name("tombstone", 1),
         "ref": version.ref,

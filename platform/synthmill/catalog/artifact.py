@@ -47,12 +47,17 @@ def write_artifact(folder: Folder, artifact: Artifact) -> tuple[FileEntry, ...]:
         "weights.safetensors": _pack(artifact.weights),
         "codec.json": json_bytes(artifact.codec),
         "codec.safetensors": _pack(artifact.codec_tensors),
-        "history.jsonl": "".join(json.dumps(_finite(record), sort_keys=True) + "\n" for record in artifact.history).encode(),
+        "history.jsonl": "".join(
+            json.dumps(_finite(record), sort_keys=True) + "\n" for record in artifact.history
+        ).encode(),
         "card.md": artifact.card.encode(),
     }
     with ThreadPoolExecutor(len(FILES)) as pool:
         list(pool.map(lambda path: folder.write_bytes(path, contents[path]), FILES))
-    return tuple(FileEntry(path=path, bytes=len(contents[path]), sha256=hashlib.sha256(contents[path]).hexdigest()) for path in FILES)
+    return tuple(
+        FileEntry(path=path, bytes=len(contents[path]), sha256=hashlib.sha256(contents[path]).hexdigest())
+        for path in FILES
+    )
 
 
 def read_artifact(version: Version) -> Artifact:
@@ -67,7 +72,11 @@ def read_artifact(version: Version) -> Artifact:
     if absent:
         raise StorageError(f"{version.uri}: the manifest lists no {absent[0]}; this is not a model artifact")
     with ThreadPoolExecutor(THREADS) as pool:
-        contents = dict(zip(FILES, pool.map(lambda path: read_verified(version.folder, entries[path]), FILES), strict=True))
+        contents = dict(
+            zip(
+                FILES, pool.map(lambda path: read_verified(version.folder, entries[path]), FILES), strict=True
+            )
+        )
     config = json.loads(contents["config.json"])
     check_format(config, "artifact", newest=FORMAT_NUMBER, uri=version.folder.uri_of("config.json"))
     return Artifact(
@@ -81,7 +90,9 @@ def read_artifact(version: Version) -> Artifact:
 
 
 def _pack(tensors: Mapping[str, Tensor]) -> bytes:
-    packed: bytes = safetensors.torch.save({name: tensor.detach().cpu().contiguous() for name, tensor in sorted(tensors.items())})
+    packed: bytes = safetensors.torch.save(
+        {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(tensors.items())}
+    )
     return packed
 
 

@@ -35,7 +35,15 @@ def receipt_path(shard: int) -> str:
     return f"_receipts/part-{shard:05d}.json"
 
 
-def write_shard(folder: Folder, shard: int, batches: Iterable[Any], schema: Any, *, footer: Mapping[str, str], run_key: str) -> FileEntry:
+def write_shard(
+    folder: Folder,
+    shard: int,
+    batches: Iterable[Any],
+    schema: Any,
+    *,
+    footer: Mapping[str, str],
+    run_key: str,
+) -> FileEntry:
     """Write one part (locally, then in one step to the folder) and then its receipt."""
     path = part_path(shard)
     with tempfile.TemporaryDirectory(prefix="synthmill-") as scratch:
@@ -43,14 +51,20 @@ def write_shard(folder: Folder, shard: int, batches: Iterable[Any], schema: Any,
         part = write_part(batches, schema, local, footer)
         folder.upload(local, path, sha256=part.sha256)
     entry = FileEntry(path=path, rows=part.rows, bytes=part.bytes, sha256=part.sha256)
-    receipt = {"format": format_name("receipt", RECEIPT_FORMAT), "run_key": run_key, "shard": shard, "part": path}
+    receipt = {
+        "format": format_name("receipt", RECEIPT_FORMAT),
+        "run_key": run_key,
+        "shard": shard,
+        "part": path,
+    }
     receipt |= {"rows": part.rows, "bytes": part.bytes, "sha256": part.sha256}
     folder.write_json(receipt_path(shard), receipt)
     return entry
 
 
 def finished_shards(folder: Folder, run_key: str) -> dict[int, FileEntry]:
-    """Shards that an earlier attempt of the same run finished: those with a receipt of this run key and a part of its size."""
+    """Shards that an earlier attempt of the same run finished: those with a receipt of this run key and a
+    part of its size."""
     sizes = {entry.path: entry.bytes for entry in folder.list("part-", recursive=False)}
     paths = [entry.path for entry in folder.list("_receipts/", recursive=False)]
     with ThreadPoolExecutor(THREADS) as pool:
@@ -58,7 +72,9 @@ def finished_shards(folder: Folder, run_key: str) -> dict[int, FileEntry]:
     found = {}
     for path, receipt in zip(paths, receipts, strict=True):
         check_format(receipt, "receipt", newest=RECEIPT_FORMAT, uri=folder.uri_of(path))
-        entry = FileEntry(path=receipt["part"], rows=receipt["rows"], bytes=receipt["bytes"], sha256=receipt["sha256"])
+        entry = FileEntry(
+            path=receipt["part"], rows=receipt["rows"], bytes=receipt["bytes"], sha256=receipt["sha256"]
+        )
         if receipt["run_key"] == run_key and sizes.get(entry.path) == entry.bytes:
             found[int(receipt["shard"])] = entry
     return dict(sorted(found.items()))
@@ -66,7 +82,11 @@ def finished_shards(folder: Folder, run_key: str) -> dict[int, FileEntry]:
 
 def part_entries(version: Version) -> list[FileEntry]:
     """The data parts of a version, in order."""
-    return [entry for entry in version.manifest.files if entry.path.endswith(_SUFFIX) and not entry.path.startswith("_")]
+    return [
+        entry
+        for entry in version.manifest.files
+        if entry.path.endswith(_SUFFIX) and not entry.path.startswith("_")
+    ]
 
 
 def read_dataset(version: Version, columns: Sequence[str] | None = None) -> Any:
@@ -111,9 +131,15 @@ def pull(version: Version, local_dir: str | Path) -> Path:
     if local is None:
         raise RecipeError(f"{target.uri} is not a folder of this machine; give a path", field="folder")
     known = {entry.path for entry in version.manifest.files}
-    foreign = [entry.path for entry in target.list(recursive=False) if entry.path not in known and not entry.path.startswith(("_", "."))]
+    foreign = [
+        entry.path
+        for entry in target.list(recursive=False)
+        if entry.path not in known and not entry.path.startswith(("_", "."))
+    ]
     if foreign:
-        raise StorageError(f"{target.uri}: holds {foreign[0]!r}, which is not part of {version.ref}; choose an empty folder")
+        raise StorageError(
+            f"{target.uri}: holds {foreign[0]!r}, which is not part of {version.ref}; choose an empty folder"
+        )
     if target.exists(MANIFEST) and target.read_bytes(MANIFEST) != json_bytes(manifest_json(version.manifest)):
         raise StorageError(f"{target.uri}: holds another version already; choose an empty folder")
 
@@ -128,7 +154,8 @@ def pull(version: Version, local_dir: str | Path) -> Path:
 
 
 def read_verified(folder: Folder, entry: FileEntry) -> bytes:
-    """The bytes of a file of a manifest; IntegrityError, naming it, when they are not those that were published."""
+    """The bytes of a file of a manifest; IntegrityError, naming it, when they are not those that were
+    published."""
     data = folder.read_bytes(entry.path)
     if hashlib.sha256(data).hexdigest() != entry.sha256:
         raise changed(folder.uri_of(entry.path))

@@ -25,7 +25,8 @@ def ancestors(store: Store, version: Version) -> list[Version]:
 
 
 def descendants(store: Store, version: Version) -> list[Version]:
-    """Every version made from this one, directly or not, nearest first. Reads every manifest of the store once."""
+    """Every version made from this one, directly or not, nearest first. Reads every manifest of the store
+    once."""
     everything = [other for kind in KINDS for other in store.open_versions(kind)]
     found: dict[tuple[str, str], Version] = {}
     waiting = [(version.kind, version.ref)]
@@ -39,7 +40,11 @@ def descendants(store: Store, version: Version) -> list[Version]:
 
 
 def _made_from(version: Version) -> set[tuple[Kind, str]]:
-    return {(_KIND_OF_PARENT[parent.kind], parent.ref) for parent in version.manifest.parents if parent.kind in _KIND_OF_PARENT}
+    return {
+        (_KIND_OF_PARENT[parent.kind], parent.ref)
+        for parent in version.manifest.parents
+        if parent.kind in _KIND_OF_PARENT
+    }
 
 
 def _find(store: Store, parent: Parent) -> Version | None:

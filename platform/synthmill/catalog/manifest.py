@@ -84,7 +84,11 @@ def content_digest(files: Iterable[FileEntry], arrow_schema: str | None) -> str:
 
     Files whose names begin with '_' describe the data and are left out.
     """
-    parts = sorted((entry.path, entry.rows, entry.sha256) for entry in files if not entry.path.rpartition("/")[2].startswith("_"))
+    parts = sorted(
+        (entry.path, entry.rows, entry.sha256)
+        for entry in files
+        if not entry.path.rpartition("/")[2].startswith("_")
+    )
     text = json.dumps([parts, arrow_schema], separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
 

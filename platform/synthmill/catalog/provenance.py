@@ -1,8 +1,8 @@
 """Labels that say, machine-readably, that data is synthetic and what made it.
 
-IPTC `digitalSourceType` (cv.iptc.org) and the AIGC label (GB 45438-2025, appendix E) have no standard carrier in Parquet:
-they stand in the footer's key-value metadata and in the manifest. Footers carry only what determines the bytes: no
-dataset name, version, time or host.
+IPTC `digitalSourceType` (cv.iptc.org) and the AIGC label (GB 45438-2025, appendix E) have no standard carrier
+in Parquet: they stand in the footer's key-value metadata and in the manifest. Footers carry only what
+determines the bytes: no dataset name, version, time or host.
 """
 
 import hashlib
@@ -37,7 +37,14 @@ def aigc(unique_id: str, *, producer: str = PRODUCER) -> dict[str, str]:
 
 
 def footer(
-    *, run_key: str, shard: int, model_ref: str, model_digest: str, seed: int, mixed: bool = False, producer: str = PRODUCER
+    *,
+    run_key: str,
+    shard: int,
+    model_ref: str,
+    model_digest: str,
+    seed: int,
+    mixed: bool = False,
+    producer: str = PRODUCER,
 ) -> dict[str, str]:
     """Parquet footer keys of one part; `mixed` when real rows stand among the synthetic ones."""
     unique_id = produce_id(run_key, shard)
@@ -59,7 +66,10 @@ def footer(
 
 def labels(*, run_key: str, mixed: bool = False, producer: str = PRODUCER) -> dict[str, Any]:
     """`Manifest.labels` of a dataset."""
-    return {"digitalSourceType": source_type(mixed=mixed), "AIGC": aigc(produce_id(run_key), producer=producer)}
+    return {
+        "digitalSourceType": source_type(mixed=mixed),
+        "AIGC": aigc(produce_id(run_key), producer=producer),
+    }
 
 
 def source_type(*, mixed: bool) -> str:

@@ -1,8 +1,8 @@
 """What exists: names and versions of datasets, models and reports, under one root URI.
 
 <store>/datasets/<name>/<n>/   models/   reports/     committed versions
-<store>/runs/<run>/<n>/                               checkpoints and logs of training runs, claimed like versions
-<store>/quarantine/<kind>/<name>/<n>.<run id>/        parts that a gate refused
+<store>/runs/<run>/<n>/                               checkpoints and logs of training runs, claimed like
+versions <store>/quarantine/<kind>/<name>/<n>.<run id>/        parts that a gate refused
 """
 
 import re
@@ -14,9 +14,25 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 import synthmill
-from synthmill.catalog.manifest import FileEntry, Kind, Manifest, content_digest, encode_schema, manifest_json, read_manifest, utc_now
+from synthmill.catalog.manifest import (
+    FileEntry,
+    Kind,
+    Manifest,
+    content_digest,
+    encode_schema,
+    manifest_json,
+    read_manifest,
+    utc_now,
+)
 from synthmill.config import NAME_PATTERN, StorageConfig
-from synthmill.errors import ClaimLostError, MissingError, NotFoundError, RecipeError, StorageError, did_you_mean
+from synthmill.errors import (
+    ClaimLostError,
+    MissingError,
+    NotFoundError,
+    RecipeError,
+    StorageError,
+    did_you_mean,
+)
 from synthmill.storage import publish
 from synthmill.storage.folder import DEFAULT_SETTINGS, THREADS, Folder
 from synthmill.storage.formats import format_name
@@ -66,7 +82,11 @@ class Store:
     """One root URI. Cheap to make; nothing is read before it is asked for."""
 
     def __init__(
-        self, uri: str | Path, settings: StorageConfig = DEFAULT_SETTINGS, *, timing: publish.Timing = publish.DEFAULT_TIMING
+        self,
+        uri: str | Path,
+        settings: StorageConfig = DEFAULT_SETTINGS,
+        *,
+        timing: publish.Timing = publish.DEFAULT_TIMING,
     ) -> None:
         self.root = Folder(uri, settings)
         self.uri = self.root.uri
@@ -85,11 +105,21 @@ class Store:
         """Names with at least one committed version, sorted."""
         known = [name for name in self.root.child(kind).children() if _NAME.fullmatch(name)]
         with ThreadPoolExecutor(THREADS) as pool:
-            return [name for name, numbers in zip(known, pool.map(lambda name: self.versions(kind, name), known), strict=True) if numbers]
+            return [
+                name
+                for name, numbers in zip(
+                    known, pool.map(lambda name: self.versions(kind, name), known), strict=True
+                )
+                if numbers
+            ]
 
     def versions(self, kind: Kind, name: str) -> list[int]:
         """Committed numbers, ascending."""
-        return [state.number for state in publish.states(self.folder_of(kind, name)) if state.committed and not state.deleted]
+        return [
+            state.number
+            for state in publish.states(self.folder_of(kind, name))
+            if state.committed and not state.deleted
+        ]
 
     def resolve(self, kind: Kind, ref: str, *, field: str) -> Version:
         """The version that `name@number` or `name` (the newest committed one) means.
@@ -99,7 +129,11 @@ class Store:
         """
         name, number = parse_ref(ref, field=field)
         parent = self.folder_of(kind, name, field=field)
-        candidates = [number] if number else sorted((int(child) for child in parent.children() if child.isdigit()), reverse=True)
+        candidates = (
+            [number]
+            if number
+            else sorted((int(child) for child in parent.children() if child.isdigit()), reverse=True)
+        )
         for candidate in candidates:
             folder = parent.child(str(candidate))
             try:
@@ -116,8 +150,11 @@ class Store:
             wanted = [(name, number) for name, found in zip(names, numbers, strict=True) for number in found]
             return list(pool.map(lambda item: self.resolve(kind, f"{item[0]}@{item[1]}", field=kind), wanted))
 
-    def begin(self, kind: Kind, name: str, *, run_key: str, run_id: str, if_exists: Literal["new", "reuse"] = "new") -> "Draft":
-        """Claim a version to write. With "reuse", a committed version of the same run key is returned instead of claiming.
+    def begin(
+        self, kind: Kind, name: str, *, run_key: str, run_id: str, if_exists: Literal["new", "reuse"] = "new"
+    ) -> "Draft":
+        """Claim a version to write. With "reuse", a committed version of the same run key is returned instead
+        of claiming.
 
         Raises:
             StorageError: the store can't be written, or lets a second create succeed.
@@ -129,9 +166,21 @@ class Store:
         found = publish.states(parent)
         number = publish.finished(parent, run_key, found) if if_exists == "reuse" else None
         if number is not None:
-            return Draft(self, kind, name, run_key, run_id, finished=self.resolve(kind, f"{name}@{number}", field="name"))
+            return Draft(
+                self,
+                kind,
+                name,
+                run_key,
+                run_id,
+                finished=self.resolve(kind, f"{name}@{number}", field="name"),
+            )
         return Draft(
-            self, kind, name, run_key, run_id, lease=publish.acquire(parent, found, run_key=run_key, run_id=run_id, timing=self.timing)
+            self,
+            kind,
+            name,
+            run_key,
+            run_id,
+            lease=publish.acquire(parent, found, run_key=run_key, run_id=run_id, timing=self.timing),
         )
 
     def runs(self, run_name: str | None = None) -> list[Run]:
@@ -147,12 +196,15 @@ class Store:
 
     @contextmanager
     def begin_run(self, run_name: str, *, run_key: str, run_id: str) -> Iterator[publish.Lease]:
-        """Own a folder `runs/<run_name>/<n>` while inside: one that an ended owner of the same run key left, or a new one.
+        """Own a folder `runs/<run_name>/<n>` while inside: one that an ended owner of the same run key left,
+        or a new one.
 
         Two jobs that compute the same at the same time therefore keep their checkpoints apart.
         """
         parent = self.run_folder(run_name)
-        lease = publish.acquire(parent, publish.states(parent), run_key=run_key, run_id=run_id, timing=self.timing)
+        lease = publish.acquire(
+            parent, publish.states(parent), run_key=run_key, run_id=run_id, timing=self.timing
+        )
         with lease.alive():
             yield lease
 
@@ -163,11 +215,14 @@ class Store:
         if number and numbers:
             have = ", ".join(f"{name}@{n}" for n in numbers[-10:])
             return NotFoundError(f"no {thing} {name}@{number} in {self.uri}; there is: {have}", field=field)
-        return NotFoundError(f"no {thing} named {name!r} in {self.uri}{did_you_mean(name, self.names(kind))}", field=field)
+        return NotFoundError(
+            f"no {thing} named {name!r} in {self.uri}{did_you_mean(name, self.names(kind))}", field=field
+        )
 
 
 class Draft:
-    """A version being written. Inside `with draft:` its heartbeat runs; leaving without commit releases the claim."""
+    """A version being written. Inside `with draft:` its heartbeat runs; leaving without commit releases the
+    claim."""
 
     def __init__(
         self,
@@ -208,12 +263,16 @@ class Draft:
             self._lease.check()
 
     def check_alive(self) -> None:
-        """ClaimLostError if the heartbeat has found that another job took this version over; asks the store nothing."""
+        """ClaimLostError if the heartbeat has found that another job took this version over; asks the store
+        nothing."""
         if self._lease is not None and self._lease.lost:
-            raise ClaimLostError(f"{self.folder.uri}: another job took this version over while this one was not heard of")
+            raise ClaimLostError(
+                f"{self.folder.uri}: another job took this version over while this one was not heard of"
+            )
 
     def manifest(self, *, files: tuple[FileEntry, ...], schema: Any = None, **fields: Any) -> Manifest:
-        """The manifest of this version with these files; `schema` is the Arrow schema of data parts, `fields` are those of `Manifest`."""
+        """The manifest of this version with these files; `schema` is the Arrow schema of data parts, `fields`
+        are those of `Manifest`."""
         text = encode_schema(schema) if schema is not None else None
         return Manifest(
             kind=self.kind,
@@ -239,18 +298,30 @@ class Draft:
         """
         lease = self._claimed()
         stated = (manifest.kind, manifest.name, manifest.number, manifest.run_id, manifest.run_key)
-        assert stated == (self.kind, self.name, self.number, self.run_id, self.run_key), f"the manifest of {self.ref} names another version"
+        assert stated == (
+            self.kind,
+            self.name,
+            self.number,
+            self.run_id,
+            self.run_key,
+        ), f"the manifest of {self.ref} names another version"
         self._check_files(manifest)
         if not lease.commit(manifest_json(manifest)):
             raise ClaimLostError(f"{self.folder.uri}: another job committed this version first")
         return Version(self.kind, self.name, self.number, self.folder, manifest)
 
     def quarantine(self, reason: str) -> str:
-        """Move everything written so far out of the version's folder, with the reason; returns the new URI."""
+        """Move everything written so far out of the version's folder, with the reason; returns the new
+        URI."""
         lease = self._claimed()
         lease.check()
         target = self.store.root.child("quarantine", self.kind, self.name, f"{self.number}.{self.run_id}")
-        why = {"format": format_name("quarantine", 1), "reason": reason, "ref": self.ref, "run_key": self.run_key}
+        why = {
+            "format": format_name("quarantine", 1),
+            "reason": reason,
+            "ref": self.ref,
+            "run_key": self.run_key,
+        }
         target.write_json("_reason.json", why)
         own = ("_claim.", "_heartbeat.")
         paths = [entry.path for entry in self.folder.list() if not entry.path.startswith(own)]
@@ -268,7 +339,10 @@ class Draft:
         for entry in manifest.files:
             if there.get(entry.path) != entry.bytes:
                 found = f"has {there[entry.path]} bytes" if entry.path in there else "is not there"
-                raise StorageError(f"{self.folder.uri_of(entry.path)}: {found}, its manifest says {entry.bytes} bytes; not committed")
+                raise StorageError(
+                    f"{self.folder.uri_of(entry.path)}: {found}, its manifest says {entry.bytes} bytes; not"
+                    " committed"
+                )
 
 
 def check_name(name: str, *, field: str) -> str:
@@ -283,5 +357,7 @@ def parse_ref(ref: str, *, field: str) -> tuple[str, int | None]:
     """("adult", 3) from "adult@3", ("adult", None) from "adult"; RecipeError otherwise."""
     match = _REF.fullmatch(ref)
     if match is None or match["number"] == "0":
-        raise RecipeError(f"{ref!r} is not a reference; write NAME or NAME@NUMBER, such as adult@3", field=field)
+        raise RecipeError(
+            f"{ref!r} is not a reference; write NAME or NAME@NUMBER, such as adult@3", field=field
+        )
     return check_name(match["name"], field=field), int(match["number"]) if match["number"] else None

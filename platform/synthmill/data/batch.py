@@ -1,4 +1,5 @@
-"""The one thing that passes between data, models and the loop: a frozen mapping of named tensors with equal row counts."""
+"""The one thing that passes between data, models and the loop: a frozen mapping of named tensors with equal
+row counts."""
 
 from collections.abc import Iterator, Mapping
 
@@ -11,9 +12,10 @@ KEYS = ("codes", "values", "pixels", "tokens", "label", "mask", "lengths", "cond
 class Batch(Mapping[str, Tensor]):
     """Named tensors whose first axis is the row.
 
-    `codes` int64 (N, discrete spans) and `values` float32 (N, numeric spans) for tables, `pixels` uint8 or float
-    (N, C, H, W), `tokens` int64 (N, T), `label` int64 (N,), `mask`, `lengths`, `condition`. `noise` int64 (N,) of generated
-    rows decides what their codes leave open, and stays with them when others are filtered out.
+    `codes` int64 (N, discrete spans) and `values` float32 (N, numeric spans) for tables, `pixels` uint8 or
+    float (N, C, H, W), `tokens` int64 (N, T), `label` int64 (N,), `mask`, `lengths`, `condition`. `noise`
+    int64 (N,) of generated rows decides what their codes leave open, and stays with them when others are
+    filtered out.
     """
 
     __slots__ = ("_rows", "_tensors")
@@ -58,7 +60,9 @@ def with_noise(batch: Batch, generator: torch.Generator) -> Batch:
     """Generated rows of a table with the noise that decoding draws from; other batches as they are."""
     if "codes" not in batch:
         return batch
-    return batch.with_(noise=torch.randint(2**62, (batch.num_rows,), generator=generator, device=generator.device))
+    return batch.with_(
+        noise=torch.randint(2**62, (batch.num_rows,), generator=generator, device=generator.device)
+    )
 
 
 def concat(batches: list[Batch]) -> Batch:

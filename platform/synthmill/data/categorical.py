@@ -1,7 +1,7 @@
 """Categories to codes: levels by falling frequency, then one code for rare values, then one for missing.
 
-Up to 500 codes are one span. More become two digits (frequency group, member), so that a model sees two short one-hots
-where one would have 100,000 columns.
+Up to 500 codes are one span. More become two digits (frequency group, member), so that a model sees two short
+one-hots where one would have 100,000 columns.
 """
 
 import math
@@ -23,9 +23,10 @@ MAX_ONE_SPAN = 500
 class CategoryCodec:
     """One column of categories.
 
-    Rare values share the code `other`. It is decoded to one of the kept levels, drawn by their frequencies with the
-    row's noise: a made-up literal would be outside the column's domain, and a rare value itself must not come out. Values not
-    seen in training are encoded as `other`, or as the most frequent level where there is none; likewise missing values.
+    Rare values share the code `other`. It is decoded to one of the kept levels, drawn by their frequencies
+    with the row's noise: a made-up literal would be outside the column's domain, and a rare value itself must
+    not come out. Values not seen in training are encoded as `other`, or as the most frequent level where
+    there is none; likewise missing values.
     """
 
     def __init__(self, profile: ColumnProfile, kind: pa.DataType, counts: Int64) -> None:
@@ -53,16 +54,28 @@ class CategoryCodec:
         if not self.members:
             return (DiscreteSpan(column=name, role="category", width=self.num_codes),)
         groups = -(-self.num_codes // self.members)
-        return (DiscreteSpan(column=name, role="group", width=groups), DiscreteSpan(column=name, role="member", width=self.members))
+        return (
+            DiscreteSpan(column=name, role="group", width=groups),
+            DiscreteSpan(column=name, role="member", width=self.members),
+        )
 
     def encode(self, array: pa.Array) -> tuple[list[Int64], Float64 | None]:
         """One or two arrays of codes int64 (N,)."""
         text = array.cast(pa.string())
-        found = pc.index_in(text, value_set=self._levels).fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int64)
+        found = (
+            pc.index_in(text, value_set=self._levels)
+            .fill_null(-1)
+            .to_numpy(zero_copy_only=False)
+            .astype(np.int64)
+        )
         unknown = 0 if self.other is None else self.other
         codes = np.where(found < 0, unknown, found)
         if array.null_count:
-            codes = np.where(pc.is_null(text).to_numpy(zero_copy_only=False), unknown if self.missing is None else self.missing, codes)
+            codes = np.where(
+                pc.is_null(text).to_numpy(zero_copy_only=False),
+                unknown if self.missing is None else self.missing,
+                codes,
+            )
         return ([codes // self.members, codes % self.members] if self.members else [codes]), None
 
     def decode(self, codes: Int64, positions: Float64 | None, rows: Rows) -> pa.Array:
@@ -100,11 +113,14 @@ class CategoryCodec:
         return {}
 
     @classmethod
-    def restore(cls, profile: ColumnProfile, kind: pa.DataType, json: dict[str, int], tensors: dict[str, Tensor]) -> "CategoryCodec":
+    def restore(
+        cls, profile: ColumnProfile, kind: pa.DataType, json: dict[str, int], tensors: dict[str, Tensor]
+    ) -> "CategoryCodec":
         return cls(profile, kind, tensors["counts"].numpy())
 
     def _join(self, codes: Int64) -> Int64:
-        """Two digits to one code; pairs that no level has (the last group is short) wrap around inside their group."""
+        """Two digits to one code; pairs that no level has (the last group is short) wrap around inside their
+        group."""
         group = np.clip(codes[:, 0], 0, (self.num_codes - 1) // self.members)
         start = group * self.members
         size = np.minimum(self.members, self.num_codes - start)

@@ -1,4 +1,5 @@
-"""CSV bytes to a typed table: every cell is read as text, then each column's type follows from all of its values."""
+"""CSV bytes to a typed table: every cell is read as text, then each column's type follows from all of its
+values."""
 
 import csv as text_csv
 import io
@@ -21,8 +22,11 @@ _DATE = r"^\d{4}-\d{2}-\d{2}$"
 _DATETIME = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:?\d{2})?$"
 _ZONE = r"(Z|[+-]\d{2}:?\d{2})$"
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
-_PREFIX = re.compile(rb'(?:\xef\xbb\xbf)?(?: *[\r\n])*(?i:"?sep=(?P<delimiter>[^"\r\n\x80-\xff])"? *\r?\n(?: *[\r\n])*)?')
-"""What may stand before the header: a byte order mark, empty lines, and the line in which Excel names the delimiter."""
+_PREFIX = re.compile(
+    rb'(?:\xef\xbb\xbf)?(?: *[\r\n])*(?i:"?sep=(?P<delimiter>[^"\r\n\x80-\xff])"? *\r?\n(?: *[\r\n])*)?'
+)
+"""What may stand before the header: a byte order mark, empty lines, and the line in which Excel names the
+delimiter."""
 _DELIMITERS = (b",", b";", b"\t", b"|")
 _QUOTED = re.compile(rb'(?:^|(?<=[,;\t|]))"(?:[^"]|"")*+"')
 _HEADER = re.compile(rb"(?:" + _QUOTED.pattern + rb"|[^\r\n])*+")
@@ -33,7 +37,8 @@ def read_csv(data: bytes, *, name: str, trim: bool, null_values: tuple[str, ...]
     """All columns as strings, trimmed, `null_values` null.
 
     Raises:
-        DataError: empty, header only, duplicate column names, a row with too few or too many cells, not UTF-8.
+        DataError: empty, header only, duplicate column names, a row with too few or too many cells, not
+        UTF-8.
     """
     if data[:2] in _UTF16:
         raise DataError(f"{name} is UTF-16; save it as UTF-8", field=FIELD)
@@ -53,9 +58,11 @@ def read_csv(data: bytes, *, name: str, trim: bool, null_values: tuple[str, ...]
 
 
 def detect_types(table: pa.Table, *, keep_text: frozenset[str] = frozenset()) -> pa.Table:
-    """The table with each string column cast to the narrowest of integer, decimal, boolean, date, datetime that all its values fit.
+    """The table with each string column cast to the narrowest of integer, decimal, boolean, date, datetime
+    that all its values fit.
 
-    `keep_text` columns stay strings. Numbers with leading zeros (postal codes) and integers beyond int64 are text.
+    `keep_text` columns stay strings. Numbers with leading zeros (postal codes) and integers beyond int64 are
+    text.
     """
     columns = [
         column if name in keep_text or column.type != pa.string() else _typed(column)
@@ -72,9 +79,12 @@ def as_number(column: pa.ChunkedArray) -> pa.ChunkedArray:
 
 
 def as_time(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """ISO text as a timestamp in the coarsest unit of Parquet that loses nothing, UTC where there are offsets; else `pa.ArrowInvalid`."""
+    """ISO text as a timestamp in the coarsest unit of Parquet that loses nothing, UTC where there are
+    offsets; else `pa.ArrowInvalid`."""
     values = pc.unique(column.combine_chunks()).drop_null()
-    digits = pc.max(pc.binary_length(pc.replace_substring_regex(values, r"^[^.]*\.?(\d*).*$", r"\1"))).as_py() or 0
+    digits = (
+        pc.max(pc.binary_length(pc.replace_substring_regex(values, r"^[^.]*\.?(\d*).*$", r"\1"))).as_py() or 0
+    )
     unit = "ms" if digits <= 3 else "us" if digits <= 6 else "ns"
     zoned = bool(pc.any(pc.match_substring_regex(values, r":\d{2}.*" + _ZONE)).as_py())
     return column.cast(pa.timestamp(unit, "UTC" if zoned else None))
@@ -114,7 +124,11 @@ def _fits_int64(values: pa.Array) -> bool:
 def _clean(column: pa.ChunkedArray, trim: bool, nulls: pa.Array) -> pa.ChunkedArray:
     if trim:
         column = pc.utf8_trim_whitespace(column)
-    return pc.if_else(pc.is_in(column, value_set=nulls), pa.scalar(None, pa.string()), column) if len(nulls) else column
+    return (
+        pc.if_else(pc.is_in(column, value_set=nulls), pa.scalar(None, pa.string()), column)
+        if len(nulls)
+        else column
+    )
 
 
 def _delimiter(data: bytes) -> bytes:
@@ -133,7 +147,9 @@ def _header(data: bytes, name: str, delimiter: str) -> list[str]:
     except UnicodeDecodeError:
         raise _not_utf8(name) from None
     except text_csv.Error as fault:
-        raise DataError(f"the header of {name} can't be read ({fault}); look for a quote that is not closed", field=FIELD) from None
+        raise DataError(
+            f"the header of {name} can't be read ({fault}); look for a quote that is not closed", field=FIELD
+        ) from None
     names = [cell.strip() or f"column_{position}" for position, cell in enumerate(cells, start=1)]
     for position, column in enumerate(names):
         if column in names[:position]:
@@ -152,20 +168,30 @@ def _parse(data: bytes, name: str, columns: list[str], delimiter: str, *, skippe
     try:
         return csv.read_csv(
             io.BytesIO(data),
-            read_options=csv.ReadOptions(use_threads=False, block_size=block_bytes, column_names=columns, skip_rows_after_names=1),
-            parse_options=csv.ParseOptions(delimiter=delimiter, newlines_in_values=True, invalid_row_handler=keep_first),
-            convert_options=csv.ConvertOptions(column_types=dict.fromkeys(columns, pa.string()), strings_can_be_null=False),
+            read_options=csv.ReadOptions(
+                use_threads=False, block_size=block_bytes, column_names=columns, skip_rows_after_names=1
+            ),
+            parse_options=csv.ParseOptions(
+                delimiter=delimiter, newlines_in_values=True, invalid_row_handler=keep_first
+            ),
+            convert_options=csv.ConvertOptions(
+                column_types=dict.fromkeys(columns, pa.string()), strings_can_be_null=False
+            ),
         )
     except pa.ArrowInvalid as fault:
         if ragged:
             row = ragged[0]
             line = "" if row.number is None else f"line {row.number + skipped_lines} of "
             raise DataError(
-                f"{line}{name} has {row.actual_columns} cells where the header has {row.expected_columns}; fix or quote it", field=FIELD
+                f"{line}{name} has {row.actual_columns} cells where the header has {row.expected_columns};"
+                " fix or quote it",
+                field=FIELD,
             ) from None
         if "UTF8" in str(fault):
             raise _not_utf8(name) from None
-        raise DataError(f"{name} is not a CSV file ({str(fault).splitlines()[0][:100]})", field=FIELD) from None
+        raise DataError(
+            f"{name} is not a CSV file ({str(fault).splitlines()[0][:100]})", field=FIELD
+        ) from None
 
 
 def _not_utf8(name: str) -> DataError:

@@ -1,4 +1,5 @@
-"""What every codec does: rows of a source to tensors a model reads, and back. One file a modality, found by its name."""
+"""What every codec does: rows of a source to tensors a model reads, and back. One file a modality, found by
+its name."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
@@ -26,7 +27,8 @@ class Codec(ABC):
 
     @abstractmethod
     def decode(self, batch: Batch, *, first_row: int) -> pa.Table:
-        """Rows as `schema` says. A row depends on its own codes and noise alone, except for identifiers, which follow
+        """Rows as `schema` says. A row depends on its own codes and noise alone, except for identifiers,
+        which follow
         `first_row`, the number of the batch's first row in the whole output."""
 
     def conditions(self, batch: Batch) -> pa.Table:
@@ -43,11 +45,13 @@ class Codec(ABC):
 
     @abstractmethod
     def count_levels(self, column: str, array: pa.Array) -> list[int]:
-        """How often each of `levels(column)` stands in the rows of a source; values that are none of them count for none."""
+        """How often each of `levels(column)` stands in the rows of a source; values that are none of them
+        count for none."""
 
     @abstractmethod
     def to_files(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        """`codec.json` (with `format: synthmill.codec.<file name>/<n>`) and the tensors of `codec.safetensors`."""
+        """`codec.json` (with `format: synthmill.codec.<file name>/<n>`) and the tensors of
+        `codec.safetensors`."""
 
     @classmethod
     @abstractmethod

@@ -1,7 +1,7 @@
 """Arrow columns as plain numbers and back: integers, dates, times and decimals as int64, floats as float64.
 
-Every integral type maps to int64 in order and without loss, so huge keys and nanoseconds survive (only unsigned integers
-from 2**63 on count as 2**63 - 1); decimals travel as their unscaled integers.
+Every integral type maps to int64 in order and without loss, so huge keys and nanoseconds survive (only
+unsigned integers from 2**63 on count as 2**63 - 1); decimals travel as their unscaled integers.
 """
 
 from collections.abc import Callable
@@ -28,8 +28,8 @@ class Rows:
     numbers: UInt64
     """Global row numbers (N,)."""
     noise: Callable[[Int64], UInt64]
-    """64 bits of each row at an index (M,): what decoding leaves open follows from them, so that a row decodes the same
-    alone, in a block and after a filter."""
+    """64 bits of each row at an index (M,): what decoding leaves open follows from them, so that a row
+    decodes the same alone, in a block and after a filter."""
 
 
 _INT64_MAX = np.uint64(2**63 - 1)
@@ -54,7 +54,9 @@ def is_temporal(kind: pa.DataType) -> bool:
 
 def is_integral(kind: pa.DataType) -> bool:
     """Whether `to_int64` takes the type."""
-    return bool(pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_decimal(kind)) or is_temporal(kind)
+    return bool(
+        pa.types.is_integer(kind) or pa.types.is_boolean(kind) or pa.types.is_decimal(kind)
+    ) or is_temporal(kind)
 
 
 def is_supported(kind: pa.DataType) -> bool:
@@ -74,7 +76,10 @@ def flat(column: pa.Array | pa.ChunkedArray) -> pa.Array:
 
 def plain_table(table: pa.Table) -> pa.Table:
     """The table with every column of its plain type: what a data frame's categories become once decoded."""
-    columns = [column if column.type == plain_type(column.type) else column.cast(plain_type(column.type)) for column in table.columns]
+    columns = [
+        column if column.type == plain_type(column.type) else column.cast(plain_type(column.type))
+        for column in table.columns
+    ]
     return pa.table(columns, names=table.column_names)
 
 
@@ -86,7 +91,8 @@ def valid_rows(array: pa.Array) -> Bool:
 
 
 def to_int64(array: pa.Array) -> Int64:
-    """Integral values as int64 (N,), order kept; 0 where null. Booleans are 0 and 1, dates days, timestamps their own unit.
+    """Integral values as int64 (N,), order kept; 0 where null. Booleans are 0 and 1, dates days, timestamps
+    their own unit.
 
     Raises:
         OverflowError: a decimal with more than 18 digits.
@@ -104,7 +110,8 @@ def to_int64(array: pa.Array) -> Int64:
 
 
 def from_int64(values: Int64, valid: Bool | None, kind: pa.DataType) -> pa.Array:
-    """The inverse of `to_int64`; null where `valid` is False. Values outside a narrower type are clipped to it."""
+    """The inverse of `to_int64`; null where `valid` is False. Values outside a narrower type are clipped to
+    it."""
     mask = None if valid is None or valid.all() else ~valid
     if pa.types.is_decimal(kind):
         return _decimal_from_int64(values, mask, kind)
@@ -134,13 +141,15 @@ def from_float64(values: Float64, valid: Bool | None, kind: pa.DataType) -> pa.A
 
 
 def narrowed(value: float, kind: pa.DataType) -> Any:
-    """The number of the given floating-point width nearest to `value`, infinite beyond its range; its text is as short as can be."""
+    """The number of the given floating-point width nearest to `value`, infinite beyond its range; its text is
+    as short as can be."""
     with np.errstate(over="ignore"):
         return kind.to_pandas_dtype()(value)
 
 
 def from_words(words: pa.Array, kind: pa.DataType) -> pa.Array:
-    """Values (N,) from their text: the inverse of a cast to text that takes other spellings (`1.50`, `TRUE`, `08:00`) too.
+    """Values (N,) from their text: the inverse of a cast to text that takes other spellings (`1.50`, `TRUE`,
+    `08:00`) too.
 
     Raises:
         pa.ArrowInvalid: text that is no value of the type.
@@ -168,7 +177,9 @@ def _decimal_to_int64(array: pa.Array) -> Int64:
         wide = array.cast(pa.decimal128(38, kind.scale))
     except pa.ArrowInvalid:
         raise OverflowError("more than 38 digits") from None
-    words = np.frombuffer(wide.buffers()[1], dtype=np.int64)[2 * wide.offset : 2 * (wide.offset + len(wide))].reshape(-1, 2)
+    words = np.frombuffer(wide.buffers()[1], dtype=np.int64)[
+        2 * wide.offset : 2 * (wide.offset + len(wide))
+    ].reshape(-1, 2)
     valid = valid_rows(wide)
     low, high = words[:, 0], words[:, 1]
     if not np.array_equal(high[valid], low[valid] >> 63):
@@ -179,5 +190,7 @@ def _decimal_to_int64(array: pa.Array) -> Int64:
 def _decimal_from_int64(values: Int64, mask: Bool | None, kind: pa.DataType) -> pa.Array:
     words = np.stack([values, values >> 63], axis=1)
     bits = None if mask is None else pa.py_buffer(np.packbits(~mask, bitorder="little").tobytes())
-    wide = pa.Array.from_buffers(pa.decimal128(38, kind.scale), len(values), [bits, pa.py_buffer(words.tobytes())])
+    wide = pa.Array.from_buffers(
+        pa.decimal128(38, kind.scale), len(values), [bits, pa.py_buffer(words.tobytes())]
+    )
     return wide.cast(kind)

@@ -1,4 +1,5 @@
-"""Tables in files: CSV and Parquet, one file or a folder of them, on disk or on S3, partitioned by folder names or not."""
+"""Tables in files: CSV and Parquet, one file or a folder of them, on disk or on S3, partitioned by folder
+names or not."""
 
 import hashlib
 from collections.abc import Callable
@@ -21,7 +22,9 @@ _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
 _PARQUET_MAGIC = b"PAR1"
 
 
-def read_files(uri: str, config: DataConfig, settings: StorageConfig, *, keep_text: frozenset[str]) -> tuple[pa.Table, str]:
+def read_files(
+    uri: str, config: DataConfig, settings: StorageConfig, *, keep_text: frozenset[str]
+) -> tuple[pa.Table, str]:
     """The table at a URI, and the SHA-256 of its bytes (of paths and bytes in order of paths, for a folder).
 
     Raises:
@@ -75,13 +78,18 @@ def _parent(location: Location, settings: StorageConfig) -> tuple[Folder, str]:
 
 
 def _find(uri: str, settings: StorageConfig) -> tuple[Folder, list[str]]:
-    """A folder and the data files in it, in order of their paths: not hidden, not beginning with `_`, all CSV or all Parquet."""
+    """A folder and the data files in it, in order of their paths: not hidden, not beginning with `_`, all CSV
+    or all Parquet."""
     location = _location(uri, FIELD)
     parent, name = _parent(location, settings)
     if name and parent.exists(name):
         return parent, [name]
     folder = Folder(location.uri, settings)
-    shown = [entry.path for entry in folder.list() if not any(part.startswith(("_", ".")) for part in entry.path.split("/"))]
+    shown = [
+        entry.path
+        for entry in folder.list()
+        if not any(part.startswith(("_", ".")) for part in entry.path.split("/"))
+    ]
     if not shown:
         raise DataError(f"no file or folder with data at {uri}", field=FIELD)
     found = [path for path in shown if _plain(path).endswith(CSV_ENDINGS + PARQUET_ENDINGS)]
@@ -147,10 +155,14 @@ def _join(tables: list[pa.Table], paths: list[str]) -> pa.Table:
     for table, path in zip(tables, paths, strict=True):
         if set(table.column_names) != set(tables[0].column_names):
             odd = sorted(set(table.column_names) ^ set(tables[0].column_names))[0]
-            raise DataError(f"{path} and {paths[0]} differ in columns ({odd!r} is in one of them)", field=FIELD)
+            raise DataError(
+                f"{path} and {paths[0]} differ in columns ({odd!r} is in one of them)", field=FIELD
+            )
     # A data frame's categories are a dictionary in one file and may be plain strings in the next.
     ordered = [plain_table(table.select(tables[0].column_names)) for table in tables]
     try:
         return pa.concat_tables(ordered, promote_options="permissive")
     except pa.ArrowException as fault:
-        raise DataError(f"the files have columns of different types ({redact(str(fault))[:120]})", field=FIELD) from None
+        raise DataError(
+            f"the files have columns of different types ({redact(str(fault))[:120]})", field=FIELD
+        ) from None

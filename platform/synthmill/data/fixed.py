@@ -5,7 +5,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from torch import Tensor
 
-from synthmill.data.columns import Float64, Int64, Rows, from_float64, from_int64, is_temporal, is_text, to_int64, valid_rows
+from synthmill.data.columns import (
+    Float64,
+    Int64,
+    Rows,
+    from_float64,
+    from_int64,
+    is_temporal,
+    is_text,
+    to_int64,
+    valid_rows,
+)
 from synthmill.data.identifiers import write_ids
 from synthmill.data.layout import DiscreteSpan
 from synthmill.data.profile import ColumnProfile
@@ -51,7 +61,11 @@ class ConstantCodec:
         if pa.types.is_boolean(self.kind) and value is not None:
             return ["true" if value else "false"]
         scale = self.kind.scale if pa.types.is_decimal(self.kind) else 0
-        return [] if value is None else [str(value / 10**scale if scale and not isinstance(value, str) else value)]
+        return (
+            []
+            if value is None
+            else [str(value / 10**scale if scale and not isinstance(value, str) else value)]
+        )
 
     def count_levels(self, array: pa.Array) -> list[int]:
         """Rows of each of `levels`."""
@@ -64,7 +78,9 @@ class ConstantCodec:
         return {}
 
     @classmethod
-    def restore(cls, profile: ColumnProfile, kind: pa.DataType, json: dict[str, int], tensors: dict[str, Tensor]) -> "ConstantCodec":
+    def restore(
+        cls, profile: ColumnProfile, kind: pa.DataType, json: dict[str, int], tensors: dict[str, Tensor]
+    ) -> "ConstantCodec":
         return cls(profile, kind)
 
 
@@ -90,7 +106,11 @@ class IdentifierCodec(ConstantCodec):
 
     @property
     def spans(self) -> tuple[DiscreteSpan, ...]:
-        return (DiscreteSpan(column=self.profile.name, role="category", width=2),) if self.profile.missing_rows else ()
+        return (
+            (DiscreteSpan(column=self.profile.name, role="category", width=2),)
+            if self.profile.missing_rows
+            else ()
+        )
 
     def encode(self, array: pa.Array) -> tuple[list[Int64], Float64 | None]:
         """Codes int64 (N,)."""
@@ -101,4 +121,8 @@ class IdentifierCodec(ConstantCodec):
         assert self.profile.template is not None
         ids = write_ids(self.profile.template, rows.numbers)
         array = ids.cast(self.kind) if is_text(self.kind) else from_int64(ids.to_numpy(), None, self.kind)
-        return array if codes.shape[1] == 0 else pc.if_else(pa.array(codes[:, 0] == 0), array, pa.scalar(None, self.kind))
+        return (
+            array
+            if codes.shape[1] == 0
+            else pc.if_else(pa.array(codes[:, 0] == 0), array, pa.scalar(None, self.kind))
+        )

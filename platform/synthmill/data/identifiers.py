@@ -24,17 +24,20 @@ class IdTemplate(FrozenModel):
     """How to write the identifier of a row number."""
 
     style: Literal["sequence", "uuid", "numbered", "mask"]
-    """sequence: 1, 2, ...; uuid: from a hash; numbered: before, number, after; mask: a fixed pattern counted through."""
+    """sequence: 1, 2, ...; uuid: from a hash; numbered: before, number, after; mask: a fixed pattern counted
+    through."""
     before: str = ""
     after: str = ""
     mask: str = ""
-    """One letter a position: 0 digit, A upper-case, a lower-case letter, = the character of `literal` there."""
+    """One letter a position: 0 digit, A upper-case, a lower-case letter, = the character of `literal`
+    there."""
     literal: str = ""
     upper: bool = False
 
 
 def is_integer_id(name: str, values: Int64, counts: Int64, in_order: bool) -> bool:
-    """Whether distinct `values` (sorted) with `counts` look like keys: unique, and either named so or a dense running number."""
+    """Whether distinct `values` (sorted) with `counts` look like keys: unique, and either named so or a dense
+    running number."""
     rows = len(values)
     if rows == 0 or (counts > 1).any():
         return False
@@ -50,7 +53,8 @@ def has_id_name(name: str) -> bool:
 
 
 def fit_template(name: str, values: pa.Array) -> IdTemplate:
-    """The pattern that all distinct, non-null strings share; `<name>-<number>` when they share none or are fewer than 10."""
+    """The pattern that all distinct, non-null strings share; `<name>-<number>` when they share none or are
+    fewer than 10."""
     if len(values) < MIN_NAMED_ROWS:
         return IdTemplate(style="numbered", before=f"{name}-")
     if pc.all(pc.match_substring_regex(values, _UUID)).as_py():
@@ -69,7 +73,8 @@ def fit_template(name: str, values: pa.Array) -> IdTemplate:
 
 
 def write_ids(template: IdTemplate, rows: UInt64) -> pa.Array:
-    """Identifiers of global row numbers (N,), different for different rows: int64 for sequences, strings otherwise."""
+    """Identifiers of global row numbers (N,), different for different rows: int64 for sequences, strings
+    otherwise."""
     numbers = rows.astype(np.int64) + 1
     if template.style == "sequence":
         return pa.array(numbers)
@@ -82,7 +87,8 @@ def write_ids(template: IdTemplate, rows: UInt64) -> pa.Array:
 
 
 def _fit_mask(values: pa.Array, length: int) -> IdTemplate | None:
-    """The mask of equally long ASCII strings whose positions each hold one class of character; None when they do not."""
+    """The mask of equally long ASCII strings whose positions each hold one class of character; None when they
+    do not."""
     if length == 0 or not pc.all(pc.string_is_ascii(values)).as_py():
         return None
     joined = "".join(values.to_pylist()).encode()
@@ -128,7 +134,8 @@ def _masked(template: IdTemplate, rows: UInt64) -> pa.Array:
 
 
 def _uuids(rows: UInt64, upper: bool) -> pa.Array:
-    """Version-8 (custom) UUIDs of RFC 9562: 122 bits from a hash of the row number, a bijection in the first 64."""
+    """Version-8 (custom) UUIDs of RFC 9562: 122 bits from a hash of the row number, a bijection in the first
+    64."""
     words = np.stack([mix(rows, 1), mix(rows, 2)], axis=1)
     octets = words.astype(">u8").view(np.uint8).reshape(-1, 16).copy()
     octets[:, 6] = (octets[:, 6] & 0x0F) | 0x80
@@ -145,5 +152,7 @@ def _strings(chars: npt.NDArray[np.uint8]) -> pa.Array:
     """ASCII strings of equal length from their characters, uint8 (N, length)."""
     rows, length = chars.shape
     offsets = np.arange(rows + 1, dtype=np.int64) * length
-    array = pa.Array.from_buffers(pa.large_string(), rows, [None, pa.py_buffer(offsets.tobytes()), pa.py_buffer(chars.tobytes())])
+    array = pa.Array.from_buffers(
+        pa.large_string(), rows, [None, pa.py_buffer(offsets.tobytes()), pa.py_buffer(chars.tobytes())]
+    )
     return array.cast(pa.string())

@@ -1,4 +1,5 @@
-"""IDX files, the format of MNIST: big-endian magic (0, 0, type, dimensions), one size a dimension, then the values; gzip too."""
+"""IDX files, the format of MNIST: big-endian magic (0, 0, type, dimensions), one size a dimension, then the
+values; gzip too."""
 
 import gzip
 import struct
@@ -26,7 +27,9 @@ def read_idx(data: bytes, *, name: str, dimensions: int) -> npt.NDArray[np.uint8
             raise DataError(f"{name} is a damaged gzip file", field="data.source") from None
     if len(data) < 4 or data[:2] != b"\x00\x00" or data[2] != _UNSIGNED_BYTE:
         raise DataError(
-            f"{name} is not an IDX file of unsigned bytes: it begins with {data[:4].hex()}, not 000008{dimensions:02x}", field="data.source"
+            f"{name} is not an IDX file of unsigned bytes: it begins with {data[:4].hex()}, not"
+            f" 000008{dimensions:02x}",
+            field="data.source",
         )
     if data[3] != dimensions:
         raise DataError(f"{name} has {data[3]} dimensions where {dimensions} are needed", field="data.source")
@@ -35,6 +38,8 @@ def read_idx(data: bytes, *, name: str, dimensions: int) -> npt.NDArray[np.uint8
     size = int(np.prod(shape, dtype=np.int64)) if shape else -1
     if len(data) - start != size:
         raise DataError(
-            f"{name} is cut off: its header says {size:,} bytes of values, {max(0, len(data) - start):,} are there", field="data.source"
+            f"{name} is cut off: its header says {size:,} bytes of values, {max(0, len(data) - start):,} are"
+            " there",
+            field="data.source",
         )
     return np.frombuffer(data, np.uint8, offset=start).reshape(shape)

@@ -1,7 +1,8 @@
 """What a model must know of encoded data: how many codes and numbers a row has, and which belong together.
 
-`mixed` rows are compact: one small integer a discrete span (`codes`) and one number a numeric span (`values`, in [-1, 1]).
-A model expands codes to one-hot itself, a batch at a time, so that a 100,000-level column costs two integers a row.
+`mixed` rows are compact: one small integer a discrete span (`codes`) and one number a numeric span (`values`,
+in [-1, 1]). A model expands codes to one-hot itself, a batch at a time, so that a 100,000-level column costs
+two integers a row.
 """
 
 from typing import Annotated, Literal
@@ -16,8 +17,8 @@ class DiscreteSpan(FrozenModel):
 
     column: str
     role: Literal["category", "group", "member", "segment"]
-    """category: a whole column's level; group and member: the two digits of a high-cardinality column; segment: which
-    quantile segment of a numeric column, or which point mass, or missing."""
+    """category: a whole column's level; group and member: the two digits of a high-cardinality column;
+    segment: which quantile segment of a numeric column, or which point mass, or missing."""
     width: int = Field(ge=1)
 
 
@@ -28,12 +29,13 @@ class NumericSpan(FrozenModel):
     discrete: int
     """Index of the `segment` span of the same column."""
     segments: int = Field(ge=1)
-    """Codes below it are continuous segments; at and above it (point masses, missing) the number means nothing and
-    must not enter a loss."""
+    """Codes below it are continuous segments; at and above it (point masses, missing) the number means
+    nothing and must not enter a loss."""
 
 
 class MixedLayout(FrozenModel):
-    """The `mixed` encoding of a table: order of the spans is the order of the columns of `codes` and `values`."""
+    """The `mixed` encoding of a table: order of the spans is the order of the columns of `codes` and
+    `values`."""
 
     kind: Literal["mixed"] = "mixed"
     discrete: tuple[DiscreteSpan, ...]

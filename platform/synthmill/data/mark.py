@@ -1,7 +1,8 @@
-"""The AI-generated label inside a picture: one XMP packet with the IPTC source type and the AIGC label of GB 45438-2025.
+"""The AI-generated label inside an image: one XMP packet with the IPTC source type and the AIGC label of GB
+45438-2025.
 
-One packet and nothing else, because a file may carry only one AIGC label. `ProduceID` is a hash of the pixels, so a picture's
-bytes depend on the picture alone, whoever generated it, where and as which row.
+One packet and nothing else, because a file may carry only one AIGC label. `ProduceID` is a hash of the
+pixels, so an image's bytes depend on the image alone, whoever generated it, where and as which row.
 """
 
 import hashlib
@@ -23,6 +24,6 @@ _BEFORE, _AFTER = (_HEAD + _AIGC + _TAIL).encode().split(b"@")
 
 
 def label_packet(pixels: Pixels) -> bytes:
-    """The XMP packet of a generated picture (H, W) or (H, W, 3)."""
+    """The XMP packet of a generated image (H, W) or (H, W, 3)."""
     produce_id = hashlib.sha256(str(pixels.shape).encode() + pixels.tobytes()).hexdigest()[:32]
     return _BEFORE + produce_id.encode() + _AFTER

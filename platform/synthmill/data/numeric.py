@@ -1,9 +1,11 @@
-"""Numbers to codes and positions: point masses and missing values get codes, the rest a place on a fitted curve.
+"""Numbers to codes and positions: point masses and missing values get codes, the rest a place on a fitted
+curve.
 
-The curve is the empirical distribution function as a piecewise line through at most about 200 knots, each the mean of at
-least 5 neighbouring values or a value that at least 5 rows share. A number becomes its rank q in [0, 1]; ranks are cut into
-S equal segments (code 0..S-1) and the place inside the segment is stretched to [-1, 1], where it is uniform however heavy
-the tail. This replaces the Gaussian-mixture modes of arXiv 1907.00503, section 4.2.
+The curve is the empirical distribution function as a piecewise line through at most about 200 knots, each the
+mean of at least 5 neighbouring values or a value that at least 5 rows share. A number becomes its rank q in
+[0, 1]; ranks are cut into S equal segments (code 0..S-1) and the place inside the segment is stretched to
+[-1, 1], where it is uniform however heavy the tail. This replaces the Gaussian-mixture modes of arXiv
+1907.00503, section 4.2.
 """
 
 from dataclasses import dataclass
@@ -31,13 +33,15 @@ _INT64_LIMIT = float(2**63 - 1024)
 
 @dataclass(frozen=True)
 class Curve:
-    """A distribution function: knots (rank q, value x), both float64 (K,) and non-decreasing; equal ranks are gaps, equal values atoms."""
+    """A distribution function: knots (rank q, value x), both float64 (K,) and non-decreasing; equal ranks are
+    gaps, equal values atoms."""
 
     q: Float64
     x: Float64
 
     def ranks(self, values: Float64) -> Float64:
-        """The rank of each value; the middle of its atom for a value that has one. Values outside count as the nearest end."""
+        """The rank of each value; the middle of its atom for a value that has one. Values outside count as
+        the nearest end."""
         values = np.clip(values, self.x[0], self.x[-1])
         starts = np.flatnonzero(np.concatenate([[True], np.diff(self.x) > 0]))
         stops = np.append(starts[1:], len(self.x)) - 1
@@ -60,20 +64,29 @@ class Curve:
 
 
 def fit_curve(values: Float64, people: Int64 | None = None) -> Curve:
-    """The curve of at least one value; it runs from the mean of the lowest 5 to the mean of the highest 5, of 5 `people` where
-    rows are told apart."""
+    """The curve of at least one value; it runs from the mean of the lowest 5 to the mean of the highest 5, of
+    5 `people` where rows are told apart."""
     order = np.argsort(values, kind="stable")
     values, people = values[order], picked(people, order)
     rows = len(values)
-    distinct, first, codes, counts = np.unique(values, return_index=True, return_inverse=True, return_counts=True)
+    distinct, first, codes, counts = np.unique(
+        values, return_index=True, return_inverse=True, return_counts=True
+    )
     shared = count_sharers(codes.reshape(-1), len(distinct), people)
     atoms = (counts >= max(NEIGHBOURS, 2 * rows / MAX_KNOTS)) & (shared >= NEIGHBOURS)
-    knots = [(0.0, np.sort(outermost(values, people, lowest=True)).mean()), (1.0, np.sort(outermost(values, people, lowest=False)).mean())]
+    knots = [
+        (0.0, np.sort(outermost(values, people, lowest=True)).mean()),
+        (1.0, np.sort(outermost(values, people, lowest=False)).mean()),
+    ]
     for value, start, count in zip(distinct[atoms], first[atoms], counts[atoms], strict=True):
         knots += [(start / rows, value), ((start + count) / rows, value)]
-    edges = np.concatenate([[0], np.stack([first[atoms], first[atoms] + counts[atoms]], axis=1).reshape(-1), [rows]])
+    edges = np.concatenate(
+        [[0], np.stack([first[atoms], first[atoms] + counts[atoms]], axis=1).reshape(-1), [rows]]
+    )
     for start, stop in edges.reshape(-1, 2):
-        sizes = _group_sizes(stop - start, max(NEIGHBOURS, rows // MAX_KNOTS), tail_low=start == 0, tail_high=stop == rows)
+        sizes = _group_sizes(
+            stop - start, max(NEIGHBOURS, rows // MAX_KNOTS), tail_low=start == 0, tail_high=stop == rows
+        )
         sizes = widened(sizes, picked(people, np.arange(start, stop)))
         if len(sizes):
             cuts = start + np.concatenate([[0], np.cumsum(sizes)])
@@ -86,7 +99,8 @@ def fit_curve(values: Float64, people: Int64 | None = None) -> Curve:
 
 
 def _group_sizes(rows: int, size: int, *, tail_low: bool, tail_high: bool) -> Int64:
-    """Sizes, each at least 5, of the groups that `rows` neighbouring values are averaged in; smaller ones towards a tail."""
+    """Sizes, each at least 5, of the groups that `rows` neighbouring values are averaged in; smaller ones
+    towards a tail."""
     if rows < NEIGHBOURS:
         return np.zeros(0, dtype=np.int64)
     growing = [NEIGHBOURS]
@@ -109,7 +123,9 @@ def _even(rows: int, size: int) -> Int64:
 class NumericCodec:
     """One number, date, time or boolean column."""
 
-    def __init__(self, profile: ColumnProfile, kind: pa.DataType, *, segments: int, origin: int, curve: Curve | None) -> None:
+    def __init__(
+        self, profile: ColumnProfile, kind: pa.DataType, *, segments: int, origin: int, curve: Curve | None
+    ) -> None:
         self.profile = profile
         self.kind = kind
         self.segments = segments
@@ -122,7 +138,8 @@ class NumericCodec:
 
     @classmethod
     def fit(cls, profile: ColumnProfile, array: pa.Array, people: Int64 | None = None) -> "NumericCodec":
-        """Fit the curve on training values; a rest of fewer than 5 values, or people, joins the nearest points."""
+        """Fit the curve on training values; a rest of fewer than 5 values, or people, joins the nearest
+        points."""
         values, valid = numbers(array)
         values, people = values[valid], picked(people, valid)
         if profile.discrete:
@@ -169,10 +186,13 @@ class NumericCodec:
             place = np.clip(positions[inside].astype(np.float64), -1, 1)
             rank = (code[inside] + (place + 1) / 2) / self.segments
             values[inside] = self._finish(self.curve.values(rank))
-        return from_int64(values, valid, self.kind) if self.integral else from_float64(values, valid, self.kind)
+        return (
+            from_int64(values, valid, self.kind) if self.integral else from_float64(values, valid, self.kind)
+        )
 
     def code_of(self, text: str) -> int | None:
-        """The code of the one value that `text` writes, if every row with that value has that code and no other row has."""
+        """The code of the one value that `text` writes, if every row with that value has that code and no
+        other row has."""
         if self.segments or self.profile.kind not in _LEVEL_KINDS:
             return None
         value = _parse(text, self.profile)
@@ -190,7 +210,9 @@ class NumericCodec:
         return {"segments": self.segments, "origin": self.origin}
 
     @classmethod
-    def restore(cls, profile: ColumnProfile, kind: pa.DataType, json: dict[str, int], tensors: dict[str, Tensor]) -> "NumericCodec":
+    def restore(
+        cls, profile: ColumnProfile, kind: pa.DataType, json: dict[str, int], tensors: dict[str, Tensor]
+    ) -> "NumericCodec":
         knots = tensors["knots"].numpy() if "knots" in tensors else None
         curve = None if knots is None else Curve(knots[0], knots[1])
         return cls(profile, kind, segments=json["segments"], origin=json["origin"], curve=curve)
@@ -203,7 +225,10 @@ class NumericCodec:
             return ["true" if point else "false" for point in self.profile.points]
         if not self.integral:
             return [str(narrowed(point, self.kind)) for point in self.profile.points]
-        return [str(point / 10**self.profile.scale if self.profile.scale else point) for point in self.profile.points]
+        return [
+            str(point / 10**self.profile.scale if self.profile.scale else point)
+            for point in self.profile.points
+        ]
 
     def count_levels(self, array: pa.Array) -> list[int]:
         """Rows of each of `levels`; any other number counts as the nearest one, as it does for the model."""
@@ -218,12 +243,16 @@ class NumericCodec:
         return self.points[np.clip(code - self.segments, 0, len(self.points) - 1)]
 
     def _nearest_points(self, values: Numbers) -> tuple[Int64, Bool]:
-        """The code of the nearest point, and whether the value is that point (always, where there is no curve), (N,) each."""
+        """The code of the nearest point, and whether the value is that point (always, where there is no
+        curve), (N,) each."""
         if len(self.points) == 0:
             return np.zeros(len(values), dtype=np.int64), np.zeros(len(values), dtype=bool)
         right = np.clip(np.searchsorted(self.points, values), 0, len(self.points) - 1)
         left = np.maximum(right - 1, 0)
-        below, above = values.astype(np.float64) - self.points[left], self.points[right] - values.astype(np.float64)
+        below, above = (
+            values.astype(np.float64) - self.points[left],
+            self.points[right] - values.astype(np.float64),
+        )
         near = np.where((below < above) & (self.points[right] != values), left, right)
         exact = self.points[near] == values if self.curve is not None else np.ones(len(values), dtype=bool)
         return near + self.segments, exact
@@ -242,7 +271,8 @@ class NumericCodec:
 
 
 def _origin(values: Int64, step: int) -> int:
-    """A round multiple of `step` near the values, so that offsets are exact in float64; 0 where they are small or too far apart."""
+    """A round multiple of `step` near the values, so that offsets are exact in float64; 0 where they are
+    small or too far apart."""
     low, high = int(values.min()), int(values.max())
     if max(abs(low), abs(high)) < 2**52 or high - low > 2**61:
         return 0

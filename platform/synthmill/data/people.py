@@ -1,5 +1,5 @@
-"""Whose a row is, where `data.split.group` says so: what is told of a column must be shared by several people, not by several
-rows of one."""
+"""Whose a row is, where `data.split.group` says so: what is told of a column must be shared by several
+people, not by several rows of one."""
 
 import numpy as np
 import pyarrow as pa
@@ -13,7 +13,8 @@ MOST_ROWS = 20
 
 
 def people_of(table: pa.Table, group: str | None) -> Int64 | None:
-    """A number for the person of each row, (N,); a row without one is a person of its own. None: every row counts for itself."""
+    """A number for the person of each row, (N,); a row without one is a person of its own. None: every row
+    counts for itself."""
     if group is None:
         return None
     coded = flat(table[group]).dictionary_encode()
@@ -47,7 +48,11 @@ def outermost(values: Numbers, people: Int64 | None, *, lowest: bool) -> Numbers
     """The 5 lowest or highest values, one of each person, (at most 5,)."""
     if people is None:
         take = min(NEIGHBOURS, len(values))
-        return np.partition(values, take - 1)[:take] if lowest else np.partition(values, len(values) - take)[-take:]
+        return (
+            np.partition(values, take - 1)[:take]
+            if lowest
+            else np.partition(values, len(values) - take)[-take:]
+        )
     order = np.argsort(values, kind="stable")
     order = order if lowest else order[::-1]
     _, first = np.unique(people[order], return_index=True)
@@ -56,7 +61,8 @@ def outermost(values: Numbers, people: Int64 | None, *, lowest: bool) -> Numbers
 
 
 def widened(sizes: Int64, people: Int64 | None) -> Int64:
-    """Sizes of neighbouring groups of rows, joined until each holds 5 people; none where all together hold fewer."""
+    """Sizes of neighbouring groups of rows, joined until each holds 5 people; none where all together hold
+    fewer."""
     if people is None:
         return sizes
     kept: list[int] = []

@@ -1,6 +1,8 @@
-"""The codec of pictures: PNG columns to uint8 tensors of one shape, and generated pixels back to labelled PNG files.
+"""The codec of images: PNG columns to uint8 tensors of one shape, and generated pixels back to labelled PNG
+files.
 
-Decoded tables show as pictures wherever Hugging Face's `Image` feature is known, and read as bytes everywhere else.
+Decoded tables show as images wherever Hugging Face's `Image` feature is known, and read as bytes everywhere
+else.
 """
 
 import json
@@ -17,10 +19,10 @@ from synthmill.config import DataConfig, FrozenModel, ImageConfig, dump, parse_m
 from synthmill.data import png
 from synthmill.data.batch import Batch
 from synthmill.data.codec import Codec
+from synthmill.data.image_file import BrokenImageError, read_image, with_channels
 from synthmill.data.images import IMAGE, IMAGE_TYPE, LABEL, image_column, image_of
 from synthmill.data.layout import PixelLayout
 from synthmill.data.mark import label_packet
-from synthmill.data.picture import BrokenPictureError, read_picture, with_channels
 from synthmill.errors import DataError, IntegrityError
 
 FORMAT = "synthmill.codec.pixels/1"
@@ -36,7 +38,7 @@ class _File(FrozenModel):
 
 
 class PixelCodec(Codec):
-    """Knows the shape and the class values; holds no picture."""
+    """Knows the shape and the class values; holds no image."""
 
     layout: PixelLayout
 
@@ -48,13 +50,13 @@ class PixelCodec(Codec):
 
     @classmethod
     def fit(cls, train: pa.Table, config: DataConfig, rules: Mapping[str, Any] | None = None) -> "PixelCodec":
-        """Shape from the first picture (a source gives all the same), classes from the training rows.
+        """Shape from the first image (a source gives all the same), classes from the training rows.
 
         Raises:
-            DataError: no pictures.
+            DataError: no images.
         """
         if not train.num_rows:
-            raise DataError("no pictures are left to train on; lower data.split.holdout", field="data.split")
+            raise DataError("no images are left to train on; lower data.split.holdout", field="data.split")
         first = pixels_of(train.slice(0, 1))[0]
         classes = tuple(sorted(set(train[LABEL].to_pylist()))) if LABEL in train.column_names else ()
         layout = PixelLayout(
@@ -68,34 +70,40 @@ class PixelCodec(Codec):
         return cls(layout, classes)
 
     def encode(self, table: pa.Table) -> Batch:
-        """`pixels` uint8 (N, C, H, W) and, with classes, `label` int64 (N,). Rows of a class that training never saw are left out."""
+        """`pixels` uint8 (N, C, H, W) and, with classes, `label` int64 (N,). Rows of a class that training
+        never saw are left out."""
         if not self.classes:
             return Batch(pixels=torch.from_numpy(pixels_of(table, self.layout)))
         codes = [self._code.get(value, -1) for value in table[LABEL].to_pylist()]
         known = [code >= 0 for code in codes]
         pixels = pixels_of(table if all(known) else table.filter(pa.array(known)), self.layout)
-        return Batch(pixels=torch.from_numpy(pixels), label=torch.tensor([code for code in codes if code >= 0], dtype=torch.int64))
+        return Batch(
+            pixels=torch.from_numpy(pixels),
+            label=torch.tensor([code for code in codes if code >= 0], dtype=torch.int64),
+        )
 
     def decode(self, batch: Batch, *, first_row: int) -> pa.Table:
         """PNG files labelled as AI-generated, named by their row number."""
-        images = to_uint8(batch["pixels"]).permute(0, 2, 3, 1).contiguous().numpy()
-        images = images[..., 0] if self.layout.channels == 1 else images
-        files = png.encode_all(images, [label_packet(picture) for picture in images])
+        pixels_N = to_uint8(batch["pixels"]).permute(0, 2, 3, 1).contiguous().numpy()
+        pixels_N = pixels_N[..., 0] if self.layout.channels == 1 else pixels_N
+        files = png.encode_all(pixels_N, [label_packet(pixels) for pixels in pixels_N])
         names = [f"{row:09d}.png" for row in range(first_row, first_row + len(files))]
         columns: list[pa.Array] = [image_column(files, names)]
         if self.classes:
-            columns.append(pa.array(self.classes, self.schema.field(LABEL).type).take(pa.array(batch["label"].numpy())))
+            columns.append(
+                pa.array(self.classes, self.schema.field(LABEL).type).take(pa.array(batch["label"].numpy()))
+            )
         return pa.Table.from_arrays(columns, schema=self.schema)
 
     def conditions(self, batch: Batch) -> pa.Table:
-        """The class alone: no picture is drawn to find out that it is not wanted."""
+        """The class alone: no image is drawn to find out that it is not wanted."""
         if not self.classes:
             return super().conditions(batch)
         field = self.schema.field(LABEL)
         return pa.table({LABEL: pa.array(self.classes, field.type).take(pa.array(batch["label"].numpy()))})
 
     def code_of(self, column: str, value: str) -> tuple[int, int] | None:
-        """(0, class code): pictures have no discrete spans, the class stands alone."""
+        """(0, class code): images have no discrete spans, the class stands alone."""
         levels = self.levels(column)
         return (0, levels.index(value)) if levels is not None and value in levels else None
 
@@ -112,7 +120,9 @@ class PixelCodec(Codec):
     @classmethod
     def from_files(cls, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> "PixelCodec":
         if config.get("format") != FORMAT:
-            raise IntegrityError(f"codec.json: this version reads {FORMAT}, not {config.get('format')}; upgrade synthmill")
+            raise IntegrityError(
+                f"codec.json: this version reads {FORMAT}, not {config.get('format')}; upgrade synthmill"
+            )
         file = parse_model(_File, dict(config))
         return cls(file.layout, file.classes)
 
@@ -125,26 +135,27 @@ def to_uint8(pixels_NCHW: Tensor) -> Tensor:
 
 
 def pixels_of(table: pa.Table, layout: PixelLayout | None = None) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    """The pictures of a table, uint8 (N, C, H, W), resized and recoloured to the layout where they differ from it.
+    """The images of a table, uint8 (N, C, H, W), resized and recoloured to the layout where they differ from
+    it.
 
     Raises:
-        DataError: a picture can't be decoded; names its row.
+        DataError: an image can't be decoded; names its row.
     """
     cells = table[image_of(table, "the table")].combine_chunks()
     cells = cells.field("bytes") if pa.types.is_struct(cells.type) else cells
     config = ImageConfig(size=(layout.height, layout.width)) if layout else ImageConfig()
     channels = layout.channels if layout else None
-    pictures = []
+    images = []
     for row, cell in enumerate(cells):
         try:
-            picture = read_picture(cell.as_py() or b"", config)
-        except BrokenPictureError as fault:
-            raise DataError(f"the picture in row {row:,} can't be read: {fault}", field=IMAGE) from None
-        pictures.append(picture if channels is None else with_channels(picture, channels))
-    if not pictures:
+            image = read_image(cell.as_py() or b"", config)
+        except BrokenImageError as fault:
+            raise DataError(f"the image in row {row:,} can't be read: {fault}", field=IMAGE) from None
+        images.append(image if channels is None else with_channels(image, channels))
+    if not images:
         shape = (layout.channels, layout.height, layout.width) if layout else (1, 1, 1)
         return np.zeros((0, *shape), np.uint8)
-    stacked = np.stack(pictures)
+    stacked = np.stack(images)
     return np.ascontiguousarray(stacked[:, None] if stacked.ndim == 3 else stacked.transpose(0, 3, 1, 2))
 
 

@@ -1,7 +1,9 @@
-"""PNG files of 8-bit gray or RGB pixels, written the same way every time (ISO/IEC 15948:2004, W3C PNG third edition).
+"""PNG files of 8-bit gray or RGB pixels, written the same way every time (ISO/IEC 15948:2004, W3C PNG third
+edition).
 
-A writer of our own because its bytes must not change with an imaging library's version, and because a 28x28 picture costs it a
-third of the time. Files have one IDAT chunk, row filter 0 and no timestamp. Reading them back takes the same short way.
+A writer of our own because its bytes must not change with an imaging library's version, and because a 28x28
+image costs it a third of the time. Files have one IDAT chunk, row filter 0 and no timestamp. Reading them
+back takes the same short way.
 """
 
 import struct
@@ -18,16 +20,19 @@ XMP_KEYWORD = b"XML:com.adobe.xmp"
 _XMP_HEAD = XMP_KEYWORD + b"\x00\x00\x00\x00\x00"
 _LEVEL = 6
 _SMALL, _SMALL_WINDOW, _SMALL_MEMORY = 4_096, 12, 4
-"""Bytes up to which only runs are looked for, in small tables: for pictures like digits a third faster and no larger."""
+"""Bytes up to which only runs are looked for, in small tables: for images like digits a third faster and no
+larger."""
 _GRAY, _RGB = 0, 2
 _MOST_PIXELS = 1 << 26
-"""Larger pictures, as a header of a few bytes may promise, are left to Pillow, which refuses what would fill the memory."""
+"""Larger images, as a header of a few bytes may promise, are left to Pillow, which refuses what would fill
+the memory."""
 _HEAD_BYTES = 33
 _IEND = b"\x00\x00\x00\x00IEND\xaeB\x60\x82"
 
 
 def encode(pixels: Pixels, *, xmp: bytes | None = None) -> bytes:
-    """A PNG file of pixels (H, W) or (H, W, 3), with an XMP packet in an uncompressed iTXt chunk before the pixels."""
+    """A PNG file of pixels (H, W) or (H, W, 3), with an XMP packet in an uncompressed iTXt chunk before the
+    pixels."""
     return encode_all(pixels[None], None if xmp is None else [xmp])[0]
 
 
@@ -38,13 +43,17 @@ def encode_all(pixels: Pixels, xmp: Sequence[bytes] | None = None) -> list[bytes
     count, height, width = pixels.shape[:3]
     rows = np.zeros((count, height, 1 + pixels[0, 0].size), np.uint8)
     rows[..., 1:] = pixels.reshape(count, height, -1)
-    head = SIGNATURE + _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, _GRAY if pixels.ndim == 3 else _RGB, 0, 0, 0))
+    head = SIGNATURE + _chunk(
+        b"IHDR", struct.pack(">IIBBBBB", width, height, 8, _GRAY if pixels.ndim == 3 else _RGB, 0, 0, 0)
+    )
     size = rows[0].size
     small, flat = size <= _SMALL, memoryview(rows.tobytes())
     files = []
     for i in range(count):
         label = _chunk(b"iTXt", _XMP_HEAD + xmp[i]) if xmp is not None else b""
-        files.append(b"".join((head, label, _chunk(b"IDAT", _deflate(flat[i * size : (i + 1) * size], small)), _IEND)))
+        files.append(
+            b"".join((head, label, _chunk(b"IDAT", _deflate(flat[i * size : (i + 1) * size], small)), _IEND))
+        )
     return files
 
 
@@ -56,9 +65,11 @@ def _deflate(data: memoryview, small: bool) -> bytes:
 
 
 def decode(data: bytes) -> Pixels | None:
-    """Pixels (H, W) or (H, W, 3) of a file that `encode` could have written; None for any other PNG or any other file.
+    """Pixels (H, W) or (H, W, 3) of a file that `encode` could have written; None for any other PNG or any
+    other file.
 
-    Other chunks than IHDR and IDAT are skipped, but a file with one that changes how the pixels are shown is another PNG.
+    Other chunks than IHDR and IDAT are skipped, but a file with one that changes how the pixels are shown is
+    another PNG.
     """
     if len(data) < _HEAD_BYTES or data[:8] != SIGNATURE or data[12:16] != b"IHDR":
         return None
@@ -85,14 +96,16 @@ def decode(data: bytes) -> Pixels | None:
 
 
 def _may_turn(kind: bytes, body: bytes) -> bool:
-    """Whether a chunk may state an orientation: EXIF data in a chunk of its own or as text, or XMP that names one."""
+    """Whether a chunk may state an orientation: EXIF data in a chunk of its own or as text, or XMP that names
+    one."""
     if kind == b"iTXt":
         return not body.startswith(_XMP_HEAD) or b"Orientation" in body
     return kind == b"eXIf" or (kind in (b"tEXt", b"zTXt") and body.startswith(b"Raw profile"))
 
 
 def _inflate(packed: bytes, size: int) -> bytes | None:
-    """The `size` bytes that were packed; None when they are fewer or more, and of more no more is unpacked."""
+    """The `size` bytes that were packed; None when they are fewer or more, and of more no more is
+    unpacked."""
     unpacker = zlib.decompressobj()
     try:
         raw = unpacker.decompress(packed, size + 1)

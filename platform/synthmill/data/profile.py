@@ -1,7 +1,9 @@
-"""What a table's columns are: kinds, bounds, decimals, point masses and vocabularies, fitted on training rows alone.
+"""What a table's columns are: kinds, bounds, decimals, point masses and vocabularies, fitted on training rows
+alone.
 
-Nothing here is one person's value: bounds are means of the 5 outermost values, points and levels are values that many rows
-share, identifiers are reduced to their pattern. A schema file may state public bounds and categories instead. Where
+Nothing here is one person's value: bounds are means of the 5 outermost values, points and levels are values
+that many rows share, identifiers are reduced to their pattern. A schema file may state public bounds and
+categories instead. Where
 `data.split.group` names people with several rows each, "5" and "many" count people.
 """
 
@@ -27,7 +29,15 @@ from synthmill.data.columns import (
     valid_rows,
 )
 from synthmill.data.identifiers import IdTemplate, fit_template, is_integer_id
-from synthmill.data.people import MOST_ROWS, NEIGHBOURS, count_people, count_sharers, outermost, people_of, picked
+from synthmill.data.people import (
+    MOST_ROWS,
+    NEIGHBOURS,
+    count_people,
+    count_sharers,
+    outermost,
+    people_of,
+    picked,
+)
 from synthmill.data.schema import ColumnRule, Rules
 from synthmill.errors import DataError, did_you_mean
 
@@ -58,7 +68,8 @@ class ColumnProfile(FrozenModel):
     """Type of the decoded column, as Arrow writes it."""
     missing_rows: int = 0
     minimum: Number | None = None
-    """Smallest value a decoded number can take; dates and times as integers in their own unit, decimals unscaled."""
+    """Smallest value a decoded number can take; dates and times as integers in their own unit, decimals
+    unscaled."""
     maximum: Number | None = None
     scale: int = 0
     """Digits after the point of a decimal type, whose numbers stand here times 10 to that power."""
@@ -71,7 +82,8 @@ class ColumnProfile(FrozenModel):
     discrete: bool = False
     """Whether the points are all there is: every other number counts as the nearest point."""
     levels: tuple[str, ...] = ()
-    """Categories, most frequent first (or as the schema file lists them); numbers that a schema file calls categories, as text."""
+    """Categories, most frequent first (or as the schema file lists them); numbers that a schema file calls
+    categories, as text."""
     folded_rows: int = 0
     """Rows whose category is too rare to be kept."""
     constant: str | Number | None = None
@@ -104,15 +116,21 @@ def profile_table(train: pa.Table, rules: Rules, config: DataConfig) -> TablePro
     """Profile every column.
 
     Raises:
-        DataError: free text, or a category column none of whose values is frequent enough; names the column and the fix.
+        DataError: free text, or a category column none of whose values is frequent enough; names the column
+        and the fix.
     """
     rules = _with_group(rules, train, config)
     people = people_of(train, config.split.group)
-    columns = [profile_column(name, flat(train[name]), rules.get(name, ColumnRule()), config, people) for name in train.column_names]
+    columns = [
+        profile_column(name, flat(train[name]), rules.get(name, ColumnRule()), config, people)
+        for name in train.column_names
+    ]
     return TableProfile(rows=train.num_rows, columns=tuple(columns))
 
 
-def profile_column(name: str, array: pa.Array, rule: ColumnRule, config: DataConfig, people: Int64 | None = None) -> ColumnProfile:
+def profile_column(
+    name: str, array: pa.Array, rule: ColumnRule, config: DataConfig, people: Int64 | None = None
+) -> ColumnProfile:
     """Profile one column of a plain type, (N,), whose rows belong to `people` (N,)."""
     if array.null_count == len(array) and rule.categories is None:
         return ColumnProfile(name=name, kind="constant", arrow_type=str(array.type), missing_rows=len(array))
@@ -124,7 +142,8 @@ def profile_column(name: str, array: pa.Array, rule: ColumnRule, config: DataCon
 
 
 def numbers(array: pa.Array) -> tuple[Numbers, Bool]:
-    """Values (int64, or float64 for floats) and which of them count; NaN and infinities are missing, (N,) each."""
+    """Values (int64, or float64 for floats) and which of them count; NaN and infinities are missing, (N,)
+    each."""
     if is_integral(array.type):
         return to_int64(array), valid_rows(array)
     values = to_float64(array)
@@ -133,7 +152,8 @@ def numbers(array: pa.Array) -> tuple[Numbers, Bool]:
 
 
 def _with_group(rules: Rules, train: pa.Table, config: DataConfig) -> Rules:
-    """A group column with few rows a value (patients, not hospitals) is an identifier unless the schema file says otherwise."""
+    """A group column with few rows a value (patients, not hospitals) is an identifier unless the schema file
+    says otherwise."""
     group = config.split.group
     if group is None or (group in rules and rules[group].kind is not None):
         return rules
@@ -150,8 +170,17 @@ def _identifier(name: str, array: pa.Array) -> ColumnProfile:
     elif pa.types.is_integer(array.type):
         template = IdTemplate(style="sequence")
     else:
-        raise DataError(f"column {name!r} is stated to be an identifier but holds {array.type}; drop it", field="data.schema")
-    return ColumnProfile(name=name, kind="identifier", arrow_type=str(array.type), missing_rows=array.null_count, template=template)
+        raise DataError(
+            f"column {name!r} is stated to be an identifier but holds {array.type}; drop it",
+            field="data.schema",
+        )
+    return ColumnProfile(
+        name=name,
+        kind="identifier",
+        arrow_type=str(array.type),
+        missing_rows=array.null_count,
+        template=template,
+    )
 
 
 def _text(name: str, array: pa.Array, rule: ColumnRule, min_rows: int, people: Int64 | None) -> ColumnProfile:
@@ -162,7 +191,10 @@ def _text(name: str, array: pa.Array, rule: ColumnRule, min_rows: int, people: I
     if rule.kind == "text":
         raise _free_text(name)
     if rule.minimum is not None or rule.maximum is not None:
-        raise DataError(f"column {name!r} holds categories, which have no bounds; leave out minimum and maximum", field="data.schema")
+        raise DataError(
+            f"column {name!r} holds categories, which have no bounds; leave out minimum and maximum",
+            field="data.schema",
+        )
     if rule.categories is not None:
         stated = _stated(name, values, counts, rule.categories, array.type)
         known = np.asarray(pc.is_in(values, value_set=pa.array(stated, pa.string())))
@@ -177,21 +209,31 @@ def _text(name: str, array: pa.Array, rule: ColumnRule, min_rows: int, people: I
     if not kept.any():
         fix = "lower data.min_category_rows, or state its `categories` or `kind: drop` in a schema file"
         what = "training rows" if people is None else "people among the training rows"
-        raise DataError(f"no value of column {name!r} has {min_rows} {what}; {fix}", field="data.min_category_rows")
-    order = np.lexsort((np.argsort(np.argsort(values.filter(pa.array(kept)).to_numpy(zero_copy_only=False))), -counts[kept]))
+        raise DataError(
+            f"no value of column {name!r} has {min_rows} {what}; {fix}", field="data.min_category_rows"
+        )
+    order = np.lexsort(
+        (np.argsort(np.argsort(values.filter(pa.array(kept)).to_numpy(zero_copy_only=False))), -counts[kept])
+    )
     levels = values.filter(pa.array(kept)).take(pa.array(order)).to_pylist()
     folded = int(counts[~kept].sum())
     if len(levels) == 1 and folded == 0 and array.null_count == 0:
         clock = pa.types.is_time(array.type) or pa.types.is_duration(array.type)
         # Arrow reads times of day and durations from numbers, and not from text.
         return ColumnProfile(
-            name=name, kind="constant", arrow_type=str(array.type), constant=int(to_int64(array[:1])[0]) if clock else levels[0]
+            name=name,
+            kind="constant",
+            arrow_type=str(array.type),
+            constant=int(to_int64(array[:1])[0]) if clock else levels[0],
         )
     return _categorical(name, array, levels, folded)
 
 
-def _stated(name: str, values: pa.Array, counts: Int64, categories: tuple[str, ...], kind: pa.DataType) -> list[str]:
-    """The categories of a schema file as the column's own values are written, each once; DataError where they can't be its values."""
+def _stated(
+    name: str, values: pa.Array, counts: Int64, categories: tuple[str, ...], kind: pa.DataType
+) -> list[str]:
+    """The categories of a schema file as the column's own values are written, each once; DataError where they
+    can't be its values."""
     try:
         words = from_words(pa.array(categories, pa.string()), kind).cast(pa.string())
         fault = None if len(words) else "there are none"
@@ -201,15 +243,21 @@ def _stated(name: str, values: pa.Array, counts: Int64, categories: tuple[str, .
         fault = f"not all of them are {kind}"
     if fault is not None:
         order = np.argsort(-counts, kind="stable")[:SHOWN_VALUES]
-        given, own = (", ".join(texts) for texts in (categories[:SHOWN_VALUES], values.take(pa.array(order)).to_pylist()))
+        given, own = (
+            ", ".join(texts)
+            for texts in (categories[:SHOWN_VALUES], values.take(pa.array(order)).to_pylist())
+        )
         raise DataError(
-            f"column {name!r} can't have the stated `categories` [{given}]: {fault}; list values such as {own or 'its own'}",
+            f"column {name!r} can't have the stated `categories` [{given}]: {fault}; list values such as"
+            f" {own or 'its own'}",
             field="data.schema",
         )
     return list(dict.fromkeys(words.to_pylist()))
 
 
-def _categorical(name: str, array: pa.Array, levels: list[str] | tuple[str, ...], folded: int) -> ColumnProfile:
+def _categorical(
+    name: str, array: pa.Array, levels: list[str] | tuple[str, ...], folded: int
+) -> ColumnProfile:
     return ColumnProfile(
         name=name,
         kind="categorical",
@@ -230,13 +278,16 @@ def _is_free_text(values: pa.Array, counts: Int64, kept: Bool) -> bool:
 
 def _free_text(name: str) -> DataError:
     return DataError(
-        f"column {name!r} is free text, which table models can't learn and would leak; drop it, or state `kind: identifier` "
-        f"or `kind: categorical` in a schema file: {{columns: {{{name}: {{kind: drop}}}}}}",
+        f"column {name!r} is free text, which table models can't learn and would leak; drop it, or state"
+        f" `kind: identifier` or `kind: categorical` in a schema file: {{columns: {{{name}: {{kind:"
+        " drop}}}",
         field="data.source",
     )
 
 
-def _number(name: str, array: pa.Array, rule: ColumnRule, min_rows: int, people: Int64 | None) -> ColumnProfile:
+def _number(
+    name: str, array: pa.Array, rule: ColumnRule, min_rows: int, people: Int64 | None
+) -> ColumnProfile:
     kind = array.type
     values, valid = numbers(array)
     values, people = values[valid], picked(people, valid)
@@ -244,11 +295,17 @@ def _number(name: str, array: pa.Array, rule: ColumnRule, min_rows: int, people:
     if count_people(people, len(values)) < NEIGHBOURS:
         return ColumnProfile(name=name, kind="constant", arrow_type=str(kind), missing_rows=len(array))
     scale = kind.scale if pa.types.is_decimal(kind) else 0
-    low, high = (None if bound is None else _scaled(bound, scale, values) for bound in (rule.minimum, rule.maximum))
+    low, high = (
+        None if bound is None else _scaled(bound, scale, values) for bound in (rule.minimum, rule.maximum)
+    )
     values = np.clip(values, low, high) if low is not None or high is not None else values
     distinct, codes, counts = np.unique(values, return_inverse=True, return_counts=True)
     shared = count_sharers(codes.reshape(-1), len(distinct), people)
-    if rule.kind is None and pa.types.is_integer(kind) and is_integer_id(name, distinct, counts, bool((np.diff(values) > 0).all())):
+    if (
+        rule.kind is None
+        and pa.types.is_integer(kind)
+        and is_integer_id(name, distinct, counts, bool((np.diff(values) > 0).all()))
+    ):
         return _identifier(name, array)
     if len(distinct) == 1 and missing == 0:
         return ColumnProfile(name=name, kind="constant", arrow_type=str(kind), constant=distinct[0].item())
@@ -282,10 +339,22 @@ def _number_kind(kind: pa.DataType) -> Kind:
 
 def _scaled(bound: Number, scale: int, values: Numbers) -> Number:
     limits = np.iinfo(np.int64)
-    return min(max(round(bound * 10**scale), limits.min), limits.max) if values.dtype == np.int64 else float(bound)
+    return (
+        min(max(round(bound * 10**scale), limits.min), limits.max)
+        if values.dtype == np.int64
+        else float(bound)
+    )
 
 
-def _bound(values: Numbers, people: Int64 | None, public: Number | None, step: int, decimals: int | None, *, lowest: bool) -> Number:
+def _bound(
+    values: Numbers,
+    people: Int64 | None,
+    public: Number | None,
+    step: int,
+    decimals: int | None,
+    *,
+    lowest: bool,
+) -> Number:
     """The stated bound, or the mean of the 5 outermost values on the column's own grid."""
     if public is not None:
         return public
@@ -297,10 +366,17 @@ def _bound(values: Numbers, people: Int64 | None, public: Number | None, step: i
     return mean if decimals is None else round(mean, decimals)
 
 
-def _points(distinct: Numbers, counts: Int64, shared: Int64, rows: int, min_rows: int) -> tuple[Numbers, bool]:
-    """The values that get a code of their own, and whether they are all there is; `shared` are the people that have each."""
+def _points(
+    distinct: Numbers, counts: Int64, shared: Int64, rows: int, min_rows: int
+) -> tuple[Numbers, bool]:
+    """The values that get a code of their own, and whether they are all there is; `shared` are the people
+    that have each."""
     rare = shared < min_rows
-    if len(distinct) <= MAX_DISCRETE and not rare.all() and counts[rare].sum() <= MAX_RARE_SHARE * counts.sum():
+    if (
+        len(distinct) <= MAX_DISCRETE
+        and not rare.all()
+        and counts[rare].sum() <= MAX_RARE_SHARE * counts.sum()
+    ):
         return distinct[~rare], True
     points = distinct[(counts >= max(POINT_ROWS, POINT_SHARE * rows)) & ~rare]
     return points, False
@@ -321,7 +397,8 @@ def _decimals(distinct: Numbers, kind: pa.DataType) -> int | None:
 
 
 def _step(distinct: Numbers, kind: pa.DataType) -> int:
-    """The largest familiar unit all integral values are multiples of: powers of ten, or clock units for times."""
+    """The largest familiar unit all integral values are multiples of: powers of ten, or clock units for
+    times."""
     if distinct.dtype != np.int64 or len(distinct) < POINT_ROWS:
         return 1
     if is_temporal(kind):

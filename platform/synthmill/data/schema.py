@@ -1,7 +1,9 @@
-"""Schema files: what the user knows about columns (kinds, public bounds and categories), in our format or as SDV metadata.
+"""Schema files: what the user knows about columns (kinds, public bounds and categories), in our format or as
+SDV metadata.
 
 Our format is YAML or JSON: `{columns: {age: {kind: integer, minimum: 0, maximum: 120}, ssn: {kind: drop}}}`.
-SDV metadata JSON (`METADATA_SPEC_VERSION`, `columns` with `sdtype`, or `tables` with exactly one table) is read too.
+SDV metadata JSON (`METADATA_SPEC_VERSION`, `columns` with `sdtype`, or `tables` with exactly one table) is
+read too.
 """
 
 from collections.abc import Mapping
@@ -22,16 +24,20 @@ FIELD = "data.schema"
 LARGEST_BOUND = 1e200
 """So that a bound times the power of ten of a decimal type is still a number."""
 MAX_DECIMALS = 18
-RuleKind = Literal["integer", "numeric", "boolean", "categorical", "datetime", "date", "identifier", "text", "drop"]
+RuleKind = Literal[
+    "integer", "numeric", "boolean", "categorical", "datetime", "date", "identifier", "text", "drop"
+]
 
 
 class ColumnRule(FrozenModel):
     """What the user states about one column; what is left out is detected."""
 
     kind: RuleKind | None = None
-    """numeric takes integers too; identifier: regenerated, never copied; drop: left out of the table; text: free text, refused."""
+    """numeric takes integers too; identifier: regenerated, never copied; drop: left out of the table; text:
+    free text, refused."""
     minimum: int | float | None = None
-    """Public lower bound of a number: used in place of the fitted one; values below it count as equal to it."""
+    """Public lower bound of a number: used in place of the fitted one; values below it count as equal to
+    it."""
     maximum: int | float | None = None
     """Public upper bound of a number."""
     categories: tuple[str, ...] | None = None
@@ -45,7 +51,10 @@ class ColumnRule(FrozenModel):
     @classmethod
     def _finite(cls, bound: int | float | None) -> int | float | None:
         if bound is not None and not abs(bound) <= LARGEST_BOUND:
-            raise ValueError(f"a bound is a number from -{LARGEST_BOUND:g} to {LARGEST_BOUND:g}; leave it out where there is none")
+            raise ValueError(
+                f"a bound is a number from -{LARGEST_BOUND:g} to {LARGEST_BOUND:g}; leave it out where there"
+                " is none"
+            )
         return bound
 
     @model_validator(mode="after")
@@ -75,7 +84,9 @@ def parse_rules(text: str, *, name: str) -> dict[str, ColumnRule]:
         raise DataError(f"{name} is neither YAML nor JSON", field=FIELD) from None
     if not isinstance(raw, dict) or not ({"columns", "tables"} & set(raw)):
         raise DataError(f"{name} must be a mapping with `columns`", field=FIELD)
-    raw = {**raw, "columns": _text_keys(raw["columns"], name)} if isinstance(raw.get("columns"), dict) else raw
+    raw = (
+        {**raw, "columns": _text_keys(raw["columns"], name)} if isinstance(raw.get("columns"), dict) else raw
+    )
     if _is_sdv(raw):
         return _from_sdv(raw, name)
     try:
@@ -110,10 +121,13 @@ def text_columns(rules: Rules) -> frozenset[str]:
 
 
 def _text_keys(columns: dict[Any, Any], name: str) -> dict[str, Any]:
-    """The mapping with numbers as text; a bare `on`, `no` or `null`, which YAML does not read as text, is refused."""
+    """The mapping with numbers as text; a bare `on`, `no` or `null`, which YAML does not read as text, is
+    refused."""
     for key in columns:
         if key is None or isinstance(key, bool):
-            raise DataError(f"{name} has a column name that YAML reads as {key}; put it in quotes", field=FIELD)
+            raise DataError(
+                f"{name} has a column name that YAML reads as {key}; put it in quotes", field=FIELD
+            )
     return {str(key): value for key, value in columns.items()}
 
 
@@ -129,7 +143,9 @@ def _conform(name: str, column: pa.ChunkedArray, rule: ColumnRule) -> pa.Chunked
         elif rule.kind in ("datetime", "date"):
             column = _to_time(column, rule)
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError):
-        raise DataError(f"column {name!r} is stated to be {rule.kind} but holds other values ({kind})", field=FIELD) from None
+        raise DataError(
+            f"column {name!r} is stated to be {rule.kind} but holds other values ({kind})", field=FIELD
+        ) from None
     return column
 
 
@@ -160,7 +176,9 @@ def _to_time(column: pa.ChunkedArray, rule: ColumnRule) -> pa.ChunkedArray:
         if rule.datetime_format:
             column = _parse_times(column, rule.datetime_format)
         else:
-            column = column.cast(pa.date32()) if rule.kind == "date" else cells.as_time(column.cast(pa.string()))
+            column = (
+                column.cast(pa.date32()) if rule.kind == "date" else cells.as_time(column.cast(pa.string()))
+            )
     if not pa.types.is_temporal(column.type):
         raise ValueError(column.type)
     return column.cast(pa.date32()) if rule.kind == "date" else column
@@ -182,7 +200,10 @@ def _is_sdv(raw: dict[str, Any]) -> bool:
     return (
         "METADATA_SPEC_VERSION" in raw
         or "tables" in raw
-        or (isinstance(columns, dict) and any(isinstance(value, dict) and "sdtype" in value for value in columns.values()))
+        or (
+            isinstance(columns, dict)
+            and any(isinstance(value, dict) and "sdtype" in value for value in columns.values())
+        )
     )
 
 

@@ -1,4 +1,5 @@
-"""Where rows come from: a CSV or Parquet file or folder, a scikit-learn toy dataset, or a dataset of the catalog."""
+"""Where rows come from: a CSV or Parquet file or folder, a scikit-learn toy dataset, or a dataset of the
+catalog."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -35,12 +36,14 @@ class Source:
 
 
 def read_source(config: DataConfig, *, store: Store | None = None, rules: Rules | None = None) -> Source:
-    """Read, type and check the table that `data.source` names; pictures become a table too (`data.images`).
+    """Read, type and check the table that `data.source` names; images become a table too (`data.images`).
 
-    `rules` are what the schema file stated when a model was trained, whatever it states now; None: read the file.
+    `rules` are what the schema file stated when a model was trained, whatever it states now; None: read the
+    file.
 
     Raises:
-        DataError: one line that names the field: a missing, empty or malformed source, fewer than two rows, a column that is
+        DataError: one line that names the field: a missing, empty or malformed source, fewer than two rows, a
+        column that is
             always missing or of a type that can't be learnt, an unknown `data.target` or `data.split.group`.
     """
     if config.kind == "images":
@@ -64,7 +67,9 @@ def load_rules(config: DataConfig, settings: StorageConfig | None = None) -> Rul
     return parse_rules(text, name=config.schema_file.rstrip("/").rpartition("/")[2])
 
 
-def _read(config: DataConfig, rules: Rules, store: Store | None, settings: StorageConfig) -> tuple[pa.Table, str, str]:
+def _read(
+    config: DataConfig, rules: Rules, store: Store | None, settings: StorageConfig
+) -> tuple[pa.Table, str, str]:
     scheme, mark, rest = config.source.partition("://")
     if mark and scheme == "sklearn":
         table = _read_sklearn(rest)
@@ -85,11 +90,16 @@ def _read_catalog(ref: str, store: Store | None) -> tuple[pa.Table, str, str]:
 def _read_sklearn(name: str) -> pa.Table:
     """The bundled table: its features, then `target` (class names where it has them; numbers otherwise)."""
     if name not in SKLEARN_TABLES:
-        raise DataError(f"no scikit-learn table named {name!r}{did_you_mean(name, SKLEARN_TABLES)}", field=FIELD)
+        raise DataError(
+            f"no scikit-learn table named {name!r}{did_you_mean(name, SKLEARN_TABLES)}", field=FIELD
+        )
     import sklearn.datasets
 
     bunch = getattr(sklearn.datasets, f"load_{name}")()
-    columns = {str(key): np.ascontiguousarray(bunch.data[:, i], dtype=np.float64) for i, key in enumerate(bunch.feature_names)}
+    columns = {
+        str(key): np.ascontiguousarray(bunch.data[:, i], dtype=np.float64)
+        for i, key in enumerate(bunch.feature_names)
+    }
     classes: Any = getattr(bunch, "target_names", None)
     if bunch.target.ndim == 2:
         columns.update({str(key): np.ascontiguousarray(bunch.target[:, i]) for i, key in enumerate(classes)})
@@ -107,16 +117,24 @@ def _check(table: pa.Table, config: DataConfig) -> None:
             raise DataError(f"no column named {name!r}{did_you_mean(name, names)}", field=where)
     if table.num_rows < 2:
         rows = "one row" if table.num_rows == 1 else "no rows"
-        raise DataError(f"{config.source} has {rows}; a model needs at least 2, and hundreds to be of use", field=FIELD)
+        raise DataError(
+            f"{config.source} has {rows}; a model needs at least 2, and hundreds to be of use", field=FIELD
+        )
     for name, column in zip(names, table.columns, strict=True):
         kind = plain_type(column.type)
         fix = f"drop it with a schema file: {{columns: {{{name}: {{kind: drop}}}}}}"
         if _always_missing(column):
             raise DataError(f"column {name!r} holds only missing values; {fix}", field=FIELD)
         if pa.types.is_decimal(kind) and not _fits(column):
-            raise DataError(f"column {name!r} has decimals of more than 18 digits; store them as floats or text, or {fix}", field=FIELD)
+            raise DataError(
+                f"column {name!r} has decimals of more than 18 digits; store them as floats or text, or"
+                f" {fix}",
+                field=FIELD,
+            )
         if not is_supported(kind):
-            raise DataError(f"column {name!r} is of type {kind}, which no model here can learn; {fix}", field=FIELD)
+            raise DataError(
+                f"column {name!r} is of type {kind}, which no model here can learn; {fix}", field=FIELD
+            )
 
 
 def _fits(column: pa.ChunkedArray) -> bool:
@@ -129,7 +147,9 @@ def _fits(column: pa.ChunkedArray) -> bool:
 
 def _always_missing(column: pa.ChunkedArray) -> bool:
     values = column.drop_null()
-    return len(values) == 0 or (pa.types.is_floating(column.type) and not pc.any(pc.is_finite(values.cast(pa.float64()))).as_py())
+    return len(values) == 0 or (
+        pa.types.is_floating(column.type) and not pc.any(pc.is_finite(values.cast(pa.float64()))).as_py()
+    )
 
 
 def _content_sha256(table: pa.Table) -> str:
@@ -139,5 +159,7 @@ def _content_sha256(table: pa.Table) -> str:
         values = column.to_numpy()
         text = "\x1f".join(values) if values.dtype == object else None
         digest.update(f"{name}\x1e".encode())
-        digest.update(text.encode() if text is not None else np.ascontiguousarray(values.astype("<f8")).tobytes())
+        digest.update(
+            text.encode() if text is not None else np.ascontiguousarray(values.astype("<f8")).tobytes()
+        )
     return digest.hexdigest()

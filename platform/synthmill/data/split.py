@@ -1,12 +1,13 @@
 """Train, validation and holdout, decided before anything is fitted.
 
-Each distinct row (each group, when grouped) gets the index of its first occurrence; a keyed hash of that index orders them,
-and the order is cut at the configured shares. Exact duplicates and groups therefore stay on one side, shares are exact to
-the row where rows are distinct, and the same source and settings always give the same split. Row ids are never recorded.
+Each distinct row (each group, when grouped) gets the index of its first occurrence; a keyed hash of that
+index orders them, and the order is cut at the configured shares. Exact duplicates and groups therefore stay
+on one side, shares are exact to the row where rows are distinct, and the same source and settings always give
+the same split. Row ids are never recorded.
 
-Rows so common that the side of one content would decide what the sides look like (20 rows and 1% of the table; nobody's, then)
-are dealt out one by one, or a table of few categories would train on other combinations than it is judged by.
-A picture is its bytes: under two labels it is still one.
+Rows so common that the side of one content would decide what the sides look like (20 rows and 1% of the
+table; nobody's, then) are dealt out one by one, or a table of few categories would train on other
+combinations than it is judged by. An image is its bytes: under two labels it is still one.
 """
 
 import hashlib
@@ -33,8 +34,8 @@ class Split(FrozenModel):
 
     format: Literal["synthmill.split/1"] = "synthmill.split/1"
     rule: Rule = "ordered-first-row-hash/2"
-    """Distinct rows or groups in order of splitmix64(seed, first index), cut at the shares; before /2 common rows stayed together
-    and a picture's label was part of what it is."""
+    """Distinct rows or groups in order of splitmix64(seed, first index), cut at the shares; before /2 common
+    rows stayed together and an image's label was part of what it is."""
     seed: int
     group: str | None
     validation: float
@@ -59,21 +60,31 @@ class SplitTables:
         return self.validation if self.validation.num_rows else self.train
 
 
-def split_table(table: pa.Table, config: SplitConfig, *, sha256: str, rule: Rule = "ordered-first-row-hash/2") -> SplitTables:
-    """Split the source whose SHA-256 is given; train is never empty. `rule` is that of the model whose split is opened again.
+def split_table(
+    table: pa.Table, config: SplitConfig, *, sha256: str, rule: Rule = "ordered-first-row-hash/2"
+) -> SplitTables:
+    """Split the source whose SHA-256 is given; train is never empty. `rule` is that of the model whose split
+    is opened again.
 
     Raises:
         DataError: shares that leave nothing to train on, or an unknown group column.
     """
     if config.validation + config.holdout >= 1:
-        raise DataError("validation and holdout leave no rows to train on; their sum must be below 1", field="data.split")
+        raise DataError(
+            "validation and holdout leave no rows to train on; their sum must be below 1", field="data.split"
+        )
     if config.group is not None and config.group not in table.column_names:
-        raise DataError(f"no column named {config.group!r}{did_you_mean(config.group, table.column_names)}", field="data.split.group")
+        raise DataError(
+            f"no column named {config.group!r}{did_you_mean(config.group, table.column_names)}",
+            field="data.split.group",
+        )
     side = _sides(_keys(table, config.group, rule), config)
     train, validation, holdout = (table.filter(pa.array(side == value)) for value in range(3))
     counts = {"train": train.num_rows, "validation": validation.num_rows, "holdout": holdout.num_rows}
     shares = {"validation": config.validation, "holdout": config.holdout}
-    split = Split(rule=rule, seed=config.seed, group=config.group, counts=counts, source_sha256=sha256, **shares)
+    split = Split(
+        rule=rule, seed=config.seed, group=config.group, counts=counts, source_sha256=sha256, **shares
+    )
     return SplitTables(train, validation, holdout, split)
 
 
@@ -85,16 +96,18 @@ def open_split(source: Source, split: Split) -> SplitTables:
     """
     if source.sha256 != split.source_sha256:
         raise DataError(
-            f"{source.uri} has changed since the model was trained (SHA-256 {source.sha256[:12]}, was {split.source_sha256[:12]}); "
-            "restore it or train again",
+            f"{source.uri} has changed since the model was trained (SHA-256 {source.sha256[:12]}, was"
+            f" {split.source_sha256[:12]}); restore it or train again",
             field="data.source",
         )
-    config = SplitConfig(validation=split.validation, holdout=split.holdout, seed=split.seed, group=split.group)
+    config = SplitConfig(
+        validation=split.validation, holdout=split.holdout, seed=split.seed, group=split.group
+    )
     tables = split_table(source.table, config, sha256=source.sha256, rule=split.rule)
     if tables.split.counts != split.counts:
         raise DataError(
-            f"{source.uri} splits into {tables.split.counts} rows, and did into {split.counts} when the model was trained; "
-            "restore its schema file, or train again",
+            f"{source.uri} splits into {tables.split.counts} rows, and did into {split.counts} when the model"
+            " was trained; restore its schema file, or train again",
             field="data.source",
         )
     return tables
@@ -119,11 +132,11 @@ def row_hashes(table: pa.Table) -> UInt64:
 
 def _keys(table: pa.Table, group: str | None, rule: Rule) -> UInt64:
     """What must stay together: rows' content, or groups; a row without a group stands for itself."""
-    pictures = [field.name for field in table.schema if pa.types.is_struct(field.type)]
+    images = [field.name for field in table.schema if pa.types.is_struct(field.type)]
     newest = rule == "ordered-first-row-hash/2"
-    content = row_hashes(table.select(pictures) if pictures and newest else table)
+    content = row_hashes(table.select(images) if images and newest else table)
     if group is None:
-        return content if pictures or not newest else _common_apart(content)
+        return content if images or not newest else _common_apart(content)
     column = flat(table[group])
     return np.where(valid_rows(column), mix(_cell_hashes(column), -1), content)
 
@@ -137,16 +150,24 @@ def _common_apart(content: UInt64) -> UInt64:
 
 def _cell_hashes(array: pa.Array) -> UInt64:
     if pa.types.is_struct(array.type):
-        # A picture is its bytes; what its file was called does not make it another one.
+        # An image is its bytes; what its file was called does not make it another one.
         array = array.field("bytes")
     if pa.types.is_binary(array.type):
         cells = np.array(
-            [int.from_bytes(hashlib.blake2b(cell or b"", digest_size=8).digest(), "little") for cell in array.to_pylist()], np.uint64
+            [
+                int.from_bytes(hashlib.blake2b(cell or b"", digest_size=8).digest(), "little")
+                for cell in array.to_pylist()
+            ],
+            np.uint64,
         )
     elif is_text(array.type):
         coded = array.dictionary_encode()
         texts = coded.dictionary.to_pylist()
-        hashes = np.array([int.from_bytes(hashlib.blake2b(t.encode(), digest_size=8).digest(), "little") for t in texts] or [0], np.uint64)
+        hashes = np.array(
+            [int.from_bytes(hashlib.blake2b(t.encode(), digest_size=8).digest(), "little") for t in texts]
+            or [0],
+            np.uint64,
+        )
         cells = hashes[coded.indices.fill_null(0).to_numpy(zero_copy_only=False)]
     elif pa.types.is_uint64(array.type):
         cells = array.fill_null(0).to_numpy(zero_copy_only=False)
@@ -165,7 +186,9 @@ def _sides(keys: UInt64, config: SplitConfig) -> npt.NDArray[np.int8]:
     middle = np.cumsum(sizes[order]) - sizes[order] / 2
     holdout_rows = round(config.holdout * rows)
     validation_rows = round(config.validation * rows)
-    side = np.where(middle < holdout_rows, 2, np.where(middle < holdout_rows + validation_rows, 1, 0)).astype(np.int8)
+    side = np.where(middle < holdout_rows, 2, np.where(middle < holdout_rows + validation_rows, 1, 0)).astype(
+        np.int8
+    )
     if not (side == 0).any():
         side[-1] = 0
     sides = np.empty(len(first), dtype=np.int8)

@@ -1,7 +1,7 @@
 """Counts of a training table for charts: how each column is distributed, never what one row holds.
 
-Histogram bounds are means of at least 5 neighbouring values, and a bar of fewer than 5 rows is left out; where a table has people
-with several rows each, those are 5 people.
+Histogram bounds are means of at least 5 neighbouring values, and a bar of fewer than 5 rows is left out;
+where a table has people with several rows each, those are 5 people.
 """
 
 from typing import Any
@@ -22,13 +22,17 @@ _UNITS_IN_MS = {"s": 1e-3, "ms": 1.0, "us": 1e3, "ns": 1e6}
 
 
 def summarise(train: pa.Table, profile: TableProfile, people: Int64 | None = None) -> dict[str, Any]:
-    """JSON data: for each column its bars (`levels` or `edges`, and `shares` of all rows) and its share of missing values.
+    """JSON data: for each column its bars (`levels` or `edges`, and `shares` of all rows) and its share of
+    missing values.
 
-    Dates and times stand as milliseconds since 1970, times of day since midnight, durations as their length. Identifiers and
-    constants have no bars. NaN and infinities are missing, but for a column of categories, where they are levels. `people` are
-    whose the rows are (N,), as of `people_of`.
+    Dates and times stand as milliseconds since 1970, times of day since midnight, durations as their length.
+    Identifiers and constants have no bars. NaN and infinities are missing, but for a column of categories,
+    where they are levels. `people` are whose the rows are (N,), as of `people_of`.
     """
-    columns = {column.name: _column(_present(flat(train[column.name]), column.kind), column.kind, people) for column in profile.columns}
+    columns = {
+        column.name: _column(_present(flat(train[column.name]), column.kind), column.kind, people)
+        for column in profile.columns
+    }
     return {"format": FORMAT, "rows": train.num_rows, "columns": columns}
 
 
@@ -60,12 +64,18 @@ def _counted(array: pa.Array, people: Int64 | None) -> tuple[list[Any], Int64, I
     coded = array.drop_null().dictionary_encode()
     codes = coded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
     size = len(coded.dictionary)
-    return coded.dictionary.to_pylist(), np.bincount(codes, minlength=size), count_sharers(codes, size, people)
+    return (
+        coded.dictionary.to_pylist(),
+        np.bincount(codes, minlength=size),
+        count_sharers(codes, size, people),
+    )
 
 
 def _levels(array: pa.Array, people: Int64 | None) -> dict[str, Any]:
     values, counts, shared = _counted(array.cast(pa.string()), people)
-    ordered = sorted(zip(counts.tolist(), values, shared.tolist(), strict=True), key=lambda level: (-level[0], level[1]))
+    ordered = sorted(
+        zip(counts.tolist(), values, shared.tolist(), strict=True), key=lambda level: (-level[0], level[1])
+    )
     shown = [level for level in ordered if level[2] >= NEIGHBOURS][:MOST_LEVELS]
     rest = int(counts.sum()) - sum(count for count, *_ in shown)
     return {
@@ -86,7 +96,10 @@ def _histogram(array: pa.Array, people: Int64 | None) -> dict[str, Any]:
     edges = np.linspace(low, max(high, low + 1e-9), BINS + 1)
     bars = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, BINS - 1)
     counts, shared = np.bincount(bars, minlength=BINS), count_sharers(bars, BINS, people)
-    shares = [_share(int(count), len(array)) if few >= NEIGHBOURS else 0.0 for count, few in zip(counts, shared, strict=True)]
+    shares = [
+        _share(int(count), len(array)) if few >= NEIGHBOURS else 0.0
+        for count, few in zip(counts, shared, strict=True)
+    ]
     return {
         "edges": [float(round(edge)) if temporal and not clock else float(f"{edge:.6g}") for edge in edges],
         "shares": shares,
@@ -110,7 +123,8 @@ def _numbers(array: pa.Array) -> Float64:
 
 
 def _averaged(ordered: Float64, people: Int64 | None, rank: float) -> float:
-    """The mean of the 5 values, or of 1% of them if that is more, around a rank; of more where they are of fewer than 5 people."""
+    """The mean of the 5 values, or of 1% of them if that is more, around a rank; of more where they are of
+    fewer than 5 people."""
     width = max(NEIGHBOURS, len(ordered) // 100)
     while True:
         start = int(np.clip(round(rank * len(ordered)) - width // 2, 0, len(ordered) - width))

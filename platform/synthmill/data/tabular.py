@@ -1,4 +1,5 @@
-"""The `mixed` encoding of a table: fitted on training rows, it maps a table to codes and positions, and samples back to a table."""
+"""The `mixed` encoding of a table: fitted on training rows, it maps a table to codes and positions, and
+samples back to a table."""
 
 import base64
 import functools
@@ -69,32 +70,45 @@ class TableCodec(Codec):
         self._columns = columns
         self.layout = _layout(columns, profile.rows)
         self._places = _places(columns, self.layout)
-        self._identifiers = {column.profile.name: column for column in columns if isinstance(column, IdentifierCodec)}
+        self._identifiers = {
+            column.profile.name: column for column in columns if isinstance(column, IdentifierCodec)
+        }
 
     @classmethod
     def fit(cls, train: pa.Table, config: DataConfig, rules: Rules | None = None) -> "TableCodec":
         """Fit on training rows; `rules` default to those in `data.schema`.
 
         Raises:
-            DataError: fewer than 5 rows, free text, no category frequent enough, or nothing but constants and identifiers.
+            DataError: fewer than 5 rows, free text, no category frequent enough, or nothing but constants and
+            identifiers.
         """
         if train.num_rows < NEIGHBOURS:
             fix = "give more, or lower the shares of validation and holdout"
-            raise DataError(f"{train.num_rows} training rows are too few to learn from without copying one; {fix}", field="data.source")
+            raise DataError(
+                f"{train.num_rows} training rows are too few to learn from without copying one; {fix}",
+                field="data.source",
+            )
         profile = profile_table(train, load_rules(config) if rules is None else rules, config)
         people = people_of(train, config.split.group)
-        columns = [_CODECS[column.kind].fit(column, flat(train[column.name]), people) for column in profile.columns]
+        columns = [
+            _CODECS[column.kind].fit(column, flat(train[column.name]), people) for column in profile.columns
+        ]
         if not any(column.spans for column in columns):
-            raise DataError("every column is constant or an identifier; there is nothing to learn", field="data.source")
+            raise DataError(
+                "every column is constant or an identifier; there is nothing to learn", field="data.source"
+            )
         return cls(profile, columns)
 
     def encode(self, table: pa.Table) -> Batch:
-        """`codes` int64 (N, discrete spans) and `values` float32 (N, numeric spans) of a table with the codec's columns."""
+        """`codes` int64 (N, discrete spans) and `values` float32 (N, numeric spans) of a table with the
+        codec's columns."""
         codes: list[Int64] = []
         values: list[Float64] = []
         for column in self._columns:
             array = flat(table[column.profile.name])
-            column_codes, positions = column.encode(array if array.type == column.kind else array.cast(column.kind))
+            column_codes, positions = column.encode(
+                array if array.type == column.kind else array.cast(column.kind)
+            )
             if column.spans:
                 codes += column_codes
             if positions is not None:
@@ -105,34 +119,52 @@ class TableCodec(Codec):
         return Batch(codes=torch.from_numpy(code_ND), values=torch.from_numpy(value_NC))
 
     def decode(self, batch: Batch, *, first_row: int) -> pa.Table:
-        """Rows of the source's columns, order and types; `first_row` is the global number of the first, from which
-        identifiers are made. All other cells follow from the row's own codes, values and noise."""
+        """Rows of the source's columns, order and types; `first_row` is the global number of the first, from
+        which identifiers are made. All other cells follow from the row's own codes, values and noise."""
         codes, values = batch["codes"].cpu().numpy(), batch["values"].cpu().numpy()
-        assert codes.shape[1] == len(self.layout.discrete), f"{codes.shape} codes for {len(self.layout.discrete)} spans"
-        assert values.shape[1] == len(self.layout.numeric), f"{values.shape} values for {len(self.layout.numeric)} spans"
+        assert codes.shape[1] == len(self.layout.discrete), (
+            f"{codes.shape} codes for {len(self.layout.discrete)} spans"
+        )
+        assert values.shape[1] == len(self.layout.numeric), (
+            f"{values.shape} values for {len(self.layout.numeric)} spans"
+        )
         numbers = np.arange(first_row, first_row + batch.num_rows, dtype=np.uint64)
         rows = Rows(numbers, _noise(batch, codes, values))
         arrays = [
-            column.decode(codes[:, place.codes], None if place.value is None else values[:, place.value], rows)
+            column.decode(
+                codes[:, place.codes], None if place.value is None else values[:, place.value], rows
+            )
             for column, place in zip(self._columns, self._places, strict=True)
         ]
         return pa.table(arrays, schema=self.schema)
 
     def first_free_id(self, real: pa.Table, rows: int) -> int:
-        """The row number from which `rows` identifiers in a row are none of those in `real`: 0, or a power of ten, or one in the
-        widest gap between integers.
+        """The row number from which `rows` identifiers in a row are none of those in `real`: 0, or a power of
+        ten, or one in the widest gap between integers.
 
         Raises:
             DataError: the column's type has no room for so many beside the real ones.
         """
         taken = {name: pc.unique(flat(real[name])).drop_null() for name in self._identifiers}
-        starts = [0, *(10**power for power in range(len(str(max(rows, real.num_rows))), 16))] if taken else [0]
+        starts = (
+            [0, *(10**power for power in range(len(str(max(rows, real.num_rows))), 16))] if taken else [0]
+        )
         starts += [codec.widest_gap(taken[name]) for name, codec in self._identifiers.items()]
-        free = [start for start in starts if start + rows <= min((room for _, room in self.id_rooms()), default=start + rows)]
+        free = [
+            start
+            for start in starts
+            if start + rows <= min((room for _, room in self.id_rooms()), default=start + rows)
+        ]
         found = next((start for start in free if not self._ids_in(taken, start, rows)), None)
         if found is None:
-            names, fix = ", ".join(map(repr, taken)), "ask for fewer rows, give the column a wider type in the source, or drop it"
-            raise DataError(f"no {rows:,} identifiers in a row are free beside the real {names}; {fix} in a schema file", field="--rows")
+            names, fix = (
+                ", ".join(map(repr, taken)),
+                "ask for fewer rows, give the column a wider type in the source, or drop it",
+            )
+            raise DataError(
+                f"no {rows:,} identifiers in a row are free beside the real {names}; {fix} in a schema file",
+                field="--rows",
+            )
         return found
 
     def id_rooms(self) -> list[tuple[str, int]]:
@@ -140,7 +172,8 @@ class TableCodec(Codec):
         return [(name, codec.room) for name, codec in self._identifiers.items()]
 
     def _ids_in(self, taken: dict[str, pa.Array], start: int, rows: int) -> bool:
-        """Whether one of the identifiers of the rows `start .. start + rows` is among those taken, by column."""
+        """Whether one of the identifiers of the rows `start .. start + rows` is among those taken, by
+        column."""
         no_codes = np.zeros((0, 0), np.int64)
         for name, codec in self._identifiers.items():
             for first in range(start, start + rows, ID_CHUNK_ROWS):
@@ -151,7 +184,8 @@ class TableCodec(Codec):
         return False
 
     def code_of(self, column: str, value: str) -> tuple[int, int] | None:
-        """(discrete span index, code) that exactly the rows with `column` = `value` have; None if there is no such single code."""
+        """(discrete span index, code) that exactly the rows with `column` = `value` have; None if there is no
+        such single code."""
         at = 0
         for codec in self._columns:
             if codec.profile.name == column:
@@ -161,7 +195,8 @@ class TableCodec(Codec):
         return None
 
     def levels(self, column: str) -> list[str] | None:
-        """The values of a column that has a code for each, as text; None for a curve, dates, identifiers, or an unknown column."""
+        """The values of a column that has a code for each, as text; None for a curve, dates, identifiers, or
+        an unknown column."""
         return next((codec.levels() for codec in self._columns if codec.profile.name == column), None)
 
     def count_levels(self, column: str, array: pa.Array) -> list[int]:
@@ -176,7 +211,11 @@ class TableCodec(Codec):
             "columns": [column.to_json() for column in self._columns],
             "arrow_schema": base64.b64encode(self.schema.serialize().to_pybytes()).decode(),
         }
-        tensors = {f"{i}.{key}": value for i, column in enumerate(self._columns) for key, value in column.tensors().items()}
+        tensors = {
+            f"{i}.{key}": value
+            for i, column in enumerate(self._columns)
+            for key, value in column.tensors().items()
+        }
         return config, tensors
 
     @classmethod
@@ -187,12 +226,20 @@ class TableCodec(Codec):
             IntegrityError: a format this version does not know.
         """
         if config.get("format") != FORMAT:
-            raise IntegrityError(f"codec.json has format {config.get('format')!r}; this version reads {FORMAT!r}")
+            raise IntegrityError(
+                f"codec.json has format {config.get('format')!r}; this version reads {FORMAT!r}"
+            )
         profile = TableProfile.model_validate_json(json.dumps(config["profile"]))
         schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(config["arrow_schema"])))
         columns = []
-        for i, (column, field, own) in enumerate(zip(profile.columns, schema, config["columns"], strict=True)):
-            parts = {key.partition(".")[2]: value for key, value in tensors.items() if key.partition(".")[0] == str(i)}
+        for i, (column, field, own) in enumerate(
+            zip(profile.columns, schema, config["columns"], strict=True)
+        ):
+            parts = {
+                key.partition(".")[2]: value
+                for key, value in tensors.items()
+                if key.partition(".")[0] == str(i)
+            }
             columns.append(_CODECS[column.kind].restore(column, field.type, own, parts))
         return cls(profile, columns)
 
@@ -202,7 +249,9 @@ def _layout(columns: list[ColumnCodec], rows: int) -> MixedLayout:
     numeric: list[NumericSpan] = []
     for column in columns:
         if isinstance(column, NumericCodec) and column.segments:
-            numeric.append(NumericSpan(column=column.profile.name, discrete=len(discrete), segments=column.segments))
+            numeric.append(
+                NumericSpan(column=column.profile.name, discrete=len(discrete), segments=column.segments)
+            )
         discrete += column.spans
     return MixedLayout(discrete=tuple(discrete), numeric=tuple(numeric), rows=rows)
 
@@ -219,9 +268,11 @@ def _places(columns: list[ColumnCodec], layout: MixedLayout) -> list[_Place]:
 
 
 def _noise(batch: Batch, codes: Int64, values: npt.NDArray[np.float32]) -> Callable[[Int64], UInt64]:
-    """The noise of the rows at an index: their own, or for encoded rows, which have none, a hash of their codes.
+    """The noise of the rows at an index: their own, or for encoded rows, which have none, a hash of their
+    codes.
 
-    Of few rows it is hashed all at once, as the cost is then the number of columns, each time it is asked for.
+    Of few rows it is hashed all at once, as the cost is then the number of columns, each time it is asked
+    for.
     """
     if "noise" in batch:
         own = batch["noise"].cpu().numpy().view(np.uint64)

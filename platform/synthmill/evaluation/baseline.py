@@ -13,14 +13,22 @@ from synthmill.metrics.base import Result
 def regressions(gates: Gates, results: Mapping[str, Result], baseline: Mapping[str, Any]) -> list[GateResult]:
     """Figures that are worse than in an earlier report by more than `regression_sigmas` standard errors.
 
-    Figures without a value or an interval on either side are left out, and so are those that `incomparable` names.
+    Figures without a value or an interval on either side are left out, and so are those that `incomparable`
+    names.
     """
     found = []
     for name, result in results.items():
         before = baseline.get("metrics", {}).get(name)
-        if before is None or _full_name(before, name) != result.metric or not (_known(result.value) and _known(before.get("value"))):
+        if (
+            before is None
+            or _full_name(before, name) != result.metric
+            or not (_known(result.value) and _known(before.get("value")))
+        ):
             continue
-        spread = _standard_error(result.ci, result.confidence), _standard_error(before.get("ci"), before.get("confidence", 0.95))
+        spread = (
+            _standard_error(result.ci, result.confidence),
+            _standard_error(before.get("ci"), before.get("confidence", 0.95)),
+        )
         if None in spread:
             continue
         error = float(sum(s**2 for s in spread if s is not None)) ** 0.5
@@ -43,20 +51,29 @@ def regressions(gates: Gates, results: Mapping[str, Result], baseline: Mapping[s
                 status="fail" if sigmas > limit else "pass",
                 n=result.gate_n,
                 explain=f"{result.value:.3g}, was {before['value']:.3g} in the baseline: {_than(sigmas)}",
-                advice="Compare the recipes of both reports; the figure got worse by more than chance explains.",
+                advice=(
+                    "Compare the recipes of both reports; the figure got worse by more than chance explains."
+                ),
             )
         )
     return found
 
 
 def incomparable(results: Mapping[str, Result], baseline: Mapping[str, Any]) -> list[str]:
-    """A warning that names the figures which the baseline has by another way of measuring, such as another feature extractor."""
+    """A warning that names the figures which the baseline has by another way of measuring, such as another
+    feature extractor."""
     past = baseline.get("metrics", {})
-    found = [name for name, result in results.items() if name in past and _full_name(past[name], name) != result.metric]
+    found = [
+        name
+        for name, result in results.items()
+        if name in past and _full_name(past[name], name) != result.metric
+    ]
     if not found:
         return []
     now, then = results[found[0]].metric, _full_name(past[found[0]], found[0])
-    return [f"not held against the baseline, which measured differently ({then}, here {now}): {', '.join(found)}"]
+    return [
+        f"not held against the baseline, which measured differently ({then}, here {now}): {', '.join(found)}"
+    ]
 
 
 def _full_name(before: Mapping[str, Any], name: str) -> str:

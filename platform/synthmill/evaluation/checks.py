@@ -26,14 +26,17 @@ def check_tables(
 
 
 def align(table: pa.Table, schema: pa.Schema, field: str) -> pa.Table:
-    """The columns of `schema`, in its order and types; further columns are left out, and NaN becomes null: to metrics both are missing.
+    """The columns of `schema`, in its order and types; further columns are left out, and NaN becomes null: to
+    metrics both are missing.
 
     Raises:
         DataError: a column is missing, or has values that its type can't hold.
     """
     missing = [name for name in schema.names if name not in table.column_names]
     if missing:
-        raise DataError(f"lacks {len(missing)} of the training table's columns: {', '.join(missing[:5])}", field=field)
+        raise DataError(
+            f"lacks {len(missing)} of the training table's columns: {', '.join(missing[:5])}", field=field
+        )
     columns = []
     for wanted in schema:
         column = table[wanted.name]
@@ -41,7 +44,10 @@ def align(table: pa.Table, schema: pa.Schema, field: str) -> pa.Table:
             try:
                 column = column.cast(wanted.type)
             except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-                raise DataError(f"column {wanted.name!r} is {column.type} and does not convert to {wanted.type}", field=field) from None
+                raise DataError(
+                    f"column {wanted.name!r} is {column.type} and does not convert to {wanted.type}",
+                    field=field,
+                ) from None
         columns.append(_nan_as_null(column))
     return pa.table(columns, schema=schema)
 

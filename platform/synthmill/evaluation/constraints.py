@@ -18,17 +18,25 @@ def parse_constraint(text: str, schema: pa.Schema) -> Constraint:
     """
     found = PATTERN.match(text)
     if not found:
-        raise RecipeError(f"can't read {text!r}; write COLUMN <= COLUMN or COLUMN <= NUMBER", field="gates.constraints")
+        raise RecipeError(
+            f"can't read {text!r}; write COLUMN <= COLUMN or COLUMN <= NUMBER", field="gates.constraints"
+        )
     left, operator, right = found.group(1).strip("`"), found.group(2), found.group(3)
     if left not in schema.names:
-        raise RecipeError(f"no column named {left!r}{did_you_mean(left, schema.names)}", field="gates.constraints")
+        raise RecipeError(
+            f"no column named {left!r}{did_you_mean(left, schema.names)}", field="gates.constraints"
+        )
     other: str | float
     try:
         other = float(right)
     except ValueError:
         other = right.strip("`")
         if other not in schema.names:
-            raise RecipeError(f"no column named {other!r}{did_you_mean(other, schema.names)}", field="gates.constraints") from None
-    if isinstance(other, float) and not (pa.types.is_integer(schema.field(left).type) or pa.types.is_floating(schema.field(left).type)):
+            raise RecipeError(
+                f"no column named {other!r}{did_you_mean(other, schema.names)}", field="gates.constraints"
+            ) from None
+    if isinstance(other, float) and not (
+        pa.types.is_integer(schema.field(left).type) or pa.types.is_floating(schema.field(left).type)
+    ):
         raise RecipeError(f"{left!r} is {schema.field(left).type}, not a number", field="gates.constraints")
     return Constraint(text.strip(), left, operator, other)

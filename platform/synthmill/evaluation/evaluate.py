@@ -1,7 +1,8 @@
 """Evaluate a synthetic table against the real rows: one call from tables to a report. Runs without a cluster.
 
-`map_tasks` decides where the work runs: the default is a plain loop, `runtime/` passes one that uses Ray tasks. Statistics of
-every synthetic row are computed part by part and merged; everything else reads a seeded sample of declared size.
+`map_tasks` decides where the work runs: the default is a plain loop, `runtime/` passes one that uses Ray
+tasks. Statistics of every synthetic row are computed part by part and merged; everything else reads a seeded
+sample of declared size.
 """
 
 import time
@@ -27,7 +28,17 @@ from synthmill.metrics._evidence import Evidence, Limits, Passes, Real, Settings
 from synthmill.metrics._learners import LEARNERS, task_of
 from synthmill.metrics._sample import SampleRows
 from synthmill.metrics._view import PartView
-from synthmill.metrics.base import PROFILES, MapTasks, Metric, Part, Result, in_profile, map_serially, metric_classes, table_kinds
+from synthmill.metrics.base import (
+    PROFILES,
+    MapTasks,
+    Metric,
+    Part,
+    Result,
+    in_profile,
+    map_serially,
+    metric_classes,
+    table_kinds,
+)
 
 Profile = Literal["quick", "standard", "full", "audit"]
 PART_ROWS = 131_072
@@ -38,7 +49,8 @@ THOROUGH: dict[str, Any] = {"learners": LEARNERS, "learner_seeds": 12, "baseline
 
 @dataclass(frozen=True)
 class Tables:
-    """What is compared. `synthetic`: a table, a sequence of parts (see `metrics.base.Part`), or an iterator of tables."""
+    """What is compared. `synthetic`: a table, a sequence of parts (see `metrics.base.Part`), or an iterator
+    of tables."""
 
     train: pa.Table
     validation: pa.Table | None
@@ -51,9 +63,11 @@ class Tables:
     levels: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Column -> the only categories it can have, where somebody declared them."""
     asked: str = ""
-    """What the synthetic rows were asked to be, in words; the real rows here are then those that are so too."""
+    """What the synthetic rows were asked to be, in words; the real rows here are then those that are so
+    too."""
     whole: "Tables | None" = None
-    """All real rows, where those above were chosen to match what was asked for: what rows are added to when lift is measured."""
+    """All real rows, where those above were chosen to match what was asked for: what rows are added to when
+    lift is measured."""
 
 
 @dataclass(frozen=True)
@@ -88,12 +102,13 @@ def evaluate(
     """Compute the profile's metrics (and those named in `include`) and hold them against the gates.
 
     Args:
-        sample_rows: rows a side for figures that can't read everything; None: 20,000 for neighbours and 50,000 for
+        sample_rows: rows a side for figures that can't read everything; None: 20,000 for neighbours and
+        50,000 for
             classifiers (10,000 in the quick profile); "all": every row.
         baseline: an earlier report's JSON; figures that got worse are flagged.
         requested_rows: how many rows the generator was asked for.
-        retrain: (subset, seed) -> synthetic rows of a freshly trained generator, for `utility.lift_lowdata` and the audit.
-        budget_seconds: wall time for those two.
+        retrain: (subset, seed) -> synthetic rows of a freshly trained generator, for `utility.lift_lowdata`
+        and the audit. budget_seconds: wall time for those two.
 
     Raises:
         DataError: tables that can't be compared; the message names the table and column.
@@ -136,7 +151,11 @@ def evaluate(
         plots=plot_data(evidence, results),
         neighbours=closest_rows(evidence),
         provenance=dict(provenance or {}),
-        warnings=(*notes, *_warnings(real, results, tables.asked), *(incomparable(results, baseline) if baseline else ())),
+        warnings=(
+            *notes,
+            *_warnings(real, results, tables.asked),
+            *(incomparable(results, baseline) if baseline else ()),
+        ),
         timings={key: round(value, 3) for key, value in timings.items()},
     )
 
@@ -148,9 +167,15 @@ def prepare(tables: Tables, *, target: str | None, seed: int = 0, constraints: S
     columns = columns_of(train.schema, table_kinds(tables.kinds))
     goal = next((c for c in columns if c.name == target), None)
     validation = (
-        None if tables.validation is None or not tables.validation.num_rows else align(tables.validation, train.schema, "validation")
+        None
+        if tables.validation is None or not tables.validation.num_rows
+        else align(tables.validation, train.schema, "validation")
     )
-    holdout = None if tables.holdout is None or not tables.holdout.num_rows else align(tables.holdout, train.schema, "holdout")
+    holdout = (
+        None
+        if tables.holdout is None or not tables.holdout.num_rows
+        else align(tables.holdout, train.schema, "holdout")
+    )
     return Real(
         train=train,
         validation=validation,
@@ -161,17 +186,25 @@ def prepare(tables: Tables, *, target: str | None, seed: int = 0, constraints: S
         constraints=tuple(parse_constraint(text, train.schema) for text in constraints),
         seed=seed,
         group=tables.group,
-        declared_levels={name: frozenset(levels) for name, levels in tables.levels.items() if name in train.column_names},
+        declared_levels={
+            name: frozenset(levels) for name, levels in tables.levels.items() if name in train.column_names
+        },
     )
 
 
-def compute(evidence: Evidence, chosen: Sequence[type[Metric]], timings: dict[str, float] | None = None) -> dict[str, Result]:
+def compute(
+    evidence: Evidence, chosen: Sequence[type[Metric]], timings: dict[str, float] | None = None
+) -> dict[str, Result]:
     """Every chosen metric's result, by name; one whose needs aren't met says so instead of a value."""
     results: dict[str, Result] = {}
     for cls in chosen:
         begun = time.monotonic()
         unmet = _unmet(cls, evidence)
-        result = cls.missing(*unmet) if unmet else cls().compute(evidence.on_whole() if cls.on_whole_table else evidence)
+        result = (
+            cls.missing(*unmet)
+            if unmet
+            else cls().compute(evidence.on_whole() if cls.on_whole_table else evidence)
+        )
         results[cls.name] = result.model_copy(update={"confidence": evidence.settings.confidence})
         if timings is not None:
             timings[cls.name] = time.monotonic() - begun
@@ -194,7 +227,11 @@ NEEDS: dict[str, tuple[Literal["unavailable", "not_applicable"], str, Callable[[
         "no constraints are declared; list them under `constraints` in the gates file",
         lambda e: bool(e.real.constraints),
     ),
-    "requested": ("not_applicable", "how many rows were asked for is not known", lambda e: e.settings.requested_rows is not None),
+    "requested": (
+        "not_applicable",
+        "how many rows were asked for is not known",
+        lambda e: e.settings.requested_rows is not None,
+    ),
     "retrain": (
         "not_applicable",
         "retraining the generator was not offered; run the job with a recipe and --budget",
@@ -203,7 +240,9 @@ NEEDS: dict[str, tuple[Literal["unavailable", "not_applicable"], str, Callable[[
 }
 
 
-def _unmet(cls: type[Metric], evidence: Evidence) -> tuple[Literal["unavailable", "not_applicable"], str] | None:
+def _unmet(
+    cls: type[Metric], evidence: Evidence
+) -> tuple[Literal["unavailable", "not_applicable"], str] | None:
     for need in sorted(cls.needs, key=lambda need: NEEDS[need][0] != "not_applicable"):
         status, reason, met = NEEDS[need]
         if not met(evidence):
@@ -238,18 +277,28 @@ class ReadParts:
 
 
 def read_synthetic(
-    synthetic: pa.Table | Sequence[Part] | Iterable[pa.Table], real: Real, settings: Settings, map_tasks: MapTasks
+    synthetic: pa.Table | Sequence[Part] | Iterable[pa.Table],
+    real: Real,
+    settings: Settings,
+    map_tasks: MapTasks,
 ) -> tuple[Totals, pa.Table, list[str]]:
     """Statistics of every synthetic row, a sample of them, and notes for the report."""
     notes: list[str] = []
     if isinstance(synthetic, pa.Table):
         extra = sorted(set(synthetic.column_names) - set(real.train.column_names))
-        notes = [f"columns that the training rows do not have were left out: {', '.join(extra)}"] if extra else []
-        synthetic = [SlicePart(synthetic.slice(at, PART_ROWS), at) for at in range(0, max(1, synthetic.num_rows), PART_ROWS)]
+        notes = (
+            [f"columns that the training rows do not have were left out: {', '.join(extra)}"] if extra else []
+        )
+        synthetic = [
+            SlicePart(synthetic.slice(at, PART_ROWS), at)
+            for at in range(0, max(1, synthetic.num_rows), PART_ROWS)
+        ]
     known_rows = synthetic[-1].first_row if isinstance(synthetic, Sequence) and len(synthetic) else 0
     passes = real.passes(SampleRows(settings.limits.sample_rows, settings.seed, known_rows))
     read = ReadParts(passes, real.train.schema, real.plan)
-    states = map_tasks(read, _groups(synthetic)) if isinstance(synthetic, Sequence) else [_stream(read, synthetic)]
+    states = (
+        map_tasks(read, _groups(synthetic)) if isinstance(synthetic, Sequence) else [_stream(read, synthetic)]
+    )
     check_tables(real.train, None, None, real.target, synthetic_rows=sum(state[0].rows for state in states))
     merged = states[0]
     for state in states[1:]:
@@ -312,10 +361,18 @@ def _config(profile: str, settings: Settings, gates: Gates, include: Sequence[st
 
 
 def _warnings(real: Real, results: Mapping[str, Result], asked: str) -> list[str]:
-    found = [f"the rows were asked for with {asked}: figures compare them with such real rows; lift adds them to all"] if asked else []
+    found = (
+        [
+            f"the rows were asked for with {asked}: figures compare them with such real rows; lift adds them"
+            " to all"
+        ]
+        if asked
+        else []
+    )
     if real.holdout is None:
         missing = sorted(name for name, result in results.items() if result.status == "unavailable")
         found.append(
-            f"no holdout: these figures can't be given: {', '.join(missing)}; nor is there a real-vs-real reference for the others"
+            f"no holdout: these figures can't be given: {', '.join(missing)}; nor is there a real-vs-real"
+            " reference for the others"
         )
     return found

@@ -1,9 +1,9 @@
 """Quality gates: thresholds on metrics, read from a YAML file, judged one by one, summed up in a verdict.
 
-A gate passes, fails, or is inconclusive (too few rows, no holdout, no interval, a figure that is no number): inconclusive is never a
-pass. A gate whose metric the profile does not run is `not_run`; one that has nothing to judge (no target named) is `not_applicable`.
-Neither counts. The verdict is the worst of: an error gate failed (fail), an error gate is inconclusive (inconclusive), a warn gate
-failed (warn), else pass.
+A gate passes, fails, or is inconclusive (too few rows, no holdout, no interval, a figure that is no number):
+inconclusive is never a pass. A gate whose metric the profile does not run is `not_run`; one that has nothing
+to judge (no target named) is `not_applicable`. Neither counts. The verdict is the worst of: an error gate
+failed (fail), an error gate is inconclusive (inconclusive), a warn gate failed (warn), else pass.
 """
 
 import math
@@ -68,7 +68,12 @@ class Gate(FrozenModel):
     @property
     def id(self) -> str:
         """A name that is unique within a sensible gates file."""
-        parts = [self.metric, *([self.aspect] if self.aspect else []), *([self.bound] if self.bound != "value" else []), self.severity]
+        parts = [
+            self.metric,
+            *([self.aspect] if self.aspect else []),
+            *([self.bound] if self.bound != "value" else []),
+            self.severity,
+        ]
         return ":".join(parts)
 
 
@@ -142,13 +147,17 @@ def load_gates(name_or_path: str = "default", *, shipped: str = "gates.yaml") ->
     known = metric_classes(None)
     for gate in gates.gates:
         if gate.metric not in known:
-            raise RecipeError(f"no metric named {gate.metric!r}{did_you_mean(gate.metric, known)}", field="gates.metric")
+            raise RecipeError(
+                f"no metric named {gate.metric!r}{did_you_mean(gate.metric, known)}", field="gates.metric"
+            )
     return gates
 
 
 def judge(gates: Gates, results: Mapping[str, Result]) -> list[GateResult]:
     """Every gate held against the results (by metric name)."""
-    return [outcome for gate in gates.gates for outcome in _judge(gate, gates.defaults, results.get(gate.metric))]
+    return [
+        outcome for gate in gates.gates for outcome in _judge(gate, gates.defaults, results.get(gate.metric))
+    ]
 
 
 def _judge(gate: Gate, defaults: Defaults, result: Result | None) -> list[GateResult]:
@@ -160,7 +169,13 @@ def _judge(gate: Gate, defaults: Defaults, result: Result | None) -> list[GateRe
     return [_judge_limit(gate, defaults, result, op, threshold) for op, threshold in limits]
 
 
-def _judge_limit(gate: Gate, defaults: Defaults, result: Result | None, op: Literal["at most", "at least"], threshold: float) -> GateResult:
+def _judge_limit(
+    gate: Gate,
+    defaults: Defaults,
+    result: Result | None,
+    op: Literal["at most", "at least"],
+    threshold: float,
+) -> GateResult:
     minimum = defaults.min_rows if gate.minimum_n is None else gate.minimum_n
     estimate = _estimate(gate, result)
     judged = _judged(gate, estimate)
@@ -206,7 +221,9 @@ def _judged(gate: Gate, estimate: Estimate) -> float | None:
     return None if estimate.reference is None else value - estimate.reference
 
 
-def _status(gate: Gate, result: Result | None, judged: float | None, op: str, threshold: float, minimum: int) -> tuple[Status, str]:
+def _status(
+    gate: Gate, result: Result | None, judged: float | None, op: str, threshold: float, minimum: int
+) -> tuple[Status, str]:
     if result is None:
         return "not_run", "this profile does not compute the metric"
     if result.status == "not_applicable":
@@ -255,7 +272,8 @@ def _words(gate: Gate) -> str:
 
 
 def verdict(outcomes: Sequence[GateResult], defaults: Defaults) -> Verdict:
-    """The worst outcome; without a single error gate that was judged the verdict is inconclusive, never pass."""
+    """The worst outcome; without a single error gate that was judged the verdict is inconclusive, never
+    pass."""
     errors = [o for o in outcomes if o.severity == "error" and o.status in ("pass", "fail", "inconclusive")]
     open_ones = any(o.status == "inconclusive" for o in errors)
     if any(o.status == "fail" for o in errors) or (open_ones and defaults.on_inconclusive == "fail"):

@@ -1,7 +1,7 @@
 """The report as one self-contained page: inline style and SVG, no script, nothing fetched.
 
-Order: verdict, four tiles, what failed and what to do, lift, worst columns and pairs, privacy, nearest rows, difference to the
-baseline, how to reproduce.
+Order: verdict, four tiles, what failed and what to do, lift, worst columns and pairs, privacy, nearest rows,
+difference to the baseline, how to reproduce.
 """
 
 from dataclasses import dataclass
@@ -68,12 +68,18 @@ HEADLINES = {
     "fail": "Failed: do not use this dataset yet",
     "inconclusive": "Undecided: not enough evidence to pass",
 }
-PICTURES = {
-    "samples": ("Samples", "Synthetic pictures, a row for each class."),
-    "latent": ("From one noise to another", "Pictures along a walk between two noises, a row for each class: a smooth walk is no replay."),
+IMAGES = {
+    "samples": ("Samples", "Synthetic images, a row for each class."),
+    "latent": (
+        "From one noise to another",
+        "Images along a walk between two noises, a row for each class: a smooth walk is no replay.",
+    ),
     "neighbours": (
-        "Nearest real pictures",
-        "Top: the synthetic pictures nearest to a training picture; below it that picture; below that the nearest holdout picture.",
+        "Nearest real images",
+        (
+            "Top: the synthetic images nearest to a training image; below it that image; below that the"
+            " nearest holdout image."
+        ),
     ),
 }
 
@@ -91,9 +97,11 @@ def to_html(report: Report) -> str:
         lift=_lift(report),
         columns=_columns(report),
         heatmap=_heatmap(report),
-        pictures=[(*PICTURES[name], uri) for name, uri in report.pictures.items() if name in PICTURES],
+        images=[(*IMAGES[name], uri) for name, uri in report.images.items() if name in IMAGES],
         scales=_scales(report),
-        distances=Markup(svg.quantile_curves(report.plots["distances"])) if report.plots.get("distances") else None,
+        distances=(
+            Markup(svg.quantile_curves(report.plots["distances"])) if report.plots.get("distances") else None
+        ),
         privacy=[report.metrics[name] for name in report.privacy.tested],
         regressions=[g for g in report.gates if g.kind == "regression"],
         gates=[g for g in report.gates if g.kind == "threshold"],
@@ -110,7 +118,9 @@ def to_html(report: Report) -> str:
 
 @cache
 def _template() -> Template:
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
     text = (resources.files("synthmill") / "evaluation" / "templates" / "report.html.jinja").read_text()
     return environment.from_string(text)
 
@@ -136,18 +146,24 @@ class Tile:
 
 
 def _heading(report: Report) -> str:
-    return str(report.provenance.get("dataset") or ("Synthetic pictures" if _shows_pictures(report) else "Synthetic table"))
+    return str(
+        report.provenance.get("dataset")
+        or ("Synthetic images" if _shows_images(report) else "Synthetic table")
+    )
 
 
-def _shows_pictures(report: Report) -> bool:
+def _shows_images(report: Report) -> bool:
     return "shape" in report.inputs
 
 
 def _facts(report: Report) -> list[str]:
     inputs = report.inputs
-    if _shows_pictures(report):
+    if _shows_images(report):
         channels, height, width = inputs["shape"]
-        facts = [f"{inputs['synthetic_rows']:,} synthetic pictures", f"{height}x{width} {'gray' if channels == 1 else 'RGB'}"]
+        facts = [
+            f"{inputs['synthetic_rows']:,} synthetic images",
+            f"{height}x{width} {'gray' if channels == 1 else 'RGB'}",
+        ]
         facts += [f"{len(inputs['classes'])} classes"] if inputs["classes"] else []
     else:
         facts = [f"{inputs['synthetic_rows']:,} synthetic rows", f"{len(inputs['columns'])} columns"]
@@ -158,9 +174,21 @@ def _facts(report: Report) -> list[str]:
 
 
 def _tile(report: Report, name: str, figures: tuple[tuple[str, str | None], ...]) -> Tile:
-    shown = [f for f in (_figure(report, *figure, large=i == 0) for i, figure in enumerate(figures)) if f is not None]
-    axes = {"Utility": ("utility",), "Fidelity": ("fidelity", "diversity", "schema"), "Privacy": ("privacy",)}[name]
-    gates = [g for g in report.gates if g.kind == "threshold" and g.metric in report.metrics and report.metrics[g.metric].axis in axes]
+    shown = [
+        f
+        for f in (_figure(report, *figure, large=i == 0) for i, figure in enumerate(figures))
+        if f is not None
+    ]
+    axes = {
+        "Utility": ("utility",),
+        "Fidelity": ("fidelity", "diversity", "schema"),
+        "Privacy": ("privacy",),
+    }[name]
+    gates = [
+        g
+        for g in report.gates
+        if g.kind == "threshold" and g.metric in report.metrics and report.metrics[g.metric].axis in axes
+    ]
     return Tile(name, _state(gates), tuple(shown))
 
 
@@ -196,13 +224,23 @@ def _figure(report: Report, name: str, aspect: str | None, *, large: bool) -> Fi
     parts += [f"{real}: {words(shown.reference)}"] if shown.reference is not None else []
     same = [g for g in gates if g.aspect == aspect and g.severity == "error" and g.relative_to == "nothing"]
     limits = {g.op: g.threshold for g in same}
-    bar = svg.Range(shown.value, shown.ci, shown.reference, limits.get("at most"), limits.get("at least"), state)
-    drawn = Markup(svg.range_bar(bar, label=None if not large or shown.reference is None else f"{real} {words(shown.reference)}"))
+    bar = svg.Range(
+        shown.value, shown.ci, shown.reference, limits.get("at most"), limits.get("at least"), state
+    )
+    drawn = Markup(
+        svg.range_bar(
+            bar, label=None if not large or shown.reference is None else f"{real} {words(shown.reference)}"
+        )
+    )
     return Figure(label, _value(name, aspect, shown.value), "\n".join(parts), state, drawn)
 
 
 def _is_share(name: str, aspect: str | None) -> bool:
-    return aspect == "train_share" or name in ("privacy.mia_tpr@1fpr", "utility.tstr_ratio", "diversity.coverage")
+    return aspect == "train_share" or name in (
+        "privacy.mia_tpr@1fpr",
+        "utility.tstr_ratio",
+        "diversity.coverage",
+    )
 
 
 def _value(name: str, aspect: str | None, value: float) -> str:
@@ -220,7 +258,11 @@ def _provenance_tile(report: Report) -> Tile:
         ("Training rows inside", None if inside is None else ("yes" if inside else "no"), None),
         ("Content digest", (known.get("content_digest") or "")[:16] or None, None),
     ]
-    figures = [Figure(label, "", str(value) + (f" ({str(extra)[:12]})" if extra else ""), "pass") for label, value, extra in rows if value]
+    figures = [
+        Figure(label, "", str(value) + (f" ({str(extra)[:12]})" if extra else ""), "pass")
+        for label, value, extra in rows
+        if value
+    ]
     holdout = report.inputs.get("holdout_rows", 0)
     note = f"{holdout:,} rows never trained on" if holdout else "none: no real-vs-real figures"
     figures.append(Figure("Holdout", "", note, "pass" if holdout else "inconclusive"))
@@ -236,11 +278,21 @@ def _problems(report: Report) -> list[dict[str, Any]]:
     cards = []
     for name, gates in by_metric.items():
         failed = [g for g in gates if g.status == "fail"]
-        state = "inconclusive" if not failed else ("fail" if any(g.severity == "error" for g in failed) else "warn")
+        state = (
+            "inconclusive"
+            if not failed
+            else ("fail" if any(g.severity == "error" for g in failed) else "warn")
+        )
         strictest = {(g.aspect, g.bound, g.op, g.kind): g for g in reversed(failed or gates)}
         lines = [g.explain[:1].upper() + g.explain[1:] for g in reversed(strictest.values())]
         own = [g.advice for g in failed if g.kind == "threshold"] or [g.advice for g in failed]
-        card = {"title": title(name), "question": question(name), "name": name, "state": state, "lines": lines}
+        card = {
+            "title": title(name),
+            "question": question(name),
+            "name": name,
+            "state": state,
+            "lines": lines,
+        }
         worst = worst_columns(report.metrics[name], report.inputs["columns"]) if failed else []
         cards.append({**card, "columns": worst, "advice": own[0] if own else ""})
     return cards
@@ -262,7 +314,12 @@ def _lift(report: Report) -> dict[str, Any] | None:
         out["arms"] = Markup(svg.dot_plot(rows, unit=full.details["score"]))
         out["result"] = full
         out["learners"] = [
-            {"name": name, "alone": record["scores"][NOTHING]["score"], "lift": record["lifts"][SYNTHETIC], "p": record["harm_p_holm"]}
+            {
+                "name": name,
+                "alone": record["scores"][NOTHING]["score"],
+                "lift": record["lifts"][SYNTHETIC],
+                "p": record["harm_p_holm"],
+            }
             for name, record in full.details["learners"].items()
         ]
     elif full is not None:
@@ -275,7 +332,10 @@ def _pair(ci: Any) -> tuple[float, float] | None:
 
 
 def _columns(report: Report) -> list[dict[str, Any]]:
-    return [{**column, "plot": Markup(svg.bars(column["labels"], column["shares"]))} for column in report.plots.get("columns", ())]
+    return [
+        {**column, "plot": Markup(svg.bars(column["labels"], column["shares"]))}
+        for column in report.plots.get("columns", ())
+    ]
 
 
 def _heatmap(report: Report) -> dict[str, Any] | None:
@@ -307,10 +367,15 @@ def _scales(report: Report) -> list[dict[str, Any]]:
 
 def _reproduce(report: Report) -> list[tuple[str, str]]:
     inputs, config = report.inputs, report.config
-    sides = ", ".join(f"{side} {inputs[f'{side}_rows']:,}" for side in ("train", "validation", "holdout", "synthetic"))
+    sides = ", ".join(
+        f"{side} {inputs[f'{side}_rows']:,}" for side in ("train", "validation", "holdout", "synthetic")
+    )
     rows = [
         ("Rows", sides),
-        ("Sampled rows a side", f"neighbours {_limit(config['neighbour_rows'])}, classifiers {_limit(config['classifier_rows'])}"),
+        (
+            "Sampled rows a side",
+            f"neighbours {_limit(config['neighbour_rows'])}, classifiers {_limit(config['classifier_rows'])}",
+        ),
         ("Target", f"{inputs['target']} ({inputs['task']})" if inputs["target"] else "none"),
         ("Seed", str(config["seed"])),
         ("Gates", f"sha256 {config['gates_sha256'][:16]}"),

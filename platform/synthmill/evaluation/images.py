@@ -1,4 +1,5 @@
-"""Evaluate synthetic pictures against real ones: the same report, gates and verdict as for tables, metrics of pictures.
+"""Evaluate synthetic images against real ones: the same report, gates and verdict as for tables, metrics of
+images.
 
 Every part is read once, for a seeded sample of declared size; all figures come from that sample.
 """
@@ -25,10 +26,19 @@ from synthmill.evaluation.gates import Gates, judge, load_gates, verdict
 from synthmill.evaluation.privacy import privacy_section
 from synthmill.evaluation.report import Report, sentence
 from synthmill.metrics._extractor import make_extractor
-from synthmill.metrics._pictures import LabelRows, PictureEvidence, Pictures, PictureSettings, PictureSide
+from synthmill.metrics._images import ImageEvidence, Images, ImageSettings, ImageSide, LabelRows
 from synthmill.metrics._sample import SampleRows
 from synthmill.metrics._view import PartView
-from synthmill.metrics.base import PROFILES, MapTasks, Metric, Part, Result, in_profile, map_serially, metric_classes
+from synthmill.metrics.base import (
+    PROFILES,
+    MapTasks,
+    Metric,
+    Part,
+    Result,
+    in_profile,
+    map_serially,
+    metric_classes,
+)
 
 GATES = "gates_images.yaml"
 LIMITS: dict[str, int] = {"quick": 1_000, "standard": 5_000, "full": 10_000, "audit": 10_000}
@@ -47,33 +57,37 @@ def evaluate_images(
     provenance: Mapping[str, Any] | None = None,
     map_tasks: MapTasks | None = None,
     extractor: str = "auto",
-    pictures: Mapping[str, bytes] | None = None,
+    images: Mapping[str, bytes] | None = None,
     show_neighbours: bool = False,
 ) -> Report:
-    """Compute the profile's metrics and hold them against the gates (default: those of pictures).
+    """Compute the profile's metrics and hold them against the gates (default: those of images).
 
     Args:
-        sample_rows: pictures a side; None: 1,000 in the quick profile, 5,000 in the standard one, else 10,000; "all": every one.
-        extractor: what turns pictures into features: auto, classifier, random or torchscript:PATH.
-        pictures: further contact sheets (PNG) for the report, by name.
-        show_neighbours: put the nearest real pictures into the report.
+        sample_rows: images a side; None: 1,000 in the quick profile, 5,000 in the standard one, else 10,000;
+        "all": every one. extractor: what turns images into features: auto, classifier, random or
+        torchscript:PATH. images: further contact sheets (PNG) for the report, by name.
+        show_neighbours: put the nearest real images into the report.
 
     Raises:
-        DataError: a picture can't be decoded, labels are missing, or there are no synthetic pictures of the training classes.
-        RecipeError: an unknown profile or extractor.
+        DataError: an image can't be decoded, labels are missing, or there are no synthetic images of the
+        training classes. RecipeError: an unknown profile or extractor.
     """
     started = time.monotonic()
     if profile not in PROFILES:
         raise RecipeError(f"no profile named {profile!r}{did_you_mean(profile, PROFILES)}", field="profile")
     gates = gates or load_gates(shipped=GATES)
     limit = None if sample_rows == "all" else sample_rows or LIMITS[profile]
-    settings = PictureSettings(seed=seed, limit=limit, confidence=gates.defaults.confidence, learner_seeds=SEEDS[profile])
+    settings = ImageSettings(
+        seed=seed, limit=limit, confidence=gates.defaults.confidence, learner_seeds=SEEDS[profile]
+    )
     evidence = gather(tables, codec, settings, extractor=extractor, map_tasks=map_tasks or map_serially)
     timings = {"read": time.monotonic() - started}
-    results = compute(evidence, [cls for cls in metric_classes("image").values() if in_profile(cls, profile)], timings)
+    results = compute(
+        evidence, [cls for cls in metric_classes("image").values() if in_profile(cls, profile)], timings
+    )
     outcomes = (*judge(gates, results), *(regressions(gates, results, baseline) if baseline else []))
     decided = verdict(outcomes, gates.defaults)
-    shown = {"samples": sheets.samples(evidence), **(pictures or {})}
+    shown = {"samples": sheets.samples(evidence), **(images or {})}
     if show_neighbours:
         shown["neighbours"] = sheets.neighbours(evidence)
     timings["total"] = time.monotonic() - started
@@ -86,43 +100,61 @@ def evaluate_images(
         gates=outcomes,
         metrics=results,
         privacy=privacy_section(results, "holdout" in evidence.sides, modality="image"),
-        pictures={name: sheets.data_uri(content) for name, content in shown.items()},
+        images={name: sheets.data_uri(content) for name, content in shown.items()},
         provenance={**(provenance or {}), "extractor": evidence.extractor.name},
         warnings=(*_warnings(evidence, tables.asked), *(incomparable(results, baseline) if baseline else ())),
         timings={key: round(value, 3) for key, value in timings.items()},
     )
 
 
-def gather(tables: Tables, codec: PixelCodec, settings: PictureSettings, *, extractor: str, map_tasks: MapTasks) -> PictureEvidence:
-    """Pixels and classes of every side, and the extractor fitted on the training pictures."""
-    train = _pictures(tables.train, codec, "train")
+def gather(
+    tables: Tables, codec: PixelCodec, settings: ImageSettings, *, extractor: str, map_tasks: MapTasks
+) -> ImageEvidence:
+    """Pixels and classes of every side, and the extractor fitted on the training images."""
+    train = _images(tables.train, codec, "train")
     held = None if tables.holdout is None or not tables.holdout.num_rows else tables.holdout
-    holdout = None if held is None else _pictures(held, codec, "holdout")
-    synthetic, rows, labels = read_pictures(tables.synthetic, settings, map_tasks)
+    holdout = None if held is None else _images(held, codec, "holdout")
+    synthetic, rows, labels = read_images(tables.synthetic, settings, map_tasks)
     if not rows:
-        raise DataError("there are no synthetic pictures to evaluate", field="synthetic")
-    found = _pictures(synthetic, codec, "synthetic")
+        raise DataError("there are no synthetic images to evaluate", field="synthetic")
+    found = _images(synthetic, codec, "synthetic")
     if not len(found):
         known, got = (", ".join(map(repr, list(values)[:3])) for values in (codec.classes, labels))
-        raise DataError(f"the pictures' labels ({got}) are none of the training pictures' ({known}); give them those", field="synthetic")
+        raise DataError(
+            f"the images' labels ({got}) are none of the training images' ({known}); give them those",
+            field="synthetic",
+        )
     classes = tuple(str(value) for value in codec.classes)
-    around = train if tables.whole is None else _pictures(tables.whole.train, codec, "train")
+    around = train if tables.whole is None else _images(tables.whole.train, codec, "train")
     fitted = make_extractor(extractor, around.pixels, around.labels, len(classes), seed=settings.seed)
-    counted: dict[PictureSide, LabelRows] = {"synthetic": _label_rows(labels, codec)} if classes else {}
+    counted: dict[ImageSide, LabelRows] = {"synthetic": _label_rows(labels, codec)} if classes else {}
     if classes and held is not None:
         counted["holdout"] = _label_rows(_labels(held), codec)
-    return PictureEvidence(train, holdout, found, classes, fitted, settings, synthetic_rows=rows, label_rows=counted, map_tasks=map_tasks)
+    return ImageEvidence(
+        train,
+        holdout,
+        found,
+        classes,
+        fitted,
+        settings,
+        synthetic_rows=rows,
+        label_rows=counted,
+        map_tasks=map_tasks,
+    )
 
 
-def compute(evidence: PictureEvidence, chosen: Sequence[type[Metric]], timings: dict[str, float] | None = None) -> dict[str, Result]:
-    """Every chosen metric's result, by name without the extractor; one whose needs aren't met says so instead of a value."""
+def compute(
+    evidence: ImageEvidence, chosen: Sequence[type[Metric]], timings: dict[str, float] | None = None
+) -> dict[str, Result]:
+    """Every chosen metric's result, by name without the extractor; one whose needs aren't met says so instead
+    of a value."""
     results: dict[str, Result] = {}
     for cls in chosen:
         begun = time.monotonic()
         if "classes" in cls.needs and len(evidence.classes) < 2:
             results[cls.name] = cls.missing("not_applicable", "there are no labels of at least two classes")
         elif "holdout" in cls.needs and "holdout" not in evidence.sides:
-            why = "needs a holdout: pictures that the generator never saw; train with data.split.holdout > 0"
+            why = "needs a holdout: images that the generator never saw; train with data.split.holdout > 0"
             results[cls.name] = cls.missing("unavailable", why)
         else:
             results[cls.name] = cls().compute(evidence)
@@ -133,8 +165,8 @@ def compute(evidence: PictureEvidence, chosen: Sequence[type[Metric]], timings: 
 
 
 @dataclass(frozen=True)
-class ReadPictures:
-    """A task: rows, their labels and a sample of the pictures of some consecutive parts. Picklable."""
+class ReadImages:
+    """A task: rows, their labels and a sample of the images of some consecutive parts. Picklable."""
 
     sample: SampleRows
 
@@ -149,18 +181,28 @@ class ReadPictures:
         return rows, labels, state
 
 
-def read_pictures(synthetic: Any, settings: PictureSettings, map_tasks: MapTasks) -> tuple[pa.Table, int, Counter[Any]]:
-    """At most `settings.limit` rows of a table, of parts or of an iterator of tables, how many there are, and all their labels."""
+def read_images(
+    synthetic: Any, settings: ImageSettings, map_tasks: MapTasks
+) -> tuple[pa.Table, int, Counter[Any]]:
+    """At most `settings.limit` rows of a table, of parts or of an iterator of tables, how many there are, and
+    all their labels."""
     sample = SampleRows(settings.limit, settings.seed)
     if isinstance(synthetic, pa.Table):
-        synthetic = [SlicePart(synthetic.slice(at, PART_ROWS), at) for at in range(0, max(1, synthetic.num_rows), PART_ROWS)]
+        synthetic = [
+            SlicePart(synthetic.slice(at, PART_ROWS), at)
+            for at in range(0, max(1, synthetic.num_rows), PART_ROWS)
+        ]
     if not isinstance(synthetic, Sequence):
         synthetic = _as_parts(synthetic)
-    answers = map_tasks(ReadPictures(sample), [[part] for part in synthetic])
+    answers = map_tasks(ReadImages(sample), [[part] for part in synthetic])
     merged = answers[0][2]
     for _, _, state in answers[1:]:
         merged = sample.merge(merged, state)
-    return sample.finish(merged), sum(rows for rows, _, _ in answers), sum((labels for _, labels, _ in answers), Counter[Any]())
+    return (
+        sample.finish(merged),
+        sum(rows for rows, _, _ in answers),
+        sum((labels for _, labels, _ in answers), Counter[Any]()),
+    )
 
 
 def _as_parts(tables: Any) -> list[SlicePart]:
@@ -171,11 +213,14 @@ def _as_parts(tables: Any) -> list[SlicePart]:
     return parts
 
 
-def _pictures(table: pa.Table, codec: PixelCodec, side: str) -> Pictures:
+def _images(table: pa.Table, codec: PixelCodec, side: str) -> Images:
     if codec.classes and LABEL not in table.column_names:
-        raise DataError(f"these pictures have no {LABEL!r} column as those of the generator do; name the classes in it", field=side)
+        raise DataError(
+            f"these images have no {LABEL!r} column as those of the generator do; name the classes in it",
+            field=side,
+        )
     batch = codec.encode(table)
-    return Pictures(batch["pixels"].numpy(), batch["label"].numpy() if codec.classes else None)
+    return Images(batch["pixels"].numpy(), batch["label"].numpy() if codec.classes else None)
 
 
 def _labels(table: pa.Table) -> Counter[Any]:
@@ -187,10 +232,12 @@ def _labels(table: pa.Table) -> Counter[Any]:
 
 def _label_rows(labels: Counter[Any], codec: PixelCodec) -> LabelRows:
     known = np.array([labels.get(value, 0) for value in codec.classes], dtype=np.int64)
-    return LabelRows(known, {str(value): rows for value, rows in labels.items() if value not in codec.classes})
+    return LabelRows(
+        known, {str(value): rows for value, rows in labels.items() if value not in codec.classes}
+    )
 
 
-def _inputs(tables: Tables, evidence: PictureEvidence, codec: PixelCodec) -> dict[str, Any]:
+def _inputs(tables: Tables, evidence: ImageEvidence, codec: PixelCodec) -> dict[str, Any]:
     return {
         **({"asked": tables.asked} if tables.asked else {}),
         "train_rows": tables.train.num_rows,
@@ -206,7 +253,7 @@ def _inputs(tables: Tables, evidence: PictureEvidence, codec: PixelCodec) -> dic
     }
 
 
-def _config(profile: str, settings: PictureSettings, gates: Gates, evidence: PictureEvidence) -> dict[str, Any]:
+def _config(profile: str, settings: ImageSettings, gates: Gates, evidence: ImageEvidence) -> dict[str, Any]:
     return {
         "profile": profile,
         "seed": settings.seed,
@@ -220,11 +267,17 @@ def _config(profile: str, settings: PictureSettings, gates: Gates, evidence: Pic
     }
 
 
-def _warnings(evidence: PictureEvidence, asked: str) -> tuple[str, ...]:
-    found = [f"the pictures were asked for with {asked}: figures compare them with such real pictures"] if asked else []
+def _warnings(evidence: ImageEvidence, asked: str) -> tuple[str, ...]:
+    found = (
+        [f"the images were asked for with {asked}: figures compare them with such real images"]
+        if asked
+        else []
+    )
     if evidence.classes and (unknown := evidence.label_rows("synthetic").unknown):
         some = ", ".join(sorted(unknown)[:3])
-        found.append(f"left out: {sum(unknown.values()):,} synthetic pictures whose label no training picture has ({some})")
+        found.append(
+            f"left out: {sum(unknown.values()):,} synthetic images whose label no training image has ({some})"
+        )
     if "holdout" not in evidence.sides:
-        found.append("no holdout: figures that compare with unseen pictures can't be given")
+        found.append("no holdout: figures that compare with unseen images can't be given")
     return tuple(found)

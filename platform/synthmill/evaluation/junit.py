@@ -7,7 +7,8 @@ from synthmill.evaluation.report import Report
 
 
 def to_junit(report: Report) -> bytes:
-    """`failure`: an error gate failed. `skipped`: inconclusive, not run or not applicable. Warnings pass and print a line."""
+    """`failure`: an error gate failed. `skipped`: inconclusive, not run or not applicable. Warnings pass and
+    print a line."""
     cases = [_case(gate) for gate in report.gates]
     failed = sum(case.find("failure") is not None for case in cases)
     skipped = sum(case.find("skipped") is not None for case in cases)
@@ -22,7 +23,11 @@ def to_junit(report: Report) -> bytes:
         timestamp=report.created,
     )
     properties = ET.SubElement(suite, "properties")
-    for key, value in (("verdict", report.verdict), ("profile", report.config.get("profile")), ("report_sha256", report.digest)):
+    for key, value in (
+        ("verdict", report.verdict),
+        ("profile", report.config.get("profile")),
+        ("report_sha256", report.digest),
+    ):
         ET.SubElement(properties, "property", name=key, value=str(value))
     suite.extend(cases)
     root = ET.Element("testsuites")
@@ -33,7 +38,9 @@ def to_junit(report: Report) -> bytes:
 
 def _case(gate: GateResult) -> ET.Element:
     group, _, name = gate.id.partition(":")
-    case = ET.Element("testcase", classname=f"gates.{group}", name=f"{name or group} {gate.op} {gate.threshold:g}", time="0")
+    case = ET.Element(
+        "testcase", classname=f"gates.{group}", name=f"{name or group} {gate.op} {gate.threshold:g}", time="0"
+    )
     if gate.status == "fail" and gate.severity == "error":
         ET.SubElement(case, "failure", message=gate.explain, type=gate.kind).text = gate.advice
     elif gate.status in ("inconclusive", "not_run", "not_applicable"):

@@ -21,8 +21,16 @@ HEADLINES = (
 
 def to_markdown(report: Report) -> str:
     """Verdict, headline figures, and every gate that failed or can't be decided with what to do."""
-    lines = [f"### Synthetic data: {verdict_word(report.verdict)}", "", report.summary[0].upper() + report.summary[1:] + ".", ""]
-    lines += [f"| figure | value | {level(report.confidence)} interval | real vs real | n |", "|---|---|---|---|---|"]
+    lines = [
+        f"### Synthetic data: {verdict_word(report.verdict)}",
+        "",
+        report.summary[0].upper() + report.summary[1:] + ".",
+        "",
+    ]
+    lines += [
+        f"| figure | value | {level(report.confidence)} interval | real vs real | n |",
+        "|---|---|---|---|---|",
+    ]
     for name, aspect in HEADLINES:
         result = report.metrics.get(name)
         if result is None or result.status != "ok":
@@ -42,7 +50,13 @@ def to_markdown(report: Report) -> str:
             lines.append(f"| {_cell(g.id)} | {g.status} | {_cell(g.explain)} | {advice} |")
     lines += [f"\n> {_cell(warning)}" for warning in report.warnings]
     config = report.config
-    lines += ["", f"Profile {config.get('profile')}, seed {config.get('seed')}, report {report.digest[:12]}, synthmill {report.version}."]
+    lines += [
+        "",
+        (
+            f"Profile {config.get('profile')}, seed {config.get('seed')}, report {report.digest[:12]},"
+            f" synthmill {report.version}."
+        ),
+    ]
     return "\n".join(lines) + "\n"
 
 

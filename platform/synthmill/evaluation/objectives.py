@@ -1,7 +1,9 @@
-"""The tuning hook: a named set of objectives on the validation rows, cheap enough to run every few hundred training steps.
+"""The tuning hook: a named set of objectives on the validation rows, cheap enough to run every few hundred
+training steps.
 
-Tuning must never see the holdout, so validation stands in its place here. Prepare once, call for every candidate; a call costs
-one pass over the synthetic rows, a nearest-neighbour search on at most 2,000 rows a side and two small gradient boostings.
+Tuning must never see the holdout, so validation stands in its place here. Prepare once, call for every
+candidate; a call costs one pass over the synthetic rows, a nearest-neighbour search on at most 2,000 rows a
+side and two small gradient boostings.
 """
 
 from dataclasses import dataclass
@@ -26,7 +28,8 @@ class Objective:
     """None: this data can't give it; a search leaves it out."""
     goal: Goal
     kind: str
-    """objective, or constraint: a search must keep it within the default gates' limits rather than optimise it."""
+    """objective, or constraint: a search must keep it within the default gates' limits rather than optimise
+    it."""
 
 
 SOURCES: tuple[tuple[str, str, str | None, str], ...] = (
@@ -51,7 +54,9 @@ class Objectives:
         totals, sample, _ = read_synthetic(synthetic, self.real, self.settings, map_serially)
         evidence = Evidence(self.real, totals, sample, self.settings)
         classes = metric_classes()
-        chosen: list[type[Metric]] = [classes[name] for name in dict.fromkeys(source[1] for source in SOURCES)]
+        chosen: list[type[Metric]] = [
+            classes[name] for name in dict.fromkeys(source[1] for source in SOURCES)
+        ]
         results = compute(evidence, chosen)
         found: dict[str, Objective] = {}
         for name, metric, aspect, kind in SOURCES:
@@ -62,7 +67,9 @@ class Objectives:
         return found
 
 
-def objectives(train: pa.Table, validation: pa.Table, *, target: str | None, kinds: Any = None, seed: int = 0) -> Objectives:
+def objectives(
+    train: pa.Table, validation: pa.Table, *, target: str | None, kinds: Any = None, seed: int = 0
+) -> Objectives:
     """A scorer for candidates trained on `train`.
 
     Raises:

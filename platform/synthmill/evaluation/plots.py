@@ -1,4 +1,5 @@
-"""The numbers that report.html draws: shares of bins, gaps of pairs, distances to the nearest synthetic row. Aggregates only."""
+"""The numbers that report.html draws: shares of bins, gaps of pairs, distances to the nearest synthetic row.
+Aggregates only."""
 
 from typing import Any
 
@@ -27,7 +28,8 @@ def plot_data(evidence: Evidence, results: dict[str, Result]) -> dict[str, Any]:
 
 
 def closest_rows(evidence: Evidence) -> tuple[dict[str, Any], ...]:
-    """The synthetic rows nearest to a real row: how near, to which side, and which columns differ. No cell is shown."""
+    """The synthetic rows nearest to a real row: how near, to which side, and which columns differ. No cell is
+    shown."""
     pair = single_pair(evidence) if evidence.real.holdout is not None else None
     if pair is None:
         return ()
@@ -39,7 +41,9 @@ def closest_rows(evidence: Evidence) -> tuple[dict[str, Any], ...]:
         real = pair.train[place] if place < size else pair.holdout[place - size]
         differ = [name for name, s in slices.items() if not np.array_equal(pair.synthetic[row, s], real[s])]
         side = "train" if place < size else "holdout"
-        found.append({"distance": float(distance[row, 0]), "side": side, "columns": len(slices), "differ": differ})
+        found.append(
+            {"distance": float(distance[row, 0]), "side": side, "columns": len(slices), "differ": differ}
+        )
     return tuple(found)
 
 
@@ -79,7 +83,9 @@ def bin_labels(bins: Bins) -> list[str]:
         shown = bins.coarse_size - 2
         return [*list(bins.levels)[:shown], "other", "missing"]
     edges = [_number(bins, edge) for edge in bins.edges]
-    ranges = ["all"] if not edges else [f"to {edges[0]}", *(f"to {e}" for e in edges[1:]), f"over {edges[-1]}"]
+    ranges = (
+        ["all"] if not edges else [f"to {edges[0]}", *(f"to {e}" for e in edges[1:]), f"over {edges[-1]}"]
+    )
     order = [*ranges, *(f"= {_number(bins, atom)}" for atom in bins.atoms), "missing"]
     return order
 

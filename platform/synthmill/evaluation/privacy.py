@@ -6,18 +6,23 @@ from synthmill.evaluation.report import Privacy
 from synthmill.metrics.base import Result, metric_classes
 
 THREAT_MODEL = (
-    "The attacker has the published synthetic rows and the exact record of a person, and wants to know whether that person was "
-    "in the training data (membership), or to read values off a copied row. The attacker does not have the generator."
+    "The attacker has the published synthetic rows and the exact record of a person, and wants to know"
+    " whether that person was in the training data (membership), or to read values off a copied row. The"
+    " attacker does not have the generator."
 )
 ALWAYS_OPEN = (
     "an attacker with the generator's weights (white box), as when the model is downloaded",
-    "an attacker who knows many of the training rows and trains models of their own (only the audit profile tries)",
+    (
+        "an attacker who knows many of the training rows and trains models of their own (only the audit"
+        " profile tries)"
+    ),
     "several publications from one source taken together; each evaluation looks at one",
     "groups of rows that belong to one person, unless the split was grouped by that person",
 )
 DISCLAIMER = (
-    "Empirical tests can show a leak; passing them proves nothing more than that these tests found none. Only differential "
-    "privacy gives a guarantee. Distance to the closest record (overfit.dcr_share) measures overfitting and is not a privacy figure."
+    "Empirical tests can show a leak; passing them proves nothing more than that these tests found none. Only"
+    " differential privacy gives a guarantee. Distance to the closest record (overfit.dcr_share) measures"
+    " overfitting and is not a privacy figure."
 )
 
 
@@ -28,8 +33,15 @@ def privacy_section(results: Mapping[str, Result], has_holdout: bool, *, modalit
     not_done = [name for name in private if name not in done]
     open_ones = [f"{name}: {_why(results.get(name))}" for name in not_done]
     if not has_holdout:
-        open_ones.insert(0, "everything that compares with people the generator never saw: there is no holdout")
-    return Privacy(threat_model=THREAT_MODEL, tested=tuple(done), not_tested=(*open_ones, *ALWAYS_OPEN), disclaimer=DISCLAIMER)
+        open_ones.insert(
+            0, "everything that compares with people the generator never saw: there is no holdout"
+        )
+    return Privacy(
+        threat_model=THREAT_MODEL,
+        tested=tuple(done),
+        not_tested=(*open_ones, *ALWAYS_OPEN),
+        disclaimer=DISCLAIMER,
+    )
 
 
 def _why(result: Result | None) -> str:

@@ -1,11 +1,12 @@
-"""The outcome of an evaluation: `report.json`, format `synthmill.report/1`. docs/evaluation.md documents every field."""
+"""The outcome of an evaluation: `report.json`, format `synthmill.report/1`. docs/evaluation.md documents
+every field."""
 
 import hashlib
 import json
 import math
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from synthmill import __version__
 from synthmill.config import FrozenModel
@@ -28,6 +29,8 @@ class Privacy(FrozenModel):
 class Report(FrozenModel):
     """Everything an evaluation found. Contains no row of any table."""
 
+    model_config = ConfigDict(populate_by_name=True)
+
     format: Literal["synthmill.report/1"] = "synthmill.report/1"
     version: str = __version__
     created: str
@@ -44,10 +47,12 @@ class Report(FrozenModel):
     privacy: Privacy
     plots: dict[str, Any] = Field(default_factory=dict)
     """Histograms and curves that report.html draws; aggregates only."""
-    pictures: dict[str, str] = Field(default_factory=dict)
-    """Contact sheets as data URIs: `samples`, `latent`, and `neighbours` (which shows real pictures) when asked for."""
+    images: dict[str, str] = Field(default_factory=dict, alias="pictures")
+    """Contact sheets as data URIs: `samples`, `latent`, and `neighbours` (which shows real images) when asked
+    for. The file calls it `pictures`, as its first versions did."""
     neighbours: tuple[dict[str, Any], ...] = ()
-    """The synthetic rows nearest to a real one: distance, the real one's side, and the columns that differ."""
+    """The synthetic rows nearest to a real one: distance, the real one's side, and the columns that
+    differ."""
     provenance: dict[str, Any] = Field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     timings: dict[str, float] = Field(default_factory=dict)
@@ -55,7 +60,15 @@ class Report(FrozenModel):
 
     def to_json(self) -> bytes:
         """Canonical JSON: sorted keys, no NaN, one trailing newline."""
-        return (json.dumps(_finite(self.model_dump(mode="json")), sort_keys=True, indent=1, allow_nan=False) + "\n").encode()
+        return (
+            json.dumps(
+                _finite(self.model_dump(mode="json", by_alias=True)),
+                sort_keys=True,
+                indent=1,
+                allow_nan=False,
+            )
+            + "\n"
+        ).encode()
 
     @property
     def confidence(self) -> float:
@@ -68,7 +81,8 @@ class Report(FrozenModel):
         return hashlib.sha256(self.to_json()).hexdigest()
 
     def passed(self, *, allow_inconclusive: bool = False) -> bool:
-        """Whether `--require pass` is met: no error gate failed and, unless allowed, none was inconclusive."""
+        """Whether `--require pass` is met: no error gate failed and, unless allowed, none was
+        inconclusive."""
         return self.verdict in ("pass", "warn") or (allow_inconclusive and self.verdict == "inconclusive")
 
     @property

@@ -1,4 +1,5 @@
-"""Inline SVG for the report: every mark has a text label or a title, colours come from the page's CSS variables."""
+"""Inline SVG for the report: every mark has a text label or a title, colours come from the page's CSS
+variables."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -23,9 +24,15 @@ class Range:
 
 
 def range_bar(item: Range, *, label: str | None = None, width: int = 240) -> str:
-    """A value with its whisker, the real-vs-real tick and the gate's limit on one axis; `label` is written at the tick."""
+    """A value with its whisker, the real-vs-real tick and the gate's limit on one axis; `label` is written at
+    the tick."""
     limits = [x for x in (item.at_most, item.at_least) if x is not None]
-    points = [item.value, *(item.ci or ()), *limits, *([item.reference] if item.reference is not None else [])]
+    points = [
+        item.value,
+        *(item.ci or ()),
+        *limits,
+        *([item.reference] if item.reference is not None else []),
+    ]
     low, high = min(points), max(points)
     pad = (high - low) * 0.12 or max(abs(high), 1e-3) * 0.5
     low, high = low - pad, high + pad
@@ -47,7 +54,9 @@ def range_bar(item: Range, *, label: str | None = None, width: int = 240) -> str
         parts.append(f'<line x1="{r}" x2="{r}" y1="{y - 9}" y2="{y + 9}" class="reference"/>')
         anchor = "start" if r < width * 0.3 else ("end" if r > width * 0.7 else "middle")
         if label:
-            parts.append(f'<text x="{r}" y="{y + 23}" text-anchor="{anchor}" class="small">{escape(label)}</text>')
+            parts.append(
+                f'<text x="{r}" y="{y + 23}" text-anchor="{anchor}" class="small">{escape(label)}</text>'
+            )
     parts.append(f'<circle cx="{x(item.value)}" cy="{y}" r="5.5" class="dot {item.state}"/>')
     said = f"value {number(item.value)}" + (f", limit {number(limits[0])}" if limits else "")
     return _svg(width, height, parts, said, fluid=True)
@@ -55,10 +64,15 @@ def range_bar(item: Range, *, label: str | None = None, width: int = 240) -> str
 
 def _band(left: float, right: float, y: int) -> str:
     size = f'width="{abs(right - left):.1f}" height="12"'
-    return f'<rect x="{min(left, right)}" y="{y - 6}" {size} class="forbidden"><title>the gate fails here</title></rect>'
+    return (
+        f'<rect x="{min(left, right)}" y="{y - 6}" {size} class="forbidden"><title>the gate fails'
+        " here</title></rect>"
+    )
 
 
-def bars(labels: Sequence[str], shares: dict[str, Sequence[float]], *, width: int = 300, height: int = 120) -> str:
+def bars(
+    labels: Sequence[str], shares: dict[str, Sequence[float]], *, width: int = 300, height: int = 120
+) -> str:
     """Grouped bars: train and synthetic shares a bin, the holdout as a tick."""
     count, top = len(labels), max([*(max(v, default=0.0) for v in shares.values()), 1e-9])
     base, left, head = height - 16, 4, 18
@@ -71,21 +85,32 @@ def bars(labels: Sequence[str], shares: dict[str, Sequence[float]], *, width: in
             tall = share / top * (base - head)
             text = f"{escape(label)}: {side} {share:.1%}"
             parts.append(
-                f'<rect x="{at + step * (0.1 + 0.4 * k):.1f}" y="{base - tall:.1f}" width="{step * 0.38:.1f}" height="{tall:.1f}" '
-                f'class="{side}"><title>{text}</title></rect>'
+                f'<rect x="{at + step * (0.1 + 0.4 * k):.1f}" y="{base - tall:.1f}" width="{step * 0.38:.1f}"'
+                f' height="{tall:.1f}" class="{side}"><title>{text}</title></rect>'
             )
         if "holdout" in shares:
             y = base - shares["holdout"][i] / top * (base - head)
-            parts.append(f'<line x1="{at + step * 0.05:.1f}" x2="{at + step * 0.92:.1f}" y1="{y:.1f}" y2="{y:.1f}" class="reference"/>')
-    parts.append(f'<text x="{width - left}" y="9" text-anchor="end" class="small">tallest bar {top:.0%}</text>')
+            parts.append(
+                f'<line x1="{at + step * 0.05:.1f}" x2="{at + step * 0.92:.1f}" y1="{y:.1f}" y2="{y:.1f}"'
+                ' class="reference"/>'
+            )
+    parts.append(
+        f'<text x="{width - left}" y="9" text-anchor="end" class="small">tallest bar {top:.0%}</text>'
+    )
     if 1 < count <= 4:
         for i, label in enumerate(labels):
             at, size = left + (i + 0.5) * step, int(44 / count)
-            parts.append(f'<text x="{at:.1f}" y="{height - 3}" text-anchor="middle" class="small">{escape(_short(label, size))}</text>')
+            parts.append(
+                f'<text x="{at:.1f}" y="{height - 3}" text-anchor="middle"'
+                f' class="small">{escape(_short(label, size))}</text>'
+            )
     elif labels:
         parts.append(f'<text x="{left}" y="{height - 3}" class="small">{escape(_short(labels[0]))}</text>')
     if count > 4:
-        parts.append(f'<text x="{width - left}" y="{height - 3}" text-anchor="end" class="small">{escape(_short(labels[-1]))}</text>')
+        parts.append(
+            f'<text x="{width - left}" y="{height - 3}" text-anchor="end"'
+            f' class="small">{escape(_short(labels[-1]))}</text>'
+        )
     return _svg(width, height, parts, "shares by bin: " + ", ".join(labels[:12]), fluid=True)
 
 
@@ -96,11 +121,17 @@ def heatmap(names: Sequence[str], values: dict[tuple[str, str], float], limit: f
     parts = []
     for i, a in enumerate(names):
         y = i * cell
-        parts.append(f'<text x="{left - 6}" y="{y + cell * 0.7:.1f}" text-anchor="end" class="small">{escape(_short(a, 22))}</text>')
+        parts.append(
+            f'<text x="{left - 6}" y="{y + cell * 0.7:.1f}" text-anchor="end"'
+            f' class="small">{escape(_short(a, 22))}</text>'
+        )
         for j, b in enumerate(names[:i]):
             value = values.get((a, b), values.get((b, a)))
             if value is None:
-                parts.append(f'<rect x="{left + j * cell}" y="{y}" width="{cell - 1}" height="{cell - 1}" class="empty"/>')
+                parts.append(
+                    f'<rect x="{left + j * cell}" y="{y}" width="{cell - 1}" height="{cell - 1}"'
+                    ' class="empty"/>'
+                )
                 continue
             shade = max(0.04, min(1.0, value / limit))
             text = f"{escape(a)} and {escape(b)}: gap {number(value)}"
@@ -126,7 +157,7 @@ class Whisker:
 
 def dot_plot(rows: Sequence[Whisker], *, unit: str, width: int = WIDTH) -> str:
     """Values with intervals around a zero line, one row each."""
-    points = [0.0, *(r.value for r in rows), *(x for r in rows for x in (r.ci or ()))]
+    points = [0.0, *(r.value for r in rows), *(x for r in rows for x in r.ci or ())]
     low, high = min(points), max(points)
     pad = (high - low) * 0.08 or 0.01
     low, high, left, row_height = low - pad, high + pad, 170, 26
@@ -138,19 +169,36 @@ def dot_plot(rows: Sequence[Whisker], *, unit: str, width: int = WIDTH) -> str:
     parts = [f'<line x1="{x(0)}" x2="{x(0)}" y1="0" y2="{bottom}" class="axis"/>']
     for i, row in enumerate(rows):
         y = i * row_height + 16
-        parts.append(f'<text x="{left - 10}" y="{y + 4}" text-anchor="end" class="label {row.kind}">{escape(row.label)}</text>')
+        parts.append(
+            f'<text x="{left - 10}" y="{y + 4}" text-anchor="end" class="label'
+            f' {row.kind}">{escape(row.label)}</text>'
+        )
         if row.ci is not None:
-            parts.append(f'<line x1="{x(row.ci[0])}" x2="{x(row.ci[1])}" y1="{y}" y2="{y}" class="whisker {row.kind}"/>')
+            parts.append(
+                f'<line x1="{x(row.ci[0])}" x2="{x(row.ci[1])}" y1="{y}" y2="{y}" class="whisker'
+                f' {row.kind}"/>'
+            )
         parts.append(f'<circle cx="{x(row.value)}" cy="{y}" r="5" class="dot {row.kind}"/>')
-        parts.append(f'<text x="{width - 4}" y="{y + 4}" text-anchor="end" class="small">{row.value:+.4f}</text>')
-    parts.append(f'<text x="{x(0)}" y="{bottom + 14}" text-anchor="middle" class="small">0 = no change in {escape(unit)}</text>')
+        parts.append(
+            f'<text x="{width - 4}" y="{y + 4}" text-anchor="end" class="small">{row.value:+.4f}</text>'
+        )
+    parts.append(
+        f'<text x="{x(0)}" y="{bottom + 14}" text-anchor="middle" class="small">0 = no change in'
+        f" {escape(unit)}</text>"
+    )
     return _svg(width, bottom + 22, parts, "lift by arm", fluid=True)
 
 
-def lift_curve(curves: dict[str, Sequence[dict[str, Any]]], *, unit: str, width: int = WIDTH, height: int = 260) -> str:
+def lift_curve(
+    curves: dict[str, Sequence[dict[str, Any]]], *, unit: str, width: int = WIDTH, height: int = 260
+) -> str:
     """Lift against the number of real rows, one line an arm; the synthetic one has its interval."""
     rows = [p["rows"] for p in next(iter(curves.values()))]
-    values = [0.0, *(p["lift"] for line in curves.values() for p in line), *(x for p in curves.get("synthetic", ()) for x in p["ci"])]
+    values = [
+        0.0,
+        *(p["lift"] for line in curves.values() for p in line),
+        *(x for p in curves.get("synthetic", ()) for x in p["ci"]),
+    ]
     low, high = min(values), max(values)
     pad = (high - low) * 0.1 or 0.01
     low, high, left, base = low - pad, high + pad, 60, height - 34
@@ -161,9 +209,15 @@ def lift_curve(curves: dict[str, Sequence[dict[str, Any]]], *, unit: str, width:
 
     zero = xy(0, 0.0)[1]
     parts = [f'<line x1="{left}" x2="{width - 130}" y1="{zero}" y2="{zero}" class="axis"/>']
-    parts += [f'<text x="{xy(i, 0)[0]}" y="{height - 14}" text-anchor="middle" class="small">{n:,} rows</text>' for i, n in enumerate(rows)]
+    parts += [
+        f'<text x="{xy(i, 0)[0]}" y="{height - 14}" text-anchor="middle" class="small">{n:,} rows</text>'
+        for i, n in enumerate(rows)
+    ]
     for tick in (low + pad, 0.0, high - pad):
-        parts.append(f'<text x="{left - 6}" y="{xy(0, tick)[1] + 4}" text-anchor="end" class="small">{tick:+.3f}</text>')
+        parts.append(
+            f'<text x="{left - 6}" y="{xy(0, tick)[1] + 4}" text-anchor="end"'
+            f' class="small">{tick:+.3f}</text>'
+        )
     ends: list[tuple[float, str, str]] = []
     for arm, line in sorted(curves.items(), key=lambda item: item[0] == "synthetic"):
         kind = "synthetic" if arm == "synthetic" else "baseline"
@@ -179,7 +233,9 @@ def lift_curve(curves: dict[str, Sequence[dict[str, Any]]], *, unit: str, width:
     y_last = -20.0
     for y, arm, kind in sorted(ends):
         y_last = max(y, y_last + 14)
-        parts.append(f'<text x="{width - 122}" y="{y_last + 4:.1f}" class="label {kind}">{escape(arm)}</text>')
+        parts.append(
+            f'<text x="{width - 122}" y="{y_last + 4:.1f}" class="label {kind}">{escape(arm)}</text>'
+        )
     return _svg(width, height, parts, f"lift in {unit} by number of real rows", fluid=True)
 
 
@@ -190,12 +246,22 @@ def quantile_curves(curves: dict[str, Sequence[float]], *, width: int = WIDTH, h
     parts = [f'<line x1="{left}" x2="{width - 10}" y1="{base}" y2="{base}" class="axis"/>']
     for share in (0, 0.5, 1):
         y = base - share * (base - 10)
-        parts.append(f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end" class="small">{share:.0%}</text>')
+        parts.append(
+            f'<text x="{left - 6}" y="{y + 4:.1f}" text-anchor="end" class="small">{share:.0%}</text>'
+        )
     for k, (side, values) in enumerate(curves.items()):
         last = len(values) - 1
-        path = " ".join(f"{left + v / top * (width - left - 10):.1f},{base - i / last * (base - 10):.1f}" for i, v in enumerate(values))
-        parts.append(f'<polyline points="{path}" class="line {side}"><title>{escape(side)} rows</title></polyline>')
-        parts.append(f'<line x1="{left + 16}" x2="{left + 40}" y1="{22 + 18 * k}" y2="{22 + 18 * k}" class="line {side}"/>')
+        path = " ".join(
+            f"{left + v / top * (width - left - 10):.1f},{base - i / last * (base - 10):.1f}"
+            for i, v in enumerate(values)
+        )
+        parts.append(
+            f'<polyline points="{path}" class="line {side}"><title>{escape(side)} rows</title></polyline>'
+        )
+        parts.append(
+            f'<line x1="{left + 16}" x2="{left + 40}" y1="{22 + 18 * k}" y2="{22 + 18 * k}" class="line'
+            f' {side}"/>'
+        )
         parts.append(f'<text x="{left + 48}" y="{26 + 18 * k}" class="small">{escape(side)} rows</text>')
     caption = f"distance to the nearest synthetic row, up to {top:.2g}"
     parts.append(f'<text x="{width - 10}" y="{height - 10}" text-anchor="end" class="small">{caption}</text>')
@@ -207,5 +273,12 @@ def _short(text: str, length: int = 18) -> str:
 
 
 def _svg(width: float, height: float, parts: Sequence[str], label: str, *, fluid: bool = False) -> str:
-    size = f'width="{width:.0f}" height="{height:.0f}"' if not fluid else f'style="max-width:{width:.0f}px" class="fluid"'
-    return f'<svg viewBox="0 0 {width:.0f} {height:.0f}" {size} role="img" aria-label="{escape(label, quote=True)}">{"".join(parts)}</svg>'
+    size = (
+        f'width="{width:.0f}" height="{height:.0f}"'
+        if not fluid
+        else f'style="max-width:{width:.0f}px" class="fluid"'
+    )
+    return (
+        f'<svg viewBox="0 0 {width:.0f} {height:.0f}" {size} role="img"'
+        f' aria-label="{escape(label, quote=True)}">{"".join(parts)}</svg>'
+    )

@@ -5,7 +5,12 @@ from collections.abc import Collection
 from synthmill.evaluation.gates import Verdict
 from synthmill.metrics.base import Estimate, Result, metric_classes
 
-VERDICT_WORDS: dict[Verdict, str] = {"pass": "passed", "warn": "passed with warnings", "fail": "failed", "inconclusive": "inconclusive"}
+VERDICT_WORDS: dict[Verdict, str] = {
+    "pass": "passed",
+    "warn": "passed with warnings",
+    "fail": "failed",
+    "inconclusive": "inconclusive",
+}
 
 
 def verdict_word(verdict: Verdict) -> str:
@@ -61,17 +66,21 @@ def estimate_words(estimate: Estimate) -> tuple[str, str, str]:
 
 
 def pair_of(key: str, columns: Collection[str]) -> tuple[str, str] | None:
-    """The two columns that a figure's key `a|b` names, which may have `|` in their own names; None where it names no two of them."""
+    """The two columns that a figure's key `a|b` names, which may have `|` in their own names; None where it
+    names no two of them."""
     parts = key.split("|")
     splits = (("|".join(parts[:i]), "|".join(parts[i:])) for i in range(1, len(parts)))
     return next((pair for pair in splits if pair[0] in columns and pair[1] in columns), None)
 
 
 def worst_columns(result: Result, columns: Collection[str], count: int = 5) -> list[str]:
-    """The columns or pairs that a figure is worst in, with their values, the worst first; those at their ideal are left out."""
+    """The columns or pairs that a figure is worst in, with their values, the worst first; those at their
+    ideal are left out."""
     up = result.direction == "maximize"
     ideal = 1.0 if up else 0.0
-    worse = {name: value for name, value in result.per_column.items() if (value < ideal if up else value > ideal)}
+    worse = {
+        name: value for name, value in result.per_column.items() if (value < ideal if up else value > ideal)
+    }
     ranked = sorted(worse, key=lambda name: worse[name] if up else -worse[name])
     shown = {name: None if name in columns else pair_of(name, columns) for name in ranked[:count]}
     return [f"{' and '.join(pair) if pair else name} ({number(worse[name])})" for name, pair in shown.items()]

@@ -46,18 +46,23 @@ class Clause:
 
 
 def parse_where(text: str) -> Clause:
-    """Split at the leftmost operator: `income=>50K` asks for the value `>50K`. White space at the ends of both parts is dropped.
+    """Split at the leftmost operator: `income=>50K` asks for the value `>50K`. White space at the ends of
+    both parts is dropped.
 
     Raises:
         ConditionError: no operator, no column or no value.
     """
     found = [(text.find(op), -len(op), op) for op in OPERATORS if op in text]
     if not found:
-        raise ConditionError(f"{text!r} compares nothing; write COLUMN=VALUE, or use one of {' '.join(OPERATORS)}", field=FIELD)
+        raise ConditionError(
+            f"{text!r} compares nothing; write COLUMN=VALUE, or use one of {' '.join(OPERATORS)}", field=FIELD
+        )
     at, _, op = min(found)
     column, value = text[:at].strip(), text[at + len(op) :].strip()
     if not column or not value:
-        raise ConditionError(f"{text!r} has no {'value' if column else 'column'}; write COLUMN{op}VALUE", field=FIELD)
+        raise ConditionError(
+            f"{text!r} has no {'value' if column else 'column'}; write COLUMN{op}VALUE", field=FIELD
+        )
     return Clause(column, op, value)
 
 
@@ -79,24 +84,34 @@ class Where:
         """Refuse what the codec's rows can never meet.
 
         Raises:
-            ConditionError: an unknown column, a value that is no number or date, not among a column's levels or outside its bounds.
+            ConditionError: an unknown column, a value that is no number or date, not among a column's levels
+            or outside its bounds.
         """
         for clause in self.clauses:
             if clause.column not in codec.schema.names:
-                raise ConditionError(f"no column named {clause.column!r}{did_you_mean(clause.column, codec.schema.names)}", field=FIELD)
+                raise ConditionError(
+                    f"no column named {clause.column!r}{did_you_mean(clause.column, codec.schema.names)}",
+                    field=FIELD,
+                )
             if pa.types.is_nested(codec.schema.field(clause.column).type):
-                raise ConditionError(f"{clause}: {clause.column!r} holds pictures, which can't be compared; use the label", field=FIELD)
+                raise ConditionError(
+                    f"{clause}: {clause.column!r} holds images, which can't be compared; use the label",
+                    field=FIELD,
+                )
             _check(clause, codec)
 
     def mask(self, table: pa.Table) -> npt.NDArray[np.bool_]:
         """True for the rows that meet every clause, bool (N,)."""
         keep = np.ones(table.num_rows, dtype=bool)
         for clause in self.clauses:
-            keep &= _compare(flat(table[clause.column]), clause).fill_null(False).to_numpy(zero_copy_only=False)
+            keep &= (
+                _compare(flat(table[clause.column]), clause).fill_null(False).to_numpy(zero_copy_only=False)
+            )
         return keep
 
     def native(self, codec: Codec) -> Condition | None:
-        """The first equality that is one code of one span, for models that can be told; the mask still applies."""
+        """The first equality that is one code of one span, for models that can be told; the mask still
+        applies."""
         for clause in self.clauses:
             found = codec.code_of(clause.column, clause.value) if clause.op == "=" else None
             if found is not None and codec.layout.kind == "pixels":
@@ -123,7 +138,9 @@ def parse_latent(texts: Iterable[str], known: tuple[str, ...]) -> dict[str, floa
             raise ConditionError(f"{text!r} sets no code; write NAME=NUMBER", field="--latent")
         if name not in known:
             there = f"there is {', '.join(known)}" if known else "this model has none; infogan has"
-            raise ConditionError(f"no latent code named {name!r}{did_you_mean(name, known)}; {there}", field="--latent")
+            raise ConditionError(
+                f"no latent code named {name!r}{did_you_mean(name, known)}; {there}", field="--latent"
+            )
         found[name] = number
     return found
 
@@ -132,22 +149,31 @@ def _check(clause: Clause, codec: Codec) -> None:
     kind = codec.schema.field(clause.column).type
     profile = codec.profile.column(clause.column) if isinstance(codec, TableCodec) else None
     if profile is not None and profile.kind == "identifier":
-        raise ConditionError(f"{clause}: {clause.column!r} is an identifier and made anew for each row; use another column", field=FIELD)
+        raise ConditionError(
+            f"{clause}: {clause.column!r} is an identifier and made anew for each row; use another column",
+            field=FIELD,
+        )
     levels = codec.levels(clause.column)
     if (is_text(kind) or pa.types.is_boolean(kind)) and clause.op not in ("=", "!="):
         what = "text" if is_text(kind) else "true or false"
-        raise ConditionError(f"{clause}: {clause.column!r} holds {what}, which has no order; use = or !=", field=FIELD)
+        raise ConditionError(
+            f"{clause}: {clause.column!r} holds {what}, which has no order; use = or !=", field=FIELD
+        )
     if is_text(kind):
         known = {level.strip() for level in levels or ()}
         if levels is not None and clause.value not in known:
             raise ConditionError(
-                f"{clause}: no generated row has that value of {clause.column!r}{did_you_mean(clause.value, known)}", field=FIELD
+                f"{clause}: no generated row has that value of"
+                f" {clause.column!r}{did_you_mean(clause.value, known)}",
+                field=FIELD,
             )
     value = _operand(kind, clause)
     ordered = not is_text(kind) and not is_temporal(kind)
     if levels is not None and ordered and not any(_meets(level, clause, value, kind) for level in levels):
         there = ", ".join(_as_written(level, kind) for level in levels[:20]) or "none"
-        raise ConditionError(f"{clause}: no value of {clause.column!r} meets it; there is: {there}", field=FIELD)
+        raise ConditionError(
+            f"{clause}: no value of {clause.column!r} meets it; there is: {there}", field=FIELD
+        )
     if levels is None and profile is not None and profile.minimum is not None and ordered:
         _check_bounds(clause, profile, value, kind)
 
@@ -176,7 +202,10 @@ def _check_bounds(clause: Clause, profile: ColumnProfile, value: Any, kind: pa.D
         "!=": False,
     }
     if impossible[clause.op]:
-        raise ConditionError(f"{clause}: generated values of {clause.column!r} lie between {_short(low)} and {_short(high)}", field=FIELD)
+        raise ConditionError(
+            f"{clause}: generated values of {clause.column!r} lie between {_short(low)} and {_short(high)}",
+            field=FIELD,
+        )
 
 
 def _short(bound: float) -> str:
@@ -216,11 +245,14 @@ def _operand(kind: pa.DataType, clause: Clause) -> Any:
             raise ValueError(text)
         return number
     except (ValueError, KeyError, pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        raise ConditionError(f"{clause}: {text!r} is no {_noun(kind)}, which {clause.column!r} holds", field=FIELD) from None
+        raise ConditionError(
+            f"{clause}: {text!r} is no {_noun(kind)}, which {clause.column!r} holds", field=FIELD
+        ) from None
 
 
 def _number(kind: pa.DataType, text: str) -> int | float:
-    """What the text of an operand or of a level stands for in a column: an integer that its 64 bits hold, or a float of its width."""
+    """What the text of an operand or of a level stands for in a column: an integer that its 64 bits hold, or
+    a float of its width."""
     if pa.types.is_integer(kind) and text.lstrip("+-").isdigit():
         low, high = (0, 2**64) if pa.types.is_uint64(kind) else (-(2**63), 2**63)
         return int(text) if low <= int(text) < high else float(text)
@@ -239,7 +271,12 @@ def _time(kind: pa.DataType, text: str) -> pa.Scalar:
     except pa.ArrowInvalid:
         if zone is None:
             raise
-        return pa.scalar(text).cast(pa.timestamp(unit)).cast(pa.timestamp(unit, "UTC")).cast(pa.timestamp(unit, zone))
+        return (
+            pa.scalar(text)
+            .cast(pa.timestamp(unit))
+            .cast(pa.timestamp(unit, "UTC"))
+            .cast(pa.timestamp(unit, zone))
+        )
 
 
 def _noun(kind: pa.DataType) -> str:

@@ -68,12 +68,14 @@ class Generator:
         columns: list[str] | None = None,
         latent: Mapping[str, float] | None = None,
     ) -> pa.Table:
-        """`num_rows` rows that meet every clause of `where`; equal to the first rows of an augment job with the same seed.
+        """`num_rows` rows that meet every clause of `where`; equal to the first rows of an augment job with
+        the same seed.
 
         `latent` fixes codes of models that have some (infogan: `c1`, `c2`, ...; `model.latent_names`).
 
         Raises:
-            ConditionError: a clause can't be parsed, names no column or value, or is met too rarely; an unknown code.
+            ConditionError: a clause can't be parsed, names no column or value, or is met too rarely; an
+            unknown code.
         """
         if num_rows < 1:
             raise UserError(f"must be at least 1, got {num_rows}", field="num_rows")
@@ -85,14 +87,17 @@ class Generator:
         return pa.concat_tables([self.shard(plan, shard) for shard in plan.shards()])
 
     def between(self, *, seed: int, steps: int = 10, most_classes: int = 10) -> list[npt.NDArray[np.uint8]]:
-        """Pictures along a walk between two noises, uint8 (steps, C, H, W) for each class; empty where a model has no such walk."""
+        """Images along a walk between two noises, uint8 (steps, C, H, W) for each class; empty where a model
+        has no such walk."""
         if not isinstance(self.model, ImageModel) or not self.model.noise_width:
             return []
         labels: list[int | None] = [*range(min(self.model.classes, most_classes))] or [None]
         rows = []
         with one_thread(), torch.inference_mode():
             for label in labels:
-                draws = torch.Generator(self.model.label_share_K.device).manual_seed(block_seed(seed, label or 0))
+                draws = torch.Generator(self.model.label_share_K.device).manual_seed(
+                    block_seed(seed, label or 0)
+                )
                 rows.append(to_uint8(self.model.between(steps, label=label, generator=draws).cpu()).numpy())
         return rows
 
@@ -103,14 +108,18 @@ class Generator:
             if column not in names:
                 raise ConditionError(f"no column {column!r}{did_you_mean(column, names)}", field="--columns")
         if plan.balance is not None and plan.balance not in names:
-            raise ConditionError(f"no column {plan.balance!r}{did_you_mean(plan.balance, names)}", field="--balance")
+            raise ConditionError(
+                f"no column {plan.balance!r}{did_you_mean(plan.balance, names)}", field="--balance"
+            )
         if plan.balance is not None:
             classes_of(self, plan.balance)
         for name, room in self.codec.id_rooms() if isinstance(self.codec, TableCodec) else ():
             if plan.first_id + plan.rows > room and name in (plan.columns or names):
                 kind = self.schema.field(name).type
                 fix = "ask for fewer rows, leave the column out, or give it a wider type in the source"
-                raise UserError(f"identifiers {name!r} of type {kind} can number {room:,} rows; {fix}", field="--rows")
+                raise UserError(
+                    f"identifiers {name!r} of type {kind} can number {room:,} rows; {fix}", field="--rows"
+                )
         self._where(plan, None)
         self.told(plan, None)
 
@@ -124,14 +133,17 @@ class Generator:
             return native
         codes = parse_latent(plan.latent, self.model.latent_names)
         if "category" in codes and codes["category"] not in range(self.model.config.categories):
-            raise ConditionError(f"category is a whole number below {self.model.config.categories}", field="--latent")
+            raise ConditionError(
+                f"category is a whole number below {self.model.config.categories}", field="--latent"
+            )
         return replace(native or Condition(), latent=codes)
 
     def shard(self, plan: ShardPlan, shard: Shard) -> pa.Table:
         """All rows of one shard, in their final order and columns.
 
         Raises:
-            ConditionError: after `plan.max_tries_per_row` rows generated for each row wanted; states the acceptance rate.
+            ConditionError: after `plan.max_tries_per_row` rows generated for each row wanted; states the
+            acceptance rate.
         """
         with one_thread():
             if plan.quotas:
@@ -154,7 +166,9 @@ class Generator:
             for group, quota in enumerate(quotas)
             if quota.rows
         ]
-        order = np.random.Generator(np.random.Philox(key=plan.seed & (2**64 - 1), counter=shard.index)).permutation(shard.rows)
+        order = np.random.Generator(
+            np.random.Philox(key=plan.seed & (2**64 - 1), counter=shard.index)
+        ).permutation(shard.rows)
         return concat(groups).take(_index(order))
 
     def _rows(self, plan: ShardPlan, shard: Shard, *, group: int, rows: int, where: Where) -> Batch:
@@ -176,19 +190,25 @@ class Generator:
             if tried >= limit:
                 break
         raise TooRareError(
-            f"{where}: only {found:,} of {tried:,} generated rows met it ({found / tried:.4%}) where {rows:,} were wanted; "
-            "relax the condition, or train on more rows that meet it",
+            f"{where}: only {found:,} of {tried:,} generated rows met it ({found / tried:.4%}) where {rows:,}"
+            " were wanted; relax the condition, or train on more rows that meet it",
             field="--where" if plan.where else "--balance",
         )
 
-    def _chunks(self, plan: ShardPlan, shard: Shard, group: int, rows: int, native: Condition | None) -> Iterator[Batch]:
+    def _chunks(
+        self, plan: ShardPlan, shard: Shard, group: int, rows: int, native: Condition | None
+    ) -> Iterator[Batch]:
         block, size = 0, min(CHUNK_BLOCKS, -(-rows // BLOCK_ROWS))
         while True:
             yield concat([self._block(plan, shard, group, block + i, native) for i in range(size)])
             block, size = block + size, min(CHUNK_BLOCKS, size * 2)
 
-    def _block(self, plan: ShardPlan, shard: Shard, group: int, block: int, condition: Condition | None) -> Batch:
-        return sample_block(self.model, seed=plan.seed, path=(shard.index, group, block), condition=self.told(plan, condition))
+    def _block(
+        self, plan: ShardPlan, shard: Shard, group: int, block: int, condition: Condition | None
+    ) -> Batch:
+        return sample_block(
+            self.model, seed=plan.seed, path=(shard.index, group, block), condition=self.told(plan, condition)
+        )
 
 
 def classes_of(generator: Generator, column: str) -> list[str]:
@@ -199,7 +219,9 @@ def classes_of(generator: Generator, column: str) -> list[str]:
     """
     levels = generator.codec.levels(column)
     if levels is None:
-        raise DataError(f"{column!r} is not a categorical column; there is nothing to equalise", field="--balance")
+        raise DataError(
+            f"{column!r} is not a categorical column; there is nothing to equalise", field="--balance"
+        )
     return levels
 
 

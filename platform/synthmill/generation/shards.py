@@ -1,7 +1,7 @@
 """What a generation job consists of: shards of 65,536 rows, each complete in itself.
 
-A shard's rows depend on (model, seed, shard index, conditions) and on nothing else. Conditions and class quotas apply inside
-the shard, so that every shard, and the whole, has exactly the rows asked for.
+A shard's rows depend on (model, seed, shard index, conditions) and on nothing else. Conditions and class
+quotas apply inside the shard, so that every shard, and the whole, has exactly the rows asked for.
 """
 
 import functools
@@ -64,11 +64,13 @@ class ShardPlan(FrozenModel):
     def shard_quotas(self, index: int) -> tuple[Quota, ...]:
         """A shard's rows of each value; they add up to the shard's rows and, over all shards, to `quotas`.
 
-        Shard by shard in proportion to what is left (largest remainders first), so that every shard is as balanced as
-        whole rows allow.
+        Shard by shard in proportion to what is left (largest remainders first), so that every shard is as
+        balanced as whole rows allow.
         """
         share = _dealt(tuple(quota.rows for quota in self.quotas), self.rows, self.shard_rows)[index]
-        return tuple(Quota(value=quota.value, rows=rows) for quota, rows in zip(self.quotas, share, strict=True))
+        return tuple(
+            Quota(value=quota.value, rows=rows) for quota, rows in zip(self.quotas, share, strict=True)
+        )
 
 
 @functools.lru_cache(maxsize=2)
@@ -91,7 +93,8 @@ def _proportional(left: list[int], rows: int) -> list[int]:
 
 
 def level_quotas(existing: dict[str, int], rows: int) -> tuple[Quota, ...]:
-    """Spread `rows` new rows over classes so that, with the `existing` ones, classes are as equal as they can be.
+    """Spread `rows` new rows over classes so that, with the `existing` ones, classes are as equal as they can
+    be.
 
     Raises:
         ConditionError: fewer than two classes.
@@ -100,8 +103,11 @@ def level_quotas(existing: dict[str, int], rows: int) -> tuple[Quota, ...]:
         raise ConditionError("needs a column with at least two classes", field="--balance")
     order = sorted(existing, key=lambda value: (existing[value], value))
     counts = [existing[value] for value in order]
-    # The water level: the k smallest classes are filled up to (rows + their rows) / k; k is the most that this reaches.
+    # The water level: the k smallest classes are filled up to (rows + their rows) / k; k is the most that
+    # this reaches.
     k = next(k for k in range(len(counts), 0, -1) if rows + sum(counts[:k]) >= k * counts[k - 1])
     level, extra = divmod(rows + sum(counts[:k]), k)
-    added = {value: level + (rank < extra) - existing[value] if rank < k else 0 for rank, value in enumerate(order)}
+    added = {
+        value: level + (rank < extra) - existing[value] if rank < k else 0 for rank, value in enumerate(order)
+    }
     return tuple(Quota(value=value, rows=added[value]) for value in sorted(added))

@@ -1,7 +1,8 @@
-"""The rows of a plan a few blocks at a time: for answers that begin before all rows are there, and that can be abandoned.
+"""The rows of a plan a few blocks at a time: for answers that begin before all rows are there, and that can
+be abandoned.
 
-Seeded pieces, put together, are the rows of `Generator.shard`: blocks are keyed by their number alone and a row's decoding
-depends on its own codes (identifiers: on its number), so where the cuts are does not matter.
+Seeded pieces, put together, are the rows of `Generator.shard`: blocks are keyed by their number alone and a
+row's decoding depends on its own codes (identifiers: on its number), so where the cuts are does not matter.
 """
 
 from collections.abc import Iterator
@@ -24,10 +25,12 @@ DRAWS_PER_ROW = 16
 
 
 def seeded_pieces(generator: Generator, plan: ShardPlan, *, blocks: int = PIECE_BLOCKS) -> Iterator[pa.Table]:
-    """Tables of at most `blocks` blocks that are, in order, the rows of the plan; empty ones where no row met the condition.
+    """Tables of at most `blocks` blocks that are, in order, the rows of the plan; empty ones where no row met
+    the condition.
 
     Raises:
-        TooRareError: after `plan.max_tries_per_row` rows generated for each row wanted; states the acceptance rate.
+        TooRareError: after `plan.max_tries_per_row` rows generated for each row wanted; states the acceptance
+        rate.
     """
     assert not plan.quotas, "balanced rows are shuffled within a shard; they come shard by shard"
     generator.check(plan)
@@ -46,9 +49,15 @@ def seeded_pieces(generator: Generator, plan: ShardPlan, *, blocks: int = PIECE_
 
 
 def free_pieces(
-    generator: Generator, model: GenerativeModel, rows: int, *, columns: tuple[str, ...] | None, piece_rows: int
+    generator: Generator,
+    model: GenerativeModel,
+    rows: int,
+    *,
+    columns: tuple[str, ...] | None,
+    piece_rows: int,
 ) -> Iterator[pa.Table]:
-    """Unseeded rows from `model` (a copy of the generator's, perhaps on a GPU), in tables of at most `piece_rows` rows."""
+    """Unseeded rows from `model` (a copy of the generator's, perhaps on a GPU), in tables of at most
+    `piece_rows` rows."""
     for first_row in range(0, rows, piece_rows):
         batch = draw(model, min(piece_rows, rows - first_row))
         yield _table(generator, batch, first_row, columns)
@@ -64,13 +73,18 @@ def draw(model: GenerativeModel, rows: int, condition: Condition | None = None) 
 
 
 def native_condition(generator: Generator, clauses: tuple[str, ...]) -> Condition | None:
-    """What the model itself can be told, when that is all that the one clause says; None: rows must be rejected."""
+    """What the model itself can be told, when that is all that the one clause says; None: rows must be
+    rejected."""
     where = Where.parse(clauses)
     where.check(generator.codec)
-    return where.native(generator.codec) if len(clauses) == 1 and generator.model.conditions != "none" else None
+    return (
+        where.native(generator.codec) if len(clauses) == 1 and generator.model.conditions != "none" else None
+    )
 
 
-def draw_where(generator: Generator, model: GenerativeModel, rows: int, clauses: tuple[str, ...], condition: Condition) -> Batch:
+def draw_where(
+    generator: Generator, model: GenerativeModel, rows: int, clauses: tuple[str, ...], condition: Condition
+) -> Batch:
     """Unseeded rows that the model was told a condition for; the few that do not meet it are drawn again.
 
     Raises:
@@ -89,7 +103,9 @@ def draw_where(generator: Generator, model: GenerativeModel, rows: int, clauses:
     return concat(kept).take(slice(0, rows))
 
 
-def _shard(generator: Generator, plan: ShardPlan, shard: Shard, where: Where, blocks: int) -> Iterator[tuple[Batch | None, int]]:
+def _shard(
+    generator: Generator, plan: ShardPlan, shard: Shard, where: Where, blocks: int
+) -> Iterator[tuple[Batch | None, int]]:
     """(rows that meet the condition, number of the first) of one shard."""
     native = where.native(generator.codec) if generator.model.conditions != "none" else None
     told = generator.told(plan, native)
@@ -100,7 +116,9 @@ def _shard(generator: Generator, plan: ShardPlan, shard: Shard, where: Where, bl
             raise _too_rare(where, found, tried, shard.rows)
         size = min(blocks, -(-(shard.rows - found) // BLOCK_ROWS))
         paths = [(shard.index, 0, block + i) for i in range(size)]
-        batch = concat([sample_block(generator.model, seed=plan.seed, path=path, condition=told) for path in paths])
+        batch = concat(
+            [sample_block(generator.model, seed=plan.seed, path=path, condition=told) for path in paths]
+        )
         block, tried = block + size, tried + batch.num_rows
         if where.clauses:
             mask = where.mask(generator.codec.conditions(batch))
@@ -110,14 +128,20 @@ def _shard(generator: Generator, plan: ShardPlan, shard: Shard, where: Where, bl
         found += batch.num_rows
 
 
-def _table(generator: Generator, batch: Batch | None, first_row: int, columns: tuple[str, ...] | None) -> pa.Table:
-    table = generator.schema.empty_table() if batch is None else generator.codec.decode(batch, first_row=first_row)
+def _table(
+    generator: Generator, batch: Batch | None, first_row: int, columns: tuple[str, ...] | None
+) -> pa.Table:
+    table = (
+        generator.schema.empty_table()
+        if batch is None
+        else generator.codec.decode(batch, first_row=first_row)
+    )
     return table.select(list(columns)) if columns is not None else table
 
 
 def _too_rare(where: Where, found: int, tried: int, wanted: int) -> TooRareError:
     return TooRareError(
-        f"{where}: only {found:,} of {tried:,} generated rows met it ({found / tried:.4%}) where {wanted:,} were wanted; "
-        "relax the condition, or train on more rows that meet it",
+        f"{where}: only {found:,} of {tried:,} generated rows met it ({found / tried:.4%}) where {wanted:,}"
+        " were wanted; relax the condition, or train on more rows that meet it",
         field="where",
     )

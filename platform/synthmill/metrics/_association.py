@@ -21,7 +21,8 @@ def _pearson(a: Floats, b: Floats) -> float:
 
 
 def correlation_ratio(codes: Floats, values: Floats, size: int) -> float:
-    """eta: square root of the share of the ranks' variance that the group means explain; 0 where there is none."""
+    """eta: square root of the share of the ranks' variance that the group means explain; 0 where there is
+    none."""
     present = np.isfinite(values)
     groups, ranks = codes[present].astype(np.int64), stats.rankdata(values[present])
     if len(ranks) < 3 or ranks.std() == 0:
@@ -45,13 +46,18 @@ def cramers_v_plain(left: Floats, right: Floats, left_size: int, right_size: int
 
 
 def association(a: Bins, b: Bins, a_values: Floats, b_values: Floats) -> float:
-    """Spearman for two numbers, Cramer's V for two categories, the correlation ratio of ranks for one of each."""
+    """Spearman for two numbers, Cramer's V for two categories, the correlation ratio of ranks for one of
+    each."""
     numeric = (a.column.role == "numeric", b.column.role == "numeric")
     if all(numeric):
         return spearman(a_values, b_values)
     if not any(numeric):
         return cramers_v_plain(a_values, b_values, a.coarse_size, b.coarse_size)
-    return correlation_ratio(b_values, a_values, b.coarse_size) if numeric[0] else correlation_ratio(a_values, b_values, a.coarse_size)
+    return (
+        correlation_ratio(b_values, a_values, b.coarse_size)
+        if numeric[0]
+        else correlation_ratio(a_values, b_values, a.coarse_size)
+    )
 
 
 def column_values(bins: Bins, data: pa.ChunkedArray) -> Floats:

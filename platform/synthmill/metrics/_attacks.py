@@ -1,7 +1,8 @@
-"""What the three attacks of Anonymeter share (Giomi et al., arXiv 2211.10459): rates, and risk corrected for a control group.
+"""What the three attacks of Anonymeter share (Giomi et al., arXiv 2211.10459): rates, and risk corrected for
+a control group.
 
-Each attack is run on training rows (main), on holdout rows (control: what can be learnt of anyone) and by guessing
-(baseline). risk = (r_main - r_control) / (1 - r_control), with Wilson rates, eq. 1 to 3.
+Each attack is run on training rows (main), on holdout rows (control: what can be learnt of anyone) and by
+guessing (baseline). risk = (r_main - r_control) / (1 - r_control), with Wilson rates, eq. 1 to 3.
 """
 
 from dataclasses import dataclass
@@ -37,7 +38,9 @@ def wilson_rate(hits: int, attempts: int, confidence: float) -> tuple[float, flo
     """Centre and half width of Wilson's interval."""
     z = float(stats.norm.ppf(0.5 + confidence / 2))
     total = attempts + z**2
-    return (hits + z**2 / 2) / total, z / total * float(np.sqrt(hits * (attempts - hits) / attempts + z**2 / 4))
+    return (hits + z**2 / 2) / total, z / total * float(
+        np.sqrt(hits * (attempts - hits) / attempts + z**2 / 4)
+    )
 
 
 def risk(attempts: Attempts, confidence: float) -> tuple[float, tuple[float, float]]:
@@ -46,11 +49,20 @@ def risk(attempts: Attempts, confidence: float) -> tuple[float, tuple[float, flo
     control, control_error = wilson_rate(attempts.control, attempts.number, confidence)
     value = (main - control) / (1 - control)
     error = float(np.hypot(main_error / (1 - control), (main - 1) / (1 - control) ** 2 * control_error))
-    return float(np.clip(value, 0, 1)), (float(np.clip(value - error, 0, 1)), float(np.clip(value + error, 0, 1)))
+    return float(np.clip(value, 0, 1)), (
+        float(np.clip(value - error, 0, 1)),
+        float(np.clip(value + error, 0, 1)),
+    )
 
 
 def attack_result(
-    cls: type[Metric], attempts: Attempts, evidence: Evidence, method: str, *, chosen_among: int = 1, **details: object
+    cls: type[Metric],
+    attempts: Attempts,
+    evidence: Evidence,
+    method: str,
+    *,
+    chosen_among: int = 1,
+    **details: object,
 ) -> Result:
     """A result; `details.stronger_than_guessing` is false where the figure can't be trusted.
 
@@ -78,11 +90,18 @@ def sides(evidence: Evidence) -> int:
     """Rows of train and of holdout that are attacked and that populations are cut to: equally many."""
     limit = evidence.settings.limits.neighbour_rows
     assert evidence.real.holdout is not None
-    return int(min(evidence.real.train.num_rows, evidence.real.holdout.num_rows, limit or evidence.real.train.num_rows))
+    return int(
+        min(
+            evidence.real.train.num_rows,
+            evidence.real.holdout.num_rows,
+            limit or evidence.real.train.num_rows,
+        )
+    )
 
 
 def matrices(evidence: Evidence, rows: int) -> tuple[Floats, Floats, Floats]:
-    """Train, holdout and synthetic rows as numbers (categories as codes, NaN where missing), in feature order."""
+    """Train, holdout and synthetic rows as numbers (categories as codes, NaN where missing), in feature
+    order."""
     features, limit = evidence.real.all_features, evidence.settings.limits.neighbour_rows
     return (
         features.matrix(evidence.table("train", rows)),

@@ -29,12 +29,16 @@ def shuffled_marginals(train: Labelled, rows: int, rng: np.random.Generator) -> 
 
 
 def interpolated(train: Labelled, rows: int, rng: np.random.Generator, features: Features) -> Labelled:
-    """Between a row and one of its 5 nearest of the same class (SMOTE-NC, Chawla et al. 2002): numbers at a random point
-    between, categories from either."""
+    """Between a row and one of its 5 nearest of the same class (SMOTE-NC, Chawla et al. 2002): numbers at a
+    random point between, categories from either."""
     picked = rng.integers(len(train), size=rows)
     partner = np.empty(rows, dtype=np.int64)
     dense = features.dense(train.x)
-    groups: Any = [np.arange(len(train))] if features.task == "regression" else [np.flatnonzero(train.y == c) for c in np.unique(train.y)]
+    groups: Any = (
+        [np.arange(len(train))]
+        if features.task == "regression"
+        else [np.flatnonzero(train.y == c) for c in np.unique(train.y)]
+    )
     for members in groups:
         pool = members if len(members) <= POOL_ROWS else rng.choice(members, POOL_ROWS, replace=False)
         mine = np.flatnonzero(np.isin(picked, members))

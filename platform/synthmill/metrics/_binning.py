@@ -1,8 +1,9 @@
 """How a table is cut into bins: fitted on the training rows alone, then applied to any table without change.
 
-Numeric columns: a value that holds at least a tenth of the rows gets a bin of its own (zero inflation must not swallow the
-other bins), the rest is cut at its deciles. Categories: every level with at least 5 training rows, at most 100, one bin for
-all others. Missing is a bin of every column. Pairs of columns use the same numeric bins and the 9 most frequent levels.
+Numeric columns: a value that holds at least a tenth of the rows gets a bin of its own (zero inflation must
+not swallow the other bins), the rest is cut at its deciles. Categories: every level with at least 5 training
+rows, at most 100, one bin for all others. Missing is a bin of every column. Pairs of columns use the same
+numeric bins and the 9 most frequent levels.
 """
 
 from dataclasses import dataclass
@@ -31,7 +32,8 @@ class Bins:
     edges: Floats
     atoms: Floats
     levels: dict[str, int]
-    """Category -> index among all training levels, most frequent first; the first `kept` have a bin of their own."""
+    """Category -> index among all training levels, most frequent first; the first `kept` have a bin of their
+    own."""
     kept: int
     level_counts: Ints
     low: float
@@ -61,7 +63,9 @@ def _numeric_bins(column: Column, values: Floats) -> Bins:
     present = values[np.isfinite(values)]
     if not len(present):
         no_values = np.empty(0)
-        return Bins(column, 2, np.arange(2), 2, no_values, no_values, {}, 0, np.empty(0, np.int64), np.nan, np.nan)
+        return Bins(
+            column, 2, np.arange(2), 2, no_values, no_values, {}, 0, np.empty(0, np.int64), np.nan, np.nan
+        )
     distinct, counts = np.unique(present, return_counts=True)
     atoms = distinct[counts >= max(len(present) / NUM_BINS, MIN_BIN_ROWS)]
     rest = present[~np.isin(present, atoms)]
@@ -70,7 +74,19 @@ def _numeric_bins(column: Column, values: Floats) -> Bins:
     edges = np.unique(inner)
     size = len(edges) + 1 + len(atoms) + 1
     nothing = np.empty(0, np.int64)
-    return Bins(column, size, np.arange(size), size, edges, atoms, {}, 0, nothing, float(present.min()), float(present.max()))
+    return Bins(
+        column,
+        size,
+        np.arange(size),
+        size,
+        edges,
+        atoms,
+        {},
+        0,
+        nothing,
+        float(present.min()),
+        float(present.max()),
+    )
 
 
 def _category_bins(column: Column, codes: Ints, values: list[str]) -> Bins:
@@ -82,7 +98,9 @@ def _category_bins(column: Column, codes: Ints, values: list[str]) -> Bins:
     coarse = np.concatenate([np.minimum(np.arange(kept + 1), shown), [shown + 1]]).astype(np.int64)
     levels = {values[i]: rank for rank, i in enumerate(order)}
     nothing = np.empty(0)
-    return Bins(column, kept + 2, coarse, shown + 2, nothing, nothing, levels, kept, level_counts, np.nan, np.nan)
+    return Bins(
+        column, kept + 2, coarse, shown + 2, nothing, nothing, levels, kept, level_counts, np.nan, np.nan
+    )
 
 
 def bin_numbers(bins: Bins, values: Floats) -> Ints:
@@ -105,7 +123,8 @@ def bin_levels(bins: Bins, codes: Ints, values: list[str]) -> Ints:
 
 
 def cramers_v(counts: Ints) -> float:
-    """Bias-corrected Cramer's V (Bergsma 2013, eq. 8 to 10) of a contingency table; 0 where a side is constant."""
+    """Bias-corrected Cramer's V (Bergsma 2013, eq. 8 to 10) of a contingency table; 0 where a side is
+    constant."""
     table = counts[counts.sum(axis=1) > 0][:, counts.sum(axis=0) > 0].astype(np.float64)
     total, (rows, columns) = table.sum(), table.shape
     if rows < 2 or columns < 2 or total < 2:
@@ -121,4 +140,6 @@ def cramers_v(counts: Ints) -> float:
 
 def count_pair(left: Ints, right: Ints, left_size: int, right_size: int) -> Ints:
     """int64 (left_size, right_size): how often each pair of bins occurs together."""
-    return np.bincount(left * right_size + right, minlength=left_size * right_size).reshape(left_size, right_size)
+    return np.bincount(left * right_size + right, minlength=left_size * right_size).reshape(
+        left_size, right_size
+    )

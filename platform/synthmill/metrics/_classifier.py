@@ -1,6 +1,7 @@
-"""The small classifier behind image metrics: two to four convolutions, trained in seconds, the same way every time.
+"""The small classifier behind image metrics: two to four convolutions, trained in seconds, the same way every
+time.
 
-Legend: N pictures, C channels, H height, W width, K classes, D features.
+Legend: N images, C channels, H height, W width, K classes, D features.
 """
 
 from typing import Any
@@ -46,13 +47,16 @@ class SmallClassifier(nn.Module):
 
 
 def classifier_for(pixels: Pixels, classes: int) -> SmallClassifier:
-    """One for pictures of this shape, with fresh weights from torch's global generator."""
+    """One for images of this shape, with fresh weights from torch's global generator."""
     _, channels, height, width = pixels.shape
     return SmallClassifier(channels, height, width, classes)
 
 
-def fit_classifier(pixels: Pixels, labels: Labels, classes: int, *, seed: int, steps: int = STEPS) -> SmallClassifier:
-    """Adam with a cosine schedule on cross-entropy; the same pictures, labels and seed give the same weights on one machine."""
+def fit_classifier(
+    pixels: Pixels, labels: Labels, classes: int, *, seed: int, steps: int = STEPS
+) -> SmallClassifier:
+    """Adam with a cosine schedule on cross-entropy; the same images, labels and seed give the same weights on
+    one machine."""
     with torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.enable_grad():
         torch.manual_seed(seed)
         model = classifier_for(pixels, classes)
@@ -72,21 +76,22 @@ def fit_classifier(pixels: Pixels, labels: Labels, classes: int, *, seed: int, s
 
 
 def in_blocks(pixels: Pixels, function: Any) -> npt.NDArray[np.float32]:
-    """`function` of unit tensors, a block of pictures at a time, as one array."""
+    """`function` of unit tensors, a block of images at a time, as one array."""
     with torch.inference_mode():
         parts = [
-            function(to_unit(torch.from_numpy(pixels[at : at + _BLOCK]))).float().numpy() for at in range(0, max(1, len(pixels)), _BLOCK)
+            function(to_unit(torch.from_numpy(pixels[at : at + _BLOCK]))).float().numpy()
+            for at in range(0, max(1, len(pixels)), _BLOCK)
         ]
     return np.concatenate(parts)
 
 
 def predict(model: SmallClassifier, pixels: Pixels) -> Labels:
-    """The most probable class of each picture."""
+    """The most probable class of each image."""
     return np.asarray(in_blocks(pixels, model).argmax(1), dtype=np.int64)
 
 
 def accuracy(model: SmallClassifier, pixels: Pixels, labels: Labels) -> tuple[int, int]:
-    """Pictures classified as labelled, and pictures."""
+    """Images classified as labelled, and images."""
     return int((predict(model, pixels) == labels).sum()), len(labels)
 
 

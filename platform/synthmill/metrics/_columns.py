@@ -1,4 +1,5 @@
-"""Arrow columns as arrays: numbers as float64 with NaN for missing, categories as codes into a fixed vocabulary."""
+"""Arrow columns as arrays: numbers as float64 with NaN for missing, categories as codes into a fixed
+vocabulary."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -39,7 +40,10 @@ class Column:
 
 def columns_of(schema: pa.Schema, kinds: Mapping[str, str]) -> tuple[Column, ...]:
     """The columns of a schema with their roles; a column without a kind gets one from its Arrow type."""
-    return tuple(Column(f.name, _role(kinds.get(f.name), f.type), kinds.get(f.name) or _kind(f.type), f.type) for f in schema)
+    return tuple(
+        Column(f.name, _role(kinds.get(f.name), f.type), kinds.get(f.name) or _kind(f.type), f.type)
+        for f in schema
+    )
 
 
 def _role(kind: str | None, arrow: pa.DataType) -> Role:
@@ -67,7 +71,10 @@ def floats(column: pa.ChunkedArray | pa.Array) -> Floats:
         wide = pa.int32() if arrow.bit_width == 32 else pa.int64()
         column = pc.cast(column, wide)
     values: Any = pc.cast(column, pa.float64(), safe=False)
-    return np.asarray(values.to_numpy(zero_copy_only=False) if isinstance(values, pa.Array) else values.to_numpy(), dtype=np.float64)
+    return np.asarray(
+        values.to_numpy(zero_copy_only=False) if isinstance(values, pa.Array) else values.to_numpy(),
+        dtype=np.float64,
+    )
 
 
 def texts(column: pa.ChunkedArray | pa.Array) -> tuple[Ints, list[str]]:
@@ -76,9 +83,13 @@ def texts(column: pa.ChunkedArray | pa.Array) -> tuple[Ints, list[str]]:
         column = pc.cast(column, column.type.value_type)
     encoded = pc.dictionary_encode(column)
     if isinstance(encoded, pa.ChunkedArray):
-        encoded = encoded.unify_dictionaries().combine_chunks() if encoded.num_chunks != 1 else encoded.chunk(0)
+        encoded = (
+            encoded.unify_dictionaries().combine_chunks() if encoded.num_chunks != 1 else encoded.chunk(0)
+        )
     if isinstance(encoded, pa.ChunkedArray):
-        encoded = encoded.chunk(0) if encoded.num_chunks else pa.array([], pa.dictionary(pa.int32(), column.type))
+        encoded = (
+            encoded.chunk(0) if encoded.num_chunks else pa.array([], pa.dictionary(pa.int32(), column.type))
+        )
     codes = pc.fill_null(pc.cast(encoded.indices, pa.int64()), MISSING).to_numpy(zero_copy_only=False)
     return np.asarray(codes, dtype=np.int64), pc.cast(encoded.dictionary, pa.string()).to_pylist()
 
@@ -118,7 +129,8 @@ def mix(bits: Hashes) -> Hashes:
 
 
 def row_hashes(columns: tuple[Column, ...], table: pa.Table) -> Hashes:
-    """uint64 (N,): one hash a row over all columns but identifiers (which are regenerated, so never equal)."""
+    """uint64 (N,): one hash a row over all columns but identifiers (which are regenerated, so never
+    equal)."""
     total = np.zeros(table.num_rows, dtype=np.uint64)
     for column in columns:
         if column.role != "identifier":

@@ -1,4 +1,5 @@
-"""Counts of everything that has bins: marginals, pairs, bounds, unseen and impossible values, over every row."""
+"""Counts of everything that has bins: marginals, pairs, bounds, unseen and impossible values, over every
+row."""
 
 from dataclasses import dataclass
 
@@ -20,7 +21,8 @@ class Rules:
     """Column -> the only levels it can have."""
     whole: frozenset[str]
     declared: frozenset[str] = frozenset()
-    """Columns whose levels are declared; the other closed vocabularies, and `never_missing`, are what the real rows suggest."""
+    """Columns whose levels are declared; the other closed vocabularies, and `never_missing`, are what the
+    real rows suggest."""
     real_rows: int = 0
     """Rows that the suggestions rest on."""
 
@@ -40,7 +42,8 @@ class TableCounts:
     """Training level -> does it occur."""
     invalid_rows: int
     impossible_rows: int
-    """Those with a cell that no table like this can have: infinite, a fraction of a whole number, outside declared levels."""
+    """Those with a cell that no table like this can have: infinite, a fraction of a whole number, outside
+    declared levels."""
     invalid: dict[str, int]
     suspect: dict[str, int]
     """Cells that only break what the real rows suggest, by column."""
@@ -51,7 +54,9 @@ class TableCounts:
 class CountTable(Mergeable[TableCounts, TableCounts]):
     """Counts every row of a table; size: bins, pairs of bins and training levels."""
 
-    def __init__(self, rules: Rules, constraints: tuple["Constraint", ...] = (), *, with_pairs: bool = True) -> None:
+    def __init__(
+        self, rules: Rules, constraints: tuple["Constraint", ...] = (), *, with_pairs: bool = True
+    ) -> None:
         self.rules = rules
         self.constraints = constraints
         self.with_pairs = with_pairs
@@ -65,7 +70,10 @@ class CountTable(Mergeable[TableCounts, TableCounts]):
         return TableCounts(
             rows=view.num_rows,
             marginals={name: np.bincount(view.codes(name), minlength=b.size) for name, b in bins.items()},
-            pairs={(a, b): count_pair(view.coarse(a), view.coarse(b), bins[a].coarse_size, bins[b].coarse_size) for a, b in pairs},
+            pairs={
+                (a, b): count_pair(view.coarse(a), view.coarse(b), bins[a].coarse_size, bins[b].coarse_size)
+                for a, b in pairs
+            },
             out_of_bounds={name: _outside(bins[name], view) for name in numeric},
             unseen={name: _unseen(bins[name], view) for name in category},
             levels={name: _levels(bins[name], view) for name in category},
@@ -155,7 +163,14 @@ class Constraint:
         """Rows of a part that break it."""
         left = view.table[self.left]
         right = view.table[self.right] if isinstance(self.right, str) else self.right
-        compare = {"<=": pc.less_equal, ">=": pc.greater_equal, "<": pc.less, ">": pc.greater, "==": pc.equal, "!=": pc.not_equal}
+        compare = {
+            "<=": pc.less_equal,
+            ">=": pc.greater_equal,
+            "<": pc.less,
+            ">": pc.greater,
+            "==": pc.equal,
+            "!=": pc.not_equal,
+        }
         kept = pc.fill_null(compare[self.operator](left, right), True)
         return view.num_rows - int(pc.sum(kept).as_py() or 0)
 
@@ -175,7 +190,13 @@ def _levels(bins: Bins, view: PartView) -> Bools:
     codes, values = view.texts(bins.column.name)
     seen = np.zeros(len(bins.levels), dtype=np.bool_)
     used = np.bincount(codes + 1, minlength=len(values) + 1)[1:]
-    seen[[bins.levels[value] for value, count in zip(values, used, strict=True) if count and value in bins.levels]] = True
+    seen[
+        [
+            bins.levels[value]
+            for value, count in zip(values, used, strict=True)
+            if count and value in bins.levels
+        ]
+    ] = True
     return seen
 
 
@@ -183,9 +204,19 @@ def _add(left: dict[str, int], right: dict[str, int]) -> dict[str, int]:
     return {key: left.get(key, 0) + right.get(key, 0) for key in {**left, **right}}
 
 
-def rules_from(bins: dict[str, Bins], null_counts: dict[str, int], level_counts: dict[str, dict[str, int]], real_rows: int) -> Rules:
-    """Rules that no real row breaks: columns never missing, vocabularies without rare levels, whole numbers."""
-    closed = {name: frozenset(levels) for name, levels in level_counts.items() if levels and min(levels.values()) >= MIN_LEVEL_ROWS}
+def rules_from(
+    bins: dict[str, Bins],
+    null_counts: dict[str, int],
+    level_counts: dict[str, dict[str, int]],
+    real_rows: int,
+) -> Rules:
+    """Rules that no real row breaks: columns never missing, vocabularies without rare levels, whole
+    numbers."""
+    closed = {
+        name: frozenset(levels)
+        for name, levels in level_counts.items()
+        if levels and min(levels.values()) >= MIN_LEVEL_ROWS
+    }
     whole = frozenset(name for name, b in bins.items() if b.column.whole)
     never = frozenset(name for name, count in null_counts.items() if count == 0)
     return Rules(never_missing=never, closed=closed, whole=whole, real_rows=real_rows)

@@ -1,4 +1,5 @@
-"""What metrics look at: the real tables, statistics of every synthetic row, a sample of them, and encodings shared between metrics."""
+"""What metrics look at: the real tables, statistics of every synthetic row, a sample of them, and encodings
+shared between metrics."""
 
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -11,7 +12,14 @@ from synthmill.metrics._binning import MAX_PAIR_LEVELS, NUM_BINS, Bins, Plan, co
 from synthmill.metrics._columns import MISSING, Column, Ints, row_hashes, texts
 from synthmill.metrics._counts import Constraint, CountTable, Rules, TableCounts, rules_from
 from synthmill.metrics._learners import Features, Task, fit_features
-from synthmill.metrics._rows import CountDistinct, CountMatches, DistinctRows, MatchCounts, RealRows, single_rows
+from synthmill.metrics._rows import (
+    CountDistinct,
+    CountMatches,
+    DistinctRows,
+    MatchCounts,
+    RealRows,
+    single_rows,
+)
 from synthmill.metrics._sample import draw
 from synthmill.metrics._space import Points, Space, fit_space
 from synthmill.metrics._view import PartView
@@ -83,7 +91,8 @@ class Totals:
 
 @dataclass(frozen=True)
 class Passes:
-    """The statistics that one reading of a table computes, as one mergeable statistic with the sample beside it."""
+    """The statistics that one reading of a table computes, as one mergeable statistic with the sample beside
+    it."""
 
     count: CountTable
     distinct: CountDistinct
@@ -99,7 +108,9 @@ class Passes:
 
     def merge(self, left: tuple[Any, ...], right: tuple[Any, ...]) -> tuple[Any, ...]:
         """Every statistic of both."""
-        return tuple(None if s is None else s.merge(a, b) for s, a, b in zip(self._all(), left, right, strict=True))
+        return tuple(
+            None if s is None else s.merge(a, b) for s, a, b in zip(self._all(), left, right, strict=True)
+        )
 
     def finish(self, state: tuple[Any, ...]) -> tuple[Totals, pa.Table | None]:
         """The totals and the sample."""
@@ -110,7 +121,8 @@ class Passes:
 
 @dataclass
 class Real:
-    """The real tables and all that can be known from them alone; computed once, whatever is compared with them."""
+    """The real tables and all that can be known from them alone; computed once, whatever is compared with
+    them."""
 
     train: pa.Table
     validation: pa.Table | None
@@ -141,12 +153,19 @@ class Real:
         nulls = {c.name: sum(t[c.name].null_count for t in tables) for c in self.columns}
         levels = {c.name: _level_counts(c.name, tables) for c in self.columns if c.role == "category"}
         rules = rules_from(self.plan.bins, nulls, levels, sum(t.num_rows for t in tables))
-        kept = {name: allowed for name, allowed in self.declared_levels.items() if allowed.issuperset(levels.get(name, ()))}
-        return Rules(rules.never_missing, {**rules.closed, **kept}, rules.whole, frozenset(kept), rules.real_rows)
+        kept = {
+            name: allowed
+            for name, allowed in self.declared_levels.items()
+            if allowed.issuperset(levels.get(name, ()))
+        }
+        return Rules(
+            rules.never_missing, {**rules.closed, **kept}, rules.whole, frozenset(kept), rules.real_rows
+        )
 
     @cached_property
     def single_sides(self) -> tuple[pa.Table, pa.Table] | None:
-        """Rows of train and of holdout that occur once in both together, at most one a group; None without a holdout.
+        """Rows of train and of holdout that occur once in both together, at most one a group; None without a
+        holdout.
 
         Which side such a row fell to is chance, which is all that the privacy tests assume.
         """
@@ -155,8 +174,13 @@ class Real:
         sides = (self.train, self.holdout)
         hashes = [row_hashes(self.columns, side) for side in sides]
         known = single_rows(*hashes)
-        kept = [side.filter(np.isin(h, k)) for side, h, k in zip(sides, hashes, (known.train, known.holdout), strict=True)]
-        one, other = (side if self.group is None else _one_a_group(side, self.group, self.seed) for side in kept)
+        kept = [
+            side.filter(np.isin(h, k))
+            for side, h, k in zip(sides, hashes, (known.train, known.holdout), strict=True)
+        ]
+        one, other = (
+            side if self.group is None else _one_a_group(side, self.group, self.seed) for side in kept
+        )
         return one, other
 
     @cached_property
@@ -211,7 +235,14 @@ def _one_a_group(side: pa.Table, group: str, seed: int) -> pa.Table:
 class Evidence:
     """Everything a metric can read about one synthetic table."""
 
-    def __init__(self, real: Real, totals: Totals, sample: pa.Table, settings: Settings, map_tasks: MapTasks = map_serially) -> None:
+    def __init__(
+        self,
+        real: Real,
+        totals: Totals,
+        sample: pa.Table,
+        settings: Settings,
+        map_tasks: MapTasks = map_serially,
+    ) -> None:
         self.real = real
         self.totals = totals
         self.sample = sample
@@ -225,7 +256,9 @@ class Evidence:
         if self.real.whole is None:
             return self
         if "whole" not in self.cache:
-            self.cache["whole"] = Evidence(self.real.whole, self.totals, self.sample, self.settings, self.map_tasks)
+            self.cache["whole"] = Evidence(
+                self.real.whole, self.totals, self.sample, self.settings, self.map_tasks
+            )
         found: Evidence = self.cache["whole"]
         return found
 
@@ -239,10 +272,13 @@ class Evidence:
         return np.random.default_rng([self.settings.seed & 0xFFFFFFFF, purpose])
 
     def table(self, side: Side, limit: int | None = None) -> pa.Table:
-        """At most `limit` rows of a side, a seeded sample in random order; the synthetic one is the kept sample."""
+        """At most `limit` rows of a side, a seeded sample in random order; the synthetic one is the kept
+        sample."""
         if side == "synthetic":
             return self.sample if limit is None else self.sample.slice(0, limit)
-        table = {"train": self.real.train, "validation": self.real.validation, "holdout": self.real.holdout}[side]
+        table = {"train": self.real.train, "validation": self.real.validation, "holdout": self.real.holdout}[
+            side
+        ]
         assert table is not None, f"a metric read the {side} rows without declaring that it needs them"
         key = ("table", side)
         if key not in self.cache:
@@ -285,4 +321,7 @@ def _level_counts(name: str, tables: list[pa.Table]) -> dict[str, int]:
     return total
 
 
-BIN_NOTE = f"deciles ({NUM_BINS} bins) and points that hold a tenth of the rows; {MAX_PAIR_LEVELS} most frequent levels in pairs"
+BIN_NOTE = (
+    f"deciles ({NUM_BINS} bins) and points that hold a tenth of the rows; {MAX_PAIR_LEVELS} most frequent"
+    " levels in pairs"
+)

@@ -1,7 +1,9 @@
-"""What turns pictures into the features that distances are measured in; its name and hash are part of every such figure's name.
+"""What turns images into the features that distances are measured in; its name and hash are part of every
+such figure's name.
 
-Figures with different extractors can't be compared, so the name says which: `classifier-3f2a9c01` was trained on these training
-pictures, `random-...` is an untrained network for pictures without labels, `torchscript-...` is a file that the user named.
+Figures with different extractors can't be compared, so the name says which: `classifier-3f2a9c01` was trained
+on these training images, `random-...` is an untrained network for images without labels, `torchscript-...` is
+a file that the user named.
 """
 
 import hashlib
@@ -22,7 +24,8 @@ RANDOM_SEED = 20_260
 
 
 class Extractor:
-    """Pictures to features, scaled so that the training pictures have total variance 1: figures don't depend on the scale."""
+    """Images to features, scaled so that the training images have total variance 1: figures don't depend on
+    the scale."""
 
     def __init__(self, kind: str, sha256: str, function: Callable[[Tensor], Tensor], train: Pixels) -> None:
         self.name = f"{kind}-{sha256[:8]}"
@@ -36,7 +39,7 @@ class Extractor:
 
 
 class ClassifierExtractor(Extractor):
-    """The layer before the last of a classifier of the training pictures; also tells classes."""
+    """The layer before the last of a classifier of the training images; also tells classes."""
 
     def __init__(self, train: Pixels, labels: Labels, classes: int, *, seed: int) -> None:
         self.classifier = fit_classifier(train, labels, classes, seed=seed)
@@ -44,17 +47,19 @@ class ClassifierExtractor(Extractor):
 
 
 def make_extractor(spec: str, train: Pixels, labels: Labels | None, classes: int, *, seed: int) -> Extractor:
-    """`auto` (a classifier where there are at least two classes, else `random`), `classifier`, `random`, or `torchscript:PATH`.
+    """`auto` (a classifier where there are at least two classes, else `random`), `classifier`, `random`, or
+    `torchscript:PATH`.
 
     Raises:
-        RecipeError: none of these, a classifier without classes, or a file that is no TorchScript model of pictures.
+        RecipeError: none of these, a classifier without classes, or a file that is no TorchScript model of
+        images.
     """
     labelled = labels is not None and classes >= 2
     if spec == "auto":
         spec = "classifier" if labelled else "random"
     if spec == "classifier":
         if labels is None or not labelled:
-            raise RecipeError("a classifier needs pictures of at least two classes; use random", field=FIELD)
+            raise RecipeError("a classifier needs images of at least two classes; use random", field=FIELD)
         return ClassifierExtractor(train, labels, classes, seed=seed)
     if spec == "random":
         return _random(train)
@@ -81,7 +86,8 @@ def _random(train: Pixels) -> Extractor:
 
 
 def _torchscript(path: Path, train: Pixels) -> Extractor:
-    """A TorchScript file: float32 (N, C, H, W) in [-1, 1] to (N, D). It is the user's own code, named by the user."""
+    """A TorchScript file: float32 (N, C, H, W) in [-1, 1] to (N, D). It is the user's own code, named by the
+    user."""
     if not path.is_file():
         raise RecipeError(f"no file at {path}", field=FIELD)
     try:
@@ -89,8 +95,11 @@ def _torchscript(path: Path, train: Pixels) -> Extractor:
         found = in_blocks(train[:2], model)
     except (RuntimeError, ValueError) as fault:
         raise RecipeError(
-            f"{path.name} does not turn these pictures into features ({str(fault).splitlines()[-1][:100]})", field=FIELD
+            f"{path.name} does not turn these images into features ({str(fault).splitlines()[-1][:100]})",
+            field=FIELD,
         ) from None
     if found.ndim != 2:
-        raise RecipeError(f"{path.name} gives features of shape {found.shape}; (pictures, features) is needed", field=FIELD)
+        raise RecipeError(
+            f"{path.name} gives features of shape {found.shape}; (images, features) is needed", field=FIELD
+        )
     return Extractor("torchscript", hashlib.sha256(path.read_bytes()).hexdigest(), model, train)

@@ -1,7 +1,9 @@
-"""Frechet distance of two clouds of points as Gaussians, what it tends to with ever more points, and how sure it is.
+"""Frechet distance of two clouds of points as Gaussians, what it tends to with ever more points, and how sure
+it is.
 
-FD = |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)) (arXiv 1706.08500, equation 6). It is biased upward by about c / N, so both sides of
-a comparison need equal N; FD-infinity is the intercept of a line through FD at several N against 1 / N (arXiv 1911.07023).
+FD = |m1 - m2|^2 + tr(S1 + S2 - 2 (S1 S2)^(1/2)) (arXiv 1706.08500, equation 6). It is biased upward by about
+c / N, so both sides of a comparison need equal N; FD-infinity is the intercept of a line through FD at
+several N against 1 / N (arXiv 1911.07023).
 """
 
 from dataclasses import dataclass
@@ -48,14 +50,16 @@ class Moments:
 
 
 def frechet(left: Moments, right: Moments) -> float:
-    """The distance; tr (S1 S2)^(1/2) is the sum of square roots of the eigenvalues of S1 S2, which are real and not negative."""
+    """The distance; tr (S1 S2)^(1/2) is the sum of square roots of the eigenvalues of S1 S2, which are real
+    and not negative."""
     one, two = left.covariance, right.covariance
     roots = np.sqrt(np.clip(np.linalg.eigvals(one @ two).real, 0.0, None))
     return float(np.square(left.mean - right.mean).sum() + np.trace(one) + np.trace(two) - 2.0 * roots.sum())
 
 
 def frechet_with_error(points_ND: Features, real: Moments) -> tuple[float, float]:
-    """The distance of points to real moments, and its standard error over the points (delete-a-tenth jackknife)."""
+    """The distance of points to real moments, and its standard error over the points (delete-a-tenth
+    jackknife)."""
     parts = [Moments.of(part) for part in np.array_split(points_ND, PARTS)]
     whole = sum(parts[1:], parts[0])
     left_out = np.array([frechet(whole - part, real) for part in parts])
@@ -68,14 +72,19 @@ def frechet_infinity(left_ND: Features, right_ND: Features, rng: np.random.Gener
     return _intercept(*_shuffled(left_ND, right_ND, rng))
 
 
-def frechet_infinity_with_error(left_ND: Features, right_ND: Features, rng: np.random.Generator) -> tuple[float, float]:
+def frechet_infinity_with_error(
+    left_ND: Features, right_ND: Features, rng: np.random.Generator
+) -> tuple[float, float]:
     """The same and its standard error: a jackknife that deletes a tenth of both sides and fits the line anew.
 
-    The line's residuals say nothing of it: its points share pictures, so they lie on a line however far the line is off.
+    The line's residuals say nothing of it: its points share images, so they lie on a line however far the
+    line is off.
     """
     left, right = _shuffled(left_ND, right_ND, rng)
     parts = [np.arange(len(side)) % PARTS for side in (left, right)]
-    left_out = np.array([_intercept(left[parts[0] != part], right[parts[1] != part]) for part in range(PARTS)])
+    left_out = np.array(
+        [_intercept(left[parts[0] != part], right[parts[1] != part]) for part in range(PARTS)]
+    )
     error = float(np.sqrt((PARTS - 1) / PARTS * np.square(left_out - left_out.mean()).sum()))
     return _intercept(left, right), error
 

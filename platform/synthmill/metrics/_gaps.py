@@ -1,8 +1,10 @@
-"""Distance between binned distributions beyond what sampling noise explains: the core of the marginal and the pair gap.
+"""Distance between binned distributions beyond what sampling noise explains: the core of the marginal and the
+pair gap.
 
-gap = TV(train, synthetic) - E[TV of two samples of one distribution of these sizes], so 0 is "as close as real data", whatever
-the number of rows or levels; it may be slightly negative. The interval is the delta method: each row's influence on the mean
-of the gaps is half the sum of the signs of its bins' differences, so columns need not be independent.
+gap = TV(train, synthetic) - E[TV of two samples of one distribution of these sizes], so 0 is "as close as
+real data", whatever the number of rows or levels; it may be slightly negative. The interval is the delta
+method: each row's influence on the mean of the gaps is half the sum of the signs of its bins' differences, so
+columns need not be independent.
 """
 
 from collections.abc import Callable, Sequence
@@ -47,9 +49,15 @@ Codes = Callable[[PartView, int], Ints]
 
 
 def mean_interval(
-    found: Gaps, items: Sequence[int], views: tuple[PartView, PartView], codes: Codes, rows: tuple[int, int], confidence: float
+    found: Gaps,
+    items: Sequence[int],
+    views: tuple[PartView, PartView],
+    codes: Codes,
+    rows: tuple[int, int],
+    confidence: float,
 ) -> Interval:
-    """Interval of the mean gap over `items`; `views` hold (samples of) train and synthetic, of which there are `rows`."""
+    """Interval of the mean gap over `items`; `views` hold (samples of) train and synthetic, of which there
+    are `rows`."""
     variance = 0.0
     for view, num_rows in zip(views, rows, strict=True):
         influence = np.zeros(view.num_rows)

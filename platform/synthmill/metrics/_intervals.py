@@ -18,11 +18,18 @@ def normal_interval(value: float, variance: float, confidence: float = 0.95) -> 
 
 
 def influence_interval(
-    value: float, left: Floats, right: Floats, confidence: float, bounds: tuple[float | None, float | None] = (None, None)
+    value: float,
+    left: Floats,
+    right: Floats,
+    confidence: float,
+    bounds: tuple[float | None, float | None] = (None, None),
 ) -> Interval:
-    """Delta method: `left` and `right` are how much each row of two independent samples moves the value; cut at `bounds`."""
+    """Delta method: `left` and `right` are how much each row of two independent samples moves the value; cut
+    at `bounds`."""
     low, high = normal_interval(value, float(left.var() / len(left) + right.var() / len(right)), confidence)
-    return (low if bounds[0] is None else max(low, bounds[0])), (high if bounds[1] is None else min(high, bounds[1]))
+    return (low if bounds[0] is None else max(low, bounds[0])), (
+        high if bounds[1] is None else min(high, bounds[1])
+    )
 
 
 def wilson(successes: int, trials: int, confidence: float = 0.95) -> Interval:
@@ -42,10 +49,11 @@ def clopper_pearson(successes: int, trials: int, confidence: float = 0.95) -> In
 
 
 def excess_p(in_train: int, in_holdout: int, num_train: int, num_holdout: int) -> float:
-    """One-sided exact p of at least `in_train` hits in train, given that hits fall on train and holdout rows by chance alone.
+    """One-sided exact p of at least `in_train` hits in train, given that hits fall on train and holdout rows
+    by chance alone.
 
-    Under the null the `in_train + in_holdout` real rows that were hit are a simple random sample of all of them
-    (hypergeometric; Fisher's exact test). With equal sides and few hits this is Binomial(hits, 1/2).
+    Under the null the `in_train + in_holdout` real rows that were hit are a simple random sample of all of
+    them (hypergeometric; Fisher's exact test). With equal sides and few hits this is Binomial(hits, 1/2).
     """
     hits = in_train + in_holdout
     if hits == 0:
@@ -72,7 +80,8 @@ def total_variation(left: Ints, right: Ints) -> float:
 def expected_variation(counts: Ints, num_left: int, num_right: int) -> float:
     """Total variation that sampling noise alone gives between two samples of one distribution.
 
-    E|p - q| per bin ~ sqrt(2/pi * p (1 - p) (1/n1 + 1/n2)), the normal approximation (mostlyai-qa's `accuracy_max`).
+    E|p - q| per bin ~ sqrt(2/pi * p (1 - p) (1/n1 + 1/n2)), the normal approximation (mostlyai-qa's
+    `accuracy_max`).
     `counts` estimate p.
     """
     if counts.sum() == 0 or num_left == 0 or num_right == 0:
@@ -82,7 +91,8 @@ def expected_variation(counts: Ints, num_left: int, num_right: int) -> float:
 
 
 def auc(positive: Floats, negative: Floats) -> tuple[float, float]:
-    """Area under the ROC curve and its variance (DeLong 1988), scores of the two classes; ties count one half."""
+    """Area under the ROC curve and its variance (DeLong 1988), scores of the two classes; ties count one
+    half."""
     m, n = len(positive), len(negative)
     ranks = stats.rankdata(np.concatenate([positive, negative]))
     within_p, within_n = stats.rankdata(positive), stats.rankdata(negative)

@@ -1,8 +1,8 @@
 """The downstream models that utility figures train, and how their predictions are scored.
 
-Features are fitted on the real training rows. Trees read categories as integer codes and missing numbers as NaN; the linear
-model reads standardised numbers and one-hot categories (30 most frequent levels). One thread each, so that a figure does not
-depend on the machine.
+Features are fitted on the real training rows. Trees read categories as integer codes and missing numbers as
+NaN; the linear model reads standardised numbers and one-hot categories (30 most frequent levels). One thread
+each, so that a figure does not depend on the machine.
 """
 
 from dataclasses import dataclass
@@ -11,7 +11,12 @@ from typing import Any, Literal
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor, RandomForestClassifier, RandomForestRegressor
+from sklearn.ensemble import (
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
 from sklearn.linear_model import LogisticRegression, Ridge
 from threadpoolctl import threadpool_limits
 
@@ -22,7 +27,11 @@ from synthmill.metrics._intervals import weighted_auc
 Task = Literal["binary", "multiclass", "regression"]
 LEARNERS = ("gradient_boosting", "linear", "random_forest")
 CHANCE: dict[Task, float] = {"binary": 0.5, "multiclass": 0.5, "regression": 0.0}
-SCORE: dict[Task, str] = {"binary": "ROC AUC", "multiclass": "macro one-against-rest ROC AUC", "regression": "R2"}
+SCORE: dict[Task, str] = {
+    "binary": "ROC AUC",
+    "multiclass": "macro one-against-rest ROC AUC",
+    "regression": "R2",
+}
 MAX_TREE_LEVELS = 250
 MAX_ONE_HOT_LEVELS = 30
 REGRESSION_LEVELS = 20
@@ -61,7 +70,8 @@ class Features:
         return np.asarray(lookup[codes])
 
     def labels(self, table: pa.Table) -> Floats | Ints:
-        """The target: float64 for regression, class codes int64 otherwise. Rows without one must have been dropped."""
+        """The target: float64 for regression, class codes int64 otherwise. Rows without one must have been
+        dropped."""
         assert self.target is not None
         if self.task == "regression":
             return floats(table[self.target.name])
@@ -85,10 +95,16 @@ class Features:
         return np.concatenate(parts, axis=1, dtype=np.float32)
 
 
-def fit_features(columns: tuple[Column, ...], bins: dict[str, Bins], train: pa.Table, target: str | None, task: Task | None) -> Features:
+def fit_features(
+    columns: tuple[Column, ...], bins: dict[str, Bins], train: pa.Table, target: str | None, task: Task | None
+) -> Features:
     """Features of every column but the target and identifiers."""
     used = tuple(c for c in columns if c.role != "identifier" and c.name != target)
-    levels = {c.name: {v: r for v, r in bins[c.name].levels.items() if r < MAX_TREE_LEVELS} for c in used if c.role != "numeric"}
+    levels = {
+        c.name: {v: r for v, r in bins[c.name].levels.items() if r < MAX_TREE_LEVELS}
+        for c in used
+        if c.role != "numeric"
+    }
     centers = {c.name: _center(floats(train[c.name])) for c in used if c.role == "numeric"}
     goal = next((c for c in columns if c.name == target), None)
     classes: tuple[str, ...] = ()
@@ -104,7 +120,8 @@ def _center(values: Floats) -> tuple[float, float]:
 
 
 def task_of(target: Column, train: pa.Table) -> Task:
-    """What predicting the column is: two levels binary, more multiclass, a number with more than 20 values regression."""
+    """What predicting the column is: two levels binary, more multiclass, a number with more than 20 values
+    regression."""
     if target.role == "numeric":
         values = floats(train[target.name])
         distinct = len(np.unique(values[np.isfinite(values)]))
@@ -127,7 +144,8 @@ class Fit:
 
 
 def without_empty(x: Floats) -> Floats:
-    """The matrix with columns that have no value at all set to 0, which no tree can split; trees refuse them as they are."""
+    """The matrix with columns that have no value at all set to 0, which no tree can split; trees refuse them
+    as they are."""
     empty = np.isnan(x).all(axis=0)
     return np.where(empty, 0.0, x) if empty.any() else x
 
@@ -163,7 +181,11 @@ def _classifier(job: Fit) -> Any:
     if job.learner == "random_forest":
         return RandomForestClassifier(n_estimators=50, min_samples_leaf=3, random_state=job.seed)
     return HistGradientBoostingClassifier(
-        max_iter=100, max_features=0.5, early_stopping=False, categorical_features=job.features.categorical, random_state=job.seed
+        max_iter=100,
+        max_features=0.5,
+        early_stopping=False,
+        categorical_features=job.features.categorical,
+        random_state=job.seed,
     )
 
 
@@ -171,9 +193,15 @@ def _regressor(job: Fit) -> Any:
     if job.learner == "linear":
         return Ridge()
     if job.learner == "random_forest":
-        return RandomForestRegressor(n_estimators=50, min_samples_leaf=3, max_features=0.5, random_state=job.seed)
+        return RandomForestRegressor(
+            n_estimators=50, min_samples_leaf=3, max_features=0.5, random_state=job.seed
+        )
     return HistGradientBoostingRegressor(
-        max_iter=100, max_features=0.5, early_stopping=False, categorical_features=job.features.categorical, random_state=job.seed
+        max_iter=100,
+        max_features=0.5,
+        early_stopping=False,
+        categorical_features=job.features.categorical,
+        random_state=job.seed,
     )
 
 

@@ -21,7 +21,9 @@ class Recipe:
     weights: Floats | None = None
 
 
-def arms(features: Features, train: Labelled, fake: Labelled, seed: int, more: Labelled | None = None) -> dict[str, Recipe]:
+def arms(
+    features: Features, train: Labelled, fake: Labelled, seed: int, more: Labelled | None = None
+) -> dict[str, Recipe]:
     """Every arm by name; baselines add as many rows as there are synthetic ones."""
     rng, rows = np.random.default_rng([seed & 0xFFFFFFFF, 77]), len(fake)
     found = {

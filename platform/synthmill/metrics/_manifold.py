@@ -22,18 +22,21 @@ class Manifold:
 
 @dataclass(frozen=True)
 class Compared:
-    """The synthetic rows and, where there is a holdout, the holdout rows against the training rows; equal rows everywhere."""
+    """The synthetic rows and, where there is a holdout, the holdout rows against the training rows; equal
+    rows everywhere."""
 
     synthetic: Manifold
     holdout: Manifold | None
     tied: float
-    """Share of training rows with K equal ones: of them the density counts nothing, as nothing lies strictly within radius 0."""
+    """Share of training rows with K equal ones: of them the density counts nothing, as nothing lies strictly
+    within radius 0."""
 
 
 def manifold(real: Points, radii_k: np.ndarray, other: Points) -> Manifold:
     """`radii_k`: distance of each real row to its k-th real neighbour.
 
-    Where that is 0 (a row that occurs k + 1 times, as in discrete tables) an equal row covers it; no row could be nearer.
+    Where that is 0 (a row that occurs k + 1 times, as in discrete tables) an equal row covers it; no row
+    could be nearer.
     """
     gap = nearest(real, other)[0][:, 0]
     inside = count_within(other, real, radii_k)
@@ -56,7 +59,12 @@ def compared(evidence: Evidence) -> Compared | None:
 def _compare(evidence: Evidence) -> Compared | None:
     limit, real = evidence.settings.limits.neighbour_rows, evidence.real
     held = real.holdout.num_rows if real.holdout is not None else None
-    sizes = [real.train.num_rows, evidence.sample.num_rows, *([limit] if limit else []), *([held] if held and held > 10 * K else [])]
+    sizes = [
+        real.train.num_rows,
+        evidence.sample.num_rows,
+        *([limit] if limit else []),
+        *([held] if held and held > 10 * K else []),
+    ]
     size = min(sizes)
     if size < 2 * K or not real.space.axes:
         return None
@@ -68,6 +76,7 @@ def _compare(evidence: Evidence) -> Compared | None:
 
 
 def expected_coverage(rows: int, k: int = K) -> float:
-    """Coverage of equally many rows of one distribution (arXiv 2002.09797, eq. 9): 1 - prod (N - i) / (2N - i), i = 1..k."""
+    """Coverage of equally many rows of one distribution (arXiv 2002.09797, eq. 9): 1 - prod (N - i) / (2N -
+    i), i = 1..k."""
     i = np.arange(1, k + 1)
     return float(1 - np.prod((rows - i) / (2 * rows - i)))

@@ -11,11 +11,14 @@ Points = npt.NDArray[np.float32]
 BLOCK_CELLS = 1 << 21
 
 
-def nearest(queries_ND: Points, points_MD: Points, k: int = 1, *, skip_self: bool = False) -> tuple[Floats, Ints]:
+def nearest(
+    queries_ND: Points, points_MD: Points, k: int = 1, *, skip_self: bool = False
+) -> tuple[Floats, Ints]:
     """Distances (N, k), ascending, and indices (N, k) of the k nearest points to each query.
 
-    Candidates come from a matrix product in float32, which can confuse points whose distances differ by less than about
-    0.003; the distances of those chosen are computed again from differences, so that a copy is at distance 0 exactly.
+    Candidates come from a matrix product in float32, which can confuse points whose distances differ by less
+    than about 0.003; the distances of those chosen are computed again from differences, so that a copy is at
+    distance 0 exactly.
     `skip_self`: queries and points are the same rows, none is its own neighbour.
     """
     if len(points_MD) < k + int(skip_self):
@@ -57,5 +60,8 @@ def _blocks(queries_ND: Points, points_MD: Points) -> Iterator[tuple[int, Points
 
 
 def _exact(queries_ND: Points, points_MD: Points, found_Nk: Ints) -> Floats:
-    columns = [np.sqrt(((queries_ND - points_MD[found_Nk[:, j]]).astype(np.float64) ** 2).sum(axis=1)) for j in range(found_Nk.shape[1])]
+    columns = [
+        np.sqrt(((queries_ND - points_MD[found_Nk[:, j]]).astype(np.float64) ** 2).sum(axis=1))
+        for j in range(found_Nk.shape[1])
+    ]
     return np.stack(columns, axis=1)

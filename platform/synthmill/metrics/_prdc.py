@@ -1,12 +1,13 @@
-"""Precision and recall (arXiv 1904.06991, equation 2) and density and coverage (arXiv 2002.09797, equations 5 and 8)."""
+"""Precision and recall (arXiv 1904.06991, equation 2) and density and coverage (arXiv 2002.09797, equations 5
+and 8)."""
 
 from dataclasses import dataclass
 
 import numpy as np
 
 from synthmill.metrics._columns import Floats, Ints
+from synthmill.metrics._images import ImageEvidence
 from synthmill.metrics._neighbours import Points, count_within, nearest
-from synthmill.metrics._pictures import PictureEvidence
 
 K_MANIFOLD, K_DENSITY = 3, 5
 
@@ -60,11 +61,13 @@ def _in_any(queries: Points, points: Points, radii: Floats) -> int:
     return found
 
 
-def compared(evidence: PictureEvidence) -> tuple[Prdc, Prdc]:
-    """Synthetic and training pictures, each against the holdout; computed once."""
+def compared(evidence: ImageEvidence) -> tuple[Prdc, Prdc]:
+    """Synthetic and training images, each against the holdout; computed once."""
     if "prdc" not in evidence.cache:
         real = evidence.features("holdout")
         radii = neighbour_radii(real)
-        evidence.cache["prdc"] = tuple(prdc(real, evidence.features(side), radii) for side in ("synthetic", "train"))
+        evidence.cache["prdc"] = tuple(
+            prdc(real, evidence.features(side), radii) for side in ("synthetic", "train")
+        )
     found: tuple[Prdc, Prdc] = evidence.cache["prdc"]
     return found

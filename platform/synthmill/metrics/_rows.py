@@ -1,4 +1,5 @@
-"""Which rows are equal: duplicates inside a table, and synthetic rows that are real rows, over every row in bounded memory."""
+"""Which rows are equal: duplicates inside a table, and synthetic rows that are real rows, over every row in
+bounded memory."""
 
 from dataclasses import dataclass
 
@@ -14,7 +15,8 @@ MAX_HASHES = 1 << 19
 
 @dataclass(frozen=True)
 class DistinctRows:
-    """Row hashes whose lowest `level` bits are zero, with how often each occurs (distinct sampling, Gibbons 2001)."""
+    """Row hashes whose lowest `level` bits are zero, with how often each occurs (distinct sampling, Gibbons
+    2001)."""
 
     level: int
     hashes: Hashes
@@ -23,7 +25,8 @@ class DistinctRows:
 
 
 class CountDistinct(Mergeable[DistinctRows, DistinctRows]):
-    """How often distinct rows occur: exact up to `limit` distinct rows, beyond that for a fair sample of them."""
+    """How often distinct rows occur: exact up to `limit` distinct rows, beyond that for a fair sample of
+    them."""
 
     def __init__(self, limit: int = MAX_HASHES) -> None:
         self.limit = limit
@@ -36,7 +39,9 @@ class CountDistinct(Mergeable[DistinctRows, DistinctRows]):
         level = max(left.level, right.level)
         left, right = _at_level(left, level), _at_level(right, level)
         hashes, where = np.unique(np.concatenate([left.hashes, right.hashes]), return_inverse=True)
-        counts = np.bincount(where, weights=np.concatenate([left.counts, right.counts]), minlength=len(hashes)).astype(np.int64)
+        counts = np.bincount(
+            where, weights=np.concatenate([left.counts, right.counts]), minlength=len(hashes)
+        ).astype(np.int64)
         return self._shrink(DistinctRows(level, hashes, counts, left.rows + right.rows))
 
     def finish(self, state: DistinctRows) -> DistinctRows:
@@ -56,10 +61,11 @@ def _at_level(state: DistinctRows, level: int) -> DistinctRows:
 
 
 def duplicate_share(state: DistinctRows, at_rows: int) -> float:
-    """Expected share of rows that repeat an earlier one among `at_rows` rows drawn without replacement (rarefaction).
+    """Expected share of rows that repeat an earlier one among `at_rows` rows drawn without replacement
+    (rarefaction).
 
-    A larger table has more duplicates by chance alone, so tables are compared at one size. E[distinct] = sum over distinct
-    rows of 1 - C(N - c, n) / C(N, n) (Hurlbert 1971).
+    A larger table has more duplicates by chance alone, so tables are compared at one size. E[distinct] = sum
+    over distinct rows of 1 - C(N - c, n) / C(N, n) (Hurlbert 1971).
     """
     if at_rows < 1:
         return 0.0
@@ -69,7 +75,9 @@ def duplicate_share(state: DistinctRows, at_rows: int) -> float:
     possible = times <= left_out
     log_absent = np.full(len(times), -np.inf)
     c = times[possible].astype(np.float64)
-    log_absent[possible] = gammaln(total - c + 1) - gammaln(left_out - c + 1) - gammaln(total + 1) + gammaln(left_out + 1.0)
+    log_absent[possible] = (
+        gammaln(total - c + 1) - gammaln(left_out - c + 1) - gammaln(total + 1) + gammaln(left_out + 1.0)
+    )
     distinct = float((how_many * -np.expm1(log_absent)).sum()) * 2.0**state.level
     return float(np.clip(1.0 - distinct / at_rows, 0.0, 1.0))
 
@@ -130,9 +138,12 @@ def _found(known: Hashes, rows: Hashes) -> tuple[Bools, int]:
 def single_rows(train: Hashes, holdout: Hashes) -> RealRows:
     """Rows that occur once in train and holdout together.
 
-    A row that many people share says nothing about one of them, and a split that keeps equal rows together would put all of
-    its copies on one side; rows that occur once fall to either side by chance alone, which is what the test needs.
+    A row that many people share says nothing about one of them, and a split that keeps equal rows together
+    would put all of its copies on one side; rows that occur once fall to either side by chance alone, which
+    is what the test needs.
     """
     both, counts = np.unique(np.concatenate([train, holdout]), return_counts=True)
     once = both[counts == 1]
-    return RealRows(np.intersect1d(train, once, assume_unique=False), np.intersect1d(holdout, once, assume_unique=False))
+    return RealRows(
+        np.intersect1d(train, once, assume_unique=False), np.intersect1d(holdout, once, assume_unique=False)
+    )

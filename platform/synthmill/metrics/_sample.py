@@ -1,4 +1,5 @@
-"""A fair, seeded sample of a table of any length: the rows with the smallest keys, a key being a hash of seed and row number."""
+"""A fair, seeded sample of a table of any length: the rows with the smallest keys, a key being a hash of seed
+and row number."""
 
 import math
 from dataclasses import dataclass
@@ -20,9 +21,11 @@ class Sampled:
 
 
 class SampleRows(Mergeable[Sampled, pa.Table]):
-    """`limit` rows (None: all), drawn without replacement; which ones depends on the seed and the row numbers alone.
+    """`limit` rows (None: all), drawn without replacement; which ones depends on the seed and the row numbers
+    alone.
 
-    `known_rows`: the table has at least so many rows, so a part needs to keep only keys below a bound that far more than
+    `known_rows`: the table has at least so many rows, so a part needs to keep only keys below a bound that
+    far more than
     `limit` of them (by 8 standard deviations) lie under; memory is then that of one sample, not one a part.
     """
 
@@ -40,7 +43,9 @@ class SampleRows(Mergeable[Sampled, pa.Table]):
         return self._smallest(Sampled(keys[low], view.table.take(low)))
 
     def merge(self, left: Sampled, right: Sampled) -> Sampled:
-        return self._smallest(Sampled(np.concatenate([left.keys, right.keys]), pa.concat_tables([left.table, right.table])))
+        return self._smallest(
+            Sampled(np.concatenate([left.keys, right.keys]), pa.concat_tables([left.table, right.table]))
+        )
 
     def finish(self, state: Sampled) -> pa.Table:
         return state.table
@@ -52,7 +57,8 @@ class SampleRows(Mergeable[Sampled, pa.Table]):
 
 
 def row_keys(first_row: int, num_rows: int, seed: int) -> Hashes:
-    """uint64 (num_rows,): one pseudo-random key a row, the same wherever and in whatever parts the rows are read."""
+    """uint64 (num_rows,): one pseudo-random key a row, the same wherever and in whatever parts the rows are
+    read."""
     stream = mix(np.full(1, seed & 0xFFFFFFFFFFFFFFFF, dtype=np.uint64))
     return mix(np.arange(first_row, first_row + num_rows, dtype=np.uint64) ^ stream)
 

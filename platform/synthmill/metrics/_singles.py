@@ -1,4 +1,5 @@
-"""Train and holdout rows that occur once, equally many, with their distances to the synthetic rows: what privacy tests compare."""
+"""Train and holdout rows that occur once, equally many, with their distances to the synthetic rows: what
+privacy tests compare."""
 
 from dataclasses import dataclass
 
@@ -45,4 +46,6 @@ def _draw_pair(evidence: Evidence) -> SinglePair | None:
         return None
     train = draw(sides[0], None, seed + 2)
     a, b = space.points(train.slice(0, size)), space.points(draw(sides[1], size, seed + 2))
-    return SinglePair(a, b, synthetic, nearest(a, synthetic, K)[0], nearest(b, synthetic, K)[0], train.slice(size))
+    return SinglePair(
+        a, b, synthetic, nearest(a, synthetic, K)[0], nearest(b, synthetic, K)[0], train.slice(size)
+    )

@@ -1,9 +1,10 @@
 """Rows as points, so that distance means the same in every metric that uses it.
 
-Numbers: centred at the median, scaled by IQR / 1.349 (the standard deviation where the quartiles coincide), compressed
-beyond 3 by sign(z) (3 + log(1 + |z| - 3)): one-to-one, so equal rows stay equal and outliers stay apart without ruling every
-distance. Categories: one coordinate a level, or, above 16 levels and without any, 16 signs of 1/4 that are a hash of the level; two
-different levels are at squared distance 2 (on average when hashed), as are two typical draws of a number.
+Numbers: centred at the median, scaled by IQR / 1.349 (the standard deviation where the quartiles coincide),
+compressed beyond 3 by sign(z) (3 + log(1 + |z| - 3)): one-to-one, so equal rows stay equal and outliers stay
+apart without ruling every distance. Categories: one coordinate a level, or, above 16 levels and without any,
+16 signs of 1/4 that are a hash of the level; two different levels are at squared distance 2 (on average when
+hashed), as are two typical draws of a number.
 """
 
 from dataclasses import dataclass
@@ -43,7 +44,10 @@ class Space:
     def groups(self) -> dict[str, slice]:
         """Column -> its coordinates."""
         ends = np.cumsum([axis.width for axis in self.axes])
-        return {axis.column.name: slice(int(end) - axis.width, int(end)) for axis, end in zip(self.axes, ends, strict=True)}
+        return {
+            axis.column.name: slice(int(end) - axis.width, int(end))
+            for axis, end in zip(self.axes, ends, strict=True)
+        }
 
     def points(self, table: pa.Table) -> Points:
         """float32 (N, D)."""
@@ -53,7 +57,8 @@ class Space:
 
 
 def fit_space(columns: tuple[Column, ...], tables: list[pa.Table]) -> Space:
-    """Coordinates from the rows of all tables together, so that none of them is favoured; identifiers are left out."""
+    """Coordinates from the rows of all tables together, so that none of them is favoured; identifiers are
+    left out."""
     pooled = pa.concat_tables(tables)
     return Space(tuple(_fit_axis(c, pooled[c.name]) for c in columns if c.role != "identifier"))
 

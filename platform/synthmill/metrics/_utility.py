@@ -59,11 +59,15 @@ def why_not(evidence: Evidence) -> str | None:
     if not features.columns:
         return "no column is left to predict the target from"
     if features.task != "regression" and len(np.unique(train.y)) < 2:
-        return f"the target {features.target and features.target.name!r} has a single class in the training rows"
+        return (
+            f"the target {features.target and features.target.name!r} has a single class in the training rows"
+        )
     if len(test) < MIN_TEST_ROWS:
         return f"{len(test)} labelled holdout rows are too few to score on; {MIN_TEST_ROWS} are needed"
     if len(np.unique(test.y)) < 2:
-        return "the holdout rows have a single " + ("value of the target" if features.task == "regression" else "class")
+        return "the holdout rows have a single " + (
+            "value of the target" if features.task == "regression" else "class"
+        )
     if len(train) < MIN_TEST_ROWS:
         return f"{len(train)} labelled training rows are too few; {MIN_TEST_ROWS} are needed"
     if not len(fake):
@@ -80,11 +84,13 @@ class Arm:
     seeds: tuple[int, ...]
     weights: Floats | None = None
     key: str | None = None
-    """Set where `train` is the head of the training rows: figures that need the same predictions share them."""
+    """Set where `train` is the head of the training rows: figures that need the same predictions share
+    them."""
 
 
 def predict(evidence: Evidence, arms: Sequence[Arm], test: Labelled) -> list[list[Floats]]:
-    """Predictions on the test rows, by arm and seed; the linear learner has no randomness and is trained once."""
+    """Predictions on the test rows, by arm and seed; the linear learner has no randomness and is trained
+    once."""
     features, known = evidence.real.features, evidence.cache
     jobs: dict[Any, Fit] = {}
     keys: list[list[Any]] = []
@@ -99,7 +105,9 @@ def predict(evidence: Evidence, arms: Sequence[Arm], test: Labelled) -> list[lis
     return [[fresh[key] if key in fresh else known[key] for key in row] for row in keys]
 
 
-def score_replicates(evidence: Evidence, predictions: Sequence[Floats], test: Labelled, weights_BN: Floats) -> Floats:
+def score_replicates(
+    evidence: Evidence, predictions: Sequence[Floats], test: Labelled, weights_BN: Floats
+) -> Floats:
     """(seeds, 1 + B): the score of each seed on the test rows and on each bootstrap draw of them."""
     task = evidence.real.features.task
     assert task is not None
@@ -108,7 +116,8 @@ def score_replicates(evidence: Evidence, predictions: Sequence[Floats], test: La
 
 
 def combine(table_SB: Floats, picks_BS: Any) -> Floats:
-    """(1 + B,): the mean over seeds; in draw b over the seeds drawn for it, so that both variances are in the spread.
+    """(1 + B,): the mean over seeds; in draw b over the seeds drawn for it, so that both variances are in the
+    spread.
 
     Drawing from few seeds shows (S - 1) / S of their variance; the deviation is scaled up for it.
     """

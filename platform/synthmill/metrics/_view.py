@@ -1,4 +1,5 @@
-"""One part of a table, seen through a plan: every encoding is computed once and shared by the statistics that need it."""
+"""One part of a table, seen through a plan: every encoding is computed once and shared by the statistics that
+need it."""
 
 from functools import cached_property
 
@@ -40,7 +41,9 @@ class PartView:
         if name not in self._codes:
             bins = self.plan.bins[name]
             numeric = bins.column.role == "numeric"
-            self._codes[name] = bin_numbers(bins, self.floats(name)) if numeric else bin_levels(bins, *self.texts(name))
+            self._codes[name] = (
+                bin_numbers(bins, self.floats(name)) if numeric else bin_levels(bins, *self.texts(name))
+            )
         return self._codes[name]
 
     def coarse(self, name: str) -> Ints:

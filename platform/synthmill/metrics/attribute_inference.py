@@ -13,11 +13,12 @@ MIN_ATTEMPTS = 20
 
 
 class AttributeInference(Metric):
-    """The attacker knows all columns but one and reads that one off the nearest synthetic row (arXiv 2211.10459, 3.3).
+    """The attacker knows all columns but one and reads that one off the nearest synthetic row (arXiv
+    2211.10459, 3.3).
 
-    Success: the same category, or a number within 5% of it or of its column's spread (the quartiles' distance over 1.349), whichever
-    is less: a date counts from 1970, so 5% of it alone is thirty months. The figure is the worst over the secret columns: those
-    named, else the target, else every column.
+    Success: the same category, or a number within 5% of it or of its column's spread (the quartiles' distance
+    over 1.349), whichever is less: a date counts from 1970, so 5% of it alone is thirty months. The figure is
+    the worst over the secret columns: those named, else the target, else every column.
     """
 
     name = "privacy.attribute_inference"
@@ -28,20 +29,32 @@ class AttributeInference(Metric):
     bounds = (0.0, 1.0)
     needs = ("holdout",)
     profile = "opt-in"
-    advice = "A secret column can be guessed better for training people than for others: the generator memorises. See the near-copy test."
+    advice = (
+        "A secret column can be guessed better for training people than for others: the generator memorises."
+        " See the near-copy test."
+    )
 
     def compute(self, evidence: Evidence) -> Result:
         names = [c.name for c in evidence.real.all_features.columns]
         target = evidence.real.target
-        secrets = [n for n in evidence.settings.secrets if n in names] or ([target] if target in names else names)
+        secrets = [n for n in evidence.settings.secrets if n in names] or (
+            [target] if target in names else names
+        )
         number = min(evidence.settings.attacks, sides(evidence))
         if len(names) < 2 or number < MIN_ATTEMPTS:
-            return self.missing("unavailable", f"needs 2 columns and {MIN_ATTEMPTS} holdout rows", gate_n=number)
+            return self.missing(
+                "unavailable", f"needs 2 columns and {MIN_ATTEMPTS} holdout rows", gate_n=number
+            )
         found = {str(name): _attack(evidence, str(name), number) for name in secrets}
         risks = {name: risk(attempts, evidence.settings.confidence)[0] for name, attempts in found.items()}
         worst = max(risks, key=lambda name: risks[name])
-        method = f"all other columns known, one neighbour; interval corrected for the choice among {len(found)} secrets"
-        result = attack_result(AttributeInference, found[worst], evidence, method, chosen_among=len(found), secret=worst)
+        method = (
+            f"all other columns known, one neighbour; interval corrected for the choice among {len(found)}"
+            " secrets"
+        )
+        result = attack_result(
+            AttributeInference, found[worst], evidence, method, chosen_among=len(found), secret=worst
+        )
         return result.model_copy(update={"per_column": risks})
 
 

@@ -1,8 +1,9 @@
-"""What a metric is: a pure function with a declared axis, goal, bounds, modality and needs, and the one shape of its answer.
+"""What a metric is: a pure function with a declared axis, goal, bounds, modality and needs, and the one shape
+of its answer.
 
-A metric is one file in this folder; the file's name is its registry entry, and `Metric.name` is the dotted name that reports
-and gates use. Figures that must read every row are built from `Mergeable` statistics, so that parts can be read anywhere in
-any number of processes and give the same answer.
+A metric is one file in this folder; the file's name is its registry entry, and `Metric.name` is the dotted
+name that reports and gates use. Figures that must read every row are built from `Mergeable` statistics, so
+that parts can be read anywhere in any number of processes and give the same answer.
 """
 
 from abc import ABC, abstractmethod
@@ -30,7 +31,8 @@ In = TypeVar("In")
 
 
 class MapTasks(Protocol):
-    """Runs a picklable function on every item, anywhere, and returns the answers in the order of the items."""
+    """Runs a picklable function on every item, anywhere, and returns the answers in the order of the
+    items."""
 
     def __call__(self, function: Callable[[Any], Any], items: Sequence[Any], /) -> list[Any]: ...
 
@@ -43,8 +45,8 @@ def map_serially(function: Callable[[Any], Any], items: Sequence[Any], /) -> lis
 class Mergeable(ABC, Generic[State, Out]):
     """A statistic of a table that is computed part by part.
 
-    `merge` is associative and parts are merged in row order, so the outcome does not depend on who read which part.
-    The size of a state is bounded whatever the number of rows.
+    `merge` is associative and parts are merged in row order, so the outcome does not depend on who read which
+    part. The size of a state is bounded whatever the number of rows.
     """
 
     @abstractmethod
@@ -61,7 +63,8 @@ class Mergeable(ABC, Generic[State, Out]):
 
 
 class Part(Protocol):
-    """Some consecutive rows of a table that is too large to hold; must survive being sent to another process."""
+    """Some consecutive rows of a table that is too large to hold; must survive being sent to another
+    process."""
 
     @property
     def first_row(self) -> int:
@@ -78,7 +81,8 @@ class Estimate(FrozenModel):
     ci: tuple[float, float] | None = None
     """Confidence interval; null where the method gives none (a p-value, a count of everything)."""
     reference: float | None = None
-    """The same figure with real rows, never seen by the generator, in the place of the synthetic ones; null: no such rows."""
+    """The same figure with real rows, never seen by the generator, in the place of the synthetic ones; null:
+    no such rows."""
 
 
 class Result(Estimate):
@@ -91,7 +95,8 @@ class Result(Estimate):
     """The ideal value where `direction` is target."""
     bounds: tuple[float | None, float | None] = (None, None)
     status: Literal["ok", "unavailable", "not_applicable"] = "ok"
-    """unavailable: this data can't answer (no holdout, too few rows). not_applicable: nothing to answer (no target named)."""
+    """unavailable: this data can't answer (no holdout, too few rows). not_applicable: nothing to answer (no
+    target named)."""
     reason: str | None = None
     """Why there is no value, and what to do about it."""
     confidence: float = 0.95
@@ -127,17 +132,20 @@ class Metric(ABC):
     profile: ClassVar[Profile] = "standard"
     """The cheapest profile that includes it; `opt-in` metrics run only when they are named."""
     advice: ClassVar[str]
-    """What to do when a gate on it fails, in one or two sentences for the person who trained the generator."""
+    """What to do when a gate on it fails, in one or two sentences for the person who trained the
+    generator."""
 
     @abstractmethod
     def compute(self, evidence: Any) -> Result:
-        """The figure for this evidence (`_evidence.Evidence` for tables, `_pictures.PictureEvidence` for pictures); `needs` are
-        satisfied when it is called."""
+        """The figure for this evidence (`_evidence.Evidence` for tables, `_images.ImageEvidence` for images);
+        `needs` are satisfied when it is called."""
 
     @classmethod
     def result(cls, **fields: Any) -> Result:
         """A `Result` with the class's declarations filled in."""
-        return Result(metric=cls.name, axis=cls.axis, direction=cls.goal, target=cls.target, bounds=cls.bounds, **fields)
+        return Result(
+            metric=cls.name, axis=cls.axis, direction=cls.goal, target=cls.target, bounds=cls.bounds, **fields
+        )
 
     @classmethod
     def missing(cls, status: Literal["unavailable", "not_applicable"], reason: str, **fields: Any) -> Result:
@@ -147,9 +155,16 @@ class Metric(ABC):
 
 @cache
 def metric_classes(modality: str | None = "table") -> dict[str, type[Metric]]:
-    """Every metric of the folder for that modality (None: for any), by dotted name, in alphabetical order of names."""
-    found: Iterable[type[Metric]] = (registry.load("metrics", file, Metric) for file in registry.names("metrics"))
-    return {cls.name: cls for cls in sorted(found, key=lambda cls: cls.name) if modality is None or modality in cls.modalities}
+    """Every metric of the folder for that modality (None: for any), by dotted name, in alphabetical order of
+    names."""
+    found: Iterable[type[Metric]] = (
+        registry.load("metrics", file, Metric) for file in registry.names("metrics")
+    )
+    return {
+        cls.name: cls
+        for cls in sorted(found, key=lambda cls: cls.name)
+        if modality is None or modality in cls.modalities
+    }
 
 
 def in_profile(cls: type[Metric], profile: str) -> bool:
@@ -158,7 +173,8 @@ def in_profile(cls: type[Metric], profile: str) -> bool:
 
 
 def table_kinds(profile: Any) -> dict[str, str]:
-    """Column -> kind word, from a mapping or from anything with `columns` of objects with `name` and `kind`."""
+    """Column -> kind word, from a mapping or from anything with `columns` of objects with `name` and
+    `kind`."""
     if isinstance(profile, Mapping):
         return {str(name): str(kind) for name, kind in profile.items()}
     columns = profile.columns

@@ -8,7 +8,8 @@ from synthmill.metrics.base import Estimate, Metric, Result
 class BoundaryAdherence(Metric):
     """Share of present numbers inside [min, max] of the training rows, in the worst column.
 
-    Clipping scores 1 and honest extrapolation less, so gates only warn. Unlike SDMetrics, missing values do not count.
+    Clipping scores 1 and honest extrapolation less, so gates only warn. Unlike SDMetrics, missing values do
+    not count.
     """
 
     name = "tabular.boundary_adherence"
@@ -18,12 +19,17 @@ class BoundaryAdherence(Metric):
     goal = "maximize"
     bounds = (0.0, 1.0)
     profile = "quick"
-    advice = "Numbers leave the range of the training rows in the columns listed first. State public bounds in a schema file."
+    advice = (
+        "Numbers leave the range of the training rows in the columns listed first. State public bounds in a"
+        " schema file."
+    )
 
     def compute(self, evidence: Evidence) -> Result:
         real, counts = evidence.real, evidence.totals.counts
         present = {name: counts.rows - int(counts.marginals[name][-1]) for name in counts.out_of_bounds}
-        inside = {name: present[name] - outside for name, outside in counts.out_of_bounds.items() if present[name]}
+        inside = {
+            name: present[name] - outside for name, outside in counts.out_of_bounds.items() if present[name]
+        }
         if not inside:
             return self.missing("not_applicable", "no numeric column has values")
         shares = {name: good / present[name] for name, good in inside.items()}
@@ -31,7 +37,10 @@ class BoundaryAdherence(Metric):
         reference = None
         if real.holdout_totals is not None:
             h = real.holdout_totals.counts
-            reference = min(1 - h.out_of_bounds[name] / max(1, h.rows - int(h.marginals[name][-1])) for name in h.out_of_bounds)
+            reference = min(
+                1 - h.out_of_bounds[name] / max(1, h.rows - int(h.marginals[name][-1]))
+                for name in h.out_of_bounds
+            )
         return self.result(
             value=shares[worst],
             ci=wilson(inside[worst], present[worst], evidence.settings.confidence),

@@ -20,10 +20,12 @@ IMPORTANCE_ROWS = 5_000
 
 
 class ClassifierTest(Metric):
-    """Cross-validated ROC AUC of gradient-boosted trees, real (train and holdout) against synthetic (arXiv 1610.06545).
+    """Cross-validated ROC AUC of gradient-boosted trees, real (train and holdout) against synthetic (arXiv
+    1610.06545).
 
-    0.5 is indistinguishable. Very sensitive: above 0.9 is common in useful data, one rounding artefact is enough, so gates
-    only warn. `per_column` is how much AUC is lost when a column is shuffled: the columns that give it away.
+    0.5 is indistinguishable. Very sensitive: above 0.9 is common in useful data, one rounding artefact is
+    enough, so gates only warn. `per_column` is how much AUC is lost when a column is shuffled: the columns
+    that give it away.
     """
 
     name = "fidelity.c2st_auc"
@@ -34,8 +36,8 @@ class ClassifierTest(Metric):
     target = 0.5
     bounds = (0.0, 1.0)
     advice = (
-        "A classifier tells the rows apart. Look at the columns listed first: rounding, impossible combinations and point masses "
-        "usually explain most of it."
+        "A classifier tells the rows apart. Look at the columns listed first: rounding, impossible"
+        " combinations and point masses usually explain most of it."
     )
 
     def compute(self, evidence: Evidence) -> Result:
@@ -48,7 +50,9 @@ class ClassifierTest(Metric):
         fake = features.matrix(evidence.table("synthetic", limit))
         size = min(len(real), len(fake))
         if size < MIN_ROWS:
-            return self.missing("unavailable", f"{size} rows a side are too few to train a classifier; {MIN_ROWS} are needed")
+            return self.missing(
+                "unavailable", f"{size} rows a side are too few to train a classifier; {MIN_ROWS} are needed"
+            )
         rng = evidence.rng(10)
         real = real[rng.permutation(len(real))[:size]]
         found = _versus(real, fake[:size], features.categorical, evidence, importance=True)
@@ -56,7 +60,13 @@ class ClassifierTest(Metric):
         reference, reference_rows = None, 0
         if holdout is not None and min(len(train), len(holdout)) >= MIN_ROWS:
             reference_rows = min(len(train), len(holdout), size)
-            reference = _versus(train[:reference_rows], holdout[:reference_rows], features.categorical, evidence, importance=False)
+            reference = _versus(
+                train[:reference_rows],
+                holdout[:reference_rows],
+                features.categorical,
+                evidence,
+                importance=False,
+            )
         dropped = dict(zip((c.name for c in features.columns), found.importance, strict=True))
         return self.result(
             value=found.auc,
@@ -64,8 +74,13 @@ class ClassifierTest(Metric):
             reference=None if reference is None else reference.auc,
             n={"real": size, "synthetic": size, "reference a side": reference_rows},
             gate_n=size,
-            method=f"{FOLDS}-fold gradient boosting; mean of fold AUCs, DeLong variance; reference: train against holdout",
-            aspects={"pmse": Estimate(value=found.pmse, reference=None if reference is None else reference.pmse)},
+            method=(
+                f"{FOLDS}-fold gradient boosting; mean of fold AUCs, DeLong variance; reference: train"
+                " against holdout"
+            ),
+            aspects={
+                "pmse": Estimate(value=found.pmse, reference=None if reference is None else reference.pmse)
+            },
             per_column={name: float(value) for name, value in dropped.items()},
         )
 
@@ -93,7 +108,9 @@ class Verdict:
     importance: list[float]
 
 
-def _versus(real: Floats, fake: Floats, categorical: npt.NDArray[np.bool_], evidence: Evidence, *, importance: bool) -> Verdict:
+def _versus(
+    real: Floats, fake: Floats, categorical: npt.NDArray[np.bool_], evidence: Evidence, *, importance: bool
+) -> Verdict:
     x = np.concatenate([real, fake])
     y = np.arange(len(x)) >= len(real)
     fold_of = evidence.rng(11).permutation(len(x)) % FOLDS
@@ -112,14 +129,23 @@ def run_fold(job: Fold) -> tuple[float, float, float, list[float]]:
     """AUC, its variance, pMSE and the loss of AUC by shuffled column of one fold."""
     with threadpool_limits(1):
         model: Any = HistGradientBoostingClassifier(
-            max_iter=60, max_leaf_nodes=31, early_stopping=False, categorical_features=job.categorical, random_state=job.seed
+            max_iter=60,
+            max_leaf_nodes=31,
+            early_stopping=False,
+            categorical_features=job.categorical,
+            random_state=job.seed,
         )
         model.fit(without_empty(job.x[~job.test]), job.y[~job.test])
         x, y = job.x[job.test], job.y[job.test]
         score = model.predict_proba(x)[:, 1]
         value, variance = auc(score[y], score[~y])
         pmse = float(((score - y.mean()) ** 2).mean())
-        return value, variance, pmse, _importance(model, x[:IMPORTANCE_ROWS], y[:IMPORTANCE_ROWS], job) if job.importance else []
+        return (
+            value,
+            variance,
+            pmse,
+            _importance(model, x[:IMPORTANCE_ROWS], y[:IMPORTANCE_ROWS], job) if job.importance else [],
+        )
 
 
 def _importance(model: Any, x: Floats, y: Bools, job: Fold) -> list[float]:

@@ -11,7 +11,8 @@ FREQUENT_ROWS = 20
 
 
 class CategoryCoverage(Metric):
-    """Share of levels that occur, in the worst column, of those with at least 5 training rows and 5 expected synthetic rows.
+    """Share of levels that occur, in the worst column, of those with at least 5 training rows and 5 expected
+    synthetic rows.
 
     Aspect `frequent`: the same with at least 20 expected rows, which chance leaves out once in 5e8.
     """
@@ -24,14 +25,17 @@ class CategoryCoverage(Metric):
     bounds = (0.0, 1.0)
     profile = "quick"
     advice = (
-        "Levels are missing altogether (a dropped class or mode collapse). Train with sampling by category, longer, or balance the column."
+        "Levels are missing altogether (a dropped class or mode collapse). Train with sampling by category,"
+        " longer, or balance the column."
     )
 
     def compute(self, evidence: Evidence) -> Result:
         real, counts = evidence.real, evidence.totals.counts
         found = _coverage(evidence, counts.levels, counts.rows, MIN_LEVEL_ROWS)
         if not found:
-            return self.missing("not_applicable", "no category column has a level that is frequent enough to be expected")
+            return self.missing(
+                "not_applicable", "no category column has a level that is frequent enough to be expected"
+            )
         held = real.holdout_totals
         reference = None
         if held is not None:
@@ -43,18 +47,28 @@ class CategoryCoverage(Metric):
             value=found[worst][0] / found[worst][1],
             ci=wilson(*found[worst], evidence.settings.confidence),
             reference=reference,
-            n={"train": real.train.num_rows, "synthetic": counts.rows, "levels": sum(total for _, total in found.values())},
+            n={
+                "train": real.train.num_rows,
+                "synthetic": counts.rows,
+                "levels": sum(total for _, total in found.values()),
+            },
             gate_n=min(real.train.num_rows, counts.rows),
             method="every row; Wilson interval over the levels of the worst column",
             aspects={
-                "frequent": Estimate(value=min((hit / total for hit, total in frequent.values()), default=1.0), reference=1.0),
-                "all_levels": Estimate(value=sum(h for h, _ in found.values()) / sum(t for _, t in found.values())),
+                "frequent": Estimate(
+                    value=min((hit / total for hit, total in frequent.values()), default=1.0), reference=1.0
+                ),
+                "all_levels": Estimate(
+                    value=sum(h for h, _ in found.values()) / sum(t for _, t in found.values())
+                ),
             },
             per_column={name: hit / total for name, (hit, total) in found.items()},
         )
 
 
-def _coverage(evidence: Evidence, levels: dict[str, np.ndarray], rows: int, expected_rows: int) -> dict[str, tuple[int, int]]:
+def _coverage(
+    evidence: Evidence, levels: dict[str, np.ndarray], rows: int, expected_rows: int
+) -> dict[str, tuple[int, int]]:
     bins, share = evidence.real.plan.bins, rows / evidence.real.train.num_rows
     out = {}
     for name, seen in levels.items():

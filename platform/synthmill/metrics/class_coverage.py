@@ -1,18 +1,19 @@
-"""Do all classes of the training pictures occur? Reads the label of every row."""
+"""Do all classes of the training images occur? Reads the label of every row."""
 
 import numpy as np
 
 from synthmill.metrics._columns import Bools, Ints
+from synthmill.metrics._images import ImageEvidence, ImageMetric
 from synthmill.metrics._intervals import wilson
-from synthmill.metrics._pictures import PictureEvidence, PictureMetric
 from synthmill.metrics.base import Result
 
 EXPECTED_ROWS = 20
 LEAST_OF_CLASS = 5
 
 
-class ClassCoverage(PictureMetric):
-    """Share of classes that occur, of those with at least 5 training and 20 expected pictures: chance leaves one out once in 5e8."""
+class ClassCoverage(ImageMetric):
+    """Share of classes that occur, of those with at least 5 training and 20 expected images: chance leaves
+    one out once in 5e8."""
 
     name = "image.class_coverage"
     title = "Class coverage"
@@ -23,13 +24,18 @@ class ClassCoverage(PictureMetric):
     needs = ("classes",)
     profile = "quick"
     by_feature = False
-    advice = "Classes are missing altogether. Train longer, balance the classes, or ask for equal numbers of each (--balance label)."
+    advice = (
+        "Classes are missing altogether. Train longer, balance the classes, or ask for equal numbers of each"
+        " (--balance label)."
+    )
 
-    def compute(self, evidence: PictureEvidence) -> Result:
+    def compute(self, evidence: ImageEvidence) -> Result:
         train, found = evidence.label_rows("train").classes, evidence.label_rows("synthetic")
         due = _due(train, found.total)
         if not due.any():
-            return self.missing("not_applicable", f"no class is frequent enough to expect {EXPECTED_ROWS} pictures of it")
+            return self.missing(
+                "not_applicable", f"no class is frequent enough to expect {EXPECTED_ROWS} images of it"
+            )
         seen = found.classes > 0
         hit, count = int((seen & due).sum()), int(due.sum())
         reference = None
@@ -44,7 +50,9 @@ class ClassCoverage(PictureMetric):
             reference=reference,
             n={"train": int(train.sum()), "synthetic": found.total, "classes": count},
             gate_n=min(int(train.sum()), found.total),
-            method="the label of every row; Wilson interval over the classes; reference: the holdout's labels",
+            method=(
+                "the label of every row; Wilson interval over the classes; reference: the holdout's labels"
+            ),
             per_column={evidence.classes[code]: float(seen[code]) for code in np.flatnonzero(due)},
         )
 

@@ -19,12 +19,13 @@ MIN_ASSOCIATION = 0.3
 
 
 class ColumnPairTrends(Metric):
-    """Mean over pairs of 1 - |difference of Pearson's r| / 2 (two numbers) or 1 - total variation of the contingency table.
+    """Mean over pairs of 1 - |difference of Pearson's r| / 2 (two numbers) or 1 - total variation of the
+    contingency table.
 
-    As in SDMetrics 0.32, each table's numbers are cut at 10 equal parts of its own range when paired with a category. Its
-    quirks stay: unrelated pairs score near 1, halving makes r = 0.9 against 0.5 a score of 0.8. The value is over all pairs
-    (its `ColumnPairTrends` property); `associated_pairs` over those with |r| > 0.5 or Cramer's V > 0.3 in the training rows
-    (its `QualityReport`, from 0.32 on).
+    As in SDMetrics 0.32, each table's numbers are cut at 10 equal parts of its own range when paired with a
+    category. Its quirks stay: unrelated pairs score near 1, halving makes r = 0.9 against 0.5 a score of 0.8.
+    The value is over all pairs (its `ColumnPairTrends` property); `associated_pairs` over those with |r| >
+    0.5 or Cramer's V > 0.3 in the training rows (its `QualityReport`, from 0.32 on).
     """
 
     name = "tabular.column_pair_trends"
@@ -42,22 +43,41 @@ class ColumnPairTrends(Metric):
             return self.missing("not_applicable", "a single column has no pairs")
         train, fake = evidence.table("train", limit), evidence.table("synthetic", limit)
         found = pair_trends(bins, pairs, train, fake)
-        held = None if evidence.real.holdout is None else pair_trends(bins, pairs, train, evidence.table("holdout", limit))
+        held = (
+            None
+            if evidence.real.holdout is None
+            else pair_trends(bins, pairs, train, evidence.table("holdout", limit))
+        )
         scores = {pair: trend.score for pair, trend in found.items()}
         associated = [pair for pair, trend in found.items() if trend.associated]
         value = _mean(scores.values())
-        moves = [np.sum([side[i] for side in (trend.moves for trend in found.values())], axis=0) / max(len(found), 1) for i in (0, 1)]
+        moves = [
+            np.sum([side[i] for side in (trend.moves for trend in found.values())], axis=0)
+            / max(len(found), 1)
+            for i in (0, 1)
+        ]
         return self.result(
             value=value,
-            ci=None if value is None else influence_interval(value, moves[0], moves[1], evidence.settings.confidence, self.bounds),
+            ci=(
+                None
+                if value is None
+                else influence_interval(value, moves[0], moves[1], evidence.settings.confidence, self.bounds)
+            ),
             reference=None if held is None else _mean(trend.score for trend in held.values()),
             n={"train": train.num_rows, "synthetic": fake.num_rows, "pairs": len(pairs)},
             gate_n=min(train.num_rows, fake.num_rows),
-            method=f"seeded sample; at most {MAX_PAIRS} pairs; delta-method interval, which SDMetrics does not give",
+            method=(
+                f"seeded sample; at most {MAX_PAIRS} pairs; delta-method interval, which SDMetrics does not"
+                " give"
+            ),
             aspects={
                 "associated_pairs": Estimate(
                     value=_mean(scores[pair] for pair in associated),
-                    reference=None if held is None else _mean(held[pair].score for pair in associated if pair in held),
+                    reference=(
+                        None
+                        if held is None
+                        else _mean(held[pair].score for pair in associated if pair in held)
+                    ),
                 )
             },
             per_column={f"{a}|{b}": score for (a, b), score in scores.items()},
@@ -74,7 +94,9 @@ class Trend:
     """How much each training and each synthetic row moves the score."""
 
 
-def pair_trends(bins: dict[str, Bins], pairs: tuple[tuple[str, str], ...], real: pa.Table, fake: pa.Table) -> dict[tuple[str, str], Trend]:
+def pair_trends(
+    bins: dict[str, Bins], pairs: tuple[tuple[str, str], ...], real: pa.Table, fake: pa.Table
+) -> dict[tuple[str, str], Trend]:
     """The score of every pair; pairs with a constant number have none."""
     numeric = {name for name, b in bins.items() if b.column.role == "numeric"}
     used = sorted({name for pair in pairs for name in pair})
@@ -82,7 +104,9 @@ def pair_trends(bins: dict[str, Bins], pairs: tuple[tuple[str, str], ...], real:
     codes = {name: _codes(real, fake, name, numbers.get(name)) for name in used}
     out: dict[tuple[str, str], Trend] = {}
     for a, b in pairs:
-        trend = _correlation(numbers[a], numbers[b]) if {a, b} <= numeric else _contingency(codes[a], codes[b])
+        trend = (
+            _correlation(numbers[a], numbers[b]) if {a, b} <= numeric else _contingency(codes[a], codes[b])
+        )
         if trend is not None:
             out[a, b] = trend
     return out
@@ -97,7 +121,10 @@ def _codes(real: pa.Table, fake: pa.Table, name: str, numbers: tuple[Floats, Flo
     (first, first_values), (second, second_values) = texts(real[name]), texts(fake[name])
     place = {value: i for i, value in enumerate(dict.fromkeys([*first_values, *second_values]))}
     missing = len(place)
-    tables = [np.array([*(place[v] for v in values), missing], dtype=np.int64) for values in (first_values, second_values)]
+    tables = [
+        np.array([*(place[v] for v in values), missing], dtype=np.int64)
+        for values in (first_values, second_values)
+    ]
     return tables[0][first], tables[1][second]
 
 
@@ -117,7 +144,9 @@ def _correlation(a: tuple[Floats, Floats], b: tuple[Floats, Floats]) -> Trend | 
         found.append(float(np.corrcoef(x[both], y[both])[0, 1]))
         moves.append(_correlation_moves(x, y, both, found[-1]))
     sign = np.sign(found[1] - found[0]) / 2
-    return Trend(1 - abs(found[0] - found[1]) / 2, abs(found[0]) > MIN_CORRELATION, (sign * moves[0], sign * moves[1]))
+    return Trend(
+        1 - abs(found[0] - found[1]) / 2, abs(found[0]) > MIN_CORRELATION, (sign * moves[0], sign * moves[1])
+    )
 
 
 def _correlation_moves(x: Floats, y: Floats, both: Bools, r: float) -> Floats:

@@ -13,7 +13,8 @@ from synthmill.metrics.base import Metric, Result
 
 
 class ColumnShapes(Metric):
-    """Mean over columns of 1 - Kolmogorov-Smirnov distance (numbers) or 1 - total variation (categories), missing left out."""
+    """Mean over columns of 1 - Kolmogorov-Smirnov distance (numbers) or 1 - total variation (categories),
+    missing left out."""
 
     name = "tabular.column_shapes"
     title = "Column shapes (SDMetrics)"
@@ -21,7 +22,10 @@ class ColumnShapes(Metric):
     axis = "fidelity"
     goal = "maximize"
     bounds = (0.0, 1.0)
-    advice = "Comparable with SDMetrics, not a gate: a mean over columns hides a dead one. See tabular.marginal_gap."
+    advice = (
+        "Comparable with SDMetrics, not a gate: a mean over columns hides a dead one. See"
+        " tabular.marginal_gap."
+    )
 
     def compute(self, evidence: Evidence) -> Result:
         bins, limit = evidence.real.plan.bins, evidence.settings.limits.classifier_rows
@@ -34,8 +38,18 @@ class ColumnShapes(Metric):
         value = float(np.mean([shape.score for shape in present])) if present else None
         return self.result(
             value=value,
-            ci=None if value is None else influence_interval(value, *_mean_influence(present), evidence.settings.confidence, self.bounds),
-            reference=None if held is None else _mean([column_shape(b, train[name], held[name]) for name, b in bins.items()]),
+            ci=(
+                None
+                if value is None
+                else influence_interval(
+                    value, *_mean_influence(present), evidence.settings.confidence, self.bounds
+                )
+            ),
+            reference=(
+                None
+                if held is None
+                else _mean([column_shape(b, train[name], held[name]) for name, b in bins.items()])
+            ),
             n={"train": train.num_rows, "synthetic": fake.num_rows},
             gate_n=min(train.num_rows, fake.num_rows),
             method="seeded sample; delta-method interval, which SDMetrics does not give",
@@ -75,7 +89,8 @@ def ks_complement(real: Floats, fake: Floats) -> Shape | None:
     widest = int(np.argmax(np.abs(first - second)))
     sign = np.sign(second[widest] - first[widest])
     moves = [
-        np.where(np.isnan(side), 0.0, sign * ((side <= both[widest]) - share[widest])) for side, share in ((real, first), (fake, second))
+        np.where(np.isnan(side), 0.0, sign * ((side <= both[widest]) - share[widest]))
+        for side, share in ((real, first), (fake, second))
     ]
     shares = [len(kept) / len(side) for kept, side in zip(present, (real, fake), strict=True)]
     return Shape(float(1 - abs(first[widest] - second[widest])), moves[0] / shares[0], moves[1] / shares[1])
@@ -96,7 +111,9 @@ def tv_complement(real: Ints, fake: Ints, levels: int) -> Shape | None:
 
 
 def _mean_influence(shapes: list[Shape]) -> tuple[Floats, Floats]:
-    return np.mean([shape.real for shape in shapes], axis=0), np.mean([shape.fake for shape in shapes], axis=0)
+    return np.mean([shape.real for shape in shapes], axis=0), np.mean(
+        [shape.fake for shape in shapes], axis=0
+    )
 
 
 def _mean(shapes: list[Shape | None]) -> float | None:

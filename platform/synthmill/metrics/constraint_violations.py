@@ -16,7 +16,10 @@ class ConstraintViolations(Metric):
     bounds = (0.0, 1.0)
     needs = ("constraints",)
     profile = "quick"
-    advice = "Rows break a rule you declared. If real rows break it too (the reference), the rule is wrong; else filter or condition on it."
+    advice = (
+        "Rows break a rule you declared. If real rows break it too (the reference), the rule is wrong; else"
+        " filter or condition on it."
+    )
 
     def compute(self, evidence: Evidence) -> Result:
         counts, held = evidence.totals.counts, evidence.real.holdout_totals

@@ -21,7 +21,10 @@ class CorrelationDifference(Metric):
     axis = "fidelity"
     goal = "minimize"
     bounds = (0.0, 2.0)
-    advice = "A dependence is missing or reversed in the pairs listed first; tabular.pair_gap says how much that matters."
+    advice = (
+        "A dependence is missing or reversed in the pairs listed first; tabular.pair_gap says how much that"
+        " matters."
+    )
 
     def compute(self, evidence: Evidence) -> Result:
         pairs, limit = evidence.real.plan.pairs, evidence.settings.limits.classifier_rows
@@ -36,14 +39,21 @@ class CorrelationDifference(Metric):
         if evidence.real.holdout is not None:
             reference = float(np.abs(strengths(evidence, evidence.table("holdout", limit)) - ours).max())
         z = float(stats.norm.ppf(1 - (1 - evidence.settings.confidence) / (2 * len(pairs))))
-        half = z * float(np.sqrt((1 - ours[worst] ** 2) ** 2 / train.num_rows + (1 - theirs[worst] ** 2) ** 2 / fake.num_rows))
+        half = z * float(
+            np.sqrt(
+                (1 - ours[worst] ** 2) ** 2 / train.num_rows + (1 - theirs[worst] ** 2) ** 2 / fake.num_rows
+            )
+        )
         return self.result(
             value=float(gaps[worst]),
             ci=(max(0.0, float(gaps[worst]) - half), float(gaps[worst]) + half),
             reference=reference,
             n={"train": train.num_rows, "synthetic": fake.num_rows, "pairs": len(pairs)},
             gate_n=min(train.num_rows, fake.num_rows),
-            method=f"seeded sample; large-sample variance (1 - rho^2)^2 / n, interval corrected for the choice among {len(pairs)} pairs",
+            method=(
+                "seeded sample; large-sample variance (1 - rho^2)^2 / n, interval corrected for the choice"
+                f" among {len(pairs)} pairs"
+            ),
             aspects={"mean": Estimate(value=float(gaps.mean()))},
             per_column={f"{a}|{b}": float(gap) for (a, b), gap in zip(pairs, gaps, strict=True)},
         )
@@ -52,5 +62,10 @@ class CorrelationDifference(Metric):
 def strengths(evidence: Evidence, table: pa.Table) -> np.ndarray:
     """(pairs,): the strength of every counted pair in a table."""
     bins = evidence.real.plan.bins
-    values = {name: column_values(bins[name], table[name]) for name in {n for pair in evidence.real.plan.pairs for n in pair}}
-    return np.array([association(bins[a], bins[b], values[a], values[b]) for a, b in evidence.real.plan.pairs])
+    values = {
+        name: column_values(bins[name], table[name])
+        for name in {n for pair in evidence.real.plan.pairs for n in pair}
+    }
+    return np.array(
+        [association(bins[a], bins[b], values[a], values[b]) for a, b in evidence.real.plan.pairs]
+    )

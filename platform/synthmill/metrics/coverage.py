@@ -7,7 +7,8 @@ from synthmill.metrics.base import Estimate, Metric, Result
 
 
 class Coverage(Metric):
-    """Share of training rows with a synthetic row nearer than their 5th nearest training row (arXiv 2002.09797, eq. 8)."""
+    """Share of training rows with a synthetic row nearer than their 5th nearest training row (arXiv
+    2002.09797, eq. 8)."""
 
     name = "diversity.coverage"
     title = "Coverage"
@@ -15,7 +16,10 @@ class Coverage(Metric):
     axis = "diversity"
     goal = "maximize"
     bounds = (0.0, 1.0)
-    advice = "Parts of the real variety are never generated (mode collapse), or noise moves rows off it. Compare with fidelity.density."
+    advice = (
+        "Parts of the real variety are never generated (mode collapse), or noise moves rows off it. Compare"
+        " with fidelity.density."
+    )
 
     def compute(self, evidence: Evidence) -> Result:
         found = compared(evidence)

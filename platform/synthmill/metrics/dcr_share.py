@@ -1,4 +1,5 @@
-"""Are synthetic rows nearer to training rows than to rows the generator never saw? Overfitting, not privacy."""
+"""Are synthetic rows nearer to training rows than to rows the generator never saw? Overfitting, not
+privacy."""
 
 import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
@@ -16,10 +17,11 @@ GROUPS = 3
 
 
 class DcrShare(Metric):
-    """Share of synthetic rows nearer to train than to holdout (ties one half); the largest over all columns and groups of them.
+    """Share of synthetic rows nearer to train than to holdout (ties one half); the largest over all columns
+    and groups of them.
 
-    Groups are clusters of associated columns, because a leak in some columns is diluted among all (mostlyai-qa). Passing says
-    nothing about privacy: 5% copied rows move it by 0.025 (arXiv 2505.01524).
+    Groups are clusters of associated columns, because a leak in some columns is diluted among all
+    (mostlyai-qa). Passing says nothing about privacy: 5% copied rows move it by 0.025 (arXiv 2505.01524).
     """
 
     name = "overfit.dcr_share"
@@ -30,7 +32,10 @@ class DcrShare(Metric):
     target = 0.5
     bounds = (0.0, 1.0)
     needs = ("holdout",)
-    advice = "The generator fits training rows closer than unseen ones: stop earlier, regularise, use more rows. Not a privacy figure."
+    advice = (
+        "The generator fits training rows closer than unseen ones: stop earlier, regularise, use more rows."
+        " Not a privacy figure."
+    )
 
     def compute(self, evidence: Evidence) -> Result:
         real, limit = evidence.real, evidence.settings.limits.neighbour_rows
@@ -38,7 +43,9 @@ class DcrShare(Metric):
         size = min(real.train.num_rows, real.holdout.num_rows, limit or real.train.num_rows)
         fake = evidence.points("synthetic", limit)
         if min(size, len(fake)) < MIN_ROWS or not real.space.axes:
-            return self.missing("unavailable", f"{min(size, len(fake))} rows a side are too few; {MIN_ROWS} are needed")
+            return self.missing(
+                "unavailable", f"{min(size, len(fake))} rows a side are too few; {MIN_ROWS} are needed"
+            )
         groups = column_groups(evidence)
         train, holdout = evidence.points("train", size), evidence.points("holdout", size)
         shares = {name: share_nearer(fake[:, c], train[:, c], holdout[:, c]) for name, c in groups.items()}
@@ -53,7 +60,10 @@ class DcrShare(Metric):
             reference=reference,
             n={"train": size, "holdout": size, "synthetic": len(fake)},
             gate_n=min(size, len(fake)),
-            method="equal seeded samples; largest over column groups; Wilson interval of that group; reference: validation rows instead",
+            method=(
+                "equal seeded samples; largest over column groups; Wilson interval of that group; reference:"
+                " validation rows instead"
+            ),
             aspects={"all_columns": Estimate(value=shares["all columns"], reference=0.5)},
             details={"groups": shares},
         )
@@ -61,7 +71,9 @@ class DcrShare(Metric):
 
 def share_nearer(rows: Points, train: Points, holdout: Points) -> float:
     """Share of rows nearer to train than to holdout; ties count one half."""
-    to_train, to_holdout = (nearest(np.ascontiguousarray(rows), np.ascontiguousarray(side))[0][:, 0] for side in (train, holdout))
+    to_train, to_holdout = (
+        nearest(np.ascontiguousarray(rows), np.ascontiguousarray(side))[0][:, 0] for side in (train, holdout)
+    )
     return float((to_train < to_holdout).mean() + 0.5 * (to_train == to_holdout).mean())
 
 
@@ -73,10 +85,20 @@ def column_groups(evidence: Evidence) -> dict[str, Floats]:
     names, association = list(slices), evidence.real.plan.association
     if len(names) < MIN_COLUMNS:
         return groups
-    far = np.array([[0.0 if a == b else 1 - max(association.get((a, b), 0.0), association.get((b, a), 0.0)) for b in names] for a in names])
+    far = np.array(
+        [
+            [
+                0.0 if a == b else 1 - max(association.get((a, b), 0.0), association.get((b, a), 0.0))
+                for b in names
+            ]
+            for a in names
+        ]
+    )
     label = fcluster(linkage(squareform(far, checks=False), "average"), GROUPS, "maxclust")
     for k in np.unique(label):
         members = [name for name, mine in zip(names, label, strict=True) if mine == k]
         if 2 <= len(members) < len(names):
-            groups[", ".join(members)] = np.concatenate([np.arange(slices[m].start, slices[m].stop) for m in members])
+            groups[", ".join(members)] = np.concatenate(
+                [np.arange(slices[m].start, slices[m].stop) for m in members]
+            )
     return groups

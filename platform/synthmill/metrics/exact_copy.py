@@ -6,10 +6,12 @@ from synthmill.metrics.base import Estimate, Metric, Result
 
 
 class ExactCopy(Metric):
-    """Share of single training rows found among the synthetic rows minus the same share of single holdout rows.
+    """Share of single training rows found among the synthetic rows minus the same share of single holdout
+    rows.
 
-    Single: occurs once in train and holdout together. Counted per real row, so the test is exact: which side a single row
-    fell to is chance (hypergeometric, `p_value`). Direct sharing of frequent rows, which everyone has, does not count.
+    Single: occurs once in train and holdout together. Counted per real row, so the test is exact: which side
+    a single row fell to is chance (hypergeometric, `p_value`). Direct sharing of frequent rows, which
+    everyone has, does not count.
     """
 
     name = "privacy.exact_copy_excess"
@@ -32,7 +34,9 @@ class ExactCopy(Metric):
         assert singles is not None
         num_train, num_holdout = len(singles.train), len(singles.holdout)
         if not num_train or not num_holdout:
-            return self.missing("unavailable", "no row occurs only once, so no row can be told from a chance match")
+            return self.missing(
+                "unavailable", "no row occurs only once, so no row can be told from a chance match"
+            )
         a, b = int(matches.train.sum()), int(matches.holdout.sum())
         p = excess_p(a, b, num_train, num_holdout)
         return self.result(
@@ -41,11 +45,21 @@ class ExactCopy(Metric):
             reference=0.0,
             n={"single train rows": num_train, "single holdout rows": num_holdout, "synthetic": matches.rows},
             gate_n=min(num_train, num_holdout, matches.rows),
-            method="every row, by 64-bit hash of all columns but identifiers; exact hypergeometric p, Newcombe interval",
+            method=(
+                "every row, by 64-bit hash of all columns but identifiers; exact hypergeometric p, Newcombe"
+                " interval"
+            ),
             aspects={
                 "p_value": Estimate(value=p, reference=0.5),
                 "train_share": Estimate(value=a / num_train, reference=b / num_holdout),
-                "synthetic_share": Estimate(value=matches.rows_in_train / matches.rows, reference=matches.rows_in_holdout / matches.rows),
+                "synthetic_share": Estimate(
+                    value=matches.rows_in_train / matches.rows,
+                    reference=matches.rows_in_holdout / matches.rows,
+                ),
             },
-            details={"train_rows_found": a, "holdout_rows_found": b, "synthetic_rows_in_train": matches.rows_in_train},
+            details={
+                "train_rows_found": a,
+                "holdout_rows_found": b,
+                "synthetic_rows_in_train": matches.rows_in_train,
+            },
         )

@@ -1,25 +1,29 @@
 """The Frechet distance without the bias of finite numbers."""
 
 from synthmill.metrics._frechet import SMALLEST, frechet_infinity, frechet_infinity_with_error
+from synthmill.metrics._images import ImageEvidence, ImageMetric
 from synthmill.metrics._intervals import normal_interval
-from synthmill.metrics._pictures import PictureEvidence, PictureMetric
 from synthmill.metrics.base import Result
 
 
-class FrechetInfinity(PictureMetric):
+class FrechetInfinity(ImageMetric):
     """Intercept of FD against 1 / N (arXiv 1911.07023, equation 7); may come out slightly below 0."""
 
     name = "image.fd_infinity"
     title = "Frechet distance, bias removed"
-    question = "How far apart would they be with any number of pictures?"
+    question = "How far apart would they be with any number of images?"
     axis = "fidelity"
     goal = "minimize"
     needs = ("holdout",)
     advice = "See image.fd. This one can be compared between data sets of different sizes."
 
-    def compute(self, evidence: PictureEvidence) -> Result:
+    def compute(self, evidence: ImageEvidence) -> Result:
         if evidence.size < 4 * SMALLEST:
-            return self.missing("unavailable", f"only {evidence.size} pictures a side; {4 * SMALLEST} are needed", gate_n=evidence.size)
+            return self.missing(
+                "unavailable",
+                f"only {evidence.size} images a side; {4 * SMALLEST} are needed",
+                gate_n=evidence.size,
+            )
         real = evidence.features("holdout")
         value, error = frechet_infinity_with_error(evidence.features("synthetic"), real, evidence.rng(1))
         reference = frechet_infinity(evidence.features("train"), real, evidence.rng(1))
@@ -28,5 +32,8 @@ class FrechetInfinity(PictureMetric):
             value=value,
             ci=normal_interval(value, error**2, evidence.settings.confidence),
             reference=reference,
-            method="line through FD at 8 numbers of pictures from a fifth to all; jackknife over tenths of both sides",
+            method=(
+                "line through FD at 8 numbers of images from a fifth to all; jackknife over tenths of both"
+                " sides"
+            ),
         )

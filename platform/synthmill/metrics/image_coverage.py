@@ -1,25 +1,29 @@
-"""How much of the real pictures' variety the synthetic ones reach."""
+"""How much of the real images' variety the synthetic ones reach."""
 
+from synthmill.metrics._images import ImageEvidence, ImageMetric
 from synthmill.metrics._intervals import wilson
-from synthmill.metrics._pictures import PictureEvidence, PictureMetric
 from synthmill.metrics._prdc import K_DENSITY, compared
 from synthmill.metrics.base import Estimate, Result
 
 
-class ImageCoverage(PictureMetric):
-    """Share of holdout pictures with a synthetic one nearer than their 5th real neighbour (arXiv 2002.09797, equation 8)."""
+class ImageCoverage(ImageMetric):
+    """Share of holdout images with a synthetic one nearer than their 5th real neighbour (arXiv 2002.09797,
+    equation 8)."""
 
     name = "image.coverage"
-    title = "Coverage of pictures"
-    question = "Is every kind of real picture also generated?"
+    title = "Coverage of images"
+    question = "Is every kind of real image also generated?"
     axis = "diversity"
     goal = "maximize"
     bounds = (0.0, 1.0)
     needs = ("holdout",)
     profile = "quick"
-    advice = "Parts of the real variety are never generated (mode collapse), or the pictures are off. Compare with image.density."
+    advice = (
+        "Parts of the real variety are never generated (mode collapse), or the images are off. Compare with"
+        " image.density."
+    )
 
-    def compute(self, evidence: PictureEvidence) -> Result:
+    def compute(self, evidence: ImageEvidence) -> Result:
         if few := self.too_few(evidence):
             return few
         mine, held = compared(evidence)
@@ -29,6 +33,9 @@ class ImageCoverage(PictureMetric):
             value=value,
             ci=wilson(mine.covered, mine.n, evidence.settings.confidence),
             reference=reference,
-            method=f"k = {K_DENSITY}, equal numbers; Wilson interval; reference: training pictures against holdout pictures",
+            method=(
+                f"k = {K_DENSITY}, equal numbers; Wilson interval; reference: training images against holdout"
+                " images"
+            ),
             aspects={"ratio": Estimate(value=value / reference if reference else None, reference=1.0)},
         )

@@ -1,25 +1,26 @@
-"""How much of the synthetic pictures lies where real ones are."""
+"""How much of the synthetic images lies where real ones are."""
 
+from synthmill.metrics._images import ImageEvidence, ImageMetric
 from synthmill.metrics._intervals import normal_interval
-from synthmill.metrics._pictures import PictureEvidence, PictureMetric
 from synthmill.metrics._prdc import K_DENSITY, compared
 from synthmill.metrics.base import Estimate, Result
 
 
-class ImageDensity(PictureMetric):
-    """Mean number of holdout neighbourhoods a synthetic picture falls into, over 5 (arXiv 2002.09797, equation 5)."""
+class ImageDensity(ImageMetric):
+    """Mean number of holdout neighbourhoods a synthetic image falls into, over 5 (arXiv 2002.09797, equation
+    5)."""
 
     name = "image.density"
-    title = "Density of pictures"
-    question = "Do synthetic pictures lie where real ones lie?"
+    title = "Density of images"
+    question = "Do synthetic images lie where real ones lie?"
     axis = "fidelity"
     goal = "target"
     target = 1.0
     bounds = (0.0, None)
     needs = ("holdout",)
-    advice = "Below 1: pictures lie off the real ones. Above 1: only the most typical kind is generated."
+    advice = "Below 1: images lie off the real ones. Above 1: only the most typical kind is generated."
 
-    def compute(self, evidence: PictureEvidence) -> Result:
+    def compute(self, evidence: ImageEvidence) -> Result:
         if few := self.too_few(evidence):
             return few
         mine, held = compared(evidence)
@@ -29,6 +30,9 @@ class ImageDensity(PictureMetric):
             value=value,
             ci=normal_interval(mine.density, mine.density_variance, evidence.settings.confidence),
             reference=reference,
-            method=f"k = {K_DENSITY}, equal numbers; variance over holdout pictures; reference: training pictures against holdout pictures",
+            method=(
+                f"k = {K_DENSITY}, equal numbers; variance over holdout images; reference: training images"
+                " against holdout images"
+            ),
             aspects={"ratio": Estimate(value=value / reference if reference else None, reference=1.0)},
         )

@@ -1,24 +1,24 @@
-"""How many synthetic pictures look like some real one."""
+"""How many synthetic images look like some real one."""
 
+from synthmill.metrics._images import ImageEvidence, ImageMetric
 from synthmill.metrics._intervals import wilson
-from synthmill.metrics._pictures import PictureEvidence, PictureMetric
 from synthmill.metrics._prdc import K_MANIFOLD, compared
 from synthmill.metrics.base import Estimate, Result
 
 
-class ImagePrecision(PictureMetric):
-    """Share of synthetic pictures inside a holdout picture's neighbourhood (arXiv 1904.06991, equation 2)."""
+class ImagePrecision(ImageMetric):
+    """Share of synthetic images inside a holdout image's neighbourhood (arXiv 1904.06991, equation 2)."""
 
     name = "image.precision"
-    title = "Precision of pictures"
-    question = "Do synthetic pictures look like some real one?"
+    title = "Precision of images"
+    question = "Do synthetic images look like some real one?"
     axis = "fidelity"
     goal = "maximize"
     bounds = (0.0, 1.0)
     needs = ("holdout",)
-    advice = "Many pictures look like no real one: train longer, or lower truncation or temperature."
+    advice = "Many images look like no real one: train longer, or lower truncation or temperature."
 
-    def compute(self, evidence: PictureEvidence) -> Result:
+    def compute(self, evidence: ImageEvidence) -> Result:
         if few := self.too_few(evidence):
             return few
         mine, held = compared(evidence)
@@ -28,6 +28,9 @@ class ImagePrecision(PictureMetric):
             value=value,
             ci=wilson(mine.precise, mine.n, evidence.settings.confidence),
             reference=reference,
-            method=f"k = {K_MANIFOLD}, equal numbers; Wilson interval; reference: training pictures against holdout pictures",
+            method=(
+                f"k = {K_MANIFOLD}, equal numbers; Wilson interval; reference: training images against"
+                " holdout images"
+            ),
             aspects={"ratio": Estimate(value=value / reference if reference else None, reference=1.0)},
         )

@@ -1,26 +1,27 @@
-"""How many real pictures the generator could have made."""
+"""How many real images the generator could have made."""
 
+from synthmill.metrics._images import ImageEvidence, ImageMetric
 from synthmill.metrics._intervals import wilson
-from synthmill.metrics._pictures import PictureEvidence, PictureMetric
 from synthmill.metrics._prdc import K_MANIFOLD, compared
 from synthmill.metrics.base import Estimate, Result
 
 
-class ImageRecall(PictureMetric):
-    """Share of holdout pictures inside a synthetic picture's neighbourhood (arXiv 1904.06991, equation 2)."""
+class ImageRecall(ImageMetric):
+    """Share of holdout images inside a synthetic image's neighbourhood (arXiv 1904.06991, equation 2)."""
 
     name = "image.recall"
-    title = "Recall of pictures"
-    question = "Does every real picture have a synthetic one like it?"
+    title = "Recall of images"
+    question = "Does every real image have a synthetic one like it?"
     axis = "diversity"
     goal = "maximize"
     bounds = (0.0, 1.0)
     needs = ("holdout",)
     advice = (
-        "Part of the real variety is out of reach: raise truncation or temperature, or choose a model that covers more (a VAE, WGAN-GP)."
+        "Part of the real variety is out of reach: raise truncation or temperature, or choose a model that"
+        " covers more (a VAE, WGAN-GP)."
     )
 
-    def compute(self, evidence: PictureEvidence) -> Result:
+    def compute(self, evidence: ImageEvidence) -> Result:
         if few := self.too_few(evidence):
             return few
         mine, held = compared(evidence)
@@ -30,6 +31,9 @@ class ImageRecall(PictureMetric):
             value=value,
             ci=wilson(mine.recalled, mine.n, evidence.settings.confidence),
             reference=reference,
-            method=f"k = {K_MANIFOLD}, equal numbers; Wilson interval; reference: training pictures against holdout pictures",
+            method=(
+                f"k = {K_MANIFOLD}, equal numbers; Wilson interval; reference: training images against"
+                " holdout images"
+            ),
             aspects={"ratio": Estimate(value=value / reference if reference else None, reference=1.0)},
         )

@@ -7,9 +7,11 @@ from synthmill.metrics.base import Estimate, Metric, Result
 
 
 class InternalDuplicates(Metric):
-    """Duplicate share of the synthetic rows minus that of the training rows, both thinned to the smaller table's size.
+    """Duplicate share of the synthetic rows minus that of the training rows, both thinned to the smaller
+    table's size.
 
-    Thinning is exact (rarefaction, see `_rows.duplicate_share`): a larger table has more duplicates by chance alone.
+    Thinning is exact (rarefaction, see `_rows.duplicate_share`): a larger table has more duplicates by chance
+    alone.
     """
 
     name = "dup.internal"
@@ -19,7 +21,10 @@ class InternalDuplicates(Metric):
     goal = "minimize"
     bounds = (-1.0, 1.0)
     profile = "quick"
-    advice = "The generator repeats itself (mode collapse). Look at the category coverage, train with more regularisation or another seed."
+    advice = (
+        "The generator repeats itself (mode collapse). Look at the category coverage, train with more"
+        " regularisation or another seed."
+    )
 
     def compute(self, evidence: Evidence) -> Result:
         real, synthetic = evidence.real, evidence.totals.distinct

@@ -1,4 +1,4 @@
-"""The kernel distance of features: unbiased, so the right figure for few pictures."""
+"""The kernel distance of features: unbiased, so the right figure for few images."""
 
 from dataclasses import dataclass
 
@@ -6,14 +6,14 @@ import numpy as np
 
 from synthmill.metrics._columns import Floats
 from synthmill.metrics._extractor import Features
+from synthmill.metrics._images import ImageEvidence, ImageMetric
 from synthmill.metrics._intervals import normal_interval
-from synthmill.metrics._pictures import PictureEvidence, PictureMetric
 from synthmill.metrics.base import Estimate, Result
 
 MAX_ROWS = 2_000
 
 
-class KernelDistance(PictureMetric):
+class KernelDistance(ImageMetric):
     """KID: squared maximum mean discrepancy with the kernel (x.y / d + 1)^3 (arXiv 1801.01401, section 4)."""
 
     name = "image.kid"
@@ -22,16 +22,21 @@ class KernelDistance(PictureMetric):
     axis = "fidelity"
     goal = "minimize"
     needs = ("holdout",)
-    advice = "See image.fd; this figure nearly misses collapse to class means, so read image.coverage beside it."
+    advice = (
+        "See image.fd; this figure nearly misses collapse to class means, so read image.coverage beside it."
+    )
 
-    def compute(self, evidence: PictureEvidence) -> Result:
+    def compute(self, evidence: ImageEvidence) -> Result:
         if few := self.too_few(evidence):
             return few
         size = min(evidence.size, MAX_ROWS)
         real = evidence.features("holdout", size)
         train = evidence.features("train", size)
         scale = np.float32(1.0 / np.sqrt(np.square(train).sum(1).mean()))
-        mine, held = kid(evidence.features("synthetic", size) * scale, real * scale), kid(train * scale, real * scale)
+        mine, held = (
+            kid(evidence.features("synthetic", size) * scale, real * scale),
+            kid(train * scale, real * scale),
+        )
         excess = (mine.value - held.value) / max(mine.error, 1e-12)
         return self.named(
             evidence,
@@ -40,7 +45,10 @@ class KernelDistance(PictureMetric):
             reference=held.value,
             n={"train": size, "holdout": size, "synthetic": size},
             gate_n=size,
-            method=f"training features of mean square 1; U-statistic, at most {MAX_ROWS} pictures a side; variance of the U-statistic",
+            method=(
+                f"training features of mean square 1; U-statistic, at most {MAX_ROWS} images a side; variance"
+                " of the U-statistic"
+            ),
             aspects={"excess_in_standard_errors": Estimate(value=excess, reference=0.0)},
         )
 
@@ -54,9 +62,11 @@ class Kid:
 
 
 def kid(left_ND: Features, right_ND: Features) -> Kid:
-    """Equal numbers of points of mean square norm about 1, so that x.y stands for x.y / d of features of mean square 1 each.
+    """Equal numbers of points of mean square norm about 1, so that x.y stands for x.y / d of features of mean
+    square 1 each.
 
-    Variance of the U-statistic as for `fidelity.mmd2`: (4 (n - 2) zeta_1 + 2 zeta_2) / (n (n - 1)) (Hoeffding 1948, eq. 5.13).
+    Variance of the U-statistic as for `fidelity.mmd2`: (4 (n - 2) zeta_1 + 2 zeta_2) / (n (n - 1)) (Hoeffding
+    1948, eq. 5.13).
     """
     xx, yy, xy = _kernel(left_ND, left_ND), _kernel(right_ND, right_ND), _kernel(left_ND, right_ND)
     n = len(left_ND)

@@ -1,17 +1,18 @@
-"""Whether a picture shows what its label says."""
+"""Whether an image shows what its label says."""
 
 from synthmill.metrics._classifier import accuracy
+from synthmill.metrics._images import ImageEvidence, ImageMetric
 from synthmill.metrics._intervals import wilson
-from synthmill.metrics._pictures import PictureEvidence, PictureMetric
 from synthmill.metrics.base import Estimate, Result
 
 
-class LabelFidelity(PictureMetric):
-    """Accuracy, on synthetic pictures, of a classifier of the training pictures (GAN-test, arXiv 1807.09499); reference: on the holdout."""
+class LabelFidelity(ImageMetric):
+    """Accuracy, on synthetic images, of a classifier of the training images (GAN-test, arXiv 1807.09499);
+    reference: on the holdout."""
 
     name = "image.label_fidelity"
-    title = "Pictures that show their label"
-    question = "Do synthetic pictures show what their label says?"
+    title = "Images that show their label"
+    question = "Do synthetic images show what their label says?"
     axis = "fidelity"
     goal = "maximize"
     bounds = (0.0, 1.0)
@@ -19,14 +20,15 @@ class LabelFidelity(PictureMetric):
     profile = "quick"
     by_feature = False
     advice = (
-        "Pictures don't show their class. Train longer; with a GAN, check that classes reach both networks; with few pictures, use a VAE."
+        "Images don't show their class. Train longer; with a GAN, check that classes reach both networks;"
+        " with few images, use a VAE."
     )
 
-    def compute(self, evidence: PictureEvidence) -> Result:
+    def compute(self, evidence: ImageEvidence) -> Result:
         if few := self.too_few(evidence):
             return few
         model = evidence.classifier("train", 0, len(evidence.sides["train"]))
-        synthetic, holdout = evidence.pictures("synthetic"), evidence.pictures("holdout")
+        synthetic, holdout = evidence.images("synthetic"), evidence.images("holdout")
         assert synthetic.labels is not None
         assert holdout.labels is not None
         right, count = accuracy(model, synthetic.pixels, synthetic.labels)
@@ -42,7 +44,10 @@ class LabelFidelity(PictureMetric):
             value=value,
             ci=wilson(right, count, evidence.settings.confidence),
             reference=reference,
-            method="one small convolutional classifier of the training pictures; Wilson interval; reference: holdout pictures",
+            method=(
+                "one small convolutional classifier of the training images; Wilson interval; reference:"
+                " holdout images"
+            ),
             aspects={"ratio": Estimate(value=value / reference if reference else None, reference=1.0)},
             per_column=per_class,
         )

@@ -1,4 +1,5 @@
-"""Does adding these synthetic rows to the training rows make downstream models better? The headline figure of a dataset."""
+"""Does adding these synthetic rows to the training rows make downstream models better? The headline figure of
+a dataset."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -11,23 +12,34 @@ from synthmill.metrics._evidence import Evidence
 from synthmill.metrics._intervals import bootstrap_weights, holm, percentile_interval
 from synthmill.metrics._learners import SCORE, scores
 from synthmill.metrics._lift import MORE_REAL, NOTHING, SYNTHETIC, Recipe, arms
-from synthmill.metrics._utility import MIN_TEST_ROWS, Arm, Labelled, combine, predict, score_replicates, side, why_not
+from synthmill.metrics._utility import (
+    MIN_TEST_ROWS,
+    Arm,
+    Labelled,
+    combine,
+    predict,
+    score_replicates,
+    side,
+    why_not,
+)
 from synthmill.metrics.base import Estimate, Metric, Result
 
 HARM_LEVEL = 0.005
 
 
 class LiftDataset(Metric):
-    """score(train + synthetic) - score(train) on the holdout, at the learner that does best without synthetic rows.
+    """score(train + synthetic) - score(train) on the holdout, at the learner that does best without synthetic
+    rows.
 
-    That learner is chosen on the validation rows, so that the choice does not bend what the holdout says; without enough of them, on
-    the holdout, which `method` then says.
+    That learner is chosen on the validation rows, so that the choice does not bend what the holdout says;
+    without enough of them, on the holdout, which `method` then says.
 
-    The interval holds two variances, learner seeds and test rows; it says nothing of another run of the generator or of other
-    training rows (`utility.lift_lowdata` does). As many synthetic rows as training rows are added, or all if there are fewer.
-    Every learner and baseline is in `details`; `harm_bound` is the upper end of a one-sided 99.5% interval for the best
-    learner, Bonferroni-corrected for the number of learners; below 0 means harmful. `reference` is the lift of the validation
-    rows, real rows that were not trained on.
+    The interval holds two variances, learner seeds and test rows; it says nothing of another run of the
+    generator or of other training rows (`utility.lift_lowdata` does). As many synthetic rows as training rows
+    are added, or all if there are fewer. Every learner and baseline is in `details`; `harm_bound` is the
+    upper end of a one-sided 99.5% interval for the best learner, Bonferroni-corrected for the number of
+    learners; below 0 means harmful. `reference` is the lift of the validation rows, real rows that were not
+    trained on.
     """
 
     name = "utility.lift_dataset"
@@ -38,8 +50,9 @@ class LiftDataset(Metric):
     on_whole_table = True
     needs = ("holdout", "target")
     advice = (
-        "Adding these rows makes models worse or does not help. Full training sets rarely gain; try the low-data lift, "
-        "rare classes (--balance) or fewer synthetic rows, and compare with the baselines, which cost nothing."
+        "Adding these rows makes models worse or does not help. Full training sets rarely gain; try the"
+        " low-data lift, rare classes (--balance) or fewer synthetic rows, and compare with the baselines,"
+        " which cost nothing."
     )
 
     def compute(self, evidence: Evidence) -> Result:
@@ -59,27 +72,43 @@ class LiftDataset(Metric):
         best = max(by_learner, key=lambda found: chosen.get(found.learner, found.scores[NOTHING][0]))
         quantile = float(stats.norm.ppf(1 - HARM_LEVEL / len(by_learner)))
         aspects = {found.learner: found.estimate(settings.confidence) for found in by_learner}
-        aspects |= {f"baseline {arm}": Estimate(value=lift, ci=ci) for arm, (lift, ci) in best.against.items() if arm != SYNTHETIC}
+        aspects |= {
+            f"baseline {arm}": Estimate(value=lift, ci=ci)
+            for arm, (lift, ci) in best.against.items()
+            if arm != SYNTHETIC
+        }
         aspects["best"] = best.estimate(settings.confidence)
         aspects["harm_bound"] = Estimate(value=best.lift + quantile * best.error)
-        n = {"train": len(train), "synthetic": len(fake), "holdout": len(test), "learner seeds": settings.learner_seeds}
+        n = {
+            "train": len(train),
+            "synthetic": len(fake),
+            "holdout": len(test),
+            "learner seeds": settings.learner_seeds,
+        }
         return self.result(
             **best.estimate(settings.confidence).model_dump(),
             n=n,
             gate_n=min(len(train), len(fake), len(test)),
-            method=f"{SCORE[task]}; best of {len(by_learner)} learners on {where}; interval: learner seeds, bootstrap of test rows",
+            method=(
+                f"{SCORE[task]}; best of {len(by_learner)} learners on {where}; interval: learner seeds,"
+                " bootstrap of test rows"
+            ),
             aspects=aspects,
             details={
                 "best_learner": best.learner,
                 "score": SCORE[task],
                 "variance": "learner seeds and test rows; generator and training rows fixed",
-                "learners": {f.learner: {**f.record(), "harm_p_holm": p} for f, p in zip(by_learner, adjusted, strict=True)},
+                "learners": {
+                    f.learner: {**f.record(), "harm_p_holm": p}
+                    for f, p in zip(by_learner, adjusted, strict=True)
+                },
             },
         )
 
 
 def _choose(evidence: Evidence, train: Labelled, validation: Labelled | None) -> tuple[dict[str, float], str]:
-    """(score of each learner on the validation rows, what they are called); no scores where they are too few or their target is all one."""
+    """(score of each learner on the validation rows, what they are called); no scores where they are too few
+    or their target is all one."""
     settings, task = evidence.settings, evidence.real.features.task
     assert task is not None
     too_few = validation is None or len(validation) < MIN_TEST_ROWS
@@ -120,7 +149,12 @@ class Found:
     def record(self) -> dict[str, Any]:
         """For the report."""
         lifts = {arm: {"lift": lift, "ci": ci and list(ci)} for arm, (lift, ci) in self.against.items()}
-        return {"scores": {arm: {"score": score, "ci": ci and list(ci)} for arm, (score, ci) in self.scores.items()}, "lifts": lifts}
+        return {
+            "scores": {
+                arm: {"score": score, "ci": ci and list(ci)} for arm, (score, ci) in self.scores.items()
+            },
+            "lifts": lifts,
+        }
 
 
 def _run(evidence: Evidence, learner: str, recipes: dict[str, Recipe]) -> Found:
@@ -130,11 +164,20 @@ def _run(evidence: Evidence, learner: str, recipes: dict[str, Recipe]) -> Found:
     main = (NOTHING, SYNTHETIC)
     fewer = seeds[: settings.baseline_seeds]
     keys = {NOTHING: "train"}
-    plan = [Arm(learner, r.train, seeds if arm in main else fewer, r.weights, keys.get(arm)) for arm, r in recipes.items()]
+    plan = [
+        Arm(learner, r.train, seeds if arm in main else fewer, r.weights, keys.get(arm))
+        for arm, r in recipes.items()
+    ]
     rng = evidence.rng(30)
     weights = bootstrap_weights(len(test), settings.replicates, rng)
     picks = rng.integers(1 << 30, size=(settings.replicates, len(seeds)))
-    tables = dict(zip(recipes, (score_replicates(evidence, p, test, weights) for p in predict(evidence, plan, test)), strict=True))
+    tables = dict(
+        zip(
+            recipes,
+            (score_replicates(evidence, p, test, weights) for p in predict(evidence, plan, test)),
+            strict=True,
+        )
+    )
     totals = {arm: combine(table, picks) for arm, table in tables.items()}
     lifts = {arm: _paired(tables[arm], tables[NOTHING], picks) for arm in recipes if arm != NOTHING}
     synthetic = lifts[SYNTHETIC]

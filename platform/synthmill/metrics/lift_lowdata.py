@@ -1,4 +1,5 @@
-"""Does a generator trained on few rows help models trained on the same few rows? Over fresh samples and fresh generators."""
+"""Does a generator trained on few rows help models trained on the same few rows? Over fresh samples and fresh
+generators."""
 
 import time
 from dataclasses import dataclass
@@ -21,11 +22,13 @@ MIN_SEEDS = 3
 
 
 class LiftLowdata(Metric):
-    """Mean over sizes n of score(T_n + S) - score(T_n), S from a generator trained on T_n alone, at the best learner.
+    """Mean over sizes n of score(T_n + S) - score(T_n), S from a generator trained on T_n alone, at the best
+    learner.
 
-    Every seed draws T_n anew (stratified), trains the generator anew and the learner anew; the t-interval over seeds holds
-    all three variances. Training the generator on more than T_n is the usual mistake. Retrains sizes x seeds generators, seed
-    by seed until the budget is spent; never gates publication, because it judges the recipe, not the dataset.
+    Every seed draws T_n anew (stratified), trains the generator anew and the learner anew; the t-interval
+    over seeds holds all three variances. Training the generator on more than T_n is the usual mistake.
+    Retrains sizes x seeds generators, seed by seed until the budget is spent; never gates publication,
+    because it judges the recipe, not the dataset.
     """
 
     name = "utility.lift_lowdata"
@@ -46,24 +49,49 @@ class LiftLowdata(Metric):
         cells, faults = run_cells(evidence, sizes)
         sizes = [n for n in sizes if n not in faults]
         if not sizes:
-            return self.missing("unavailable", f"the recipe can't be trained on so few rows: {next(iter(faults.values()))}")
+            return self.missing(
+                "unavailable", f"the recipe can't be trained on so few rows: {next(iter(faults.values()))}"
+            )
         seeds = sorted({seed for _, seed in cells})
         if len(seeds) < MIN_SEEDS:
-            return self.missing("unavailable", f"the budget allowed {len(seeds)} of at least {MIN_SEEDS} seeds; raise --budget")
+            return self.missing(
+                "unavailable",
+                f"the budget allowed {len(seeds)} of at least {MIN_SEEDS} seeds; raise --budget",
+            )
         settings, task = evidence.settings, evidence.real.features.task
         assert task is not None
-        alone = {learner: _mean([cell[learner][NOTHING] for cell in cells.values()]) for learner in settings.learners}
+        alone = {
+            learner: _mean([cell[learner][NOTHING] for cell in cells.values()])
+            for learner in settings.learners
+        }
         best = max(alone, key=lambda learner: alone[learner])
-        per_seed = np.array([np.mean([cells[n, s][best][SYNTHETIC] - cells[n, s][best][NOTHING] for n in sizes]) for s in seeds])
+        per_seed = np.array(
+            [
+                np.mean([cells[n, s][best][SYNTHETIC] - cells[n, s][best][NOTHING] for n in sizes])
+                for s in seeds
+            ]
+        )
         value, ci = t_interval(per_seed, settings.confidence)
-        curves = {learner: _curve(cells, sizes, seeds, learner, settings.confidence) for learner in settings.learners}
-        aspects = {f"{n} rows": Estimate(value=p["lift"], ci=p["ci"]) for n, p in zip(sizes, curves[best][SYNTHETIC], strict=True)}
+        curves = {
+            learner: _curve(cells, sizes, seeds, learner, settings.confidence)
+            for learner in settings.learners
+        }
+        aspects = {
+            f"{n} rows": Estimate(value=p["lift"], ci=p["ci"])
+            for n, p in zip(sizes, curves[best][SYNTHETIC], strict=True)
+        }
         return self.result(
             value=value,
             ci=ci,
-            n={"seeds": len(seeds), "holdout": evidence.table("holdout", settings.limits.classifier_rows).num_rows},
+            n={
+                "seeds": len(seeds),
+                "holdout": evidence.table("holdout", settings.limits.classifier_rows).num_rows,
+            },
             gate_n=len(seeds),
-            method=f"{SCORE[task]}; t-interval over {len(seeds)} seeds (training rows, generator and learner drawn anew)",
+            method=(
+                f"{SCORE[task]}; t-interval over {len(seeds)} seeds (training rows, generator and learner"
+                " drawn anew)"
+            ),
             aspects=aspects,
             details={
                 "best_learner": best,
@@ -120,7 +148,8 @@ class Cell:
 
 
 def run_cells(evidence: Evidence, sizes: list[int]) -> tuple[Cells, dict[int, str]]:
-    """Every size for one seed after another, until the seeds or the budget are used up; and the sizes that can't be trained on."""
+    """Every size for one seed after another, until the seeds or the budget are used up; and the sizes that
+    can't be trained on."""
     settings, real = evidence.settings, evidence.real
     assert settings.retrain is not None
     assert real.task is not None
@@ -147,7 +176,11 @@ def stratified(strata: Any, rows: int, seed: int) -> Any:
     labels, counts = np.unique(strata, return_counts=True)
     due = np.maximum(1, np.floor(counts * rows / len(strata)).astype(np.int64))
     for label, count in zip(labels, due, strict=True):
-        picked.append(rng.choice(np.flatnonzero(strata == label), min(count, int((strata == label).sum())), replace=False))
+        picked.append(
+            rng.choice(
+                np.flatnonzero(strata == label), min(count, int((strata == label).sum())), replace=False
+            )
+        )
     chosen = np.concatenate(picked)[:rows] if len(labels) > rows else np.concatenate(picked)
     rest = np.setdiff1d(np.arange(len(strata)), chosen)
     extra = rng.choice(rest, max(0, min(rows - len(chosen), len(rest))), replace=False)
@@ -161,7 +194,9 @@ def t_interval(values: Floats, confidence: float) -> tuple[float, tuple[float, f
     return mean, (mean - half, mean + half)
 
 
-def _curve(cells: Cells, sizes: list[int], seeds: list[int], learner: str, confidence: float) -> dict[str, list[dict[str, Any]]]:
+def _curve(
+    cells: Cells, sizes: list[int], seeds: list[int], learner: str, confidence: float
+) -> dict[str, list[dict[str, Any]]]:
     names = next(iter(cells.values()))[learner]
     out: dict[str, list[dict[str, Any]]] = {}
     for arm in names:

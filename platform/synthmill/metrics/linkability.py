@@ -12,8 +12,8 @@ MIN_ATTEMPTS = 20
 
 
 class Linkability(Metric):
-    """The attacker holds a person's columns in two halves (a seeded split); success: both have one nearest synthetic row
-    (arXiv 2211.10459, 3.2)."""
+    """The attacker holds a person's columns in two halves (a seeded split); success: both have one nearest
+    synthetic row (arXiv 2211.10459, 3.2)."""
 
     name = "privacy.linkability"
     title = "Linkability"
@@ -23,28 +23,45 @@ class Linkability(Metric):
     bounds = (0.0, 1.0)
     needs = ("holdout",)
     profile = "opt-in"
-    advice = "Synthetic rows stay close to single training rows in all columns: the generator memorises. See the near-copy test."
+    advice = (
+        "Synthetic rows stay close to single training rows in all columns: the generator memorises. See the"
+        " near-copy test."
+    )
 
     def compute(self, evidence: Evidence) -> Result:
         slices = evidence.real.space.groups
         number = min(evidence.settings.attacks, sides(evidence))
         if len(slices) < MIN_COLUMNS or number < MIN_ATTEMPTS:
-            return self.missing("unavailable", f"needs {MIN_COLUMNS} columns and {MIN_ATTEMPTS} holdout rows", gate_n=number)
+            return self.missing(
+                "unavailable", f"needs {MIN_COLUMNS} columns and {MIN_ATTEMPTS} holdout rows", gate_n=number
+            )
         rng = evidence.rng(41)
         order = [list(slices)[i] for i in rng.permutation(len(slices))]
-        halves = [np.concatenate([np.arange(slices[n].start, slices[n].stop) for n in order[k::2]]) for k in range(2)]
+        halves = [
+            np.concatenate([np.arange(slices[n].start, slices[n].stop) for n in order[k::2]])
+            for k in range(2)
+        ]
         fake = evidence.points("synthetic", evidence.settings.limits.neighbour_rows)
         found = Attempts(
             main=_linked(evidence.points("train", number), fake, halves),
             control=_linked(evidence.points("holdout", number), fake, halves),
-            baseline=int(np.count_nonzero(rng.integers(len(fake), size=number) == rng.integers(len(fake), size=number))),
+            baseline=int(
+                np.count_nonzero(rng.integers(len(fake), size=number) == rng.integers(len(fake), size=number))
+            ),
             number=number,
         )
         return attack_result(
-            Linkability, found, evidence, "columns in two random halves, one neighbour", halves=[sorted(order[0::2]), sorted(order[1::2])]
+            Linkability,
+            found,
+            evidence,
+            "columns in two random halves, one neighbour",
+            halves=[sorted(order[0::2]), sorted(order[1::2])],
         )
 
 
 def _linked(targets: Points, fake: Points, halves: list[np.ndarray]) -> int:
-    first, second = (nearest(np.ascontiguousarray(targets[:, h]), np.ascontiguousarray(fake[:, h]))[1][:, 0] for h in halves)
+    first, second = (
+        nearest(np.ascontiguousarray(targets[:, h]), np.ascontiguousarray(fake[:, h]))[1][:, 0]
+        for h in halves
+    )
     return int(np.count_nonzero(first == second))

@@ -10,7 +10,8 @@ from synthmill.metrics.base import Estimate, Metric, Result
 
 
 class MarginalGap(Metric):
-    """Mean over columns of TV(train, synthetic) - its expectation under sampling noise (see `_gaps`); worst decile as an aspect.
+    """Mean over columns of TV(train, synthetic) - its expectation under sampling noise (see `_gaps`); worst
+    decile as an aspect.
 
     After the accuracy of mostlyai-qa (arXiv 2504.01908) and its `accuracy_max`.
     """
@@ -35,7 +36,9 @@ class MarginalGap(Metric):
         train = [real.train_totals.counts.marginals[name] for name in names]
         found = gaps(train, [synthetic.marginals[name] for name in names])
         held = real.holdout_totals
-        reference = None if held is None else gaps(train, [held.counts.marginals[name] for name in names]).values
+        reference = (
+            None if held is None else gaps(train, [held.counts.marginals[name] for name in names]).values
+        )
         views = (PartView(evidence.table("train", 50_000), real.plan), PartView(evidence.sample, real.plan))
         rows = (real.train.num_rows, synthetic.rows)
         confidence = evidence.settings.confidence
@@ -55,7 +58,9 @@ class MarginalGap(Metric):
                 "worst_decile": Estimate(
                     value=float(found.values[worst].mean()),
                     ci=mean_interval(found, worst, views, codes, rows, confidence),
-                    reference=None if reference is None else float(np.sort(reference)[::-1][: len(worst)].mean()),
+                    reference=None
+                    if reference is None
+                    else float(np.sort(reference)[::-1][: len(worst)].mean()),
                 )
             },
             per_column={name: float(value) for name, value in zip(names, found.values, strict=True)},

@@ -15,7 +15,10 @@ class MissingRateDifference(Metric):
     goal = "minimize"
     bounds = (0.0, 1.0)
     profile = "quick"
-    advice = "The pattern of missing values is off in the columns listed first; check that the codec keeps it and the model learns it."
+    advice = (
+        "The pattern of missing values is off in the columns listed first; check that the codec keeps it and"
+        " the model learns it."
+    )
 
     def compute(self, evidence: Evidence) -> Result:
         real, counts = evidence.real, evidence.totals.counts
@@ -26,7 +29,9 @@ class MissingRateDifference(Metric):
         missing = {name: (int(counts.marginals[name][-1]), int(train.marginals[name][-1])) for name in names}
         differences = {name: a / counts.rows - b / train.rows for name, (a, b) in missing.items()}
         worst = max(names, key=lambda name: abs(differences[name]))
-        low, high = rate_difference(missing[worst][0], counts.rows, missing[worst][1], train.rows, evidence.settings.confidence)
+        low, high = rate_difference(
+            missing[worst][0], counts.rows, missing[worst][1], train.rows, evidence.settings.confidence
+        )
         ends = (abs(low), abs(high))
         reference = None
         if held is not None:

@@ -14,7 +14,8 @@ MIN_ROWS = 10
 
 
 class Mmd(Metric):
-    """Unbiased squared maximum mean discrepancy, RBF kernel, median heuristic (Gretton et al. 2012, eq. 3); train against synthetic."""
+    """Unbiased squared maximum mean discrepancy, RBF kernel, median heuristic (Gretton et al. 2012, eq. 3);
+    train against synthetic."""
 
     name = "fidelity.mmd2"
     title = "Kernel distance (MMD)"
@@ -39,14 +40,19 @@ class Mmd(Metric):
         aspects = {}
         if held is not None:
             error = float(np.sqrt(max(held.variance, 1e-12)))
-            aspects["excess_in_standard_errors"] = Estimate(value=(mine.value - held.value) / error, reference=0.0)
+            aspects["excess_in_standard_errors"] = Estimate(
+                value=(mine.value - held.value) / error, reference=0.0
+            )
         return self.result(
             value=mine.value,
             ci=normal_interval(mine.value, mine.variance, evidence.settings.confidence),
             reference=None if held is None else held.value,
             n={"train": size, "synthetic": size},
             gate_n=size,
-            method=f"at most {MAX_ROWS} seeded rows a side; variance of the U-statistic; reference: train against holdout",
+            method=(
+                f"at most {MAX_ROWS} seeded rows a side; variance of the U-statistic; reference: train"
+                " against holdout"
+            ),
             aspects=aspects,
         )
 
@@ -67,9 +73,11 @@ def median_distance(points: Points) -> float:
 
 
 def mmd2(x: Points, y: Points, width: float) -> Discrepancy:
-    """U-statistic over equal numbers of rows and its variance, (4 (n - 2) zeta_1 + 2 zeta_2) / (n (n - 1)) (Hoeffding 1948, eq. 5.13).
+    """U-statistic over equal numbers of rows and its variance, (4 (n - 2) zeta_1 + 2 zeta_2) / (n (n - 1))
+    (Hoeffding 1948, eq. 5.13).
 
-    zeta_2 is the variance of h, zeta_1 that of its mean over one argument, less what averaging n - 1 values adds to it.
+    zeta_2 is the variance of h, zeta_1 that of its mean over one argument, less what averaging n - 1 values
+    adds to it.
     """
     xx, yy, xy = (_kernel(a, b, width) for a, b in ((x, x), (y, y), (x, y)))
     n = len(x)

@@ -17,10 +17,11 @@ SCALES = (0.001, 0.003, 0.01)
 class NearCopy(Metric):
     """Smallest of three one-sided p-values times three (Bonferroni).
 
-    tau_q is the q-quantile of the distances between train and holdout rows (nearest neighbours, both ways, pooled), q = 0.1,
-    0.3 and 1%. At each scale a = train rows and b = holdout rows with a synthetic row nearer than tau (nearer or equal where
-    tau is 0, as in discrete tables: exact matches). Equal numbers of distinct rows a side, and everything but a and b is
-    symmetric in the two, so without copying a is hypergeometric given a + b: an exact test, per real row.
+    tau_q is the q-quantile of the distances between train and holdout rows (nearest neighbours, both ways,
+    pooled), q = 0.1, 0.3 and 1%. At each scale a = train rows and b = holdout rows with a synthetic row
+    nearer than tau (nearer or equal where tau is 0, as in discrete tables: exact matches). Equal numbers of
+    distinct rows a side, and everything but a and b is symmetric in the two, so without copying a is
+    hypergeometric given a + b: an exact test, per real row.
     """
 
     name = "privacy.near_copy_pvalue"
@@ -32,8 +33,8 @@ class NearCopy(Metric):
     needs = ("holdout",)
     profile = "quick"
     advice = (
-        "The generator memorises. Do not publish; train a smaller model, stop earlier, or use more rows. Filtering rows that are near "
-        "training rows hides the symptom and must be judged on a fresh holdout."
+        "The generator memorises. Do not publish; train a smaller model, stop earlier, or use more rows."
+        " Filtering rows that are near training rows hides the symptom and must be judged on a fresh holdout."
     )
 
     def compute(self, evidence: Evidence) -> Result:
@@ -87,7 +88,9 @@ def near_copies(pair: SinglePair) -> NearCopies:
     train, holdout = pair.train, pair.holdout
     between = np.concatenate([nearest(holdout, train)[0][:, 0], nearest(train, holdout)[0][:, 0]])
     taus = tuple(float(np.quantile(between, q, method="lower")) for q in SCALES)
-    counts = tuple((_within(pair.from_train[:, 0], tau), _within(pair.from_holdout[:, 0], tau)) for tau in taus)
+    counts = tuple(
+        (_within(pair.from_train[:, 0], tau), _within(pair.from_holdout[:, 0], tau)) for tau in taus
+    )
     return NearCopies(taus, counts, tuple(excess_p(a, b, len(train), len(holdout)) for a, b in counts))
 
 

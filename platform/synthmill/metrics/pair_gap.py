@@ -13,11 +13,13 @@ MIN_STRENGTH = 0.01
 
 
 class PairGap(Metric):
-    """The gap of `tabular.marginal_gap` on contingency tables, over the most associated quarter of the pairs (at least 10).
+    """The gap of `tabular.marginal_gap` on contingency tables, over the most associated quarter of the pairs
+    (at least 10).
 
-    Independent pairs are easy and would dilute the figure; association is bias-corrected Cramer's V in the training rows.
-    Aspect `lost_share`: the same gap over the gap that independent columns would have, so that a table of weak dependence
-    is judged as one of strong; 0 like real rows, 1 no better than independent columns.
+    Independent pairs are easy and would dilute the figure; association is bias-corrected Cramer's V in the
+    training rows. Aspect `lost_share`: the same gap over the gap that independent columns would have, so that
+    a table of weak dependence is judged as one of strong; 0 like real rows, 1 no better than independent
+    columns.
     """
 
     name = "tabular.pair_gap"
@@ -27,7 +29,10 @@ class PairGap(Metric):
     goal = "minimize"
     bounds = (-1.0, 1.0)
     profile = "quick"
-    advice = "The generator misses dependence between columns. Train longer, or use a model that learns whole rows."
+    advice = (
+        "The generator misses dependence between columns. Train longer, or use a model that learns whole"
+        " rows."
+    )
 
     def compute(self, evidence: Evidence) -> Result:
         real, synthetic = evidence.real, evidence.totals.counts
@@ -58,28 +63,41 @@ class PairGap(Metric):
             reference=None if reference is None else float(reference[top].mean()),
             n={"train": rows[0], "synthetic": rows[1], "pairs": len(top)},
             gate_n=min(rows),
-            method=f"every row; {len(top)} most associated of {len(pairs)} counted pairs (limit {MAX_PAIRS}); {BIN_NOTE}; "
-            "delta-method interval",
+            method=(
+                f"every row; {len(top)} most associated of {len(pairs)} counted pairs (limit {MAX_PAIRS});"
+                f" {BIN_NOTE}; delta-method interval"
+            ),
             aspects={
                 "worst_decile": Estimate(
                     value=float(found.values[worst].mean()),
                     ci=mean_interval(found, worst, views, codes, rows, confidence),
-                    reference=None if reference is None else float(np.sort(reference[top])[::-1][: len(worst)].mean()),
+                    reference=(
+                        None
+                        if reference is None
+                        else float(np.sort(reference[top])[::-1][: len(worst)].mean())
+                    ),
                 ),
                 "lost_share": Estimate(
                     value=float(found.values[top].mean()) / scale,
                     ci=(low / scale, high / scale),
                     reference=None if reference is None else float(reference[top].mean()) / scale,
                 ),
-                "all_pairs": Estimate(value=float(found.values.mean()), reference=None if reference is None else float(reference.mean())),
+                "all_pairs": Estimate(
+                    value=float(found.values.mean()),
+                    reference=None if reference is None else float(reference.mean()),
+                ),
             },
             per_column={f"{a}|{b}": float(value) for (a, b), value in zip(pairs, found.values, strict=True)},
-            details={"dependence": dependence, "top_pairs": [f"{pairs[int(i)][0]}|{pairs[int(i)][1]}" for i in top]},
+            details={
+                "dependence": dependence,
+                "top_pairs": [f"{pairs[int(i)][0]}|{pairs[int(i)][1]}" for i in top],
+            },
         )
 
 
 def distance_from_independence(counts: Ints) -> float:
-    """Total variation between a contingency table and the product of its margins, less what sampling noise gives; at least 0."""
+    """Total variation between a contingency table and the product of its margins, less what sampling noise
+    gives; at least 0."""
     total = counts.sum()
     product = np.outer(counts.sum(axis=1), counts.sum(axis=0)) / max(total, 1) ** 2
     found = 0.5 * float(np.abs(counts / max(total, 1) - product).sum())

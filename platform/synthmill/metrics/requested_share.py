@@ -15,7 +15,10 @@ class RequestedShare(Metric):
     bounds = (0.0, None)
     needs = ("requested",)
     profile = "quick"
-    advice = "Filters or conditions threw rows away. See the acceptance rate in the job's log, relax the condition or ask for more rows."
+    advice = (
+        "Filters or conditions threw rows away. See the acceptance rate in the job's log, relax the condition"
+        " or ask for more rows."
+    )
 
     def compute(self, evidence: Evidence) -> Result:
         requested, rows = evidence.settings.requested_rows, evidence.synthetic_rows

@@ -1,4 +1,5 @@
-"""How well could an attacker who can train the same recipe tell members? An audit of the recipe with shadow generators."""
+"""How well could an attacker who can train the same recipe tell members? An audit of the recipe with shadow
+generators."""
 
 import time
 from dataclasses import dataclass
@@ -20,12 +21,14 @@ MIN_ROWS = 200
 
 
 class ShadowMembership(Metric):
-    """True positive rate at 1% false positives of a likelihood-ratio attack with shadow generators (arXiv 2112.03570, eq. 2).
+    """True positive rate at 1% false positives of a likelihood-ratio attack with shadow generators (arXiv
+    2112.03570, eq. 2).
 
-    Each of k generators is trained on a random half of the same rows. For a row x the statistic is phi = -log distance to the
-    nearest synthetic row; the score log N(phi; in) - log N(phi; out) uses mean and a shared variance of the other generators
-    that did and didn't see x. Every generator is attacked with the others as shadows; rates are pooled, so rows recur and the
-    interval, computed as if they didn't, is too narrow by up to sqrt(k).
+    Each of k generators is trained on a random half of the same rows. For a row x the statistic is phi = -log
+    distance to the nearest synthetic row; the score log N(phi; in) - log N(phi; out) uses mean and a shared
+    variance of the other generators that did and didn't see x. Every generator is attacked with the others as
+    shadows; rates are pooled, so rows recur and the interval, computed as if they didn't, is too narrow by up
+    to sqrt(k).
     """
 
     name = "privacy.shadow_tpr@1fpr"
@@ -38,17 +41,23 @@ class ShadowMembership(Metric):
     needs = ("retrain",)
     profile = "audit"
     advice = (
-        "This recipe leaks membership to someone who can run it. Use more rows, a smaller model, earlier stopping, or differential privacy."
+        "This recipe leaks membership to someone who can run it. Use more rows, a smaller model, earlier"
+        " stopping, or differential privacy."
     )
 
     def compute(self, evidence: Evidence) -> Result:
         settings = evidence.settings
         pool = evidence.table("train", settings.shadow_rows)
         if pool.num_rows < MIN_ROWS or not evidence.real.space.axes:
-            return self.missing("unavailable", f"{pool.num_rows} training rows are too few to audit; {MIN_ROWS} are needed")
+            return self.missing(
+                "unavailable", f"{pool.num_rows} training rows are too few to audit; {MIN_ROWS} are needed"
+            )
         seen, phi = run_shadows(evidence, pool)
         if len(phi) < MIN_MODELS:
-            return self.missing("unavailable", f"the budget allowed {len(phi)} of at least {MIN_MODELS} shadow generators; raise --budget")
+            return self.missing(
+                "unavailable",
+                f"the budget allowed {len(phi)} of at least {MIN_MODELS} shadow generators; raise --budget",
+            )
         members, others = attack_all(seen, phi)
         threshold = np.sort(others)[::-1][int(FPR * len(others))]
         hits = int(np.count_nonzero(members > threshold))
@@ -59,13 +68,16 @@ class ShadowMembership(Metric):
             n={"shadow generators": len(phi), "rows": pool.num_rows},
             gate_n=pool.num_rows,
             method="likelihood ratio with shadow generators on random halves, pooled; reference: guessing",
-            aspects={"tpr@10fpr": Estimate(value=float((members > np.quantile(others, 0.9)).mean()), reference=0.1)},
+            aspects={
+                "tpr@10fpr": Estimate(value=float((members > np.quantile(others, 0.9)).mean()), reference=0.1)
+            },
         )
 
 
 @dataclass(frozen=True)
 class Shadow:
-    """One shadow generator as a task: seed -> which rows it saw, and the statistic of every row. Picklable."""
+    """One shadow generator as a task: seed -> which rows it saw, and the statistic of every row.
+    Picklable."""
 
     pool: pa.Table
     points: Points
@@ -81,7 +93,8 @@ class Shadow:
 
 
 def run_shadows(evidence: Evidence, pool: pa.Table) -> tuple[Bools, Floats]:
-    """(models, rows) each: membership and statistics, pair after pair of generators until the budget is spent."""
+    """(models, rows) each: membership and statistics, pair after pair of generators until the budget is
+    spent."""
     settings = evidence.settings
     assert settings.retrain is not None
     task = Shadow(pool, evidence.real.space.points(pool), evidence.real.space, settings.retrain)
@@ -89,7 +102,9 @@ def run_shadows(evidence: Evidence, pool: pa.Table) -> tuple[Bools, Floats]:
     found: list[tuple[Bools, Floats]] = []
     wave = 4
     for first in range(0, settings.shadow_models, wave):
-        found += evidence.map_tasks(task, [settings.seed + i for i in range(first, min(first + wave, settings.shadow_models))])
+        found += evidence.map_tasks(
+            task, [settings.seed + i for i in range(first, min(first + wave, settings.shadow_models))]
+        )
         if settings.budget_seconds is not None and time.monotonic() - started > settings.budget_seconds:
             break
     return np.stack([f[0] for f in found]), np.stack([f[1] for f in found])
@@ -103,7 +118,9 @@ def attack_all(seen: Bools, phi: Floats) -> tuple[Floats, Floats]:
         mean_in, sd_in = _moments(phi[rest], seen[rest])
         mean_out, sd_out = _moments(phi[rest], ~seen[rest])
         usable = np.isfinite(mean_in) & np.isfinite(mean_out)
-        score = np.asarray(stats.norm.logpdf(phi[k], mean_in, sd_in) - stats.norm.logpdf(phi[k], mean_out, sd_out))
+        score = np.asarray(
+            stats.norm.logpdf(phi[k], mean_in, sd_in) - stats.norm.logpdf(phi[k], mean_out, sd_out)
+        )
         members.append(score[usable & seen[k]])
         others.append(score[usable & ~seen[k]])
     return np.concatenate(members), np.concatenate(others)

@@ -15,7 +15,8 @@ MIN_ATTEMPTS = 50
 
 
 class SinglingOut(Metric):
-    """Predicates on 3 columns that hold for exactly one synthetic row, tried on the training rows (arXiv 2211.10459, 3.1)."""
+    """Predicates on 3 columns that hold for exactly one synthetic row, tried on the training rows (arXiv
+    2211.10459, 3.1)."""
 
     name = "privacy.singling_out"
     title = "Singling out"
@@ -41,7 +42,9 @@ class SinglingOut(Metric):
         number = min(len(informed), len(guessed))
         if number < MIN_ATTEMPTS:
             return self.missing(
-                "unavailable", f"only {number} predicates isolate a synthetic row; {MIN_ATTEMPTS} are needed", gate_n=number
+                "unavailable",
+                f"only {number} predicates isolate a synthetic row; {MIN_ATTEMPTS} are needed",
+                gate_n=number,
             )
         found = Attempts(
             main=sum(p.count(train) == 1 for p in informed[:number]),
@@ -50,7 +53,10 @@ class SinglingOut(Metric):
             number=number,
         )
         return attack_result(
-            SinglingOut, found, evidence, f"predicates on {min(COLUMNS, len(features.columns))} columns, equal populations"
+            SinglingOut,
+            found,
+            evidence,
+            f"predicates on {min(COLUMNS, len(features.columns))} columns, equal populations",
         )
 
 
@@ -88,7 +94,9 @@ def _guess(fake: Floats, categorical: Bools, rng: np.random.Generator, number: i
     for _ in range(number):
         columns = _some_columns(width, rng)
         values = [
-            rng.choice(np.unique(finite[j])) if categorical[j] else rng.uniform(finite[j].min(), finite[j].max())
+            rng.choice(np.unique(finite[j]))
+            if categorical[j]
+            else rng.uniform(finite[j].min(), finite[j].max())
             for j in columns
             if len(finite[j])
         ]

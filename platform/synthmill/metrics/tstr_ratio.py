@@ -10,9 +10,11 @@ from synthmill.metrics.base import Estimate, Metric, Result
 
 
 class TstrRatio(Metric):
-    """(TSTR - chance) / (TRTR - chance): train on synthetic against train on real, equal rows, both tested on the holdout.
+    """(TSTR - chance) / (TRTR - chance): train on synthetic against train on real, equal rows, both tested on
+    the holdout.
 
-    Gradient boosting. Scores: ROC AUC (macro one-against-rest for several classes), R2 for a number. Chance is 0.5 and 0.
+    Gradient boosting. Scores: ROC AUC (macro one-against-rest for several classes), R2 for a number. Chance
+    is 0.5 and 0.
     """
 
     name = "utility.tstr_ratio"
@@ -23,8 +25,8 @@ class TstrRatio(Metric):
     bounds = (None, None)
     needs = ("holdout", "target")
     advice = (
-        "Models trained on these rows do worse than on real ones. Check the target's distribution and its strongest pairs "
-        "(tabular.pair_gap)."
+        "Models trained on these rows do worse than on real ones. Check the target's distribution and its"
+        " strongest pairs (tabular.pair_gap)."
     )
 
     def compute(self, evidence: Evidence) -> Result:
@@ -37,7 +39,10 @@ class TstrRatio(Metric):
         train, test, fake = (side(evidence, name, limit) for name in ("train", "holdout", "synthetic"))
         size = min(len(train), len(fake))
         seeds = tuple(range(settings.seed, settings.seed + settings.learner_seeds))
-        arms = [Arm("gradient_boosting", train.head(size), seeds, key="train"), Arm("gradient_boosting", fake.head(size), seeds)]
+        arms = [
+            Arm("gradient_boosting", train.head(size), seeds, key="train"),
+            Arm("gradient_boosting", fake.head(size), seeds),
+        ]
         real_p, fake_p = predict(evidence, arms, test)
         rng = evidence.rng(20)
         weights = bootstrap_weights(len(test), settings.replicates, rng)
@@ -48,11 +53,18 @@ class TstrRatio(Metric):
         n = {"train": size, "synthetic": size, "holdout": len(test)}
         aspects = {
             "trtr": Estimate(value=float(trtr[0]), ci=percentile_interval(trtr[1:], settings.confidence)),
-            "tstr": Estimate(value=float(tstr[0]), ci=percentile_interval(tstr[1:], settings.confidence), reference=float(trtr[0])),
+            "tstr": Estimate(
+                value=float(tstr[0]),
+                ci=percentile_interval(tstr[1:], settings.confidence),
+                reference=float(trtr[0]),
+            ),
         }
         drawn = gain[1:][np.isfinite(gain[1:])]
         if not len(drawn) or np.quantile(drawn, 0.025) <= 0:
-            reason = "training on real rows does not beat chance on the holdout, so there is nothing to compare with"
+            reason = (
+                "training on real rows does not beat chance on the holdout, so there is nothing to compare"
+                " with"
+            )
             return self.missing("unavailable", reason, n=n, gate_n=len(test), aspects=aspects)
         ratio = (tstr - CHANCE[task]) / gain
         return self.result(
@@ -61,7 +73,9 @@ class TstrRatio(Metric):
             reference=1.0,
             n=n,
             gate_n=min(size, len(test)),
-            method=f"{SCORE[task]} of gradient boosting, {len(seeds)} learner seeds; interval: bootstrap of test rows and seeds; "
-            "reference: training on real rows",
+            method=(
+                f"{SCORE[task]} of gradient boosting, {len(seeds)} learner seeds; interval: bootstrap of test"
+                " rows and seeds; reference: training on real rows"
+            ),
             aspects=aspects,
         )

@@ -1,8 +1,9 @@
-"""What variational autoencoders of pictures share (arXiv 1312.6114, equation 10): convolutional, class-conditional with classes.
+"""What variational autoencoders of images share (arXiv 1312.6114, equation 10): convolutional,
+class-conditional with classes.
 
-Trained against a standard normal prior, they are sampled from a Gaussian for each class that is fitted to where its pictures lie after
-training (arXiv 1903.12436, section 4): the decoder has not learnt what to make of other places.
-Legend: B rows, L latent dimensions, K classes.
+Trained against a standard normal prior, they are sampled from a Gaussian for each class that is fitted to
+where its images lie after training (arXiv 1903.12436, section 4): the decoder has not learnt what to make of
+other places. Legend: B rows, L latent dimensions, K classes.
 """
 
 from typing import Any
@@ -20,7 +21,7 @@ from synthmill.nn.convolution import Downward, Norm, Upward
 from synthmill.nn.pixels import unit
 
 FITTED_ROWS = 4_096
-"""Training pictures that the latents' densities are fitted to, spread evenly over the data."""
+"""Training images that the latents' densities are fitted to, spread evenly over the data."""
 
 
 class Autoencoder(ImageModel):
@@ -92,7 +93,10 @@ class Autoencoder(ImageModel):
         z_BL = mean_BL + torch.exp(0.5 * log_variance_BL) * rng.normal("z", self.config.latent)
         divergence_B = 0.5 * (mean_BL.square() + log_variance_BL.exp() - 1.0 - log_variance_BL).sum(1)
         out_BCHW = self.decoder(torch.cat([z_BL, y_BK], 1))
-        terms = {"divergence": self.divergence(divergence_B, progress), **self.reconstruction(out_BCHW, x_BCHW)}
+        terms = {
+            "divergence": self.divergence(divergence_B, progress),
+            **self.reconstruction(out_BCHW, x_BCHW),
+        }
         return {**terms, "log_nats": divergence_B.detach()}
 
     def divergence(self, nats_B: Tensor, progress: float) -> Tensor:
@@ -103,29 +107,44 @@ class Autoencoder(ImageModel):
         """-log p(x | z) from the decoder's raw output, (B,), in nats."""
         raise NotImplementedError
 
-    def picture(self, out_BCHW: Tensor) -> Tensor:
+    def image(self, out_BCHW: Tensor) -> Tensor:
         """The mean of p(x | z) in [-1, 1] from the decoder's raw output."""
         return torch.tanh(out_BCHW)
 
     def refit(self, batches: list[Batch], rng: Rng) -> None:
         def forward(number: int) -> None:
-            self.decoder(torch.cat([self._posterior(batches[number], rng, f"refit-{number}"), self.labels(batches[number])], 1))
+            self.decoder(
+                torch.cat(
+                    [self._posterior(batches[number], rng, f"refit-{number}"), self.labels(batches[number])],
+                    1,
+                )
+            )
 
         refit_norms(self, forward, self.refit_passes(batches))
         stride = -(-sum(batch.num_rows for batch in batches) // FITTED_ROWS)
         spread = [batch.take(slice(None, None, stride)) for batch in batches]
-        z_BL = torch.cat([self._posterior(batch, rng, f"posterior-{number}") for number, batch in enumerate(spread)])
-        label_B = torch.cat([batch["label"] for batch in spread]) if self.classes else torch.zeros(len(z_BL), dtype=torch.int64)
+        z_BL = torch.cat(
+            [self._posterior(batch, rng, f"posterior-{number}") for number, batch in enumerate(spread)]
+        )
+        label_B = (
+            torch.cat([batch["label"] for batch in spread])
+            if self.classes
+            else torch.zeros(len(z_BL), dtype=torch.int64)
+        )
         for group in range(len(self.prior_mean_KL)):
             self._fit_prior(group, z_BL[label_B.to(z_BL.device) == group])
 
     def _posterior(self, batch: Batch, rng: Rng, name: str) -> Tensor:
-        """Latents of training pictures, drawn from q(z | x, y): (B, L)."""
+        """Latents of training images, drawn from q(z | x, y): (B, L)."""
         mean_BL, log_variance_BL = self.encode(unit(batch["pixels"]), self.labels(batch))
-        return mean_BL + torch.exp(0.5 * log_variance_BL) * rng.normal(name, self.config.latent)[: batch.num_rows]
+        return (
+            mean_BL
+            + torch.exp(0.5 * log_variance_BL) * rng.normal(name, self.config.latent)[: batch.num_rows]
+        )
 
     def _fit_prior(self, group: int, z_BL: Tensor) -> None:
-        """Mean and covariance of a class, as if L more of its pictures lay as the standard normal prior says."""
+        """Mean and covariance of a class, as if L more of its images lay as the standard normal prior
+        says."""
         few = self.config.latent
         share = len(z_BL) / (len(z_BL) + few)
         mean_L = share * (z_BL.mean(0) if len(z_BL) else self.prior_mean_KL.new_zeros(few))
@@ -137,12 +156,15 @@ class Autoencoder(ImageModel):
         self.prior_factor_KLL[group] = torch.linalg.cholesky(covariance_LL)
 
     def from_noise(self, z_BZ: Tensor, y_BK: Tensor, generator: torch.Generator) -> Tensor:
-        group_B = y_BK.argmax(1) if self.classes else torch.zeros(len(z_BZ), dtype=torch.int64, device=z_BZ.device)
+        group_B = (
+            y_BK.argmax(1) if self.classes else torch.zeros(len(z_BZ), dtype=torch.int64, device=z_BZ.device)
+        )
         z_BL = self.prior_mean_KL[group_B] + (self.prior_factor_KLL[group_B] @ z_BZ.unsqueeze(2)).squeeze(2)
-        return self.picture(self.decoder(torch.cat([z_BL, y_BK], 1)))
+        return self.image(self.decoder(torch.cat([z_BL, y_BK], 1)))
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: Any) -> None:
-        """Models saved before densities were fitted are sampled from the standard normal prior, as they were."""
+        """Models saved before densities were fitted are sampled from the standard normal prior, as they
+        were."""
         for name in ("prior_mean_KL", "prior_factor_KLL"):
             state_dict.setdefault(prefix + name, getattr(self, name))
         super()._load_from_state_dict(state_dict, prefix, *rest)

@@ -1,4 +1,4 @@
-"""What image models share: classes, real pictures from a batch, and sampling a class before its picture."""
+"""What image models share: classes, real images from a batch, and sampling a class before its image."""
 
 from abc import abstractmethod
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ REFIT_PASSES = 8
 
 
 class ImageModel(GenerativeModel):
-    """A model of pictures, class-conditional when the layout has classes."""
+    """A model of images, class-conditional when the layout has classes."""
 
     modalities: ClassVar[tuple[str, ...]] = ("image",)
     encoding = "pixels"
@@ -32,13 +32,18 @@ class ImageModel(GenerativeModel):
         self.register_buffer("label_share_K", torch.full((self.classes,), 1.0 / max(1, self.classes)))
 
     def real(self, batch: Batch, rng: Rng) -> Tensor:
-        """Pictures of a training batch in [-1, 1], mirrored at random if the recipe wants it; float32 (B, C, H, W)."""
+        """Images of a training batch in [-1, 1], mirrored at random if the recipe wants it; float32 (B, C, H,
+        W)."""
         x_BCHW = unit(batch["pixels"])
         return mirror(x_BCHW, rng.uniform("mirror")) if self.layout.flip else x_BCHW
 
     def labels(self, batch: Batch) -> Tensor:
         """One-hot classes of a training batch, (B, K); K is 0 without classes."""
-        return one_hot(batch["label"], self.classes) if self.classes else batch["pixels"].new_zeros(batch.num_rows, 0, dtype=torch.float32)
+        return (
+            one_hot(batch["label"], self.classes)
+            if self.classes
+            else batch["pixels"].new_zeros(batch.num_rows, 0, dtype=torch.float32)
+        )
 
     def finish(self, batches: Iterable[Batch], *, rng: Rng) -> None:
         """Learn how frequent classes are, and what weights that are averages need."""
@@ -69,15 +74,20 @@ class ImageModel(GenerativeModel):
         label_B, y_BK = self.draw_labels(num_rows, condition, generator)
         return self.as_batch(self.generate(y_BK, generator), label_B)
 
-    def draw_labels(self, num_rows: int, condition: Condition | None, generator: torch.Generator) -> tuple[Tensor | None, Tensor]:
-        """The class of the condition, or classes as frequent as in training: int64 (B,) (None without classes) and one-hot (B, K)."""
+    def draw_labels(
+        self, num_rows: int, condition: Condition | None, generator: torch.Generator
+    ) -> tuple[Tensor | None, Tensor]:
+        """The class of the condition, or classes as frequent as in training: int64 (B,) (None without
+        classes) and one-hot (B, K)."""
         wanted = condition.label if condition is not None else None
         device = self.label_share_K.device
         if not self.classes:
             assert wanted is None, "a model without classes takes no class"
             return None, torch.zeros(num_rows, 0, device=device)
         uniform_B = torch.rand(num_rows, generator=generator, device=device)
-        label_B = torch.searchsorted(self.label_share_K.cumsum(0), uniform_B, right=True).clamp_max(self.classes - 1)
+        label_B = torch.searchsorted(self.label_share_K.cumsum(0), uniform_B, right=True).clamp_max(
+            self.classes - 1
+        )
         label_B = label_B if wanted is None else torch.full_like(label_B, wanted)
         return label_B, one_hot(label_B, self.classes)
 
@@ -89,25 +99,28 @@ class ImageModel(GenerativeModel):
     @property
     @abstractmethod
     def noise_width(self) -> int:
-        """Width of the noise that a picture is made of; 0: it is not made of one vector."""
+        """Width of the noise that an image is made of; 0: it is not made of one vector."""
 
     def generate(self, y_BK: Tensor, generator: torch.Generator) -> Tensor:
-        """Pictures of these classes, float32 (B, C, H, W)."""
+        """Images of these classes, float32 (B, C, H, W)."""
         z_BZ = torch.randn(len(y_BK), self.noise_width, generator=generator, device=y_BK.device)
         return self.from_noise(z_BZ, y_BK, generator)
 
     @abstractmethod
     def from_noise(self, z_BZ: Tensor, y_BK: Tensor, generator: torch.Generator) -> Tensor:
-        """Pictures of this noise and these classes; what else is random comes from `generator`."""
+        """Images of this noise and these classes; what else is random comes from `generator`."""
 
     def between(self, steps: int, *, label: int | None, generator: torch.Generator) -> Tensor:
-        """Pictures along the great circle between two noises, float32 (steps, C, H, W); () when there is no noise to walk in."""
+        """Images along the great circle between two noises, float32 (steps, C, H, W); () when there is no
+        noise to walk in."""
         if not self.noise_width:
             return torch.zeros(0, *self.shape)
         device = self.label_share_K.device
         ends = torch.randn(2, self.noise_width, generator=generator, device=device)
         share = torch.linspace(0.0, 1.0, steps, device=device).unsqueeze(1)
         angle = torch.acos(torch.cosine_similarity(ends[0], ends[1], dim=0).clamp(-0.999, 0.999))
-        z_BZ = (torch.sin((1 - share) * angle) * ends[0] + torch.sin(share * angle) * ends[1]) / torch.sin(angle)
+        z_BZ = (torch.sin((1 - share) * angle) * ends[0] + torch.sin(share * angle) * ends[1]) / torch.sin(
+            angle
+        )
         y_BK = one_hot(torch.full((steps,), label or 0, device=device), self.classes)
         return self.from_noise(z_BZ, y_BK, generator).float().clamp(-1.0, 1.0)

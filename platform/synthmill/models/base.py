@@ -1,4 +1,5 @@
-"""What a model is: networks, a loss per phase and a way to sample. It sees no file, cluster, optimizer or rank."""
+"""What a model is: networks, a loss per phase and a way to sample. It sees no file, cluster, optimizer or
+rank."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
@@ -43,17 +44,20 @@ class Phase:
     repeats: int = 1
     """Updates in one step, each with its own batch."""
     moments: str | None = None
-    """An earlier phase of the stage with the same modules whose Adam moments this one shares. With moments of its own, a penalty's
-    weight would have no effect: Adam divides it out (lazy regularisation, arXiv 1912.04958, section 3.1)."""
+    """An earlier phase of the stage with the same modules whose Adam moments this one shares. With moments of
+    its own, a penalty's weight would have no effect: Adam divides it out (lazy regularisation, arXiv
+    1912.04958, section 3.1)."""
     reads_real_data: bool = True
     """Whether the loss reads the batch (differential privacy needs to know)."""
     reads_progress: bool = False
     """Whether the loss changes with `progress`; a CUDA graph replays one number for ever."""
     second_order: bool = False
-    """Whether the loss holds a gradient (a penalty), so that its own takes gradients of gradients; compiled code can't be."""
+    """Whether the loss holds a gradient (a penalty), so that its own takes gradients of gradients; compiled
+    code can't be."""
     sampling: Literal["shuffle", "category"] = "shuffle"
-    """How its rows are drawn. shuffle: epochs of permutations. category: training-by-sampling (arXiv 1907.00503, 4.3):
-    a `category` span uniformly, one of its codes by log-frequency, a row that has it; the batch then carries
+    """How its rows are drawn. shuffle: epochs of permutations. category: training-by-sampling (arXiv
+    1907.00503, 4.3): a `category` span uniformly, one of its codes by log-frequency, a row that has it; the
+    batch then carries
     `condition` int64 (N, 2): (discrete span index, code)."""
 
 
@@ -79,7 +83,8 @@ class Condition:
 
 
 class Rng(Protocol):
-    """Random numbers drawn for the *global* batch by (seed, step, phase, name); each rank gets its own rows."""
+    """Random numbers drawn for the *global* batch by (seed, step, phase, name); each rank gets its own
+    rows."""
 
     def normal(self, name: str, *shape: int) -> Tensor:
         """Standard normal float32 (local rows, *shape) on the training device."""
@@ -92,8 +97,8 @@ class Rng(Protocol):
 
 
 class GenerativeModel(nn.Module, ABC):
-    """Base of every model. The constructor takes (config, layout), builds the networks with torch's global generator
-    (the loop seeds it) and keeps no data."""
+    """Base of every model. The constructor takes (config, layout), builds the networks with torch's global
+    generator (the loop seeds it) and keeps no data."""
 
     Config: ClassVar[type[FrozenModel]]
     modalities: ClassVar[tuple[str, ...]]
@@ -132,29 +137,31 @@ class GenerativeModel(nn.Module, ABC):
     def loss(self, phase: str, batch: Batch, *, rng: Rng, progress: float) -> dict[str, Tensor]:
         """The terms of one phase's objective, each unreduced, float (rows,) or (rows / row_group,).
 
-        The loop takes each term's mean over the global batch and minimises their sum. Keys that start with `log_` are
-        recorded but not minimised. `progress` in [0, 1] is the share of the stage that is done.
+        The loop takes each term's mean over the global batch and minimises their sum. Keys that start with
+        `log_` are recorded but not minimised. `progress` in [0, 1] is the share of the stage that is done.
         """
         raise NotImplementedError
 
     def finish(self, batches: Iterable[Batch], *, rng: Rng) -> None:
-        """After training, with the weights that will be published (EMA): refit what depends on them (BatchNorm
-        statistics, the aggregate posterior). `batches` may be iterated more than once. Called before every quality
-        check as well, so it must be cheap."""
+        """After training, with the weights that will be published (EMA): refit what depends on them
+        (BatchNorm statistics, the aggregate posterior). `batches` may be iterated more than once. Called
+        before every quality check as well, so it must be cheap."""
         return
 
     def nats(self, batch: Batch) -> Tensor | None:
-        """How improbable rows of training data are: minus their log likelihood over the number of their discrete parts, float32 (rows,);
-        None where the model has no likelihood. The check of pictures asks for validation rows, so that weights which learned the training
-        rows by heart are not published. Called in eval mode under `torch.inference_mode`."""
+        """How improbable rows of training data are: minus their log likelihood over the number of their
+        discrete parts, float32 (rows,); None where the model has no likelihood. The check of images asks for
+        validation rows, so that weights which learned the training rows by heart are not published. Called in
+        eval mode under `torch.inference_mode`."""
         return None
 
     @abstractmethod
     def sample(self, num_rows: int, *, condition: Condition | None, generator: torch.Generator) -> Batch:
         """`num_rows` rows, drawn with `generator` (on the model's device) and nothing else random.
 
-        `mixed` models return `codes` int64 (N, discrete) and `values` float32 (N, numeric); `pixels` models `pixels`
-        float32 (N, C, H, W) in [-1, 1] and `label`. Called in eval mode under `torch.inference_mode`.
+        `mixed` models return `codes` int64 (N, discrete) and `values` float32 (N, numeric); `pixels` models
+        `pixels` float32 (N, C, H, W) in [-1, 1] and `label`. Called in eval mode under
+        `torch.inference_mode`.
         """
 
 

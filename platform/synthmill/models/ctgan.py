@@ -1,9 +1,9 @@
 """CTGAN: a conditional Wasserstein GAN of table rows (arXiv 1907.00503, sections 4.2 to 4.4).
 
-A row is generated given one code of one category column; training draws that column uniformly and its code by log-frequency, with a
-real row that has it, and generation draws it by the original frequencies. The critic sees `pac` rows at once (arXiv 1712.04086)
-and is trained with a gradient penalty (arXiv 1704.00028). Differs from the paper where the encoding does: a number is read from the
-output that belongs to its segment.
+A row is generated given one code of one category column; training draws that column uniformly and its code by
+log-frequency, with a real row that has it, and generation draws it by the original frequencies. The critic
+sees `pac` rows at once (arXiv 1712.04086) and is trained with a gradient penalty (arXiv 1704.00028). Differs
+from the paper where the encoding does: a number is read from the output that belongs to its segment.
 Legend: B rows, D one-hot columns, C condition columns, S spans, N numeric spans, V value columns.
 """
 
@@ -31,7 +31,9 @@ SMOOTHING_ROWS = 0.5
 class _Generator(nn.Module):
     """Noise and condition -> logits (B, D) and value columns (B, V) in [-1, 1]."""
 
-    def __init__(self, inputs: int, conditions: int, hidden: tuple[int, ...], columns: int, values: int) -> None:
+    def __init__(
+        self, inputs: int, conditions: int, hidden: tuple[int, ...], columns: int, values: int
+    ) -> None:
         super().__init__()
         self.blocks = nn.ModuleList()
         for width in hidden:
@@ -95,14 +97,20 @@ class Ctgan(GenerativeModel):
         self.category_spans = [index for index, role in enumerate(roles) if role == "category"]
         """Spans that can be conditions, in order."""
         self.given = Spans([layout.discrete[index].width for index in self.category_spans])
-        place = torch.tensor([self.category_spans.index(i) if role == "category" else -1 for i, role in enumerate(roles)])
+        place = torch.tensor(
+            [self.category_spans.index(i) if role == "category" else -1 for i, role in enumerate(roles)]
+        )
         self.register_buffer("categories_S", place, persistent=False)
         self.register_buffer("frequency_C", self.given.normalised(torch.ones(self.given.width)))
         columns, numbers = self.table.spans.width, self.table.num_numeric
         conditions = self.given.width
-        self.generator = _Generator(config.embedding_dim, conditions, config.generator_dim, columns, self.table.num_values)
+        self.generator = _Generator(
+            config.embedding_dim, conditions, config.generator_dim, columns, self.table.num_values
+        )
         self.digits = Digits(layout, self.table.spans)
-        self.discriminator = Critic((columns + numbers) * config.pac, conditions * config.pac, config.discriminator_dim)
+        self.discriminator = Critic(
+            (columns + numbers) * config.pac, conditions * config.pac, config.discriminator_dim
+        )
         self.register_buffer("pack_P", torch.arange(config.pac) * conditions, persistent=False)
 
     @property
@@ -115,14 +123,20 @@ class Ctgan(GenerativeModel):
         critic = Phase(
             name="discriminator",
             modules=("discriminator",),
-            optimizer=Adam(learning_rate=config.discriminator_lr, betas=(0.5, 0.9), weight_decay=config.discriminator_decay),
+            optimizer=Adam(
+                learning_rate=config.discriminator_lr,
+                betas=(0.5, 0.9),
+                weight_decay=config.discriminator_decay,
+            ),
             repeats=config.discriminator_steps,
             sampling=sampling,
         )
         generator = Phase(
             name="generator",
             modules=("generator", "digits"),
-            optimizer=Adam(learning_rate=config.generator_lr, betas=(0.5, 0.9), weight_decay=config.generator_decay),
+            optimizer=Adam(
+                learning_rate=config.generator_lr, betas=(0.5, 0.9), weight_decay=config.generator_decay
+            ),
             reads_real_data=False,
             sampling=sampling,
         )
@@ -148,7 +162,8 @@ class Ctgan(GenerativeModel):
         return self._critic_terms(rows, given_RP, rng.uniform("mix", 1)[:: self.config.pac])
 
     def _critic_terms(self, rows: Tensor, given_RP: Tensor, share_R1: Tensor) -> dict[str, Tensor]:
-        """Real rows, then fake ones. The first layer is linear, so a mixed row's sums are the mix of the two rows' sums."""
+        """Real rows, then fake ones. The first layer is linear, so a mixed row's sums are the mix of the two
+        rows' sums."""
         critic = self.discriminator
         both = critic.given(critic.project(rows), given_RP.repeat(2, 1))
         real_RH, fake_RH = both.detach().float().chunk(2)
@@ -156,11 +171,19 @@ class Ctgan(GenerativeModel):
         score, slopes = critic(torch.cat([both, mixed_RH]))
         real_R, fake_R, _ = score.chunk(3)
         gradient_RI = critic.input_gradient([slope.chunk(3)[2] for slope in slopes])
-        return {"real": -real_R, "fake": fake_R, "penalty": self.config.lambda_ * gradient_penalty(gradient_RI)}
+        return {
+            "real": -real_R,
+            "fake": fake_R,
+            "penalty": self.config.lambda_ * gradient_penalty(gradient_RI),
+        }
 
     def finish(self, batches: Iterable[Batch], *, rng: Rng) -> None:
-        """Category frequencies, and BatchNorm statistics of the generator under the conditions that training draws."""
-        counts_C = sum((class_counts(batch["codes"][:, self.category_spans], self.given) for batch in batches), self.frequency_C * 0)
+        """Category frequencies, and BatchNorm statistics of the generator under the conditions that training
+        draws."""
+        counts_C = sum(
+            (class_counts(batch["codes"][:, self.category_spans], self.given) for batch in batches),
+            self.frequency_C * 0,
+        )
         self.frequency_C.copy_(self.given.normalised(counts_C + SMOOTHING_ROWS))
         seen_C = self.given.normalised(counts_C.log1p())
 
@@ -218,7 +241,8 @@ class Ctgan(GenerativeModel):
         return (self.given.offsets_S[self.categories_S[span]] + code).reshape(1, 1)
 
     def _draw(self, frequency_C: Tensor, uniform_B: Tensor) -> Tensor:
-        """A condition per row: a category span uniformly, then one of its codes by frequency; its column, int64 (B, 1)."""
+        """A condition per row: a category span uniformly, then one of its codes by frequency; its column,
+        int64 (B, 1)."""
         if not self.category_spans:
             return torch.zeros(len(uniform_B), 1, dtype=torch.int64, device=uniform_B.device)
         bounds_C = frequency_C.double().cumsum(0)

@@ -1,8 +1,9 @@
 """DCGAN: a GAN of strided convolutions (arXiv 1511.06434, section 3).
 
-With classes, the generator reads them beside the noise and the discriminator through a projection (arXiv 1802.05637, equation 3).
-Spectral norm, R1 (an update of its own every few steps, sharing the discriminator's moments: arXiv 1912.04958, section 3.1) and
-DiffAugment are off as in the paper; they help with little data. Legend: B rows, Z noise, K classes.
+With classes, the generator reads them beside the noise and the discriminator through a projection (arXiv
+1802.05637, equation 3). Spectral norm, R1 (an update of its own every few steps, sharing the discriminator's
+moments: arXiv 1912.04958, section 3.1) and DiffAugment are off as in the paper; they help with little data.
+Legend: B rows, Z noise, K classes.
 """
 
 from typing import Any, ClassVar
@@ -27,7 +28,7 @@ class Dcgan(ImageModel):
     """Transposed convolutions against convolutions."""
 
     class Config(FrozenModel):
-        """Defaults as in the paper, but half its channels: pictures here are small."""
+        """Defaults as in the paper, but half its channels: images here are small."""
 
         noise: int = tunable(100, choices=(32, 64, 100), ge=1)
         """Width of the noise."""
@@ -38,7 +39,7 @@ class Dcgan(ImageModel):
         spectral_norm: bool = False
         """Divide the discriminator's weights by their largest singular value; use with `norm: none`."""
         r1: float = tunable(0.0, choices=(0.0, 0.1, 1.0), ge=0)
-        """Weight of the gradient penalty on real pictures."""
+        """Weight of the gradient penalty on real images."""
         augment: tuple[Policy, ...] = ()
         """DiffAugment policies: brightness, contrast, translation, cutout."""
         learning_rate: float = tunable(2e-4, low=5e-5, high=1e-3, log=True, gt=0)
@@ -52,9 +53,12 @@ class Dcgan(ImageModel):
     def __init__(self, config: Any, layout: Any) -> None:
         super().__init__(config, layout)
         self.generator = nn.Sequential(
-            Upward(config.noise + self.classes, *self.shape, channels=config.channels, norm=config.norm), nn.Tanh()
+            Upward(config.noise + self.classes, *self.shape, channels=config.channels, norm=config.norm),
+            nn.Tanh(),
         )
-        self.discriminator = Downward(*self.shape, channels=config.channels, norm=config.norm, spectral=config.spectral_norm)
+        self.discriminator = Downward(
+            *self.shape, channels=config.channels, norm=config.norm, spectral=config.spectral_norm
+        )
         self.head = nn.Linear(self.discriminator.features, 1 + self.classes)
         _init_normal(self)
 
@@ -75,21 +79,40 @@ class Dcgan(ImageModel):
         ]
         if config.r1:
             every = R1_EVERY_STEPS
-            phases.append(Phase(name="r1", modules=judge, optimizer=slow, every_steps=every, moments="discriminator", second_order=True))
+            phases.append(
+                Phase(
+                    name="r1",
+                    modules=judge,
+                    optimizer=slow,
+                    every_steps=every,
+                    moments="discriminator",
+                    second_order=True,
+                )
+            )
         return (Stage(name="gan", share=1.0, phases=tuple(phases)),)
 
     def loss(self, phase: str, batch: Batch, *, rng: Rng, progress: float) -> dict[str, Tensor]:
         y_BK = self.labels(batch)
         if phase == "r1":
-            return {"r1": r1(lambda x: self._score(x, y_BK), self.real(batch, rng), self.config.r1 * R1_EVERY_STEPS)}
+            return {
+                "r1": r1(
+                    lambda x: self._score(x, y_BK), self.real(batch, rng), self.config.r1 * R1_EVERY_STEPS
+                )
+            }
         fake = self.generator(torch.cat([rng.normal("z", self.config.noise), y_BK], 1))
         if phase == "generator":
             return {"generator": generator_term(self._score(self._augmented(fake, rng, "fake"), y_BK))}
         real = self._augmented(self.real(batch, rng), rng, "real")
-        return discriminator_terms(self._score(real, y_BK), self._score(self._augmented(fake.detach(), rng, "fake"), y_BK))
+        return discriminator_terms(
+            self._score(real, y_BK), self._score(self._augmented(fake.detach(), rng, "fake"), y_BK)
+        )
 
     def _augmented(self, x_BCHW: Tensor, rng: Rng, name: str) -> Tensor:
-        return diff_augment(x_BCHW, self.config.augment, rng.uniform(f"augment-{name}", NUMBERS)) if self.config.augment else x_BCHW
+        return (
+            diff_augment(x_BCHW, self.config.augment, rng.uniform(f"augment-{name}", NUMBERS))
+            if self.config.augment
+            else x_BCHW
+        )
 
     def _score(self, x_BCHW: Tensor, y_BK: Tensor) -> Tensor:
         return conditional_score(self.head(self.discriminator(x_BCHW)), y_BK)

@@ -1,9 +1,10 @@
-"""InfoGAN: a GAN whose latent codes keep their meaning in the picture (arXiv 1606.03657, equations 3 to 6).
+"""InfoGAN: a GAN whose latent codes keep their meaning in the image (arXiv 1606.03657, equations 3 to 6).
 
-A categorical code and some continuous ones, uniform in [-1, 1], can be set when sampling (`Condition.latent`: `c1`, `c2`, ...). With
-classes, the categorical code is the class, and the discriminator sees it too (projection, arXiv 1802.05637). The reader Q takes the
-discriminator's features as they are: the bound moves generator and reader, not the discriminator.
-Legend: B rows, Z noise, C continuous codes, K classes or categories.
+A categorical code and some continuous ones, uniform in [-1, 1], can be set when sampling (`Condition.latent`:
+`c1`, `c2`, ...). With classes, the categorical code is the class, and the discriminator sees it too
+(projection, arXiv 1802.05637). The reader Q takes the discriminator's features as they are: the bound moves
+generator and reader, not the discriminator. Legend: B rows, Z noise, C continuous codes, K classes or
+categories.
 """
 
 import math
@@ -38,7 +39,7 @@ class Infogan(ImageModel):
         continuous: int = Field(2, ge=0)
         """Continuous codes."""
         information: float = tunable(1.0, low=0.1, high=2.0, log=True, ge=0)
-        """Weight of the mutual information between codes and picture."""
+        """Weight of the mutual information between codes and image."""
         channels: int = tunable(64, choices=(32, 64), ge=1)
         """Channels at the finest map; each coarser map has twice as many, at most 256."""
         norm: Norm = "batch"
@@ -55,11 +56,15 @@ class Infogan(ImageModel):
         super().__init__(config, layout)
         self.categories: int = self.classes or config.categories
         inputs = config.noise + self.categories + config.continuous
-        self.generator = nn.Sequential(Upward(inputs, *self.shape, channels=config.channels, norm=config.norm), nn.Tanh())
+        self.generator = nn.Sequential(
+            Upward(inputs, *self.shape, channels=config.channels, norm=config.norm), nn.Tanh()
+        )
         self.discriminator = Downward(*self.shape, channels=config.channels, norm=config.norm)
         self.head = nn.Linear(self.discriminator.features, 1 + self.classes)
         self.reader = nn.Sequential(
-            nn.Linear(self.discriminator.features, 128), nn.LeakyReLU(0.2), nn.Linear(128, self.categories + 2 * config.continuous)
+            nn.Linear(self.discriminator.features, 128),
+            nn.LeakyReLU(0.2),
+            nn.Linear(128, self.categories + 2 * config.continuous),
         )
 
     @property
@@ -86,7 +91,9 @@ class Infogan(ImageModel):
         z_BZ, category_BK, codes_BC = self._inputs(batch, rng, "fake")
         fake = self.generator(torch.cat([z_BZ, category_BK, codes_BC], 1))
         if phase == "discriminator":
-            real_B, fake_B = (self._score(self.discriminator(x), y_BK) for x in (self.real(batch, rng), fake.detach()))
+            real_B, fake_B = (
+                self._score(self.discriminator(x), y_BK) for x in (self.real(batch, rng), fake.detach())
+            )
             return discriminator_terms(real_B, fake_B)
         features_BF = self.discriminator(fake)
         surprise_B, bound_B = self._information(self.reader(features_BF).float(), category_BK, codes_BC)
@@ -97,7 +104,8 @@ class Infogan(ImageModel):
         }
 
     def _inputs(self, batch: Batch, rng: Rng, name: str) -> tuple[Tensor, Tensor, Tensor]:
-        """Noise, one-hot categories (the classes, where there are) and continuous codes for a training batch."""
+        """Noise, one-hot categories (the classes, where there are) and continuous codes for a training
+        batch."""
         z_BZ = rng.normal(f"z-{name}", self.config.noise)[: batch.num_rows]
         codes_BC = rng.uniform(f"codes-{name}", self.config.continuous)[: batch.num_rows] * 2.0 - 1.0
         if self.classes:
@@ -113,9 +121,15 @@ class Infogan(ImageModel):
         logits_BK = read_BR[:, : self.categories]
         mean_BC, log_scale_BC = read_BR[:, self.categories :].chunk(2, dim=1)
         log_scale_BC = log_scale_BC.clamp(-4.0, 2.0)
-        surprise_BC = 0.5 * ((codes_BC - mean_BC) * torch.exp(-log_scale_BC)).square() + log_scale_BC + 0.5 * math.log(2 * math.pi)
+        surprise_BC = (
+            0.5 * ((codes_BC - mean_BC) * torch.exp(-log_scale_BC)).square()
+            + log_scale_BC
+            + 0.5 * math.log(2 * math.pi)
+        )
         surprise_B = surprise_BC.sum(1) - (category_BK * functional.log_softmax(logits_BK, 1)).sum(1)
-        entropy = self.config.continuous * math.log(2.0) + (math.log(self.categories) if self.categories else 0.0)
+        entropy = self.config.continuous * math.log(2.0) + (
+            math.log(self.categories) if self.categories else 0.0
+        )
         return surprise_B, entropy - surprise_B.detach()
 
     def refit(self, batches: list[Batch], rng: Rng) -> None:
@@ -135,7 +149,9 @@ class Infogan(ImageModel):
     def from_noise(self, z_BZ: Tensor, y_BK: Tensor, generator: torch.Generator) -> Tensor:
         return self._with_codes(z_BZ, y_BK, {}, generator)
 
-    def _with_codes(self, z_BZ: Tensor, y_BK: Tensor, latent: Mapping[str, float], generator: torch.Generator) -> Tensor:
+    def _with_codes(
+        self, z_BZ: Tensor, y_BK: Tensor, latent: Mapping[str, float], generator: torch.Generator
+    ) -> Tensor:
         """Codes are drawn, then those in `latent` replaced."""
         rows, device = len(z_BZ), z_BZ.device
         codes_BC = torch.rand(rows, self.config.continuous, generator=generator, device=device) * 2.0 - 1.0

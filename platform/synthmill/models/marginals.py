@@ -1,7 +1,8 @@
 """Control: independent columns. Every column has its training frequencies; nothing ties two columns together.
 
-Within a column codes and numbers stay together: the two digits of a high-cardinality column, and a histogram of the number in each segment.
-Legend: B rows, S spans, N numeric spans, K columns of the table, F codes of all columns, V value columns, H histogram bins.
+Within a column codes and numbers stay together: the two digits of a high-cardinality column, and a histogram
+of the number in each segment. Legend: B rows, S spans, N numeric spans, K columns of the table, F codes of
+all columns, V value columns, H histogram bins.
 """
 
 from collections.abc import Iterable
@@ -49,11 +50,17 @@ class Marginals(GenerativeModel):
             divisors[span] = sizes[column_S[span]]
             sizes[column_S[span]] *= layout.discrete[span].width
         sizes_K = torch.tensor(sizes, dtype=torch.int64)
-        for name, value in (("column_S", column_S), ("divisors_S", divisors), ("widths_S", [span.width for span in layout.discrete])):
+        for name, value in (
+            ("column_S", column_S),
+            ("divisors_S", divisors),
+            ("widths_S", [span.width for span in layout.discrete]),
+        ):
             self.register_buffer(name, torch.tensor(value, dtype=torch.int64), persistent=False)
         self.register_buffer("starts_K", sizes_K.cumsum(0) - sizes_K, persistent=False)
         self.register_buffer("cumulative_F", torch.zeros(int(sizes_K.sum()), dtype=torch.float64))
-        self.register_buffer("cumulative_VH", torch.zeros(self.table.num_values, config.value_bins, dtype=torch.float64))
+        self.register_buffer(
+            "cumulative_VH", torch.zeros(self.table.num_values, config.value_bins, dtype=torch.float64)
+        )
 
     def stages(self) -> tuple[Stage, ...]:
         return ()
@@ -72,7 +79,11 @@ class Marginals(GenerativeModel):
         kept_BN = self.table.continuous(data["codes"]).bool()
         bin_BN = ((data["values"] + 1) / 2 * bins).long().clamp(0, bins - 1)
         flat = (self.table.value_columns(data["codes"]) * bins + bin_BN)[kept_BN]
-        counts_VH = torch.bincount(flat, minlength=self.cumulative_VH.numel()).reshape(self.cumulative_VH.shape).double()
+        counts_VH = (
+            torch.bincount(flat, minlength=self.cumulative_VH.numel())
+            .reshape(self.cumulative_VH.shape)
+            .double()
+        )
         empty_V1 = counts_VH.sum(1, keepdim=True) == 0
         shares_VH = torch.where(empty_V1, 1.0, counts_VH)
         self.cumulative_VH.copy_((shares_VH / shares_VH.sum(1, keepdim=True)).cumsum(1))
@@ -92,6 +103,10 @@ class Marginals(GenerativeModel):
         bins = self.config.value_bins
         columns_BN = self.table.value_columns(codes_BS)
         uniform_2BN = torch.rand(2, *columns_BN.shape, generator=generator, device=codes_BS.device)
-        bin_BN = (self.cumulative_VH[columns_BN] <= uniform_2BN[0].double().unsqueeze(-1)).sum(-1).clamp_max(bins - 1)
+        bin_BN = (
+            (self.cumulative_VH[columns_BN] <= uniform_2BN[0].double().unsqueeze(-1))
+            .sum(-1)
+            .clamp_max(bins - 1)
+        )
         values_BN = (bin_BN + uniform_2BN[1]) / bins * 2 - 1
         return values_BN * self.table.continuous(codes_BS)

@@ -80,7 +80,11 @@ class MlpGan(ImageModel):
 def _generator(config: MlpGan.Config, inputs: int, pixels: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     for width in config.generator_widths:
-        layers += [nn.Linear(inputs, width), nn.BatchNorm1d(width) if config.batch_norm else nn.Identity(), nn.LeakyReLU(0.2)]
+        layers += [
+            nn.Linear(inputs, width),
+            nn.BatchNorm1d(width) if config.batch_norm else nn.Identity(),
+            nn.LeakyReLU(0.2),
+        ]
         inputs = width
     return nn.Sequential(*layers, nn.Linear(inputs, pixels), nn.Tanh())
 

@@ -1,8 +1,9 @@
-"""Progressive GAN: both networks grow from coarse pictures to fine ones, each new level fading in (arXiv 1710.10196).
+"""Progressive GAN: both networks grow from coarse images to fine ones, each new level fading in (arXiv
+1710.10196).
 
-One stage for each resolution. In the first half of a stage the new level's weight rises from 0 to 1; the loss is WGAN-GP with a
-small drift term (appendix A.1). Classes enter beside the noise and through a projection (arXiv 1802.05637, equation 3).
-Legend: B rows, Z noise, K classes, L levels after the first.
+One stage for each resolution. In the first half of a stage the new level's weight rises from 0 to 1; the loss
+is WGAN-GP with a small drift term (appendix A.1). Classes enter beside the noise and through a projection
+(arXiv 1802.05637, equation 3). Legend: B rows, Z noise, K classes, L levels after the first.
 """
 
 from typing import Any, ClassVar
@@ -17,7 +18,16 @@ from synthmill.data.batch import Batch
 from synthmill.models._images import ImageModel
 from synthmill.models.base import Adam, Phase, Rng, Stage
 from synthmill.nn.convolution import crop, grid_of, widths_of
-from synthmill.nn.equalized import GROUP, EqualConv, EqualLinear, activated, gain, pad_to, pixel_norm, with_spread
+from synthmill.nn.equalized import (
+    GROUP,
+    EqualConv,
+    EqualLinear,
+    activated,
+    gain,
+    pad_to,
+    pixel_norm,
+    with_spread,
+)
 from synthmill.nn.penalty import wasserstein_penalty
 from synthmill.nn.pixels import conditional_score
 
@@ -37,7 +47,7 @@ class _Generator(nn.Module):
         self.to_pixels = nn.ModuleList(EqualConv(wide, channels_out, 1) for wide in widths)
 
     def forward(self, z_BZ: Tensor, level: int, alpha: float) -> Tensor:
-        """Pictures at this level's resolution, the level itself with weight alpha."""
+        """Images at this level's resolution, the level itself with weight alpha."""
         x = pixel_norm(gain(self.first(pixel_norm(z_BZ)).view(len(z_BZ), -1, *self.size)))
         before = x
         for number in range(level + 1):
@@ -77,7 +87,7 @@ class ProgressiveGan(ImageModel):
     """A GAN that grows."""
 
     class Config(FrozenModel):
-        """Defaults as in the paper, with channels for small pictures."""
+        """Defaults as in the paper, with channels for small images."""
 
         noise: int = tunable(64, choices=(32, 64, 128), ge=1)
         """Width of the noise."""
@@ -99,7 +109,9 @@ class ProgressiveGan(ImageModel):
         channels, height, width = self.shape
         self.grid = grid_of(height, width)
         widths = widths_of(config.channels, self.grid.levels + 1, config.most_channels)
-        self.generator = _Generator(config.noise + self.classes, channels, self.grid.height, self.grid.width, widths)
+        self.generator = _Generator(
+            config.noise + self.classes, channels, self.grid.height, self.grid.width, widths
+        )
         self.critic = _Critic(channels, self.grid.height, self.grid.width, widths, 1 + self.classes)
         self.register_buffer("place", torch.tensor([float(self.grid.levels), 1.0]))
 
@@ -118,8 +130,19 @@ class ProgressiveGan(ImageModel):
                 name=f"level-{level}",
                 share=1.0 + level,
                 phases=(
-                    Phase(name=f"critic-{level}", modules=("critic",), optimizer=adam, reads_progress=level > 0, second_order=True),
-                    Phase(name=f"generator-{level}", modules=("generator",), optimizer=adam, reads_progress=level > 0),
+                    Phase(
+                        name=f"critic-{level}",
+                        modules=("critic",),
+                        optimizer=adam,
+                        reads_progress=level > 0,
+                        second_order=True,
+                    ),
+                    Phase(
+                        name=f"generator-{level}",
+                        modules=("generator",),
+                        optimizer=adam,
+                        reads_progress=level > 0,
+                    ),
                 ),
             )
             for level in range(self.grid.levels + 1)
@@ -137,14 +160,21 @@ class ProgressiveGan(ImageModel):
         fake, real = fake.detach(), self._shrunk(self.real(batch, rng), level, alpha)
         real_B, fake_B = self._score(real, y_BK, level, alpha), self._score(fake, y_BK, level, alpha)
         uniform_B = rng.uniform("between")
-        penalty_B = wasserstein_penalty(lambda x: self._score(x, y_BK, level, alpha), real, fake, uniform_B, self.config.penalty)
-        return {"critic": fake_B - real_B, "penalty": penalty_B, "drift": DRIFT * real_B.square(), "log_distance": real_B - fake_B}
+        penalty_B = wasserstein_penalty(
+            lambda x: self._score(x, y_BK, level, alpha), real, fake, uniform_B, self.config.penalty
+        )
+        return {
+            "critic": fake_B - real_B,
+            "penalty": penalty_B,
+            "drift": DRIFT * real_B.square(),
+            "log_distance": real_B - fake_B,
+        }
 
     def _score(self, x: Tensor, y_BK: Tensor, level: int, alpha: float) -> Tensor:
         return conditional_score(self.critic(x, level, alpha), y_BK)
 
     def _shrunk(self, x: Tensor, level: int, alpha: float) -> Tensor:
-        """Real pictures at a level's resolution, faded as generated ones are."""
+        """Real images at a level's resolution, faded as generated ones are."""
         height, width, levels = self.grid
         x = pad_to(x, height * 2**levels, width * 2**levels)
         if level < levels:

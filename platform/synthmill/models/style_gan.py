@@ -1,9 +1,11 @@
-"""StyleGAN with weight demodulation: noise becomes a style, styles modulate convolutions (arXiv 1812.04948, 1912.04958).
+"""StyleGAN with weight demodulation: noise becomes a style, styles modulate convolutions (arXiv 1812.04948,
+1912.04958).
 
-Mapping network and style mixing: 1812.04948, sections 2 and 3.1. Modulated convolutions: 1912.04958, equations 1 and 3. Skip
-generator, residual discriminator: section 4.1 there. Lazy R1: section 3.1; path length: section 3.2 (its running mean is a
-parameter here, so that workers agree). Truncation: 1812.04948, appendix B. DiffAugment: arXiv 2006.10738. Written from the papers alone.
-Legend: B rows, Z noise, W style, K classes, C channels, N convolutions.
+Mapping network and style mixing: 1812.04948, sections 2 and 3.1. Modulated convolutions: 1912.04958,
+equations 1 and 3. Skip generator, residual discriminator: section 4.1 there. Lazy R1: section 3.1; path
+length: section 3.2 (its running mean is a parameter here, so that workers agree). Truncation: 1812.04948,
+appendix B. DiffAugment: arXiv 2006.10738. Written from the papers alone. Legend: B rows, Z noise, W style, K
+classes, C channels, N convolutions.
 """
 
 import itertools
@@ -21,7 +23,16 @@ from synthmill.models._images import ImageModel
 from synthmill.models.base import Adam, Phase, Rng, Stage
 from synthmill.nn.augment import NUMBERS, Policy, diff_augment
 from synthmill.nn.convolution import crop, grid_of, widths_of
-from synthmill.nn.equalized import GROUP, EqualConv, EqualLinear, activated, gain, pad_to, pixel_norm, with_spread
+from synthmill.nn.equalized import (
+    GROUP,
+    EqualConv,
+    EqualLinear,
+    activated,
+    gain,
+    pad_to,
+    pixel_norm,
+    with_spread,
+)
 from synthmill.nn.penalty import discriminator_terms, generator_term, r1
 from synthmill.nn.pixels import conditional_score
 
@@ -31,9 +42,12 @@ AVERAGED_STYLES = 1024
 
 
 class _Modulated(nn.Module):
-    """A convolution whose input channels are scaled by a style, its weights then normalised (1912.04958, equations 1 and 3)."""
+    """A convolution whose input channels are scaled by a style, its weights then normalised (1912.04958,
+    equations 1 and 3)."""
 
-    def __init__(self, inputs: int, outputs: int, style: int, *, width: int = 3, demodulate: bool = True) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, style: int, *, width: int = 3, demodulate: bool = True
+    ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs, width, width))
         self.affine = EqualLinear(style, inputs, bias=1.0)
@@ -42,7 +56,8 @@ class _Modulated(nn.Module):
         self.demodulate = demodulate
 
     def forward(self, x_BCHW: Tensor, w_BW: Tensor) -> Tensor:
-        # Scaling activations before and after one ordinary convolution is the same sum as scaling its weights for each row.
+        # Scaling activations before and after one ordinary convolution is the same sum as scaling its weights
+        # for each row.
         style_BC = self.affine(w_BW).float()
         weight = self.weight * self.scale
         x_BCHW = functional.conv2d(_times(x_BCHW, style_BC), weight, padding=self.padding)
@@ -73,7 +88,8 @@ class _Styled(nn.Module):
 
 
 class _Mapping(nn.Module):
-    """Noise and class to a style. The class is as long as the noise: beside 64 numbers of size 1, a single 1 is not heard."""
+    """Noise and class to a style. The class is as long as the noise: beside 64 numbers of size 1, a single 1
+    is not heard."""
 
     class_size: Tensor
 
@@ -81,7 +97,9 @@ class _Mapping(nn.Module):
         super().__init__()
         widths = [inputs] + [style] * depth
         self.register_buffer("class_size", torch.tensor(math.sqrt(style)))
-        self.layers = nn.ModuleList(EqualLinear(a, b, rate=MAPPING_RATE) for a, b in itertools.pairwise(widths))
+        self.layers = nn.ModuleList(
+            EqualLinear(a, b, rate=MAPPING_RATE) for a, b in itertools.pairwise(widths)
+        )
 
     def forward(self, z_BZ: Tensor, y_BK: Tensor) -> Tensor:
         x = torch.cat([pixel_norm(z_BZ), y_BK * self.class_size], 1)
@@ -96,14 +114,19 @@ class _Mapping(nn.Module):
 
 
 class _Synthesis(nn.Module):
-    """Styles (B, N, W) and noise to pictures; every level adds its own pixels to the doubled sum of those before."""
+    """Styles (B, N, W) and noise to images; every level adds its own pixels to the doubled sum of those
+    before."""
 
     def __init__(self, style: int, channels_out: int, height: int, width: int, widths: list[int]) -> None:
         super().__init__()
         self.constant = nn.Parameter(torch.randn(1, widths[0], height, width))
-        pairs = [(widths[0], widths[0])] + [pair for a, b in itertools.pairwise(widths) for pair in ((a, b), (b, b))]
+        pairs = [(widths[0], widths[0])] + [
+            pair for a, b in itertools.pairwise(widths) for pair in ((a, b), (b, b))
+        ]
         self.convolutions = nn.ModuleList(_Styled(a, b, style) for a, b in pairs)
-        self.to_pixels = nn.ModuleList(_Modulated(wide, channels_out, style, width=1, demodulate=False) for wide in widths)
+        self.to_pixels = nn.ModuleList(
+            _Modulated(wide, channels_out, style, width=1, demodulate=False) for wide in widths
+        )
         self.sizes = [(height << (i + 1) // 2, width << (i + 1) // 2) for i in range(len(pairs))]
 
     def forward(self, w_BNW: Tensor, noises: list[Tensor]) -> Tensor:
@@ -146,7 +169,7 @@ class StyleGan(ImageModel):
     """A style-based generator against a residual discriminator."""
 
     class Config(FrozenModel):
-        """Defaults for pictures of 28 to 64 pixels."""
+        """Defaults for images of 28 to 64 pixels."""
 
         noise: int = tunable(64, choices=(64, 128), ge=1)
         """Width of the noise and of the style."""
@@ -159,11 +182,13 @@ class StyleGan(ImageModel):
         mixing: float = tunable(0.5, low=0.0, high=0.9, ge=0, le=1)
         """Share of rows whose coarse and fine levels get different styles in training."""
         r1: float = tunable(0.02, low=0.002, high=10.0, log=True, ge=0)
-        """Weight gamma of the gradient penalty on real pictures; a rule is 0.0002 pixels over the rows of a batch (arXiv 2006.06676)."""
+        """Weight gamma of the gradient penalty on real images; a rule is 0.0002 pixels over the rows of a
+        batch (arXiv 2006.06676)."""
         path_length: float = tunable(1.0, choices=(0.0, 1.0, 2.0), ge=0)
         """Weight of the path length penalty."""
         truncation: float = Field(1.0, ge=0, le=1)
-        """How far from their mean styles are sampled: 1 all the way, less for more typical and less varied pictures."""
+        """How far from their mean styles are sampled: 1 all the way, less for more typical and less varied
+        images."""
         augment: tuple[Policy, ...] = ("translation",)
         """DiffAugment policies: brightness, contrast, translation, cutout."""
         learning_rate: float = tunable(2e-3, low=5e-4, high=4e-3, log=True, gt=0)
@@ -180,7 +205,9 @@ class StyleGan(ImageModel):
         widths = widths_of(config.channels, self.grid.levels + 1, config.most_channels)
         self.mapping = _Mapping(config.noise + self.classes, config.noise, config.mapping_layers)
         self.synthesis = _Synthesis(config.noise, channels, self.grid.height, self.grid.width, widths)
-        self.discriminator = _Discriminator(channels, self.grid.height, self.grid.width, widths, 1 + self.classes)
+        self.discriminator = _Discriminator(
+            channels, self.grid.height, self.grid.width, widths, 1 + self.classes
+        )
         self.log_path = nn.Parameter(torch.tensor(-2.0))
         self.register_buffer("mean_style_KW", torch.zeros(max(1, self.classes), config.noise))
 
@@ -193,18 +220,38 @@ class StyleGan(ImageModel):
         return self.config.noise
 
     def stages(self) -> tuple[Stage, ...]:
-        judge, makers = ("discriminator",), ("mapping", "synthesis", *(("log_path",) if self.config.path_length else ()))
-        r1_every, path_every = R1_EVERY_STEPS if self.config.r1 else 0, PATH_EVERY_STEPS if self.config.path_length else 0
+        judge, makers = (
+            ("discriminator",),
+            ("mapping", "synthesis", *(("log_path",) if self.config.path_length else ())),
+        )
+        r1_every, path_every = (
+            R1_EVERY_STEPS if self.config.r1 else 0,
+            PATH_EVERY_STEPS if self.config.path_length else 0,
+        )
         slow, fast = self._adam(r1_every), self._adam(path_every)
         phases = [
             Phase(name="discriminator", modules=judge, optimizer=slow),
             Phase(name="generator", modules=makers, optimizer=fast),
         ]
         if r1_every:
-            r1_phase = Phase(name="r1", modules=judge, optimizer=slow, every_steps=r1_every, moments="discriminator", second_order=True)
+            r1_phase = Phase(
+                name="r1",
+                modules=judge,
+                optimizer=slow,
+                every_steps=r1_every,
+                moments="discriminator",
+                second_order=True,
+            )
             phases.append(r1_phase)
         if path_every:
-            path = Phase(name="path", modules=makers, optimizer=fast, every_steps=path_every, moments="generator", second_order=True)
+            path = Phase(
+                name="path",
+                modules=makers,
+                optimizer=fast,
+                every_steps=path_every,
+                moments="generator",
+                second_order=True,
+            )
             phases.append(path)
         return (Stage(name="gan", share=1.0, phases=tuple(phases)),)
 
@@ -216,13 +263,20 @@ class StyleGan(ImageModel):
     def loss(self, phase: str, batch: Batch, *, rng: Rng, progress: float) -> dict[str, Tensor]:
         y_BK = self.labels(batch)
         if phase == "r1":
-            return {"r1": r1(lambda x: self._score(x, y_BK), self._real(batch, rng), self.config.r1 * R1_EVERY_STEPS)}
+            return {
+                "r1": r1(
+                    lambda x: self._score(x, y_BK), self._real(batch, rng), self.config.r1 * R1_EVERY_STEPS
+                )
+            }
         if phase == "path":
             return self._path_length(y_BK, rng)
         fake = self.synthesis(self._mixed_styles(y_BK, rng), self._noises(rng))
         if phase == "generator":
             return {"generator": generator_term(self._score(self._augmented(fake, rng, "fake"), y_BK))}
-        real, fake = self._augmented(self._real(batch, rng), rng, "real"), self._augmented(fake.detach(), rng, "fake")
+        real, fake = (
+            self._augmented(self._real(batch, rng), rng, "real"),
+            self._augmented(fake.detach(), rng, "fake"),
+        )
         return discriminator_terms(self._score(real, y_BK), self._score(fake, y_BK))
 
     def _real(self, batch: Batch, rng: Rng) -> Tensor:
@@ -233,14 +287,22 @@ class StyleGan(ImageModel):
         return conditional_score(self.discriminator(x_BCHW), y_BK)
 
     def _augmented(self, x_BCHW: Tensor, rng: Rng, name: str) -> Tensor:
-        return diff_augment(x_BCHW, self.config.augment, rng.uniform(f"augment-{name}", NUMBERS)) if self.config.augment else x_BCHW
+        return (
+            diff_augment(x_BCHW, self.config.augment, rng.uniform(f"augment-{name}", NUMBERS))
+            if self.config.augment
+            else x_BCHW
+        )
 
     def _mixed_styles(self, y_BK: Tensor, rng: Rng) -> Tensor:
         """(B, N, W); rows drawn for mixing take a second style from a random convolution on."""
         count = len(self.synthesis.convolutions)
-        first_BW, second_BW = (self.mapping(rng.normal(name, self.config.noise), y_BK) for name in ("z", "z-mixed"))
+        first_BW, second_BW = (
+            self.mapping(rng.normal(name, self.config.noise), y_BK) for name in ("z", "z-mixed")
+        )
         uniform_B2 = rng.uniform("mixing", 2)
-        from_B = torch.where(uniform_B2[:, 0] < self.config.mixing, 1 + (uniform_B2[:, 1] * (count - 1)).long(), count)
+        from_B = torch.where(
+            uniform_B2[:, 0] < self.config.mixing, 1 + (uniform_B2[:, 1] * (count - 1)).long(), count
+        )
         second_BN = torch.arange(count, device=y_BK.device) >= from_B.unsqueeze(1)
         return torch.where(second_BN.unsqueeze(2), second_BW.unsqueeze(1), first_BW.unsqueeze(1))
 
@@ -278,13 +340,17 @@ class StyleGan(ImageModel):
         w_BW = self.mapping(z_BZ, y_BK)
         mean_BW = y_BK @ self.mean_style_KW if self.classes else self.mean_style_KW
         w_BW = mean_BW + self.config.truncation * (w_BW - mean_BW)
-        noises = [torch.randn(len(y_BK), *size, generator=generator, device=generator.device) for size in self.synthesis.sizes]
+        noises = [
+            torch.randn(len(y_BK), *size, generator=generator, device=generator.device)
+            for size in self.synthesis.sizes
+        ]
         w_BNW = w_BW.unsqueeze(1).expand(-1, len(self.synthesis.convolutions), -1)
         return crop(self.synthesis(w_BNW, noises), *self.shape[1:])
 
 
 class _Double(torch.autograd.Function):
-    """Bilinear doubling, whose gradient is two matrix products: PyTorch's own takes ten times as long on CPUs."""
+    """Bilinear doubling, whose gradient is two matrix products: PyTorch's own takes ten times as long on
+    CPUs."""
 
     @staticmethod
     def forward(context: Any, x_BCHW: Tensor) -> Tensor:
@@ -301,7 +367,9 @@ class _Double(torch.autograd.Function):
 def _doubling(size: int, like: Tensor) -> Tensor:
     """(2 size, size): linear interpolation as a matrix, in the precision and on the device of `like`."""
     unit = torch.eye(size, dtype=like.dtype, device=like.device)
-    return functional.interpolate(unit.unsqueeze(0), scale_factor=2.0, mode="linear", align_corners=False)[0].T
+    return functional.interpolate(unit.unsqueeze(0), scale_factor=2.0, mode="linear", align_corners=False)[
+        0
+    ].T
 
 
 def _double(x: Tensor) -> Tensor:

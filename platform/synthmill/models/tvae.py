@@ -1,8 +1,10 @@
-"""TVAE: a variational autoencoder of table rows (arXiv 1907.00503, section 4.4, over arXiv 1312.6114, equation 10).
+"""TVAE: a variational autoencoder of table rows (arXiv 1907.00503, section 4.4, over arXiv 1312.6114,
+equation 10).
 
-Differs from the paper where that is better: latents are drawn from a mixture fitted to the aggregate posterior instead of N(0, I), discrete
-outputs from their softmax instead of its argmax, and numbers from the decoder's own noise, a logistic truncated to the segment.
-Legend: B rows, L latent dimensions, D one-hot columns, N numeric spans, V value columns.
+Differs from the paper where that is better: latents are drawn from a mixture fitted to the aggregate
+posterior instead of N(0, I), discrete outputs from their softmax instead of its argmax, and numbers from the
+decoder's own noise, a logistic truncated to the segment. Legend: B rows, L latent dimensions, D one-hot
+columns, N numeric spans, V value columns.
 """
 
 from collections.abc import Iterable
@@ -42,7 +44,8 @@ class _Encoder(nn.Module):
 
 
 class _Decoder(nn.Module):
-    """Latents -> logits (B, D) and, per value column, the mean (B, V) of p(x | z); its log scale (V,) is a parameter."""
+    """Latents -> logits (B, D) and, per value column, the mean (B, V) of p(x | z); its log scale (V,) is a
+    parameter."""
 
     def __init__(self, latent: int, hidden: tuple[int, ...], columns: int, values: int) -> None:
         super().__init__()
@@ -103,7 +106,9 @@ class Tvae(GenerativeModel):
         z_BL = mean_BL + torch.exp(0.5 * log_variance_BL) * rng.normal("z", mean_BL.shape[1])
         logits_BD, means_BV = self.decoder(z_BL)
         divergence_B = 0.5 * (mean_BL.square() + log_variance_BL.exp() - 1.0 - log_variance_BL).sum(1)
-        codes_B = self.table.spans.cross_entropy(self.digits.given_codes(logits_BD, batch["codes"]), batch["codes"]).sum(1)
+        codes_B = self.table.spans.cross_entropy(
+            self.digits.given_codes(logits_BD, batch["codes"]), batch["codes"]
+        ).sum(1)
         terms = {"divergence": divergence_B, "codes": self.config.loss_factor * codes_B}
         if self.table.num_numeric:
             terms["values"] = self.config.loss_factor * self._value_loss(means_BV, batch)
@@ -112,22 +117,29 @@ class Tvae(GenerativeModel):
     def _value_loss(self, means_BV: Tensor, batch: Batch) -> Tensor:
         columns_BN = self.table.value_columns(batch["codes"])
         surprise_BN = truncated.negative_log_density(
-            batch["values"], means_BV.gather(1, columns_BN), self.decoder.log_scale_V.clamp(-5.0, 3.0)[columns_BN]
+            batch["values"],
+            means_BV.gather(1, columns_BN),
+            self.decoder.log_scale_V.clamp(-5.0, 3.0)[columns_BN],
         )
         return (surprise_BN * self.table.continuous(batch["codes"])).sum(1)
 
     def finish(self, batches: Iterable[Batch], *, rng: Rng) -> None:
-        """Fit the latent density to samples of the aggregate posterior, at rows spread evenly over the data."""
+        """Fit the latent density to samples of the aggregate posterior, at rows spread evenly over the
+        data."""
         stride = -(-self.layout.rows // LARGEST_FIT_ROWS) or 1
         points: list[Tensor] = []
         explained_L = torch.zeros(self.config.embedding_dim, device=self.table.spans_N.device)
         for number, batch in enumerate(batches):
-            mean_BL, log_variance_BL = self.encoder(self.table.features(batch.take(slice(None, None, stride))))
+            mean_BL, log_variance_BL = self.encoder(
+                self.table.features(batch.take(slice(None, None, stride)))
+            )
             noise_BL = rng.normal(f"posterior-{number}", mean_BL.shape[1])[: len(mean_BL)]
             points.append(mean_BL + torch.exp(0.5 * log_variance_BL) * noise_BL)
             explained_L += 1.0 - log_variance_BL.exp().mean(0)
         used_L = explained_L / len(points) > SMALLEST_EXPLAINED
-        self.latents.fit(torch.cat(points), used_L, first_iterations=FIRST_ITERATIONS, more_iterations=MORE_ITERATIONS)
+        self.latents.fit(
+            torch.cat(points), used_L, first_iterations=FIRST_ITERATIONS, more_iterations=MORE_ITERATIONS
+        )
 
     def sample(self, num_rows: int, *, condition: Condition | None, generator: torch.Generator) -> Batch:
         assert condition is None, "tvae takes no condition"
@@ -135,5 +147,7 @@ class Tvae(GenerativeModel):
         codes_BS = self.digits.sample(self.table.spans, logits_BD, generator)
         columns_BN = self.table.value_columns(codes_BS)
         uniform_BN = torch.rand(columns_BN.shape, generator=generator, device=columns_BN.device)
-        values_BN = truncated.sample(uniform_BN, means_BV.gather(1, columns_BN), self.decoder.log_scale_V.clamp(-5.0, 3.0)[columns_BN])
+        values_BN = truncated.sample(
+            uniform_BN, means_BV.gather(1, columns_BN), self.decoder.log_scale_V.clamp(-5.0, 3.0)[columns_BN]
+        )
         return Batch(codes=codes_BS, values=values_BN * self.table.continuous(codes_BS))

@@ -1,10 +1,11 @@
-"""VQ-VAE: pictures as a small grid of discrete codes, and a prior over the codes (arXiv 1711.00937, equation 3 and section 3.3).
+"""VQ-VAE: images as a small grid of discrete codes, and a prior over the codes (arXiv 1711.00937, equation 3
+and section 3.3).
 
-Two stages: codes, then prior. Codes are looked up among unit vectors of few dimensions (arXiv 2110.04627, section 3.2), and are pressed
-to be in use equally often (the entropy of their mean, from the penalty of arXiv 2310.05737): without, 28x28 digits end with one code in
-use and one gray picture. The prior is a causal transformer that begins with the class; with little data it learns by heart unless
-some of it is left out (dropout).
-Legend: B rows, T codes of a picture, D dimensions of a code, V codebook, K classes.
+Two stages: codes, then prior. Codes are looked up among unit vectors of few dimensions (arXiv 2110.04627,
+section 3.2), and are pressed to be in use equally often (the entropy of their mean, from the penalty of arXiv
+2310.05737): without, 28x28 digits end with one code in use and one gray image. The prior is a causal
+transformer that begins with the class; with little data it learns by heart unless some of it is left out
+(dropout). Legend: B rows, T codes of an image, D dimensions of a code, V codebook, K classes.
 """
 
 import math
@@ -29,10 +30,10 @@ SOFTNESS = 0.1
 
 
 class VqVae(ImageModel):
-    """Codes of pictures and their prior."""
+    """Codes of images and their prior."""
 
     class Config(FrozenModel):
-        """Sizes for pictures of 8 to 64 pixels."""
+        """Sizes for images of 8 to 64 pixels."""
 
         codes: int = tunable(128, choices=(64, 128, 256, 512), ge=2)
         """Size of the codebook."""
@@ -72,7 +73,9 @@ class VqVae(ImageModel):
         for _ in range(self.grid.levels):
             down += [nn.Conv2d(wide, wide, 4, stride=2, padding=1), nn.ReLU()]
             up += [nn.ConvTranspose2d(wide, wide, 4, stride=2, padding=1), nn.ReLU()]
-        self.encoder = nn.Sequential(*down, nn.Conv2d(wide, wide, 3, padding=1), nn.ReLU(), nn.Conv2d(wide, config.code_width, 1))
+        self.encoder = nn.Sequential(
+            *down, nn.Conv2d(wide, wide, 3, padding=1), nn.ReLU(), nn.Conv2d(wide, config.code_width, 1)
+        )
         self.decoder = nn.Sequential(*up, nn.Conv2d(wide, channels, 3, padding=1))
         self.codebook_VD = nn.Parameter(torch.randn(config.codes, config.code_width))
         self.prior = CausalTransformer(
@@ -90,7 +93,10 @@ class VqVae(ImageModel):
         codes = Phase(name="codes", modules=("encoder", "decoder", "codebook_VD"), optimizer=adam)
         prior = Phase(name="prior", modules=("prior",), optimizer=adam)
         share = self.config.codes_share
-        return (Stage(name="codes", share=share, phases=(codes,)), Stage(name="prior", share=1.0 - share, phases=(prior,)))
+        return (
+            Stage(name="codes", share=share, phases=(codes,)),
+            Stage(name="prior", share=1.0 - share, phases=(prior,)),
+        )
 
     def loss(self, phase: str, batch: Batch, *, rng: Rng, progress: float) -> dict[str, Tensor]:
         x_BCHW = self.real(batch, rng)
@@ -109,7 +115,7 @@ class VqVae(ImageModel):
         }
 
     def _prior_nats(self, x_BCHW: Tensor, y_BK: Tensor) -> Tensor:
-        """Minus the log likelihood of a picture's codes under the prior, a code's mean, float32 (B,)."""
+        """Minus the log likelihood of an image's codes under the prior, a code's mean, float32 (B,)."""
         with torch.no_grad():
             codes_BT, _ = self.encode(x_BCHW)
         logits_BTV = self.prior(codes_BT, y_BK)
@@ -125,17 +131,22 @@ class VqVae(ImageModel):
 
     def _codes_in_use(self, codes_BT: Tensor) -> Tensor:
         """Share of the codebook, a scalar that stays on the device."""
-        return torch.zeros(self.config.codes, device=codes_BT.device).index_fill_(0, codes_BT.flatten(), 1.0).mean()
+        return (
+            torch.zeros(self.config.codes, device=codes_BT.device)
+            .index_fill_(0, codes_BT.flatten(), 1.0)
+            .mean()
+        )
 
     def encode(self, x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
-        """The nearest code at each place of the grid, int64 (B, T), and the encoder's unit vectors, float32 (B, T, D)."""
+        """The nearest code at each place of the grid, int64 (B, T), and the encoder's unit vectors, float32
+        (B, T, D)."""
         height, width, levels = self.grid
         e_BDHW = self.encoder(pad_to(x_BCHW, height << levels, width << levels)).float()
         e_BTD = functional.normalize(e_BDHW.flatten(2).transpose(1, 2), dim=2)
         return (e_BTD.detach() @ functional.normalize(self.codebook_VD.detach(), dim=1).T).argmax(2), e_BTD
 
     def decode(self, q_BTD: Tensor) -> Tensor:
-        """Pictures from the vectors of their codes."""
+        """Images from the vectors of their codes."""
         q_BDHW = q_BTD.transpose(1, 2).reshape(len(q_BTD), -1, self.grid.height, self.grid.width)
         return crop(torch.tanh(self.decoder(q_BDHW).float()), *self.shape[1:])
 

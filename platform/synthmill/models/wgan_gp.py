@@ -1,7 +1,7 @@
 """WGAN-GP: a critic with bounded gradients instead of a discriminator (arXiv 1704.00028, algorithm 1).
 
-With classes, the generator reads them beside the noise and the critic through a projection (arXiv 1802.05637, equation 3).
-Legend: B rows, Z noise, K classes.
+With classes, the generator reads them beside the noise and the critic through a projection (arXiv 1802.05637,
+equation 3). Legend: B rows, Z noise, K classes.
 """
 
 from typing import Any, ClassVar, Literal
@@ -48,7 +48,10 @@ class WganGp(ImageModel):
     def __init__(self, config: Any, layout: Any) -> None:
         super().__init__(config, layout)
         self.generator = nn.Sequential(
-            Upward(config.noise + self.classes, *self.shape, channels=config.channels, norm=config.generator_norm), nn.Tanh()
+            Upward(
+                config.noise + self.classes, *self.shape, channels=config.channels, norm=config.generator_norm
+            ),
+            nn.Tanh(),
         )
         self.critic = Downward(*self.shape, channels=config.channels, norm=config.critic_norm)
         self.head = nn.Linear(self.critic.features, 1 + self.classes)
@@ -60,7 +63,13 @@ class WganGp(ImageModel):
     def stages(self) -> tuple[Stage, ...]:
         adam = Adam(learning_rate=self.config.learning_rate, betas=(self.config.beta_1, 0.9))
         phases = (
-            Phase(name="critic", modules=("critic", "head"), optimizer=adam, repeats=self.config.critic_updates, second_order=True),
+            Phase(
+                name="critic",
+                modules=("critic", "head"),
+                optimizer=adam,
+                repeats=self.config.critic_updates,
+                second_order=True,
+            ),
             Phase(name="generator", modules=("generator",), optimizer=adam),
         )
         return (Stage(name="gan", share=1.0, phases=phases),)
@@ -72,7 +81,9 @@ class WganGp(ImageModel):
             return {"generator": -self._score(fake, y_BK)}
         real, fake = self.real(batch, rng), fake.detach()
         real_B, fake_B = self._score(real, y_BK), self._score(fake, y_BK)
-        penalty_B = wasserstein_penalty(lambda x: self._score(x, y_BK), real, fake, rng.uniform("between"), self.config.penalty)
+        penalty_B = wasserstein_penalty(
+            lambda x: self._score(x, y_BK), real, fake, rng.uniform("between"), self.config.penalty
+        )
         return {"critic": fake_B - real_B, "penalty": penalty_B, "log_distance": real_B - fake_B}
 
     def _score(self, x_BCHW: Tensor, y_BK: Tensor) -> Tensor:

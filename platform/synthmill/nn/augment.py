@@ -1,5 +1,5 @@
-"""DiffAugment: the same random, differentiable changes to real and generated pictures, so that a discriminator with little data
-can't learn the data by heart (arXiv 2006.10738, section 3.3).
+"""DiffAugment: the same random, differentiable changes to real and generated images, so that a discriminator
+with little data can't learn the data by heart (arXiv 2006.10738, section 3.3).
 
 Legend: B rows, C channels, H height, W width.
 """
@@ -14,11 +14,12 @@ Policy = Literal["brightness", "contrast", "translation", "cutout"]
 NUMBERS = 6
 """Uniform numbers that one row needs."""
 TRANSLATION, CUTOUT = 0.125, 0.5
-"""Largest shift, and side of the hole, as shares of the picture's sides."""
+"""Largest shift, and side of the hole, as shares of the image's sides."""
 
 
 def diff_augment(x_BCHW: Tensor, policy: tuple[Policy, ...], uniform_B6: Tensor) -> Tensor:
-    """The policy's changes with these numbers in [0, 1), in the order brightness, contrast, translation, cutout."""
+    """The policy's changes with these numbers in [0, 1), in the order brightness, contrast, translation,
+    cutout."""
     u = uniform_B6.to(x_BCHW.dtype)
     if "brightness" in policy:
         x_BCHW = x_BCHW + (u[:, 0] - 0.5).view(-1, 1, 1, 1)

@@ -1,4 +1,5 @@
-"""Small blocks that several networks share. Legend: B rows, F features, C condition columns, G conditions of one row."""
+"""Small blocks that several networks share. Legend: B rows, F features, C condition columns, G conditions of
+one row."""
 
 from collections.abc import Callable
 
@@ -22,7 +23,8 @@ def compute_dtype(device: torch.device) -> torch.dtype:
 
 
 class ConditionEmbedding(nn.Module):
-    """The part of a linear layer that reads one-hot conditions: a sum of looked-up columns instead of a product with zeros and ones.
+    """The part of a linear layer that reads one-hot conditions: a sum of looked-up columns instead of a
+    product with zeros and ones.
 
     `fan_in` is the number of inputs of the whole layer; weights start as that layer's would.
     """
@@ -42,7 +44,8 @@ class ConditionEmbedding(nn.Module):
 
 
 class Residual(nn.Module):
-    """x -> [relu(batch_norm(linear(x, condition))), x], the generator block of arXiv 1907.00503, section 4.4."""
+    """x -> [relu(batch_norm(linear(x, condition))), x], the generator block of arXiv 1907.00503, section
+    4.4."""
 
     def __init__(self, inputs: int, conditions: int, width: int) -> None:
         super().__init__()
@@ -55,7 +58,8 @@ class Residual(nn.Module):
 
 
 def refit_norms(network: nn.Module, forward: Callable[[int], None], batches: int) -> None:
-    """Recompute the running statistics of every BatchNorm in `network` as plain means over calls of `forward` (0, 1, ...)."""
+    """Recompute the running statistics of every BatchNorm in `network` as plain means over calls of `forward`
+    (0, 1, ...)."""
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:

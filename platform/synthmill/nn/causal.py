@@ -1,6 +1,8 @@
-"""A small causal transformer over sequences of codes of a fixed length (arXiv 1706.03762; norm first, learned positions).
+"""A small causal transformer over sequences of codes of a fixed length (arXiv 1706.03762; norm first, learned
+positions).
 
-The context stands before the first code and is added to every position: at the first alone, 28x28 digits of 49 codes forgot their class.
+The context stands before the first code and is added to every position: at the first alone, 28x28 digits of
+49 codes forgot their class.
 
 Legend: B rows, T positions, D width, V codes, A heads.
 """
@@ -24,9 +26,14 @@ class _Block(nn.Module):
         self.mix = nn.Linear(width, width)
         self.dense = nn.Sequential(nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
 
-    def forward(self, x_BTD: Tensor, past: tuple[Tensor, Tensor] | None) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+    def forward(
+        self, x_BTD: Tensor, past: tuple[Tensor, Tensor] | None
+    ) -> tuple[Tensor, tuple[Tensor, Tensor]]:
         rows, length, width = x_BTD.shape
-        q, k, v = (part.view(rows, length, self.heads, -1).transpose(1, 2) for part in self.attend(self.norm_1(x_BTD)).chunk(3, dim=2))
+        q, k, v = (
+            part.view(rows, length, self.heads, -1).transpose(1, 2)
+            for part in self.attend(self.norm_1(x_BTD)).chunk(3, dim=2)
+        )
         if past is not None:
             k, v = torch.cat([past[0], k], 2), torch.cat([past[1], v], 2)
         seen = functional.scaled_dot_product_attention(q, k, v, is_causal=past is None)
@@ -35,9 +42,20 @@ class _Block(nn.Module):
 
 
 class CausalTransformer(nn.Module):
-    """p(code_t | codes before t, context). `dropout` leaves out that share of the embeddings and of what each block adds, in training."""
+    """p(code_t | codes before t, context). `dropout` leaves out that share of the embeddings and of what each
+    block adds, in training."""
 
-    def __init__(self, codes: int, length: int, context: int, *, width: int, layers: int, heads: int, dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        codes: int,
+        length: int,
+        context: int,
+        *,
+        width: int,
+        layers: int,
+        heads: int,
+        dropout: float = 0.0,
+    ) -> None:
         super().__init__()
         self.length = length
         self.start = nn.Linear(context + 1, width)

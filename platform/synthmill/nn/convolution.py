@@ -1,8 +1,9 @@
-"""Convolutional bodies: a vector grown to a picture by strided transposed convolutions, and a picture reduced to a map
-(arXiv 1511.06434, section 3).
+"""Convolutional bodies: a vector grown to an image by strided transposed convolutions, and an image reduced
+to a map (arXiv 1511.06434, section 3).
 
-Any height and width will do: the coarsest grid is about 4 to 7 wide, and what its doublings overshoot is cut off. Pictures so small
-that one doubling makes them get one more convolution at the coarsest map, or the networks would have but one.
+Any height and width will do: the coarsest grid is about 4 to 7 wide, and what its doublings overshoot is cut
+off. Images so small that one doubling makes them get one more convolution at the coarsest map, or the
+networks would have but one.
 """
 
 import itertools
@@ -29,7 +30,8 @@ def grid_of(height: int, width: int) -> Grid:
 
 
 def widths_of(channels: int, levels: int, most: int = 256) -> list[int]:
-    """Channels from the coarsest map to the finest: `channels` at the finest, twice as many at each coarser, up to `most`."""
+    """Channels from the coarsest map to the finest: `channels` at the finest, twice as many at each coarser,
+    up to `most`."""
     return [min(channels * 2**level, most) for level in reversed(range(levels))]
 
 
@@ -49,7 +51,9 @@ def crop(x_BCHW: Tensor, height: int, width: int) -> Tensor:
 class Upward(nn.Module):
     """(B, inputs) -> (B, channels_out, H, W), not squashed."""
 
-    def __init__(self, inputs: int, channels_out: int, height: int, width: int, *, channels: int, norm: Norm) -> None:
+    def __init__(
+        self, inputs: int, channels_out: int, height: int, width: int, *, channels: int, norm: Norm
+    ) -> None:
         super().__init__()
         self.grid = grid_of(height, width)
         self.size = (height, width)
@@ -60,8 +64,14 @@ class Upward(nn.Module):
         if self.grid.levels == 1:
             layers += [nn.Conv2d(coarse, widths[0], 3, padding=1), norm_of(norm, widths[0]), nn.ReLU()]
         for narrow, wide in itertools.pairwise(widths):
-            layers += [nn.ConvTranspose2d(narrow, wide, 4, stride=2, padding=1), norm_of(norm, wide), nn.ReLU()]
-        self.body = nn.Sequential(*layers, nn.ConvTranspose2d(widths[-1], channels_out, 4, stride=2, padding=1))
+            layers += [
+                nn.ConvTranspose2d(narrow, wide, 4, stride=2, padding=1),
+                norm_of(norm, wide),
+                nn.ReLU(),
+            ]
+        self.body = nn.Sequential(
+            *layers, nn.ConvTranspose2d(widths[-1], channels_out, 4, stride=2, padding=1)
+        )
 
     def forward(self, z_BZ: Tensor) -> Tensor:
         x_BCHW = self.first(z_BZ).view(len(z_BZ), -1, self.grid.height, self.grid.width)
@@ -69,9 +79,12 @@ class Upward(nn.Module):
 
 
 class Downward(nn.Module):
-    """(B, channels_in, H, W) -> (B, features): strided convolutions, LeakyReLU, flattened. No norm after the first."""
+    """(B, channels_in, H, W) -> (B, features): strided convolutions, LeakyReLU, flattened. No norm after the
+    first."""
 
-    def __init__(self, channels_in: int, height: int, width: int, *, channels: int, norm: Norm, spectral: bool = False) -> None:
+    def __init__(
+        self, channels_in: int, height: int, width: int, *, channels: int, norm: Norm, spectral: bool = False
+    ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         levels = grid_of(height, width).levels
@@ -80,7 +93,10 @@ class Downward(nn.Module):
             layers += [norm_of(norm if level else "none", wide), nn.LeakyReLU(0.2)]
             channels_in, height, width = wide, height // 2, width // 2
         if levels == 1:
-            layers += [spectral_norm(nn.Conv2d(channels_in, 2 * channels_in, 3, padding=1), spectral), norm_of(norm, 2 * channels_in)]
+            layers += [
+                spectral_norm(nn.Conv2d(channels_in, 2 * channels_in, 3, padding=1), spectral),
+                norm_of(norm, 2 * channels_in),
+            ]
             layers.append(nn.LeakyReLU(0.2))
             channels_in *= 2
         self.body = nn.Sequential(*layers)

@@ -1,9 +1,9 @@
 """A multilayer perceptron critic whose input gradient is an explicit product of matrices.
 
 With leaky ReLU and dropout the score is linear in x where the pattern of slopes is constant, so
-d score / d x = w_out S_n W_n ... S_1 W_1 with S_i the slopes of layer i. Writing that product out gives the gradient penalty of
-arXiv 1704.00028 (equation 3) an ordinary backward pass: no double backward, and the same gradient.
-Legend: R rows, I inputs, H hidden units, P rows side by side (pac), C condition columns.
+d score / d x = w_out S_n W_n ... S_1 W_1 with S_i the slopes of layer i. Writing that product out gives the
+gradient penalty of arXiv 1704.00028 (equation 3) an ordinary backward pass: no double backward, and the same
+gradient. Legend: R rows, I inputs, H hidden units, P rows side by side (pac), C condition columns.
 """
 
 import itertools
@@ -23,7 +23,9 @@ class Critic(nn.Module):
     Conditions are one-hot inputs of the first layer, looked up instead of multiplied.
     """
 
-    def __init__(self, inputs: int, conditions: int, hidden: tuple[int, ...], dropout: float = DROPOUT) -> None:
+    def __init__(
+        self, inputs: int, conditions: int, hidden: tuple[int, ...], dropout: float = DROPOUT
+    ) -> None:
         super().__init__()
         assert hidden, "a critic needs a hidden layer"
         self.first = nn.Linear(inputs, hidden[0])
@@ -38,7 +40,8 @@ class Critic(nn.Module):
         return before_RH
 
     def forward(self, before_RH: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """From the first layer's sums: scores, float32 (R,), and the slopes (R, H) of every layer, without gradient."""
+        """From the first layer's sums: scores, float32 (R,), and the slopes (R, H) of every layer, without
+        gradient."""
         slopes = [self._slopes(before_RH)]
         for layer in self.layers:
             before_RH = layer(before_RH * slopes[-1])

@@ -1,7 +1,8 @@
-"""The second digit of a high-cardinality column given the first: p(member | z, group), where the spans alone would give p(member | z).
+"""The second digit of a high-cardinality column given the first: p(member | z, group), where the spans alone
+would give p(member | z).
 
-Groups hold levels of falling frequency, so the first group's members differ far more than the last one's. A table of logits per
-(group, member), learned with the rest, is added to the member's own logits.
+Groups hold levels of falling frequency, so the first group's members differ far more than the last one's. A
+table of logits per (group, member), learned with the rest, is added to the member's own logits.
 Legend: B rows, S spans, D one-hot columns, G groups, M members.
 """
 
@@ -21,16 +22,23 @@ class Digits(nn.Module):
         groups = {span.column: index for index, span in enumerate(layout.discrete) if span.role == "group"}
         self.pairs = [(groups[column], member) for column, member in members.items() if column in groups]
         """(group span, member span) of each column."""
-        self.tables = nn.ParameterList(torch.zeros(spans.widths[group], spans.widths[member]) for group, member in self.pairs)
+        self.tables = nn.ParameterList(
+            torch.zeros(spans.widths[group], spans.widths[member]) for group, member in self.pairs
+        )
         self._columns = [(spans.columns_of(group), spans.columns_of(member)) for group, member in self.pairs]
 
     def given_codes(self, logits_BD: Tensor, codes_BS: Tensor) -> Tensor:
         """Logits (B, D) with the members' moved by the rows' own groups."""
-        return self._moved(logits_BD, [table[codes_BS[:, group]] for (group, _), table in zip(self.pairs, self.tables, strict=True)])
+        return self._moved(
+            logits_BD,
+            [table[codes_BS[:, group]] for (group, _), table in zip(self.pairs, self.tables, strict=True)],
+        )
 
     def given_soft(self, logits_BD: Tensor, soft_BD: Tensor) -> Tensor:
         """Logits (B, D) with the members' moved by groups that are probabilities."""
-        moves = [soft_BD[:, group] @ table for (group, _), table in zip(self._columns, self.tables, strict=True)]
+        moves = [
+            soft_BD[:, group] @ table for (group, _), table in zip(self._columns, self.tables, strict=True)
+        ]
         return self._moved(logits_BD, moves)
 
     def sample(self, spans: Spans, logits_BD: Tensor, generator: torch.Generator) -> Tensor:

@@ -1,5 +1,5 @@
-"""Layers with an equalized learning rate, pixel norm and the statistics that show a discriminator a lack of variety
-(arXiv 1710.10196, sections 3 and 4). Legend: B rows, C channels, G rows of a group.
+"""Layers with an equalized learning rate, pixel norm and the statistics that show a discriminator a lack of
+variety (arXiv 1710.10196, sections 3 and 4). Legend: B rows, C channels, G rows of a group.
 """
 
 import math
@@ -15,7 +15,8 @@ GAIN = math.sqrt(2.0)
 
 
 class EqualLinear(nn.Module):
-    """A linear layer whose weights are N(0, 1) / rate and scaled by He's constant at run time (section 4.1)."""
+    """A linear layer whose weights are N(0, 1) / rate and scaled by He's constant at run time (section
+    4.1)."""
 
     def __init__(self, inputs: int, outputs: int, *, bias: float = 0.0, rate: float = 1.0) -> None:
         super().__init__()
@@ -31,7 +32,8 @@ class EqualLinear(nn.Module):
 class EqualConv(nn.Module):
     """A convolution of odd width with an equalized learning rate; same size out, or half of it.
 
-    Halving takes the mean of each two by two results (figure 2) inside the convolution, whose weights then are means of shifted ones.
+    Halving takes the mean of each two by two results (figure 2) inside the convolution, whose weights then
+    are means of shifted ones.
     """
 
     def __init__(self, inputs: int, outputs: int, width: int = 3, *, halves: bool = False) -> None:
@@ -62,7 +64,8 @@ def pixel_norm(x: Tensor) -> Tensor:
 
 
 def with_spread(x_BCHW: Tensor) -> Tensor:
-    """One more channel: the mean over features of the standard deviation within groups of rows (section 3)."""
+    """One more channel: the mean over features of the standard deviation within groups of rows (section
+    3)."""
     rows, channels, height, width = x_BCHW.shape
     size = GROUP if rows % GROUP == 0 else rows
     groups = x_BCHW.float().reshape(-1, size, channels, height, width)
@@ -83,8 +86,10 @@ def activated(convolution: nn.Module, x_BCHW: Tensor) -> Tensor:
 
 
 def pad_to(x_BCHW: Tensor, height: int, width: int) -> Tensor:
-    """The picture in the middle of a larger one, its edge repeated; the inverse of `convolution.crop`."""
+    """The image in the middle of a larger one, its edge repeated; the inverse of `convolution.crop`."""
     top, left = (height - x_BCHW.shape[2]) // 2, (width - x_BCHW.shape[3]) // 2
     if height == x_BCHW.shape[2] and width == x_BCHW.shape[3]:
         return x_BCHW
-    return functional.pad(x_BCHW, (left, width - x_BCHW.shape[3] - left, top, height - x_BCHW.shape[2] - top), mode="replicate")
+    return functional.pad(
+        x_BCHW, (left, width - x_BCHW.shape[3] - left, top, height - x_BCHW.shape[2] - top), mode="replicate"
+    )

@@ -1,6 +1,8 @@
-"""A Gaussian mixture with full covariances, fitted by expectation-maximisation (Dempster, Laird and Rubin 1977).
+"""A Gaussian mixture with full covariances, fitted by expectation-maximisation (Dempster, Laird and Rubin
+1977).
 
-Holds averages over many points only, never a point. Legend: N points, L dimensions, U of them used, K components.
+Holds averages over many points only, never a point. Legend: N points, L dimensions, U of them used, K
+components.
 """
 
 from dataclasses import dataclass
@@ -34,10 +36,11 @@ class GaussianMixture(nn.Module):
 
     @torch.no_grad()
     def fit(self, points_NL: Tensor, used_L: Tensor, *, first_iterations: int, more_iterations: int) -> None:
-        """Expectation-maximisation: `more_iterations` from the current components, or `first_iterations` from evenly spaced points.
+        """Expectation-maximisation: `more_iterations` from the current components, or `first_iterations` from
+        evenly spaced points.
 
-        Dimensions outside `used_L` (bool) are taken as N(0, 1), independent of all others. With few points fewer components are
-        used: at least `POINTS_PER_COMPONENT` points each.
+        Dimensions outside `used_L` (bool) are taken as N(0, 1), independent of all others. With few points
+        fewer components are used: at least `POINTS_PER_COMPONENT` points each.
         """
         components, dimensions = self.means_KL.shape
         active = max(1, min(components, points_NL.shape[0] // POINTS_PER_COMPONENT))
@@ -49,7 +52,9 @@ class GaussianMixture(nn.Module):
         if int((self.weights_K > 0).sum()) == active > 1:
             iterations = more_iterations
             mixture = _Components(
-                self.weights_K[:active], (self.means_KL[:active] - centre_L)[:, kept], self.factors_KLL[:active][:, kept][:, :, kept]
+                self.weights_K[:active],
+                (self.means_KL[:active] - centre_L)[:, kept],
+                self.factors_KLL[:active][:, kept][:, :, kept],
             )
         else:
             iterations = first_iterations
@@ -64,8 +69,11 @@ class GaussianMixture(nn.Module):
 
     @torch.no_grad()
     def narrow(self) -> None:
-        """Note the dimensions that are not N(0, 1) everywhere; only they are multiplied when sampling. Called by `fit` and on load."""
-        moved_KLL = (self.factors_KLL != torch.eye(self.factors_KLL.shape[1], device=self.factors_KLL.device)).any(0)
+        """Note the dimensions that are not N(0, 1) everywhere; only they are multiplied when sampling. Called
+        by `fit` and on load."""
+        moved_KLL = (
+            self.factors_KLL != torch.eye(self.factors_KLL.shape[1], device=self.factors_KLL.device)
+        ).any(0)
         moved_L = moved_KLL.any(0) | moved_KLL.any(1) | (self.means_KL != 0).any(0)
         self.used_U = moved_L.nonzero().squeeze(1)
         self.means_KU = self.means_KL[:, self.used_U]
@@ -78,9 +86,12 @@ class GaussianMixture(nn.Module):
         uniform_B = torch.rand(num_rows, generator=generator, device=device)
         noise_BL = torch.randn(num_rows, dimensions, generator=generator, device=device)
         bounds_K = self.weights_K.cumsum(0)
-        component_B = torch.searchsorted(bounds_K, uniform_B * bounds_K[-1], right=True).clamp_max(len(bounds_K) - 1)
+        component_B = torch.searchsorted(bounds_K, uniform_B * bounds_K[-1], right=True).clamp_max(
+            len(bounds_K) - 1
+        )
         counts = torch.bincount(component_B, minlength=len(bounds_K)).tolist()
-        # Noise is alike in every row: it is taken in the order of the components, and what comes out goes to their rows.
+        # Noise is alike in every row: it is taken in the order of the components, and what comes out goes to
+        # their rows.
         rows_BU = noise_BL.index_select(1, self.used_U)
         parts = [
             torch.addmm(self.means_KU[k], rows, self.factors_KUU[k].T)
@@ -109,16 +120,24 @@ def _start(x_NU: Tensor, components: int) -> _Components:
 
 
 def _improved(x_NU: Tensor, mixture: _Components) -> _Components:
-    """One iteration, a component at a time: its points whitened for their densities, then its weighted second moments."""
+    """One iteration, a component at a time: its points whitened for their densities, then its weighted second
+    moments."""
     identity_UU = torch.eye(x_NU.shape[1]).to(x_NU)
-    whiten_KUU = torch.linalg.solve_triangular(mixture.factors_KUU, identity_UU.expand_as(mixture.factors_KUU), upper=False)
+    whiten_KUU = torch.linalg.solve_triangular(
+        mixture.factors_KUU, identity_UU.expand_as(mixture.factors_KUU), upper=False
+    )
     log_volume_K = mixture.factors_KUU.diagonal(dim1=1, dim2=2).log().sum(-1)
     constant_K = mixture.weights_K.clamp_min(1e-12).log() - log_volume_K
-    distance_KN = [(x_NU - mean_U).mm(whiten_UU.T).square().sum(1) for mean_U, whiten_UU in zip(mixture.means_KU, whiten_KUU, strict=True)]
+    distance_KN = [
+        (x_NU - mean_U).mm(whiten_UU.T).square().sum(1)
+        for mean_U, whiten_UU in zip(mixture.means_KU, whiten_KUU, strict=True)
+    ]
     share_NK = (constant_K - 0.5 * torch.stack(distance_KN, 1)).softmax(1)
     mass_K = share_NK.sum(0).clamp_min(1e-6)
     means_KU = share_NK.T.mm(x_NU) / mass_K.unsqueeze(1)
-    second_KUU = torch.stack([(x_NU * share_NK[:, k : k + 1]).T.mm(x_NU) for k in range(len(mass_K))]) / mass_K.view(-1, 1, 1)
+    second_KUU = torch.stack(
+        [(x_NU * share_NK[:, k : k + 1]).T.mm(x_NU) for k in range(len(mass_K))]
+    ) / mass_K.view(-1, 1, 1)
     covariance_KUU = second_KUU - means_KU.unsqueeze(2) * means_KU.unsqueeze(1)
     return _Components(mass_K / mass_K.sum(), means_KU, _factors(covariance_KUU))
 

@@ -1,4 +1,5 @@
-"""Gradient penalties of a discriminator, and losses that several GANs share. Everything is per row, float32 (B,)."""
+"""Gradient penalties of a discriminator, and losses that several GANs share. Everything is per row, float32
+(B,)."""
 
 from collections.abc import Callable
 

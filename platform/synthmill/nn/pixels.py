@@ -1,6 +1,7 @@
 """What every image network does with its input: bytes to [-1, 1], mirrors, and classes to one-hot.
 
-Legend: B rows, C channels, H height, W width, K classes (0: unlabelled, and a one-hot of width 0 is harmless everywhere).
+Legend: B rows, C channels, H height, W width, K classes (0: unlabelled, and a one-hot of width 0 is harmless
+everywhere).
 """
 
 import torch

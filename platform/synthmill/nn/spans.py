@@ -1,7 +1,9 @@
-"""Many small categorical outputs in one tensor: one-hot codes, softmax, cross-entropy and sampling without a loop per span.
+"""Many small categorical outputs in one tensor: one-hot codes, softmax, cross-entropy and sampling without a
+loop per span.
 
-A row of S codes lives in D columns. Spans are sorted by width and grouped into a few blocks of equal width, each padded by at
-most a third, so that every operation below is one call a block on a (B, spans, width) view. Legend: B rows, S spans, D columns, W widest.
+A row of S codes lives in D columns. Spans are sorted by width and grouped into a few blocks of equal width,
+each padded by at most a third, so that every operation below is one call a block on a (B, spans, width) view.
+Legend: B rows, S spans, D columns, W widest.
 """
 
 import itertools
@@ -17,7 +19,8 @@ MOST_PADDING = 0.25
 
 
 class Spans(nn.Module):
-    """Where each span's codes are in the D columns; holds constants only (no parameters, nothing in `state_dict`)."""
+    """Where each span's codes are in the D columns; holds constants only (no parameters, nothing in
+    `state_dict`)."""
 
     offsets_S: Tensor
     inverse_S: Tensor
@@ -86,20 +89,29 @@ class Spans(nn.Module):
 
     def normalised(self, weights_D: Tensor) -> Tensor:
         """Weights >= 0 scaled to sum to one in each span, float32 (D,); padding gets zero."""
-        return self.softmax(weights_D.float().clamp_min(1e-30).log().unsqueeze(0))[0] if self.width else weights_D
+        return (
+            self.softmax(weights_D.float().clamp_min(1e-30).log().unsqueeze(0))[0]
+            if self.width
+            else weights_D
+        )
 
     def sample(self, logits_BD: Tensor, generator: torch.Generator) -> Tensor:
-        """One code per span from its softmax, int64 (B, S): inverse of the cumulative distribution, one uniform per span.
+        """One code per span from its softmax, int64 (B, S): inverse of the cumulative distribution, one
+        uniform per span.
 
         Computed with rows last, so that every operation runs along contiguous rows however narrow a span is.
         """
-        uniform_SB = torch.rand(len(self.widths), logits_BD.shape[0], generator=generator, device=logits_BD.device)
+        uniform_SB = torch.rand(
+            len(self.widths), logits_BD.shape[0], generator=generator, device=logits_BD.device
+        )
         logits_DB = logits_BD.float().T.clone(memory_format=torch.contiguous_format)
         parts = torch.split(logits_DB, [count * width for count, width in self.blocks])
         paddings = torch.split(self.padding_D, [count * width for count, width in self.blocks])
         codes: list[Tensor] = []
         first = 0
-        for part, padding, (count, width), padded in zip(parts, paddings, self.blocks, self.padded, strict=True):
+        for part, padding, (count, width), padded in zip(
+            parts, paddings, self.blocks, self.padded, strict=True
+        ):
             x_SWB = part.view(count, width, -1)
             if padded:
                 x_SWB += padding.view(count, width, 1)
@@ -127,14 +139,16 @@ class Spans(nn.Module):
 
 
 def _running_sum_(x_SWB: Tensor) -> Tensor:
-    """Cumulative sums over axis 1, in place; additions of whole rows take less than half the time of `cumsum` along that axis."""
+    """Cumulative sums over axis 1, in place; additions of whole rows take less than half the time of `cumsum`
+    along that axis."""
     for before, after in itertools.pairwise(x_SWB.unbind(1)):
         after += before
     return x_SWB
 
 
 def _groups(order: list[int], widths: Sequence[int]) -> list[list[int]]:
-    """Spans of similar width, widest first: within a group the narrowest is padded by at most `MOST_PADDING` of the widest."""
+    """Spans of similar width, widest first: within a group the narrowest is padded by at most `MOST_PADDING`
+    of the widest."""
     groups: list[list[int]] = []
     for span in order:
         if groups and widths[span] >= (1 - MOST_PADDING) * widths[groups[-1][0]]:

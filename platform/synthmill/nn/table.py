@@ -1,6 +1,8 @@
-"""How a network reads and writes `mixed` rows: one-hot codes, and one number per numeric column placed in the segment its code names.
+"""How a network reads and writes `mixed` rows: one-hot codes, and one number per numeric column placed in the
+segment its code names.
 
-Legend: B rows, S discrete spans, N numeric spans, D one-hot columns, V value columns (one per numeric column and segment).
+Legend: B rows, S discrete spans, N numeric spans, D one-hot columns, V value columns (one per numeric column
+and segment).
 """
 
 import torch
@@ -27,20 +29,30 @@ class MixedTable(nn.Module):
         self.num_numeric = len(layout.numeric)
         self.num_values = int(segments.sum())
         """V."""
-        self.register_buffer("spans_N", torch.tensor([span.discrete for span in layout.numeric], dtype=torch.int64), persistent=False)
+        self.register_buffer(
+            "spans_N",
+            torch.tensor([span.discrete for span in layout.numeric], dtype=torch.int64),
+            persistent=False,
+        )
         self.register_buffer("segments_N", segments, persistent=False)
-        columns = [self.spans.columns_of(span.discrete).start + torch.arange(span.segments) for span in layout.numeric]
+        columns = [
+            self.spans.columns_of(span.discrete).start + torch.arange(span.segments)
+            for span in layout.numeric
+        ]
         pick_DV = torch.zeros(self.spans.width, self.num_values)
         if columns:
             pick_DV[torch.cat(columns), torch.arange(self.num_values)] = 1.0
         self.register_buffer("pick_DV", pick_DV, persistent=False)
         owner_V = torch.repeat_interleave(torch.arange(self.num_numeric), segments)
-        member_VN = torch.zeros(self.num_values, self.num_numeric).index_put_((torch.arange(self.num_values), owner_V), torch.tensor(1.0))
+        member_VN = torch.zeros(self.num_values, self.num_numeric).index_put_(
+            (torch.arange(self.num_values), owner_V), torch.tensor(1.0)
+        )
         self.register_buffer("member_VN", member_VN, persistent=False)
         self.register_buffer("starts_N", segments.cumsum(0) - segments, persistent=False)
 
     def features(self, batch: Batch) -> Tensor:
-        """(B, D + N) in the arithmetic of `autocast`: one-hot codes, then values (zero where they mean nothing)."""
+        """(B, D + N) in the arithmetic of `autocast`: one-hot codes, then values (zero where they mean
+        nothing)."""
         one_hot_BD = self.spans.one_hot(batch["codes"])
         if self.num_numeric == 0:
             return one_hot_BD
@@ -52,12 +64,14 @@ class MixedTable(nn.Module):
         return (codes_BS.index_select(1, self.spans_N) < self.segments_N).float()
 
     def soft_values(self, soft_BD: Tensor, values_BV: Tensor) -> Tensor:
-        """Values weighted by the probabilities of their segments, float32 (B, N); zero at point masses and missing values."""
+        """Values weighted by the probabilities of their segments, float32 (B, N); zero at point masses and
+        missing values."""
         with torch.autocast(soft_BD.device.type, enabled=False):
             return ((soft_BD @ self.pick_DV) * values_BV) @ self.member_VN
 
     def value_columns(self, codes_BS: Tensor) -> Tensor:
-        """int64 (B, N): the column among V of each row's segment; the last segment's where the code is no segment."""
+        """int64 (B, N): the column among V of each row's segment; the last segment's where the code is no
+        segment."""
         segment_BN = torch.minimum(codes_BS.index_select(1, self.spans_N), self.segments_N - 1)
         return segment_BN + self.starts_N
 

@@ -1,4 +1,5 @@
-"""The logistic distribution truncated to [-1, 1]: density and sampling in closed form, and uniform in the limit of a wide scale.
+"""The logistic distribution truncated to [-1, 1]: density and sampling in closed form, and uniform in the
+limit of a wide scale.
 
 F(x) = sigmoid((x - mean) / scale); p(x) = F'(x) / (F(1) - F(-1)) on [-1, 1].
 """

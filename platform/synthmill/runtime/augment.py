@@ -1,7 +1,8 @@
-"""Generate a dataset on Ray: exactly once, byte-identical whatever the workers, retries or lost nodes, published atomically.
+"""Generate a dataset on Ray: exactly once, byte-identical whatever the workers, retries or lost nodes,
+published atomically.
 
-Actors compute whole shards and write the parts themselves; a part counts only with its receipt. The driver deals out shards,
-replaces lost actors, evaluates what was written and commits the manifest last.
+Actors compute whole shards and write the parts themselves; a part counts only with its receipt. The driver
+deals out shards, replaces lost actors, evaluates what was written and commits the manifest last.
 """
 
 from collections.abc import Sequence
@@ -23,12 +24,19 @@ from synthmill.evaluation.report import Report
 from synthmill.generation.generator import Generator, classes_of
 from synthmill.generation.shards import ShardPlan, level_quotas
 from synthmill.runtime import cluster
-from synthmill.runtime.evaluate import SYNTHETIC_COLUMN, EvaluateRequest, check_gates, report_on, source_tables
+from synthmill.runtime.evaluate import (
+    SYNTHETIC_COLUMN,
+    EvaluateRequest,
+    check_gates,
+    report_on,
+    source_tables,
+)
 from synthmill.runtime.progress import Progress, say
 from synthmill.runtime.writers import Job, Part, Writers, dataset_schema
 
 PARQUET_FORMAT = 2
-"""Raised whenever the same rows would be written as other bytes. 2: real rows have the chosen columns only."""
+"""Raised whenever the same rows would be written as other bytes. 2: real rows have the chosen columns
+only."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,8 +74,11 @@ class Augmented:
     reused: bool
 
 
-def augment(request: AugmentRequest, store_uri: str, *, run_id: str, storage: StorageConfig | None = None) -> Augmented:
-    """Publish `request.rows` synthetic rows (plus the train rows with `mix_real`) as the next version of `request.dataset`.
+def augment(
+    request: AugmentRequest, store_uri: str, *, run_id: str, storage: StorageConfig | None = None
+) -> Augmented:
+    """Publish `request.rows` synthetic rows (plus the train rows with `mix_real`) as the next version of
+    `request.dataset`.
 
     Raises:
         UserError: an unknown model, column or value, no rows, too many workers: before any work.
@@ -86,12 +97,24 @@ def augment(request: AugmentRequest, store_uri: str, *, run_id: str, storage: St
         cluster.warn_of_local(store.root)
         workers = request.workers or max(1, min(cluster.total_cpus(), plan.num_shards))
         cluster.require(workers=workers, field="--workers")
-        job = Job(cluster.environment(), store_uri, storage, generator.ref, generator.digest, plan, mixed=real is not None)
+        job = Job(
+            cluster.environment(),
+            store_uri,
+            storage,
+            generator.ref,
+            generator.digest,
+            plan,
+            mixed=real is not None,
+        )
         writers = Writers(workers, job, portable=request.portable)
         run_key = _run_key(plan, generator, writers.compute_class, real.split.source_sha256 if real else None)
-        with store.begin("datasets", request.dataset, run_key=run_key, run_id=run_id, if_exists=request.if_exists) as draft:
+        with store.begin(
+            "datasets", request.dataset, run_key=run_key, run_id=run_id, if_exists=request.if_exists
+        ) as draft:
             if draft.finished:
-                return Augmented(draft.finished, str((draft.finished.manifest.gate or {}).get("verdict")), reused=True)
+                return Augmented(
+                    draft.finished, str((draft.finished.manifest.gate or {}).get("verdict")), reused=True
+                )
             return _fill(request, store, draft, writers, generator, plan, real.train if real else None)
 
 
@@ -105,7 +128,9 @@ def _check(request: AugmentRequest, version: Version) -> None:
     check_name(request.dataset, field="--dataset")
     if version.manifest.contains_training_rows and not (request.allow_copies or request.require):
         raise UserError(
-            f"{version.ref} copies training rows; add --allow-copies, or --require pass to let the gates decide", field="--model"
+            f"{version.ref} copies training rows; add --allow-copies, or --require pass to let the gates"
+            " decide",
+            field="--model",
         )
 
 
@@ -122,8 +147,8 @@ def _plan(request: AugmentRequest, generator: Generator, real: pa.Table | None) 
     generator.check(plan)
     if real is not None and SYNTHETIC_COLUMN in generator.schema.names:
         raise UserError(
-            f"the source has a column {SYNTHETIC_COLUMN!r} of its own, which says here which rows are real; rename it, or drop it "
-            "in a schema file, and train again",
+            f"the source has a column {SYNTHETIC_COLUMN!r} of its own, which says here which rows are real;"
+            " rename it, or drop it in a schema file, and train again",
             field="--mix-real",
         )
     if real is not None and isinstance(generator.codec, TableCodec):
@@ -131,7 +156,11 @@ def _plan(request: AugmentRequest, generator: Generator, real: pa.Table | None) 
     if request.balance is None:
         return plan
     classes = classes_of(generator, request.balance)
-    found = [0] * len(classes) if real is None else generator.codec.count_levels(request.balance, flat(real[request.balance]))
+    found = (
+        [0] * len(classes)
+        if real is None
+        else generator.codec.count_levels(request.balance, flat(real[request.balance]))
+    )
     counts = dict(zip(classes, found, strict=True))
     return plan.model_copy(update={"quotas": level_quotas(counts, request.rows)})
 
@@ -187,15 +216,32 @@ def _fill(
 
 
 def _quick_report(
-    request: AugmentRequest, store: Store, draft: Draft, generator: Generator, files: Sequence[FileEntry], plan: ShardPlan
+    request: AugmentRequest,
+    store: Store,
+    draft: Draft,
+    generator: Generator,
+    files: Sequence[FileEntry],
+    plan: ShardPlan,
 ) -> tuple[Report | None, str]:
-    """The quick profile on the written parts; None, with the reason, when the real rows can't be read any more."""
+    """The quick profile on the written parts; None, with the reason, when the real rows can't be read any
+    more."""
     synthetic = files[: plan.num_shards]
     if plan.columns is not None:
         return None, "only some columns were published"
     try:
-        asked = EvaluateRequest(dataset=request.dataset, profile="quick", gates=request.gates, workers=request.workers)
-        report = report_on(store, generator, draft.folder, synthetic, asked, dataset=draft.ref, plan=plan, requested_rows=plan.rows)
+        asked = EvaluateRequest(
+            dataset=request.dataset, profile="quick", gates=request.gates, workers=request.workers
+        )
+        report = report_on(
+            store,
+            generator,
+            draft.folder,
+            synthetic,
+            asked,
+            dataset=draft.ref,
+            plan=plan,
+            requested_rows=plan.rows,
+        )
     except DataError as fault:
         return None, str(fault)
     for name, content in report_files(report).items():
@@ -215,12 +261,21 @@ def _parents(generator: Generator, *, mixed: bool) -> tuple[Parent, ...]:
 def _gate_entry(draft: Draft, report: Report | None, why: str) -> dict[str, Any]:
     if report is None:
         return {"verdict": "inconclusive", "why": why}
-    return {"verdict": report.verdict, "why": why, "report": draft.folder.uri_of("_report.json"), "report_sha256": report.digest}
+    return {
+        "verdict": report.verdict,
+        "why": why,
+        "report": draft.folder.uri_of("_report.json"),
+        "report_sha256": report.digest,
+    }
 
 
 def _gate(request: AugmentRequest, draft: Draft, report: Report | None, why: str) -> None:
-    if request.require is None or (report is not None and report.passed(allow_inconclusive=request.allow_inconclusive)):
+    if request.require is None or (
+        report is not None and report.passed(allow_inconclusive=request.allow_inconclusive)
+    ):
         return
     verdict = report.verdict if report else "inconclusive"
     where = draft.quarantine(f"gates: {verdict}")
-    raise GateFailedError(f"{request.dataset} was not published: {verdict}, {why}; parts and report are in {where}")
+    raise GateFailedError(
+        f"{request.dataset} was not published: {verdict}, {why}; parts and report are in {where}"
+    )

@@ -1,4 +1,5 @@
-"""The model card: what a person should know before using a model, in Markdown with Hugging Face front matter."""
+"""The model card: what a person should know before using a model, in Markdown with Hugging Face front
+matter."""
 
 from typing import Any
 
@@ -7,12 +8,16 @@ from synthmill.models.base import model_class
 
 
 def model_card(recipe: Recipe, config: dict[str, Any]) -> str:
-    """Intended use, data, training, quality and limits, from the recipe and the artifact's config alone: no data values."""
+    """Intended use, data, training, quality and limits, from the recipe and the artifact's config alone: no
+    data values."""
     cls = model_class(recipe.model.name)
     split, training = config["split"], config["training"]
     counts = ", ".join(f"{rows:,} {name}" for name, rows in split["counts"].items())
     quality = training.get("quality") or {}
-    figures = "\n".join(f"- {key}: {value:.4f}" for key, value in quality.items() if isinstance(value, float)) or "- not measured"
+    figures = (
+        "\n".join(f"- {key}: {value:.4f}" for key, value in quality.items() if isinstance(value, float))
+        or "- not measured"
+    )
     warning = (
         "\n**This artifact contains training rows.** It is a control for privacy checks; do not share it.\n"
         if cls.copies_training_rows

@@ -1,4 +1,5 @@
-"""The commands of the catalog: what there is, whether it is intact, copies of it, its end; added to the command line by `register`."""
+"""The commands of the catalog: what there is, whether it is intact, copies of it, its end; added to the
+command line by `register`."""
 
 import json
 import re
@@ -10,20 +11,32 @@ import typer
 
 from synthmill.catalog import admin
 from synthmill.catalog.dataset import pull
+from synthmill.catalog.images import empty_folder, export_images
 from synthmill.catalog.manifest import Kind
-from synthmill.catalog.pictures import empty_folder, export_pictures
 from synthmill.catalog.store import Store
 from synthmill.config import dump
 from synthmill.errors import IntegrityError, NotFoundError, UserError, did_you_mean
-from synthmill.runtime.options import DEFAULT_STORE, ResultFile, StorageOption, StoreOption, Verb, storage_settings
+from synthmill.runtime.options import (
+    DEFAULT_STORE,
+    ResultFile,
+    StorageOption,
+    StoreOption,
+    Verb,
+    storage_settings,
+)
 from synthmill.runtime.progress import say
 
 OLDEST = timedelta(days=36_500)
-HELP: dict[Kind, str] = {"models": "Trained models.", "datasets": "Published datasets.", "reports": "Evaluation reports."}
+HELP: dict[Kind, str] = {
+    "models": "Trained models.",
+    "datasets": "Published datasets.",
+    "reports": "Evaluation reports.",
+}
 
 
 def register(app: typer.Typer, verb: Verb) -> None:
-    """Add the commands; `verb` turns a function that returns its result into one that prints it and returns an exit code."""
+    """Add the commands; `verb` turns a function that returns its result into one that prints it and returns
+    an exit code."""
     groups = {kind: typer.Typer(no_args_is_help=True, help=text) for kind, text in HELP.items()}
     runs = typer.Typer(no_args_is_help=True, help="Training runs and their checkpoints.")
     for kind, group in groups.items():
@@ -79,7 +92,11 @@ def _list(kind: Kind, store_uri: str) -> None:
         for number in store.versions(kind, item):
             manifest = store.resolve(kind, f"{item}@{number}", field=kind).manifest
             verdict = (manifest.gate or {}).get("verdict", "")
-            say("\t".join(str(cell) for cell in (f"{item}@{number}", manifest.created, manifest.rows or "", verdict)).rstrip())
+            say(
+                "\t".join(
+                    str(cell) for cell in (f"{item}@{number}", manifest.created, manifest.rows or "", verdict)
+                ).rstrip()
+            )
 
 
 def _show(kind: Kind, ref: str, store_uri: str) -> None:
@@ -94,7 +111,9 @@ def _list_and_show(group: typer.Typer, kind: Kind) -> None:
         _list(kind, store)
 
     @group.command("show")
-    def show(ref: Annotated[str, typer.Argument(help="NAME or NAME@N.")], store: StoreOption = DEFAULT_STORE) -> None:
+    def show(
+        ref: Annotated[str, typer.Argument(help="NAME or NAME@N.")], store: StoreOption = DEFAULT_STORE
+    ) -> None:
         """The manifest of a version, as JSON."""
         _show(kind, ref, store)
 
@@ -113,16 +132,17 @@ def pull_dataset(
 
 
 def export_dataset(
-    ref: Annotated[str, typer.Argument(help="NAME or NAME@N of a dataset of pictures.")],
+    ref: Annotated[str, typer.Argument(help="NAME or NAME@N of a dataset of images.")],
     folder: Annotated[str, typer.Argument(help="Local folder.")],
     store: StoreOption = DEFAULT_STORE,
     set_: StorageOption = None,
     result_file: ResultFile = None,
 ) -> dict[str, Any]:
-    """Write a dataset's pictures as files, a subfolder for each class; each says in itself that it is AI-generated."""
+    """Write a dataset's images as files, a subfolder for each class; each says in itself that it is
+    AI-generated."""
     version = Store(store, storage_settings(set_)).resolve("datasets", ref, field="dataset")
     empty_folder(Path(folder))
-    return {"dataset": version.ref, "exported": folder, "pictures": export_pictures(version, Path(folder))}
+    return {"dataset": version.ref, "exported": folder, "images": export_images(version, Path(folder))}
 
 
 def runs_list(store: StoreOption = DEFAULT_STORE) -> None:
@@ -131,20 +151,33 @@ def runs_list(store: StoreOption = DEFAULT_STORE) -> None:
         say(f"{run.ref}\t{'running' if run.running else 'ended'}")
 
 
-def runs_show(ref: Annotated[str, typer.Argument(help="NAME or NAME/N.")], store: StoreOption = DEFAULT_STORE) -> None:
+def runs_show(
+    ref: Annotated[str, typer.Argument(help="NAME or NAME/N.")], store: StoreOption = DEFAULT_STORE
+) -> None:
     """The newest record of a run, as JSON."""
     name, _, number = ref.partition("/")
     found = [run for run in Store(store).runs(name) if number in ("", str(run.number))]
     if not found:
-        raise NotFoundError(f"no run {ref!r}{did_you_mean(ref, [run.ref for run in Store(store).runs()])}", field="run")
+        raise NotFoundError(
+            f"no run {ref!r}{did_you_mean(ref, [run.ref for run in Store(store).runs()])}", field="run"
+        )
     folder = found[-1].folder
     record = folder.read_json("live.json") if folder.exists("live.json") else {}
-    say(json.dumps({"ref": found[-1].ref, "uri": folder.uri, "running": found[-1].running, **record}, indent=2))
+    say(
+        json.dumps(
+            {"ref": found[-1].ref, "uri": folder.uri, "running": found[-1].running, **record}, indent=2
+        )
+    )
 
 
 def _age(text: str) -> timedelta:
     match = re.fullmatch(r"(\d{1,9})([dhm])", text)
-    age = timedelta(**{{"d": "days", "h": "hours", "m": "minutes"}[match[2]]: int(match[1])}) if match else None
+    age = (
+        timedelta(**{{"d": "days", "h": "hours", "m": "minutes"}[match[2]]: int(match[1])}) if match else None
+    )
     if age is None or age > OLDEST:
-        raise UserError(f"expected a number and d, h or m, such as 7d, at most {OLDEST.days}d, got {text[:80]!r}", field="--older-than")
+        raise UserError(
+            f"expected a number and d, h or m, such as 7d, at most {OLDEST.days}d, got {text[:80]!r}",
+            field="--older-than",
+        )
     return age

@@ -20,8 +20,8 @@ from synthmill.runtime.progress import say
 from synthmill.storage.folder import Folder
 
 FORWARDED = ("AWS_", "SYNTHMILL_", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "no_proxy", "NO_PROXY")
-"""Environment variables that workers need as the driver has them. They travel as arguments, not in the runtime environment,
-because that one is shown on the dashboard and AWS_ holds keys."""
+"""Environment variables that workers need as the driver has them. They travel as arguments, not in the
+runtime environment, because that one is shown on the dashboard and AWS_ holds keys."""
 
 SOURCE_ROOT = Path(next(iter(synthmill.__path__))).parent
 
@@ -34,16 +34,17 @@ QUIET_ALONE = {
     "REPORTER_UPDATE_INTERVAL_MS": "60000",
     "RAY_worker_niceness": "0",
 }
-"""Ray on this machine alone, without a dashboard: nobody reads its metrics and no node is taken away, and what gathers them takes
-its time from training. Workers get the processor as the command that started them would, not after all other processes."""
+"""Ray on this machine alone, without a dashboard: nobody reads its metrics and no node is taken away, and
+what gathers them takes its time from training. Workers get the processor as the command that started them
+would, not after all other processes."""
 
 
 @contextmanager
 def session() -> Iterator[None]:
     """A connection to Ray for the time of one job; one that was there before is used and left alone.
 
-    RAY_ADDRESS (set in submitted jobs) names the cluster; without it Ray starts on this machine. The package travels
-    to workers that do not have it installed.
+    RAY_ADDRESS (set in submitted jobs) names the cluster; without it Ray starts on this machine. The package
+    travels to workers that do not have it installed.
     """
     if ray.is_initialized():
         yield
@@ -60,19 +61,35 @@ def session() -> Iterator[None]:
 
 
 def _connect() -> None:
-    quiet = {"RAY_TRAIN_ENABLE_PRINT_PATCH": "0", "RAY_CHDIR_TO_TRIAL_DIR": "0", "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "1"}
-    for key, value in (*quiet.items(), ("RAY_USAGE_STATS_ENABLED", "0"), ("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")):
+    quiet = {
+        "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
+        "RAY_CHDIR_TO_TRIAL_DIR": "0",
+        "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "1",
+    }
+    for key, value in (
+        *quiet.items(),
+        ("RAY_USAGE_STATS_ENABLED", "0"),
+        ("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0"),
+    ):
         os.environ.setdefault(key, value)
     address = os.environ.get("RAY_ADDRESS")
     for key, value in ({} if address else QUIET_ALONE).items():
         os.environ.setdefault(key, value)
-    options: dict[str, Any] = {"log_to_driver": bool(os.environ.get("SYNTHMILL_WORKER_LOGS")), "logging_level": "ERROR"}
+    options: dict[str, Any] = {
+        "log_to_driver": bool(os.environ.get("SYNTHMILL_WORKER_LOGS")),
+        "logging_level": "ERROR",
+    }
     try:
         if address:
             ray.init(address=address, runtime_env={"py_modules": [str(SOURCE_ROOT / "synthmill")]}, **options)
         else:
             path = os.pathsep.join([str(SOURCE_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
-            ray.init(address="local", include_dashboard=False, runtime_env={"env_vars": {"PYTHONPATH": path}}, **options)
+            ray.init(
+                address="local",
+                include_dashboard=False,
+                runtime_env={"env_vars": {"PYTHONPATH": path}},
+                **options,
+            )
             _hide_token()
     except (RayError, ConnectionError, RuntimeError, ValueError) as fault:
         line = str(fault).strip().splitlines()[0] if str(fault).strip() else type(fault).__name__
@@ -80,7 +97,8 @@ def _connect() -> None:
 
 
 def _hide_token() -> None:
-    """Ray writes the token of a cluster on this machine to a file that everybody may read, and with it run code as this user."""
+    """Ray writes the token of a cluster on this machine to a file that everybody may read, and with it run
+    code as this user."""
     token = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token").expanduser()
     with contextlib.suppress(OSError):
         if token.stat().st_mode & 0o077:
@@ -88,7 +106,8 @@ def _hide_token() -> None:
 
 
 def require(*, workers: int, cpus: float = 1, gpus: float = 0, field: str) -> None:
-    """Refuse at once what the cluster can't hold now and could never hold by scaling up: a worker does not span machines.
+    """Refuse at once what the cluster can't hold now and could never hold by scaling up: a worker does not
+    span machines.
 
     Raises:
         ResourceError: names `field`, what was asked for and what there is.
@@ -100,13 +119,16 @@ def require(*, workers: int, cpus: float = 1, gpus: float = 0, field: str) -> No
     for resource, each in asked.items():
         if each * workers > have.get(resource, 0) + 1e-9:
             raise ResourceError(
-                f"{_needs(workers, resource, each)} but the cluster has {have.get(resource, 0):g}; {_fix(have, asked)}", field=field
+                f"{_needs(workers, resource, each)} but the cluster has {have.get(resource, 0):g};"
+                f" {_fix(have, asked)}",
+                field=field,
             )
     room = _room([node["Resources"] for node in ray.nodes() if node["Alive"]], asked)
     if room < workers:
         each_asks = " and ".join(f"{each:g} {resource}s" for resource, each in asked.items())
         raise ResourceError(
-            f"{workers} workers of {each_asks} do not fit the cluster's machines, which hold {room}; ask for fewer or smaller ones",
+            f"{workers} workers of {each_asks} do not fit the cluster's machines, which hold {room}; ask for"
+            " fewer or smaller ones",
             field=field,
         )
 
@@ -130,14 +152,20 @@ def _fix(have: Mapping[str, float], asked: Mapping[str, float]) -> str:
 
 def _room(machines: list[Mapping[str, float]], asked: Mapping[str, float]) -> int:
     """How many workers that each ask for so much fit, whole, on the machines."""
-    return sum(min(int((machine.get(resource, 0) + 1e-9) // each) for resource, each in asked.items()) for machine in machines)
+    return sum(
+        min(int((machine.get(resource, 0) + 1e-9) // each) for resource, each in asked.items())
+        for machine in machines
+    )
 
 
 def warn_of_local(store: Folder) -> None:
     """Say what a folder must be where workers run on several machines; only its owner knows whether it is."""
     machines = {node["NodeManagerHostname"] for node in ray.nodes() if node["Alive"]}
     if store.local_path is not None and len(machines) > 1:
-        say(f"{store.uri} is a folder: all {len(machines)} machines must see the same one there; else use s3://")
+        say(
+            f"{store.uri} is a folder: all {len(machines)} machines must see the same one there; else use"
+            " s3://"
+        )
 
 
 def total_cpus() -> int:

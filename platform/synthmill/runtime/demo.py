@@ -1,4 +1,5 @@
-"""The first two minutes of a newcomer: a medical table, a generator, a synthetic dataset and an honest verdict."""
+"""The first two minutes of a newcomer: a medical table, a generator, a synthetic dataset and an honest
+verdict."""
 
 from typing import Any
 

@@ -1,4 +1,5 @@
-"""Evaluate a dataset against the real rows its model never saw: metrics as Ray tasks, the report as a version in the store."""
+"""Evaluate a dataset against the real rows its model never saw: metrics as Ray tasks, the report as a version
+in the store."""
 
 import hashlib
 import json
@@ -61,9 +62,9 @@ class EvaluateRequest:
     secrets: tuple[str, ...] = ()
     """Columns that attribute inference tries to learn; () = the target."""
     extractor: str = "auto"
-    """What turns pictures into features: auto, classifier, random or torchscript:PATH."""
+    """What turns images into features: auto, classifier, random or torchscript:PATH."""
     neighbours: bool = False
-    """Show the nearest real pictures in the report."""
+    """Show the nearest real images in the report."""
     workers: int | None = None
 
 
@@ -111,14 +112,22 @@ class FolderPart:
 
 
 def check_gates(given: str | None, generator: Generator) -> Gates:
-    """The gates that were asked for, or else those of the model's recipe; a user's mistake in them surfaces before any work."""
+    """The gates that were asked for, or else those of the model's recipe; a user's mistake in them surfaces
+    before any work."""
     recipe: Any = generator.config["recipe"]
     name = given if given is not None else str(recipe.get("gates", "default"))
-    return load_gates(name, shipped=IMAGE_GATES) if isinstance(generator.codec, PixelCodec) else load_gates(name)
+    return (
+        load_gates(name, shipped=IMAGE_GATES) if isinstance(generator.codec, PixelCodec) else load_gates(name)
+    )
 
 
 def evaluate(
-    request: EvaluateRequest, store_uri: str, *, run_id: str, storage: StorageConfig | None = None, output: str | None = None
+    request: EvaluateRequest,
+    store_uri: str,
+    *,
+    run_id: str,
+    storage: StorageConfig | None = None,
+    output: str | None = None,
 ) -> Evaluation:
     """Evaluate a published dataset and store the report as `reports/<dataset>@N`.
 
@@ -133,7 +142,14 @@ def evaluate(
     baseline = _baseline(store, request.baseline)
     with cluster.session():
         report = report_on(
-            store, generator, version.folder, part_entries(version), request, baseline=baseline, dataset=version.ref, plan=plan_of(version)
+            store,
+            generator,
+            version.folder,
+            part_entries(version),
+            request,
+            baseline=baseline,
+            dataset=version.ref,
+            plan=plan_of(version),
         )
     files = report_files(report)
     saved = _save(store, version, model, report, files, request, run_id)
@@ -170,9 +186,11 @@ def report_on(
         "contains_training_rows": generator.model.copies_training_rows,
     }
     if isinstance(codec, PixelCodec):
-        pictures = Tables(train=real.train, validation=real.validation, holdout=real.holdout, synthetic=synthetic)
+        images = Tables(
+            train=real.train, validation=real.validation, holdout=real.holdout, synthetic=synthetic
+        )
         return evaluate_images(
-            pictures if plan is None else as_asked(pictures, plan, request.seed),
+            images if plan is None else as_asked(images, plan, request.seed),
             codec,
             profile=request.profile,
             seed=request.seed,
@@ -182,7 +200,7 @@ def report_on(
             provenance=provenance,
             map_tasks=map_on_ray(request.workers),
             extractor=request.extractor,
-            pictures=_latent_strip(generator, request.seed),
+            images=_latent_strip(generator, request.seed),
             show_neighbours=request.neighbours,
         )
     assert isinstance(codec, TableCodec)
@@ -193,7 +211,11 @@ def report_on(
         synthetic=synthetic,
         kinds=codec.profile,
         group=real.split.group,
-        levels={name: rule.categories for name, rule in _rules(store, config).items() if rule.categories is not None},
+        levels={
+            name: rule.categories
+            for name, rule in _rules(store, config).items()
+            if rule.categories is not None
+        },
     )
     return evaluate_tables(
         tables if plan is None else as_asked(tables, plan, request.seed),
@@ -214,10 +236,15 @@ def report_on(
 
 
 def _retrain(store: Store, config: dict[str, Any], request: EvaluateRequest) -> Retrain | None:
-    """What the full and the audit profile train generators with; one training may take a tenth of the budget."""
+    """What the full and the audit profile train generators with; one training may take a tenth of the
+    budget."""
     if request.profile not in ("full", "audit"):
         return None
-    return Retrain(config["recipe"], _rules(store, config), request.budget_seconds / 10 if request.budget_seconds else None)
+    return Retrain(
+        config["recipe"],
+        _rules(store, config),
+        request.budget_seconds / 10 if request.budget_seconds else None,
+    )
 
 
 def _rules(store: Store, config: dict[str, Any]) -> Mapping[str, ColumnRule]:
@@ -228,7 +255,8 @@ def _rules(store: Store, config: dict[str, Any]) -> Mapping[str, ColumnRule]:
 
 
 def _latent_strip(generator: Generator, seed: int) -> dict[str, bytes]:
-    """A contact sheet of walks between two noises, a class a row; none for models that are not made of one noise vector."""
+    """A contact sheet of walks between two noises, a class a row; none for models that are not made of one
+    noise vector."""
     rows = generator.between(seed=seed)
     return {"latent": sheet(rows)} if rows else {}
 
@@ -241,7 +269,9 @@ def source_tables(store: Store, generator: Generator) -> SplitTables:
     """
     config: dict[str, Any] = dict(generator.config)
     data = parse_model(DataConfig, {**config["recipe"]["data"], "source": config["source"]["uri"]})
-    return open_split(read_source(data, store=store, rules=_rules(store, config)), parse_model(Split, config["split"]))
+    return open_split(
+        read_source(data, store=store, rules=_rules(store, config)), parse_model(Split, config["split"])
+    )
 
 
 def plan_of(version: Version) -> ShardPlan | None:
@@ -254,12 +284,16 @@ def model_of(version: Version) -> str:
     """The model that a dataset was generated by."""
     found = next((parent.ref for parent in version.manifest.parents if parent.kind == "model"), None)
     if found is None:
-        raise DataError(f"{version.ref} names no model it came from; only generated datasets can be evaluated", field="--dataset")
+        raise DataError(
+            f"{version.ref} names no model it came from; only generated datasets can be evaluated",
+            field="--dataset",
+        )
     return found
 
 
 def map_on_ray(workers: int | None) -> Callable[[Callable[[Any], Any], Sequence[Any]], list[Any]]:
-    """A `map_tasks` for evaluation: every item a Ray task of one CPU, at most `workers` at once, results in order."""
+    """A `map_tasks` for evaluation: every item a Ray task of one CPU, at most `workers` at once, results in
+    order."""
 
     def run(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
         env, shared = cluster.environment(), ray.put(function)
@@ -315,15 +349,30 @@ def _baseline(store: Store, ref: str | None) -> Mapping[str, Any] | None:
 
 
 def _save(
-    store: Store, dataset: Version, model: Version, report: Report, files: Mapping[str, bytes], request: EvaluateRequest, run_id: str
+    store: Store,
+    dataset: Version,
+    model: Version,
+    report: Report,
+    files: Mapping[str, bytes],
+    request: EvaluateRequest,
+    run_id: str,
 ) -> Version:
-    key = fingerprint({"dataset": dataset.manifest.content_digest, "report": report.config, "inputs": report.inputs, "seed": request.seed})
+    key = fingerprint(
+        {
+            "dataset": dataset.manifest.content_digest,
+            "report": report.config,
+            "inputs": report.inputs,
+            "seed": request.seed,
+        }
+    )
     opened = 1 + sum(_opened(version, model) for version in store.open_versions("reports"))
     with store.begin("reports", dataset.name, run_key=key, run_id=run_id) as draft:
         entries = []
         for name, content in files.items():
             draft.folder.write_bytes(name, content)
-            entries.append(FileEntry(path=name, bytes=len(content), sha256=hashlib.sha256(content).hexdigest()))
+            entries.append(
+                FileEntry(path=name, bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+            )
         manifest = draft.manifest(
             files=tuple(entries),
             parents=(
@@ -340,5 +389,6 @@ def _save(
 
 def _opened(report: Version, model: Version) -> bool:
     return report.manifest.holdout_opened > 0 and any(
-        parent.kind == "model" and parent.digest == model.manifest.content_digest for parent in report.manifest.parents
+        parent.kind == "model" and parent.digest == model.manifest.content_digest
+        for parent in report.manifest.parents
     )

@@ -1,6 +1,8 @@
-"""How a run's records travel from the worker that makes them to the person who waits: through the run's folder.
+"""How a run's records travel from the worker that makes them to the person who waits: through the run's
+folder.
 
-Ray keeps metrics only with checkpoints, and its report() blocks the loop; a file in the run's folder does neither.
+Ray keeps metrics only with checkpoints, and its report() blocks the loop; a file in the run's folder does
+neither.
 """
 
 import tempfile
@@ -45,7 +47,8 @@ class TensorBoardFolder:
 
 
 class SheetFolder:
-    """Pictures that the checks sampled, as `samples/step-0000001200.png` of a run's folder; the newest as `samples/latest.png` too."""
+    """Images that the checks sampled, as `samples/step-0000001200.png` of a run's folder; the newest as
+    `samples/latest.png` too."""
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder.child("samples")
@@ -57,7 +60,8 @@ class SheetFolder:
 
 
 class FolderReporter:
-    """A training reporter that keeps the latest records readable for the driver, at most once a second or five."""
+    """A training reporter that keeps the latest records readable for the driver, at most once a second or
+    five."""
 
     def __init__(self, folder: Folder) -> None:
         self._folder, self._wait = folder, _interval(folder)
@@ -110,14 +114,22 @@ class Shown:
         for message in record["messages"][self._messages :]:
             self._bar.say(message)
         self._messages = len(record["messages"])
-        notes = [f"{name} {record[key]:.4g}" for key, name in SHOWN.items() if isinstance(record.get(key), int | float)]
+        notes = [
+            f"{name} {record[key]:.4g}"
+            for key, name in SHOWN.items()
+            if isinstance(record.get(key), int | float)
+        ]
         self._bar.update(int(record.get("step") or 0), ", ".join(notes))
 
 
 def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in record.items():
-        flat.update({f"{key}/{inner}": item for inner, item in value.items()} if isinstance(value, Mapping) else {key: value})
+        flat.update(
+            {f"{key}/{inner}": item for inner, item in value.items()}
+            if isinstance(value, Mapping)
+            else {key: value}
+        )
     return flat
 
 

@@ -9,13 +9,21 @@ from synthmill.config import StorageConfig, parse_model, parse_value
 
 Verb = Callable[[Callable[..., dict[str, Any]]], Callable[..., int]]
 """Makes a job of a function that returns its result: it prints that last and returns an exit code."""
-StoreOption = Annotated[str, typer.Option("--store", envvar="SYNTHMILL_STORE", help="Root URI: a folder or s3://bucket/prefix.")]
-ResultFile = Annotated[str | None, typer.Option("--result-file", help="URI that gets the closing JSON line as well.")]
-StorageOption = Annotated[list[str] | None, typer.Option("--set", help="storage.key=value; may be given again.")]
+StoreOption = Annotated[
+    str, typer.Option("--store", envvar="SYNTHMILL_STORE", help="Root URI: a folder or s3://bucket/prefix.")
+]
+ResultFile = Annotated[
+    str | None, typer.Option("--result-file", help="URI that gets the closing JSON line as well.")
+]
+StorageOption = Annotated[
+    list[str] | None, typer.Option("--set", help="storage.key=value; may be given again.")
+]
 DEFAULT_STORE = "store"
 
 
 def storage_settings(overrides: list[str] | None) -> StorageConfig:
     """What `StorageOption` was given; RecipeError names a wrong key or value."""
     given = dict(item.removeprefix("storage.").partition("=")[::2] for item in overrides or [])
-    return parse_model(StorageConfig, {key: parse_value(value) for key, value in given.items()}, prefix="storage")
+    return parse_model(
+        StorageConfig, {key: parse_value(value) for key, value in given.items()}, prefix="storage"
+    )

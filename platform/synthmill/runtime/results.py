@@ -16,13 +16,15 @@ STORAGE = "storage."
 
 @dataclass(frozen=True)
 class ResultPlace:
-    """Where the line goes, written as the job's own storage settings say; faults are one line that names the flag."""
+    """Where the line goes, written as the job's own storage settings say; faults are one line that names the
+    flag."""
 
     uri: str
     storage: StorageConfig = DEFAULT_SETTINGS
 
     def clear(self) -> None:
-        """Remove what an earlier job wrote, which must not be taken for this one's; a place that can't be written is known by then."""
+        """Remove what an earlier job wrote, which must not be taken for this one's; a place that can't be
+        written is known by then."""
         self.write({})
         with self._open() as (folder, name):
             folder.delete(name)

@@ -1,4 +1,5 @@
-"""A recipe as a function of rows and a seed: what figures that retrain the generator (few rows, shadow models) run as Ray tasks."""
+"""A recipe as a function of rows and a seed: what figures that retrain the generator (few rows, shadow
+models) run as Ray tasks."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +21,8 @@ LEAST_ROWS = 500
 
 @dataclass(frozen=True)
 class Retrain:
-    """Trains the recipe's model afresh on a subset, in this process with one thread, and samples from it. Picklable."""
+    """Trains the recipe's model afresh on a subset, in this process with one thread, and samples from it.
+    Picklable."""
 
     recipe: Mapping[str, Any]
     rules: Mapping[str, ColumnRule]
@@ -38,4 +40,6 @@ class Retrain:
         model = build(recipe.model.name, recipe.model.config, codec.layout)
         model.load_state_dict(outcome.state_dict)
         model.eval()
-        return Generator(model, codec, ref=recipe.name, digest="", config={}).sample(max(LEAST_ROWS, subset.num_rows), seed=seed)
+        return Generator(model, codec, ref=recipe.name, digest="", config={}).sample(
+            max(LEAST_ROWS, subset.num_rows), seed=seed
+        )

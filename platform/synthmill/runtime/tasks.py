@@ -9,7 +9,8 @@ from synthmill.errors import SynthmillError
 
 
 def get(calls: list[Any]) -> list[Any]:
-    """Results of Ray calls; an error that a worker raised on purpose comes out as itself, without Ray's wrapping."""
+    """Results of Ray calls; an error that a worker raised on purpose comes out as itself, without Ray's
+    wrapping."""
     try:
         return list(ray.get(calls))
     except RayTaskError as fault:

@@ -67,7 +67,10 @@ def resolve(recipe: Recipe) -> Recipe:
     config = parse_model(cls.Config, dict(recipe.model.config), prefix="model.config")
     kind = _kind(recipe, cls)
     return recipe.model_copy(
-        update={"model": ModelConfig(name=recipe.model.name, config=dump(config)), "data": recipe.data.model_copy(update={"kind": kind})}
+        update={
+            "model": ModelConfig(name=recipe.model.name, config=dump(config)),
+            "data": recipe.data.model_copy(update={"kind": kind}),
+        }
     )
 
 
@@ -79,7 +82,8 @@ def _kind(recipe: Recipe, cls: type[GenerativeModel]) -> str:
         return learnt[0]
     if recipe.data.kind not in learnt:
         raise RecipeError(
-            f"{recipe.model.name} learns {learnt[0]}, not {recipe.data.kind}; choose another model or `auto`", field="data.kind"
+            f"{recipe.model.name} learns {learnt[0]}, not {recipe.data.kind}; choose another model or `auto`",
+            field="data.kind",
         )
     return recipe.data.kind
 
@@ -107,7 +111,10 @@ def train(recipe: Recipe, store_uri: str, *, run_id: str) -> Version:
     split = job.tables.split
     for note in job.source.notes:
         say(note)
-    say(f"{job.source.uri}: {job.source.table.num_rows:,} rows, {', '.join(f'{n:,} {name}' for name, n in split.counts.items())}")
+    say(
+        f"{job.source.uri}: {job.source.table.num_rows:,} rows,"
+        f" {', '.join(f'{n:,} {name}' for name, n in split.counts.items())}"
+    )
     with cluster.session():
         cluster.warn_of_local(job.store.root)
         shape = _scaling(job.recipe)
@@ -125,7 +132,9 @@ def run_key(recipe: Recipe, source: Source) -> str:
     told = dump(recipe)
     told.pop("storage")
     told["training"] = {name: value for name, value in told["training"].items() if name not in NOT_IN_RUN_KEY}
-    return fingerprint({"recipe": told, "rules": _rules(source), "source": source.sha256, "code": synthmill.__version__})
+    return fingerprint(
+        {"recipe": told, "rules": _rules(source), "source": source.sha256, "code": synthmill.__version__}
+    )
 
 
 def _rules(source: Source) -> dict[str, Any]:
@@ -137,21 +146,31 @@ def _start_afresh(recipe: Recipe, folder: Folder) -> None:
     if recipe.training.resume == "never":
         folder.delete_tree("checkpoints")
     elif recipe.training.resume == "always" and not found:
-        raise UserError("there is no checkpoint of this recipe to go on from; use if-possible", field="training.resume")
+        raise UserError(
+            "there is no checkpoint of this recipe to go on from; use if-possible", field="training.resume"
+        )
     elif found:
         say(f"going on from the last checkpoint in {folder.uri}")
 
 
 def _scaling(recipe: Recipe) -> ScalingConfig:
     training = recipe.training
-    gpu = training.device == "cuda" or (training.device == "auto" and ray.cluster_resources().get("GPU", 0) >= training.workers)
+    gpu = training.device == "cuda" or (
+        training.device == "auto" and ray.cluster_resources().get("GPU", 0) >= training.workers
+    )
     cluster.require(workers=training.workers, field="training.workers")
     if gpu:
         cluster.require(workers=training.workers, gpus=1, field="training.device")
     if training.threads is not None:
-        cluster.require(workers=training.workers, cpus=training.threads, gpus=1 if gpu else 0, field="training.threads")
+        cluster.require(
+            workers=training.workers, cpus=training.threads, gpus=1 if gpu else 0, field="training.threads"
+        )
     cpus = training.threads or cluster.cpus_each(training.workers)
-    return ScalingConfig(num_workers=training.workers, use_gpu=gpu, resources_per_worker={"CPU": cpus, **({"GPU": 1} if gpu else {})})
+    return ScalingConfig(
+        num_workers=training.workers,
+        use_gpu=gpu,
+        resources_per_worker={"CPU": cpus, **({"GPU": 1} if gpu else {})},
+    )
 
 
 def _fit(job: Prepared, folder: Folder, scaling: ScalingConfig) -> dict[str, Any]:
@@ -160,18 +179,23 @@ def _fit(job: Prepared, folder: Folder, scaling: ScalingConfig) -> dict[str, Any
         "recipe": dump(job.recipe),
         "folder": folder,
         "codec": (config, tensors),
-        # By reference: Ray shows a training function's arguments on its dashboard, and the environment holds keys.
+        # By reference: Ray shows a training function's arguments on its dashboard, and the environment holds
+        # keys.
         "env": ray.put(cluster.environment()),
         "ending": _beside_driver(Ending),
         "tables": ray.put((job.tables.train, job.tables.validation)),
     }
     done = threading.Event()
-    with Progress("training", _planned_steps(job)) as bar, tempfile.TemporaryDirectory(prefix="synthmill-ray-") as scratch:
+    with (
+        Progress("training", _planned_steps(job)) as bar,
+        tempfile.TemporaryDirectory(prefix="synthmill-ray-") as scratch,
+    ):
         trainer = TorchTrainer(
             work,
             train_loop_config=payload,
             scaling_config=scaling,
-            # Checkpoints are ours (encrypted as asked, retried); Ray is given none, and needs no more than a folder on each machine.
+            # Checkpoints are ours (encrypted as asked, retried); Ray is given none, and needs no more than a
+            # folder on each machine.
             run_config=RunConfig(
                 name=f"ray-{ray.get_runtime_context().get_job_id()}",
                 storage_path=scratch,
@@ -193,7 +217,11 @@ def _fit(job: Prepared, folder: Folder, scaling: ScalingConfig) -> dict[str, Any
 def _planned_steps(job: Prepared) -> int:
     model = fresh_model(job.recipe, job.codec.layout)
     stages = model.stages()
-    return make_plan(job.recipe.training, stages, job.tables.train.num_rows, model.row_group, 0).total_steps if stages else 1
+    return (
+        make_plan(job.recipe.training, stages, job.tables.train.num_rows, model.row_group, 0).total_steps
+        if stages
+        else 1
+    )
 
 
 def _beside_driver(cls: type) -> Any:
@@ -218,8 +246,8 @@ class Ending:
 def work(payload: Mapping[str, Any]) -> dict[str, Any]:
     """One Ray Train worker. Our own errors come back as values: raised, Ray would retry what can't succeed.
 
-    A worker that has fellows must raise all the same, or they would wait for it in the next sum; Ray then starts all of them
-    again, and they come back at once with the error that the first one left behind.
+    A worker that has fellows must raise all the same, or they would wait for it in the next sum; Ray then
+    starts all of them again, and they come back at once with the error that the first one left behind.
     """
     cluster.adopt(ray.get(payload["env"]))
     ended = ray.get(payload["ending"].fault.remote())
@@ -270,10 +298,12 @@ def _work(payload: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _summary(job: Prepared) -> dict[str, Any] | None:
-    """What the page's charts show of the train rows; None for pictures."""
+    """What the page's charts show of the train rows; None for images."""
     if not isinstance(job.codec, TableCodec):
         return None
-    return summarise(job.tables.train, job.codec.profile, people_of(job.tables.train, job.recipe.data.split.group))
+    return summarise(
+        job.tables.train, job.codec.profile, people_of(job.tables.train, job.recipe.data.split.group)
+    )
 
 
 def _unwrap(summary: Any) -> dict[str, Any]:

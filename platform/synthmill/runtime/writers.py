@@ -1,7 +1,7 @@
 """Ray tasks that write parts: each computes a whole shard, writes it and then its receipt.
 
-Ray runs a task again when its worker or node is lost. A worker process keeps the last model it loaded, so a job's shards, and a
-second job on the same model, pay for loading once a process.
+Ray runs a task again when its worker or node is lost. A worker process keeps the last model it loaded, so a
+job's shards, and a second job on the same model, pay for loading once a process.
 """
 
 import functools
@@ -66,7 +66,9 @@ class Writers:
         self.compute_class: str = get([ray.remote(**options)(class_of).remote(self._job)])[0]
         """What the bytes are computed by; every part must be computed by the same."""
 
-    def write_all(self, parts: list[Part], draft: Draft, *, on_part: Callable[[int], None]) -> list[FileEntry]:
+    def write_all(
+        self, parts: list[Part], draft: Draft, *, on_part: Callable[[int], None]
+    ) -> list[FileEntry]:
         """Write what has no valid receipt yet; the files, in the order of `parts`.
 
         Raises:
@@ -87,7 +89,9 @@ class Writers:
             try:
                 done[index] = get(ready)[0]
             except LOST as fault:
-                raise SynthmillError(f"part {index} lost its worker {MAX_RETRIES + 1} times: {line_of(fault)}") from fault
+                raise SynthmillError(
+                    f"part {index} lost its worker {MAX_RETRIES + 1} times: {line_of(fault)}"
+                ) from fault
             on_part(len(done))
             draft.check_alive()
         return [done[part.index] for part in parts]
@@ -103,20 +107,33 @@ def write_part(job: Job, part: Part, folder: Folder, run_key: str, expected_clas
     generator = _generator(job)
     found = compute_class(generator.model)
     if found != expected_class:
-        raise ResourceError(f"the cluster's machines compute differently ({found} | {expected_class}); add --portable", field="--workers")
+        raise ResourceError(
+            f"the cluster's machines compute differently ({found} | {expected_class}); add --portable",
+            field="--workers",
+        )
     schema = dataset_schema(generator, job.plan, mixed=job.mixed)
     table = generator.shard(job.plan, job.plan.shard(part.index)) if part.rows is None else part.rows
     if job.mixed:
-        table = table.append_column(SYNTHETIC_COLUMN, pa.array([part.rows is None] * table.num_rows, pa.bool_()))
+        table = table.append_column(
+            SYNTHETIC_COLUMN, pa.array([part.rows is None] * table.num_rows, pa.bool_())
+        )
     described = {key.decode(): value.decode() for key, value in (generator.schema.metadata or {}).items()}
     keys = described | footer(
-        run_key=run_key, shard=part.index, model_ref=job.model_ref, model_digest=job.model_digest, seed=job.plan.seed, mixed=job.mixed
+        run_key=run_key,
+        shard=part.index,
+        model_ref=job.model_ref,
+        model_digest=job.model_digest,
+        seed=job.plan.seed,
+        mixed=job.mixed,
     )
-    return write_shard(folder, part.index, [table.select(schema.names).cast(schema)], schema, footer=keys, run_key=run_key)
+    return write_shard(
+        folder, part.index, [table.select(schema.names).cast(schema)], schema, footer=keys, run_key=run_key
+    )
 
 
 def dataset_schema(generator: Generator, plan: ShardPlan, *, mixed: bool) -> pa.Schema:
-    """What every part of a dataset has, real rows included: the columns asked for, and whether a row is synthetic where both are there."""
+    """What every part of a dataset has, real rows included: the columns asked for, and whether a row is
+    synthetic where both are there."""
     names = plan.columns or generator.schema.names
     schema = pa.schema([generator.schema.field(name) for name in names], metadata=generator.schema.metadata)
     return schema.append(pa.field(SYNTHETIC_COLUMN, pa.bool_())) if mixed else schema

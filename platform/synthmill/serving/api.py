@@ -1,4 +1,5 @@
-"""The HTTP interface: routes, and what they document. Errors and admission are in guard.py, work is in service.py."""
+"""The HTTP interface: routes, and what they document. Errors and admission are in guard.py, work is in
+service.py."""
 
 import time
 from collections.abc import AsyncIterator
@@ -27,7 +28,10 @@ from synthmill.serving.streams import ClosingResponse
 from synthmill.serving.web import ASSETS, PAGES, page_file
 
 ERRORS: dict[int | str, dict[str, Any]] = {
-    status: {"description": text, "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}}}
+    status: {
+        "description": text,
+        "content": {"application/json": {"schema": {"$ref": "#/components/schemas/Error"}}},
+    }
     for status, text in {
         400: "Not readable",
         401: "No valid key",
@@ -43,10 +47,15 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     }.items()
 }
 ROW_FORMATS: dict[int | str, dict[str, Any]] = {
-    200: {"description": "Rows, in the format that Accept asks for", "content": {name: {"schema": {"type": "string"}} for name in FORMATS}}
+    200: {
+        "description": "Rows, in the format that Accept asks for",
+        "content": {name: {"schema": {"type": "string"}} for name in FORMATS},
+    }
 }
 ROW_FORMATS[200]["content"]["application/json"] = {"schema": {"type": "object"}}
-ModelName = Annotated[str, Path(description="`name` (newest or pinned version) or `name@number`", max_length=200)]
+ModelName = Annotated[
+    str, Path(description="`name` (newest or pinned version) or `name@number`", max_length=200)
+]
 
 
 def _allow(scope: Scope) -> Any:
@@ -70,7 +79,10 @@ def create_app(service: Service) -> FastAPI:
     app = FastAPI(
         title="synthmill",
         version=synthmill.__version__,
-        description="Synthetic rows and pictures from trained generators. Everything it sends is AI-generated and says so.",
+        description=(
+            "Synthetic rows and images from trained generators. Everything it sends is AI-generated and"
+            " says so."
+        ),
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
@@ -111,7 +123,11 @@ def _add_models(app: FastAPI, service: Service) -> None:
         """Models that this key may use, and what else it may do."""
         names = _usable(service, key)
         told = {"name": key.name, "scopes": list(key.scopes), "needed": not service.args.insecure_local}
-        return {"object": "list", "data": [summary(name, service.models.newest(name)) for name in names], "key": told}
+        return {
+            "object": "list",
+            "data": [summary(name, service.models.newest(name)) for name in names],
+            "key": told,
+        }
 
     @app.get("/v1/models/{name}", tags=["models"])
     async def show_model(name: ModelName, request: Request, key: MayGenerate) -> dict[str, Any]:
@@ -151,7 +167,11 @@ def _add_rows(app: FastAPI, service: Service) -> None:
         async with service.meter.charged(key.id, key.quota, rows=asked.num_rows, field="num_rows"):
             body = await service.rows(served, asked, form)
         filename = f"{served.name}-{served.version.number}-synthetic.{form.suffix}"
-        headers = {**_made_by(served), "Content-Disposition": f'inline; filename="{filename}"', "Vary": "Accept"}
+        headers = {
+            **_made_by(served),
+            "Content-Disposition": f'inline; filename="{filename}"',
+            "Vary": "Accept",
+        }
         if isinstance(body, bytes):
             return Response(body, media_type=form.media_type, headers=headers)
         return ClosingResponse(body, media_type=form.media_type, headers=headers)
@@ -160,16 +180,23 @@ def _add_rows(app: FastAPI, service: Service) -> None:
 def _add_images(app: FastAPI, service: Service) -> None:
     @app.post("/v1/images/generations", tags=["generate"])
     async def generate_images(asked: ImagesRequest, request: Request, key: MayGenerate) -> JSONResponse:
-        """Synthetic pictures, in the shape of OpenAI's images API."""
+        """Synthetic images, in the shape of OpenAI's images API."""
         count = asked.n or 1
         if count > service.args.limits.max_images:
-            raise UserError(f"at most {service.args.limits.max_images} in one request, got {count}", field="n")
+            raise UserError(
+                f"at most {service.args.limits.max_images} in one request, got {count}", field="n"
+            )
         if asked.response_format == "url":
-            raise UserError("only 'b64_json' is possible: there is no place that pictures are put at", field="response_format")
+            raise UserError(
+                "only 'b64_json' is possible: there is no place that images are put at",
+                field="response_format",
+            )
         size = target_size(asked.size)
         served = await _served(service, request, key, asked.model)
         if not is_image_model(served):
-            raise UserError(f"{served.ref} generates tables; ask POST /v1/models/{served.name}/rows", field="model")
+            raise UserError(
+                f"{served.ref} generates tables; ask POST /v1/models/{served.name}/rows", field="model"
+            )
         where = clause_of(asked.prompt, served.generator.codec.levels("label") or [])
         async with service.meter.charged(key.id, key.quota, rows=count, field="n"):
             data = await service.images(served, count, where=where, seed=asked.seed, size=size)
@@ -245,15 +272,29 @@ def _add_errors(app: FastAPI, service: Service) -> None:
         service.metrics.add("synthmill_rejections_total", 1, reason="input")
         errors = [dict(error) for error in fault.errors()]
         message, field = validation_message(errors)
-        return problem(400 if errors[0]["type"] == "json_invalid" else 422, message, "invalid_request", param=field)
+        return problem(
+            400 if errors[0]["type"] == "json_invalid" else 422, message, "invalid_request", param=field
+        )
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, fault: HTTPException) -> JSONResponse:
-        kinds = {400: "invalid_request", 404: "not_found", 405: "method_not_allowed", 413: "invalid_request", 503: "unavailable"}
-        message = f"no such path {request.url.path[:200]!r}; see /docs" if fault.status_code == 404 else str(fault.detail)
+        kinds = {
+            400: "invalid_request",
+            404: "not_found",
+            405: "method_not_allowed",
+            413: "invalid_request",
+            503: "unavailable",
+        }
+        message = (
+            f"no such path {request.url.path[:200]!r}; see /docs"
+            if fault.status_code == 404
+            else str(fault.detail)
+        )
         headers = {**(fault.headers or {}), **({"Retry-After": "1"} if fault.status_code == 503 else {})}
         param = "body" if fault.status_code == 413 else None
-        return problem(fault.status_code, message, kinds.get(fault.status_code, "error"), param=param, headers=headers)
+        return problem(
+            fault.status_code, message, kinds.get(fault.status_code, "error"), param=param, headers=headers
+        )
 
     @app.exception_handler(Exception)
     async def bug(request: Request, fault: Exception) -> JSONResponse:
@@ -271,8 +312,16 @@ def _document(app: FastAPI) -> None:
             parts = schema.setdefault("components", {})
             text, maybe = {"type": "string"}, {"type": ["string", "null"]}
             fields = {"message": text, "type": text, "param": maybe, "code": maybe}
-            inner = {"type": "object", "required": list(error_body("", "", None)["error"]), "properties": fields}
-            parts.setdefault("schemas", {})["Error"] = {"type": "object", "required": ["error"], "properties": {"error": inner}}
+            inner = {
+                "type": "object",
+                "required": list(error_body("", "", None)["error"]),
+                "properties": fields,
+            }
+            parts.setdefault("schemas", {})["Error"] = {
+                "type": "object",
+                "required": ["error"],
+                "properties": {"error": inner},
+            }
             parts["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
             schema["security"] = [{"key": []}]
         return app.openapi_schema or {}

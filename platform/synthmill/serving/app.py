@@ -1,6 +1,7 @@
 """The Ray Serve application: `serve run synthmill.serving.app:build store=... models=adult@1,digits`.
 
-Postponed annotations must stay out of this file: Ray Serve reads the builder's as a type, to validate arguments against it.
+Postponed annotations must stay out of this file: Ray Serve reads the builder's as a type, to validate
+arguments against it.
 """
 
 import logging
@@ -29,8 +30,8 @@ from synthmill.serving.models import check_models
 from synthmill.serving.service import Service
 
 DRAIN_SECONDS = 60.0
-# A replica refuses for itself, with a message and counted (guard.py). Ray's limits only keep a flood from its memory: they leave
-# room for what a full replica still answers, and for as many connections as HAProxy takes.
+# A replica refuses for itself, with a message and counted (guard.py). Ray's limits only keep a flood from its
+# memory: they leave room for what a full replica still answers, and for as many connections as HAProxy takes.
 SPARE_REQUESTS = 64
 RAYS_QUEUE = 4096
 RETRY_SECONDS = 1.0
@@ -75,7 +76,9 @@ class Replica:
             await _require_loopback()
         device = "cuda" if settings.num_gpus > 0 and torch.cuda.is_available() else "cpu"
         context = serve.get_replica_context()
-        self.service = Service(settings, KeeperDesk(), replica=str(context.replica_id.unique_id), device=device)
+        self.service = Service(
+            settings, KeeperDesk(), replica=str(context.replica_id.unique_id), device=device
+        )
         await self.service.start()
 
     def __serve_build_asgi_app__(self) -> FastAPI:
@@ -138,13 +141,17 @@ def autoscaling(scaling: Scaling) -> AutoscalingConfig:
             metrics_interval_s=scaling.report_s,
             policy={
                 "policy_function": "synthmill.serving.autoscale:QueuedRows",
-                "policy_kwargs": {"target_rows": scaling.target_queued_rows, "target_requests": scaling.target_ongoing_requests},
+                "policy_kwargs": {
+                    "target_rows": scaling.target_queued_rows,
+                    "target_requests": scaling.target_ongoing_requests,
+                },
             },
         )
 
 
 def _replica_environment() -> dict[str, str]:
-    """Nothing a replica does blocks its event loop, so it needs no second one; sends then wait for slow clients instead of piling up."""
+    """Nothing a replica does blocks its event loop, so it needs no second one; sends then wait for slow
+    clients instead of piling up."""
     root = str(Path(next(iter(synthmill.__path__))).parent)
     path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
     return {"PYTHONPATH": path, "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0", "OMP_NUM_THREADS": "1"}
@@ -155,4 +162,6 @@ async def _require_loopback() -> None:
 
     options = await _get_global_client()._controller.get_http_config.remote()
     if options.host not in LOOPBACK:
-        raise UserError(f"Ray Serve listens on {options.host}; without keys it must be 127.0.0.1", field="insecure_local")
+        raise UserError(
+            f"Ray Serve listens on {options.host}; without keys it must be 127.0.0.1", field="insecure_local"
+        )

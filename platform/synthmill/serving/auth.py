@@ -1,7 +1,9 @@
-"""API keys: who may do what. Only salted hashes are stored, in one JSON document; the key itself is shown once, when it is made.
+"""API keys: who may do what. Only salted hashes are stored, in one JSON document; the key itself is shown
+once, when it is made.
 
-A key is 256 random bits, so one SHA-256 of salt and secret is as hard to invert as any slower hash and can't be used to keep
-the server busy. The id in a key says which hash to compare with; comparisons take the same time right or wrong.
+A key is 256 random bits, so one SHA-256 of salt and secret is as hard to invert as any slower hash and can't
+be used to keep the server busy. The id in a key says which hash to compare with; comparisons take the same
+time right or wrong.
 """
 
 import hashlib
@@ -17,7 +19,15 @@ from typing import Any, Literal
 from pydantic import Field
 
 from synthmill.config import NAME_PATTERN, FrozenModel, StorageConfig, parse_model
-from synthmill.errors import ClaimLostError, MissingError, NotFoundError, StorageError, SynthmillError, UserError, did_you_mean
+from synthmill.errors import (
+    ClaimLostError,
+    MissingError,
+    NotFoundError,
+    StorageError,
+    SynthmillError,
+    UserError,
+    did_you_mean,
+)
 from synthmill.serving.quota import Quota
 from synthmill.storage import owner
 from synthmill.storage.folder import Folder, json_bytes
@@ -50,7 +60,7 @@ class Key(FrozenModel):
     name: str = ""
     """Whose it is; for people."""
     scopes: tuple[Scope, ...] = ("generate",)
-    """generate: models, rows, pictures and the page. jobs: publish datasets. metrics: read /metrics."""
+    """generate: models, rows, images and the page. jobs: publish datasets. metrics: read /metrics."""
     models: tuple[str, ...] | None = None
     """Names it may use; null: all that are served."""
     created: datetime
@@ -61,9 +71,17 @@ class Key(FrozenModel):
     def check(self, scope: Scope, *, model: str | None = None) -> None:
         """AuthError, 403, when the key lacks the scope or may not use the model of that name."""
         if scope not in self.scopes:
-            raise AuthError(f"Authorization: this key has no scope {scope!r}; it has: {', '.join(self.scopes)}", status=403, reason="scope")
+            raise AuthError(
+                f"Authorization: this key has no scope {scope!r}; it has: {', '.join(self.scopes)}",
+                status=403,
+                reason="scope",
+            )
         if model is not None and self.models is not None and model not in self.models:
-            raise AuthError(f"model: this key may not use {model!r}; it may use: {', '.join(self.models)}", status=403, reason="scope")
+            raise AuthError(
+                f"model: this key may not use {model!r}; it may use: {', '.join(self.models)}",
+                status=403,
+                reason="scope",
+            )
 
 
 class KeyDocument(FrozenModel):
@@ -73,7 +91,14 @@ class KeyDocument(FrozenModel):
     keys: tuple[Key, ...] = ()
 
 
-LOCAL = Key(id="0" * 12, salt="0" * 32, hash=_SOMEBODY_ELSE, name="local", scopes=SCOPES, created=datetime.fromtimestamp(0, UTC))
+LOCAL = Key(
+    id="0" * 12,
+    salt="0" * 32,
+    hash=_SOMEBODY_ELSE,
+    name="local",
+    scopes=SCOPES,
+    created=datetime.fromtimestamp(0, UTC),
+)
 """Who everybody is with `insecure_local`; no secret has this hash."""
 
 
@@ -91,7 +116,8 @@ class KeyFile:
         return self._folder.uri_of(self._name)
 
     def load(self) -> None:
-        """Read the keys again; no document means no keys. Keys stay as they were when the document can't be read.
+        """Read the keys again; no document means no keys. Keys stay as they were when the document can't be
+        read.
 
         Raises:
             StorageError: the store can't be reached, or the document is damaged.
@@ -110,7 +136,8 @@ class KeyFile:
 
     @contextmanager
     def changing(self) -> Iterator[KeyDocument]:
-        """The document, for one that will `write` another: changes wait for each other, or a revoked key could come back.
+        """The document, for one that will `write` another: changes wait for each other, or a revoked key
+        could come back.
 
         Raises:
             StorageError: another change does not end; names the file that holds this one up.
@@ -130,7 +157,9 @@ class KeyFile:
             ClaimLostError: somebody removed the lock.
         """
         if not self._holds_lock():
-            raise ClaimLostError(f"{self.uri}: another change began during this one; nothing was written, try again")
+            raise ClaimLostError(
+                f"{self.uri}: another change began during this one; nothing was written, try again"
+            )
         self._folder.write_json(self._name, document.model_dump(mode="json"))
 
     @property
@@ -139,12 +168,15 @@ class KeyFile:
 
     def _lock(self) -> None:
         last = time.monotonic() + LOCK_SECONDS
-        while not self._folder.create(self._lock_name, json_bytes({"token": self._token, "process": owner.this_process()})):
+        while not self._folder.create(
+            self._lock_name, json_bytes({"token": self._token, "process": owner.this_process()})
+        ):
             if owner.has_ended(self._read_lock().get("process")):
                 self._folder.delete(self._lock_name)
             elif time.monotonic() > last:
                 raise StorageError(
-                    f"{self._folder.uri_of(self._lock_name)}: another change of keys is under way; if none is, delete this file"
+                    f"{self._folder.uri_of(self._lock_name)}: another change of keys is under way; if none"
+                    " is, delete this file"
                 )
             else:
                 time.sleep(POLL_SECONDS)
@@ -166,7 +198,11 @@ class KeyFile:
             AuthError: 401; says whether it is missing, wrong or expired.
         """
         if not token:
-            how = "send 'Authorization: Bearer KEY'" if self._keys else "there are none yet: make one with `synthmill keys create`"
+            how = (
+                "send 'Authorization: Bearer KEY'"
+                if self._keys
+                else "there are none yet: make one with `synthmill keys create`"
+            )
             raise AuthError(f"Authorization: a key is needed; {how}", status=401, reason="auth")
         match = _TOKEN.match(token)
         key_id, secret = match.groups() if match else ("", "")
@@ -176,12 +212,21 @@ class KeyFile:
         if key is None or not right:
             raise AuthError("Authorization: no such key", status=401, reason="auth")
         if key.expires is not None and key.expires <= now:
-            raise AuthError(f"Authorization: this key expired at {key.expires.isoformat()}", status=401, reason="auth")
+            raise AuthError(
+                f"Authorization: this key expired at {key.expires.isoformat()}", status=401, reason="auth"
+            )
         return key
 
 
 def create_key(
-    file: KeyFile, *, name: str, scopes: tuple[Scope, ...], models: tuple[str, ...] | None, days: float | None, quota: Quota, now: datetime
+    file: KeyFile,
+    *,
+    name: str,
+    scopes: tuple[Scope, ...],
+    models: tuple[str, ...] | None,
+    days: float | None,
+    quota: Quota,
+    now: datetime,
 ) -> tuple[str, Key]:
     """Add a key to the document; returns what the client must send, which is stored nowhere, and the key."""
     key_id, salt, secret = secrets.token_hex(6), secrets.token_hex(16), secrets.token_urlsafe(32)
@@ -206,7 +251,9 @@ def revoke_key(file: KeyFile, key_id: str) -> Key:
     with file.changing() as document:
         found = next((key for key in document.keys if key.id == key_id), None)
         if found is None:
-            raise NotFoundError(f"no key {key_id!r}{did_you_mean(key_id, [key.id for key in document.keys])}", field="key")
+            raise NotFoundError(
+                f"no key {key_id!r}{did_you_mean(key_id, [key.id for key in document.keys])}", field="key"
+            )
         file.write(KeyDocument(keys=tuple(key for key in document.keys if key.id != key_id)))
     return found
 
@@ -225,7 +272,11 @@ def parse_names(text: str) -> tuple[str, ...]:
     parts = tuple(part.strip() for part in text.split(","))
     for part in parts:
         if not re.fullmatch(NAME_PATTERN, part):
-            why = "a key is for all versions of a model: leave out @ and what follows" if "@" in part else "expected NAME or NAME,NAME"
+            why = (
+                "a key is for all versions of a model: leave out @ and what follows"
+                if "@" in part
+                else "expected NAME or NAME,NAME"
+            )
             raise UserError(f"{part!r} is no name of a model; {why}", field="--models")
     return tuple(dict.fromkeys(parts))
 

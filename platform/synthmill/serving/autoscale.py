@@ -1,7 +1,8 @@
-"""How many replicas: enough for the rows that wait, and for the requests that wait; none is stopped whose work the others could not take.
+"""How many replicas: enough for the rows that wait, and for the requests that wait; none is stopped whose
+work the others could not take.
 
-Where replicas keep up, next to nothing waits, however busy they are: by what waits alone, one of two at 60% each would be stopped, and
-started again when the other is swamped.
+Where replicas keep up, next to nothing waits, however busy they are: by what waits alone, one of two at 60%
+each would be stopped, and started again when the other is swamped.
 
 Ray Serve sends this file to its controller by value, so it imports nothing of this package.
 """

@@ -1,7 +1,8 @@
-"""One queue for everything a replica computes: small requests share a call of the model, large ones take turns piece by piece.
+"""One queue for everything a replica computes: small requests share a call of the model, large ones take
+turns piece by piece.
 
-A batch is whatever waits when a thread is free, up to a number of rows; nobody waits for a batch to fill. The model and the
-encoders run on threads, never on the event loop.
+A batch is whatever waits when a thread is free, up to a number of rows; nobody waits for a batch to fill. The
+model and the encoders run on threads, never on the event loop.
 """
 
 import asyncio
@@ -67,7 +68,9 @@ class _Piece:
 class Lane:
     """The threads of a replica and the queue before them."""
 
-    def __init__(self, *, threads: int, batch_rows: int, max_queued_rows: int, max_streams: int, metrics: Metrics) -> None:
+    def __init__(
+        self, *, threads: int, batch_rows: int, max_queued_rows: int, max_streams: int, metrics: Metrics
+    ) -> None:
         self.batch_rows = batch_rows
         self.max_queued_rows = max_queued_rows
         self.max_streams = max_streams
@@ -88,7 +91,8 @@ class Lane:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     async def draw(self, source: Source, rows: int, finish: Callable[[Drawn, int], T]) -> T:
-        """`finish(drawn, start)` of a batch that holds `rows` rows for this request from `start` on; both run on a thread.
+        """`finish(drawn, start)` of a batch that holds `rows` rows for this request from `start` on; both run
+        on a thread.
 
         Raises:
             BusyError: too many rows wait already.
@@ -112,7 +116,9 @@ class Lane:
         """
         if self.queued_rows and self.queued_rows + rows > self.max_queued_rows:
             raise BusyError(
-                f"{self.queued_rows:,} rows wait already and this replica queues at most {self.max_queued_rows:,}", self.retry_seconds()
+                f"{self.queued_rows:,} rows wait already and this replica queues at most"
+                f" {self.max_queued_rows:,}",
+                self.retry_seconds(),
             )
         self.queued_rows += rows
         try:
@@ -121,7 +127,8 @@ class Lane:
             self.queued_rows -= rows
 
     async def run(self, ref: str, work: Callable[[], T]) -> T:
-        """One piece of a request that shares no batch, when its turn comes; `ref` is the model version, for metrics."""
+        """One piece of a request that shares no batch, when its turn comes; `ref` is the model version, for
+        metrics."""
         piece = _Piece(ref, work, asyncio.get_running_loop().create_future())
         self._queue.put_nowait(piece)
         result: T = await piece.answer
@@ -135,7 +142,10 @@ class Lane:
             BusyError: as many as allowed are being answered.
         """
         if self.streams >= self.max_streams:
-            raise BusyError(f"{self.streams} large requests are being answered, the most this replica takes", self.retry_seconds())
+            raise BusyError(
+                f"{self.streams} large requests are being answered, the most this replica takes",
+                self.retry_seconds(),
+            )
         self.streams += 1
         try:
             yield
@@ -147,7 +157,8 @@ class Lane:
         return max(1, min(60, round(self.queued_rows / self._rows_per_second)))
 
     def load(self) -> dict[str, float]:
-        """What the autoscaler is told: work that waits, and the share of its processors that this process used since the last time.
+        """What the autoscaler is told: work that waits, and the share of its processors that this process
+        used since the last time.
 
         A large request counts as a full batch: it keeps one replica busy, and no other can help it.
         """
@@ -211,7 +222,8 @@ class Lane:
             self._metrics.add("synthmill_model_seconds_total", spent, model=ref)
 
     def _take(self, group: _Group) -> list[_Waiting]:
-        """The next batch of a group; those whose client has gone are dropped. What is left queues up again, behind the others."""
+        """The next batch of a group; those whose client has gone are dropped. What is left queues up again,
+        behind the others."""
         batch: list[_Waiting] = []
         rows = 0
         while group.waiting and (not batch or rows + group.waiting[0].rows <= self.batch_rows):
@@ -257,7 +269,8 @@ def _fail(future: "asyncio.Future[Any]", fault: Exception) -> None:
 
 
 async def end(tasks: Sequence[asyncio.Task[None]]) -> None:
-    """Cancel tasks until they are done: in Python 3.11 one that waits with a time limit can swallow a cancellation."""
+    """Cancel tasks until they are done: in Python 3.11 one that waits with a time limit can swallow a
+    cancellation."""
     while waiting := [task for task in tasks if not task.done()]:
         for task in waiting:
             task.cancel()

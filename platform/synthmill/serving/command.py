@@ -14,14 +14,18 @@ from synthmill.serving.quota import Quota
 
 MAX_DAYS = 36_500
 """A hundred years; the calendar of dates ends some thousand years later."""
-KeysOption = Annotated[str | None, typer.Option("--keys", help=f"URI of the keys document; default: {KEYS_FILE} in the store.")]
+KeysOption = Annotated[
+    str | None, typer.Option("--keys", help=f"URI of the keys document; default: {KEYS_FILE} in the store.")
+]
 SetOption = Annotated[
-    list[str] | None, typer.Option("--set", help="key=value of the serving settings (docs/serving.md); may be given again.")
+    list[str] | None,
+    typer.Option("--set", help="key=value of the serving settings (docs/serving.md); may be given again."),
 ]
 
 
 def register(app: typer.Typer, verb: Verb) -> None:
-    """Add the commands; `verb` turns a function that returns its result into one that prints it and returns an exit code."""
+    """Add the commands; `verb` turns a function that returns its result into one that prints it and returns
+    an exit code."""
     keys = typer.Typer(no_args_is_help=True, help="API keys of the server.")
     app.add_typer(keys, name="keys")
     app.command()(verb(serve))
@@ -31,12 +35,18 @@ def register(app: typer.Typer, verb: Verb) -> None:
 
 
 def serve(
-    models: Annotated[str, typer.Option(help="Comma-separated: NAME serves its newest version, NAME@N that one for ever.")],
+    models: Annotated[
+        str, typer.Option(help="Comma-separated: NAME serves its newest version, NAME@N that one for ever.")
+    ],
     store: StoreOption = DEFAULT_STORE,
-    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for every interface.")] = "127.0.0.1",
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; 0.0.0.0 for every interface.")
+    ] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 8000,
     keys: KeysOption = None,
-    insecure_local: Annotated[bool, typer.Option("--insecure-local", help="No keys, on the loopback interface only.")] = False,
+    insecure_local: Annotated[
+        bool, typer.Option("--insecure-local", help="No keys, on the loopback interface only.")
+    ] = False,
     min_replicas: Annotated[int, typer.Option(min=1)] = 1,
     max_replicas: Annotated[int | None, typer.Option(min=1, help="Default: one for each CPU.")] = None,
     set_: SetOption = None,
@@ -56,8 +66,12 @@ def create(
     store: StoreOption = DEFAULT_STORE,
     keys: KeysOption = None,
     scopes: Annotated[str, typer.Option(help="Comma-separated: generate, jobs, metrics.")] = "generate",
-    models: Annotated[str | None, typer.Option(help="Comma-separated names it may use; default: all that are served.")] = None,
-    days: Annotated[float | None, typer.Option(help=f"Days until it expires, at most {MAX_DAYS}; default: never.")] = None,
+    models: Annotated[
+        str | None, typer.Option(help="Comma-separated names it may use; default: all that are served.")
+    ] = None,
+    days: Annotated[
+        float | None, typer.Option(help=f"Days until it expires, at most {MAX_DAYS}; default: never.")
+    ] = None,
     requests_per_minute: Annotated[int | None, typer.Option(min=1)] = None,
     rows_per_minute: Annotated[int | None, typer.Option(min=1)] = None,
     rows_per_day: Annotated[int | None, typer.Option(min=1)] = None,
@@ -68,11 +82,23 @@ def create(
     if result_file:
         raise UserError("not with this command: the key would be written to a file", field="--result-file")
     if days is not None and not 0 <= days <= MAX_DAYS:
-        raise UserError(f"must be from 0 to {MAX_DAYS}, got {days:.10g}; without it the key never expires", field="--days")
-    quota = Quota(requests_per_minute=requests_per_minute, rows_per_minute=rows_per_minute, rows_per_day=rows_per_day)
+        raise UserError(
+            f"must be from 0 to {MAX_DAYS}, got {days:.10g}; without it the key never expires", field="--days"
+        )
+    quota = Quota(
+        requests_per_minute=requests_per_minute, rows_per_minute=rows_per_minute, rows_per_day=rows_per_day
+    )
     names = parse_names(models) if models is not None else None
     file = _key_file(store, keys, set_ or [])
-    token, key = create_key(file, name=name, scopes=parse_scopes(scopes), models=names, days=days, quota=quota, now=datetime.now(UTC))
+    token, key = create_key(
+        file,
+        name=name,
+        scopes=parse_scopes(scopes),
+        models=names,
+        days=days,
+        quota=quota,
+        now=datetime.now(UTC),
+    )
     return {
         "key": token,
         "id": key.id,
@@ -83,11 +109,16 @@ def create(
 
 
 def list_keys(
-    store: StoreOption = DEFAULT_STORE, keys: KeysOption = None, set_: SetOption = None, result_file: ResultFile = None
+    store: StoreOption = DEFAULT_STORE,
+    keys: KeysOption = None,
+    set_: SetOption = None,
+    result_file: ResultFile = None,
 ) -> dict[str, Any]:
     """Keys, without their secrets."""
     file = _key_file(store, keys, set_ or [])
-    shown = [key.model_dump(mode="json", exclude={"salt", "hash"}, exclude_none=True) for key in file.read().keys]
+    shown = [
+        key.model_dump(mode="json", exclude={"salt", "hash"}, exclude_none=True) for key in file.read().keys
+    ]
     return {"keys": shown, "uri": file.uri}
 
 
@@ -103,7 +134,8 @@ def revoke(
 
 
 def _scaling(told: Any, min_replicas: int, max_replicas: int | None) -> Any:
-    """The settings, with the flags' replicas; what is no mapping stays for the check of all settings, which names it."""
+    """The settings, with the flags' replicas; what is no mapping stays for the check of all settings, which
+    names it."""
     if not isinstance(told, dict):
         return told
     most = {"max_replicas": max_replicas} if max_replicas is not None else {}
@@ -111,7 +143,9 @@ def _scaling(told: Any, min_replicas: int, max_replicas: int | None) -> Any:
 
 
 def _key_file(store: str, keys: str | None, overrides: list[str]) -> KeyFile:
-    settings = parse_model(ServeArgs, {**_with_settings({}, overrides), "store": store, "keys": keys, "models": "any"})
+    settings = parse_model(
+        ServeArgs, {**_with_settings({}, overrides), "store": store, "keys": keys, "models": "any"}
+    )
     return KeyFile(*settings.keys_location, parse_model(StorageConfig, settings.storage.model_dump()))
 
 

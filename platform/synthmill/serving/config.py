@@ -1,4 +1,5 @@
-"""Everything the application can be told: arguments of `serve run serve.app:build`, of `args:` in a Serve config, of `synthmill serve`."""
+"""Everything the application can be told: arguments of `serve run serve.app:build`, of `args:` in a Serve
+config, of `synthmill serve`."""
 
 import os
 import re
@@ -18,7 +19,7 @@ class Limits(FrozenModel):
     max_rows: int = Field(10_000_000, ge=1)
     """Rows in one request; larger ones are for `POST /v1/jobs`."""
     max_images: int = Field(64, ge=1)
-    """Pictures in one request."""
+    """Images in one request."""
     max_body_bytes: int = Field(65_536, ge=1024)
     """Size of a request's body."""
     max_queued_rows: int = Field(65_536, ge=1)
@@ -26,7 +27,7 @@ class Limits(FrozenModel):
     max_streams: int = Field(8, ge=1)
     """Large requests that one replica answers at a time; above it: 429."""
     max_ongoing_requests: int = Field(768, ge=1)
-    """Requests for rows, pictures and jobs that one replica has taken and not yet answered; above it: 429."""
+    """Requests for rows, images and jobs that one replica has taken and not yet answered; above it: 429."""
     max_jobs: int = Field(2, ge=1)
     """Jobs that run at a time; others wait."""
     max_waiting_jobs: int = Field(100, ge=1)
@@ -41,7 +42,8 @@ class Scaling(FrozenModel):
     max_replicas: int = Field(4, ge=1)
     """Replicas at most."""
     target_queued_rows: int = Field(4096, ge=1)
-    """Rows asked for and not yet answered that one replica should have; more of them call for more replicas."""
+    """Rows asked for and not yet answered that one replica should have; more of them call for more
+    replicas."""
     target_ongoing_requests: float = Field(32.0, gt=0)
     """Unanswered requests that one replica should have."""
     upscale_delay_s: float = Field(1.0, ge=0)
@@ -56,7 +58,9 @@ class Scaling(FrozenModel):
     @model_validator(mode="after")
     def _ordered(self) -> "Scaling":
         if self.max_replicas < self.min_replicas:
-            raise ValueError(f"max_replicas ({self.max_replicas}) is below min_replicas ({self.min_replicas})")
+            raise ValueError(
+                f"max_replicas ({self.max_replicas}) is below min_replicas ({self.min_replicas})"
+            )
         if self.look_back_s <= self.report_s:
             raise ValueError(f"look_back_s ({self.look_back_s:g}) must be above report_s ({self.report_s:g})")
         return self
@@ -66,9 +70,11 @@ class ServeArgs(FrozenModel):
     """Arguments of the application builder."""
 
     store: str = "store"
-    """Root URI of the store: a folder or s3://bucket/prefix. Relative folders are taken from where the application is built."""
+    """Root URI of the store: a folder or s3://bucket/prefix. Relative folders are taken from where the
+    application is built."""
     models: tuple[str, ...] = Field(min_length=1)
-    """`adult@1` serves that version for ever; `digits` serves its newest version, and a newer one as soon as it is there."""
+    """`adult@1` serves that version for ever; `digits` serves its newest version, and a newer one as soon as
+    it is there."""
     keys: str | None = None
     """URI of the JSON document with the API keys; null: `serve-keys.json` in the store. Reread every 10 s."""
     insecure_local: bool = False
@@ -91,7 +97,11 @@ class ServeArgs(FrozenModel):
     @classmethod
     def _split(cls, value: Any) -> Any:
         parts = value.split(",") if isinstance(value, str) else value
-        return [part.strip() if isinstance(part, str) else part for part in parts] if isinstance(parts, list | tuple) else parts
+        return (
+            [part.strip() if isinstance(part, str) else part for part in parts]
+            if isinstance(parts, list | tuple)
+            else parts
+        )
 
     @field_validator("models")
     @classmethod

@@ -1,4 +1,5 @@
-"""What the API tells about a model: where it came from, its columns, the conditions it takes, its quality, its card."""
+"""What the API tells about a model: where it came from, its columns, the conditions it takes, its quality,
+its card."""
 
 from typing import Any
 
@@ -33,11 +34,11 @@ def details(served: Served, card: str, *, limits: dict[str, int]) -> dict[str, A
     generator = served.generator
     layout = generator.codec.layout
     config: dict[str, Any] = dict(generator.config)
-    pictures = isinstance(layout, PixelLayout)
+    images = isinstance(layout, PixelLayout)
     return {
         **summary(served.name, served.version),
         "model": config.get("model"),
-        "modality": "image" if pictures else "table",
+        "modality": "image" if images else "table",
         "rows_trained_on": layout.rows,
         "quality": (config.get("training") or {}).get("quality"),
         "target": ((config.get("recipe") or {}).get("data") or {}).get("target"),
@@ -67,6 +68,11 @@ def columns(served: Served) -> list[dict[str, Any]]:
             column["levels_total"] = len(levels)
         known = kinds.get(field.name)
         if known is not None:
-            column |= {"kind": known.kind, "minimum": known.minimum, "maximum": known.maximum, "nullable": known.missing_rows > 0}
+            column |= {
+                "kind": known.kind,
+                "minimum": known.minimum,
+                "maximum": known.maximum,
+                "nullable": known.missing_rows > 0,
+            }
         told.append(column)
     return told

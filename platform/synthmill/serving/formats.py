@@ -1,8 +1,9 @@
-"""Rows as bytes, a piece at a time, in the format a client accepts; and how it says that they are AI-generated.
+"""Rows as bytes, a piece at a time, in the format a client accepts; and how it says that they are
+AI-generated.
 
-JSON and NDJSON are made by Arrow's kernels, a column at a time and without the interpreter's lock. A stream that was cut
-can be told from a whole one: NDJSON ends in a line with the count, JSON in its closing bracket, Arrow in its end-of-stream
-marker, Parquet in its footer, CSV in the last chunk of the HTTP message.
+JSON and NDJSON are made by Arrow's kernels, a column at a time and without the interpreter's lock. A stream
+that was cut can be told from a whole one: NDJSON ends in a line with the count, JSON in its closing bracket,
+Arrow in its end-of-stream marker, Parquet in its footer, CSV in the last chunk of the HTTP message.
 """
 
 import base64
@@ -90,11 +91,19 @@ class Json(Format):
     suffix = "json"
 
     def begin(self) -> bytes:
-        told = {"object": "rows", "ai_generated": True, "model": self.label.ref, "digest": self.label.digest, "seed": self.label.seed}
+        told = {
+            "object": "rows",
+            "ai_generated": True,
+            "model": self.label.ref,
+            "digest": self.label.digest,
+            "seed": self.label.seed,
+        }
         return json.dumps(told)[:-1].encode() + b', "rows": [\n'
 
     def piece(self, table: pa.Table) -> bytes:
-        return self._joined(Drawn(table).text(0, table.num_rows, ",\n") if table.num_rows else b"", table.num_rows)
+        return self._joined(
+            Drawn(table).text(0, table.num_rows, ",\n") if table.num_rows else b"", table.num_rows
+        )
 
     def end(self) -> bytes:
         return f'\n], "num_rows": {self.rows}}}\n'.encode()
@@ -124,7 +133,13 @@ class NdJson(Format):
         return Drawn(table).text(0, table.num_rows, "\n") if table.num_rows else b""
 
     def end(self) -> bytes:
-        told = {"num_rows": self.rows, "ai_generated": True, "model": self.label.ref, "digest": self.label.digest, "seed": self.label.seed}
+        told = {
+            "num_rows": self.rows,
+            "ai_generated": True,
+            "model": self.label.ref,
+            "digest": self.label.digest,
+            "seed": self.label.seed,
+        }
         return json.dumps({END_KEY: told}).encode() + b"\n"
 
     def whole(self, drawn: Drawn, start: int, rows: int, columns: list[str] | None) -> bytes:
@@ -242,12 +257,18 @@ def negotiate(accept: str | None) -> type[Format]:
     offers = []
     for name, form in FORMATS.items():
         # The most precise range decides (RFC 9110, 12.5.1); of equal ones the first.
-        matching = [(_precision(range_), -place, quality) for place, (range_, quality) in enumerate(ranges) if _matches(range_, name)]
+        matching = [
+            (_precision(range_), -place, quality)
+            for place, (range_, quality) in enumerate(ranges)
+            if _matches(range_, name)
+        ]
         _, place, quality = max(matching, default=(0, 0, 0.0))
         if quality > 0:
             offers.append((quality, place, form))
     if not offers:
-        raise NotAcceptableError(f"can't answer as {accept!r}; there is: {', '.join(FORMATS)}", field="Accept")
+        raise NotAcceptableError(
+            f"can't answer as {accept!r}; there is: {', '.join(FORMATS)}", field="Accept"
+        )
     return max(offers, key=lambda offer: offer[:2])[2]
 
 
@@ -277,7 +298,10 @@ def _few_objects(table: pa.Table, ending: str) -> pa.StringArray:
     """The same text: for few rows, a kernel call for each column costs more than the rows do."""
     names = [f"{json.dumps(name, ensure_ascii=False)}: " for name in table.column_names]
     columns = [_few_texts(_one_chunk(column)) for column in table.columns]
-    rows = (", ".join([name + text for name, text in zip(names, row, strict=True)]) for row in zip(*columns, strict=True))
+    rows = (
+        ", ".join([name + text for name, text in zip(names, row, strict=True)])
+        for row in zip(*columns, strict=True)
+    )
     return pa.array([f"{{{row}}}{ending}" for row in rows], pa.string())
 
 
@@ -306,7 +330,8 @@ def _one_chunk(column: pa.ChunkedArray) -> pa.Array:
 
 
 def _json_values(array: pa.Array) -> tuple[pa.Array, str]:
-    """Each value as JSON text, "null" where there is none, and the quote that still belongs around every value."""
+    """Each value as JSON text, "null" where there is none, and the quote that still belongs around every
+    value."""
     kind = array.type
     if pa.types.is_dictionary(kind):
         return _json_values(array.cast(kind.value_type))
@@ -342,7 +367,9 @@ def _string_text(array: pa.Array) -> Text:
     if not _needs_escape(text):
         return text, '"'
     encoded = text.dictionary_encode()
-    escaped = pa.array([json.dumps(value, ensure_ascii=False) for value in encoded.dictionary.to_pylist()], pa.string())
+    escaped = pa.array(
+        [json.dumps(value, ensure_ascii=False) for value in encoded.dictionary.to_pylist()], pa.string()
+    )
     return escaped.take(encoded.indices), ""
 
 
@@ -356,7 +383,10 @@ def _needs_escape(text: pa.StringArray) -> bool:
 
 
 def _any_text(array: pa.Array) -> Text:
-    values = [None if value is None else json.dumps(value, default=_jsonable, ensure_ascii=False) for value in array.to_pylist()]
+    values = [
+        None if value is None else json.dumps(value, default=_jsonable, ensure_ascii=False)
+        for value in array.to_pylist()
+    ]
     return pa.array(values, pa.string()), ""
 
 

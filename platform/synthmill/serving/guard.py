@@ -1,7 +1,8 @@
-"""What stands before every endpoint: who is asking, how much they send, and what becomes of errors. Pure ASGI, no copies of bodies.
+"""What stands before every endpoint: who is asking, how much they send, and what becomes of errors. Pure
+ASGI, no copies of bodies.
 
-Nothing passes without a key but the two health checks, the form that takes one and its style. A browser keeps the key in a cookie that
-scripts can't read and that other sites can't use.
+Nothing passes without a key but the two health checks, the form that takes one and its style. A browser keeps
+the key in a cookie that scripts can't read and that other sites can't use.
 """
 
 import json
@@ -33,8 +34,10 @@ HEADERS = {
     b"referrer-policy": b"no-referrer",
     b"x-frame-options": b"DENY",
     b"cache-control": b"no-store",
-    b"content-security-policy": b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src 'self'; "
-    b"form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
+    b"content-security-policy": (
+        b"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; connect-src"
+        b" 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    ),
 }
 
 
@@ -43,7 +46,9 @@ def error_body(message: str, kind: str, param: str | None) -> dict[str, Any]:
     return {"error": {"message": message, "type": kind, "param": param, "code": kind}}
 
 
-def problem(status: int, message: str, kind: str, *, param: str | None = None, headers: dict[str, str] | None = None) -> JSONResponse:
+def problem(
+    status: int, message: str, kind: str, *, param: str | None = None, headers: dict[str, str] | None = None
+) -> JSONResponse:
     """An error as an answer."""
     return JSONResponse(error_body(message, kind, param), status, headers=headers)
 
@@ -54,18 +59,37 @@ def answer_fault(fault: SynthmillError) -> tuple[JSONResponse, str]:
     if isinstance(fault, AuthError):
         kind = "invalid_api_key" if fault.status == 401 else "permission_denied"
         headers = {"WWW-Authenticate": 'Bearer realm="synthmill"'} if fault.status == 401 else None
-        return problem(fault.status, message, kind, param=message.partition(":")[0], headers=headers), fault.reason
+        return (
+            problem(fault.status, message, kind, param=message.partition(":")[0], headers=headers),
+            fault.reason,
+        )
     if isinstance(fault, QuotaError | BusyError):
         kind = "quota_exceeded" if isinstance(fault, QuotaError) else "overloaded"
         reason = "quota" if isinstance(fault, QuotaError) else "queue"
         return problem(429, message, kind, headers={"Retry-After": str(fault.retry_seconds)}), reason
     if isinstance(fault, UserError):
-        status = 404 if isinstance(fault, NotFoundError) else 406 if isinstance(fault, NotAcceptableError) else 422
-        kind = "condition" if isinstance(fault, ConditionError) else "not_found" if status == 404 else "invalid_request"
+        status = (
+            404 if isinstance(fault, NotFoundError) else 406 if isinstance(fault, NotAcceptableError) else 422
+        )
+        kind = (
+            "condition"
+            if isinstance(fault, ConditionError)
+            else "not_found"
+            if status == 404
+            else "invalid_request"
+        )
         # Conditions name the flag of the command line; here it is a field.
         param = fault.field.removeprefix("--") if fault.field else None
         return problem(status, message.removeprefix("--"), kind, param=param), "input"
-    return problem(503, "the store can't be read at the moment; try again", "unavailable", headers={"Retry-After": "5"}), "store"
+    return (
+        problem(
+            503,
+            "the store can't be read at the moment; try again",
+            "unavailable",
+            headers={"Retry-After": "5"},
+        ),
+        "store",
+    )
 
 
 class Guard:
@@ -101,7 +125,10 @@ class Guard:
         state = scope.setdefault("state", {})
         if self._service.args.insecure_local and _host(headers) not in LOCAL_HOSTS:
             return problem(
-                403, "Host: this server has no keys and answers on the loopback interface only", "permission_denied", param="Host"
+                403,
+                "Host: this server has no keys and answers on the loopback interface only",
+                "permission_denied",
+                param="Host",
             )
         if path not in OPEN_PATHS:
             try:
@@ -109,12 +136,15 @@ class Guard:
             except AuthError as fault:
                 self._reject(fault.reason)
                 if path == "/" and "text/html" in headers.get("accept", ""):
-                    return HTMLResponse(sign_in_page(None), 401, headers={"WWW-Authenticate": 'Bearer realm="synthmill"'})
+                    return HTMLResponse(
+                        sign_in_page(None), 401, headers={"WWW-Authenticate": 'Bearer realm="synthmill"'}
+                    )
                 return answer_fault(fault)[0]
         return self._check_body(scope["method"], path, headers) or self._check_room(scope)
 
     def _check_room(self, scope: Scope) -> Response | None:
-        """Whether one more request can be taken; what costs nothing always can, so that a full replica can still be looked at."""
+        """Whether one more request can be taken; what costs nothing always can, so that a full replica can
+        still be looked at."""
         if not _means_work(scope) or self._posts < self._service.args.limits.max_ongoing_requests:
             return None
         self._reject("queue")
@@ -128,7 +158,12 @@ class Guard:
         sent = headers.get("content-type", "").partition(";")[0].strip().lower()
         if sent not in accepted and path != "/sign-out":
             self._reject("input")
-            return problem(415, f"Content-Type: expected {accepted[0]}, got {sent or 'nothing'!r}", "invalid_request", param="Content-Type")
+            return problem(
+                415,
+                f"Content-Type: expected {accepted[0]}, got {sent or 'nothing'!r}",
+                "invalid_request",
+                param="Content-Type",
+            )
         length = headers.get("content-length", "0")
         if not length.isdigit() or int(length) > self._service.args.limits.max_body_bytes:
             return self._too_large()
@@ -172,7 +207,10 @@ class _Sender:
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             names = {name for name, _ in message["headers"]}
-            message["headers"] = [*message["headers"], *((name, value) for name, value in HEADERS.items() if name not in names)]
+            message["headers"] = [
+                *message["headers"],
+                *((name, value) for name, value in HEADERS.items() if name not in names),
+            ]
             self._count(message["status"])
         await self._send(message)
 
@@ -181,7 +219,9 @@ class _Sender:
         endpoint = getattr(route, "path", "") or "none"
         model = self._scope.get("state", {}).get("model", "")
         self._metrics.add("synthmill_requests_total", 1, endpoint=endpoint, model=model, status=str(status))
-        self._metrics.observe("synthmill_request_seconds", time.perf_counter() - self._started, endpoint=endpoint)
+        self._metrics.observe(
+            "synthmill_request_seconds", time.perf_counter() - self._started, endpoint=endpoint
+        )
 
 
 def _means_work(scope: Scope) -> bool:
@@ -195,7 +235,8 @@ def _token(headers: Headers) -> str | None:
         return token.strip()
     if "x-api-key" in headers:
         return headers["x-api-key"]
-    # http.cookies drops everything from the first cookie that is not to its taste, and other applications of the host set what they like.
+    # http.cookies drops everything from the first cookie that is not to its taste, and other applications of
+    # the host set what they like.
     return cookie_parser(headers.get("cookie", "")).get(COOKIE)
 
 

@@ -1,8 +1,10 @@
-"""A wrapper around Ray Serve's HAProxy that closes what Ray leaves open. Set RAY_SERVE_HAPROXY_BINARY_PATH to it before Ray starts.
+"""A wrapper around Ray Serve's HAProxy that closes what Ray leaves open. Set RAY_SERVE_HAPROXY_BINARY_PATH to
+it before Ray starts.
 
-Ray's configuration listens with statistics and metrics on every interface, answers 500 where HAProxy says 502, 503 or 504, so
-that a client can't tell a restart from a fault, refuses in plain text, and leaves some requests of a killed replica without an
-answer. The wrapper rewrites the configuration that it is started with (haproxy_config.py), and sends twice only what may be.
+Ray's configuration listens with statistics and metrics on every interface, answers 500 where HAProxy says
+502, 503 or 504, so that a client can't tell a restart from a fault, refuses in plain text, and leaves some
+requests of a killed replica without an answer. The wrapper rewrites the configuration that it is started with
+(haproxy_config.py), and sends twice only what may be.
 
     export RAY_SERVE_HAPROXY_BINARY_PATH=$(python -m synthmill.serving.haproxy /some/folder)
 """
@@ -35,7 +37,12 @@ def error_page(status: int) -> bytes:
     """The answer as HAProxy sends it, in the shape of all errors."""
     title, kind, message = PAGES[status]
     body = json.dumps({"error": {"message": message, "type": kind, "param": None, "code": kind}}) + "\n"
-    head = [f"HTTP/1.1 {status} {title}", "Content-Type: application/json", f"Content-Length: {len(body)}", "Cache-Control: no-store"]
+    head = [
+        f"HTTP/1.1 {status} {title}",
+        "Content-Type: application/json",
+        f"Content-Length: {len(body)}",
+        "Cache-Control: no-store",
+    ]
     return "\r\n".join([*head, *(["Retry-After: 1"] if status in COME_BACK else []), "", body]).encode()
 
 
@@ -53,7 +60,8 @@ def install(folder: Path) -> Path:
 
 
 def _binary(wrapper: Path) -> str:
-    """HAProxy itself: Ray's, or what the user names; not this wrapper, which an earlier call may have had named."""
+    """HAProxy itself: Ray's, or what the user names; not this wrapper, which an earlier call may have had
+    named."""
     named = os.environ.get(BINARY_VARIABLE)
     if named is None or Path(named) != wrapper:
         return str(get_haproxy_binary())

@@ -1,11 +1,12 @@
 """What HAProxy is told beyond what Ray Serve writes: rewrites Ray's configuration, then becomes HAProxy.
 
-Only the standard library: haproxy.py copies this file into the wrapper's folder, where it outlives the package's own place.
+Only the standard library: haproxy.py copies this file into the wrapper's folder, where it outlives the
+package's own place.
 
-Requests pass HAProxy twice. HAProxy 2.8 closes a client's kept connection without an answer when the server's was reset under the
-request, because a browser would send again what failed on a used connection; other clients don't. So a second frontend, before Ray's,
-takes the clients' connections and opens one for each request to Ray's, where every request is then a connection's first and gets
-a 503 instead.
+Requests pass HAProxy twice. HAProxy 2.8 closes a client's kept connection without an answer when the server's
+was reset under the request, because a browser would send again what failed on a used connection; other
+clients don't. So a second frontend, before Ray's, takes the clients' connections and opens one for each
+request to Ray's, where every request is then a connection's first and gets a 503 instead.
 """
 
 import os
@@ -15,9 +16,9 @@ import sys
 from pathlib import Path
 
 FRONT, HOP, RAYS_FRONT = "synthmill-front", "synthmill-hop", "http_frontend"
-# What has no side effect may be sent to another replica, for which HAProxy must hold all of it; a job must be sent once.
-# A replica writes an answer's head and its body one after the other, and can die in between; a body that fits HAProxy's buffer is
-# waited for. Ray Serve refuses in plain text.
+# What has no side effect may be sent to another replica, for which HAProxy must hold all of it; a job must be
+# sent once. A replica writes an answer's head and its body one after the other, and can die in between; a
+# body that fits HAProxy's buffer is waited for. Ray Serve refuses in plain text.
 INNER = """\
     bind unix@{socket} mode 600 accept-proxy
     acl synthmill_generates path_reg /v1/(models/[^/]+/rows|images/generations)$
@@ -46,7 +47,8 @@ def rewrite(config: str, *, pages: Path, most_files: int) -> str:
     `pages` is the folder of the error pages (`503.http`), `most_files` the process's limit of open files.
 
     Raises:
-        ValueError: the configuration is not as Ray 2.60 writes it; better no server than one that is open where it should not be.
+        ValueError: the configuration is not as Ray 2.60 writes it; better no server than one that is open
+        where it should not be.
     """
     if f"frontend {FRONT}" in config:
         return config
@@ -57,12 +59,16 @@ def rewrite(config: str, *, pages: Path, most_files: int) -> str:
     if len(binds) != 1 or admin is None or most is None:
         raise ValueError("this Ray's HAProxy configuration has another form than Ray 2.60's")
     socket = f"{Path(admin[1]).parent}/hop"
-    # A request has two connections, and each has a file at either end and half a pipe; HAProxy does not start with too few of them.
+    # A request has two connections, and each has a file at either end and half a pipe; HAProxy does not start
+    # with too few of them.
     clients = max(1, min(int(most[1]), (most_files - SPARE_FILES) // 5 - SPARE_CONNECTIONS // 2))
     total = 2 * clients + SPARE_CONNECTIONS
     # Without any application this is the time before the first, when nothing can be said of a path.
     elsewhere = 404 if re.search(r"(?m)^ +use_backend ", config) else 503
-    changed = [_change(section, socket=socket, pages=pages, maxconn=total, elsewhere=elsewhere) for section in sections]
+    changed = [
+        _change(section, socket=socket, pages=pages, maxconn=total, elsewhere=elsewhere)
+        for section in sections
+    ]
     return "".join([*changed, *_front(binds[0], socket, clients)])
 
 
@@ -83,7 +89,12 @@ def _change(section: str, *, socket: str, pages: Path, maxconn: int, elsewhere: 
     if title == "global":
         return re.sub(r"(?m)^( +maxconn) \d+", rf"\g<1> {maxconn}", section)
     if title == "defaults":
-        return "".join([re.sub(r"(?m)^ +errorfile .*\n", "", section), *(_error_file(pages, *item) for item in PAGES.items())])
+        return "".join(
+            [
+                re.sub(r"(?m)^ +errorfile .*\n", "", section),
+                *(_error_file(pages, *item) for item in PAGES.items()),
+            ]
+        )
     if title == f"frontend {RAYS_FRONT}":
         return re.sub(r"(?m)^ +bind .+", lambda _: INNER.replace("{socket}", socket), section)
     if title == "backend default_backend":
@@ -115,7 +126,8 @@ def _front(bind: str, socket: str, clients: int) -> list[str]:
 
 
 def main(binary: str, pages: Path, arguments: list[str]) -> None:
-    """Rewrite the file after `-f`, in place: Ray recognises its processes by that name. Then run HAProxy in this process."""
+    """Rewrite the file after `-f`, in place: Ray recognises its processes by that name. Then run HAProxy in
+    this process."""
     config = Path(arguments[arguments.index("-f") + 1])
     _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
     most_files = sys.maxsize if most_files == resource.RLIM_INFINITY else most_files

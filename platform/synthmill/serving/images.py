@@ -1,4 +1,4 @@
-"""Pictures in the shape that OpenAI's client expects: prompt to class label, PNG files in base64."""
+"""Images in the shape that OpenAI's client expects: prompt to class label, PNG files in base64."""
 
 import base64
 import re
@@ -20,12 +20,13 @@ ANY = ("", "*", "any")
 
 
 def is_image_model(served: Served) -> bool:
-    """Whether the model's rows are pictures."""
+    """Whether the model's rows are images."""
     return isinstance(served.generator.codec.layout, PixelLayout)
 
 
 def clause_of(prompt: str, levels: list[str]) -> tuple[str, ...]:
-    """The condition that a prompt stands for: a label, `label=7`, or a text with exactly one of the labels in it as a word.
+    """The condition that a prompt stands for: a label, `label=7`, or a text with exactly one of the labels in
+    it as a word.
 
     Raises:
         ConditionError: names the prompt and the labels there are.
@@ -35,7 +36,9 @@ def clause_of(prompt: str, levels: list[str]) -> tuple[str, ...]:
         return ()
     prefix = f"{LABEL}="
     stated = text[len(prefix) :].strip() if text.lower().startswith(prefix) else text
-    known = [level for level in levels if level == stated] or [level for level in levels if level.lower() == stated.lower()]
+    known = [level for level in levels if level == stated] or [
+        level for level in levels if level.lower() == stated.lower()
+    ]
     known = known or _words(text, levels)
     if len(known) == 1:
         return (f"{LABEL}={known[0]}",)
@@ -47,8 +50,11 @@ def clause_of(prompt: str, levels: list[str]) -> tuple[str, ...]:
 
 
 def _words(text: str, levels: list[str]) -> list[str]:
-    """Labels that stand in the text as words. Of those that differ only in case: the one that is written as it is, or else all."""
-    found = [level for level in levels if re.search(rf"(?<!\w){re.escape(level.lower())}(?!\w)", text.lower())]
+    """Labels that stand in the text as words. Of those that differ only in case: the one that is written as
+    it is, or else all."""
+    found = [
+        level for level in levels if re.search(rf"(?<!\w){re.escape(level.lower())}(?!\w)", text.lower())
+    ]
     if len({level.lower() for level in found}) > 1:
         return found
     written = [level for level in found if re.search(rf"(?<!\w){re.escape(level)}(?!\w)", text)]
@@ -67,17 +73,21 @@ def target_size(size: str | None) -> tuple[int, int] | None:
 
 def encode_images(table: pa.Table, *, size: tuple[int, int] | None) -> list[dict[str, Any]]:
     """The `data` of the answer: PNG files in base64, each with the label that its codec gave it."""
-    pictures = table.column(IMAGE).combine_chunks().field("bytes").to_pylist()
-    return [{"b64_json": base64.b64encode(picture if size is None else _scaled(picture, size)).decode()} for picture in pictures]
+    images = table.column(IMAGE).combine_chunks().field("bytes").to_pylist()
+    return [
+        {"b64_json": base64.b64encode(image if size is None else _scaled(image, size)).decode()}
+        for image in images
+    ]
 
 
-def _scaled(picture: bytes, size: tuple[int, int]) -> bytes:
-    """Small whole multiples keep their pixels as squares; anything else is interpolated. The label is made anew for the new pixels."""
-    pixels = png.decode(picture)
-    assert pixels is not None, "generated pictures are written by synthmill.data.png"
-    image = Image.fromarray(pixels)
-    if image.size == size:
-        return picture
-    whole = size[0] % image.width == 0 and size[1] % image.height == 0
-    scaled = np.asarray(image.resize(size, Image.Resampling.NEAREST if whole else Image.Resampling.BICUBIC))
+def _scaled(image: bytes, size: tuple[int, int]) -> bytes:
+    """Small whole multiples keep their pixels as squares; anything else is interpolated. The label is made
+    anew for the new pixels."""
+    pixels = png.decode(image)
+    assert pixels is not None, "generated images are written by synthmill.data.png"
+    opened = Image.fromarray(pixels)
+    if opened.size == size:
+        return image
+    whole = size[0] % opened.width == 0 and size[1] % opened.height == 0
+    scaled = np.asarray(opened.resize(size, Image.Resampling.NEAREST if whole else Image.Resampling.BICUBIC))
     return png.encode(scaled, xmp=label_packet(scaled))

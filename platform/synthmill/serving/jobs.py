@@ -1,12 +1,13 @@
-"""Datasets too large for a connection: `POST /v1/jobs` runs the augment command as a process of its own and keeps its papers in the store.
+"""Datasets too large for a connection: `POST /v1/jobs` runs the augment command as a process of its own and
+keeps its papers in the store.
 
 <store>/jobs/<id>/request.json     what was asked, by which key
 <store>/jobs/<id>/result.json      the command's closing line, written by the command itself
 <store>/jobs/<id>/cancelled.json   written when somebody cancelled it
 <store>/jobs/<id>/alive.json       rewritten every few seconds by the keeper that has it
 
-What a job is doing follows from these and from whether its process runs. A job without a living keeper is taken up by the next
-one: the same request goes on where it stopped, keeping whole parts.
+What a job is doing follows from these and from whether its process runs. A job without a living keeper is
+taken up by the next one: the same request goes on where it stopped, keeping whole parts.
 """
 
 import asyncio
@@ -65,8 +66,15 @@ class JobRequest(FrozenModel):
     """Writing processes, one CPU each."""
 
     def arguments(self, model_ref: str) -> list[str]:
-        """The command line after `augment`; `--name=value` throughout, so that no value is taken for an option."""
-        pairs = {"model": model_ref, "rows": self.rows, "dataset": self.dataset, "seed": self.seed, "workers": self.workers}
+        """The command line after `augment`; `--name=value` throughout, so that no value is taken for an
+        option."""
+        pairs = {
+            "model": model_ref,
+            "rows": self.rows,
+            "dataset": self.dataset,
+            "seed": self.seed,
+            "workers": self.workers,
+        }
         given = [f"--{name}={value}" for name, value in pairs.items()]
         given += [f"--where={clause}" for clause in self.where]
         given += [f"--balance={self.balance}"] if self.balance is not None else []
@@ -89,13 +97,27 @@ class JobRecord(FrozenModel):
 
 def new_job(request: JobRequest, model_ref: str, key_id: str) -> JobRecord:
     """A record with a fresh id."""
-    return JobRecord(id=f"job-{uuid.uuid4().hex[:24]}", key=key_id, created=datetime.now(UTC), model=model_ref, request=request)
+    return JobRecord(
+        id=f"job-{uuid.uuid4().hex[:24]}",
+        key=key_id,
+        created=datetime.now(UTC),
+        model=model_ref,
+        request=request,
+    )
 
 
 class Jobs:
     """The queue and the processes. One of these for the whole application."""
 
-    def __init__(self, store_uri: str, storage: StorageConfig, *, max_running: int, max_waiting: int, environment: dict[str, str]) -> None:
+    def __init__(
+        self,
+        store_uri: str,
+        storage: StorageConfig,
+        *,
+        max_running: int,
+        max_waiting: int,
+        environment: dict[str, str],
+    ) -> None:
         self._store_uri = store_uri
         self._folder = Folder(store_uri, storage).child("jobs")
         self._storage = storage
@@ -108,13 +130,16 @@ class Jobs:
         self._stopping: set[str] = set()
         self._arriving = 0
         self._settled: set[str] = set()
-        """Jobs that `resume` need not look at again: finished, cancelled, or of a record that can't be understood."""
+        """Jobs that `resume` need not look at again: finished, cancelled, or of a record that can't be
+        understood."""
 
     async def watch(self) -> None:
         """For ever: say that this keeper's jobs are alive, and take up those whose keeper is gone."""
         while True:
             try:
-                await asyncio.to_thread(self._say_alive, [*self._tasks, *(record.id for record in self._waiting)])
+                await asyncio.to_thread(
+                    self._say_alive, [*self._tasks, *(record.id for record in self._waiting)]
+                )
                 await self.resume()
             except StorageError as fault:
                 # It may be there the next time.
@@ -168,7 +193,9 @@ class Jobs:
         told = await self.status(job_id)
         if told["status"] in ("queued", "running"):
             now = datetime.now(UTC).isoformat()
-            await asyncio.to_thread(self._folder.child(job_id).write_json, "cancelled.json", {"cancelled": now})
+            await asyncio.to_thread(
+                self._folder.child(job_id).write_json, "cancelled.json", {"cancelled": now}
+            )
             self._waiting = deque(record for record in self._waiting if record.id != job_id)
             await self._stop(job_id)
         return await self.status(job_id)
@@ -219,7 +246,8 @@ class Jobs:
     async def _run(self, record: JobRecord) -> None:
         try:
             code, errors = await self._execute(record)
-            # One that this keeper stopped has failed at nothing: it is cancelled, or the next keeper goes on with it.
+            # One that this keeper stopped has failed at nothing: it is cancelled, or the next keeper goes on
+            # with it.
             if record.id not in self._stopping:
                 await asyncio.to_thread(self._note_failure, record.id, code, errors)
         finally:
@@ -296,7 +324,11 @@ def describe(record: JobRecord, papers: dict[str, Any], *, running: bool) -> dic
         status = "cancelled"
     elif result:
         status = "done" if result.get("status") == "done" else "failed"
-    told = {key: value for key, value in result.items() if key in ("dataset", "uri", "rows", "content_digest", "verdict", "error")}
+    told = {
+        key: value
+        for key, value in result.items()
+        if key in ("dataset", "uri", "rows", "content_digest", "verdict", "error")
+    }
     return {
         "object": "job",
         "id": record.id,
@@ -314,7 +346,8 @@ def _python_path() -> str:
 
 
 def _die_with_parent() -> None:
-    """In the child: a keeper that is killed takes its jobs with it; whoever resumes them must not find them running."""
+    """In the child: a keeper that is killed takes its jobs with it; whoever resumes them must not find them
+    running."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 

@@ -1,4 +1,5 @@
-"""What the application knows as a whole: quotas, sums of counters, jobs. One Ray actor beside the replicas, on no CPU of its own."""
+"""What the application knows as a whole: quotas, sums of counters, jobs. One Ray actor beside the replicas,
+on no CPU of its own."""
 
 import asyncio
 import json
@@ -18,7 +19,8 @@ FRESH_SECONDS = 10.0
 
 
 class Keeper:
-    """The actor. State lives as long as it does: after a crash quotas begin anew and counters at 0; jobs are in the store."""
+    """The actor. State lives as long as it does: after a crash quotas begin anew and counters at 0; jobs are
+    in the store."""
 
     def __init__(self, args: dict[str, Any], environment: dict[str, str]) -> None:
         cluster.adopt(environment)
@@ -31,7 +33,9 @@ class Keeper:
             settings.storage,
             max_running=settings.limits.max_jobs,
             max_waiting=settings.limits.max_waiting_jobs,
-            environment={"RAY_ADDRESS": ray.get_runtime_context().gcs_address} if ray.is_initialized() else {},
+            environment={"RAY_ADDRESS": ray.get_runtime_context().gcs_address}
+            if ray.is_initialized()
+            else {},
         )
         self._watching: asyncio.Task[None] | None = None
 
@@ -41,7 +45,9 @@ class Keeper:
         """See `Ledger.lease`."""
         return self._ledger.lease(key_id, quota, needs, replica, unused)
 
-    async def report(self, replica: str, grown: Values, gauges: dict[str, float], unused: dict[str, dict[str, int]]) -> None:
+    async def report(
+        self, replica: str, grown: Values, gauges: dict[str, float], unused: dict[str, dict[str, int]]
+    ) -> None:
         """A replica's counters since its last report, its load, and leases it did not use."""
         if self._watching is None:
             self._watching = asyncio.create_task(self._jobs.watch())

@@ -1,7 +1,7 @@
 """Counters and gauges in Prometheus' text format, added up over replicas.
 
-A replica sends what its counters grew by since the last time; the sums are kept in one place, so that whichever replica
-answers `GET /metrics` tells of the whole application, and a stopped replica's counts stay.
+A replica sends what its counters grew by since the last time; the sums are kept in one place, so that
+whichever replica answers `GET /metrics` tells of the whole application, and a stopped replica's counts stay.
 """
 
 from bisect import bisect_left
@@ -15,14 +15,23 @@ BOUNDS = (*(f"{bound:g}" for bound in BUCKETS_S), "+Inf")
 
 HELP = {
     "synthmill_requests_total": ("counter", "Requests answered, by endpoint, model version and status."),
-    "synthmill_rows_total": ("counter", "Rows and pictures sent, by model version."),
+    "synthmill_rows_total": ("counter", "Rows and images sent, by model version."),
     "synthmill_model_seconds_total": ("counter", "Seconds spent generating and encoding, by model version."),
-    "synthmill_rejections_total": ("counter", "Requests refused, by reason: auth, scope, quota, queue, limit, input."),
+    "synthmill_rejections_total": (
+        "counter",
+        "Requests refused, by reason: auth, scope, quota, queue, limit, input.",
+    ),
     "synthmill_batches_total": ("counter", "Calls of a model that small requests shared."),
-    "synthmill_batch_rows_total": ("counter", "Rows in those calls; divided by the capacity: how full they are."),
+    "synthmill_batch_rows_total": (
+        "counter",
+        "Rows in those calls; divided by the capacity: how full they are.",
+    ),
     "synthmill_batch_requests_total": ("counter", "Requests in those calls."),
     "synthmill_batch_capacity_rows_total": ("counter", "Rows those calls could have had."),
-    "synthmill_request_seconds": ("histogram", "Time from a request's arrival to the first byte of its answer."),
+    "synthmill_request_seconds": (
+        "histogram",
+        "Time from a request's arrival to the first byte of its answer.",
+    ),
     "synthmill_queued_rows": ("gauge", "Rows asked for and not yet answered, all replicas."),
     "synthmill_streams": ("gauge", "Large requests being answered, all replicas."),
     "synthmill_replicas": ("gauge", "Replicas that reported lately."),
@@ -89,7 +98,10 @@ def render(values: Mapping[Series, float]) -> str:
         found = [(series, value) for series, value in values.items() if _family(series.name) == family]
         if found:
             lines += [f"# HELP {family} {text}", f"# TYPE {family} {kind}"]
-            lines += [f"{series.name}{_labels(series.labels)} {value:.10g}" for series, value in sorted(found, key=_order)]
+            lines += [
+                f"{series.name}{_labels(series.labels)} {value:.10g}"
+                for series, value in sorted(found, key=_order)
+            ]
     return "\n".join(lines) + "\n"
 
 

@@ -1,7 +1,7 @@
 """The model versions a replica serves: found in the store, loaded in the background, kept in a bounded cache.
 
-`adult@1` stays what it is. `adult` is the newest version: the store is looked at every few seconds, a newer version is loaded and
-warmed first and only then answers; requests that began with the old one finish with it.
+`adult@1` stays what it is. `adult` is the newest version: the store is looked at every few seconds, a newer
+version is loaded and warmed first and only then answers; requests that began with the old one finish with it.
 """
 
 import asyncio
@@ -38,7 +38,8 @@ class Wanted(FrozenModel):
 
 @dataclass(frozen=True, eq=False)
 class Served:
-    """A loaded version. `generator` computes seeded rows, on the CPU; `free` unseeded ones, on the GPU if there is one."""
+    """A loaded version. `generator` computes seeded rows, on the CPU; `free` unseeded ones, on the GPU if
+    there is one."""
 
     version: Version
     generator: Generator
@@ -90,7 +91,10 @@ def parse_wanted(refs: tuple[str, ...]) -> list[Wanted]:
         name, _, number = ref.partition("@")
         known = numbers.setdefault(name, set())
         numbers[name] = None if known is None or not number else known | {int(number)}
-    return [Wanted(name=name, numbers=tuple(sorted(pins)) if pins is not None else None) for name, pins in numbers.items()]
+    return [
+        Wanted(name=name, numbers=tuple(sorted(pins)) if pins is not None else None)
+        for name, pins in numbers.items()
+    ]
 
 
 def check_models(store: Store, refs: tuple[str, ...]) -> None:
@@ -100,13 +104,18 @@ def check_models(store: Store, refs: tuple[str, ...]) -> None:
         NotFoundError, DataError: names the model and the reason.
     """
     for wanted in parse_wanted(refs):
-        for ref in [f"{wanted.name}@{number}" for number in wanted.numbers] if wanted.numbers else [wanted.name]:
+        for ref in (
+            [f"{wanted.name}@{number}" for number in wanted.numbers] if wanted.numbers else [wanted.name]
+        ):
             _refuse_copies(store.resolve("models", ref, field="models"))
 
 
 def _refuse_copies(version: Version) -> None:
     if version.manifest.contains_training_rows:
-        raise DataError(f"{version.ref} copies training rows; it is a control for privacy checks and is not served", field="models")
+        raise DataError(
+            f"{version.ref} copies training rows; it is a control for privacy checks and is not served",
+            field="models",
+        )
 
 
 class Models:
@@ -149,7 +158,10 @@ class Models:
             NotFoundError: names the closest name.
         """
         if name not in self._newest:
-            raise NotFoundError(f"no model named {name!r}{did_you_mean(name, self.names if among is None else among)}", field="model")
+            raise NotFoundError(
+                f"no model named {name!r}{did_you_mean(name, self.names if among is None else among)}",
+                field="model",
+            )
         return self._newest[name]
 
     async def version(self, ref: str, *, among: list[str] | None = None) -> Version:
@@ -162,7 +174,9 @@ class Models:
             return newest
         pins = self._wanted[name].numbers
         if pins is not None and int(number) not in pins:
-            raise NotFoundError(f"{ref} is not served; there is: {', '.join(f'{name}@{pin}' for pin in pins)}", field="model")
+            raise NotFoundError(
+                f"{ref} is not served; there is: {', '.join(f'{name}@{pin}' for pin in pins)}", field="model"
+            )
         loaded = self._loaded.get(ref)
         return loaded.version if loaded else await self._thread(self._resolve, ref)
 
@@ -234,7 +248,14 @@ def _open(version: Version, device: str) -> Served:
     if generator.model.copies_training_rows:
         raise DataError(f"{version.ref} copies training rows; it is not served", field="models")
     free = generator.model if device == "cpu" else copy.deepcopy(generator.model).to(torch.device(device))
-    card = next((read_verified(version.folder, entry).decode() for entry in version.manifest.files if entry.path == "card.md"), "")
+    card = next(
+        (
+            read_verified(version.folder, entry).decode()
+            for entry in version.manifest.files
+            if entry.path == "card.md"
+        ),
+        "",
+    )
     served = Served(version, generator, free, card)
     drawn = served.draw(WARM_ROWS)
     drawn.text(0, WARM_ROWS, "\n")

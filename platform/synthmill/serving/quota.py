@@ -1,7 +1,9 @@
-"""Rate and row quotas of a key, for the application as a whole: sliding windows in one place, leases to the replicas.
+"""Rate and row quotas of a key, for the application as a whole: sliding windows in one place, leases to the
+replicas.
 
-A replica asks for what a request needs and gets a little more, taken off the window at once, so what is used can never pass
-the limit. What is leased and lies idle is a few per cent of the limit over all replicas: that is all they can fall short by.
+A replica asks for what a request needs and gets a little more, taken off the window at once, so what is used
+can never pass the limit. What is leased and lies idle is a few per cent of the limit over all replicas: that
+is all they can fall short by.
 """
 
 import asyncio
@@ -31,7 +33,11 @@ class Quota(FrozenModel):
     def limits(self) -> dict[str, tuple[int, float]]:
         """Name of each limit that is set -> (amount, seconds)."""
         spans = {"requests_per_minute": 60.0, "rows_per_minute": 60.0, "rows_per_day": 86_400.0}
-        return {name: (limit, seconds) for name, seconds in spans.items() if (limit := getattr(self, name)) is not None}
+        return {
+            name: (limit, seconds)
+            for name, seconds in spans.items()
+            if (limit := getattr(self, name)) is not None
+        }
 
 
 class QuotaError(SynthmillError):
@@ -100,14 +106,20 @@ class Ledger:
         self._windows: dict[tuple[str, str], Window] = {}
         self._lessees: dict[str, dict[str, float]] = {}
 
-    def lease(self, key_id: str, quota: Quota, needs: dict[str, int], replica: str, unused: dict[str, int]) -> dict[str, int] | Refusal:
-        """Take back what is `unused`; then take what the request needs, plus a little, off all windows, or off none.
+    def lease(
+        self, key_id: str, quota: Quota, needs: dict[str, int], replica: str, unused: dict[str, int]
+    ) -> dict[str, int] | Refusal:
+        """Take back what is `unused`; then take what the request needs, plus a little, off all windows, or
+        off none.
 
         Returns: what was taken of each limit, at least the need.
         """
         now = self._clock()
         self.give_back(key_id, unused)
-        windows = {name: self._window(key_id, name, limit, seconds) for name, (limit, seconds) in quota.limits().items()}
+        windows = {
+            name: self._window(key_id, name, limit, seconds)
+            for name, (limit, seconds) in quota.limits().items()
+        }
         for name, window in windows.items():
             if window.room(now) < needs[name]:
                 return Refusal(name, window.seconds_until(now, needs[name]))
@@ -160,8 +172,8 @@ class Meter:
 
     @asynccontextmanager
     async def charged(self, key_id: str, quota: Quota, *, rows: int, field: str) -> AsyncIterator[None]:
-        """Charge one request of so many rows around its work; work that fails gives its rows back, and stays a request. Rows that
-        were generated in vain, as hardly any met a condition, are not given back."""
+        """Charge one request of so many rows around its work; work that fails gives its rows back, and stays
+        a request. Rows that were generated in vain, as hardly any met a condition, are not given back."""
         await self.charge(key_id, quota, rows=rows, field=field)
         try:
             yield
@@ -195,7 +207,9 @@ class Meter:
         told = await self._ask(key_id, quota, needs, self._take_unused(key_id))
         if isinstance(told, Refusal):
             limit = quota.limits()[told.limit][0]
-            raise QuotaError(f"this key's {told.limit} of {limit:,} are used up", max(1, round(told.seconds + 0.5)))
+            raise QuotaError(
+                f"this key's {told.limit} of {limit:,} are used up", max(1, round(told.seconds + 0.5))
+            )
         refunded = self._take_unused(key_id)
         amounts = {name: told[name] - need + refunded.get(name, 0) for name, need in needs.items()}
         self._leases[key_id] = _Lease(amounts, self._clock() + LEASE_SECONDS)
@@ -214,7 +228,11 @@ class Meter:
 
     def _from_lease(self, key_id: str, needs: dict[str, int]) -> bool:
         lease = self._leases.get(key_id)
-        if lease is None or lease.expires <= self._clock() or any(lease.amounts.get(name, 0) < need for name, need in needs.items()):
+        if (
+            lease is None
+            or lease.expires <= self._clock()
+            or any(lease.amounts.get(name, 0) < need for name, need in needs.items())
+        ):
             return False
         for name, need in needs.items():
             lease.amounts[name] -= need

@@ -22,10 +22,13 @@ class RowsRequest(_Strict):
     num_rows: int = Field(ge=1, le=10**12)
     """How many; the server states its own limit."""
     seed: int | None = Field(None, ge=0, lt=MAX_SEED)
-    """Same seed, model version and conditions: the same rows, here and in a published dataset. null: different ones each time."""
+    """Same seed, model version and conditions: the same rows, here and in a published dataset. null:
+    different ones each time."""
     where: tuple[Clause, ...] = Field((), max_length=16)
     """Conditions that every row meets: `age>=40`, or a list of them joined by AND."""
-    columns: tuple[Annotated[str, StringConstraints(max_length=200)], ...] | None = Field(None, min_length=1, max_length=10_000)
+    columns: tuple[Annotated[str, StringConstraints(max_length=200)], ...] | None = Field(
+        None, min_length=1, max_length=10_000
+    )
     """Columns to answer with, in this order; null: all."""
 
     @field_validator("where", mode="before")
@@ -47,19 +50,22 @@ class RowsRequest(_Strict):
 
 
 class ImagesRequest(BaseModel):
-    """Pictures, in the shape of OpenAI's images API. Settings that mean nothing here (`quality`, `style`, `user`) are read past."""
+    """Images, in the shape of OpenAI's images API. Settings that mean nothing here (`quality`, `style`,
+    `user`) are read past."""
 
-    model_config = ConfigDict(extra="ignore", frozen=True, use_attribute_docstrings=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="ignore", frozen=True, use_attribute_docstrings=True, protected_namespaces=()
+    )
 
     model: str = Field(max_length=200)
     """`name` or `name@number`."""
     prompt: str = Field("", max_length=1000)
     """A class label, or a text with exactly one of the labels in it; empty: any."""
     n: int | None = Field(1, ge=1, le=10_000, strict=True)
-    """How many pictures."""
+    """How many images."""
     size: str | None = Field(None, pattern=r"^(auto|[1-9][0-9]{0,3}x[1-9][0-9]{0,3})$")
-    """`auto`: the model's own; else WIDTHxHEIGHT, to which pictures are scaled."""
+    """`auto`: the model's own; else WIDTHxHEIGHT, to which images are scaled."""
     response_format: Literal["b64_json", "url"] | None = None
-    """Only `b64_json`: there is no place that pictures are put at."""
+    """Only `b64_json`: there is no place that images are put at."""
     seed: int | None = Field(None, ge=0, lt=MAX_SEED, strict=True)
-    """Same seed, model version and prompt: the same pictures."""
+    """Same seed, model version and prompt: the same images."""

@@ -1,4 +1,5 @@
-"""`synthmill serve`: starts Ray with what must be set before it, then Ray Serve, and waits to be interrupted."""
+"""`synthmill serve`: starts Ray with what must be set before it, then Ray Serve, and waits to be
+interrupted."""
 
 import contextlib
 import logging
@@ -35,11 +36,14 @@ def run(settings: dict[str, Any], *, host: str, port: int) -> dict[str, Any]:
         SynthmillError: Ray or the application can't be started.
     """
     if settings.get("insecure_local") and host not in LOOPBACK:
-        raise UserError(f"without keys the server listens on 127.0.0.1 only, not on {host}", field="--insecure-local")
+        raise UserError(
+            f"without keys the server listens on 127.0.0.1 only, not on {host}", field="--insecure-local"
+        )
     args = parse_model(ServeArgs, {**settings, "scaling": _with_most_replicas(settings["scaling"])})
     _require_free(host, port)
     stopped = _stop_signal()
-    # Ray adds a node's id and HAProxy allows its sockets 97 characters, so the folder's own path must be short.
+    # Ray adds a node's id and HAProxy allows its sockets 97 characters, so the folder's own path must be
+    # short.
     with tempfile.TemporaryDirectory(prefix="sm-", dir="/tmp") as scratch:
         prepare_environment(Path(scratch), port)
         from synthmill.serving.app import build
@@ -67,7 +71,8 @@ def prepare_environment(scratch: Path, port: int) -> None:
     defaults = {
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_HAPROXY_BINARY_PATH": str(install(scratch)),
-        # A replica that dies before the first byte of its answer: another one gets the request. The wrapper excepts jobs.
+        # A replica that dies before the first byte of its answer: another one gets the request. The wrapper
+        # excepts jobs.
         "RAY_SERVE_HAPROXY_RETRY_ON": "conn-failure empty-response",
         # Two servers on one machine must not share these.
         "RAY_SERVE_HAPROXY_CONFIG_FILE_LOC": str(scratch / "haproxy.cfg"),
@@ -80,9 +85,11 @@ def prepare_environment(scratch: Path, port: int) -> None:
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(free_port(8500)),
         "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(first_replica_port),
         "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(first_replica_port + REPLICA_PORTS),
-        # HAProxy's manager is killed when it is not ready in this time; Ray's 5 s are too few on a busy machine.
+        # HAProxy's manager is killed when it is not ready in this time; Ray's 5 s are too few on a busy
+        # machine.
         "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
-        # A client that takes nothing of its stream for so long is cut off, and its place among the replica's streams is free; Ray: an hour.
+        # A client that takes nothing of its stream for so long is cut off, and its place among the replica's
+        # streams is free; Ray: an hour.
         "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "300",
         "RAY_SERVE_HAPROXY_NBTHREAD": str(min(4, os.cpu_count() or 1)),
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "5",
@@ -110,13 +117,18 @@ def _require_free(host: str, port: int) -> None:
     try:
         family, *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
     except (OSError, UnicodeError) as fault:
-        raise UserError(f"{host!r} has no address; give one of this machine's, or 0.0.0.0 for every interface", field="--host") from fault
+        raise UserError(
+            f"{host!r} has no address; give one of this machine's, or 0.0.0.0 for every interface",
+            field="--host",
+        ) from fault
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind(address)
         except OSError as fault:
-            raise UserError(f"can't listen on {host}:{port}: {(fault.strerror or str(fault)).lower()}", field="--port") from fault
+            raise UserError(
+                f"can't listen on {host}:{port}: {(fault.strerror or str(fault)).lower()}", field="--port"
+            ) from fault
 
 
 def _stop_signal() -> threading.Event:
@@ -143,7 +155,9 @@ def _serving(application: Any, host: str, port: int) -> Iterator[None]:
     quiet = {"enable_access_log": False, "log_level": "WARNING"}
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     try:
-        serve.start(proxy_location="EveryNode", http_options={"host": host, "port": port}, logging_config=quiet)
+        serve.start(
+            proxy_location="EveryNode", http_options={"host": host, "port": port}, logging_config=quiet
+        )
         serve.run(application, name=APPLICATION, route_prefix="/")
         yield
     except (RuntimeError, RayError) as fault:
@@ -169,4 +183,7 @@ def _greet(args: ServeArgs, host: str, port: int) -> None:
 
     file = KeyFile(*args.keys_location, args.storage)
     if not file.read().keys:
-        say(f"there are no keys yet in {file.uri}; make one with: synthmill keys create NAME --store {args.store}")
+        say(
+            f"there are no keys yet in {file.uri}; make one with: synthmill keys create NAME --store"
+            f" {args.store}"
+        )

@@ -1,4 +1,5 @@
-"""One replica's state, and the work behind each endpoint. Knows nothing of Ray: what is shared by all replicas is behind `Desk`."""
+"""One replica's state, and the work behind each endpoint. Knows nothing of Ray: what is shared by all
+replicas is behind `Desk`."""
 
 import asyncio
 import contextlib
@@ -44,7 +45,9 @@ class Desk(Protocol):
     async def lease(
         self, key_id: str, quota: Quota, needs: dict[str, int], replica: str, unused: dict[str, int]
     ) -> dict[str, int] | Refusal: ...
-    async def report(self, replica: str, grown: Values, gauges: dict[str, float], unused: dict[str, dict[str, int]]) -> None: ...
+    async def report(
+        self, replica: str, grown: Values, gauges: dict[str, float], unused: dict[str, dict[str, int]]
+    ) -> None: ...
     async def metrics(self) -> str: ...
     async def submit(self, record: JobRecord) -> dict[str, Any]: ...
     async def job(self, job_id: str) -> dict[str, Any]: ...
@@ -59,9 +62,13 @@ class Service:
         self.desk = desk
         self.replica = replica
         self.metrics = Metrics()
-        self.models = Models(Store(args.store, args.storage), args.models, max_loaded=args.max_loaded_models, device=device)
+        self.models = Models(
+            Store(args.store, args.storage), args.models, max_loaded=args.max_loaded_models, device=device
+        )
         self.keys = KeyFile(*args.keys_location, args.storage)
-        self.meter = Meter(lambda key_id, quota, needs, unused: desk.lease(key_id, quota, needs, replica, unused))
+        self.meter = Meter(
+            lambda key_id, quota, needs, unused: desk.lease(key_id, quota, needs, replica, unused)
+        )
         self.lane: Lane
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -140,9 +147,12 @@ class Service:
         return b"".join([*parts, encoder.end()])
 
     def _source(self, served: Served, asked: RowsRequest) -> Served | Conditioned | None:
-        """What answers a small unseeded request in a shared batch; None: it is large, seeded, or rows must be rejected."""
+        """What answers a small unseeded request in a shared batch; None: it is large, seeded, or rows must be
+        rejected."""
         if asked.columns is not None or asked.where:
-            served.generator.check(ShardPlan(rows=asked.num_rows, seed=0, columns=asked.columns, where=asked.where))
+            served.generator.check(
+                ShardPlan(rows=asked.num_rows, seed=0, columns=asked.columns, where=asked.where)
+            )
         if asked.seed is not None or asked.num_rows > self.args.batch_rows:
             return None
         if not asked.where:
@@ -151,15 +161,23 @@ class Service:
         return Conditioned(served, asked.where, condition) if condition is not None else None
 
     async def images(
-        self, served: Served, count: int, *, where: tuple[str, ...], seed: int | None, size: tuple[int, int] | None
+        self,
+        served: Served,
+        count: int,
+        *,
+        where: tuple[str, ...],
+        seed: int | None,
+        size: tuple[int, int] | None,
     ) -> list[dict[str, Any]]:
-        """Labelled pictures in base64."""
+        """Labelled images in base64."""
         encode = functools.partial(encode_images, size=size)
         asked = RowsRequest(num_rows=count, seed=seed, where=where)
         source = self._source(served, asked)
         done: list[dict[str, Any]] = []
         if source is not None:
-            done = await self.lane.draw(source, count, lambda drawn, start: encode(drawn.table.slice(start, count)))
+            done = await self.lane.draw(
+                source, count, lambda drawn, start: encode(drawn.table.slice(start, count))
+            )
         else:
             pieces = self._pieces(served, asked)
             with self.lane.waiting(whole_blocks(count)):
@@ -171,7 +189,9 @@ class Service:
     async def check_job(self, asked: JobRequest, version: Version) -> None:
         """Refuse at once a job that names columns or conditions that the model does not have."""
         served = await self.models.get(version.ref)
-        plan = ShardPlan(rows=asked.rows, seed=asked.seed, where=asked.where, columns=asked.columns, balance=asked.balance)
+        plan = ShardPlan(
+            rows=asked.rows, seed=asked.seed, where=asked.where, columns=asked.columns, balance=asked.balance
+        )
         served.generator.check(plan)
 
     def note_fault(self, fault: SynthmillError, reason: str) -> None:
@@ -183,12 +203,16 @@ class Service:
     def _pieces(self, served: Served, asked: RowsRequest) -> Iterator[pa.Table]:
         if asked.seed is None and not asked.where:
             piece_rows = self.args.batch_rows
-            return free_pieces(served.generator, served.free, asked.num_rows, columns=asked.columns, piece_rows=piece_rows)
+            return free_pieces(
+                served.generator, served.free, asked.num_rows, columns=asked.columns, piece_rows=piece_rows
+            )
         seed = secrets.randbits(SEED_BITS) if asked.seed is None else asked.seed
         plan = ShardPlan(rows=asked.num_rows, seed=seed, where=asked.where, columns=asked.columns)
         return seeded_pieces(served.generator, plan, blocks=PIECE_BLOCKS)
 
-    async def _stream(self, served: Served, pieces: Iterator[pa.Table], encoder: Format) -> AsyncGenerator[bytes, None]:
+    async def _stream(
+        self, served: Served, pieces: Iterator[pa.Table], encoder: Format
+    ) -> AsyncGenerator[bytes, None]:
         """Bytes of each piece. The next one is computed while one is sent, so at most two are in memory."""
         with self.lane.stream():
             step = functools.partial(_step, pieces, encoder)
@@ -210,7 +234,9 @@ class Service:
             finally:
                 ahead.cancel()
 
-    def _encoder(self, served: Served, form: type[Format], seed: int | None, columns: list[str] | None) -> Format:
+    def _encoder(
+        self, served: Served, form: type[Format], seed: int | None, columns: list[str] | None
+    ) -> Format:
         schema = served.generator.schema
         if columns is not None:
             schema = pa.schema([schema.field(name) for name in columns if name in schema.names])
@@ -225,8 +251,16 @@ def label_of(served: Served, seed: int | None) -> Label:
     """The labels of what this model version generates; unseeded answers each have an id of their own."""
 
     def metadata() -> dict[str, str]:
-        run_key = fingerprint({"model": served.generator.digest, "seed": seed if seed is not None else secrets.token_hex(16)})
-        return footer(run_key=run_key, shard=0, model_ref=served.ref, model_digest=served.generator.digest, seed=seed or 0)
+        run_key = fingerprint(
+            {"model": served.generator.digest, "seed": seed if seed is not None else secrets.token_hex(16)}
+        )
+        return footer(
+            run_key=run_key,
+            shard=0,
+            model_ref=served.ref,
+            model_digest=served.generator.digest,
+            seed=seed or 0,
+        )
 
     return Label(served.ref, served.generator.digest, seed, metadata)
 
@@ -235,7 +269,8 @@ def check_limits(asked: RowsRequest, args: ServeArgs) -> None:
     """UserError for more rows than one request may have; says what to do instead."""
     if asked.num_rows > args.limits.max_rows:
         raise UserError(
-            f"at most {args.limits.max_rows:,} rows in one request, got {asked.num_rows:,}; publish more with POST /v1/jobs",
+            f"at most {args.limits.max_rows:,} rows in one request, got {asked.num_rows:,}; publish more with"
+            " POST /v1/jobs",
             field="num_rows",
         )
 

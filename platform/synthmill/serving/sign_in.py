@@ -1,4 +1,5 @@
-"""The form that takes a key, and the way out. Whoever sends it has no key yet, so it may hold up nothing and break nothing."""
+"""The form that takes a key, and the way out. Whoever sends it has no key yet, so it may hold up nothing and
+break nothing."""
 
 import asyncio
 from urllib.parse import parse_qs
@@ -23,7 +24,11 @@ def add_sign_in(app: FastAPI, service: Service) -> None:
     async def sign_in(request: Request) -> Response:
         try:
             body = await asyncio.wait_for(request.body(), BODY_SECONDS)
-            token = parse_qs(body.decode(errors="replace"), max_num_fields=MOST_FIELDS).get("key", [""])[0].strip()
+            token = (
+                parse_qs(body.decode(errors="replace"), max_num_fields=MOST_FIELDS)
+                .get("key", [""])[0]
+                .strip()
+            )
             service.find_key(token)
         except TimeoutError:
             return _again("the form did not arrive; send it again", 408, {"Connection": "close"})

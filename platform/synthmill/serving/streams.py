@@ -1,7 +1,7 @@
 """A large answer on its way to a client, and its end: whatever ends it, the work behind it ends at once.
 
-Python closes a generator that was left half-way when its last reference goes, and a traceback in a cycle keeps one until the garbage
-collector runs, which an idle process seldom does. So nothing here waits for that.
+Python closes a generator that was left half-way when its last reference goes, and a traceback in a cycle
+keeps one until the garbage collector runs, which an idle process seldom does. So nothing here waits for that.
 """
 
 from collections.abc import AsyncGenerator
@@ -11,7 +11,8 @@ from starlette.types import Receive, Scope, Send
 
 
 class Stream:
-    """Bytes of which the first are computed already; `aclose` ends the work, also before anything was read."""
+    """Bytes of which the first are computed already; `aclose` ends the work, also before anything was
+    read."""
 
     def __init__(self, first: bytes, rest: AsyncGenerator[bytes, None]) -> None:
         self._first: bytes | None = first
@@ -31,7 +32,8 @@ class Stream:
 
 
 class ClosingResponse(StreamingResponse):
-    """Sends a stream and closes it: after its end, when the client has gone, and when it is cancelled before its first byte."""
+    """Sends a stream and closes it: after its end, when the client has gone, and when it is cancelled before
+    its first byte."""
 
     def __init__(self, stream: Stream, *, media_type: str, headers: dict[str, str]) -> None:
         super().__init__(stream, media_type=media_type, headers=headers)

@@ -5,7 +5,11 @@ from functools import lru_cache
 from importlib import resources
 from typing import NamedTuple
 
-MEDIA_TYPES = {"html": "text/html; charset=utf-8", "js": "text/javascript; charset=utf-8", "css": "text/css; charset=utf-8"}
+MEDIA_TYPES = {
+    "html": "text/html; charset=utf-8",
+    "js": "text/javascript; charset=utf-8",
+    "css": "text/css; charset=utf-8",
+}
 PAGES = {"/": "index.html", "/docs": "docs.html"}
 ASSETS = ("style.css", "app.js", "charts.js", "code.js", "docs.js")
 

@@ -1,6 +1,7 @@
 """What a storage scheme must bring, and reading, which every PyArrow filesystem brings by itself.
 
-Paths are relative to the folder's root and were checked by `Folder`. A new scheme gives a filesystem and the writes.
+Paths are relative to the folder's root and were checked by `Folder`. A new scheme gives a filesystem and the
+writes.
 """
 
 from abc import ABC, abstractmethod
@@ -43,7 +44,8 @@ class Backend(ABC):
 
     @abstractmethod
     def write(self, path: str, data: bytes) -> None:
-        """Put the bytes there, replacing what was there; a reader sees the old or the new, never a mixture."""
+        """Put the bytes there, replacing what was there; a reader sees the old or the new, never a
+        mixture."""
 
     @abstractmethod
     def create(self, path: str, data: bytes) -> bool:
@@ -63,7 +65,8 @@ class Backend(ABC):
 
     @abstractmethod
     def prune(self, path: str) -> None:
-        """Remove the empty folder at `path` (may be "") and its empty parents, where the scheme has such things."""
+        """Remove the empty folder at `path` (may be "") and its empty parents, where the scheme has such
+        things."""
 
     @abstractmethod
     def now(self) -> datetime:
@@ -92,16 +95,24 @@ class Backend(ABC):
         return self._entry(info) if info.type == pyarrow.fs.FileType.File else None
 
     def entries(self, prefix: str, recursive: bool) -> list[Entry]:
-        """Files whose path begins with `prefix` (a text, not a folder), sorted by path; not those below a sub-folder
-        of it unless `recursive`."""
+        """Files whose path begins with `prefix` (a text, not a folder), sorted by path; not those below a
+        sub-folder of it unless `recursive`."""
         return sorted(
-            (self._entry(info) for info in self._select(prefix, recursive) if info.type == pyarrow.fs.FileType.File),
+            (
+                self._entry(info)
+                for info in self._select(prefix, recursive)
+                if info.type == pyarrow.fs.FileType.File
+            ),
             key=lambda entry: entry.path,
         )
 
     def children(self) -> list[str]:
         """Names of the sub-folders, sorted."""
-        return sorted(info.base_name for info in self._select("", recursive=False) if info.type == pyarrow.fs.FileType.Directory)
+        return sorted(
+            info.base_name
+            for info in self._select("", recursive=False)
+            if info.type == pyarrow.fs.FileType.Directory
+        )
 
     def open_input(self, path: str) -> Any:
         """A seekable PyArrow file."""
@@ -138,10 +149,16 @@ class Backend(ABC):
     def _select(self, prefix: str, recursive: bool) -> list[Any]:
         fs, _ = self.filesystem()
         folder = prefix.rpartition("/")[0]
-        selector = pyarrow.fs.FileSelector(self.inner(folder) or "/", allow_not_found=True, recursive=recursive)
+        selector = pyarrow.fs.FileSelector(
+            self.inner(folder) or "/", allow_not_found=True, recursive=recursive
+        )
         with self.explained(folder):
             found = fs.get_file_info(selector)
-        return [info for info in found if self._relative(info).startswith(prefix) and not info.base_name.startswith(TEMPORARY)]
+        return [
+            info
+            for info in found
+            if self._relative(info).startswith(prefix) and not info.base_name.startswith(TEMPORARY)
+        ]
 
     def _relative(self, info: Any) -> str:
         path: str = info.path

@@ -1,7 +1,7 @@
 """Bytes at URIs: one class for `file://` and `s3://`, with relative paths inside.
 
-Every write is atomic: a reader finds the whole file or none. A folder carries only its URI and its settings, so it can
-be sent to any process; connections are made where they are needed.
+Every write is atomic: a reader finds the whole file or none. A folder carries only its URI and its settings,
+so it can be sent to any process; connections are made where they are needed.
 """
 
 import contextlib
@@ -32,8 +32,8 @@ _BACKENDS: dict[str, type[Backend]] = {"file": LocalBackend, "s3": S3Backend}
 
 
 class Folder:
-    """One folder of a store. Methods raise MissingError for a file that is not there and StorageError, on one line that
-    names the URI, for a store that can't be reached, read or written."""
+    """One folder of a store. Methods raise MissingError for a file that is not there and StorageError, on one
+    line that names the URI, for a store that can't be reached, read or written."""
 
     def __init__(self, uri: str | Path, settings: StorageConfig = DEFAULT_SETTINGS) -> None:
         self._open(parse(str(uri)), settings)
@@ -119,7 +119,8 @@ class Folder:
         self._backend.upload(local, check_path(path), sha256)
 
     def download(self, path: str, local: Path, *, sha256: str | None = None) -> None:
-        """Copy a file to the local path, which appears whole, and only if its SHA-256 is the one given (hex)."""
+        """Copy a file to the local path, which appears whole, and only if its SHA-256 is the one given
+        (hex)."""
         target = local.absolute()
         destination = LocalBackend(Location("file", "", str(target.parent)), self.settings)
         destination.fill(target.name, lambda out: self._copy(path, out, sha256))
@@ -148,7 +149,8 @@ class Folder:
         return self._backend.now()
 
     def list(self, prefix: str = "", *, recursive: bool = True) -> Entries:
-        """Files whose path begins with the text `prefix`, sorted by path; not those in sub-folders unless `recursive`."""
+        """Files whose path begins with the text `prefix`, sorted by path; not those in sub-folders unless
+        `recursive`."""
         if prefix.strip("/"):
             check_path(prefix.rstrip("/"))
         return self._backend.entries(prefix, recursive)
@@ -189,7 +191,8 @@ class Folder:
 
     @contextmanager
     def explained(self, path: str = "") -> Iterator[None]:
-        """Turn errors of readers that use `open_input` or `filesystem` into StorageError, on one line that names the URI."""
+        """Turn errors of readers that use `open_input` or `filesystem` into StorageError, on one line that
+        names the URI."""
         with self._backend.explained(path):
             yield
 
@@ -197,7 +200,8 @@ class Folder:
         """Check that this folder can be written and that create-if-absent is honoured.
 
         Raises:
-            StorageError: missing bucket, wrong credentials, read-only folder, full disk, or a store that overwrites.
+            StorageError: missing bucket, wrong credentials, read-only folder, full disk, or a store that
+            overwrites.
         """
         path = f"_probe.{uuid.uuid4().hex}"
         try:
@@ -207,7 +211,8 @@ class Folder:
                 self.delete(path)
         if not honoured:
             raise StorageError(
-                f"{self.uri}: this store ignores If-None-Match, so two jobs could overwrite each other; it is not written to"
+                f"{self.uri}: this store ignores If-None-Match, so two jobs could overwrite each other; it is"
+                " not written to"
             )
 
     def _copy(self, path: str, out: IO[bytes], sha256: str | None) -> None:
@@ -221,7 +226,9 @@ class Folder:
 
 def changed(uri: str) -> IntegrityError:
     """The error for a file whose bytes are not those that were published."""
-    return IntegrityError(f"{uri}: the bytes do not match the recorded SHA-256; the file was changed or damaged")
+    return IntegrityError(
+        f"{uri}: the bytes do not match the recorded SHA-256; the file was changed or damaged"
+    )
 
 
 def json_bytes(data: Any) -> bytes:

@@ -1,4 +1,5 @@
-"""Every file we write states `format: synthmill.<kind>/<n>`; all past formats are read, an unknown newer one is refused."""
+"""Every file we write states `format: synthmill.<kind>/<n>`; all past formats are read, an unknown newer one
+is refused."""
 
 import re
 from typing import Any
@@ -25,5 +26,8 @@ def check_format(data: Any, kind: str, *, newest: int, uri: str) -> int:
         raise StorageError(f"{uri}: expected format {format_name(kind, newest)!r}, found {stated!r}")
     number = int(match.group(2))
     if number > newest:
-        raise StorageError(f"{uri}: has format {stated!r}, newer than {format_name(kind, newest)!r}; upgrade synthmill to read it")
+        raise StorageError(
+            f"{uri}: has format {stated!r}, newer than {format_name(kind, newest)!r}; upgrade synthmill to"
+            " read it"
+        )
     return number

@@ -76,7 +76,9 @@ class LocalBackend(Backend):
     def prune(self, path: str) -> None:
         root, folder = self._at(""), self._at(path)
         below = [parent for parent, _, _ in os.walk(folder, topdown=False)]
-        above = [str(parent) for parent in [folder, *folder.parents] if parent == root or root in parent.parents]
+        above = [
+            str(parent) for parent in [folder, *folder.parents] if parent == root or root in parent.parents
+        ]
         for empty in [*below, *above]:
             with contextlib.suppress(OSError):
                 Path(empty).rmdir()
@@ -128,7 +130,9 @@ class LocalBackend(Backend):
                 return temporary.open("xb")
             except FileNotFoundError:
                 if last:
-                    raise StorageError(f"{self.location.uri}: the folder {temporary.parent} can't be made") from None
+                    raise StorageError(
+                        f"{self.location.uri}: the folder {temporary.parent} can't be made"
+                    ) from None
         raise AssertionError("unreachable")
 
     def _create_exclusively(self, path: str, data: bytes) -> bool:

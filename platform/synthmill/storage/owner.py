@@ -1,4 +1,5 @@
-"""Whether the process that wrote a claim has ended, where this machine can know: then nobody need wait for its silence."""
+"""Whether the process that wrote a claim has ended, where this machine can know: then nobody need wait for
+its silence."""
 
 import hashlib
 import os
@@ -7,7 +8,8 @@ from typing import Any
 
 
 def this_process() -> dict[str, Any] | None:
-    """A description of this process that `has_ended` understands; None where the system does not offer one."""
+    """A description of this process that `has_ended` understands; None where the system does not offer
+    one."""
     machine, started = _machine(), _started(os.getpid())
     if machine is None or started is None:
         return None

@@ -31,11 +31,17 @@ class PartInfo:
 
 
 def write_part(
-    table_batches: Iterable[Any], schema: Any, local: Path, metadata: Mapping[str, str], *, row_group_rows: int = ROW_GROUP_ROWS
+    table_batches: Iterable[Any],
+    schema: Any,
+    local: Path,
+    metadata: Mapping[str, str],
+    *,
+    row_group_rows: int = ROW_GROUP_ROWS,
 ) -> PartInfo:
     """Write tables or record batches to a local file, holding at most one row group in memory.
 
-    `metadata` goes to the footer, sorted by key. Equal rows give equal bytes however they are cut into batches.
+    `metadata` goes to the footer, sorted by key. Equal rows give equal bytes however they are cut into
+    batches.
 
     Raises:
         StorageError: the local file can't be written, the disk is full.
@@ -43,7 +49,12 @@ def write_part(
     schema = schema.with_metadata({key: metadata[key] for key in sorted(metadata)})
     rows = 0
     with _HashingSink(local) as sink:
-        options = {"compression": COMPRESSION, "compression_level": COMPRESSION_LEVEL, "version": "2.6", "data_page_version": "1.0"}
+        options = {
+            "compression": COMPRESSION,
+            "compression_level": COMPRESSION_LEVEL,
+            "version": "2.6",
+            "data_page_version": "1.0",
+        }
         with pq.ParquetWriter(sink, schema, use_dictionary=True, write_statistics=True, **options) as writer:
             for group in _row_groups(table_batches, schema, row_group_rows):
                 writer.write_table(group, row_group_size=row_group_rows)
@@ -72,7 +83,9 @@ def read_parts(folder: Folder, paths: Sequence[str], columns: Sequence[str] | No
     if not paths:
         raise StorageError(f"{folder.uri}: no Parquet files to read")
     with ThreadPoolExecutor(READ_AHEAD) as pool:
-        return pa.concat_tables(pool.map(lambda path: read_part(folder.read_bytes(path), folder.uri_of(path), columns), paths))
+        return pa.concat_tables(
+            pool.map(lambda path: read_part(folder.read_bytes(path), folder.uri_of(path), columns), paths)
+        )
 
 
 def read_footer(folder: Folder, path: str) -> dict[str, str]:
@@ -81,12 +94,15 @@ def read_footer(folder: Folder, path: str) -> dict[str, str]:
         with folder.open_input(path) as source:
             metadata = pq.read_metadata(source).metadata or {}
     except (pa.ArrowException, OSError) as fault:
-        raise StorageError(f"{folder.uri_of(path)}: not a readable Parquet file ({redact(str(fault))})") from None
+        raise StorageError(
+            f"{folder.uri_of(path)}: not a readable Parquet file ({redact(str(fault))})"
+        ) from None
     return {key.decode(): value.decode() for key, value in metadata.items() if key != _ARROW_SCHEMA}
 
 
 def _row_groups(batches: Iterable[Any], schema: Any, limit: int) -> Iterator[Any]:
-    """Tables of exactly `limit` rows (the last may be shorter), each in one chunk: page boundaries follow chunks."""
+    """Tables of exactly `limit` rows (the last may be shorter), each in one chunk: page boundaries follow
+    chunks."""
     held, held_rows = [], 0
     for batch in batches:
         table = batch if isinstance(batch, pa.Table) else pa.Table.from_batches([batch])

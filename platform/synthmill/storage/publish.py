@@ -1,8 +1,9 @@
 """Numbered versions that one job at a time may write: claims, heartbeats, take-over, commit.
 
-A version's folder holds `_claim.<k>.json` (created if absent; the highest k owns), `_heartbeat.<k>.json` (renewed by the
-owner of claim k) and, once committed, `_manifest.json` (created if absent). A folder without a manifest is no version.
-Ages are measured by the store's own clock, so that a machine with a wrong clock neither steals nor loses a claim.
+A version's folder holds `_claim.<k>.json` (created if absent; the highest k owns), `_heartbeat.<k>.json`
+(renewed by the owner of claim k) and, once committed, `_manifest.json` (created if absent). A folder without
+a manifest is no version. Ages are measured by the store's own clock, so that a machine with a wrong clock
+neither steals nor loses a claim.
 """
 
 import logging
@@ -67,9 +68,15 @@ class Lease:
     def check(self) -> None:
         """ClaimLostError if a higher claim exists, or ours is gone."""
         state = state_of(self.folder, self.number)
-        if self.lost or state.claim != self.claim or _read(self.folder, self.claim).get("token") != self._token:
+        if (
+            self.lost
+            or state.claim != self.claim
+            or _read(self.folder, self.claim).get("token") != self._token
+        ):
             self.lost = True
-            raise ClaimLostError(f"{self.folder.uri}: another job took this version over while this one was not heard of")
+            raise ClaimLostError(
+                f"{self.folder.uri}: another job took this version over while this one was not heard of"
+            )
 
     def commit(self, manifest: dict[str, Any]) -> bool:
         """Create the manifest, whose `run_id` must be ours; False: somebody else committed first.
@@ -85,10 +92,13 @@ class Lease:
 
     @contextmanager
     def alive(self) -> Iterator[None]:
-        """Renew the heartbeat until the end; then say that the owner is gone, so that a rerun need not wait."""
+        """Renew the heartbeat until the end; then say that the owner is gone, so that a rerun need not
+        wait."""
         stop = threading.Event()
         self.beat()
-        thread = threading.Thread(target=self._renew, args=(stop,), name=f"heartbeat {self.folder.name}", daemon=True)
+        thread = threading.Thread(
+            target=self._renew, args=(stop,), name=f"heartbeat {self.folder.name}", daemon=True
+        )
         thread.start()
         try:
             yield
@@ -102,7 +112,13 @@ class Lease:
         """Write the heartbeat once."""
         self._beats += 1
         self.folder.write_json(
-            _heartbeat(self.claim), {"format": format_name("heartbeat", 1), "token": self._token, "beat": self._beats, "released": released}
+            _heartbeat(self.claim),
+            {
+                "format": format_name("heartbeat", 1),
+                "token": self._token,
+                "beat": self._beats,
+                "released": released,
+            },
         )
 
     def _say_goodbye(self) -> None:
@@ -140,13 +156,20 @@ def state_of(folder: Folder, number: int) -> State:
 def finished(parent: Folder, run_key: str, found: list[State]) -> int | None:
     """The newest committed version with this run key."""
     for state in reversed(found):
-        if state.committed and not state.deleted and parent.child(str(state.number)).read_json(MANIFEST).get("run_key") == run_key:
+        if (
+            state.committed
+            and not state.deleted
+            and parent.child(str(state.number)).read_json(MANIFEST).get("run_key") == run_key
+        ):
             return state.number
     return None
 
 
-def acquire(parent: Folder, found: list[State], *, run_key: str, run_id: str, timing: Timing = DEFAULT_TIMING) -> Lease:
-    """Own a version: an unfinished one of the same run key whose owner is dead, or else the next free number."""
+def acquire(
+    parent: Folder, found: list[State], *, run_key: str, run_id: str, timing: Timing = DEFAULT_TIMING
+) -> Lease:
+    """Own a version: an unfinished one of the same run key whose owner is dead, or else the next free
+    number."""
     for state in reversed(found):
         if not state.committed and not state.deleted and state.claim:
             lease = _take_over(parent.child(str(state.number)), state, run_key, run_id, timing)
@@ -169,7 +192,8 @@ def owned(folder: Folder, state: State, timing: Timing = DEFAULT_TIMING) -> bool
 
 
 def seize(folder: Folder, number: int, *, run_id: str, timing: Timing = DEFAULT_TIMING) -> Lease | None:
-    """Own an unfinished version whatever its run key, to remove it; None while its owner lives or when it is committed."""
+    """Own an unfinished version whatever its run key, to remove it; None while its owner lives or when it is
+    committed."""
     state = state_of(folder, number)
     if state.committed or owned(folder, state, timing):
         return None
@@ -185,7 +209,9 @@ def _take_over(folder: Folder, state: State, run_key: str, run_id: str, timing: 
     return _claim(folder, state.number, state.claim + 1, run_key, run_id, timing)
 
 
-def _claim(folder: Folder, number: int, claim: int, run_key: str, run_id: str, timing: Timing) -> Lease | None:
+def _claim(
+    folder: Folder, number: int, claim: int, run_key: str, run_id: str, timing: Timing
+) -> Lease | None:
     token = uuid.uuid4().hex
     content = {
         "format": format_name("claim", 1),
@@ -201,7 +227,8 @@ def _claim(folder: Folder, number: int, claim: int, run_key: str, run_id: str, t
 
 
 def _dead(folder: Folder, claim: int, timing: Timing) -> bool:
-    """Whether the owner said goodbye, is a process of this machine that has ended, or has been silent for too long."""
+    """Whether the owner said goodbye, is a process of this machine that has ended, or has been silent for too
+    long."""
     if owner.has_ended(_read(folder, claim).get("process")):
         return True
     age = folder.age_seconds(_heartbeat(claim))

@@ -1,4 +1,5 @@
-"""One loop for every request that may fail for a while: exponential backoff with full jitter, bounded in time.
+"""One loop for every request that may fail for a while: exponential backoff with full jitter, bounded in
+time.
 
 Reference: Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
 """
@@ -29,7 +30,9 @@ class Fault:
     error: type[StorageError] = StorageError
 
 
-def retrying(attempt: Callable[[int], T], *, uri: str, seconds: float, explain: Callable[[Exception], Fault | None]) -> T:
+def retrying(
+    attempt: Callable[[int], T], *, uri: str, seconds: float, explain: Callable[[Exception], Fault | None]
+) -> T:
     """What `attempt(tries_before)` returns, tried again until `seconds` have passed.
 
     Args:
@@ -53,7 +56,9 @@ def retrying(attempt: Callable[[int], T], *, uri: str, seconds: float, explain: 
             if not fault.transient:
                 raise fault.error(f"{uri}: {fault.message}") from None
             if elapsed + pause > seconds:
-                raise fault.error(f"{uri}: {fault.message}; gave up after {tries} tries in {elapsed:.0f} s") from None
+                raise fault.error(
+                    f"{uri}: {fault.message}; gave up after {tries} tries in {elapsed:.0f} s"
+                ) from None
             level = logging.WARNING if tries == WARN_AFTER_TRIES else logging.INFO
             _log.log(level, "%s: %s; trying again for up to %.0f s", uri, fault.message, seconds - elapsed)
         time.sleep(pause)

@@ -26,14 +26,19 @@ class S3Backend(Backend):
     """A prefix of a bucket."""
 
     def filesystem(self) -> tuple[Any, str]:
-        return s3_client.filesystem(self.settings, self.location.bucket), "/".join(filter(None, (self.location.bucket, self.location.root)))
+        return s3_client.filesystem(self.settings, self.location.bucket), "/".join(
+            filter(None, (self.location.bucket, self.location.root))
+        )
 
     def write(self, path: str, data: bytes) -> None:
         self._call(path, lambda s3, _: s3.put_object(**self._target(path), **self._checksum(data), Body=data))
 
     def upload(self, local: Path, path: str, sha256: str | None) -> None:
         if local.stat().st_size > MAX_PUT_BYTES:
-            raise StorageError(f"{self.uri_of(path)}: a file may have at most 5 GiB, this one has {local.stat().st_size} bytes")
+            raise StorageError(
+                f"{self.uri_of(path)}: a file may have at most 5 GiB, this one has {local.stat().st_size}"
+                " bytes"
+            )
         checksum = {"ChecksumSHA256": base64.b64encode(bytes.fromhex(sha256)).decode()} if sha256 else {}
 
         def put(s3: Any, _: int) -> None:
@@ -68,7 +73,9 @@ class S3Backend(Backend):
         """S3 has no folders to remove."""
 
     def now(self) -> datetime:
-        answer = self._call("", lambda s3, _: s3.list_objects_v2(Bucket=self.location.bucket, Prefix=self._key(""), MaxKeys=1))
+        answer = self._call(
+            "", lambda s3, _: s3.list_objects_v2(Bucket=self.location.bucket, Prefix=self._key(""), MaxKeys=1)
+        )
         return _server_time(answer)
 
     def age_seconds(self, path: str) -> float | None:
@@ -91,7 +98,8 @@ class S3Backend(Backend):
             yield chunk
 
     def open_input(self, path: str) -> Any:
-        """Asked for by boto3 first: PyArrow bounds its retries by number and says less about what went wrong."""
+        """Asked for by boto3 first: PyArrow bounds its retries by number and says less about what went
+        wrong."""
         if self._head(path) is None:
             raise self.missing(path)
         return super().open_input(path)
@@ -112,7 +120,11 @@ class S3Backend(Backend):
     def children(self) -> list[str]:
         root = self._folder()
         pages = self._pages(root, {"Delimiter": "/"})
-        return sorted(item["Prefix"][len(root) :].rstrip("/") for page in pages for item in page.get("CommonPrefixes", ()))
+        return sorted(
+            item["Prefix"][len(root) :].rstrip("/")
+            for page in pages
+            for item in page.get("CommonPrefixes", ())
+        )
 
     def reason(self, fault: OSError) -> str:
         return str(fault)
@@ -137,7 +149,9 @@ class S3Backend(Backend):
             arguments |= {"KeyMarker": page["NextKeyMarker"], "UploadIdMarker": page["NextUploadIdMarker"]}
 
     def _abort(self, key: str, upload: str) -> None:
-        self._call("", lambda s3, _: s3.abort_multipart_upload(Bucket=self.location.bucket, Key=key, UploadId=upload))
+        self._call(
+            "", lambda s3, _: s3.abort_multipart_upload(Bucket=self.location.bucket, Key=key, UploadId=upload)
+        )
 
     def _head(self, path: str) -> Any:
         def head(s3: Any, _: int) -> Any:
@@ -163,7 +177,9 @@ class S3Backend(Backend):
         def attempt(tries: int) -> T:
             return request(s3_client.client(self.settings), tries)
 
-        return retrying(attempt, uri=self.uri_of(path), seconds=self.settings.retry_seconds, explain=s3_client.explain)
+        return retrying(
+            attempt, uri=self.uri_of(path), seconds=self.settings.retry_seconds, explain=s3_client.explain
+        )
 
     def _folder(self) -> str:
         return f"{self.location.root}/" if self.location.root else ""
@@ -225,6 +241,7 @@ class _Reader:
 
 
 def _server_time(answer: Any) -> datetime:
-    """The server's clock, from its answer: the one that stamps objects. This machine's, if the server does not say."""
+    """The server's clock, from its answer: the one that stamps objects. This machine's, if the server does
+    not say."""
     said = answer["ResponseMetadata"]["HTTPHeaders"].get("date")
     return parsedate_to_datetime(said).astimezone(UTC) if said else datetime.now(UTC)

@@ -1,7 +1,7 @@
 """Connections to S3 and what its errors mean.
 
-Clients are cached per process and per set of AWS_* environment variables, never pickled. Retries are ours (`retry.py`),
-because the SDKs bound theirs by number, not by time.
+Clients are cached per process and per set of AWS_* environment variables, never pickled. Retries are ours
+(`retry.py`), because the SDKs bound theirs by number, not by time.
 """
 
 import os
@@ -24,7 +24,14 @@ from synthmill.storage.uri import redact
 CHECKSUM_VARIABLES = ("AWS_REQUEST_CHECKSUM_CALCULATION", "AWS_RESPONSE_CHECKSUM_VALIDATION")
 CONNECTIONS = 32
 _TRANSIENT_STATUS = (408, 429, 500, 502, 503, 504)
-_TRANSIENT_CODES = ("SlowDown", "RequestTimeout", "InternalError", "Throttling", "ThrottlingException", "ConditionalRequestConflict")
+_TRANSIENT_CODES = (
+    "SlowDown",
+    "RequestTimeout",
+    "InternalError",
+    "Throttling",
+    "ThrottlingException",
+    "ConditionalRequestConflict",
+)
 _NETWORK = (
     botocore.exceptions.HTTPClientError,
     botocore.exceptions.ConnectionError,
@@ -75,11 +82,19 @@ def explain(raised: Exception) -> Fault | None:
     if isinstance(raised, botocore.exceptions.ClientError):
         return _explain_answer(raised)
     if isinstance(raised, botocore.exceptions.SSLError):
-        return Fault(f"no safe connection; check the endpoint and AWS_CA_BUNDLE ({redact(_first_sentence(raised))})", transient=False)
+        return Fault(
+            f"no safe connection; check the endpoint and AWS_CA_BUNDLE ({redact(_first_sentence(raised))})",
+            transient=False,
+        )
     if isinstance(raised, _NETWORK):
         return Fault(f"no answer from S3 ({redact(_first_sentence(raised))})", transient=True)
-    if isinstance(raised, botocore.exceptions.NoCredentialsError | botocore.exceptions.PartialCredentialsError):
-        return Fault("no AWS credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or use an instance profile", transient=False)
+    if isinstance(
+        raised, botocore.exceptions.NoCredentialsError | botocore.exceptions.PartialCredentialsError
+    ):
+        return Fault(
+            "no AWS credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or use an instance profile",
+            transient=False,
+        )
     if isinstance(raised, botocore.exceptions.BotoCoreError):
         return Fault(redact(str(raised)), transient=False)
     return None
@@ -142,9 +157,17 @@ def _connect(settings: StorageConfig) -> Any:
             return plain
         endpoint = plain.meta.endpoint_url
     # Ceph RGW 16-17 and older MinIO answer 411 to the checksum trailers that the SDKs send by default.
-    options.update({name.removeprefix("AWS_").lower(): "when_required" for name in CHECKSUM_VARIABLES if name not in os.environ})
+    options.update(
+        {
+            name.removeprefix("AWS_").lower(): "when_required"
+            for name in CHECKSUM_VARIABLES
+            if name not in os.environ
+        }
+    )
     region = session.region_name or "us-east-1"
-    return session.client("s3", endpoint_url=endpoint, region_name=region, config=botocore.config.Config(**options))
+    return session.client(
+        "s3", endpoint_url=endpoint, region_name=region, config=botocore.config.Config(**options)
+    )
 
 
 def _new_filesystem(settings: StorageConfig, boto: Any, bucket: str) -> Any:
@@ -153,7 +176,9 @@ def _new_filesystem(settings: StorageConfig, boto: Any, bucket: str) -> Any:
         "region": _region(boto, bucket),
         "connect_timeout": min(settings.connect_seconds, seconds),
         "request_timeout": seconds,
-        "retry_strategy": pyarrow.fs.AwsStandardS3RetryStrategy(max_attempts=_max_attempts(settings.retry_seconds)),
+        "retry_strategy": pyarrow.fs.AwsStandardS3RetryStrategy(
+            max_attempts=_max_attempts(settings.retry_seconds)
+        ),
     }
     if not _custom(boto):
         return pyarrow.fs.S3FileSystem(**options)
@@ -164,7 +189,8 @@ def _new_filesystem(settings: StorageConfig, boto: Any, bucket: str) -> Any:
 
 @contextmanager
 def _plain_uploads() -> Iterator[None]:
-    """PyArrow takes these settings from the environment alone, and reads them once, when a filesystem is made."""
+    """PyArrow takes these settings from the environment alone, and reads them once, when a filesystem is
+    made."""
     missing = [name for name in CHECKSUM_VARIABLES if name not in os.environ]
     os.environ.update(dict.fromkeys(missing, "when_required"))
     try:
@@ -183,9 +209,13 @@ def _region(boto: Any, bucket: str) -> str:
     """The bucket's own region: PyArrow does not follow redirects to it."""
     if not _custom(boto):
         try:
-            found = boto.head_bucket(Bucket=bucket)["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region")
+            found = boto.head_bucket(Bucket=bucket)["ResponseMetadata"]["HTTPHeaders"].get(
+                "x-amz-bucket-region"
+            )
         except botocore.exceptions.ClientError as raised:
-            found = raised.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("x-amz-bucket-region")
+            found = (
+                raised.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("x-amz-bucket-region")
+            )
         except botocore.exceptions.BotoCoreError:
             found = None
         if found:
@@ -194,7 +224,8 @@ def _region(boto: Any, bucket: str) -> str:
 
 
 def _max_attempts(retry_seconds: float) -> int:
-    """PyArrow bounds retries by number: how many fit, when pause n takes min(2^n / 2, 20) seconds on average."""
+    """PyArrow bounds retries by number: how many fit, when pause n takes min(2^n / 2, 20) seconds on
+    average."""
     attempts, spent = 1, 0.0
     while spent + min(2.0**attempts / 2, 20.0) <= retry_seconds:
         spent += min(2.0**attempts / 2, 20.0)

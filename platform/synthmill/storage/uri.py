@@ -1,6 +1,7 @@
 """Where a store is: parsing of URIs and plain paths, and the check that no path escapes its folder.
 
-A URI carries no credentials and no query: those come from the environment, so that a URI can be printed and saved.
+A URI carries no credentials and no query: those come from the environment, so that a URI can be printed and
+saved.
 """
 
 import re
@@ -20,7 +21,8 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 @dataclass(frozen=True)
 class Location:
-    """One folder: `root` is an absolute path for `file`, a key prefix without slashes at its ends for `s3`."""
+    """One folder: `root` is an absolute path for `file`, a key prefix without slashes at its ends for
+    `s3`."""
 
     scheme: str
     bucket: str
@@ -54,8 +56,15 @@ def check_path(path: str) -> str:
     Raises:
         RecipeError: absolute, empty, with an empty, '.' or '..' part, a backslash or a control character.
     """
-    if not path or any(part in ("", ".", "..") for part in path.split("/")) or "\\" in path or _CONTROL.search(path):
-        raise RecipeError(f"{path!r} is not a path inside a store; use names separated by single slashes", field="path")
+    if (
+        not path
+        or any(part in ("", ".", "..") for part in path.split("/"))
+        or "\\" in path
+        or _CONTROL.search(path)
+    ):
+        raise RecipeError(
+            f"{path!r} is not a path inside a store; use names separated by single slashes", field="path"
+        )
     return path
 
 
@@ -63,14 +72,18 @@ def parse(text: str) -> Location:
     """The folder that a URI or a plain path (relative to the working directory, `~` allowed) names.
 
     Raises:
-        RecipeError: another scheme, credentials or a query in the URI, an impossible bucket or path. The message never repeats a secret.
+        RecipeError: another scheme, credentials or a query in the URI, an impossible bucket or path. The
+        message never repeats a secret.
     """
     match = _SCHEME.match(text)
     if match is None:
         return _local(text)
     scheme, rest = match.group(1).lower(), text[match.end() :]
     if "@" in rest.partition("/")[0] or "?" in rest or "#" in rest:
-        raise RecipeError(f"{redact(text)!r}: leave credentials, '?' and '#' out; credentials come from the environment", field=FIELD)
+        raise RecipeError(
+            f"{redact(text)!r}: leave credentials, '?' and '#' out; credentials come from the environment",
+            field=FIELD,
+        )
     if scheme == "file":
         host, slash, path = rest.partition("/")
         if host not in ("", "localhost"):

@@ -3,8 +3,8 @@
     step-0000001200/state.safetensors, state.json,
     manifest.json {"format": "synthmill.checkpoint/1", "step", "files": {name: {bytes, sha256}}}
 
-A folder without a manifest is an interrupted write and is passed over; one whose bytes don't match it is damaged, and the newest
-intact one is taken instead.
+A folder without a manifest is an interrupted write and is passed over; one whose bytes don't match it is
+damaged, and the newest intact one is taken instead.
 """
 
 import hashlib
@@ -46,7 +46,11 @@ class State:
 
     def under(self, prefix: str) -> dict[str, Tensor]:
         """Tensors whose names start with `prefix` and a dot, without it."""
-        return {name[len(prefix) + 1 :]: value for name, value in self.tensors.items() if name.startswith(f"{prefix}.")}
+        return {
+            name[len(prefix) + 1 :]: value
+            for name, value in self.tensors.items()
+            if name.startswith(f"{prefix}.")
+        }
 
 
 class Checkpoints:
@@ -60,9 +64,12 @@ class Checkpoints:
         """What `latest` found wrong with the checkpoints that it passed over."""
 
     def save(self, step: int, state: State, *, good_step: int | None = None) -> None:
-        """Write the checkpoint of `step`, then forget the oldest; the newest one that is not after `good_step` stays as well."""
+        """Write the checkpoint of `step`, then forget the oldest; the newest one that is not after
+        `good_step` stays as well."""
         name = _name(step)
-        tensors = save({key: value.detach().to("cpu").contiguous().clone() for key, value in state.tensors.items()})
+        tensors = save(
+            {key: value.detach().to("cpu").contiguous().clone() for key, value in state.tensors.items()}
+        )
         data = json.dumps(state.data, allow_nan=False).encode()
         files = {}
         for file, content in ((TENSORS, tensors), (DATA, data)):
@@ -71,7 +78,9 @@ class Checkpoints:
         self._folder.write_json(f"{name}/{MANIFEST}", {"format": FORMAT, "step": step, "files": files})
         whole = [other for other in self._names() if self._is_whole(other)]
         good = [other for other in whole if good_step is not None and other <= _name(good_step)][-1:]
-        for old in (other for other in self._names() if other < whole[-self._keep :][0] and other not in good):
+        for old in (
+            other for other in self._names() if other < whole[-self._keep :][0] and other not in good
+        ):
             self._folder.delete_tree(old)
 
     def forget_after(self, step: int) -> None:
@@ -85,7 +94,8 @@ class Checkpoints:
         return any(self._is_whole(name) for name in self._names())
 
     def latest(self) -> State | None:
-        """The newest complete checkpoint that is intact, or None when there is none at all; see `damage` for what was passed over.
+        """The newest complete checkpoint that is intact, or None when there is none at all; see `damage` for
+        what was passed over.
 
         Raises:
             IntegrityError: every checkpoint is damaged, or one has an unknown format.
@@ -98,7 +108,10 @@ class Checkpoints:
                 except DamageError as fault:
                     self.damage.append(str(fault))
         if self.damage:
-            raise IntegrityError(f"{'; '.join(self.damage)}; no checkpoint is left to go on from: training.resume=never starts anew")
+            raise IntegrityError(
+                f"{'; '.join(self.damage)}; no checkpoint is left to go on from: training.resume=never starts"
+                " anew"
+            )
         return None
 
     def _is_whole(self, name: str) -> bool:
@@ -110,7 +123,9 @@ class Checkpoints:
     def _read(self, name: str) -> State:
         manifest = self._folder.read_json(f"{name}/{MANIFEST}")
         if manifest.get("format") != FORMAT:
-            raise IntegrityError(f"checkpoint {name} has format {manifest.get('format')!r}; this version reads {FORMAT!r}")
+            raise IntegrityError(
+                f"checkpoint {name} has format {manifest.get('format')!r}; this version reads {FORMAT!r}"
+            )
         contents = {}
         for file, expected in manifest["files"].items():
             try:

@@ -1,4 +1,5 @@
-"""Whether a generator has collapsed: coverage of validation pictures that was there, and is gone and stays gone."""
+"""Whether a generator has collapsed: coverage of validation images that was there, and is gone and stays
+gone."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,6 +35,6 @@ class CollapseWatch:
         if self.gone_checks < CHECKS:
             return ""
         return (
-            f"the generator collapsed: coverage of validation pictures was {self.best:.2f} and has been under {COLLAPSED} for {CHECKS} "
-            f"checks (now {coverage:.2f} at step {step})"
+            f"the generator collapsed: coverage of validation images was {self.best:.2f} and has been under"
+            f" {COLLAPSED} for {CHECKS} checks (now {coverage:.2f} at step {step})"
         )

@@ -1,9 +1,10 @@
-"""How a phase's loss and its gradients are computed: as the model is written, compiled, or replayed from a CUDA graph.
+"""How a phase's loss and its gradients are computed: as the model is written, compiled, or replayed from a
+CUDA graph.
 
-Parameters, their names and what is drawn are the same in all three, so that a checkpoint of one is a checkpoint of the others. Compiled
-code and graphs read their random numbers as inputs: a phase's first update runs as written and shows which numbers its loss draws;
-from the second on they are drawn beforehand, from the same keys. Dropout draws from torch's own generator, whose seed a graph reads
-anew at each replay.
+Parameters, their names and what is drawn are the same in all three, so that a checkpoint of one is a
+checkpoint of the others. Compiled code and graphs read their random numbers as inputs: a phase's first update
+runs as written and shows which numbers its loss draws; from the second on they are drawn beforehand, from the
+same keys. Dropout draws from torch's own generator, whose seed a graph reads anew at each replay.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -33,7 +34,8 @@ class Compute(Protocol):
     def __call__(
         self, phase: Phase, parameters: list[nn.Parameter], batch: Batch, *, rng: Rng, progress: float
     ) -> tuple[tuple[str, ...], Tensor]:
-        """The terms' names, and their means over local rows times the share of the global batch: the sum over ranks is the global mean.
+        """The terms' names, and their means over local rows times the share of the global batch: the sum over
+        ranks is the global mean.
 
         `parameters` are those that the phase moves; only they require gradients, and they have none yet.
         """
@@ -49,7 +51,9 @@ class Settings:
     bf16: bool
 
 
-def make_compute(model: GenerativeModel, config: TrainingConfig, settings: Settings, say: Callable[[str], None]) -> Compute:
+def make_compute(
+    model: GenerativeModel, config: TrainingConfig, settings: Settings, say: Callable[[str], None]
+) -> Compute:
     """What the recipe asks for, where the device has it; `say` takes a line to a person."""
     graphs = config.cuda_graphs and settings.device.type == "cuda"
     if not (config.compile or graphs):
@@ -57,7 +61,9 @@ def make_compute(model: GenerativeModel, config: TrainingConfig, settings: Setti
     return Prepared(model, settings, say, compiles=config.compile, graphs=graphs)
 
 
-def means_of(model: GenerativeModel, phase: str, batch: Batch, rng: Rng, progress: float) -> dict[str, Tensor]:
+def means_of(
+    model: GenerativeModel, phase: str, batch: Batch, rng: Rng, progress: float
+) -> dict[str, Tensor]:
     """Each term of a phase's loss, its mean over local rows."""
     return {name: term.mean() for name, term in model.loss(phase, batch, rng=rng, progress=progress).items()}
 
@@ -75,7 +81,13 @@ class AsWritten:
 
 
 def differentiate(
-    means: Means, model: GenerativeModel, phase: str, batch: Batch, rng: Rng, progress: float, settings: Settings
+    means: Means,
+    model: GenerativeModel,
+    phase: str,
+    batch: Batch,
+    rng: Rng,
+    progress: float,
+    settings: Settings,
 ) -> tuple[tuple[str, ...], Tensor]:
     """One forward and one backward pass; gradients are added to those that are there."""
     with precision.autocast(settings.device, bf16=settings.bf16):
@@ -136,7 +148,13 @@ class Prepared:
     """Compiled, captured or both; each phase from its second update on."""
 
     def __init__(
-        self, model: GenerativeModel, settings: Settings, say: Callable[[str], None], *, compiles: bool = False, graphs: bool = False
+        self,
+        model: GenerativeModel,
+        settings: Settings,
+        say: Callable[[str], None],
+        *,
+        compiles: bool = False,
+        graphs: bool = False,
     ) -> None:
         self._model, self._settings, self._say = model, settings, say
         self._compiles, self._graphs = compiles, graphs
@@ -151,17 +169,27 @@ class Prepared:
         draws = self._draws.get(phase.name)
         if draws is None:
             recorder = Recorder(rng)
-            found = differentiate(means_of, self._model, phase.name, batch, recorder, progress, self._settings)
+            found = differentiate(
+                means_of, self._model, phase.name, batch, recorder, progress, self._settings
+            )
             self._draws[phase.name] = recorder.draws
             return found
         given = {draw: drawn(rng, draw) for draw in draws}
-        captured = self._capture(phase, parameters, batch, given) if self._graphs and not phase.reads_progress else None
+        captured = (
+            self._capture(phase, parameters, batch, given)
+            if self._graphs and not phase.reads_progress
+            else None
+        )
         if captured is not None:
             return captured.replay(batch, given)
         means = self._means_of(phase)
-        return differentiate(means, self._model, phase.name, batch, Given(given), self._place(phase, progress), self._settings)
+        return differentiate(
+            means, self._model, phase.name, batch, Given(given), self._place(phase, progress), self._settings
+        )
 
-    def _capture(self, phase: Phase, parameters: list[nn.Parameter], batch: Batch, given: dict[Draw, Tensor]) -> "Captured | None":
+    def _capture(
+        self, phase: Phase, parameters: list[nn.Parameter], batch: Batch, given: dict[Draw, Tensor]
+    ) -> "Captured | None":
         if phase.name not in self._captured:
             means = self._means_of(phase)
 
@@ -179,12 +207,16 @@ class Prepared:
         return self._captured[phase.name]
 
     def _means_of(self, phase: Phase) -> Means:
-        """Compiled once a phase. What takes gradients of gradients stays as written: compiled code can't be differentiated twice."""
+        """Compiled once a phase. What takes gradients of gradients stays as written: compiled code can't be
+        differentiated twice."""
         if phase.name not in self._means:
             wanted = self._compiles and not phase.second_order
-            # Dropout as torch draws it otherwise, so that compiled updates are those that the model is written as.
+            # Dropout as torch draws it otherwise, so that compiled updates are those that the model is
+            # written as.
             options: dict[str, str | int | bool | Callable[..., object]] = {"fallback_random": True}
-            self._means[phase.name] = torch.compile(_own(means_of), dynamic=False, options=options) if wanted else means_of
+            self._means[phase.name] = (
+                torch.compile(_own(means_of), dynamic=False, options=options) if wanted else means_of
+            )
         return self._means[phase.name]
 
     def _place(self, phase: Phase, progress: float) -> float:
@@ -193,7 +225,8 @@ class Prepared:
 
 
 def _own(means: Means) -> Means:
-    """The same function with code of its own, so that what is compiled for one phase is not looked through for another."""
+    """The same function with code of its own, so that what is compiled for one phase is not looked through
+    for another."""
 
     def own(model: GenerativeModel, phase: str, batch: Batch, rng: Rng, progress: float) -> dict[str, Tensor]:
         return means(model, phase, batch, rng, progress)
@@ -205,7 +238,8 @@ def _own(means: Means) -> Means:
 class Captured:
     """One phase's forward and backward pass as a CUDA graph: a launch instead of some hundreds.
 
-    Inputs are copied to where the graph reads them. Gradients lie where it writes them, and become the parameters' again at each replay.
+    Inputs are copied to where the graph reads them. Gradients lie where it writes them, and become the
+    parameters' again at each replay.
     """
 
     def __init__(
@@ -255,7 +289,8 @@ def _on_the_side(update: Callable[[], object], parameters: list[nn.Parameter]) -
 
 @contextmanager
 def _unchanged(model: nn.Module) -> Iterator[None]:
-    """Buffers (running statistics, power iterations) and torch's generator as they were, whatever is run inside."""
+    """Buffers (running statistics, power iterations) and torch's generator as they were, whatever is run
+    inside."""
     buffers = [buffer.clone() for buffer in model.buffers()]
     state = torch.cuda.get_rng_state()
     try:

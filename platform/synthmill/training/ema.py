@@ -1,7 +1,7 @@
 """An exponential moving average of the weights, from the first steps (last-iterate GAN statistics oscillate).
 
-Taken every few steps, with the decay of as many. The decay grows with the number of steps, min(decay, (1 + t) / (10 + t)), so that early
-averages are not the initial weights.
+Taken every few steps, with the decay of as many. The decay grows with the number of steps, min(decay, (1 + t)
+/ (10 + t)), so that early averages are not the initial weights.
 """
 
 import copy
@@ -17,7 +17,8 @@ EVERY_STEPS = 4
 
 
 class Ema:
-    """Holds `model`, a copy whose parameters are the averages. Its buffers are its own: `finish` refits them."""
+    """Holds `model`, a copy whose parameters are the averages. Its buffers are its own: `finish` refits
+    them."""
 
     def __init__(self, model: GenerativeModel) -> None:
         self.model = copy.deepcopy(model).eval().requires_grad_(False)
@@ -34,7 +35,8 @@ class Ema:
 
     @torch.no_grad()
     def copy_buffers(self, model: GenerativeModel) -> None:
-        """Take over what training changed and is not averaged (how far a growing network has grown); `finish` refits the rest."""
+        """Take over what training changed and is not averaged (how far a growing network has grown); `finish`
+        refits the rest."""
         own = dict(self.model.named_buffers())
         for name, buffer in model.named_buffers():
             if not torch.equal(buffer, self._seen[name]):

@@ -1,4 +1,5 @@
-"""A recipe and split tables in, a trained model out: build, encode, train with checks. Knows no Ray and no store but `checkpoints`."""
+"""A recipe and split tables in, a trained model out: build, encode, train with checks. Knows no Ray and no
+store but `checkpoints`."""
 
 import time
 from collections.abc import Callable
@@ -29,7 +30,8 @@ NOT_IN_RUN_KEY = (
     "compile",
     "cuda_graphs",
 )
-"""Training fields that don't change what a run computes, but for rounding: a run goes on with other values of them."""
+"""Training fields that don't change what a run computes, but for rounding: a run goes on with other values of
+them."""
 
 
 class Codec(Protocol):
@@ -74,7 +76,9 @@ def fit_table(
     )
 
 
-def _quality(codec: Codec, train_table: pa.Table, validation: pa.Table, data: Batch, *, seed: int) -> Quality | None:
+def _quality(
+    codec: Codec, train_table: pa.Table, validation: pa.Table, data: Batch, *, seed: int
+) -> Quality | None:
     if codec.layout.kind == "pixels":
         return image_quality(codec.layout, data, codec.encode(validation), seed=seed)
     return table_quality(codec, train_table, validation, seed=seed)
@@ -87,9 +91,17 @@ def fresh_model(recipe: Recipe, layout: MixedLayout | PixelLayout) -> Generative
 
 
 def run_key(recipe: Recipe, codec: Codec) -> str:
-    """SHA-256 of what determines the weights, but for the rows; the codec too, as codes of the same width can mean other values."""
+    """SHA-256 of what determines the weights, but for the rows; the codec too, as codes of the same width can
+    mean other values."""
     training = {name: value for name, value in dump(recipe.training).items() if name not in NOT_IN_RUN_KEY}
-    return fingerprint({"data": dump(recipe.data), "model": dump(recipe.model), "training": training, "codec": codec.to_files()[0]})
+    return fingerprint(
+        {
+            "data": dump(recipe.data),
+            "model": dump(recipe.model),
+            "training": training,
+            "codec": codec.to_files()[0],
+        }
+    )
 
 
 def _fit_closed(model: GenerativeModel, data: Batch, quality: Quality | None, reporter: Reporter) -> Outcome:

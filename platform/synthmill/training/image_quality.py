@@ -1,9 +1,11 @@
-"""How good an image model is now: Frechet distance and coverage of what it generates against validation pictures.
+"""How good an image model is now: Frechet distance and coverage of what it generates against validation
+images.
 
-The score is coverage over its real-vs-real ceiling, minus the Frechet distance, so that both a collapse and a blur cost; with classes,
-plus the share of pictures that show their class, over the same share of validation pictures, at most 1. A model that knows how
-probable pictures are loses the nats of validation pictures, which grow again when it begins to learn its training pictures by heart.
-Features come from a small classifier of the training pictures, or an untrained network where there are no classes.
+The score is coverage over its real-vs-real ceiling, minus the Frechet distance, so that both a collapse and a
+blur cost; with classes, plus the share of images that show their class, over the same share of validation
+images, at most 1. A model that knows how probable images are loses the nats of validation images, which grow
+again when it begins to learn its training images by heart. Features come from a small classifier of the
+training images, or an untrained network where there are no classes.
 `training/collapse.py` looks at the coverage.
 """
 
@@ -28,7 +30,7 @@ from synthmill.training.rows import chunks
 LARGEST_ROWS = 2_048
 SMALLEST_ROWS = 32
 SHEET_SIDE = 10
-"""Pictures in a row and in a column of the sheet."""
+"""Images in a row and in a column of the sheet."""
 
 
 class ImageQuality:
@@ -47,22 +49,29 @@ class ImageQuality:
         like_real = self._extractor(pixels[picked])
         self._ceiling = self._covered(like_real[: self._size]) if len(like_real) >= self._size else 1.0
         self._floor = frechet_with_error(like_real, self._moments)[0]
-        self._shown = self._fidelity(validation["pixels"].cpu().numpy(), validation["label"].cpu().numpy()) if layout.classes else 0.0
+        self._shown = (
+            self._fidelity(validation["pixels"].cpu().numpy(), validation["label"].cpu().numpy())
+            if layout.classes
+            else 0.0
+        )
         self._classes = layout.classes
         self._validation = chunks(validation.take(slice(0, LARGEST_ROWS)), BLOCK_ROWS)
         self.sheet: bytes | None = None
 
     def __call__(self, model: GenerativeModel) -> dict[str, float]:
-        """`score` (higher is better), its standard error `noise`, `fd`, `coverage` and what real pictures reach in both.
+        """`score` (higher is better), its standard error `noise`, `fd`, `coverage` and what real images reach
+        in both.
 
         Raises:
-            TrainingError: the model generates pictures that are not numbers.
+            TrainingError: the model generates images that are not numbers.
         """
         made = sample_blocks(model, self.rows, self._seed)
         if not bool(torch.isfinite(made["pixels"]).all()):
-            raise TrainingError("the model generates pictures that are not numbers")
+            raise TrainingError("the model generates images that are not numbers")
         pixels = to_uint8(made["pixels"]).numpy()
-        self.sheet = sheet(by_class(pixels, made["label"].numpy() if self._classes else None, SHEET_SIDE, SHEET_SIDE))
+        self.sheet = sheet(
+            by_class(pixels, made["label"].numpy() if self._classes else None, SHEET_SIDE, SHEET_SIDE)
+        )
         features = self._extractor(pixels)
         fd, fd_error = frechet_with_error(features, self._moments)
         coverage = self._covered(features[: self._size])
@@ -74,14 +83,18 @@ class ImageQuality:
             score += min(1.0, fidelity / self._shown)
             noise = math.hypot(noise, _error(fidelity, len(pixels)) / self._shown)
             told |= {"label_fidelity": fidelity, "label_fidelity_real": self._shown}
-        nats = [nats_B for batch in self._validation if (nats_B := model.nats(batch.to(device_of(model)))) is not None]
+        nats = [
+            nats_B
+            for batch in self._validation
+            if (nats_B := model.nats(batch.to(device_of(model)))) is not None
+        ]
         if nats:
             told["validation_nats"] = float(torch.cat(nats).mean())
             score -= told["validation_nats"]
         return {"score": score, "noise": noise, **told}
 
     def _fidelity(self, pixels: Pixels, labels: Labels) -> float:
-        """Share of pictures that the extractor's classifier sees as labelled; 0 when it is no classifier."""
+        """Share of images that the extractor's classifier sees as labelled; 0 when it is no classifier."""
         if not isinstance(self._extractor, ClassifierExtractor):
             return 0.0
         right, count = accuracy(self._extractor.classifier, pixels, labels)
@@ -97,7 +110,7 @@ def _error(share: float, count: int) -> float:
 
 
 def image_quality(layout: PixelLayout, train: Batch, validation: Batch, *, seed: int) -> ImageQuality | None:
-    """None when there are too few validation pictures to tell anything."""
+    """None when there are too few validation images to tell anything."""
     if validation.num_rows < SMALLEST_ROWS:
         return None
     return ImageQuality(layout, train, validation, seed=seed)

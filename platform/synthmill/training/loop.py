@@ -1,7 +1,9 @@
-"""The one loop: stages of phases, each with its loss, optimizer and rows; averages, checks, checkpoints and the end of a run.
+"""The one loop: stages of phases, each with its loss, optimizer and rows; averages, checks, checkpoints and
+the end of a run.
 
-A step's result depends on the data, the recipe and the step's number only: rows and noise are drawn for the global batch by (seed,
-step, phase, repeat, name), dropout by (seed, step, rank). Workers, restarts and the clock change nothing but when it ends.
+A step's result depends on the data, the recipe and the step's number only: rows and noise are drawn for the
+global batch by (seed, step, phase, repeat, name), dropout by (seed, step, rank). Workers, restarts and the
+clock change nothing but when it ends.
 """
 
 import math
@@ -33,7 +35,8 @@ from synthmill.training.selection import Candidate, Selection
 
 
 class Quality(Protocol):
-    """A quality check: the score (higher is better), its standard error `noise`, and what else is worth recording."""
+    """A quality check: the score (higher is better), its standard error `noise`, and what else is worth
+    recording."""
 
     @property
     def rows(self) -> int:
@@ -71,13 +74,15 @@ def train(
     should_stop: Callable[[], bool] | None = None,
     run_key: str = "",
 ) -> Outcome:
-    """Train `model` (on `parallel.device`, same weights on every rank) on all rows of `data` (the same on every rank).
+    """Train `model` (on `parallel.device`, same weights on every rank) on all rows of `data` (the same on
+    every rank).
 
-    `run_key` is what a checkpoint must have to be resumed. `should_stop` ends the run early, as a time limit does.
+    `run_key` is what a checkpoint must have to be resumed. `should_stop` ends the run early, as a time limit
+    does.
 
     Raises:
-        TrainingError: a loss that is not finite, or pictures that lost all variety; the newest checkpoint is from before it.
-        RecipeError: more workers than row groups, or nothing to resume with `resume: always`.
+        TrainingError: a loss that is not finite, or images that lost all variety; the newest checkpoint is
+        from before it. RecipeError: more workers than row groups, or nothing to resume with `resume: always`.
         DataError: no rows.
     """
     return _Run(model, data, config, parallel, reporter, checkpoints, quality, should_stop, run_key).outcome()
@@ -96,25 +101,48 @@ class _Run:
         should_stop: Callable[[], bool] | None,
         run_key: str,
     ) -> None:
-        self.model, self.data, self.config, self.parallel, self.reporter = model, data, config, parallel, reporter
-        self.checkpoints, self.quality, self.should_stop, self.run_key = checkpoints, quality, should_stop, run_key
+        self.model, self.data, self.config, self.parallel, self.reporter = (
+            model,
+            data,
+            config,
+            parallel,
+            reporter,
+        )
+        self.checkpoints, self.quality, self.should_stop, self.run_key = (
+            checkpoints,
+            quality,
+            should_stop,
+            run_key,
+        )
         if data.num_rows < model.row_group:
-            raise DataError(f"{data.num_rows} training rows; at least {model.row_group} are needed", field="data.source")
-        self.plan: Plan = make_plan(config, model.stages(), data.num_rows, model.row_group, quality.rows if quality else 0)
+            raise DataError(
+                f"{data.num_rows} training rows; at least {model.row_group} are needed", field="data.source"
+            )
+        self.plan: Plan = make_plan(
+            config, model.stages(), data.num_rows, model.row_group, quality.rows if quality else 0
+        )
         self.local = local_rows(self.plan.batch_rows, model.row_group, parallel.rank, parallel.world)
         self.share = (self.local.stop - self.local.start) / self.plan.batch_rows
         self.rng = StepRng(parallel.device, config.seed, self.plan.batch_rows, self.local)
-        self.finish_rng = StepRng(parallel.device, config.seed, self.plan.batch_rows, slice(0, self.plan.batch_rows))
+        self.finish_rng = StepRng(
+            parallel.device, config.seed, self.plan.batch_rows, slice(0, self.plan.batch_rows)
+        )
         precision.lay_out(model, config.channels_last, parallel.device)
-        settings = Settings(parallel.device, self.share, precision.use_bf16(config.precision, parallel.device))
+        settings = Settings(
+            parallel.device, self.share, precision.use_bf16(config.precision, parallel.device)
+        )
         self.compute = make_compute(model, config, settings, self._say)
         self.ema = Ema(model)
         self.weights = flatten(model)
         self.parameters = list(model.parameters())
         self.optimizers = optimizers_of(model, [span.stage for span in self.plan.stages])
         self.shuffled = Shuffled(data, self.plan.batch_rows, config.seed, parallel.device)
-        sampled = any(phase.sampling == "category" for span in self.plan.stages for phase in span.stage.phases)
-        self.by_category = ByCategory(data, model.layout) if sampled and category_spans(model.layout) else None
+        sampled = any(
+            phase.sampling == "category" for span in self.plan.stages for phase in span.stage.phases
+        )
+        self.by_category = (
+            ByCategory(data, model.layout) if sampled and category_spans(model.layout) else None
+        )
         self.selection = Selection()
         self.watch = CollapseWatch()
         self.out_of_patience = self.suspicious = False
@@ -159,7 +187,12 @@ class _Run:
                 continue
             optimizer = self.optimizers[span.stage.name, phase.name]
             self._move_only(optimizer)
-            rate = factor(phase.optimizer.schedule, phase.optimizer.warmup_steps, self.step - span.first, span.last - span.first)
+            rate = factor(
+                phase.optimizer.schedule,
+                phase.optimizer.warmup_steps,
+                self.step - span.first,
+                span.last - span.first,
+            )
             for repeat in range(phase.repeats):
                 self._update(phase, optimizer, repeat, progress, rate)
 
@@ -170,7 +203,9 @@ class _Run:
         for parameter in optimizer.parameters:
             parameter.requires_grad = True
 
-    def _update(self, phase: Phase, optimizer: PhaseOptimizer, repeat: int, progress: float, rate: float) -> None:
+    def _update(
+        self, phase: Phase, optimizer: PhaseOptimizer, repeat: int, progress: float, rate: float
+    ) -> None:
         rng = self.rng.at(self.step, phase.name, repeat)
         if phase.sampling == "category" and self.by_category is not None:
             batch = self.by_category.batch(rng, with_rows=phase.reads_real_data)
@@ -200,7 +235,8 @@ class _Run:
         return stop, save, check
 
     def _log_losses(self) -> None:
-        """Means since the last record, over all ranks; the place where a loss that is not finite is noticed."""
+        """Means since the last record, over all ranks; the place where a loss that is not finite is
+        noticed."""
         if not self.sums:
             return
         names = [f"{phase}/{term.removeprefix('log_')}" for phase, terms in self.sums for term in terms]
@@ -212,17 +248,24 @@ class _Run:
             if not math.isfinite(value):
                 raise self._gone_wrong(f"the loss {name} became {value} before step {self.step}")
         epoch = self.step / self.plan.steps_per_epoch
-        record: dict[str, Any] = {"step": self.step, "epoch": round(epoch, 3), "seconds": round(self._seconds(), 3)}
+        record: dict[str, Any] = {
+            "step": self.step,
+            "epoch": round(epoch, 3),
+            "seconds": round(self._seconds(), 3),
+        }
         self._record({**record, **dict(zip(names, values, strict=True))})
 
     def _check(self) -> None:
-        """Rank 0 scores the averaged weights; all learn whether patience has run out or the model has collapsed."""
+        """Rank 0 scores the averaged weights; all learn whether patience has run out or the model has
+        collapsed."""
         self._log_losses()
         self.checked_step = self.step
         wrong = self._score() if self.parallel.rank == 0 and self.quality is not None else ""
         patience = self.config.patience_checks
         late = patience is not None and self.selection.checks_without_improvement >= patience
-        flags = torch.tensor([late, self.watch.suspicious, bool(wrong)], dtype=torch.int64, device=self.parallel.device)
+        flags = torch.tensor(
+            [late, self.watch.suspicious, bool(wrong)], dtype=torch.int64, device=self.parallel.device
+        )
         self.parallel.broadcast_(flags)
         self.out_of_patience, self.suspicious, stopped = (bool(flag) for flag in flags.tolist())
         if stopped:
@@ -231,7 +274,8 @@ class _Run:
             raise self._gone_wrong(wrong or "worker 0 saw the generator fail")
 
     def _score(self) -> str:
-        """What is wrong with the averaged weights, or nothing; candidates and history take in what is measured."""
+        """What is wrong with the averaged weights, or nothing; candidates and history take in what is
+        measured."""
         assert self.quality is not None
         started = time.monotonic()
         self._refit()
@@ -241,7 +285,9 @@ class _Run:
         except TrainingError as fault:
             return str(fault)
         found["check_seconds"] = round(time.monotonic() - started, 4)
-        state = {name: tensor.detach().to("cpu", copy=True) for name, tensor in self.ema.model.state_dict().items()}
+        state = {
+            name: tensor.detach().to("cpu", copy=True) for name, tensor in self.ema.model.state_dict().items()
+        }
         self.selection.add(Candidate(self.step, found["score"], found["noise"], found, state))
         self._record({"step": self.step, "quality": found})
         if self.quality.sheet is not None:
@@ -249,7 +295,11 @@ class _Run:
         return self.watch.see(self.step, found)
 
     def _gone_wrong(self, what: str) -> TrainingError:
-        kept = "the last good checkpoint was kept" if self.checkpoints is not None else "no checkpoints were written"
+        kept = (
+            "the last good checkpoint was kept"
+            if self.checkpoints is not None
+            else "no checkpoints were written"
+        )
         return TrainingError(f"{what}; {kept}; try a lower learning rate")
 
     def _refit(self) -> None:
@@ -274,7 +324,10 @@ class _Run:
         elif chosen is not None:
             state = dict(chosen.state)
         else:
-            state = {name: tensor.detach().to("cpu", copy=True) for name, tensor in self.ema.model.state_dict().items()}
+            state = {
+                name: tensor.detach().to("cpu", copy=True)
+                for name, tensor in self.ema.model.state_dict().items()
+            }
         best = None if chosen is None else {"step": chosen.step, **chosen.details}
         return Outcome(state, list(self.history), self.step, self._seconds(), best)
 
@@ -294,11 +347,20 @@ class _Run:
         tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
         tensors |= {f"average.{name}": value for name, value in self.ema.model.state_dict().items()}
         for (stage, phase), optimizer in distinct(self.optimizers).items():
-            tensors |= {f"optimizer.{stage}.{phase}.{name}": value for name, value in optimizer.state().items()}
+            tensors |= {
+                f"optimizer.{stage}.{phase}.{name}": value for name, value in optimizer.state().items()
+            }
         kept = []
         for index, candidate in enumerate(self.selection.candidates):
             tensors |= {f"candidate{index}.{name}": value for name, value in candidate.state.items()}
-            kept.append({"step": candidate.step, "score": candidate.score, "noise": candidate.noise, "details": dict(candidate.details)})
+            kept.append(
+                {
+                    "step": candidate.step,
+                    "score": candidate.score,
+                    "noise": candidate.noise,
+                    "details": dict(candidate.details),
+                }
+            )
         data = {
             "run_key": self.run_key,
             "step": self.step,
@@ -318,21 +380,39 @@ class _Run:
             if state is not None and state.data["run_key"] != self.run_key:
                 state = None
         self.parallel.barrier()
-        if state is not None and self.checkpoints is not None and self.checkpoints.damage and self.parallel.rank == 0:
-            self.reporter.log({"message": f"{'; '.join(self.checkpoints.damage)}: an older checkpoint is taken"})
+        if (
+            state is not None
+            and self.checkpoints is not None
+            and self.checkpoints.damage
+            and self.parallel.rank == 0
+        ):
+            self.reporter.log(
+                {"message": f"{'; '.join(self.checkpoints.damage)}: an older checkpoint is taken"}
+            )
             self.checkpoints.forget_after(state.data["step"])
         if state is None:
             if self.config.resume == "always":
-                raise RecipeError("there is no checkpoint of this recipe to go on from; use if-possible", field="training.resume")
+                raise RecipeError(
+                    "there is no checkpoint of this recipe to go on from; use if-possible",
+                    field="training.resume",
+                )
             return
         self.model.load_state_dict(state.under("model"))
         self.ema.model.load_state_dict(state.under("average"))
         for (stage, phase), optimizer in distinct(self.optimizers).items():
             optimizer.load(state.under(f"optimizer.{stage}.{phase}"))
         data = state.data
-        self.step, self.seconds_before, self.finished, self.history = data["step"], data["seconds"], data["finished"], data["history"]
+        self.step, self.seconds_before, self.finished, self.history = (
+            data["step"],
+            data["seconds"],
+            data["finished"],
+            data["history"],
+        )
         self.checked_step = data["checked_step"]
-        kept = [Candidate(**fields, state=state.under(f"candidate{index}")) for index, fields in enumerate(data["candidates"])]
+        kept = [
+            Candidate(**fields, state=state.under(f"candidate{index}"))
+            for index, fields in enumerate(data["candidates"])
+        ]
         self.selection = Selection(kept, data["checks_without_improvement"])
         for record in self.history:
             self.watch.see(record["step"], record.get("quality", {}))
@@ -341,7 +421,14 @@ class _Run:
     def _announce(self) -> None:
         if self.plan.batch_rows < self.config.global_batch_rows and self.parallel.rank == 0:
             asked = self.config.global_batch_rows
-            self.reporter.log({"message": f"batch of {asked} rows reduced to {self.plan.batch_rows}: {self.data.num_rows} training rows"})
+            self.reporter.log(
+                {
+                    "message": (
+                        f"batch of {asked} rows reduced to {self.plan.batch_rows}: {self.data.num_rows}"
+                        " training rows"
+                    )
+                }
+            )
 
     def _say(self, message: str) -> None:
         if self.parallel.rank == 0:

@@ -17,12 +17,14 @@ ALIGNMENT = 16
 
 
 def flatten(model: nn.Module) -> Tensor:
-    """Move a model's parameters into one float32 tensor and return it; each keeps its order in memory. The model must then stay on
-    its device."""
+    """Move a model's parameters into one float32 tensor and return it; each keeps its order in memory. The
+    model must then stay on its device."""
     starts, end = [], 0
     for name, parameter in model.named_parameters():
         assert parameter.dtype == torch.float32, f"{name} is {parameter.dtype}; master weights are float32"
-        assert torch.empty_like(parameter).stride() == parameter.stride(), f"{name} has holes or overlaps in memory"
+        assert torch.empty_like(parameter).stride() == parameter.stride(), (
+            f"{name} has holes or overlaps in memory"
+        )
         starts.append(end)
         end += -(-parameter.numel() // ALIGNMENT) * ALIGNMENT
     flat = torch.zeros(end, device=next(iter(model.parameters())).device)
@@ -62,7 +64,9 @@ class PhaseOptimizer:
         settings = self._settings
         gradients = _sum_gradients(self.parameters, parallel)
         if settings.clip_norm is not None:
-            nn.utils.clip_grads_with_norm_(self.parameters, settings.clip_norm, nn.utils.get_total_norm(gradients))
+            nn.utils.clip_grads_with_norm_(
+                self.parameters, settings.clip_norm, nn.utils.get_total_norm(gradients)
+            )
         adamw(
             list(self.parameters),
             gradients,
@@ -88,7 +92,9 @@ class PhaseOptimizer:
 
     def load(self, tensors: dict[str, Tensor]) -> None:
         """Take over what `state` returned."""
-        for name, mean, square, steps in zip(self._names, self._means, self._squares, self._steps, strict=True):
+        for name, mean, square, steps in zip(
+            self._names, self._means, self._squares, self._steps, strict=True
+        ):
             mean.copy_(tensors[f"mean.{name}"])
             square.copy_(tensors[f"square.{name}"])
             steps.copy_(tensors["steps"])
@@ -101,7 +107,9 @@ def optimizers_of(model: nn.Module, stages: Iterable[Stage]) -> dict[tuple[str, 
         modules: dict[str, tuple[str, ...]] = {}
         for phase in stage.phases:
             shared = made.get((stage.name, phase.moments)) if phase.moments else None
-            assert shared is None or modules[str(phase.moments)] == phase.modules, f"{phase.name} moves other modules than {phase.moments}"
+            assert shared is None or modules[str(phase.moments)] == phase.modules, (
+                f"{phase.name} moves other modules than {phase.moments}"
+            )
             made[stage.name, phase.name] = shared or PhaseOptimizer(model, phase)
             modules[phase.name] = phase.modules
     return made
@@ -122,6 +130,8 @@ def _sum_gradients(parameters: list[nn.Parameter], parallel: Parallel) -> list[T
     if parallel.world > 1:
         flat = torch.cat([gradient.flatten() for gradient in gradients])
         parallel.all_reduce_(flat)
-        for gradient, part in zip(gradients, torch.split(flat, [gradient.numel() for gradient in gradients]), strict=True):
+        for gradient, part in zip(
+            gradients, torch.split(flat, [gradient.numel() for gradient in gradients]), strict=True
+        ):
             gradient.copy_(part.view_as(gradient))
     return gradients

@@ -1,4 +1,5 @@
-"""How workers meet: the only file that knows ranks. A model, the loop and the optimizers see local rows and global sums."""
+"""How workers meet: the only file that knows ranks. A model, the loop and the optimizers see local rows and
+global sums."""
 
 from typing import Protocol
 
@@ -80,6 +81,8 @@ def local_rows(global_rows: int, row_group: int, rank: int, world: int) -> slice
     groups = global_rows // row_group
     if groups < world:
         raise RecipeError(
-            f"{world} workers can't share a batch of {groups} groups of {row_group} rows; use at most {groups}", field="training.workers"
+            f"{world} workers can't share a batch of {groups} groups of {row_group} rows; use at most"
+            f" {groups}",
+            field="training.workers",
         )
     return slice(rank * groups // world * row_group, (rank + 1) * groups // world * row_group)

@@ -1,4 +1,5 @@
-"""How long a run is, what each step does, and when quality is checked: decided before the first step, from counts alone.
+"""How long a run is, what each step does, and when quality is checked: decided before the first step, from
+counts alone.
 
 Nothing here reads a clock, so that two runs of one recipe do the same.
 """
@@ -41,14 +42,18 @@ class Plan:
         return next(span for span in self.stages if step < span.last)
 
 
-def make_plan(config: TrainingConfig, stages: tuple[Stage, ...], rows: int, row_group: int, check_rows: int) -> Plan:
+def make_plan(
+    config: TrainingConfig, stages: tuple[Stage, ...], rows: int, row_group: int, check_rows: int
+) -> Plan:
     """`rows` training rows, at least `row_group`; `check_rows` rows sampled a quality check."""
     batch_rows = max(row_group, min(config.global_batch_rows, rows) // row_group * row_group)
     steps_per_epoch = max(1, rows // batch_rows)
     total_steps = config.max_epochs * steps_per_epoch
     if config.max_steps is not None:
         total_steps = min(total_steps, config.max_steps)
-    check_cost_steps = STEPS_PER_CHECK + STEPS_PER_SAMPLED_BATCH * (check_rows + 0.2 * min(rows, 20_000)) / batch_rows
+    check_cost_steps = (
+        STEPS_PER_CHECK + STEPS_PER_SAMPLED_BATCH * (check_rows + 0.2 * min(rows, 20_000)) / batch_rows
+    )
     spaced = max(-(-total_steps // MOST_CHECKS), int(check_cost_steps / CHECK_SHARE))
     return Plan(
         batch_rows=batch_rows,

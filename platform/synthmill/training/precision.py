@@ -1,4 +1,5 @@
-"""Which arithmetic and order in memory the forward passes use; master weights, losses and updates are always float32."""
+"""Which arithmetic and order in memory the forward passes use; master weights, losses and updates are always
+float32."""
 
 from contextlib import AbstractContextManager
 from typing import Literal
@@ -23,7 +24,8 @@ def autocast(device: torch.device, *, bf16: bool) -> AbstractContextManager[obje
 
 
 def lay_out(model: nn.Module, channels_last: bool | None, device: torch.device) -> None:
-    """Put the weights of convolutions channels last, as Tensor Cores read them; convolutions bring what they read into the same order.
+    """Put the weights of convolutions channels last, as Tensor Cores read them; convolutions bring what they
+    read into the same order.
 
     None: on GPUs. On CPUs it cost as often as it gained (docs/log.md).
     """

@@ -1,8 +1,10 @@
-"""How good a table model is now: pair accuracy of what it generates against validation rows, over its real-vs-real ceiling.
+"""How good a table model is now: pair accuracy of what it generates against validation rows, over its
+real-vs-real ceiling.
 
-Accuracy of a pair of columns is 1 - TVD of their joint table on deciles and categories (arXiv 2504.01908). All pairs come from one
-matrix product of one-hot rows. The ceiling is what a perfect model would score on samples of this size:
-E |p - q|_1 = sum_b sqrt(2 / pi * p_b (1 - p_b) (1 / n1 + 1 / n2)). Legend: N rows, C columns, D bins of all columns.
+Accuracy of a pair of columns is 1 - TVD of their joint table on deciles and categories (arXiv 2504.01908).
+All pairs come from one matrix product of one-hot rows. The ceiling is what a perfect model would score on
+samples of this size: E |p - q|_1 = sum_b sqrt(2 / pi * p_b (1 - p_b) (1 / n1 + 1 / n2)). Legend: N rows, C
+columns, D bins of all columns.
 """
 
 import math
@@ -36,7 +38,9 @@ class Bins:
     """Deciles and frequent categories of every column, from training rows."""
 
     def __init__(self, train: pa.Table) -> None:
-        picked = np.unique(np.linspace(0, train.num_columns - 1, min(train.num_columns, MOST_COLUMNS)).astype(int))
+        picked = np.unique(
+            np.linspace(0, train.num_columns - 1, min(train.num_columns, MOST_COLUMNS)).astype(int)
+        )
         self.columns = [train.column_names[index] for index in picked]
         self._edges: dict[str, NDArray[np.float64]] = {}
         self._values: dict[str, pa.Array] = {}
@@ -57,18 +61,24 @@ class Bins:
         self.offsets_C = torch.tensor(np.concatenate([[0], np.cumsum(widths)[:-1]]), dtype=torch.int64)
         self.width = int(sum(widths))
         self.member_DC = torch.zeros(self.width, len(widths))
-        self.member_DC[torch.arange(self.width), torch.repeat_interleave(torch.arange(len(widths)), torch.tensor(widths))] = 1.0
+        self.member_DC[
+            torch.arange(self.width), torch.repeat_interleave(torch.arange(len(widths)), torch.tensor(widths))
+        ] = 1.0
 
     def one_hot(self, table: pa.Table) -> Tensor:
         """float32 (N, D)."""
-        codes_NC = torch.from_numpy(np.stack([self._codes(name, table[name].combine_chunks()) for name in self.columns], axis=1))
+        codes_NC = torch.from_numpy(
+            np.stack([self._codes(name, table[name].combine_chunks()) for name in self.columns], axis=1)
+        )
         return torch.zeros(table.num_rows, self.width).scatter_(1, codes_NC + self.offsets_C, 1.0)
 
     def _codes(self, name: str, column: Any) -> NDArray[np.int64]:
         """0: missing; then deciles, or 1: other and the frequent categories."""
         if name in self._edges:
             values = _numbers(column)
-            return np.where(np.isnan(values), 0, np.searchsorted(self._edges[name], values, side="right") + 1).astype(np.int64)
+            return np.where(
+                np.isnan(values), 0, np.searchsorted(self._edges[name], values, side="right") + 1
+            ).astype(np.int64)
         known = pc.index_in(column, value_set=self._values[name]).fill_null(-1).to_numpy(zero_copy_only=False)
         return np.where(column.is_null().to_numpy(zero_copy_only=False), 0, known + 2).astype(np.int64)
 
@@ -77,7 +87,7 @@ class TableQuality:
     """The check that `training/loop.py` calls: samples, decodes, scores."""
 
     sheet: bytes | None = None
-    """Tables have no pictures."""
+    """Tables have no images."""
 
     def __init__(self, codec: Decoder, train: pa.Table, validation: pa.Table, *, seed: int) -> None:
         self._codec = codec
@@ -88,16 +98,26 @@ class TableQuality:
         self._ceiling = self._expected(_joint(self._bins.one_hot(train)), validation.num_rows)
 
     def __call__(self, model: GenerativeModel) -> dict[str, float]:
-        """`score`: pair accuracy over its ceiling, in [0, ~1]; `noise`: its standard error (jackknife over the sampled rows)."""
-        groups = self._bins.one_hot(self._codec.decode(sample_blocks(model, self.rows, self._seed), first_row=0)).chunk(JACKKNIFE_PARTS)
+        """`score`: pair accuracy over its ceiling, in [0, ~1]; `noise`: its standard error (jackknife over
+        the sampled rows)."""
+        groups = self._bins.one_hot(
+            self._codec.decode(sample_blocks(model, self.rows, self._seed), first_row=0)
+        ).chunk(JACKKNIFE_PARTS)
         joints = [group_ND.T @ group_ND for group_ND in groups]
         whole_DD = torch.stack(joints).sum(0)
         accuracy = self._accuracy(whole_DD / self.rows)
         kept = [self.rows - group_ND.shape[0] for group_ND in groups]
-        left_out = [self._accuracy((whole_DD - joint_DD) / rows) for joint_DD, rows in zip(joints, kept, strict=True)]
+        left_out = [
+            self._accuracy((whole_DD - joint_DD) / rows) for joint_DD, rows in zip(joints, kept, strict=True)
+        ]
         spread = sum((value - sum(left_out) / len(left_out)) ** 2 for value in left_out)
         noise = math.sqrt((len(left_out) - 1) / len(left_out) * spread)
-        return {"score": accuracy / self._ceiling, "noise": noise / self._ceiling, "accuracy": accuracy, "ceiling": self._ceiling}
+        return {
+            "score": accuracy / self._ceiling,
+            "noise": noise / self._ceiling,
+            "accuracy": accuracy,
+            "ceiling": self._ceiling,
+        }
 
     def _accuracy(self, joint_DD: Tensor) -> float:
         return self._mean_pair(0.5 * (joint_DD - self._real_DD).abs())
@@ -107,7 +127,8 @@ class TableQuality:
         return self._mean_pair(0.5 * torch.minimum(spread_DD, 2 * joint_DD))
 
     def _mean_pair(self, distance_DD: Tensor) -> float:
-        """1 - the mean over pairs of columns (over columns, if there is one) of distances summed over their cells."""
+        """1 - the mean over pairs of columns (over columns, if there is one) of distances summed over their
+        cells."""
         distance_CC = self._bins.member_DC.T @ distance_DD @ self._bins.member_DC
         columns = distance_CC.shape[0]
         if columns == 1:
@@ -142,7 +163,12 @@ def _joint(one_hot_ND: Tensor) -> Tensor:
 
 
 def _is_number(kind: Any) -> bool:
-    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind) or pa.types.is_temporal(kind))
+    return bool(
+        pa.types.is_integer(kind)
+        or pa.types.is_floating(kind)
+        or pa.types.is_decimal(kind)
+        or pa.types.is_temporal(kind)
+    )
 
 
 def _numbers(column: Any) -> NDArray[np.float64]:

@@ -1,7 +1,9 @@
 """Where progress goes: the loop logs plain records to one Reporter, which may be several.
 
-A record is JSON data: `{"step", "epoch", "seconds", "<phase>/<term>": ...}` for losses, `{"step", "quality": {...}}` for checks and
-`{"message": "..."}` for a line to a person. Checks of pictures also log `{"step", "sheet": bytes}`, a PNG, the only thing that is not JSON.
+A record is JSON data: `{"step", "epoch", "seconds", "<phase>/<term>": ...}` for losses, `{"step", "quality":
+{...}}` for checks and
+`{"message": "..."}` for a line to a person. Checks of images also log `{"step", "sheet": bytes}`, a PNG, the
+only thing that is not JSON.
 """
 
 import json
@@ -59,7 +61,9 @@ class Console:
             line = f"step {record['step']}: " + _pairs(record["quality"])
         elif now - self._last >= self._every_seconds:
             self._last = now
-            line = f"step {record.get('step')}: " + _pairs({key: value for key, value in record.items() if key != "step"})
+            line = f"step {record.get('step')}: " + _pairs(
+                {key: value for key, value in record.items() if key != "step"}
+            )
         else:
             return
         self._stream.write(line + "\n")
@@ -80,7 +84,7 @@ class Jsonl:
 
 
 class TensorBoard:
-    """Writes the numbers of every record as TensorBoard scalars, and sheets as pictures, into a local folder.
+    """Writes the numbers of every record as TensorBoard scalars, and sheets as images, into a local folder.
 
     Not by tensorboardX's SummaryWriter: its thread holds events back, and its flush does not wait for them.
     """
@@ -102,7 +106,11 @@ class TensorBoard:
             assert pixels is not None, "sheets are written by synthmill.data.png"
             self._write(step, image("samples", pixels, dataformats="HW" if pixels.ndim == 2 else "HWC"))
         for key, value in record.items():
-            numbers = {f"{key}/{inner}": number for inner, number in value.items()} if isinstance(value, Mapping) else {key: value}
+            numbers = (
+                {f"{key}/{inner}": number for inner, number in value.items()}
+                if isinstance(value, Mapping)
+                else {key: value}
+            )
             for name, number in numbers.items():
                 if name != "step" and isinstance(number, int | float):
                     self._write(step, scalar(name, number))
@@ -122,4 +130,7 @@ class TensorBoard:
 
 
 def _pairs(values: Mapping[str, Any]) -> str:
-    return " ".join(f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}" for key, value in values.items())
+    return " ".join(
+        f"{key} {value:.4g}" if isinstance(value, float) else f"{key} {value}"
+        for key, value in values.items()
+    )

@@ -1,4 +1,5 @@
-"""Random numbers for the *global* batch, keyed by (seed, step, phase, repeat, name), of which each rank takes its rows.
+"""Random numbers for the *global* batch, keyed by (seed, step, phase, repeat, name), of which each rank takes
+its rows.
 
 So N workers compute what one does, a resumed run goes on with the same noise, and no state has to be saved.
 """
@@ -37,13 +38,19 @@ class StepRng:
         return self
 
     def normal(self, name: str, *shape: int) -> Tensor:
-        return torch.randn(self._rows, *shape, generator=self._keyed(name), device=self._generator.device)[self._local]
+        return torch.randn(self._rows, *shape, generator=self._keyed(name), device=self._generator.device)[
+            self._local
+        ]
 
     def uniform(self, name: str, *shape: int) -> Tensor:
-        return torch.rand(self._rows, *shape, generator=self._keyed(name), device=self._generator.device)[self._local]
+        return torch.rand(self._rows, *shape, generator=self._keyed(name), device=self._generator.device)[
+            self._local
+        ]
 
     def integers(self, name: str, high: int, *shape: int) -> Tensor:
-        return torch.randint(high, (self._rows, *shape), generator=self._keyed(name), device=self._generator.device)[self._local]
+        return torch.randint(
+            high, (self._rows, *shape), generator=self._keyed(name), device=self._generator.device
+        )[self._local]
 
     def _keyed(self, name: str) -> torch.Generator:
         return self._generator.manual_seed(key(self._seed, *self._place, name))

@@ -1,6 +1,8 @@
-"""Which training rows a step reads: epochs of permutations, or training-by-sampling (arXiv 1907.00503, section 4.3).
+"""Which training rows a step reads: epochs of permutations, or training-by-sampling (arXiv 1907.00503,
+section 4.3).
 
-Nothing here is done row by row in Python, and nothing is kept across steps but the permutation of the current epoch.
+Nothing here is done row by row in Python, and nothing is kept across steps but the permutation of the current
+epoch.
 """
 
 import torch
@@ -38,7 +40,8 @@ class Shuffled:
 
 
 class ByCategory:
-    """Training-by-sampling: a `category` span uniformly, one of its codes by log(1 + rows), a row that has it uniformly."""
+    """Training-by-sampling: a `category` span uniformly, one of its codes by log(1 + rows), a row that has it
+    uniformly."""
 
     def __init__(self, data: Batch, layout: MixedLayout) -> None:
         spans = [index for index, span in enumerate(layout.discrete) if span.role == "category"]
@@ -47,21 +50,30 @@ class ByCategory:
         codes_NS = data["codes"][:, spans]
         self._rows = codes_NS.T.contiguous().argsort(dim=1, stable=True).flatten()
         """Of each span in turn, the rows in order of their codes."""
-        counts = [torch.bincount(codes_NS[:, i], minlength=layout.discrete[span].width) for i, span in enumerate(spans)]
+        counts = [
+            torch.bincount(codes_NS[:, i], minlength=layout.discrete[span].width)
+            for i, span in enumerate(spans)
+        ]
         weights = [count.double().log1p() / count.double().log1p().sum() / len(spans) for count in counts]
         self._cumulative_F = torch.cat(weights).cumsum(0)
         """Over all codes of all category spans, one after the other."""
         self._count_F = torch.cat(counts)
-        self._start_F = torch.cat([count.cumsum(0) - count + i * data.num_rows for i, count in enumerate(counts)])
+        self._start_F = torch.cat(
+            [count.cumsum(0) - count + i * data.num_rows for i, count in enumerate(counts)]
+        )
         """Where the rows of a code begin in the `_rows`."""
         device = codes_NS.device
-        self._span_F = torch.cat([torch.full((len(count),), span) for span, count in zip(spans, counts, strict=True)]).to(device)
+        self._span_F = torch.cat(
+            [torch.full((len(count),), span) for span, count in zip(spans, counts, strict=True)]
+        ).to(device)
         self._code_F = torch.cat([torch.arange(len(count)) for count in counts]).to(device)
 
     def batch(self, rng: StepRng, *, with_rows: bool = True) -> Batch:
         """Local rows with their `condition` int64 (rows, 2); the condition alone without `with_rows`."""
         uniform_B2 = rng.uniform("category-rows", 2).double()
-        flat_B = torch.searchsorted(self._cumulative_F, uniform_B2[:, 0].contiguous() * self._cumulative_F[-1], right=True)
+        flat_B = torch.searchsorted(
+            self._cumulative_F, uniform_B2[:, 0].contiguous() * self._cumulative_F[-1], right=True
+        )
         flat_B = flat_B.clamp_max(len(self._cumulative_F) - 1)
         condition_B2 = torch.stack([self._span_F[flat_B], self._code_F[flat_B]], 1)
         if not with_rows:

@@ -7,7 +7,8 @@ Schedule = Literal["constant", "cosine", "linear"]
 
 
 def factor(schedule: Schedule, warmup_steps: int, step: int, total_steps: int) -> float:
-    """What the learning rate is multiplied by at `step` (0, 1, ...) of a stage of `total_steps`; in (0, 1]."""
+    """What the learning rate is multiplied by at `step` (0, 1, ...) of a stage of `total_steps`; in (0,
+    1]."""
     if step < warmup_steps:
         return (step + 1) / (warmup_steps + 1)
     done = (step - warmup_steps) / max(1, total_steps - warmup_steps)

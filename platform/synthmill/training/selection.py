@@ -22,7 +22,8 @@ class Candidate:
 
 @dataclass
 class Selection:
-    """Keeps only the weights that may still be published: each later candidate scores above all earlier ones."""
+    """Keeps only the weights that may still be published: each later candidate scores above all earlier
+    ones."""
 
     candidates: list[Candidate] = field(default_factory=list)
     checks_without_improvement: int = 0

@@ -30,7 +30,9 @@ def search_space(config: type[FrozenModel]) -> dict[str, Range | Choice]:
         extra = field.json_schema_extra if isinstance(field.json_schema_extra, dict) else {}
         space: Any = extra.get("search")
         if space is not None and "choices" in space:
-            found[name] = Choice(tuple(tuple(option) if isinstance(option, list) else option for option in space["choices"]))
+            found[name] = Choice(
+                tuple(tuple(option) if isinstance(option, list) else option for option in space["choices"])
+            )
         elif space is not None:
             found[name] = Range(space["low"], space["high"], space["log"], field.annotation is int)
         elif isinstance(field.annotation, type) and issubclass(field.annotation, FrozenModel):

@@ -53,15 +53,15 @@ async function choose() {
   about = null;
   for (const told of ["about", "verdict", "curl", "python", "card"]) $(told).replaceChildren();
   about = await (await ask(`/v1/models/${encodeURIComponent($("model").value)}`)).json();
-  const pictures = about.modality === "image";
-  const size = pictures ? `, ${about.size.replace("x", " x ")} pixels` : `, ${about.schema.length} columns`;
-  $("about").textContent = `${about.ref}: ${about.model}, trained on ${about.rows_trained_on.toLocaleString("en")} ${pictures ? "pictures" : "rows"}${size}.`;
+  const images = about.modality === "image";
+  const size = images ? `, ${about.size.replace("x", " x ")} pixels` : `, ${about.schema.length} columns`;
+  $("about").textContent = `${about.ref}: ${about.model}, trained on ${about.rows_trained_on.toLocaleString("en")} ${images ? "images" : "rows"}${size}.`;
   showVerdict();
-  $("count-label").textContent = pictures ? "Pictures" : "Rows";
-  $("count").max = pictures ? about.limits.max_images : about.limits.max_rows;
-  $("count").value = pictures ? Math.min(24, about.limits.max_images) : Math.min(1000, about.limits.max_rows);
-  $("conditions").hidden = $("download-part").hidden = pictures;
-  $("prompt-part").hidden = !pictures;
+  $("count-label").textContent = images ? "Images" : "Rows";
+  $("count").max = images ? about.limits.max_images : about.limits.max_rows;
+  $("count").value = images ? Math.min(24, about.limits.max_images) : Math.min(1000, about.limits.max_rows);
+  $("conditions").hidden = $("download-part").hidden = images;
+  $("prompt-part").hidden = !images;
   const levels = about.schema.find((column) => column.name === "label")?.levels ?? [];
   $("prompt").replaceChildren(option("", "any"), ...levels.map((level) => option(level)));
   $("clauses").replaceChildren();
@@ -217,11 +217,11 @@ function rowFigures(rows, conditions) {
   return [...told, ["Mean overlap with training", `${(100 * mean).toFixed(0)}%`, sample], ["Least overlap", `${(100 * worst.overlap).toFixed(0)}%`, worst.name]];
 }
 
-function showPictures(data, prompt) {
-  $("pictures").replaceChildren(...data.map((picture, i) => {
+function showImages(data, prompt) {
+  $("images").replaceChildren(...data.map((image, i) => {
     const item = document.createElement("li"), link = document.createElement("a"), image = document.createElement("img");
-    image.src = `data:image/png;base64,${picture.b64_json}`;
-    image.alt = `AI-generated picture ${i + 1}` + (prompt ? ` of class ${prompt}` : "");
+    image.src = `data:image/png;base64,${image.b64_json}`;
+    image.alt = `AI-generated image ${i + 1}` + (prompt ? ` of class ${prompt}` : "");
     link.href = image.src;
     link.download = `${about.ref.replace("@", "-")}-synthetic-${i + 1}.png`;
     link.title = "Download";
@@ -233,15 +233,15 @@ function showPictures(data, prompt) {
 
 async function generate() {
   if (!$("ask").reportValidity()) { $("status").textContent = "Correct what is marked."; return; }
-  const started = performance.now(), pictures = about.modality === "image";
+  const started = performance.now(), images = about.modality === "image";
   const seconds = () => ((performance.now() - started) / 1000).toFixed(1);
   $("status").textContent = "Generating...";
-  if (pictures) {
+  if (images) {
     const body = imagesRequest();
     const { data } = await (await post("/v1/images/generations", body, "application/json")).json();
-    showPictures(data, body.prompt);
+    showImages(data, body.prompt);
     $("figures").hidden = true;
-    $("status").textContent = `${data.length} pictures from ${about.ref} in ${seconds()} s. Choose one to download it.`;
+    $("status").textContent = `${data.length} images from ${about.ref} in ${seconds()} s. Choose one to download it.`;
   } else {
     const body = request(PREVIEW_ROWS), conditions = body.where !== undefined;
     const { rows, model } = await (await post(`/v1/models/${encodeURIComponent(about.ref)}/rows`, body, "application/json")).json();
@@ -251,8 +251,8 @@ async function generate() {
     const more = Number($("count").value) > rows.length ? ` A sample; download for all ${Number($("count").value).toLocaleString("en")}.` : "";
     $("status").textContent = `${rows.length.toLocaleString("en")} rows from ${model} in ${seconds()} s.${more}`;
   }
-  $("charts-part").hidden = $("table-part").hidden = pictures;
-  $("pictures-part").hidden = !pictures;
+  $("charts-part").hidden = $("table-part").hidden = images;
+  $("images-part").hidden = !images;
 }
 
 async function download() {

@@ -1,4 +1,4 @@
-// One column as a picture: generated rows filled, training rows as a line, in the bins that the training summary names.
+// One column as a chart: generated rows filled, training rows as a line, in the bins that the training summary names.
 
 const WIDTH = 260, HEIGHT = 120, BASE = 102, LINE = 17, SHOWN_LEVELS = 6;
 const SVG = "http://www.w3.org/2000/svg";
@@ -98,42 +98,42 @@ function levelLines(summary, made, real, missing) {
   if (summary.levels.length > most || rare + rareReal > 0) lines.push(["others", rare, real.length ? rareReal : undefined]);
   if (missing > 0 || summary.missing > 0) lines.push(["missing", missing, real.length ? summary.missing : undefined]);
   const top = Math.max(0.0001, ...lines.flatMap(([, share, training]) => [share, training ?? 0]));
-  const picture = element("svg", { viewBox: `0 0 ${WIDTH} ${Math.max(HEIGHT, lines.length * LINE)}` });
+  const chart = element("svg", { viewBox: `0 0 ${WIDTH} ${Math.max(HEIGHT, lines.length * LINE)}` });
   lines.forEach(([level, share, training], i) => {
     const y = i * LINE + 2, from = 100, room = WIDTH - from - 38;
     const name = element("text", { class: "level", x: from - 6, y: y + 11, "text-anchor": "end" }, short(level, 17));
     name.append(element("title", {}, level));
-    picture.append(name, element("rect", { class: "track", x: from, y, width: room, height: LINE - 5, rx: 2 }));
-    picture.append(element("rect", { class: "bar-generated", x: from, y, width: Math.max(0.5, (share / top) * room), height: LINE - 5, rx: 2 }));
+    chart.append(name, element("rect", { class: "track", x: from, y, width: room, height: LINE - 5, rx: 2 }));
+    chart.append(element("rect", { class: "bar-generated", x: from, y, width: Math.max(0.5, (share / top) * room), height: LINE - 5, rx: 2 }));
     if (training !== undefined) {
       const x = from + (training / top) * room;
       const mark = element("path", { class: "bar-training", d: `M${x} ${y - 1.5}V${y + LINE - 3.5}` });
       mark.append(element("title", {}, `${level}: ${percent(share)}, training ${percent(training)}`));
-      picture.append(mark);
+      chart.append(mark);
     }
-    picture.append(element("text", { x: WIDTH, y: y + 11, "text-anchor": "end" }, percent(share)));
+    chart.append(element("text", { x: WIDTH, y: y + 11, "text-anchor": "end" }, percent(share)));
   });
-  return picture;
+  return chart;
 }
 
 // A bar a bin, the training rows as an outline over all of them.
 function histogram(summary, made, real) {
   const top = Math.max(0.0001, ...made.shares, ...real), step = WIDTH / made.shares.length;
   const height = (share) => (share / top) * (BASE - 6);
-  const picture = element("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}` });
+  const chart = element("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}` });
   made.shares.forEach((share, i) => {
-    picture.append(element("rect", { class: "bar-generated", x: i * step + 0.75, y: BASE - height(share), width: step - 1.5, height: height(share), rx: 1 }));
+    chart.append(element("rect", { class: "bar-generated", x: i * step + 0.75, y: BASE - height(share), width: step - 1.5, height: height(share), rx: 1 }));
   });
-  picture.append(element("path", { class: "axis", d: `M0 ${BASE + 0.5}H${WIDTH}` }));
+  chart.append(element("path", { class: "axis", d: `M0 ${BASE + 0.5}H${WIDTH}` }));
   if (real.length) {
     const outline = real.map((share, i) => `L${i * step} ${BASE - height(share)}H${(i + 1) * step}`).join("");
-    picture.append(element("path", { class: "bar-training", d: `M0 ${BASE}${outline}V${BASE}` }));
+    chart.append(element("path", { class: "bar-training", d: `M0 ${BASE}${outline}V${BASE}` }));
   }
   const middle = (summary.edges[0] + summary.edges.at(-1)) / 2;
   [["start", 0, summary.edges[0]], ["middle", WIDTH / 2, middle], ["end", WIDTH, summary.edges.at(-1)]].forEach(([anchor, x, value]) => {
-    picture.append(element("text", { x, y: BASE + 14, "text-anchor": anchor }, edgeText(value, summary)));
+    chart.append(element("text", { x, y: BASE + 14, "text-anchor": anchor }, edgeText(value, summary)));
   });
-  return picture;
+  return chart;
 }
 
 // { figure, overlap }: overlap is 1 minus the total variation distance from the training rows; null without a training summary.
@@ -144,14 +144,14 @@ export function chart(name, values, training) {
   const gap = real.reduce((sum, share, i) => sum + Math.abs(share - made.shares[i]), Math.abs((summary.other ?? 0) - made.other));
   const missing = values.filter((value) => value === null).length / Math.max(1, values.length);
   const overlap = summary.own ? null : Math.max(0, 1 - (gap + Math.abs((summary.missing ?? 0) - missing)) / 2);
-  const picture = summary.levels ? levelLines(summary, made, real, missing) : histogram(summary, made, real);
-  picture.setAttribute("role", "img");
-  picture.setAttribute("aria-label", describe(name, summary, made, overlap) + (missing ? ` ${percent(missing)} missing.` : ""));
+  const chart = summary.levels ? levelLines(summary, made, real, missing) : histogram(summary, made, real);
+  chart.setAttribute("role", "img");
+  chart.setAttribute("aria-label", describe(name, summary, made, overlap) + (missing ? ` ${percent(missing)} missing.` : ""));
   const figure = document.createElement("figure"), caption = document.createElement("figcaption");
   const title = document.createElement("strong"), note = document.createElement("span");
   title.textContent = name;
   note.textContent = overlap === null ? "" : `overlap ${percent(overlap)}`;
   caption.append(title, note);
-  figure.append(caption, picture);
+  figure.append(caption, chart);
   return { figure, overlap };
 }

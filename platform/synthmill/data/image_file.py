@@ -1,4 +1,5 @@
-"""One picture: from any file that Pillow reads to 8-bit gray or RGB pixels of the shape that a recipe asks for."""
+"""One image: from any file that Pillow reads to 8-bit gray or RGB pixels of the shape that a recipe asks
+for."""
 
 import io
 import struct
@@ -29,17 +30,19 @@ _FAULTS = (
 )
 
 
-class BrokenPictureError(ValueError):
-    """A file that is no picture, is cut off or is of a kind that can't be read; the message says which, without the name."""
+class BrokenImageError(ValueError):
+    """A file that is no image, is cut off or is of a kind that can't be read; the message says which, without
+    the name."""
 
 
-def read_picture(data: bytes, config: ImageConfig) -> Pixels:
-    """Decode, turn upright (EXIF), flatten transparency over `background`, reduce 16 bits to 8, and resize when a size is set.
+def read_image(data: bytes, config: ImageConfig) -> Pixels:
+    """Decode, turn upright (EXIF), flatten transparency over `background`, reduce 16 bits to 8, and resize
+    when a size is set.
 
-    Palette pictures become gray when their palette is. The first frame of an animation counts.
+    Palette images become gray when their palette is. The first frame of an animation counts.
 
     Raises:
-        BrokenPictureError: it can't be decoded.
+        BrokenImageError: it can't be decoded.
     """
     quick = png.decode(data)
     if quick is not None:
@@ -52,20 +55,26 @@ def read_picture(data: bytes, config: ImageConfig) -> Pixels:
             image.load()
             # Pillow brings gray PNM files of more than 8 bits to 16, whatever their brightest pixel.
             sixteen = image.mode != "I" or image.format == "PPM"
-            return resize(_eight_bit(ImageOps.exif_transpose(image), config.background, sixteen=sixteen), config)
+            return resize(
+                _eight_bit(ImageOps.exif_transpose(image), config.background, sixteen=sixteen), config
+            )
     except UnidentifiedImageError:
-        raise BrokenPictureError("not a picture" if data else "empty file") from None
+        raise BrokenImageError("not an image" if data else "empty file") from None
     except _FAULTS as fault:
-        raise BrokenPictureError(str(fault).splitlines()[0][:80] or type(fault).__name__) from None
+        raise BrokenImageError(str(fault).splitlines()[0][:80] or type(fault).__name__) from None
 
 
 def _eight_bit(image: Image.Image, background: int, *, sixteen: bool) -> Pixels:
     """`sixteen`: deep pixels reach to 65,535; without it that is seen from the brightest."""
     if image.mode in _DEEP:
         deep = np.asarray(image).astype(np.int64)
-        return (np.clip(deep, 0, 65_535) / 257.0 if deep.max(initial=0) > 255 or sixteen else deep).round().astype(np.uint8)
+        return (
+            (np.clip(deep, 0, 65_535) / 257.0 if deep.max(initial=0) > 255 or sixteen else deep)
+            .round()
+            .astype(np.uint8)
+        )
     if image.mode == "F":
-        raise BrokenPictureError("32-bit floating-point pixels have no fixed range")
+        raise BrokenImageError("32-bit floating-point pixels have no fixed range")
     gray, palette = image.mode in _GRAY, image.mode in ("P", "PA")
     if image.has_transparency_data:
         over = image.convert("RGBA")
@@ -81,7 +90,7 @@ def _gray_if(pixels: Pixels, gray: bool) -> Pixels:
 
 
 def resize(pixels: Pixels, config: ImageConfig) -> Pixels:
-    """The picture in the size and manner that the recipe states; as it is when it states none."""
+    """The image in the size and manner that the recipe states; as it is when it states none."""
     if config.size is None:
         return pixels
     height, width = (config.size, config.size) if isinstance(config.size, int) else config.size

@@ -1,9 +1,12 @@
-"""Makes `tests/golden/report/pictures.json`: the report of a small evaluation of pictures as this version writes it.
+"""Makes `tests/golden/report/pictures.json`: the report of a small evaluation of images as this version
+writes it.
 
-Run once for each new format, into a file of its own; what earlier versions saved is never made again. The synthetic pictures are
-digits that were kept aside, so the report shows no training picture and every gate has something to judge.
+Run once for each new format, into a file of its own; what earlier versions saved is never made again. The
+synthetic images are digits that were kept aside, so the report shows no training image and every gate has
+something to judge.
 
-    PYTHONPATH=platform:tests .venv/bin/python tests/golden/make_picture_report.py tests/golden/report/pictures.json
+    PYTHONPATH=platform:tests .venv/bin/python tests/golden/make_image_report.py
+    tests/golden/report/pictures.json
 """
 
 import sys
@@ -23,9 +26,18 @@ def main(target: Path) -> None:
     table = read_images(data).table
     train, rest = table.slice(0, TRAIN_ROWS), table.slice(TRAIN_ROWS)
     holdout, synthetic = rest.slice(0, HOLDOUT_ROWS), rest.slice(HOLDOUT_ROWS, SYNTHETIC_ROWS)
-    provenance = {"dataset": "digits@1", "model": "digits@1", "model_digest": "0" * 64, "contains_training_rows": False}
+    provenance = {
+        "dataset": "digits@1",
+        "model": "digits@1",
+        "model_digest": "0" * 64,
+        "contains_training_rows": False,
+    }
     report = evaluate_images(
-        Tables(train, None, holdout, synthetic), fit_codec(train, data, {}), profile="quick", sample_rows="all", provenance=provenance
+        Tables(train, None, holdout, synthetic),
+        fit_codec(train, data, {}),
+        profile="quick",
+        sample_rows="all",
+        provenance=provenance,
     )
     fixed = {"created": "2026-01-01T00:00:00+00:00", "timings": {"total": 1.0}}
     target.write_bytes(report.model_copy(update=fixed).to_json())

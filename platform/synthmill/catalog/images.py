@@ -1,4 +1,5 @@
-"""A dataset of pictures as files: a subfolder for each class, in the order of the rows. Generated files carry their AI label inside."""
+"""A dataset of images as files: a subfolder for each class, in the order of the rows. Generated files carry
+their AI label inside."""
 
 import re
 from itertools import chain, count
@@ -19,22 +20,28 @@ def empty_folder(folder: Path) -> Path:
     except OSError as fault:
         raise UserError(f"{folder} can't be used: {fault.strerror}", field="--export") from None
     if foreign is not None:
-        raise UserError(f"{folder} is not empty (it has {foreign.name!r}); choose another folder", field="--export")
+        raise UserError(
+            f"{folder} is not empty (it has {foreign.name!r}); choose another folder", field="--export"
+        )
     return folder
 
 
-def export_pictures(version: Version, folder: Path) -> int:
-    """Write every picture of a version; returns how many. Real ones of a mixed dataset begin with `real-` and carry no label.
+def export_images(version: Version, folder: Path) -> int:
+    """Write every image of a version; returns how many. Real ones of a mixed dataset begin with `real-` and
+    carry no label.
 
     Raises:
-        DataError: the dataset has no pictures.
+        DataError: the dataset has no images.
         IntegrityError: a part was changed; names it.
     """
     written = 0
     folders: dict[str, str] = {}
     for table in iter_parts(version):
         if IMAGE not in table.column_names:
-            raise DataError(f"{version.ref} has no column of pictures; it has {', '.join(table.column_names)}", field="--export")
+            raise DataError(
+                f"{version.ref} has no column of images; it has {', '.join(table.column_names)}",
+                field="--export",
+            )
         images = table[IMAGE].to_pylist()
         labels = table[LABEL].to_pylist() if LABEL in table.column_names else [None] * len(images)
         made = table[SYNTHETIC].to_pylist() if SYNTHETIC in table.column_names else [True] * len(images)
@@ -47,10 +54,13 @@ def export_pictures(version: Version, folder: Path) -> int:
 
 
 def _own_name(label: str, taken: dict[str, str]) -> str:
-    """The folder of a class, `taken` by it from then on: its safe name, with `-2`, `-3` and so on where another class came first."""
+    """The folder of a class, `taken` by it from then on: its safe name, with `-2`, `-3` and so on where
+    another class came first."""
     if label not in taken:
         name, used = safe_name(label), set(taken.values())
-        taken[label] = next(free for free in chain([name], (f"{name}-{i}" for i in count(2))) if free not in used)
+        taken[label] = next(
+            free for free in chain([name], (f"{name}-{i}" for i in count(2))) if free not in used
+        )
     return taken[label]
 
 

@@ -1,4 +1,4 @@
-"""Small pictures with a known dependence, and files to read them from."""
+"""Small images with a known dependence, and files to read them from."""
 
 import gzip
 import io
@@ -19,12 +19,12 @@ SIDE = 8
 
 
 def layout(**fields: Any) -> PixelLayout:
-    """256 gray pictures of 8 by 8 pixels and two classes, unless `fields` say otherwise."""
+    """256 gray images of 8 by 8 pixels and two classes, unless `fields` say otherwise."""
     return PixelLayout(**{"channels": 1, "height": SIDE, "width": SIDE, "classes": 2, "rows": 256, **fields})
 
 
 def halves(rows: int = 256, *, seed: int = 0) -> Batch:
-    """Class 0 is bright on the left half, class 1 on the right; how bright differs from picture to picture."""
+    """Class 0 is bright on the left half, class 1 on the right; how bright differs from image to image."""
     draws = torch.Generator().manual_seed(seed)
     label = torch.randint(2, (rows,), generator=draws)
     pixels = torch.randint(0, 40, (rows, 1, SIDE, SIDE), generator=draws)
@@ -36,7 +36,7 @@ def halves(rows: int = 256, *, seed: int = 0) -> Batch:
 
 
 def as_shown(batch: Batch) -> torch.Tensor:
-    """The class that each picture of `halves` shows: which half is brighter."""
+    """The class that each image of `halves` shows: which half is brighter."""
     x = batch["pixels"].float()
     return (x[..., SIDE // 2 :].mean((1, 2, 3)) > x[..., : SIDE // 2].mean((1, 2, 3))).long()
 
@@ -52,7 +52,9 @@ def digits(rows: int | None = None) -> tuple[Pixels, npt.NDArray[np.int64]]:
 
 def png_of(pixels: Pixels, mode: str | None = None, **options: Any) -> bytes:
     """A PNG file by Pillow."""
-    return file_of(Image.fromarray(pixels) if mode is None else Image.fromarray(pixels).convert(mode), **options)
+    return file_of(
+        Image.fromarray(pixels) if mode is None else Image.fromarray(pixels).convert(mode), **options
+    )
 
 
 def file_of(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
@@ -61,13 +63,17 @@ def file_of(image: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
     return out.getvalue()
 
 
-def class_folders(root: Path, *, per_class: int = 4, side: int = SIDE, names: tuple[str, ...] = ("cat", "dog")) -> Path:
+def class_folders(
+    root: Path, *, per_class: int = 4, side: int = SIDE, names: tuple[str, ...] = ("cat", "dog")
+) -> Path:
     """`root/<class>/<i>.png`, gray, all different."""
     draws = np.random.default_rng(0)
     for name in names:
         (root / name).mkdir(parents=True)
         for i in range(per_class):
-            (root / name / f"{i}.png").write_bytes(png_of(draws.integers(0, 256, (side, side), dtype=np.uint8)))
+            (root / name / f"{i}.png").write_bytes(
+                png_of(draws.integers(0, 256, (side, side), dtype=np.uint8))
+            )
     return root
 
 

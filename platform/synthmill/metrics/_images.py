@@ -1,7 +1,9 @@
-"""Everything a metric of pictures can read: pixels, classes and features of each side, computed once and shared.
+"""Everything a metric of images can read: pixels, classes and features of each side, computed once and
+shared.
 
-Figures compare two sides against the holdout: the synthetic pictures, and the training pictures as reference. Both sides and the
-holdout enter with equal numbers, because most of these figures depend on how many pictures there are.
+Figures compare two sides against the holdout: the synthetic images, and the training images as reference.
+Both sides and the holdout enter with equal numbers, because most of these figures depend on how many images
+there are.
 """
 
 from abc import abstractmethod
@@ -16,13 +18,13 @@ from synthmill.metrics._columns import Ints
 from synthmill.metrics._extractor import ClassifierExtractor, Extractor, Features
 from synthmill.metrics.base import MapTasks, Metric, Result, map_serially
 
-PictureSide = Literal["train", "holdout", "synthetic"]
+ImageSide = Literal["train", "holdout", "synthetic"]
 LEAST = 50
-"""Pictures a side below which figures say `unavailable`."""
+"""Images a side below which figures say `unavailable`."""
 
 
 @dataclass(frozen=True)
-class Pictures:
+class Images:
     """One side: pixels and, where there are classes, their codes."""
 
     pixels: Pixels
@@ -31,19 +33,19 @@ class Pictures:
     def __len__(self) -> int:
         return len(self.pixels)
 
-    def take(self, index: Any) -> "Pictures":
+    def take(self, index: Any) -> "Images":
         """Those at `index` (an array or a slice)."""
-        return Pictures(self.pixels[index], None if self.labels is None else self.labels[index])
+        return Images(self.pixels[index], None if self.labels is None else self.labels[index])
 
 
 @dataclass(frozen=True)
 class LabelRows:
-    """Every row of a side by its label, whether its picture was read or not."""
+    """Every row of a side by its label, whether its image was read or not."""
 
     classes: Ints
-    """(classes,): rows of each class of the training pictures."""
+    """(classes,): rows of each class of the training images."""
     unknown: Mapping[str, int] = field(default_factory=dict)
-    """Rows of other labels, whose pictures enter nothing."""
+    """Rows of other labels, whose images enter nothing."""
 
     @property
     def total(self) -> int:
@@ -52,31 +54,32 @@ class LabelRows:
 
 
 @dataclass(frozen=True)
-class PictureSettings:
+class ImageSettings:
     """How thoroughly to look."""
 
     seed: int = 0
     limit: int | None = 5_000
-    """Pictures a side at most; None: all."""
+    """Images a side at most; None: all."""
     confidence: float = 0.95
     learner_seeds: int = 3
     """Classifiers trained for each figure that trains some."""
 
 
-class PictureEvidence:
-    """One synthetic set of pictures and the real ones. `holdout` is what the generator never saw; None: there is none."""
+class ImageEvidence:
+    """One synthetic set of images and the real ones. `holdout` is what the generator never saw; None: there
+    is none."""
 
     def __init__(
         self,
-        train: Pictures,
-        holdout: Pictures | None,
-        synthetic: Pictures,
+        train: Images,
+        holdout: Images | None,
+        synthetic: Images,
         classes: tuple[str, ...],
         extractor: Extractor,
-        settings: PictureSettings,
+        settings: ImageSettings,
         *,
         synthetic_rows: int | None = None,
-        label_rows: Mapping[PictureSide, LabelRows] | None = None,
+        label_rows: Mapping[ImageSide, LabelRows] | None = None,
         map_tasks: MapTasks = map_serially,
     ) -> None:
         self.extractor = extractor
@@ -84,31 +87,31 @@ class PictureEvidence:
         self.settings = settings
         self.map_tasks = map_tasks
         self.synthetic_rows = len(synthetic) if synthetic_rows is None else synthetic_rows
-        self.sides: dict[PictureSide, Pictures] = {"train": train, "synthetic": synthetic}
+        self.sides: dict[ImageSide, Images] = {"train": train, "synthetic": synthetic}
         if holdout is not None and len(holdout):
             self.sides["holdout"] = holdout
         self._label_rows = label_rows or {}
-        self._shuffled: dict[PictureSide, Pictures] = {}
-        self._features: dict[PictureSide, Features] = {}
+        self._shuffled: dict[ImageSide, Images] = {}
+        self._features: dict[ImageSide, Features] = {}
         self._classifiers: dict[Any, SmallClassifier] = {}
         self.cache: dict[Any, Any] = {}
 
     @property
     def size(self) -> int:
-        """Pictures of each side that enter."""
+        """Images of each side that enter."""
         least = min(len(side) for side in self.sides.values())
         return least if self.settings.limit is None else min(self.settings.limit, least)
 
-    def label_rows(self, side: PictureSide) -> LabelRows:
-        """Rows of a side by label; of its pictures where nobody counted the rows."""
+    def label_rows(self, side: ImageSide) -> LabelRows:
+        """Rows of a side by label; of its images where nobody counted the rows."""
         if side in self._label_rows:
             return self._label_rows[side]
         labels = self.sides[side].labels
         assert labels is not None
         return LabelRows(np.bincount(labels, minlength=len(self.classes)))
 
-    def pictures(self, side: PictureSide, count: int | None = None) -> Pictures:
-        """`count` (default `size`) pictures of a side in a seeded random order, the same every time."""
+    def images(self, side: ImageSide, count: int | None = None) -> Images:
+        """`count` (default `size`) images of a side in a seeded random order, the same every time."""
         if side not in self._shuffled:
             whole = self.sides[side]
             number = ("train", "holdout", "synthetic").index(side)
@@ -117,52 +120,67 @@ class PictureEvidence:
             self._shuffled[side] = whole.take(order[:most])
         return self._shuffled[side].take(slice(0, self.size if count is None else count))
 
-    def features(self, side: PictureSide, count: int | None = None) -> Features:
-        """Features of the same pictures, float32 (N, D)."""
+    def features(self, side: ImageSide, count: int | None = None) -> Features:
+        """Features of the same images, float32 (N, D)."""
         if side not in self._features:
-            self._features[side] = self.extractor(self.pictures(side, len(self.sides[side])).pixels)
+            self._features[side] = self.extractor(self.images(side, len(self.sides[side])).pixels)
         return self._features[side][: self.size if count is None else count]
 
-    def flat_pixels(self, side: PictureSide, count: int | None = None) -> Features:
-        """Pixels of the same pictures in [0, 1], float32 (N, C * H * W)."""
-        pixels = self.pictures(side, count).pixels
+    def flat_pixels(self, side: ImageSide, count: int | None = None) -> Features:
+        """Pixels of the same images in [0, 1], float32 (N, C * H * W)."""
+        pixels = self.images(side, count).pixels
         return pixels.reshape(len(pixels), -1).astype(np.float32) / np.float32(255.0)
 
     def rng(self, purpose: int) -> np.random.Generator:
         """A generator of its own for each purpose."""
         return np.random.default_rng([self.settings.seed & 0xFFFFFFFF, 100 + purpose])
 
-    def classifier(self, side: PictureSide, seed: int, count: int) -> SmallClassifier:
-        """A classifier of a side's classes; seed 0 on all training pictures is the extractor's own, where it has one."""
-        if side == "train" and seed == 0 and count == len(self.sides["train"]) and isinstance(self.extractor, ClassifierExtractor):
+    def classifier(self, side: ImageSide, seed: int, count: int) -> SmallClassifier:
+        """A classifier of a side's classes; seed 0 on all training images is the extractor's own, where it
+        has one."""
+        if (
+            side == "train"
+            and seed == 0
+            and count == len(self.sides["train"])
+            and isinstance(self.extractor, ClassifierExtractor)
+        ):
             return self.extractor.classifier
         key = (side, seed, count)
         if key not in self._classifiers:
-            chosen = self.pictures(side, count)
+            chosen = self.images(side, count)
             assert chosen.labels is not None
-            self._classifiers[key] = fit_classifier(chosen.pixels, chosen.labels, len(self.classes), seed=self.settings.seed + seed)
+            self._classifiers[key] = fit_classifier(
+                chosen.pixels, chosen.labels, len(self.classes), seed=self.settings.seed + seed
+            )
         return self._classifiers[key]
 
 
-class PictureMetric(Metric):
-    """Base of metrics of pictures: needs declared as for tables, the extractor's name in the figure's name."""
+class ImageMetric(Metric):
+    """Base of metrics of images: needs declared as for tables, the extractor's name in the figure's name."""
 
     modalities: ClassVar[tuple[str, ...]] = ("image",)
     by_feature: ClassVar[bool] = True
     """Whether the figure depends on the extractor."""
 
     @abstractmethod
-    def compute(self, evidence: PictureEvidence) -> Result:
+    def compute(self, evidence: ImageEvidence) -> Result:
         """The figure; `needs` are satisfied when it is called."""
 
-    def named(self, evidence: PictureEvidence, **fields: Any) -> Result:
+    def named(self, evidence: ImageEvidence, **fields: Any) -> Result:
         """A result whose `metric` says `name@extractor`, and whose counts are those that entered."""
-        counts = {"n": {"train": evidence.size, "holdout": evidence.size, "synthetic": evidence.size}, "gate_n": evidence.size}
+        counts = {
+            "n": {"train": evidence.size, "holdout": evidence.size, "synthetic": evidence.size},
+            "gate_n": evidence.size,
+        }
         full = f"{self.name}@{evidence.extractor.name}" if self.by_feature else self.name
         return self.result(**(counts | fields)).model_copy(update={"metric": full})
 
-    def too_few(self, evidence: PictureEvidence) -> Result | None:
+    def too_few(self, evidence: ImageEvidence) -> Result | None:
         """Said instead of a value when a side is small."""
         if evidence.size >= LEAST:
             return None
-        return self.missing("unavailable", f"only {evidence.size} pictures on the smallest side; {LEAST} are needed", gate_n=evidence.size)
+        return self.missing(
+            "unavailable",
+            f"only {evidence.size} images on the smallest side; {LEAST} are needed",
+            gate_n=evidence.size,
+        )
