@@ -106,7 +106,7 @@ def longest_number(values: pa.Array) -> int:
     """The largest run of digits in texts, as a number below 10^18; 0 without digits."""
     runs = pc.split_pattern_regex(values, r"\D+").flatten()
     short = runs.filter(pc.and_(pc.greater(pc.binary_length(runs), 0), pc.less(pc.binary_length(runs), 18)))
-    return int(pc.max(short.cast(pa.int64())).as_py() or 0) if len(short) else 0
+    return int(pc.max(short.cast(pa.int64())).as_py()) if len(short) else 0
 
 
 def above(values: pa.Array) -> int:
