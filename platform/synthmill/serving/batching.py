@@ -39,6 +39,10 @@ class Source(Protocol):
     def ref(self) -> str:
         """The model version, for metrics."""
 
+    @property
+    def row_cost(self) -> int:
+        """What one row counts in the queue and in a batch; 1 for a row of a table."""
+
     def draw(self, rows: int) -> Drawn:
         """So many fresh rows; called on a thread."""
 
@@ -46,6 +50,7 @@ class Source(Protocol):
 @dataclass
 class _Waiting:
     rows: int
+    cost: int
     finish: Callable[[Drawn, int], Any]
     answer: "asyncio.Future[Any]"
 
@@ -65,7 +70,7 @@ class _Piece:
     answer: "asyncio.Future[Any]"
 
 
-class Lane:
+class WorkQueue:
     """The threads of a replica and the queue before them."""
 
     def __init__(
@@ -78,17 +83,20 @@ class Lane:
         self.streams = 0
         self._metrics = metrics
         self._threads = threads
-        self._told, self._used = time.monotonic(), time.process_time()
+        self._last_load, self._last_used = time.monotonic(), time.process_time()
         self._rows_per_second = FIRST_ROWS_PER_SECOND
         self._queue: asyncio.Queue[_Group | _Piece] = asyncio.Queue()
         self._groups: dict[Source, _Group] = {}
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="generate")
+        # Beside the generating threads: scaling one large image takes as long as thousands of rows.
+        self._encoders = ThreadPoolExecutor(threads, thread_name_prefix="encode")
         self._workers = [asyncio.create_task(self._work()) for _ in range(threads)]
 
     async def close(self) -> None:
         """Stop; what waits is abandoned."""
         await end(self._workers)
         self._pool.shutdown(wait=False, cancel_futures=True)
+        self._encoders.shutdown(wait=False, cancel_futures=True)
 
     async def draw(self, source: Source, rows: int, finish: Callable[[Drawn, int], T]) -> T:
         """`finish(drawn, start)` of a batch that holds `rows` rows for this request from `start` on; both run
@@ -97,8 +105,9 @@ class Lane:
         Raises:
             BusyError: too many rows wait already.
         """
-        with self.waiting(rows):
-            waiting = _Waiting(rows, finish, asyncio.get_running_loop().create_future())
+        cost = rows * source.row_cost
+        with self.waiting(cost):
+            waiting = _Waiting(rows, cost, finish, asyncio.get_running_loop().create_future())
             group = self._groups.get(source)
             if group is None:
                 group = self._groups[source] = _Group(source)
@@ -109,7 +118,8 @@ class Lane:
 
     @contextmanager
     def waiting(self, rows: int) -> Iterator[None]:
-        """A small request, from its arrival until it is computed; `rows` is the work that it makes.
+        """A small request, from its arrival until it is computed; `rows` is the work that it makes, in rows
+        of a table.
 
         Raises:
             BusyError: too many rows wait already.
@@ -133,6 +143,10 @@ class Lane:
         self._queue.put_nowait(piece)
         result: T = await piece.answer
         return result
+
+    async def encode(self, ref: str, work: Callable[[], T]) -> T:
+        """One piece of encoding that rows of other requests need not wait for."""
+        return await self._on_thread(self._encoders, ref, work)
 
     @contextmanager
     def stream(self) -> Iterator[None]:
@@ -163,8 +177,8 @@ class Lane:
         A large request counts as a full batch: it keeps one replica busy, and no other can help it.
         """
         now, used = time.monotonic(), time.process_time()
-        busy = (used - self._used) / max(now - self._told, 1e-3) / self._threads
-        self._told, self._used = now, used
+        busy = (used - self._last_used) / max(now - self._last_load, 1e-3) / self._threads
+        self._last_load, self._last_used = now, used
         return {"queued_rows": float(self.queued_rows + self.streams * self.batch_rows), "busy": busy}
 
     async def _work(self) -> None:
@@ -179,7 +193,7 @@ class Lane:
         if piece.answer.done():
             return
         try:
-            result = await self._on_thread(piece.ref, piece.work)
+            result = await self._on_thread(self._pool, piece.ref, piece.work)
         except Exception as fault:
             _fail(piece.answer, fault)
         else:
@@ -192,7 +206,9 @@ class Lane:
         rows = sum(waiting.rows for waiting in batch)
         started = time.monotonic()
         try:
-            results = await self._on_thread(group.source.ref, lambda: _compute(group.source, rows, batch))
+            results = await self._on_thread(
+                self._pool, group.source.ref, lambda: _compute(group.source, rows, batch)
+            )
         except Exception as fault:
             for waiting in batch:
                 _fail(waiting.answer, fault)
@@ -204,7 +220,7 @@ class Lane:
             else:
                 _answer(waiting.answer, result)
 
-    async def _on_thread(self, ref: str, work: Callable[[], T]) -> T:
+    async def _on_thread(self, pool: ThreadPoolExecutor, ref: str, work: Callable[[], T]) -> T:
         """The work's result; its seconds are added to the model's, also when it fails."""
         spent = 0.0
 
@@ -217,7 +233,7 @@ class Lane:
                 spent = time.perf_counter() - started
 
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, timed)
+            return await asyncio.get_running_loop().run_in_executor(pool, timed)
         finally:
             self._metrics.add("synthmill_model_seconds_total", spent, model=ref)
 
@@ -225,12 +241,12 @@ class Lane:
         """The next batch of a group; those whose client has gone are dropped. What is left queues up again,
         behind the others."""
         batch: list[_Waiting] = []
-        rows = 0
-        while group.waiting and (not batch or rows + group.waiting[0].rows <= self.batch_rows):
+        cost = 0
+        while group.waiting and (not batch or cost + group.waiting[0].cost <= self.batch_rows):
             waiting = group.waiting.popleft()
             if not waiting.answer.done():
                 batch.append(waiting)
-                rows += waiting.rows
+                cost += waiting.cost
         if group.waiting:
             self._queue.put_nowait(group)
         else:

@@ -20,6 +20,8 @@ class Limits(FrozenModel):
     """Rows in one request; larger ones are for `POST /v1/jobs`."""
     max_images: int = Field(64, ge=1)
     """Images in one request."""
+    max_pixels: int = Field(2**26, ge=1)
+    """Pixels of all images of one request that asks for a size: n x width x height."""
     max_body_bytes: int = Field(65_536, ge=1024)
     """Size of a request's body."""
     max_queued_rows: int = Field(65_536, ge=1)

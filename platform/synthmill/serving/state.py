@@ -18,7 +18,7 @@ NAME = "keeper"
 FRESH_SECONDS = 10.0
 
 
-class Keeper:
+class StateActor:
     """The actor. State lives as long as it does: after a crash quotas begin anew and counters at 0; jobs are
     in the store."""
 

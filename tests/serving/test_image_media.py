@@ -1,7 +1,7 @@
 import pytest
 
 from synthmill.errors import ConditionError
-from synthmill.serving.images import clause_of
+from synthmill.serving.media.image import clause_of
 
 LETTERS = ["A", "B", "a", "b", "Dog", "10"]
 
