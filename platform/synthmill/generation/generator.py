@@ -55,12 +55,6 @@ class Generator:
         return cls(model, codec, version.ref, version.manifest.content_digest, artifact.config)
 
     @property
-    def kind(self) -> str:
-        """TEMPORARY until the merge."""
-        from synthmill.data.layout import PixelLayout
-        return "image" if isinstance(self.codec.layout, PixelLayout) else "table"
-
-    @property
     def schema(self) -> pa.Schema:
         """Columns of the sampled rows."""
         return self.codec.schema

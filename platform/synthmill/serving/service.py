@@ -45,7 +45,7 @@ class SharedState(Protocol):
         self, key_id: str, quota: Quota, needs: dict[str, int], replica: str, unused: dict[str, int]
     ) -> dict[str, int] | Refusal: ...
     async def report(
-        self, replica: str, increments: Values, gauges: dict[str, float], unused: dict[str, dict[str, int]]
+        self, replica: str, counts: Values, gauges: dict[str, float], unused: dict[str, dict[str, int]]
     ) -> None: ...
     async def metrics(self) -> str: ...
     async def submit(self, record: JobRecord) -> dict[str, Any]: ...
@@ -102,17 +102,12 @@ class Service:
 
     async def report(self) -> None:
         """Send counters, load and idle leases to the shared state."""
-        increments = self.metrics.drain()
         gauges = {
             "synthmill_queued_rows": float(self.queue.queued_rows),
             "synthmill_streams": float(self.queue.streams),
             "synthmill_loaded_models": float(self.models.num_loaded),
         }
-        try:
-            await self.state.report(self.replica, increments, gauges, self.meter.expired())
-        except Exception:
-            self.metrics.put_back(increments)
-            raise
+        await self.state.report(self.replica, self.metrics.values(), gauges, self.meter.expired())
 
     async def rows(self, served: Served, request: RowsRequest, form: type[Format]) -> bytes | Stream:
         """The answer: whole when it is small, else a stream whose first bytes are computed already.

@@ -88,11 +88,11 @@ function showCode() {
   // A number too large for a script would be told as another one.
   if (!$("seed").validity.valid) { $("curl").textContent = $("python").textContent = "The seed is not valid."; return; }
   const chosen = $("format").selectedOptions[0];
-  const told = about.modality === "image"
+  const code = about.modality === "image"
     ? imagesCode(location.origin, imagesRequest(), keyNeeded)
     : rowsCode(location.origin, about.ref, request(Infinity), keyNeeded, { type: chosen.value, suffix: chosen.dataset.suffix });
-  $("curl").textContent = told.curl;
-  $("python").textContent = told.python;
+  $("curl").textContent = code.curl;
+  $("python").textContent = code.python;
 }
 
 // One condition: column, operator, value; the value offers the column's levels.
@@ -218,9 +218,9 @@ function rowFigures(rows, conditions) {
 }
 
 function showImages(data, prompt) {
-  $("images").replaceChildren(...data.map((image, i) => {
+  $("images").replaceChildren(...data.map((generated, i) => {
     const item = document.createElement("li"), link = document.createElement("a"), image = document.createElement("img");
-    image.src = `data:image/png;base64,${image.b64_json}`;
+    image.src = `data:image/png;base64,${generated.b64_json}`;
     image.alt = `AI-generated image ${i + 1}` + (prompt ? ` of class ${prompt}` : "");
     link.href = image.src;
     link.download = `${about.ref.replace("@", "-")}-synthetic-${i + 1}.png`;
