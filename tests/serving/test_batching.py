@@ -264,7 +264,7 @@ def test_batch_fill_is_counted():
         source.go.set()
         await asyncio.gather(ask(queue, source, 10), ask(queue, source, 15))
         await queue.close()
-        return metrics.drain()
+        return metrics.values()
 
     counted = {series.name: value for series, value in asyncio.run(story()).items()}
     assert counted["synthmill_model_seconds_total"] > 0

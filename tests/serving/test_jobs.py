@@ -11,8 +11,10 @@ import pytest
 from processes import until
 from synthmill.config import StorageConfig
 from synthmill.errors import NotFoundError, StorageError
+from synthmill.serving import job_runners
 from synthmill.serving import jobs as module
 from synthmill.serving.batching import BusyError
+from synthmill.serving.job_runners import ProcessRunner
 from synthmill.serving.jobs import JobRequest, Jobs, new_job
 from synthmill.storage.folder import Folder
 
@@ -37,13 +39,13 @@ def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     others finish at once."""
     script = tmp_path / "worker.py"
     script.write_text(WORKER)
-    monkeypatch.setattr(module, "COMMAND", (sys.executable, str(script)))
+    monkeypatch.setattr(job_runners, "COMMAND", (sys.executable, str(script)))
     return script
 
 
 def queue(store: Path, **changed: Any) -> Jobs:
     return Jobs(
-        str(store), StorageConfig(), **{"max_running": 1, "max_waiting": 10, "environment": {}, **changed}
+        str(store), StorageConfig(), ProcessRunner, **{"max_running": 1, "max_waiting": 10, **changed}
     )
 
 

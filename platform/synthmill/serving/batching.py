@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from synthmill.errors import SynthmillError
-from synthmill.serving.formats import Drawn
-from synthmill.serving.metrics import Metrics
+
+if TYPE_CHECKING:
+    from synthmill.serving.formats import Drawn
+    from synthmill.serving.metrics import Metrics
 
 T = TypeVar("T")
 
@@ -43,7 +45,7 @@ class Source(Protocol):
     def row_cost(self) -> int:
         """What one row counts in the queue and in a batch; 1 for a row of a table."""
 
-    def draw(self, rows: int) -> Drawn:
+    def draw(self, rows: int) -> "Drawn":
         """So many fresh rows; called on a thread."""
 
 
@@ -51,7 +53,7 @@ class Source(Protocol):
 class _Waiting:
     rows: int
     cost: int
-    finish: Callable[[Drawn, int], Any]
+    finish: Callable[["Drawn", int], Any]
     answer: "asyncio.Future[Any]"
 
 
@@ -74,7 +76,7 @@ class WorkQueue:
     """The threads of a replica and the queue before them."""
 
     def __init__(
-        self, *, threads: int, batch_rows: int, max_queued_rows: int, max_streams: int, metrics: Metrics
+        self, *, threads: int, batch_rows: int, max_queued_rows: int, max_streams: int, metrics: "Metrics"
     ) -> None:
         self.batch_rows = batch_rows
         self.max_queued_rows = max_queued_rows
@@ -98,7 +100,7 @@ class WorkQueue:
         self._pool.shutdown(wait=False, cancel_futures=True)
         self._encoders.shutdown(wait=False, cancel_futures=True)
 
-    async def draw(self, source: Source, rows: int, finish: Callable[[Drawn, int], T]) -> T:
+    async def draw(self, source: Source, rows: int, finish: Callable[["Drawn", int], T]) -> T:
         """`finish(drawn, start)` of a batch that holds `rows` rows for this request from `start` on; both run
         on a thread.
 

@@ -55,8 +55,6 @@ def details(served: Served, card: str, *, limits: dict[str, int]) -> dict[str, A
 
 def columns(served: Served) -> list[dict[str, Any]]:
     """Name, type and possible values of every column."""
-    profile = getattr(served.generator.codec, "profile", None)
-    kinds = {column.name: column for column in getattr(profile, "columns", ())}
     described = []
     for field in served.generator.schema:
         column: dict[str, Any] = {"name": field.name, "type": str(field.type)}
@@ -64,7 +62,7 @@ def columns(served: Served) -> list[dict[str, Any]]:
         if levels is not None:
             column["levels"] = levels[:MOST_LEVELS]
             column["levels_total"] = len(levels)
-        known = kinds.get(field.name)
+        known = served.generator.codec.column_info(field.name)
         if known is not None:
             column |= {
                 "kind": known.kind,

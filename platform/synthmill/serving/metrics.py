@@ -73,7 +73,7 @@ class Metrics:
     """What happened in this process since it began."""
 
     def __init__(self) -> None:
-        # One of its own: the default registry is the process's, and two services may share a process in tests.
+        # One of its own: the default registry belongs to the process, which in tests holds several services.
         self._registry = CollectorRegistry()
         self._counters = {
             name: Counter(name, metric.text, metric.labels, registry=self._registry)

@@ -15,10 +15,11 @@ import pyarrow as pa
 from synthmill.catalog.provenance import footer
 from synthmill.catalog.store import Store, Version
 from synthmill.config import fingerprint
-from synthmill.errors import ConditionError, SynthmillError, UserError
-from synthmill.generation.blocks import BLOCK_ROWS
+from synthmill.errors import SynthmillError, UserError
+from synthmill.generation.condition import Where
+from synthmill.generation.sampler import BLOCK_ROWS
 from synthmill.generation.shards import ShardPlan
-from synthmill.generation.stream import PIECE_BLOCKS, free_pieces, native_condition, seeded_pieces
+from synthmill.generation.stream import PIECE_BLOCKS, fresh_pieces, seeded_pieces
 from synthmill.serving.auth import LOCAL, Key, KeyFile
 from synthmill.serving.batching import WorkQueue, end
 from synthmill.serving.config import ServeArgs
@@ -121,12 +122,10 @@ class Service:
         encoder = self._encoder(served, form, request.seed, columns)
         source = self._source(served, request)
         if source is not None:
-            # A model that hardly heeds the condition may still meet it among many more rows: those below.
-            with contextlib.suppress(ConditionError):
-                finish = functools.partial(encoder.whole, rows=request.num_rows, columns=columns)
-                body = await self.queue.draw(source, request.num_rows, finish)
-                self.metrics.add("synthmill_rows_total", request.num_rows, model=served.ref)
-                return body
+            finish = functools.partial(encoder.whole, rows=request.num_rows, columns=columns)
+            body = await self.queue.draw(source, request.num_rows, finish)
+            self.metrics.add("synthmill_rows_total", request.num_rows, model=served.ref)
+            return body
         pieces = self._pieces(served, request)
         if request.num_rows <= self.args.batch_rows:
             parts = [encoder.begin()]
@@ -168,8 +167,11 @@ class Service:
             return None
         if not request.where:
             return served
-        condition = native_condition(served.generator, request.where)
-        return Conditioned(served, request.where, condition) if condition is not None else None
+        generator = served.generator
+        condition, residual = Where.parse(request.where).split(generator.codec, generator.model)
+        if condition is None or residual.clauses:
+            return None
+        return Conditioned(served, request.where, condition)
 
     async def _each(
         self, served: Served, request: RowsRequest, step: Callable[[], T | None]
@@ -201,13 +203,12 @@ class Service:
     def _pieces(self, served: Served, request: RowsRequest) -> Iterator[pa.Table]:
         """The rows, a table at a time, computed as they are taken."""
         if request.seed is None and not request.where:
-            piece_rows = self.args.batch_rows
-            return free_pieces(
+            return fresh_pieces(
                 served.generator,
-                served.free,
+                served.fresh,
                 request.num_rows,
                 columns=request.columns,
-                piece_rows=piece_rows,
+                piece_rows=self.args.batch_rows,
             )
         seed = secrets.randbits(SEED_BITS) if request.seed is None else request.seed
         plan = ShardPlan(rows=request.num_rows, seed=seed, where=request.where, columns=request.columns)

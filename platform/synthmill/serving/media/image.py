@@ -15,8 +15,8 @@ from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
 from synthmill.data import png
-from synthmill.data.images import IMAGE, LABEL
 from synthmill.data.mark import label_packet
+from synthmill.data.readers.image import IMAGE, LABEL
 from synthmill.errors import ConditionError, UserError, did_you_mean
 from synthmill.serving.access import MayGenerate, find_served, label_headers
 from synthmill.serving.config import Limits
