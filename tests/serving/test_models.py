@@ -7,7 +7,8 @@ import pytest
 from served import publish_customers
 from synthmill.catalog.store import Store
 from synthmill.errors import DataError, NotFoundError, StorageError
-from synthmill.serving.models import Models, check_models, parse_entries
+from synthmill.serving.entries import check_models, parse_entries
+from synthmill.serving.models import Models
 
 
 @pytest.fixture

@@ -17,25 +17,17 @@ import torch
 
 from synthmill.catalog.dataset import read_verified
 from synthmill.catalog.store import Store, Version
-from synthmill.config import FrozenModel
 from synthmill.data.batch import Condition
 from synthmill.errors import DataError, NotFoundError, SynthmillError, did_you_mean
 from synthmill.generation.generator import Generator
 from synthmill.generation.sampler import Sampler
 from synthmill.serving.config import MODEL_REF
+from synthmill.serving.entries import parse_entries, refuse_copies
 from synthmill.serving.formats import Drawn
 from synthmill.serving.media.base import Media, media_of
 
 WARM_ROWS = 64
 log = logging.getLogger("ray.serve")
-
-
-class Entry(FrozenModel):
-    """One entry of the list of models: a name, and the versions that may be asked for."""
-
-    name: str
-    numbers: tuple[int, ...] | None
-    """Pinned versions; None: the newest, and any other on request."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,38 +85,6 @@ class Conditioned:
         """Rows that the model was told the condition for; called on a thread."""
         batch = self.served.fresh.draw_fresh(rows, condition=self.condition)
         return Drawn(self.served.generator.codec.decode(batch, first_row=0))
-
-
-def parse_entries(refs: tuple[str, ...]) -> list[Entry]:
-    """What the configured list means; pins of one name add up."""
-    numbers: dict[str, set[int] | None] = {}
-    for ref in refs:
-        name, _, number = ref.partition("@")
-        known = numbers.setdefault(name, set())
-        numbers[name] = None if known is None or not number else known | {int(number)}
-    return [
-        Entry(name=name, numbers=tuple(sorted(pins)) if pins is not None else None)
-        for name, pins in numbers.items()
-    ]
-
-
-def check_models(store: Store, refs: tuple[str, ...]) -> None:
-    """Refuse, before anything is started, a list that names what is not there or must not be served.
-
-    Raises:
-        NotFoundError, DataError: names the model and the reason.
-    """
-    for entry in parse_entries(refs):
-        for ref in [f"{entry.name}@{number}" for number in entry.numbers] if entry.numbers else [entry.name]:
-            _refuse_copies(store.resolve("models", ref, field="models"))
-
-
-def _refuse_copies(version: Version) -> None:
-    if version.manifest.contains_training_rows:
-        raise DataError(
-            f"{version.ref} copies training rows; it is a control for privacy checks and is not served",
-            field="models",
-        )
 
 
 class Models:
@@ -245,7 +205,7 @@ class Models:
 
     def _resolve(self, ref: str) -> Version:
         version = self._store.resolve("models", ref, field="model")
-        _refuse_copies(version)
+        refuse_copies(version)
         return version
 
     async def _thread(self, work: Any, *args: Any) -> Any:
