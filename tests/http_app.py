@@ -1,4 +1,5 @@
-"""The application on a real socket without Ray: service, shared state and routes on one event loop in a thread."""
+"""The application on a real socket without Ray: service, shared state and routes on one event loop, in a thread
+of this process."""
 
 import asyncio
 import threading
@@ -11,8 +12,8 @@ import uvicorn
 
 from synthmill.serving.api import create_app
 from synthmill.serving.config import ServeArgs
-from synthmill.serving.state import StateActor, plain
 from synthmill.serving.service import Service
+from synthmill.serving.state import StateActor, plain
 
 STOP_SECONDS = 30.0
 """A server that does not stop must not hold up the tests after it; the thread is a daemon."""

@@ -462,7 +462,7 @@ def test_another_ray_falls_back_to_its_own_proxy_and_says_so(
         (folder / "haproxy_templates.py").write_text(OTHER_TEMPLATES[other])
     monkeypatch.setattr(os, "environ", {})
     prepare_environment(tmp_path / "scratch", 8000)
-    [line] = capsys.readouterr().err.splitlines()
+    [line] = capsys.readouterr().out.splitlines()
     assert line.startswith("HAProxy is not used (Ray 2.99.0: ")
     assert not [name for name in os.environ if "HAPROXY" in name or "HA_PROXY" in name]
     assert os.environ["RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S"] == "60"

@@ -53,13 +53,16 @@ def _dashboard_url() -> str | None:
     """Where this cluster's dashboard answers; None when it has none, as where Ray was started by
     `synthmill serve`."""
     try:
-        # Asks once; the client's own look-up tries for 20 s where there is no dashboard.
-        from ray._private import worker
+        from ray._private import ray_constants
+        from ray.experimental import internal_kv
 
-        address = worker.global_worker.node.address_info.get("webui_url")
+        # Asked once: the client's own look-up tries for 20 s where there is no dashboard.
+        key, namespace = ray_constants.DASHBOARD_ADDRESS, ray_constants.KV_NAMESPACE_DASHBOARD
+        address = internal_kv._internal_kv_get(key, namespace=namespace)
     except (ImportError, AttributeError):
+        # Another Ray: the client finds it.
         return str(ray.get_runtime_context().gcs_address)
-    return f"http://{address}" if address else None
+    return f"http://{address.decode()}" if address else None
 
 
 class RayJobRunner:
@@ -88,6 +91,10 @@ class RayJobRunner:
             self._submissions.pop(job_id, None)
             self._running.discard(job_id)
             self._stopping.discard(job_id)
+
+    def submission_of(self, job_id: str) -> str:
+        """The submission that runs a job now."""
+        return self._submissions[job_id]
 
     def is_running(self, job_id: str) -> bool:
         """See `Runner`."""
