@@ -1,5 +1,5 @@
-"""The application on a real socket without Ray: service, shared state and routes on one event loop, in a thread
-of this process."""
+"""The application on a real socket without Ray: service, shared state and routes on one event loop, in a
+thread of this process."""
 
 import asyncio
 import threading

@@ -64,7 +64,7 @@ def take_up(client: JobSubmissionClient, state_name: str, job_id: str) -> str:
 
 def main(store: str) -> None:
     """Everything, on one cluster."""
-    ray.init(namespace="test")
+    ray.init(namespace="test", runtime_env={"env_vars": {"PYTHONPATH": "platform"}})
     secret = secrets.token_hex(16)
     args = plain(ServeArgs(store=store, models=("customers",)))
     actor = ray.remote(StateActor).options(name="state", num_cpus=0)

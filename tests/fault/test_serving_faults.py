@@ -1,5 +1,5 @@
-"""Killed replicas, state actors and proxies under load: every request is answered or refused cleanly, and what
-was cut can be told."""
+"""Killed replicas, state actors and proxies under load: every request is answered or refused cleanly, and
+what was cut can be told."""
 
 import json
 from collections.abc import Iterator

@@ -271,3 +271,36 @@ def test_batch_fill_is_counted():
     assert counted["synthmill_batch_rows_total"] == 25
     assert counted["synthmill_batch_requests_total"] == 2
     assert counted["synthmill_batch_capacity_rows_total"] == 100 * counted["synthmill_batches_total"]
+
+
+def test_encoding_holds_up_no_rows():
+    async def story() -> list[int]:
+        source, queue, go = Numbers(), work_queue(), threading.Event()
+        source.go.set()
+        encoding = asyncio.ensure_future(queue.encode("numbers@1", lambda: go.wait(10)))
+        await asyncio.sleep(0)
+        rows = await ask(queue, source, 3)
+        assert not encoding.done()
+        go.set()
+        assert await encoding
+        await queue.close()
+        return rows
+
+    assert asyncio.run(story()) == [0, 1, 2]
+
+
+def test_costly_rows_fill_queue_and_batches_sooner():
+    async def story() -> list[int]:
+        source, queue = Numbers(row_cost=10), work_queue(max_queued_rows=250)
+        first = ask(queue, source, 1)
+        await begun(source)
+        rest = [ask(queue, source, 6) for _ in range(4)]
+        await asyncio.sleep(0)
+        with pytest.raises(BusyError, match="250 rows wait already"):
+            await ask(queue, source, 1)
+        source.go.set()
+        await asyncio.gather(first, *rest)
+        await queue.close()
+        return source.calls
+
+    assert asyncio.run(story()) == [1, 6, 6, 6, 6]

@@ -173,7 +173,7 @@ class WorkQueue:
         return max(1, min(60, round(self.queued_rows / self._rows_per_second)))
 
     def load(self) -> dict[str, float]:
-        """What the autoscaler is told: work that waits, and the share of its processors that this process
+        """What the autoscaler reads: work that waits, and the share of its processors that this process
         used since the last time.
 
         A large request counts as a full batch: it keeps one replica busy, and no other can help it.

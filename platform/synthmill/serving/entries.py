@@ -6,7 +6,7 @@ from synthmill.errors import DataError
 
 
 class Entry(FrozenModel):
-    """One entry of the list of models: a name, and the versions that may be asked for."""
+    """One entry of the list of models: a name, and the versions that clients may use."""
 
     name: str
     numbers: tuple[int, ...] | None

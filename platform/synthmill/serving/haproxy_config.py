@@ -1,4 +1,4 @@
-"""What HAProxy is told beyond what Ray Serve writes: rewrites Ray's configuration, then becomes HAProxy.
+"""HAProxy's configuration beyond what Ray Serve writes: rewrites Ray's configuration, then becomes HAProxy.
 
 Only the standard library: haproxy.py copies this file into the wrapper's folder, where it outlives the
 package's own place.

@@ -1,4 +1,4 @@
-"""What `GET /metrics` tells Prometheus, of the whole application whichever replica answers.
+"""What `GET /metrics` shows Prometheus: the whole application, whichever replica answers.
 
 A replica counts in its own process and reports all its counts every second; the shared state keeps each
 replica's last report and adds them up. So a report may be lost or come twice, the counts of a stopped replica
@@ -51,7 +51,7 @@ METRICS = {
     "synthmill_request_seconds": Definition(
         "histogram", "Time from a request's arrival to the first byte of its answer.", ("endpoint",)
     ),
-    "synthmill_queued_rows": Definition("gauge", "Rows asked for and not yet answered, all replicas."),
+    "synthmill_queued_rows": Definition("gauge", "Unanswered rows of small requests, all replicas."),
     "synthmill_streams": Definition("gauge", "Large requests being answered, all replicas."),
     "synthmill_replicas": Definition("gauge", "Replicas that reported lately."),
     "synthmill_loaded_models": Definition("gauge", "Model versions in memory, all replicas."),

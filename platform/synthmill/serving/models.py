@@ -82,7 +82,7 @@ class Conditioned:
         return self.served.row_cost
 
     def draw(self, rows: int) -> Drawn:
-        """Rows that the model was told the condition for; called on a thread."""
+        """Rows generated for the condition; called on a thread."""
         batch = self.served.fresh.draw_fresh(rows, condition=self.condition)
         return Drawn(self.served.generator.codec.decode(batch, first_row=0))
 

@@ -119,9 +119,9 @@ class RayJobRunner:
                 return f"{job_id}.{attempt}"
             attempt += 1
         entry = [sys.executable, "-m", "synthmill.serving.job_entry", self._actor, self._namespace]
-        given = ray.get_runtime_context().runtime_env
-        kept = {name: given[name] for name in KEPT if given.get(name)}
-        variables = {**(given.get("env_vars") or {}), "PYTHONPATH": python_path()}
+        ours = ray.get_runtime_context().runtime_env
+        kept = {name: ours[name] for name in KEPT if ours.get(name)}
+        variables = {**(ours.get("env_vars") or {}), "PYTHONPATH": python_path()}
         submission: str = self._client.submit_job(
             entrypoint=shlex.join([*entry, *arguments]),
             submission_id=f"{job_id}.{attempt}",

@@ -222,7 +222,7 @@ def _greet(args: ServeArgs, host: str, port: int) -> None:
     shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
     say(f"serving {', '.join(args.models)} on http://{shown}:{port}/ (API: /docs, health: /readyz)")
     if args.insecure_local:
-        say("no keys are asked for: loopback only")
+        say("no keys are needed: loopback only")
         return
     from synthmill.serving.auth import KeyFile
 

@@ -66,7 +66,7 @@ class ImageMedia(Media):
 
     @classmethod
     def row_cost(cls, served: Served) -> int:
-        """By the pixel: an image of 32 x 32 is as much work as a row."""
+        """By the pixel, which is a rough measure: networks differ, but all grow with it."""
         layout: Any = served.generator.codec.layout
         pixels: int = layout.width * layout.height
         return max(1, pixels // PIXELS_OF_A_ROW)
