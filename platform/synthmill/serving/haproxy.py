@@ -57,7 +57,7 @@ def unsupported() -> str | None:
     path = Path(ray.__file__).parent / "serve" / "_private" / "haproxy_templates.py"
     try:
         # Loaded by its path: importing Ray Serve would read its settings, which are not set yet.
-        spec = importlib.util.spec_from_file_location("synthmill_haproxy_templates", path)
+        spec = importlib.util.spec_from_file_location("rays_haproxy_templates", path)
         assert spec is not None
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)

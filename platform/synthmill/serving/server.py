@@ -209,6 +209,7 @@ def _await_controller(proxies: "Future[None]") -> None:
             ray.get_actor(name, namespace)
             return
         wait([proxies], CONTROLLER_POLL_SECONDS)
+    proxies.result()
 
 
 def _cause(report: str) -> str:
