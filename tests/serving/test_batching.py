@@ -304,3 +304,18 @@ def test_costly_rows_fill_queue_and_batches_sooner():
         return source.calls
 
     assert asyncio.run(story()) == [1, 6, 6, 6, 6]
+
+
+def test_too_much_to_encode_is_refused_and_holds_up_no_rows():
+    async def story() -> list[int]:
+        source, queue = Numbers(), work_queue(max_queued_rows=10)
+        source.go.set()
+        with queue.encoding(1000):
+            with pytest.raises(BusyError, match="1,000 rows wait already"), queue.encoding(1):
+                pass
+            rows = await ask(queue, source, 10)
+        assert queue.encoding_rows == 0
+        await queue.close()
+        return rows
+
+    assert asyncio.run(story()) == list(range(10))

@@ -82,6 +82,7 @@ class WorkQueue:
         self.max_queued_rows = max_queued_rows
         self.max_streams = max_streams
         self.queued_rows = 0
+        self.encoding_rows = 0
         self.streams = 0
         self._metrics = metrics
         self._threads = threads
@@ -126,17 +127,35 @@ class WorkQueue:
         Raises:
             BusyError: too many rows wait already.
         """
-        if self.queued_rows and self.queued_rows + rows > self.max_queued_rows:
-            raise BusyError(
-                f"{self.queued_rows:,} rows wait already and this replica queues at most"
-                f" {self.max_queued_rows:,}",
-                self.retry_seconds(),
-            )
+        self._require_room(self.queued_rows, rows)
         self.queued_rows += rows
         try:
             yield
         finally:
             self.queued_rows -= rows
+
+    @contextmanager
+    def encoding(self, rows: int) -> Iterator[None]:
+        """A request whose rows are being encoded by `encode`; `rows` is that work, in rows of a table. It has
+        a bound of its own, or large images would turn away requests for rows.
+
+        Raises:
+            BusyError: too much waits to be encoded already.
+        """
+        self._require_room(self.encoding_rows, rows)
+        self.encoding_rows += rows
+        try:
+            yield
+        finally:
+            self.encoding_rows -= rows
+
+    def _require_room(self, waiting: int, rows: int) -> None:
+        # One request always fits, whatever it asks for: its own limits are checked before.
+        if waiting and waiting + rows > self.max_queued_rows:
+            raise BusyError(
+                f"{waiting:,} rows wait already and this replica queues at most {self.max_queued_rows:,}",
+                self.retry_seconds(),
+            )
 
     async def run(self, ref: str, work: Callable[[], T]) -> T:
         """One piece of a request that shares no batch, when its turn comes; `ref` is the model version, for
@@ -181,7 +200,8 @@ class WorkQueue:
         now, used = time.monotonic(), time.process_time()
         busy = (used - self._last_used) / max(now - self._last_load, 1e-3) / self._threads
         self._last_load, self._last_used = now, used
-        return {"queued_rows": float(self.queued_rows + self.streams * self.batch_rows), "busy": busy}
+        waiting = self.queued_rows + self.encoding_rows + self.streams * self.batch_rows
+        return {"queued_rows": float(waiting), "busy": busy}
 
     async def _work(self) -> None:
         while True:
@@ -246,6 +266,7 @@ class WorkQueue:
         cost = 0
         while group.waiting and (not batch or cost + group.waiting[0].cost <= self.batch_rows):
             waiting = group.waiting.popleft()
+            # A client that has gone cancelled its future: its rows are not generated.
             if not waiting.answer.done():
                 batch.append(waiting)
                 cost += waiting.cost

@@ -136,25 +136,34 @@ class Service:
         stream = self._stream(served, pieces, encoder)
         return Stream(await anext(stream), stream)
 
-    async def encoded(self, served: Served, request: RowsRequest, encode: Callable[[pa.Table], T]) -> list[T]:
+    async def encoded(
+        self,
+        served: Served,
+        request: RowsRequest,
+        encode: Callable[[pa.Table], T],
+        *,
+        cost: int | None = None,
+    ) -> list[T]:
         """Each row of a small request as `encode` makes it, on a thread, from a table of one row: for kinds
-        of data with forms of their own."""
-        source = self._source(served, request)
-        if source is not None:
-            count = request.num_rows
-            tables = [
-                await self.queue.draw(source, count, lambda drawn, start: drawn.table.slice(start, count))
-            ]
-        else:
-            pieces = self._pieces(served, request)
-            tables = [table async for table in self._each(served, request, lambda: next(pieces, None))]
-        encoded: list[T] = []
-        for table in tables:
-            for row in range(table.num_rows):
-                work = functools.partial(encode, table.slice(row, 1))
-                encoded.append(await self.queue.encode(served.ref, work))
+        of data with forms of their own. `cost` is the encoding's, in rows of a table."""
+        with self.queue.encoding(cost if cost is not None else request.num_rows):
+            encoded = []
+            for table in await self._tables(served, request):
+                for row in range(table.num_rows):
+                    # One by one: a client that leaves ends the work at the next.
+                    work = functools.partial(encode, table.slice(row, 1))
+                    encoded.append(await self.queue.encode(served.ref, work))
         self.metrics.add("synthmill_rows_total", len(encoded), model=served.ref)
         return encoded
+
+    async def _tables(self, served: Served, request: RowsRequest) -> list[pa.Table]:
+        """The rows of a small request."""
+        source = self._source(served, request)
+        if source is None:
+            pieces = self._pieces(served, request)
+            return [table async for table in self._each(served, request, lambda: next(pieces, None))]
+        count = request.num_rows
+        return [await self.queue.draw(source, count, lambda drawn, start: drawn.table.slice(start, count))]
 
     def _source(self, served: Served, request: RowsRequest) -> Served | Conditioned | None:
         """What answers a small unseeded request in a shared batch; None: it is large, seeded, or rows must be
@@ -210,6 +219,7 @@ class Service:
                 columns=request.columns,
                 piece_rows=self.args.batch_rows,
             )
+        # Rows are rejected block by block, and blocks are keyed by a seed: without one, by any.
         seed = secrets.randbits(SEED_BITS) if request.seed is None else request.seed
         plan = ShardPlan(rows=request.num_rows, seed=seed, where=request.where, columns=request.columns)
         return seeded_pieces(served.generator, plan, blocks=PIECE_BLOCKS)
@@ -220,6 +230,7 @@ class Service:
         """Bytes of each piece. The next one is computed while one is sent, so at most two are in memory."""
         with self.queue.stream():
             step = functools.partial(_step, pieces, encoder)
+            # Begun before anything is sent: a condition that no row meets is then still answered with 422.
             ahead = asyncio.ensure_future(self.queue.run(served.ref, step))
             sent = 0
             head = encoder.begin()

@@ -68,8 +68,7 @@ class ImageMedia(Media):
     def row_cost(cls, served: Served) -> int:
         """By the pixel, which is a rough measure: networks differ, but all grow with it."""
         layout: Any = served.generator.codec.layout
-        pixels: int = layout.width * layout.height
-        return max(1, pixels // PIXELS_OF_A_ROW)
+        return cost_of(layout.width, layout.height)
 
     @classmethod
     def add_routes(cls, app: FastAPI, service: Service) -> None:
@@ -88,8 +87,18 @@ class ImageMedia(Media):
             where = clause_of(body.prompt, served.generator.codec.levels(LABEL) or [])
             rows = RowsRequest(num_rows=count, seed=body.seed, where=where)
             async with service.meter.charged(key.id, key.quota, rows=count, field="n"):
-                data = await service.encoded(served, rows, functools.partial(encode_image, size=size))
+                data = await service.encoded(
+                    served,
+                    rows,
+                    functools.partial(encode_image, size=size),
+                    cost=count * (cls.row_cost(served) if size is None else cost_of(*size)),
+                )
             return JSONResponse({"created": int(time.time()), "data": data}, headers=label_headers(served))
+
+
+def cost_of(width: int, height: int) -> int:
+    """What an image counts in the queue, in rows of a table."""
+    return max(1, width * height // PIXELS_OF_A_ROW)
 
 
 def clause_of(prompt: str, levels: list[str]) -> tuple[str, ...]:
