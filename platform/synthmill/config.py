@@ -86,9 +86,10 @@ class DataConfig(FrozenModel):
     """What to train on."""
 
     source: str
-    """A CSV or Parquet file or folder (path or URI), `sklearn://NAME`, or `dataset://NAME[@N]` for a catalog
-    dataset. Images: a folder with a subfolder for each class, Parquet with Hugging Face image structs, IDX
-    files, `sklearn://digits`."""
+    """A file or folder (path or URI) of CSV, Parquet, Arrow, JSON, Excel, ORC or Avro, a Hugging Face dataset
+    folder, a query (`sqlite:///FILE?query=SELECT...`, `postgresql://HOST/DB?table=NAME`), `sklearn://NAME`,
+    or `dataset://NAME[@N]` for a catalog dataset. Images: a folder with a subfolder for each class, Parquet
+    with Hugging Face image structs, IDX files, `sklearn://digits`."""
     kind: Literal["auto", "table", "images"] = "auto"
     """What the source holds; auto: what the model learns."""
     target: str | None = None
@@ -100,6 +101,21 @@ class DataConfig(FrozenModel):
     """Strip white space around CSV cells."""
     null_values: tuple[str, ...] = ("", "?")
     """Cells read as missing."""
+    header: bool | None = None
+    """Whether the first line of text files and sheets holds column names; null: seen from the file, and an
+    error where it looks like a row."""
+    columns: tuple[str, ...] | None = None
+    """Column names of text files and sheets without a header."""
+    delimiter: str | None = None
+    """What divides the cells of text files: one character, `tab` or `whitespace`; null: seen from the
+    file."""
+    encoding: str | None = None
+    """Encoding of text files, such as `cp1252`; null: UTF-8, or what a byte order mark states."""
+    footer_rows: int | None = Field(None, ge=0)
+    """Lines at the end of text files and sheets that are no rows; null: totals and footnotes are seen, left
+    out and named."""
+    sheet: str | None = None
+    """The sheet of a workbook; null: the first that is not empty."""
     split: SplitConfig = SplitConfig()
     min_category_rows: int = Field(5, ge=1)
     """Categories with fewer training rows are folded into one."""

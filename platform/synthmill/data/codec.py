@@ -12,6 +12,7 @@ from synthmill import registry
 from synthmill.config import DataConfig
 from synthmill.data.batch import Batch
 from synthmill.data.layout import MixedLayout, PixelLayout
+from synthmill.data.origin import Form
 
 
 class Codec(ABC):
@@ -20,6 +21,11 @@ class Codec(ABC):
     layout: MixedLayout | PixelLayout
     schema: pa.Schema
     """Columns of decoded tables: the source's, in its order and types."""
+
+    @property
+    def form(self) -> Form:
+        """How decoded rows are published: by default as they are."""
+        return Form(self.schema)
 
     @abstractmethod
     def encode(self, table: pa.Table) -> Batch:

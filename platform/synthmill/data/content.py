@@ -30,6 +30,7 @@ _FOREIGN: tuple[tuple[bytes, str], ...] = (
     (b"SQLite format 3\0", "an SQLite database; write sqlite:///PATH?table=NAME"),
     (b"\x89PNG\r\n", "a PNG image; set data.kind: image"),
     (b"\xff\xd8\xff", "a JPEG image; set data.kind: image"),
+    (b"FEA1", "a Feather file of version 1; write it again, as version 2"),
     (b"%PDF-", "a PDF document; export its table as CSV"),
     (b"\x89HDF\r\n", "an HDF5 file; save it as Parquet"),
     (b"<stata_dta>", "a Stata file; save it as Parquet or CSV"),
@@ -57,9 +58,9 @@ def unpack(data: bytes, name: str) -> tuple[bytes, str]:
         packer = next((packer for packer in _PACKERS if data.startswith(packer[0])), None)
         if packer is None and (data[:4] != b"PK\x03\x04" or _claimed(data) is not None):
             break
-        _, kind, unpacked = packer or (b"", "zip", lambda data: _only_member(data, name))
+        kind = packer[1] if packer else "zip"
         try:
-            data = unpacked(data)
+            data = packer[2](data) if packer else _only_member(data, name)
         except (OSError, EOFError, ValueError, RuntimeError, zlib.error, lzma.LZMAError, pa.ArrowException,
                 zipfile.BadZipFile) as fault:  # fmt: skip
             raise DataError(
@@ -139,5 +140,7 @@ def _only_member(data: bytes, name: str) -> bytes:
         ]  # fmt: skip
         if len(members) != 1:
             some = ", ".join(member.filename for member in members[:5]) or "nothing"
-            raise DataError(f"{name} holds {len(members)} files ({some}); unpack it and name one", field=FIELD)
+            raise DataError(
+                f"{name} holds {len(members)} files ({some}); unpack it and name one", field=FIELD
+            )
         return archive.read(members[0])

@@ -37,8 +37,7 @@ def to_utf8(data: bytes, name: str, encoding: str | None) -> tuple[bytes, list[s
     if zero >= 0:
         line = data.count(b"\n", 0, zero) + 1
         raise DataError(
-            f"line {line} of {name} holds a zero byte; the file is damaged or no"
-            " text",
+            f"line {line} of {name} holds a zero byte; the file is damaged or no text",
             field=FIELD,
         )
     try:
@@ -58,7 +57,9 @@ def codecs_name(encoding: str) -> str:
     try:
         return codecs.lookup(encoding).name
     except LookupError:
-        raise DataError(f"no encoding named {encoding!r}; e.g. cp1252, latin-1, utf-16", field="data.encoding") from None
+        raise DataError(
+            f"no encoding named {encoding!r}; e.g. cp1252, latin-1, utf-16", field="data.encoding"
+        ) from None
 
 
 def _marked(data: bytes) -> str | None:

@@ -4,6 +4,7 @@ What a spreadsheet or a report writes around its rows becomes a fake row, or the
 column names, unless somebody looks.
 """
 
+import itertools
 import re
 from collections import Counter
 from dataclasses import dataclass
@@ -21,13 +22,15 @@ TAIL_ROWS = 5
 _NUMBER = re.compile(r"[+-]?(?:\d+(?:[.,]\d+)*|\.\d+)(?:[eE][+-]?\d+)?%?$")
 _DAY = re.compile(r"(?:\d{4}-\d{1,2}-\d{1,2}|\d{1,2}[./]\d{1,2}[./]\d{2,4})(?:[T ]\d{1,2}:\d{2}.*)?$")
 _TOTAL = re.compile(
-    r"(?:grand |sub|overall )?(?:totals?|sums?|summe|gesamt(?:summe)?|insgesamt|somme|total g[eé]n[eé]ral|totale"
-    r"|totaal|suma|razem|итого|合计|总计|合計|averages?|means?|mittelwert|moyenne)(?: \w+)?:?$",
+    "(?:grand |sub|overall )?(?:totals?|sums?|summe|gesamt(?:summe)?|insgesamt|somme"
+    "|total g[e\u00e9]n[e\u00e9]ral|totale|totaal|suma|razem|\u0438\u0442\u043e\u0433\u043e"
+    "|\u5408\u8ba1|\u603b\u8ba1|\u5408\u8a08"
+    "|averages?|means?|mittelwert|moyenne)(?: \\w+)?:?$",
     re.IGNORECASE,
 )
 _FOOTNOTE = re.compile(
-    r"(?:\*|\u2020|\(?\d[\d,.]* rows?\b|\[?end of\b|(?:source|sources|note|notes|quelle|hinweis|fuente|exported|"
-    r"generated|created|copyright|report|printed|as of|stand)\b|\u00a9|\(c\))",
+    r"(?:\*|\u2020|\(?\d[\d,.]* rows?\b|\[?end of\b|(?:source|sources|note|notes|quelle|hinweis|fuente"
+    r"|exported|generated|created|copyright|report|printed|as of|stand)\b|\u00a9|\(c\))",
     re.IGNORECASE,
 )
 _SHOWN_CELLS = 4
@@ -62,7 +65,10 @@ def find_header(
     if header is False:
         return Header(names=_numbered(width), skip=0)
     titles = _titles(head, width)
-    notes = [f"{name}: {titles} lines before the header are left out ({_shown(head[0])})"] if titles else []
+    notes = []
+    if titles:
+        lines = "1 line before the header is" if titles == 1 else f"{titles} lines before the header are"
+        notes.append(f"{name}: {lines} left out ({_shown(head[0])})")
     cells = [cell.strip() for cell in head[titles]]
     # Files that were joined end to end have their headers among the rows.
     rows = [row for row in head[titles + 1 :] if [cell.strip() for cell in row] != cells]
@@ -135,13 +141,11 @@ def _is_scale(cells: list[str]) -> bool:
     numbers = [_number(cell) for cell in cells if _NUMBER.match(cell)]
     if len(numbers) < 3:
         return False
-    steps = {round(b - a, 9) for a, b in zip(numbers, numbers[1:], strict=False)}
+    steps = {round(b - a, 9) for a, b in itertools.pairwise(numbers)}
     return len(steps) == 1 and steps.pop() > 0
 
 
-def _named(
-    head: list[list[str]], names: list[str], width: int, name: str, header: bool | None
-) -> Header:
+def _named(head: list[list[str]], names: list[str], width: int, name: str, header: bool | None) -> Header:
     if len(names) != width:
         raise DataError(f"names {len(names)} columns where {name} has {width}", field="data.columns")
     check_names(names, "data.columns")
@@ -160,8 +164,8 @@ def _titles(head: list[list[str]], width: int) -> int:
     count = 0
     for row in head[:-1]:
         filled = sum(1 for cell in row if cell.strip())
-        # A full line with one name is a header whose other names are missing, unless it is very short of them.
-        is_short = len(row) < width or (width > 2 and bool(row[0].strip()))
+        # A line of full width with one name can be a header whose other names are missing.
+        is_short = not filled or len(row) < width or (width > 2 and bool(row[0].strip()))
         if filled > 1 or not is_short:
             break
         count += 1

@@ -16,6 +16,7 @@ from synthmill.catalog.manifest import FileEntry, Parent
 from synthmill.catalog.provenance import source_type
 from synthmill.catalog.store import Store, Version
 from synthmill.config import DataConfig, StorageConfig, fingerprint, parse_model
+from synthmill.data.columns import plain_table
 from synthmill.data.pixels import PixelCodec
 from synthmill.data.schema import ColumnRule
 from synthmill.data.sheet import sheet
@@ -105,7 +106,9 @@ class FolderPart:
 
     def load(self) -> pa.Table:
         """Its synthetic rows, verified."""
-        table = read_part(read_verified(self.folder, self.entry), self.folder.uri_of(self.entry.path))
+        part = read_part(read_verified(self.folder, self.entry), self.folder.uri_of(self.entry.path))
+        # Categories and extension types are a matter of form; metrics compare plain values.
+        table = plain_table(part)
         if SYNTHETIC_COLUMN not in table.column_names or SYNTHETIC_COLUMN in self.schema.names:
             return table
         return table.filter(table[SYNTHETIC_COLUMN]).drop_columns([SYNTHETIC_COLUMN])

@@ -38,12 +38,13 @@ def _table(fields: list[dict[str, Any]], records: list[Any], name: str) -> pa.Ta
     columns = {}
     for field in fields:
         values = [record[field["name"]] for record in records]
-        kind = _NARROW.get(_plain(field["type"]))
+        kind = _NARROW.get(_plain(field["type"]) or "")
         try:
             columns[field["name"]] = pa.array(values, kind)
         except (pa.ArrowException, OverflowError) as fault:
             raise DataError(
-                f"{name}: column {field['name']!r} holds values of several types ({str(fault)[:80]})", field=FIELD
+                f"{name}: column {field['name']!r} holds values of several types ({str(fault)[:80]})",
+                field=FIELD,
             ) from None
     return pa.table(columns)
 

@@ -89,15 +89,13 @@ def check_names(names: list[str], name: str) -> None:
     """Refuse two columns of one name."""
     twice = next((column for i, column in enumerate(names) if column in names[:i]), None)
     if twice is not None:
-        raise DataError(
-            f"{name} has two columns named {twice!r}; rename one", field=FIELD
-        )
+        raise DataError(f"{name} has two columns named {twice!r}; rename one", field=FIELD)
 
 
 def missing_library(shown: Shown, name: str) -> DataError:
     """The error for a format whose library is not installed."""
     return DataError(
-        f"{name} is {shown.name}, which needs another library; pip install 'synthmill[{shown.extra}]', or save"
-        " it as Parquet or CSV",
+        f"{name} is {shown.name}, which needs another library; pip install 'synthmill[{shown.extra}]', or"
+        " save it as Parquet or CSV",
         field=FIELD,
     )

@@ -110,7 +110,9 @@ def _begin(data: bytes, name: str, options: Options) -> tuple[_Text, list[str]]:
     if delimiter == _BLANKS or (options.delimiter is None and _in_blanks(sample, delimiter)):
         data, start = _blanks_to_tabs(data[start:]), 0
         sample, delimiter = data[:_HEAD_BYTES].decode("utf-8", errors="ignore"), "\t"
-        notes.append(f"{name} is read as separated by white space; to keep lines whole set data.delimiter: ','")
+        notes.append(
+            f"{name} is read as separated by white space; to keep lines whole set data.delimiter: ','"
+        )
     elif len(delimiter) != 1:
         raise DataError(
             f"{delimiter!r} is no delimiter; give one character, tab or whitespace", field="data.delimiter"
@@ -159,8 +161,8 @@ def _delimiter(sample: str) -> str:
     the first that the header has outside quotes."""
     even = {mark: cells for mark in _DELIMITERS if (cells := _divides(sample, mark)) > 1}
     first = sample.splitlines()[0]
-    # Decimal commas divide evenly too.
-    if "," in even and ";" in even and not re.search(r"(?<!\d),|,(?!\d)", first):
+    # Decimal commas, and those in `Doe, Jane`, divide evenly too.
+    if "," in even and ";" in even and not re.search(r"(?<!\d),(?! )|,(?![\d ])", first):
         return ";"
     bare = _QUOTED.sub("", first)
     if not even:
@@ -282,14 +284,17 @@ def _count_lines(data: bytes) -> int:
     return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n").count(b"\n")
 
 
-def _without_extras(table: pa.Table, header: Header, name: str, options: Options) -> tuple[pa.Table, list[str]]:
+def _without_extras(
+    table: pa.Table, header: Header, name: str, options: Options
+) -> tuple[pa.Table, list[str]]:
     """The table without repeated headers, footers and columns that have neither name nor value, and what was
     done."""
     notes = []
     if header.skip:
         table, repeats = _without_repeats(table, header)
         if repeats:
-            notes.append(f"{name}: the header stands {repeats} times among the rows; left out there")
+            times = "once" if repeats == 1 else f"{repeats} times"
+            notes.append(f"{name}: the header stands {times} among the rows; left out there")
     if options.footer_rows is None:
         tail = table.slice(max(0, table.num_rows - TAIL_ROWS))
         rows = [[cell or "" for cell in row.values()] for row in tail.to_pylist()]
@@ -302,7 +307,9 @@ def _without_extras(table: pa.Table, header: Header, name: str, options: Options
         if empty and table.num_columns > 1:
             table = table.remove_column(position)
         else:
-            notes.append(f"column {position + 1} of {name} has no name; it is called {header.names[position]}")
+            notes.append(
+                f"column {position + 1} of {name} has no name; it is called {header.names[position]}"
+            )
     return table, notes
 
 

@@ -22,7 +22,9 @@ timedelta."""
 
 
 class Excel(Format):
-    shown = Shown(name="an Excel workbook", extra="excel", endings=(".xlsx", ".xls", ".xlsm", ".xlsb", ".ods"))
+    shown = Shown(
+        name="an Excel workbook", extra="excel", endings=(".xlsx", ".xls", ".xlsm", ".xlsb", ".ods")
+    )
 
     @classmethod
     def is_in(cls, data: bytes) -> bool:
@@ -120,9 +122,7 @@ def _column(values: list[Cell]) -> tuple[pa.Array, bool]:
             return pa.array([None if value is None else int(value) for value in found], pa.int64()), False
         return pa.array([None if value is None else float(value) for value in found], pa.float64()), False
     if kinds == {date, datetime}:
-        found = [
-            datetime.combine(value, time()) if type(value) is date else value for value in found
-        ]
+        found = [datetime.combine(value, time()) if type(value) is date else value for value in found]
         kinds = {datetime}
     types = {
         date: pa.date32(), datetime: pa.timestamp("us"), time: pa.time64("us"), timedelta: pa.duration("us"),

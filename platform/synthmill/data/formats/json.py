@@ -55,7 +55,7 @@ def _is_lines(data: bytes) -> bool:
         return isinstance(json.loads(line), dict) and not _is_one(data, line)
     except ValueError:
         # A line cut short among good ones is a fault of JSON Lines, not another form: the second line says.
-        return line.lstrip()[:1] == b"{" and data.count(b'\n{') > 0
+        return line.lstrip()[:1] == b"{" and data.count(b"\n{") > 0
 
 
 def _is_one(data: bytes, line: bytes) -> bool:
@@ -160,7 +160,8 @@ def _from_columns(whole: Record, name: str) -> list[Record]:
     if values and all(isinstance(value, list) and len(value) == len(values[0]) for value in values):
         return [dict(zip(whole, row, strict=True)) for row in zip(*values, strict=True)]
     raise DataError(
-        f"{name} is an object that holds no table; write one object a line, or an array of objects", field=FIELD
+        f"{name} is an object that holds no table; write one object a line, or an array of objects",
+        field=FIELD,
     )
 
 
