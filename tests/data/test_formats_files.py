@@ -115,7 +115,7 @@ def test_text_named_as_another_format(tmp_path: Path) -> None:
 def test_every_format_says_its_endings_once() -> None:
     endings = [ending for found in formats() for ending in found.shown.endings]
     assert len(endings) == len(set(endings))
-    assert len(formats()) == len(registry.names("data.formats"))
+    assert len(formats()) == len(registry.names("data/formats"))
     assert all(issubclass(found, Format) for found in formats())
 
 

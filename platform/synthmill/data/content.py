@@ -14,7 +14,7 @@ from synthmill import registry
 from synthmill.data.formats.base import FIELD, Format
 from synthmill.errors import DataError
 
-FOLDER = "data.formats"
+FOLDER = "data/formats"
 TEXT = "csv"
 """The format of text that no other format claims."""
 _PACKED_TWICE = 3
@@ -103,8 +103,7 @@ def formats() -> list[type[Format]]:
 
 def text_format() -> type[Format]:
     """What text is read as that no format claims."""
-    found: type[Format] = registry.load(FOLDER, TEXT, Format)
-    return found
+    return registry.load(FOLDER, TEXT, Format)
 
 
 def named_format(name: str) -> type[Format] | None:

@@ -3,7 +3,7 @@
 import math
 import operator
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,16 +12,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from synthmill.data.codec import Codec
+from synthmill.data.batch import Condition
+from synthmill.data.codecs.base import Codec
 from synthmill.data.columns import flat, from_words, is_temporal, is_text, narrowed, to_int64, valid_rows
 from synthmill.data.profile import ColumnProfile
-from synthmill.data.tabular import TableCodec
 from synthmill.errors import ConditionError, did_you_mean
-from synthmill.models.base import Condition
+from synthmill.generation.clauses import FIELD, Clause, clauses_of
+from synthmill.models.base import GenerativeModel, Latent
 
-FIELD = "--where"
-OPERATORS = ("!=", "<=", ">=", "=", "<", ">")
-"""Longer ones first: they win where two begin at the same place."""
 _COMPARE: dict[str, tuple[Any, Callable[[Any, Any], bool]]] = {
     "!=": (pc.not_equal, operator.ne),
     "<=": (pc.less_equal, operator.le),
@@ -34,48 +32,15 @@ _WORDS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no"
 
 
 @dataclass(frozen=True)
-class Clause:
-    """One comparison of a column with a value."""
-
-    column: str
-    op: str
-    value: str
-
-    def __str__(self) -> str:
-        return f"{self.column}{self.op}{self.value}"
-
-
-def parse_where(text: str) -> Clause:
-    """Split at the leftmost operator: `income=>50K` asks for the value `>50K`. White space at the ends of
-    both parts is dropped.
-
-    Raises:
-        ConditionError: no operator, no column or no value.
-    """
-    found = [(text.find(op), -len(op), op) for op in OPERATORS if op in text]
-    if not found:
-        raise ConditionError(
-            f"{text!r} compares nothing; write COLUMN=VALUE, or use one of {' '.join(OPERATORS)}", field=FIELD
-        )
-    at, _, op = min(found)
-    column, value = text[:at].strip(), text[at + len(op) :].strip()
-    if not column or not value:
-        raise ConditionError(
-            f"{text!r} has no {'value' if column else 'column'}; write COLUMN{op}VALUE", field=FIELD
-        )
-    return Clause(column, op, value)
-
-
-@dataclass(frozen=True)
 class Where:
     """Rows that meet every clause; none: all rows. A missing value meets no comparison, not even `!=`."""
 
     clauses: tuple[Clause, ...] = ()
 
     @classmethod
-    def parse(cls, clauses: Iterable[str | Clause]) -> "Where":
-        """From texts like `age>=30`, or clauses; ConditionError for one that can't be read."""
-        return cls(tuple(parse_where(clause) if isinstance(clause, str) else clause for clause in clauses))
+    def parse(cls, conditions: Iterable[str | Clause | Mapping[str, object]]) -> "Where":
+        """From texts like `age>=30`, clauses, or objects; ConditionError for one that can't be read."""
+        return cls(tuple(clause for condition in conditions for clause in clauses_of(condition)))
 
     def __str__(self) -> str:
         return " and ".join(map(str, self.clauses))
@@ -93,11 +58,9 @@ class Where:
                     f"no column named {clause.column!r}{did_you_mean(clause.column, codec.schema.names)}",
                     field=FIELD,
                 )
-            if pa.types.is_nested(codec.schema.field(clause.column).type):
-                raise ConditionError(
-                    f"{clause}: {clause.column!r} holds images, which can't be compared; use the label",
-                    field=FIELD,
-                )
+            if clause.column not in (readable := codec.condition_columns()):
+                there = f"; use {' or '.join(map(repr, readable))}" if readable else ""
+                raise ConditionError(f"{clause}: {clause.column!r} can't be compared{there}", field=FIELD)
             _check(clause, codec)
 
     def mask(self, table: pa.Table) -> npt.NDArray[np.bool_]:
@@ -109,19 +72,31 @@ class Where:
             )
         return keep
 
-    def native(self, codec: Codec) -> Condition | None:
-        """The first equality that is one code of one span, for models that can be told; the mask still
-        applies."""
+    def split(self, codec: Codec, model: GenerativeModel) -> tuple[Condition | None, "Where"]:
+        """(what the model is told, what rows are still rejected for).
+
+        A model is told every equality that a single code stands for, as far as it takes conditions: one class
+        or one column's category, or any of them. What it was told, its rows have by construction.
+        """
+        if model.conditions == "none":
+            return None, self
+        native: Condition | None = None
+        residual: list[Clause] = []
         for clause in self.clauses:
-            found = codec.code_of(clause.column, clause.value) if clause.op == "=" else None
-            if found is not None and codec.layout.kind == "pixels":
-                return Condition(label=found[1])
-            if found is not None:
-                return Condition(codes=dict([found]))
-        return None
+            known = codec.condition(clause.column, clause.value) if clause.op == "=" else None
+            if known is None or (native is not None and not _takes_both(native, known, model)):
+                residual.append(clause)
+            else:
+                native = known if native is None else native.merge(known)
+        return native, Where(tuple(residual))
 
 
-def parse_latent(texts: Iterable[str], known: tuple[str, ...]) -> dict[str, float]:
+def _takes_both(native: Condition, other: Condition, model: GenerativeModel) -> bool:
+    """Whether a model can be told a second equality: one about the same span would replace the first."""
+    return model.conditions == "any" and other.label is None and not set(native.codes) & set(other.codes)
+
+
+def parse_latents(texts: Iterable[str], known: tuple[Latent, ...]) -> dict[str, float]:
     """Latent codes from texts like `c1=0.5`.
 
     Raises:
@@ -136,18 +111,23 @@ def parse_latent(texts: Iterable[str], known: tuple[str, ...]) -> dict[str, floa
             number = math.nan
         if not mark or not math.isfinite(number):
             raise ConditionError(f"{text!r} sets no code; write NAME=NUMBER", field="--latent")
-        if name not in known:
-            there = f"there is {', '.join(known)}" if known else "this model has none; infogan has"
+        latent = next((latent for latent in known if latent.name == name), None)
+        names = [latent.name for latent in known]
+        if latent is None:
+            there = f"there is {', '.join(names)}" if names else "this model has none"
             raise ConditionError(
-                f"no latent code named {name!r}{did_you_mean(name, known)}; {there}", field="--latent"
+                f"no latent code named {name!r}{did_you_mean(name, names)}; {there}", field="--latent"
             )
+        if not latent.low <= number <= latent.high or (latent.integer and not number.is_integer()):
+            what = "a whole number" if latent.integer else "a number"
+            raise ConditionError(f"{name} is {what} from {latent.low:g} to {latent.high:g}", field="--latent")
         found[name] = number
     return found
 
 
 def _check(clause: Clause, codec: Codec) -> None:
     kind = codec.schema.field(clause.column).type
-    profile = codec.profile.column(clause.column) if isinstance(codec, TableCodec) else None
+    profile = codec.column_info(clause.column)
     if profile is not None and profile.kind == "identifier":
         raise ConditionError(
             f"{clause}: {clause.column!r} is an identifier and made anew for each row; use another column",

@@ -99,13 +99,13 @@ class Writers:
 
 def class_of(job: Job) -> str:
     """In a worker: its compute class."""
-    return compute_class(_generator(job).model)
+    return compute_class(_generator(job).sampler)
 
 
 def write_part(job: Job, part: Part, folder: Folder, run_key: str, expected_class: str) -> FileEntry:
     """In a worker: compute (or take) the rows, write the part, then its receipt."""
     generator = _generator(job)
-    found = compute_class(generator.model)
+    found = compute_class(generator.sampler)
     if found != expected_class:
         raise ResourceError(
             f"the cluster's machines compute differently ({found} | {expected_class}); add --portable",
@@ -128,9 +128,7 @@ def write_part(job: Job, part: Part, folder: Folder, run_key: str, expected_clas
         seed=job.plan.seed,
         mixed=job.mixed,
     )
-    return write_shard(
-        folder, part.index, [written.cast(schema)], schema, footer=keys, run_key=run_key
-    )
+    return write_shard(folder, part.index, [written.cast(schema)], schema, footer=keys, run_key=run_key)
 
 
 def dataset_schema(generator: Generator, plan: ShardPlan, *, mixed: bool) -> pa.Schema:
