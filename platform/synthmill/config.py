@@ -6,17 +6,25 @@ recipe is fingerprinted and saved with every output. Every class here is frozen 
 
 import hashlib
 import json
+import re
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 
 from synthmill.errors import NotFoundError, RecipeError, did_you_mean
 
 FORMAT = "synthmill.recipe/1"
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]*$"
+
+_SECRET = "secret"
+_PASSWORD = re.compile(
+    r"^postgres\w*(\+\w+)?://([^/@?]*:[^/@]+@|.*[?&](password|passfile|sslpassword|sslkey)=)", re.IGNORECASE
+)
+"""Of a database's URI: those of stores are refused where they are read."""
 
 M = TypeVar("M", bound="FrozenModel")
 
@@ -128,6 +136,18 @@ class DataConfig(FrozenModel):
     @classmethod
     def _present_name(cls, kind: str) -> str:
         return {"images": "image"}.get(kind, kind)
+
+    @field_validator("source")
+    @classmethod
+    def _without_password(cls, source: str) -> str:
+        # Recipes are printed, and saved with every model made of them.
+        if _PASSWORD.search(source):
+            raise PydanticCustomError(
+                _SECRET,
+                "holds a password, and would be saved with every model; take it out of the URI and set"
+                " PGPASSWORD, or use ~/.pgpass",
+            )
+        return source
 
 
 class ModelConfig(FrozenModel):
@@ -325,6 +345,8 @@ def _explain(model: type[FrozenModel], fault: ValidationError, prefix: str) -> R
             " or digit",
             field=field,
         )
+    if error["type"] == _SECRET:
+        return RecipeError(error["msg"], field=field)
     got = json.dumps(error["input"], default=str)
     return RecipeError(f"{error['msg'][0].lower()}{error['msg'][1:]}, got {got[:80]}", field=field)
 

@@ -238,11 +238,25 @@ def _first_line(fault: Exception, uri: str) -> str:
     return next((line.strip() for line in lines if line.strip()), type(fault).__name__)[:160]
 
 
+def _decimals(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """NUMERIC without loss, with as many digits behind the point as any value has; as it came where one is no
+    number."""
+    point = pc.find_substring(column, ".")
+    digits = pc.subtract(pc.subtract(pc.binary_length(column), point), 1)
+    scale = pc.max(pc.if_else(pc.less(point, 0), 0, digits)).as_py() or 0
+    try:
+        return column.cast(pa.decimal128(38, scale))
+    except pa.ArrowInvalid:
+        return column
+
+
 def _known(table: pa.Table) -> pa.Table:
     """ADBC gives NUMERIC and types that it does not know as text of an extension type."""
     columns = []
     for column in table.columns:
         if isinstance(column.type, pa.BaseExtensionType) and column.type.extension_name == "arrow.opaque":
+            name = column.type.type_name
             column = pa.chunked_array([chunk.storage for chunk in column.chunks], column.type.storage_type)
+            column = _decimals(column) if name == "numeric" else column
         columns.append(column)
     return pa.table(columns, names=table.column_names)
