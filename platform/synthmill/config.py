@@ -83,6 +83,9 @@ class ImageConfig(FrozenModel):
     lie within it and padded with `background`, or stretched."""
     background: int = Field(255, ge=0, le=255)
     """Gray level behind transparent pixels and around padded images."""
+    depth: int | None = Field(None, ge=8, le=16)
+    """Bits that gray pixels of more than 8 bits reach to; null: what the file says, or as many as the
+    source's brightest pixel needs."""
     flip: bool = False
     """Mirror training images at random; not for digits or letters."""
     max_broken_share: float = Field(0.01, ge=0.0, lt=1.0)

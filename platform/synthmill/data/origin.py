@@ -49,6 +49,16 @@ def joined(tables: Sequence[pa.Table]) -> pa.Schema:
     return pa.schema(fields, metadata=schema.metadata)
 
 
+def numbered(schema: pa.Schema, column: str, names: Sequence[str], features: dict[str, Any]) -> pa.Schema:
+    """The origin of a table whose column of names is published as their numbers, as Hugging Face's
+    `ClassLabel` has it; `features` are those of the other columns."""
+    levels = json.dumps(list(names)).encode()
+    field = pa.field(column, pa.int64(), metadata={_LEVELS: levels, _UNUSED: levels})
+    described = {"info": {"features": {**features, column: {"names": list(names), "_type": "ClassLabel"}}}}
+    fields = [field if one.name == column else one for one in schema]
+    return pa.schema(fields, metadata={_HUGGING_FACE: json.dumps(described).encode()})
+
+
 def attach(table: pa.Table, origin: pa.Schema) -> pa.Table:
     """The table, with its origin where that says more than the plain types do."""
     if not _says_more(origin):
@@ -101,7 +111,9 @@ class Form:
                 key: value for key, value in (said.metadata or {}).items() if key not in (_LEVELS, _UNUSED)
             }
             kind = one.type
-            if plain_type(said.type) != one.type:
+            if _is_numbered(said):
+                levels[one.name], kind = json.loads(metadata_of(said)[_LEVELS]), said.type
+            elif plain_type(said.type) != one.type:
                 # A schema file made another type of it.
                 pass
             elif pa.types.is_dictionary(said.type):
@@ -129,6 +141,18 @@ class Form:
         """Decoded rows (N, columns of the form) as they are published."""
         columns = [_as_written(table[one.name], one.type, self.levels.get(one.name)) for one in self.schema]
         return pa.Table.from_arrays(columns, schema=self.schema)
+
+    def read(self, table: pa.Table) -> pa.Table:
+        """Published rows as they were decoded: the inverse of `write`, of any of the columns."""
+        columns = []
+        for name, column in zip(table.column_names, table.columns, strict=True):
+            if name in self.levels and pa.types.is_integer(column.type):
+                # A number that names none is missing, as Hugging Face's -1 is.
+                known = pc.and_(pc.greater_equal(column, 0), pc.less(column, len(self.levels[name])))
+                numbers = pc.if_else(known, column, pa.scalar(None, column.type)).cast(pa.int64())
+                column = pa.chunked_array([pa.array(self.levels[name]).take(numbers.combine_chunks())])
+            columns.append(plain_column(column))
+        return pa.table(columns, names=table.column_names)
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -162,6 +186,15 @@ def _says_more(origin: pa.Schema) -> bool:
     )
 
 
+def metadata_of(said: pa.Field) -> dict[bytes, bytes]:
+    """Of a field; empty where it has none."""
+    return dict(said.metadata or {})
+
+
+def _is_numbered(said: pa.Field) -> bool:
+    return pa.types.is_integer(said.type) and _LEVELS in metadata_of(said)
+
+
 def _kept(said: pa.Field, learnt: list[str] | None) -> Levels | None:
     if learnt is None:
         return None
@@ -181,6 +214,9 @@ def _as_written(column: pa.ChunkedArray, kind: pa.DataType, levels: Levels | Non
         return column
     if pa.types.is_dictionary(kind):
         return pa.chunked_array([_coded(column.combine_chunks(), kind, levels or [])], kind)
+    if levels is not None and pa.types.is_integer(kind):
+        numbers = pc.index_in(column.combine_chunks(), value_set=pa.array(levels, column.type))
+        return pa.chunked_array([numbers.cast(kind)], kind)
     if isinstance(kind, pa.BaseExtensionType):
         storage = from_plain(column.combine_chunks(), kind)
         return pa.chunked_array([pa.ExtensionArray.from_storage(kind, storage)], kind)

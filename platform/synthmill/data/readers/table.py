@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from synthmill.catalog.dataset import read_dataset
+from synthmill.catalog.dataset import described_dataset
 from synthmill.catalog.store import Store
 from synthmill.config import DataConfig, StorageConfig
 from synthmill.data.columns import flat, is_supported, plain_table, plain_type, to_int64
@@ -57,7 +57,7 @@ def _read_catalog(ref: str, store: Store | None) -> tuple[Files, str]:
     if store is None:
         raise DataError(f"dataset://{ref} needs a store; give --store", field=FIELD)
     version = store.resolve("datasets", ref, field=FIELD)
-    table = read_dataset(version)
+    table = described_dataset(version)
     table = attach(plain_table(table), joined([table]))
     return Files(table=table, sha256=version.manifest.content_digest), f"dataset://{version.ref}"
 
