@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from synthmill.errors import ConditionError
-from synthmill.generation.clauses import OPERATORS, Clause, clauses_of, parse_where
+from synthmill.generation.clauses import OPERATORS, Clause, clauses_of, parse_where, where_texts
 
 
 @pytest.mark.parametrize(
@@ -110,3 +110,10 @@ def test_objects_that_say_nothing(condition: object, message: str) -> None:
     with pytest.raises(ConditionError, match=r"^--where: ") as caught:
         clauses_of(condition)  # type: ignore[arg-type]
     assert message in str(caught.value)
+
+
+def test_conditions_of_every_kind_become_texts() -> None:
+    assert where_texts("a =1") == ("a =1",), "a text stays as it was written"
+    assert where_texts({"BMI >= 30": "yes"}) == ("`BMI >= 30`=yes",)
+    assert where_texts(["a=1", {"b": 2, "c": "x"}, Clause("d", "<", "3")]) == ("a=1", "b=2", "c=x", "d<3")
+    assert where_texts(()) == ()

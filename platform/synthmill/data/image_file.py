@@ -6,7 +6,6 @@ import struct
 import warnings
 import zlib
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -89,9 +88,11 @@ def decode(data: bytes, background: int) -> Decoded:
 def eight_bit(pixels: Pixels | npt.NDArray[np.uint16], depth: int) -> Pixels:
     """Deep pixels, whose brightest value is 2**depth - 1, scaled to 8 bits; others as they are."""
     if pixels.dtype == np.uint8:
-        return cast(Pixels, pixels)
+        plain: Pixels = pixels.view(np.uint8)
+        return plain
     share = pixels.astype(np.float64) / (2**depth - 1)
-    return (np.clip(share, 0.0, 1.0) * 255.0).round().astype(np.uint8)
+    scaled: Pixels = (np.clip(share, 0.0, 1.0) * 255.0).round().astype(np.uint8)
+    return scaled
 
 
 def depth_of(brightest: int) -> int:

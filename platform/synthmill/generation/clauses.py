@@ -6,7 +6,7 @@ backtick inside is doubled. The value is everything behind the operator and is n
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time
 from decimal import Decimal
@@ -32,9 +32,6 @@ _SAME = {
 }
 """How other languages write the same operators; taken in objects alone, where nothing else can be meant."""
 
-Scalar = str | int | float | bool | Decimal | date | time
-"""A value as Python and JSON write it; `datetime` is a `date`."""
-
 
 @dataclass(frozen=True)
 class Clause:
@@ -48,6 +45,10 @@ class Clause:
         plain = f"{self.column}{self.op}{self.value}"
         # Most columns need no quotes, and messages are easier to read without.
         return plain if _reads_as(plain, self) else f"{quoted(self.column)}{self.op}{self.value}"
+
+
+Given = str | Clause | Mapping[str, object]
+"""A condition as people and programs write it."""
 
 
 def quoted(column: str) -> str:
@@ -77,7 +78,7 @@ def parse_where(text: str) -> Clause:
     return _checked(Clause(name[1].replace("``", "`"), operator[0], text[operator.end() :].strip()), text)
 
 
-def clauses_of(condition: "str | Clause | Mapping[str, object]") -> tuple[Clause, ...]:
+def clauses_of(condition: "Given") -> tuple[Clause, ...]:
     """The clauses that a text, a clause or an object states. An object is `{"column": ..., "op": ...,
     "value": ...}` (without `op`: equality) or has a column and its value in each entry, as in `{"income":
     ">50K"}`.
@@ -101,6 +102,20 @@ def clauses_of(condition: "str | Clause | Mapping[str, object]") -> tuple[Clause
     return tuple(
         _checked(Clause(str(column), "=", _text_of(value, str(column))), str(condition))
         for column, value in condition.items()
+    )
+
+
+def where_texts(where: "Given | Iterable[Given]") -> tuple[str, ...]:
+    """Conditions as plans and manifests keep them, each the text of one clause, from one or several
+    conditions.
+
+    Raises:
+        ConditionError: one that can't be read.
+    """
+    given = (where,) if isinstance(where, str | Clause | Mapping) else where
+    # A text stays as it was written: it is part of what a dataset's bytes are known by.
+    return tuple(
+        text for one in given for text in ((one,) if isinstance(one, str) else map(str, clauses_of(one)))
     )
 
 

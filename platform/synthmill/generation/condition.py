@@ -3,7 +3,7 @@
 import math
 import operator
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +17,7 @@ from synthmill.data.codecs.base import Codec
 from synthmill.data.columns import flat, from_words, is_temporal, is_text, narrowed, to_int64, valid_rows
 from synthmill.data.profile import ColumnProfile
 from synthmill.errors import ConditionError, did_you_mean
-from synthmill.generation.clauses import FIELD, Clause, clauses_of
+from synthmill.generation.clauses import FIELD, OPERATORS, Clause, Given, clauses_of, quoted
 from synthmill.models.base import GenerativeModel, Latent
 
 _COMPARE: dict[str, tuple[Any, Callable[[Any, Any], bool]]] = {
@@ -38,7 +38,7 @@ class Where:
     clauses: tuple[Clause, ...] = ()
 
     @classmethod
-    def parse(cls, conditions: Iterable[str | Clause | Mapping[str, object]]) -> "Where":
+    def parse(cls, conditions: Iterable[Given]) -> "Where":
         """From texts like `age>=30`, clauses, or objects; ConditionError for one that can't be read."""
         return cls(tuple(clause for condition in conditions for clause in clauses_of(condition)))
 
@@ -55,8 +55,7 @@ class Where:
         for clause in self.clauses:
             if clause.column not in codec.schema.names:
                 raise ConditionError(
-                    f"no column named {clause.column!r}{did_you_mean(clause.column, codec.schema.names)}",
-                    field=FIELD,
+                    f"no column named {clause.column!r}{_meant(clause, codec.schema.names)}", field=FIELD
                 )
             if clause.column not in (readable := codec.condition_columns()):
                 there = f"; use {' or '.join(map(repr, readable))}" if readable else ""
@@ -89,6 +88,16 @@ class Where:
             else:
                 native = known if native is None else native.merge(known)
         return native, Where(tuple(residual))
+
+
+def _meant(clause: Clause, names: list[str]) -> str:
+    """A hint at the column: one whose name holds the operator at which the text was split, or a like name."""
+    written = f"{clause.column}{clause.op}{clause.value}".replace(" ", "")
+    odd = [name for name in names if any(op in name for op in OPERATORS)]
+    split = next((name for name in odd if written.startswith(name.replace(" ", ""))), None)
+    if split is None:
+        return did_you_mean(clause.column, names)
+    return f"; put a name that holds an operator in backticks: {quoted(split)}"
 
 
 def _takes_both(native: Condition, other: Condition, model: GenerativeModel) -> bool:
