@@ -139,7 +139,7 @@ def child(task_path: str, result_path: str) -> None:
     from synthmill.evaluation.evaluate import Tables
     from synthmill.evaluation.images import compute, gather
     from synthmill.generation.generator import Generator
-    from synthmill.metrics._images import ImageSettings
+    from synthmill.metrics.lib.image_evidence import ImageSettings
     from synthmill.metrics.base import map_serially, metric_classes
     from synthmill.training.fit import fit_table, fresh_model
     from synthmill.training.parallel import Single

@@ -4,7 +4,8 @@ import pytest
 
 from evidence import KINDS, people
 from synthmill.errors import DataError
-from synthmill.evaluation.evaluate import Tables, evaluate
+from synthmill.evaluation.evaluate import evaluate
+from synthmill.evaluation.tables import Tables
 from synthmill.generation.shards import ShardPlan, level_quotas
 from synthmill.runtime.asked import as_asked
 

@@ -7,10 +7,11 @@ import pytest
 
 from evidence import KINDS, people, replaced, shuffled_columns
 from synthmill.errors import DataError, RecipeError
-from synthmill.evaluation.evaluate import SlicePart, Tables, evaluate
+from synthmill.evaluation.evaluate import evaluate
 from synthmill.evaluation.files import report_files
 from synthmill.evaluation.gates import Gates, load_gates
-from synthmill.metrics._evidence import Limits
+from synthmill.evaluation.tables import SlicePart, Tables
+from synthmill.metrics.lib.table_evidence import Limits
 
 TRAIN, VALIDATION, HOLDOUT = people(1600, 1), people(400, 2), people(900, 3)
 FAST = {"target": "outcome", "profile": "quick"}

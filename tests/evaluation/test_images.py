@@ -5,6 +5,7 @@ from functools import cache
 import numpy as np
 import pyarrow as pa
 import pytest
+from synthmill.evaluation.images import GATES, compute, evaluate_images, gather
 
 from image_cases import digits
 from synthmill.config import DataConfig
@@ -12,12 +13,11 @@ from synthmill.data import png
 from synthmill.data.images import image_column
 from synthmill.data.pixels import PixelCodec
 from synthmill.errors import DataError
-from synthmill.evaluation.evaluate import SlicePart, Tables
 from synthmill.evaluation.gates import judge, load_gates
-from synthmill.evaluation.images import GATES, compute, evaluate_images, gather
-from synthmill.metrics._images import ImageSettings
+from synthmill.evaluation.tables import SlicePart, Tables
 from synthmill.metrics.base import Result, map_serially
-from synthmill.metrics.schema_valid import SchemaValid
+from synthmill.metrics.common.schema_valid import SchemaValid
+from synthmill.metrics.lib.image_evidence import ImageSettings
 
 
 @cache

@@ -12,11 +12,12 @@ something to judge.
 import sys
 from pathlib import Path
 
+from synthmill.evaluation.images import evaluate_images
+
 from synthmill.config import DataConfig, parse_model
 from synthmill.data.codec import fit_codec
 from synthmill.data.images import read_images
-from synthmill.evaluation.evaluate import Tables
-from synthmill.evaluation.images import evaluate_images
+from synthmill.evaluation.tables import Tables
 
 TRAIN_ROWS, HOLDOUT_ROWS, SYNTHETIC_ROWS = 800, 400, 400
 

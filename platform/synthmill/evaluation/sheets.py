@@ -6,8 +6,8 @@ import base64
 import numpy as np
 
 from synthmill.data.sheet import by_class, sheet
-from synthmill.metrics._images import ImageEvidence
-from synthmill.metrics._neighbours import nearest
+from synthmill.metrics.lib.image_evidence import ImageEvidence
+from synthmill.metrics.lib.neighbours import nearest
 
 COLUMNS = 10
 MOST_CLASSES = 20
