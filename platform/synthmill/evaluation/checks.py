@@ -48,11 +48,12 @@ def align(table: pa.Table, schema: pa.Schema, field: str) -> pa.Table:
                     f"column {wanted.name!r} is {column.type} and does not convert to {wanted.type}",
                     field=field,
                 ) from None
-        columns.append(_nan_as_null(column))
+        columns.append(nan_as_null(column))
     return pa.table(columns, schema=schema)
 
 
-def _nan_as_null(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def nan_as_null(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The column with NaN, which data frames write for missing, as missing."""
     if not pa.types.is_floating(column.type):
         return column
     nan = pc.is_nan(column)

@@ -28,7 +28,6 @@ from synthmill.evaluation.sheets import data_uri
 from synthmill.evaluation.tables import Tables
 from synthmill.metrics.base import PROFILES, MapTasks, Metric, Profile, Result, Retrain, map_serially
 
-
 DEFAULTS = Options()
 
 

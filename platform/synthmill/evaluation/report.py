@@ -5,13 +5,14 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Collection, Mapping
+from html import escape
 from typing import Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
 from synthmill import __version__
 from synthmill.config import FrozenModel
-from synthmill.errors import GateFailedError
+from synthmill.errors import GateFailedError, NotFoundError, did_you_mean
 from synthmill.evaluation.gates import GateResult, Verdict
 from synthmill.evaluation.words import columns_at_fault, title
 from synthmill.metrics.base import Result
@@ -92,6 +93,41 @@ class Report(FrozenModel):
     def digest(self) -> str:
         """SHA-256 (hex) of `to_json`, for manifests."""
         return hashlib.sha256(self.to_json()).hexdigest()
+
+    def __getitem__(self, name: str) -> Result:
+        """A figure by its name (`tabular.pair_gap`), by its axis (`fidelity.pair_gap`) or by its last part.
+
+        Raises:
+            NotFoundError: no such figure, or several; names the closest.
+        """
+        if name in self.metrics:
+            return self.metrics[name]
+        matches = [
+            result
+            for full, result in self.metrics.items()
+            if name in (full.partition(".")[2], f"{result.axis}.{full.partition('.')[2]}")
+        ]
+        if len(matches) != 1:
+            raise NotFoundError(f"no figure named {name!r}{did_you_mean(name, self.metrics)}", field="report")
+        return matches[0]
+
+    def show(self) -> None:
+        """Print the verdict, what to look at and the main figures; in a notebook, display the page."""
+        # Imported here because they render reports, and so build on this file.
+        from synthmill.evaluation.show import show
+
+        show(self)
+
+    def to_html(self) -> str:
+        """The whole page, self-contained."""
+        from synthmill.evaluation.html import to_html
+
+        return to_html(self)
+
+    def _repr_html_(self) -> str:
+        """What a notebook displays: the page in a frame of its own, so that its style stays there."""
+        page = escape(self.to_html(), quote=True)
+        return f'<iframe srcdoc="{page}" style="width:100%;height:900px;border:0"></iframe>'
 
     def passed(self, *, allow_inconclusive: bool = False) -> bool:
         """Whether `--require pass` is met: no error gate failed and, unless allowed, none was

@@ -3,7 +3,8 @@ import pyarrow as pa
 import pytest
 
 from evidence import KINDS, look, people, replaced
-from synthmill.evaluation.evaluate import Tables, prepare, read_synthetic
+from synthmill.evaluation.evidence.table import prepare, read_synthetic
+from synthmill.evaluation.tables import Tables
 from synthmill.metrics.base import map_serially
 from synthmill.metrics.common.schema_valid import SchemaValid
 from synthmill.metrics.lib.table_evidence import Settings, TableEvidence

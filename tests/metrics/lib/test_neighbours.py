@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from synthmill.metrics import _neighbours
+from synthmill.metrics.lib import neighbours
 from synthmill.metrics.lib.neighbours import count_within, nearest
 
 
@@ -15,7 +15,7 @@ def brute(a, b):
 
 @pytest.mark.parametrize("k", [1, 4])
 def test_neighbours_agree_with_all_distances(k, monkeypatch):
-    monkeypatch.setattr(_neighbours, "BLOCK_CELLS", 500)
+    monkeypatch.setattr(neighbours, "BLOCK_CELLS", 500)
     a, b = points(60, 0), points(90, 1)
     distances, indices = nearest(a, b, k)
     table = brute(a, b)

@@ -9,7 +9,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, ClassVar, Literal, Self
 
+import pyarrow as pa
+
 from synthmill import registry
+from synthmill.data.schema import ColumnRule
 from synthmill.errors import RecipeError, UserError, did_you_mean
 from synthmill.evaluation.gates import Gates
 from synthmill.evaluation.tables import Tables
@@ -111,6 +114,20 @@ class Evidence(ABC):
         Raises:
             DataError: tables that can't be compared; names the table and the column.
         """
+
+    @classmethod
+    def holds(cls, schema: pa.Schema) -> bool:
+        """Whether columns in memory are certainly of this kind; a table is what no other kind claims."""
+        return False
+
+    @classmethod
+    def from_elsewhere(cls, tables: Tables, *, target: str | None, rules: Mapping[str, ColumnRule]) -> Tables:
+        """Data that none of our readers and models made, in the form that `gather` expects.
+
+        Raises:
+            DataError: sides that can't be compared; one line that names every column at fault.
+        """
+        return tables
 
     @property
     @abstractmethod

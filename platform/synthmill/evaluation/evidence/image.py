@@ -3,7 +3,7 @@ turns them into features. Labels are counted over every image."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -12,10 +12,12 @@ import pyarrow.compute as pc
 
 from synthmill.config import DataConfig
 from synthmill.data.codecs.pixels import PixelCodec
-from synthmill.data.readers.image import LABEL
-from synthmill.errors import DataError
+from synthmill.data.readers.image import IMAGE, LABEL, image_of
+from synthmill.data.schema import ColumnRule
+from synthmill.errors import DataError, did_you_mean
 from synthmill.evaluation import sheets
 from synthmill.evaluation.evidence.base import Evidence, Need, Page, Request
+from synthmill.evaluation.repeats import repeat_notes
 from synthmill.evaluation.tables import Synthetic, Tables, has_rows, numbered, parts_of
 from synthmill.metrics.base import MapTasks, Part, Profile, Result
 from synthmill.metrics.lib.binning import Plan
@@ -79,6 +81,28 @@ class Image(Evidence):
     def __init__(self, evidence: ImageEvidence, codec: PixelCodec, tables: Tables, request: Request) -> None:
         self.evidence = evidence
         self._codec, self._tables, self._request = codec, tables, request
+
+    @classmethod
+    def holds(cls, schema: pa.Schema) -> bool:
+        return any(
+            pa.types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0 for field in schema
+        )
+
+    @classmethod
+    def from_elsewhere(cls, tables: Tables, *, target: str | None, rules: Mapping[str, ColumnRule]) -> Tables:
+        assert isinstance(tables.synthetic, pa.Table), "data from elsewhere is in memory"
+        sides = {"train": tables.train, "validation": tables.validation, "holdout": tables.holdout}
+        named = {
+            name: None if side is None else _named(side, target, name)
+            for name, side in {**sides, "synthetic": tables.synthetic}.items()
+        }
+        train, holdout, synthetic = (
+            None if side is None else side.select([IMAGE])
+            for side in (named["train"], named["holdout"], named["synthetic"])
+        )
+        assert train is not None
+        assert synthetic is not None
+        return replace(tables, **named, notes=tuple(repeat_notes(train, holdout, synthetic)))
 
     @classmethod
     def gather(cls, tables: Tables, request: Request) -> "Image":
@@ -230,6 +254,17 @@ def _codec(tables: Tables) -> PixelCodec:
     if isinstance(tables.codec, PixelCodec):
         return tables.codec
     return PixelCodec.fit(tables.train, DataConfig(source="train", kind="image"), {})
+
+
+def _named(table: pa.Table, target: str | None, side: str) -> pa.Table:
+    """The columns `image` and `label`, whatever they are called."""
+    columns = {IMAGE: table[image_of(table, side)]}
+    if target is not None and target not in table.column_names:
+        raise DataError(f"no column named {target!r}{did_you_mean(target, table.column_names)}", field=side)
+    label = target or LABEL
+    if label in table.column_names:
+        columns[LABEL] = table[label]
+    return pa.table(columns)
 
 
 def _images(table: pa.Table, codec: PixelCodec, side: str) -> Images:

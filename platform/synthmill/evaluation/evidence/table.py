@@ -2,16 +2,19 @@
 declared size for all that can't read everything."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import pyarrow as pa
 
+from synthmill.data.schema import ColumnRule
 from synthmill.errors import DataError
+from synthmill.evaluation.align import align_side, common_schema, left_out, seen_kinds, unreadable_notes
 from synthmill.evaluation.checks import align, check_tables
 from synthmill.evaluation.constraints import parse_constraint
 from synthmill.evaluation.evidence.base import Evidence, Need, Page, Request, Rows
 from synthmill.evaluation.plots import closest_rows, plot_data
+from synthmill.evaluation.repeats import repeat_notes
 from synthmill.evaluation.tables import Synthetic, Tables, groups_of, has_rows, numbered, parts_of
 from synthmill.metrics.base import MapTasks, Metric, Part, Profile, Result
 from synthmill.metrics.lib.binning import Plan
@@ -86,6 +89,33 @@ class Table(Evidence):
     ) -> None:
         self.evidence = evidence
         self._asked, self._include, self._notes = asked, include, notes
+
+    @classmethod
+    def from_elsewhere(cls, tables: Tables, *, target: str | None, rules: Mapping[str, ColumnRule]) -> Tables:
+        assert isinstance(tables.synthetic, pa.Table), "data from elsewhere is in memory"
+        check_tables(tables.train, tables.validation, tables.holdout, target)
+        sides = {"validation": tables.validation, "holdout": tables.holdout, "synthetic": tables.synthetic}
+        there = {name: side for name, side in sides.items() if side is not None}
+        schema = common_schema(tables.train, there)
+        train = align_side(tables.train, schema, "train").table
+        aligned = {name: align_side(side, schema, name) for name, side in there.items()}
+        synthetic = aligned["synthetic"]
+        holdout = aligned["holdout"].table if "holdout" in aligned else None
+        return replace(
+            tables,
+            train=train,
+            validation=aligned["validation"].table if "validation" in aligned else None,
+            holdout=holdout,
+            synthetic=synthetic.table,
+            kinds=seen_kinds(tables.train, rules),
+            levels={name: rule.categories for name, rule in rules.items() if rule.categories is not None},
+            unreadable=synthetic.unreadable,
+            notes=(
+                *left_out(there, schema),
+                *unreadable_notes(aligned),
+                *repeat_notes(train, holdout, synthetic.table),
+            ),
+        )
 
     @classmethod
     def gather(cls, tables: Tables, request: Request) -> "Table":

@@ -12,8 +12,8 @@ class IdentifierOverlap(TableMetric):
 
     Where no real identifier stands in two rows, every one that is generated again is a fault. Where they
     repeat (a customer's number in a table of orders), fresh real rows have known ones too: the aspect
-    `excess` is then only what lies certainly above the share of holdout rows whose identifier train or validation have
-    (Newcombe interval, lower end).
+    `excess` is then only what lies certainly above the share of holdout rows whose identifier train or
+    validation have (Newcombe interval, lower end).
     """
 
     name = "privacy.identifier_overlap"
