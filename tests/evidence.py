@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from synthmill.evaluation.evidence.table import prepare, read_synthetic
+from synthmill.evaluation.evaluate import compute
+from synthmill.evaluation.evidence.table import Table, prepare, read_synthetic
 from synthmill.evaluation.tables import Tables
-from synthmill.metrics.base import map_serially
+from synthmill.metrics.base import Metric, Result, map_serially
 from synthmill.metrics.lib.table_evidence import Limits, Settings, TableEvidence
 
 KINDS = {
@@ -99,3 +100,8 @@ def with_copies(fresh: pa.Table, train: pa.Table, share: float, seed: int = 0) -
     return pa.concat_tables(
         [train.take(rng.choice(train.num_rows, count, replace=False)), fresh.slice(count)]
     )
+
+
+def computed(evidence: TableEvidence, *metrics: type[Metric[Any]]) -> dict[str, Result]:
+    """Their results by name; one whose needs aren't met says so."""
+    return compute(Table(evidence), metrics, evidence.confidence)

@@ -306,21 +306,16 @@ def evaluate(
 ) -> dict[str, Any]:
     """Measure fidelity, utility and privacy against real rows the model never saw; exit 1 when a gate
     fails."""
-    from synthmill.evaluation.evidence.base import Options
-
-    options = Options(
-        include=tuple(include or ()),
-        secret=tuple(secret or ()),
-        budget=budget,
-        extractor=extractor,
-        neighbours=neighbours,
-    )
     shared: dict[str, Any] = {
         "profile": _choice("--profile", profile, ("quick", "standard", "full", "audit")),
         "baseline": baseline,
         "seed": seed,
-        "sample_rows": parse_rows(sample_rows),
-        "options": options,
+        "sample_rows": sample_rows,
+        "budget_seconds": budget,
+        "include": tuple(include or ()),
+        "secrets": tuple(secret or ()),
+        "extractor": extractor,
+        "neighbours": neighbours,
     }
     elsewhere = {
         "train": train,
@@ -348,7 +343,9 @@ def evaluate(
     from synthmill.runtime.evaluate import EvaluateRequest, evaluate
 
     if dataset is None:
-        raise UserError("name a dataset of the store, or files with --synthetic and --train", field="--dataset")
+        raise UserError(
+            "name a dataset of the store, or files with --synthetic and --train", field="--dataset"
+        )
     _refuse("--dataset", elsewhere)
     done = evaluate(
         EvaluateRequest(dataset=dataset, gates=gates, workers=workers, **shared),

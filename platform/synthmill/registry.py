@@ -21,7 +21,8 @@ T = TypeVar("T")
 
 
 def names(folder: str) -> list[str]:
-    """The names of every component in a folder (`models`, `data/readers`), sorted; no component is imported."""
+    """The names of every component in a folder (`models`, `data/readers`), sorted; no component is
+    imported."""
     return sorted(_modules(folder))
 
 

@@ -5,9 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from evidence import look, people
+from evidence import computed, look, people
 from synthmill import registry
-from synthmill.evaluation.evaluate import compute
 from synthmill.evaluation.evidence.table import Table
 from synthmill.metrics.base import PROFILES, Result, in_profile, metric_classes
 
@@ -36,8 +35,7 @@ def everything():
         shadow_rows=200,
         learners=("linear",),
     )
-    door = Table(evidence, asked="", include=(), notes=())
-    return compute(door, list(CLASSES.values()), 0.95)
+    return computed(evidence, *CLASSES.values())
 
 
 @pytest.mark.parametrize("folder", ["table", "image", "common"])

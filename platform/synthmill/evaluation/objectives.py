@@ -59,7 +59,7 @@ class Objectives:
         chosen: list[type[Metric[Any]]] = [
             classes[name] for name in dict.fromkeys(source[1] for source in SOURCES)
         ]
-        door = Table(evidence, asked="", include=(), notes=())
+        door = Table(evidence)
         results = compute(door, chosen, self.settings.confidence)
         found: dict[str, Objective] = {}
         for name, metric, aspect, kind in SOURCES:

@@ -10,16 +10,17 @@ from synthmill.config import DataConfig, StorageConfig
 from synthmill.data.readers.base import DEFAULT_KIND, Source, read_source
 from synthmill.errors import DataError, NotFoundError, UserError
 from synthmill.evaluation.anywhere import evaluate
-from synthmill.evaluation.evidence.base import Options, Rows, evidence_door, refuse_ignored
+from synthmill.evaluation.evidence.base import evidence_door, refuse_ignored
 from synthmill.evaluation.files import report_files
 from synthmill.evaluation.gates import load_gates
 from synthmill.evaluation.report import Report
-from synthmill.metrics.base import KINDS, Profile
+from synthmill.metrics.base import KINDS
+from synthmill.runtime.evaluate_request import Thoroughness
 from synthmill.storage.folder import Folder
 
 
 @dataclass(frozen=True, kw_only=True)
-class FilesRequest:
+class FilesRequest(Thoroughness):
     """What to evaluate: paths, folders or URIs of the synthetic data and of the real rows beside it."""
 
     synthetic: str
@@ -32,13 +33,7 @@ class FilesRequest:
     """A schema file: kinds, bounds and categories of columns."""
     kind: str | None = None
     """table, image, ...; None: what the files hold."""
-    profile: Profile = "standard"
     gates: str = "default"
-    baseline: str | None = None
-    """The report.json of an earlier report."""
-    seed: int = 0
-    sample_rows: Rows = None
-    options: Options = Options()
 
 
 @dataclass(frozen=True)
@@ -85,7 +80,7 @@ def evaluate_files(
         gates=gates,
         baseline=baseline,
         seed=request.seed,
-        sample_rows=request.sample_rows,
+        sample_rows=request.rows,
         options=request.options,
         provenance={
             "dataset": _name(request.synthetic),
@@ -129,7 +124,9 @@ def _baseline(path: str | None) -> dict[str, object] | None:
     if path is None:
         return None
     if not Path(path).is_file():
-        raise NotFoundError(f"no file at {path}; give the report.json of an earlier report", field="--baseline")
+        raise NotFoundError(
+            f"no file at {path}; give the report.json of an earlier report", field="--baseline"
+        )
     try:
         found: dict[str, object] = json.loads(Path(path).read_text())
     except ValueError:
@@ -137,9 +134,7 @@ def _baseline(path: str | None) -> dict[str, object] | None:
     return found
 
 
-def _write(
-    report: Report, synthetic: str, output: str | None, settings: StorageConfig
-) -> tuple[str, ...]:
+def _write(report: Report, synthetic: str, output: str | None, settings: StorageConfig) -> tuple[str, ...]:
     """All files into the folder that was named; else the page and the JSON beside the synthetic file, or in the
     working folder where that is not on this machine."""
     files = report_files(report)

@@ -1,5 +1,4 @@
-from evidence import look, people
-from synthmill.evaluation.evaluate import compute
+from evidence import computed, look, people
 from synthmill.metrics.table.constraint_violations import ConstraintViolations
 
 NAME = "tabular.constraint_violations"
@@ -21,4 +20,4 @@ def test_a_missing_side_keeps_the_rule():
 
 
 def test_without_rules_there_is_nothing_to_judge():
-    assert compute(look(people(100, 5)), [ConstraintViolations])[NAME].status == "not_applicable"
+    assert computed(look(people(100, 5)), ConstraintViolations)[NAME].status == "not_applicable"

@@ -1,7 +1,6 @@
 import pyarrow as pa
 
-from evidence import look, people, with_copies
-from synthmill.evaluation.evaluate import compute
+from evidence import computed, look, people, with_copies
 from synthmill.metrics.table.exact_copy import ExactCopy
 
 
@@ -36,6 +35,6 @@ def test_identifiers_do_not_hide_a_copy():
 
 
 def test_without_a_holdout_it_says_so():
-    result = compute(look(people(100, 5)), [ExactCopy])["privacy.exact_copy_excess"]
+    result = computed(look(people(100, 5)), ExactCopy)["privacy.exact_copy_excess"]
     assert result.status == "unavailable"
     assert "holdout" in result.reason

@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
 
-from evidence import look, people, shuffled_columns
+from evidence import computed, look, people, shuffled_columns
 from synthmill.errors import DataError
-from synthmill.evaluation.evaluate import compute
 from synthmill.metrics.table.lift_lowdata import LiftLowdata, stratified, t_interval
 
 REAL = {"train": people(800, 1), "holdout": people(800, 6)}
@@ -89,8 +88,7 @@ def test_sizes_that_can_not_be_trained_on_are_left_out_and_named():
 
 def test_without_retraining_it_is_not_applicable():
     assert (
-        compute(look(people(100, 5), **REAL), [LiftLowdata])["utility.lift_lowdata"].status
-        == "not_applicable"
+        computed(look(people(100, 5), **REAL), LiftLowdata)["utility.lift_lowdata"].status == "not_applicable"
     )
 
 

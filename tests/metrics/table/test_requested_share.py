@@ -1,5 +1,4 @@
-from evidence import look, people
-from synthmill.evaluation.evaluate import compute
+from evidence import computed, look, people
 from synthmill.metrics.table.requested_share import RequestedShare
 
 
@@ -8,4 +7,4 @@ def test_share_of_the_rows_asked_for():
 
 
 def test_without_a_request_there_is_nothing_to_judge():
-    assert compute(look(people(150, 5)), [RequestedShare])["size.requested_share"].status == "not_applicable"
+    assert computed(look(people(150, 5)), RequestedShare)["size.requested_share"].status == "not_applicable"

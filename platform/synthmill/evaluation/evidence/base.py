@@ -7,7 +7,7 @@ says what the report shows of it. `evaluation/evaluate.py` does everything else,
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import pyarrow as pa
 
@@ -27,6 +27,9 @@ from synthmill.metrics.base import (
     map_serially,
     metric_classes,
 )
+
+if TYPE_CHECKING:
+    from synthmill.generation.generator import Generator
 
 Rows = int | Literal["all"] | None
 """Rows a side for figures that can't read everything: a number, all, or what the profile says (None)."""
@@ -128,6 +131,11 @@ class Evidence(ABC):
             DataError: sides that can't be compared; one line that names every column at fault.
         """
         return tables
+
+    @classmethod
+    def sheets_of(cls, generator: "Generator", seed: int) -> dict[str, bytes]:
+        """What the model itself can show, as contact sheets (PNG) by name."""
+        return {}
 
     @property
     @abstractmethod

@@ -14,11 +14,14 @@ from synthmill.config import DataConfig
 from synthmill.data.codecs.pixels import PixelCodec
 from synthmill.data.readers.image import IMAGE, LABEL, image_of
 from synthmill.data.schema import ColumnRule
+from synthmill.data.sheet import sheet
 from synthmill.errors import DataError, did_you_mean
 from synthmill.evaluation import sheets
 from synthmill.evaluation.evidence.base import Evidence, Need, Page, Request
 from synthmill.evaluation.repeats import repeat_notes
 from synthmill.evaluation.tables import Synthetic, Tables, has_rows, numbered, parts_of
+from synthmill.generation.generator import Generator
+from synthmill.generation.sampler import one_thread
 from synthmill.metrics.base import MapTasks, Part, Profile, Result
 from synthmill.metrics.lib.binning import Plan
 from synthmill.metrics.lib.extractor import make_extractor
@@ -28,6 +31,8 @@ from synthmill.metrics.lib.view import PartView
 
 LIMITS: dict[Profile, int] = {"quick": 1_000, "standard": 5_000, "full": 10_000, "audit": 10_000}
 SEEDS: dict[Profile, int] = {"quick": 1, "standard": 3, "full": 5, "audit": 5}
+STRIP_CLASSES = STRIP_STEPS = 10
+"""Rows and columns of the sheet of walks."""
 NO_PLAN = Plan((), {})
 """Images have no columns to encode."""
 
@@ -103,6 +108,20 @@ class Image(Evidence):
         assert train is not None
         assert synthetic is not None
         return replace(tables, **named, notes=tuple(repeat_notes(train, holdout, synthetic)))
+
+    @classmethod
+    def sheets_of(cls, generator: Generator, seed: int) -> dict[str, bytes]:
+        """Walks between two noises, a class a row; none of models that are not made of one noise vector."""
+        codec = generator.codec
+        levels = (codec.levels(LABEL) or [])[:STRIP_CLASSES]
+        conditions = [codec.condition(LABEL, level) for level in levels]
+        with one_thread():
+            walks = [
+                generator.sampler.interpolate(STRIP_STEPS, seed=seed, condition=condition)
+                for condition in conditions or [None]
+            ]
+        rows = [walk["pixels"].numpy() for walk in walks if walk is not None]
+        return {"latent": sheet(rows)} if rows else {}
 
     @classmethod
     def gather(cls, tables: Tables, request: Request) -> "Image":

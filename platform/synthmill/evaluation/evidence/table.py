@@ -85,7 +85,12 @@ class Table(Evidence):
     )
 
     def __init__(
-        self, evidence: TableEvidence, *, asked: str, include: Sequence[str], notes: Sequence[str]
+        self,
+        evidence: TableEvidence,
+        *,
+        asked: str = "",
+        include: Sequence[str] = (),
+        notes: Sequence[str] = (),
     ) -> None:
         self.evidence = evidence
         self._asked, self._include, self._notes = asked, include, notes
