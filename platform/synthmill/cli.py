@@ -317,7 +317,7 @@ def evaluate(
         "extractor": extractor,
         "neighbours": neighbours,
     }
-    elsewhere = {
+    elsewhere: dict[str, Any] = {
         "train": train,
         "holdout": holdout,
         "validation": validation,

@@ -75,7 +75,7 @@ def align_side(table: pa.Table, schema: pa.Schema, side: str) -> Aligned:
 
 def seen_kinds(train: pa.Table, rules: Mapping[str, ColumnRule]) -> dict[str, str]:
     """Column -> kind, as training would see it; `text` where a model could not learn the column."""
-    kinds = {}
+    kinds: dict[str, str] = {}
     for name in train.column_names:
         rule = rules.get(name, ColumnRule())
         column = pa.table({name: _plain(train[name])})
@@ -102,8 +102,8 @@ def left_out(sides: Mapping[str, pa.Table], schema: pa.Schema) -> list[str]:
 def unreadable_notes(aligned: Mapping[str, Aligned]) -> list[str]:
     """A note about cells that were taken for missing."""
     return [
-        f"{bad:,} {side} cells of {name!r} do not read as the type that it has in the training rows; they count"
-        " as missing"
+        f"{bad:,} {side} cells of {name!r} do not read as the type that it has in the training rows; they"
+        " count as missing"
         for side, one in aligned.items()
         for name, bad in one.unreadable.items()
     ]

@@ -1,6 +1,6 @@
 """A report on a terminal, or in a notebook."""
 
-from importlib.util import find_spec
+import importlib
 
 from rich.console import Console, Group
 from rich.panel import Panel
@@ -17,10 +17,9 @@ COLORS = {"pass": "green", "warn": "yellow", "fail": "red", "inconclusive": "mag
 def show(report: Report, console: Console | None = None) -> None:
     """The verdict, gates to look at and main figures; in a notebook the page itself."""
     console = console or Console()
-    if console.is_jupyter and find_spec("IPython") is not None:
-        from IPython.display import display
-
-        display(report)
+    if console.is_jupyter:
+        # No dependency of ours: it is there in a notebook, and only there.
+        importlib.import_module("IPython.display").display(report)
         return
     color = COLORS[report.verdict]
     summary = Text(report.summary[:1].upper() + report.summary[1:] + ".")

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import pyarrow as pa
 
@@ -16,8 +16,7 @@ if TYPE_CHECKING:
 PART_ROWS = 131_072
 MAX_TASKS = 32
 
-Synthetic = pa.Table | Sequence[Part] | Iterable[pa.Table]
-Kinds = Mapping[str, str]
+Synthetic: TypeAlias = pa.Table | Sequence[Part] | Iterable[pa.Table]
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,7 @@ class Tables:
     validation: pa.Table | None
     holdout: pa.Table | None
     synthetic: Synthetic
-    kinds: "Kinds | TableProfile" = field(default_factory=dict)
+    kinds: "Mapping[str, str] | TableProfile" = field(default_factory=dict)
     """Column -> kind, as a mapping or as a profile; what is not named follows from the Arrow types."""
     group: str | None = None
     """Column whose equal values the split kept on one side (`data.split.group`)."""

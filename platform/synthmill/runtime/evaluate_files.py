@@ -135,8 +135,8 @@ def _baseline(path: str | None) -> dict[str, object] | None:
 
 
 def _write(report: Report, synthetic: str, output: str | None, settings: StorageConfig) -> tuple[str, ...]:
-    """All files into the folder that was named; else the page and the JSON beside the synthetic file, or in the
-    working folder where that is not on this machine."""
+    """All files into the folder that was named; else the page and the JSON beside the synthetic file, or in
+    the working folder where that is not on this machine."""
     files = report_files(report)
     if output is not None:
         folder, names = Folder(output, settings), {name: name for name in files}

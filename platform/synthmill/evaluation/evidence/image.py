@@ -96,18 +96,20 @@ class Image(Evidence):
     @classmethod
     def from_elsewhere(cls, tables: Tables, *, target: str | None, rules: Mapping[str, ColumnRule]) -> Tables:
         assert isinstance(tables.synthetic, pa.Table), "data from elsewhere is in memory"
-        sides = {"train": tables.train, "validation": tables.validation, "holdout": tables.holdout}
-        named = {
-            name: None if side is None else _named(side, target, name)
-            for name, side in {**sides, "synthetic": tables.synthetic}.items()
-        }
-        train, holdout, synthetic = (
-            None if side is None else side.select([IMAGE])
-            for side in (named["train"], named["holdout"], named["synthetic"])
+        train, synthetic = _named(tables.train, target, "train"), _named(tables.synthetic, target, "synthetic")
+        validation, holdout = (
+            None if side is None else _named(side, target, name)
+            for name, side in (("validation", tables.validation), ("holdout", tables.holdout))
         )
-        assert train is not None
-        assert synthetic is not None
-        return replace(tables, **named, notes=tuple(repeat_notes(train, holdout, synthetic)))
+        images = [None if side is None else side.select([IMAGE]) for side in (train, holdout, synthetic)]
+        return replace(
+            tables,
+            train=train,
+            validation=validation,
+            holdout=holdout,
+            synthetic=synthetic,
+            notes=tuple(repeat_notes(*images)),
+        )
 
     @classmethod
     def sheets_of(cls, generator: Generator, seed: int) -> dict[str, bytes]:

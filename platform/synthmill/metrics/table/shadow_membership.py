@@ -8,12 +8,12 @@ import numpy as np
 import pyarrow as pa
 from scipy import stats
 
-from synthmill.metrics.base import Estimate, Result
+from synthmill.metrics.base import Estimate, Result, Retrain
 from synthmill.metrics.lib.columns import Bools, Floats
 from synthmill.metrics.lib.intervals import clopper_pearson
 from synthmill.metrics.lib.neighbours import Points, nearest
 from synthmill.metrics.lib.space import Space
-from synthmill.metrics.lib.table_evidence import Retrain, TableEvidence, TableMetric
+from synthmill.metrics.lib.table_evidence import TableEvidence, TableMetric
 
 FPR = 0.01
 MIN_MODELS = 6
