@@ -334,6 +334,7 @@ def evaluate(
             raise UserError("is needed beside --synthetic: the rows that it was made from", field="--train")
         request = FilesRequest(synthetic=synthetic, gates=gates or "default", **shared, **elsewhere)
         judged = evaluate_files(request, store, storage=storage, output=output)
+        judged.report.show()
         return {
             "report": judged.written[0],
             "verdict": judged.report.verdict,

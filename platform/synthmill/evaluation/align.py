@@ -19,6 +19,7 @@ from synthmill.data.profile import profile_table
 from synthmill.data.schema import ColumnRule
 from synthmill.errors import DataError
 from synthmill.evaluation.checks import nan_as_null
+from synthmill.metrics.lib.columns import kinds_of
 
 SHOWN = 5
 MOST_UNREADABLE = 0.5
@@ -75,15 +76,22 @@ def align_side(table: pa.Table, schema: pa.Schema, side: str) -> Aligned:
 
 def seen_kinds(train: pa.Table, rules: Mapping[str, ColumnRule]) -> dict[str, str]:
     """Column -> kind, as training would see it; `text` where a model could not learn the column."""
-    kinds: dict[str, str] = {}
-    for name in train.column_names:
-        rule = rules.get(name, ColumnRule())
-        column = pa.table({name: _plain(train[name])})
-        try:
-            kinds[name] = profile_table(column, {name: rule}, DataConfig(source="train")).columns[0].kind
-        except DataError:
-            kinds[name] = "text"
-    return kinds
+    names = [
+        field.name for field in train.schema if field.name in rules or not pa.types.is_floating(field.type)
+    ]
+    # Floats without a rule are numbers, which needs no look at thousands of them.
+    plain = pa.table({name: _plain(train[name]) for name in names})
+    known = {name: rule for name, rule in rules.items() if name in names}
+    config = DataConfig(source="train")
+    try:
+        return kinds_of(profile_table(plain, known, config))
+    except DataError:
+        if plain.num_columns == 1:
+            return dict.fromkeys(plain.column_names, "text")
+    # Half of the columns at a time, so that one that can't be learnt costs few readings of the others.
+    middle = plain.num_columns // 2
+    halves = (plain.select(plain.column_names[:middle]), plain.select(plain.column_names[middle:]))
+    return {name: kind for half in halves for name, kind in seen_kinds(half, known).items()}
 
 
 def left_out(sides: Mapping[str, pa.Table], schema: pa.Schema) -> list[str]:
@@ -160,7 +168,9 @@ def _wider(kind: pa.DataType, other: pa.ChunkedArray) -> pa.DataType:
         return kind if kind.bit_width >= theirs.bit_width else theirs
     if pa.types.is_date(kind) and pa.types.is_timestamp(theirs):
         naive = other.cast(pa.timestamp(theirs.unit))
-        return kind if _fits(naive, kind) else pa.timestamp(theirs.unit)
+        # A cast to dates cuts the time of day off without a word.
+        at_midnight = pc.equal(naive, pc.floor_temporal(naive, unit="day"))
+        return kind if pc.all(at_midnight).as_py() in (True, None) else pa.timestamp(theirs.unit)
     if pa.types.is_timestamp(kind) and pa.types.is_timestamp(theirs):
         units = ("s", "ms", "us", "ns")
         return pa.timestamp(max(kind.unit, theirs.unit, key=units.index))

@@ -97,6 +97,7 @@ def _read_train(request: FilesRequest, store: Store) -> tuple[Source, str]:
     """The training rows, and the kind of data they are: what was said, else the first whose reader takes
     them, tables first."""
     if request.kind is not None:
+        evidence_door(request.kind, field="--kind")
         return _read(request.train, "--train", request.kind, request, store), request.kind
     kinds = sorted(registry.names(KINDS), key=lambda kind: (kind != DEFAULT_KIND, kind))
     refused: UserError | None = None

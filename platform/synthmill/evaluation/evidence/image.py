@@ -1,12 +1,14 @@
 """Images: pixels and classes of a seeded sample of declared size from every side, and the extractor that
 turns them into features. Labels are counted over every image."""
 
+import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import numpy as np
+import PIL.Image
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -96,11 +98,13 @@ class Image(Evidence):
     @classmethod
     def from_elsewhere(cls, tables: Tables, *, target: str | None, rules: Mapping[str, ColumnRule]) -> Tables:
         assert isinstance(tables.synthetic, pa.Table), "data from elsewhere is in memory"
-        train, synthetic = _named(tables.train, target, "train"), _named(tables.synthetic, target, "synthetic")
+        train = _named(tables.train, target, "train")
+        synthetic = _named(tables.synthetic, target, "synthetic")
         validation, holdout = (
             None if side is None else _named(side, target, name)
             for name, side in (("validation", tables.validation), ("holdout", tables.holdout))
         )
+        _check_one_size(train, {"validation": validation, "holdout": holdout, "synthetic": synthetic})
         images = [None if side is None else side.select([IMAGE]) for side in (train, holdout, synthetic)]
         return replace(
             tables,
@@ -286,6 +290,30 @@ def _named(table: pa.Table, target: str | None, side: str) -> pa.Table:
     if label in table.column_names:
         columns[LABEL] = table[label]
     return pa.table(columns)
+
+
+def _check_one_size(train: pa.Table, sides: Mapping[str, pa.Table | None]) -> None:
+    """Images that would have to be scaled to be compared are refused: scaling changes every figure. Looks at
+    the first image of each side."""
+    wanted = size_of(train[IMAGE][0].as_py()["bytes"], "train")
+    for side, table in sides.items():
+        if table is None or not table.num_rows:
+            continue
+        size = size_of(table[IMAGE][0].as_py()["bytes"], side)
+        if size != wanted:
+            theirs, ours = ("x".join(map(str, one)) for one in (size, wanted))
+            raise DataError(
+                f"images are {theirs} pixels and those of train {ours}; bring them to one size", field=side
+            )
+
+
+def size_of(content: bytes, side: str) -> tuple[int, int]:
+    """Width and height in pixels, from the head of an image file."""
+    try:
+        with PIL.Image.open(io.BytesIO(content or b"")) as image:
+            return image.size
+    except OSError:
+        raise DataError("the first image can't be read", field=side) from None
 
 
 def _images(table: pa.Table, codec: PixelCodec, side: str) -> Images:

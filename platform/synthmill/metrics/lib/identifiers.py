@@ -13,7 +13,8 @@ from synthmill.metrics.lib.view import PartView
 
 @dataclass(frozen=True)
 class RealIdentifiers:
-    """One column's values in train, validation and holdout."""
+    """One column's values in train, validation and holdout; of an identifier that repeats, those in train and
+    validation, which holdout rows are held against too."""
 
     known: Hashes
     """Sorted, each once."""
@@ -70,11 +71,13 @@ def real_identifiers(
         hashes = np.concatenate([hashes for hashes, _ in [*seen, *([held] if held else [])]])
         rows = sum(int(uses.sum()) for _, uses in [*seen, *([held] if held else [])])
         known = np.unique(hashes)
-        reference = None
+        repeat, reference = len(known) < rows, None
         if held is not None:
-            before = np.concatenate([hashes for hashes, _ in seen])
+            before = np.unique(np.concatenate([hashes for hashes, _ in seen]))
             reference = (int(held[1][np.isin(held[0], before)].sum()), int(held[1].sum()))
-        out[column.name] = RealIdentifiers(known, len(known) < rows, reference)
+            # Synthetic and holdout rows are compared with the same real rows, or the first would know more.
+            known = before if repeat else known
+        out[column.name] = RealIdentifiers(known, repeat, reference)
     return out
 
 

@@ -5,8 +5,10 @@ from itertools import combinations
 
 import numpy as np
 import pyarrow as pa
+from scipy import stats
 
 from synthmill.metrics.lib.binning import Plan, count_pair, cramers_v
+from synthmill.metrics.lib.columns import Ints
 from synthmill.metrics.lib.view import PartView
 
 MAX_PAIRS = 300
@@ -21,14 +23,28 @@ def choose_pairs(plan: Plan, sample: pa.Table, seed: int) -> Plan:
     bins, names = plan.bins, list(plan.bins)
     view = PartView(sample if len(names) <= 100 else sample.slice(0, WIDE_ROWS), plan)
     strength: dict[tuple[str, str], float] = {}
-    for i, j in candidate_pairs(len(names), seed):
+    candidates = candidate_pairs(len(names), seed)
+    for i, j in candidates:
         a, b = names[i], names[j]
         counts = count_pair(view.coarse(a), view.coarse(b), bins[a].coarse_size, bins[b].coarse_size)
-        strength[(a, b)] = cramers_v(counts)
+        # The strongest of 20,000 pairs are strong by chance, and real rows would not show it again; narrow
+        # tables, whose figures were calibrated without this, have too few pairs for it to matter.
+        by_chance = len(candidates) == MAX_CANDIDATES and is_chance(counts, MAX_CANDIDATES)
+        strength[(a, b)] = 0.0 if by_chance else cramers_v(counts)
     kept = set(sorted(strength, key=lambda pair: (-strength[pair], pair))[:MAX_PAIRS])
     pairs = tuple(pair for pair in strength if pair in kept)
     association = {pair: strength[pair] for pair in pairs}
     return replace(plan, pairs=pairs, association=association, candidates=len(strength))
+
+
+def is_chance(counts: Ints, among: int) -> bool:
+    """Whether one of so many independent pairs would be expected to look as dependent (chi-squared test)."""
+    table = counts[counts.sum(axis=1) > 0][:, counts.sum(axis=0) > 0].astype(np.float64)
+    if min(table.shape) < 2:
+        return True
+    expected = np.outer(table.sum(axis=1), table.sum(axis=0)) / table.sum()
+    freedom = (table.shape[0] - 1) * (table.shape[1] - 1)
+    return bool(stats.chi2.sf(float(((table - expected) ** 2 / expected).sum()), freedom) > 1 / among)
 
 
 def candidate_pairs(columns: int, seed: int) -> list[tuple[int, int]]:

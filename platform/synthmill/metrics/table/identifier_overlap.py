@@ -5,6 +5,9 @@ from synthmill.metrics.lib.identifiers import IdentifierCounts, RealIdentifiers
 from synthmill.metrics.lib.intervals import rate_difference, wilson
 from synthmill.metrics.lib.table_evidence import TableEvidence, TableMetric
 
+CERTAIN = 0.998
+"""Two-sided level at which repeating identifiers are certainly more frequent than in fresh real rows."""
+
 
 class IdentifierOverlap(TableMetric):
     """Share of generated identifiers that are those of a real row of train, validation or holdout, in the
@@ -36,7 +39,7 @@ class IdentifierOverlap(TableMetric):
         if not judged:
             return self.missing("not_applicable", "no column holds identifiers")
         share = {name: counts.real[name] / counts.values[name] for name in judged}
-        excess = {name: _excess(known[name], counts, name, evidence.confidence) for name in judged}
+        excess = {name: _excess(known[name], counts, name) for name in judged}
         worst = max(judged, key=lambda name: (excess[name], share[name]))
         reference = known[worst].reference
         return self.result(
@@ -55,7 +58,7 @@ class IdentifierOverlap(TableMetric):
         )
 
 
-def _excess(real: RealIdentifiers, counts: IdentifierCounts, name: str, confidence: float) -> float:
+def _excess(real: RealIdentifiers, counts: IdentifierCounts, name: str) -> float:
     """What is certainly more than fresh real rows have."""
     hits, total = counts.real[name], counts.values[name]
     if not real.repeat:
@@ -63,4 +66,4 @@ def _excess(real: RealIdentifiers, counts: IdentifierCounts, name: str, confiden
     if real.reference is None or not real.reference[1]:
         # Without a holdout nobody knows how often fresh rows would have a known one.
         return 0.0
-    return max(0.0, rate_difference(hits, total, *real.reference, confidence)[0])
+    return max(0.0, rate_difference(hits, total, *real.reference, CERTAIN)[0])
