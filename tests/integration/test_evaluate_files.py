@@ -48,11 +48,14 @@ def test_a_folder_gets_every_file(folder: Path) -> None:
 def test_the_command_ends_1_for_copies_and_never_imports_ray(folder: Path) -> None:
     script = (
         "import sys; from synthmill.cli import run\n"
-        "code = run(sys.argv[1:]); assert 'ray' not in sys.modules or code != 1; sys.exit(code)"
+        "code = run(sys.argv[1:]); assert 'ray' not in sys.modules; sys.exit(code)"
     )
     words = ["evaluate", "--synthetic", "train.csv", "--train", "train.csv", "--holdout", "holdout.csv"]
     done = subprocess.run(
-        [sys.executable, "-c", script, *words, "--profile", "quick"], capture_output=True, text=True, check=False
+        [sys.executable, "-c", script, *words, "--profile", "quick"],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 1, done.stderr
     last = json.loads(done.stdout.splitlines()[-1])
@@ -73,7 +76,7 @@ def test_folders_of_images_are_recognised(tmp_path: Path) -> None:
     found = evaluate_files(request, str(tmp_path / "store"))
     assert found.report.kind == "image"
     assert found.report.verdict in ("pass", "warn", "inconclusive"), found.report.summary
-    with pytest.raises(UserError, match="^--include: is not read for data of kind 'image', only for table"):
+    with pytest.raises(UserError, match=r"^--include: is not read for .* 'image', only for table"):
         evaluate_files(
             FilesRequest(synthetic=str(tmp_path / "made"), include=("tabular.pair_gap",), **where), "store"
         )
