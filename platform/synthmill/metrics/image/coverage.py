@@ -26,12 +26,12 @@ class ImageCoverage(ImageMetric):
     def compute(self, evidence: ImageEvidence) -> Result:
         if few := self.too_few(evidence):
             return few
-        mine, held = evidence.prdc
-        value, reference = mine.covered / mine.rows, held.covered / held.rows
+        synthetic, train = evidence.prdc
+        value, reference = synthetic.covered / synthetic.rows, train.covered / train.rows
         return self.named(
             evidence,
             value=value,
-            ci=wilson(mine.covered, mine.rows, evidence.settings.confidence),
+            ci=wilson(synthetic.covered, synthetic.rows, evidence.settings.confidence),
             reference=reference,
             method=(
                 f"k = {K_DENSITY}, equal numbers; Wilson interval; reference: training images against holdout"

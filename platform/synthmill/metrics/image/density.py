@@ -23,12 +23,12 @@ class ImageDensity(ImageMetric):
     def compute(self, evidence: ImageEvidence) -> Result:
         if few := self.too_few(evidence):
             return few
-        mine, held = evidence.prdc
-        value, reference = mine.density, held.density
+        synthetic, train = evidence.prdc
+        value, reference = synthetic.density, train.density
         return self.named(
             evidence,
             value=value,
-            ci=normal_interval(mine.density, mine.density_variance, evidence.settings.confidence),
+            ci=normal_interval(synthetic.density, synthetic.density_variance, evidence.settings.confidence),
             reference=reference,
             method=(
                 f"k = {K_DENSITY}, equal numbers; variance over holdout images; reference: training images"

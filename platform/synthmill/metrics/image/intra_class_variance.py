@@ -31,21 +31,21 @@ class IntraClassVariance(ImageMetric):
     def compute(self, evidence: ImageEvidence) -> Result:
         if few := self.too_few(evidence):
             return few
-        real, mine, held = (self._spread(evidence, side) for side in ("holdout", "synthetic", "train"))
-        both = [code for code in real if code in mine and code in held]
+        real, synthetic, train = (self._spread(evidence, side) for side in ("holdout", "synthetic", "train"))
+        both = [code for code in real if code in synthetic and code in train]
         if not both:
             return self.missing(
                 "unavailable", f"no class has {LEAST_OF_CLASS} images on every side", gate_n=evidence.size
             )
         rng = evidence.rng(2)
-        ratios = np.array([mine[code].mean() / max(real[code].mean(), 1e-12) for code in both])
+        ratios = np.array([synthetic[code].mean() / max(real[code].mean(), 1e-12) for code in both])
         drawn = np.array(
             [
-                [_resampled(mine[c], rng) / max(_resampled(real[c], rng), 1e-12) for c in both]
+                [_resampled(synthetic[c], rng) / max(_resampled(real[c], rng), 1e-12) for c in both]
                 for _ in range(REPLICATES)
             ]
         ).mean(1)
-        reference = float(np.mean([held[code].mean() / max(real[code].mean(), 1e-12) for code in both]))
+        reference = float(np.mean([train[code].mean() / max(real[code].mean(), 1e-12) for code in both]))
         return self.named(
             evidence,
             value=float(ratios.mean()),

@@ -33,16 +33,16 @@ class KernelDistance(ImageMetric):
         real = evidence.features("holdout", size)
         train = evidence.features("train", size)
         scale = np.float32(1.0 / np.sqrt(np.square(train).sum(1).mean()))
-        mine, held = (
+        generated, reference = (
             kid(evidence.features("synthetic", size) * scale, real * scale),
             kid(train * scale, real * scale),
         )
-        excess = (mine.value - held.value) / max(mine.error, 1e-12)
+        excess = (generated.value - reference.value) / max(generated.error, 1e-12)
         return self.named(
             evidence,
-            value=mine.value,
-            ci=normal_interval(mine.value, mine.error**2, evidence.settings.confidence),
-            reference=held.value,
+            value=generated.value,
+            ci=normal_interval(generated.value, generated.error**2, evidence.settings.confidence),
+            reference=reference.value,
             n={"train": size, "holdout": size, "synthetic": size},
             gate_n=size,
             method=(

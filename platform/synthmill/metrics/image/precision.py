@@ -21,12 +21,12 @@ class ImagePrecision(ImageMetric):
     def compute(self, evidence: ImageEvidence) -> Result:
         if few := self.too_few(evidence):
             return few
-        mine, held = evidence.prdc
-        value, reference = mine.precise / mine.rows, held.precise / held.rows
+        synthetic, train = evidence.prdc
+        value, reference = synthetic.precise / synthetic.rows, train.precise / train.rows
         return self.named(
             evidence,
             value=value,
-            ci=wilson(mine.precise, mine.rows, evidence.settings.confidence),
+            ci=wilson(synthetic.precise, synthetic.rows, evidence.settings.confidence),
             reference=reference,
             method=(
                 f"k = {K_MANIFOLD}, equal numbers; Wilson interval; reference: training images against"

@@ -24,12 +24,12 @@ class ImageRecall(ImageMetric):
     def compute(self, evidence: ImageEvidence) -> Result:
         if few := self.too_few(evidence):
             return few
-        mine, held = evidence.prdc
-        value, reference = mine.recalled / mine.rows, held.recalled / held.rows
+        synthetic, train = evidence.prdc
+        value, reference = synthetic.recalled / synthetic.rows, train.recalled / train.rows
         return self.named(
             evidence,
             value=value,
-            ci=wilson(mine.recalled, mine.rows, evidence.settings.confidence),
+            ci=wilson(synthetic.recalled, synthetic.rows, evidence.settings.confidence),
             reference=reference,
             method=(
                 f"k = {K_MANIFOLD}, equal numbers; Wilson interval; reference: training images against"

@@ -40,10 +40,12 @@ def interpolated(train: Labelled, rows: int, rng: np.random.Generator, features:
     )
     for members in groups:
         pool = members if len(members) <= POOL_ROWS else rng.choice(members, POOL_ROWS, replace=False)
-        mine = np.flatnonzero(np.isin(picked, members))
+        places = np.flatnonzero(np.isin(picked, members))
         k = min(K + 1, len(pool))
-        found = nearest(dense[picked[mine]], dense[pool], k)[1]
-        partner[mine] = pool[found[np.arange(len(mine)), rng.integers(min(1, k - 1), k, size=len(mine))]]
+        found = nearest(dense[picked[places]], dense[pool], k)[1]
+        partner[places] = pool[
+            found[np.arange(len(places)), rng.integers(min(1, k - 1), k, size=len(places))]
+        ]
     share = rng.random((rows, 1))
     a, b = train.x[picked], train.x[partner]
     between = np.where(np.isnan(a) | np.isnan(b), a, a + share * (b - a))

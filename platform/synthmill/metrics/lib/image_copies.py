@@ -25,13 +25,16 @@ def copy_result(metric: ImageMetric, evidence: ImageEvidence, points: Points) ->
     alike."""
     if few := metric.too_few(evidence):
         return few
-    mine, held = evidence.once(_singles)
-    size = len(mine)
+    train_at, holdout_at = evidence.once(_singles)
+    size = len(train_at)
     if size < LEAST:
         return metric.missing(
             "unavailable", f"only {size} images a side occur once; {LEAST} are needed", gate_n=size
         )
-    train, holdout = points("train", int(mine[-1]) + 1)[mine], points("holdout", int(held[-1]) + 1)[held]
+    train, holdout = (
+        points("train", int(train_at[-1]) + 1)[train_at],
+        points("holdout", int(holdout_at[-1]) + 1)[holdout_at],
+    )
     synthetic = points("synthetic", len(evidence.sides["synthetic"]))
     pair = SinglePair(
         train, holdout, synthetic, nearest(train, synthetic)[0], nearest(holdout, synthetic)[0], pa.table({})

@@ -26,16 +26,16 @@ class Coverage(TableMetric):
         found = evidence.once(row_coverage)
         if found is None:
             return self.missing("unavailable", f"too few rows for {K_DENSITY} neighbours")
-        mine, held = found.synthetic, found.holdout
-        value = mine.covered / mine.rows
-        reference = held.covered / held.rows if held else expected_coverage(mine.rows)
+        synthetic, holdout = found.synthetic, found.holdout
+        value = synthetic.covered / synthetic.rows
+        reference = holdout.covered / holdout.rows if holdout else expected_coverage(synthetic.rows)
         return self.result(
             value=value,
-            ci=wilson(mine.covered, mine.rows, evidence.settings.confidence),
+            ci=wilson(synthetic.covered, synthetic.rows, evidence.settings.confidence),
             reference=reference,
-            n={"train": mine.rows, "synthetic": mine.rows},
-            gate_n=mine.rows,
+            n={"train": synthetic.rows, "synthetic": synthetic.rows},
+            gate_n=synthetic.rows,
             method=f"k = {K_DENSITY}, equal seeded samples; Wilson interval; reference: "
-            + ("holdout rows" if held else "its expectation (no holdout)"),
+            + ("holdout rows" if holdout else "its expectation (no holdout)"),
             aspects={"ratio": Estimate(value=value / reference if reference else None, reference=1.0)},
         )

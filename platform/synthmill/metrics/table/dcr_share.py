@@ -96,7 +96,7 @@ def column_groups(evidence: TableEvidence) -> dict[str, Floats]:
     )
     label = fcluster(linkage(squareform(far, checks=False), "average"), GROUPS, "maxclust")
     for k in np.unique(label):
-        members = [name for name, mine in zip(names, label, strict=True) if mine == k]
+        members = [name for name, own in zip(names, label, strict=True) if own == k]
         if 2 <= len(members) < len(names):
             groups[", ".join(members)] = np.concatenate(
                 [np.arange(slices[m].start, slices[m].stop) for m in members]

@@ -36,13 +36,13 @@ class Density(TableMetric):
                 " to lie in; see diversity.coverage"
             )
             return self.missing("unavailable", why, gate_n=found.synthetic.rows)
-        mine = found.synthetic
+        synthetic = found.synthetic
         return self.result(
-            value=mine.density,
-            ci=normal_interval(mine.density, mine.density_variance, evidence.settings.confidence),
+            value=synthetic.density,
+            ci=normal_interval(synthetic.density, synthetic.density_variance, evidence.settings.confidence),
             reference=found.holdout.density if found.holdout else 1.0,
-            n={"train": mine.rows, "synthetic": mine.rows},
-            gate_n=mine.rows,
+            n={"train": synthetic.rows, "synthetic": synthetic.rows},
+            gate_n=synthetic.rows,
             method=f"k = {K_DENSITY}, equal seeded samples; variance over training rows; reference: "
             + ("holdout rows" if found.holdout else "1"),
         )

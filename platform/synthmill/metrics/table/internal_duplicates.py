@@ -30,19 +30,19 @@ class InternalDuplicates(TableMetric):
         real, synthetic = evidence.real, evidence.totals.distinct
         train = real.train_totals.distinct
         size = min(synthetic.rows, train.rows)
-        mine, theirs = duplicate_share(synthetic, size), duplicate_share(train, size)
-        variance = (mine * (1 - mine) + theirs * (1 - theirs)) / size
+        ours, theirs = duplicate_share(synthetic, size), duplicate_share(train, size)
+        variance = (ours * (1 - ours) + theirs * (1 - theirs)) / size
         reference = None
         if real.holdout_totals is not None:
-            held = real.holdout_totals.distinct
-            common = min(held.rows, train.rows)
-            reference = duplicate_share(held, common) - duplicate_share(train, common)
+            holdout = real.holdout_totals.distinct
+            common = min(holdout.rows, train.rows)
+            reference = duplicate_share(holdout, common) - duplicate_share(train, common)
         return self.result(
-            value=mine - theirs,
-            ci=normal_interval(mine - theirs, variance, evidence.settings.confidence),
+            value=ours - theirs,
+            ci=normal_interval(ours - theirs, variance, evidence.settings.confidence),
             reference=reference,
             n={"train": train.rows, "synthetic": synthetic.rows, "compared at": size},
             gate_n=size,
             method="every row; rarefied to equal size; binomial variance of both shares",
-            aspects={"share": Estimate(value=mine, reference=theirs)},
+            aspects={"share": Estimate(value=ours, reference=theirs)},
         )

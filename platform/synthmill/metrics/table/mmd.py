@@ -32,21 +32,21 @@ class Mmd(TableMetric):
             return self.missing("unavailable", f"{size} rows a side are too few; {MIN_ROWS} are needed")
         train = evidence.points("train", size)
         width = median_distance(train)
-        mine = mmd2(train, evidence.points("synthetic", size), width)
-        held = None
+        synthetic = mmd2(train, evidence.points("synthetic", size), width)
+        holdout = None
         if real.holdout is not None and real.holdout.num_rows >= MIN_ROWS:
             held_size = min(size, real.holdout.num_rows)
-            held = mmd2(train[:held_size], evidence.points("holdout", held_size), width)
+            holdout = mmd2(train[:held_size], evidence.points("holdout", held_size), width)
         aspects = {}
-        if held is not None:
-            error = float(np.sqrt(max(held.variance, 1e-12)))
+        if holdout is not None:
+            error = float(np.sqrt(max(holdout.variance, 1e-12)))
             aspects["excess_in_standard_errors"] = Estimate(
-                value=(mine.value - held.value) / error, reference=0.0
+                value=(synthetic.value - holdout.value) / error, reference=0.0
             )
         return self.result(
-            value=mine.value,
-            ci=normal_interval(mine.value, mine.variance, evidence.settings.confidence),
-            reference=None if held is None else held.value,
+            value=synthetic.value,
+            ci=normal_interval(synthetic.value, synthetic.variance, evidence.settings.confidence),
+            reference=None if holdout is None else holdout.value,
             n={"train": size, "synthetic": size},
             gate_n=size,
             method=(
