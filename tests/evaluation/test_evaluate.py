@@ -62,7 +62,9 @@ def test_rows_of_the_truth_pass_the_standard_profile(good):
 def test_the_bootstrap_control_is_caught_by_the_privacy_gates():
     rng = np.random.default_rng(0)
     report = evaluate(
-        tables(TRAIN.take(rng.integers(1600, size=1600))), **FAST, include=["privacy.mia_tpr@1fpr"]
+        tables(TRAIN.take(rng.integers(1600, size=1600))),
+        **FAST,
+        options=Options(include=("privacy.mia_tpr@1fpr",)),
     )
     assert report.verdict == "fail"
     assert report.exit_code == 1
@@ -243,7 +245,9 @@ def test_all_missing_columns_are_seen_on_either_side():
 def test_a_spoiled_column_never_passes_and_never_breaks_the_classifiers(column, value):
     fake = replaced(people(900, 5), column, [value] * 900)
     report = evaluate(
-        tables(fake), **FAST, include=["utility.tstr_ratio", "utility.lift_dataset", "fidelity.c2st_auc"]
+        tables(fake),
+        **FAST,
+        options=Options(include=("utility.tstr_ratio", "utility.lift_dataset", "fidelity.c2st_auc")),
     )
     assert report.verdict == "fail"
     assert "pass" not in statuses(report, "tabular.marginal_gap").values()
