@@ -1,8 +1,7 @@
-"""How a network reads and writes `mixed` rows: one-hot codes, and one number per numeric column placed in the
-segment its code names.
+"""How a network reads and writes `mixed` rows: one-hot codes, and a number within each numeric column's segment.
 
-Legend: B rows, S discrete spans, N numeric spans, D one-hot columns, V value columns (one per numeric column
-and segment).
+Legend: B rows, S discrete spans, N numeric spans, D one-hot columns, V value columns (one for each segment of
+each numeric column).
 """
 
 import torch
@@ -29,16 +28,14 @@ class MixedTable(nn.Module):
         self.num_numeric = len(layout.numeric)
         self.num_values = int(segments.sum())
         """V."""
-        self.register_buffer(
-            "spans_N",
-            torch.tensor([span.discrete for span in layout.numeric], dtype=torch.int64),
-            persistent=False,
-        )
+        spans = torch.tensor([span.discrete for span in layout.numeric], dtype=torch.int64)
+        self.register_buffer("spans_N", spans, persistent=False)
         self.register_buffer("segments_N", segments, persistent=False)
+        starts = [self.spans.columns_of(span.discrete).start for span in layout.numeric]
         columns = [
-            self.spans.columns_of(span.discrete).start + torch.arange(span.segments)
-            for span in layout.numeric
+            start + torch.arange(span.segments) for start, span in zip(starts, layout.numeric, strict=True)
         ]
+        # 0-1 matrices: gathering probabilities and summing values are then two products, without a loop.
         pick_DV = torch.zeros(self.spans.width, self.num_values)
         if columns:
             pick_DV[torch.cat(columns), torch.arange(self.num_values)] = 1.0
@@ -51,8 +48,7 @@ class MixedTable(nn.Module):
         self.register_buffer("starts_N", segments.cumsum(0) - segments, persistent=False)
 
     def features(self, batch: Batch) -> Tensor:
-        """(B, D + N) in the arithmetic of `autocast`: one-hot codes, then values (zero where they mean
-        nothing)."""
+        """(B, D + N) in the arithmetic of `autocast`: one-hot codes, then values (zero where there is none)."""
         one_hot_BD = self.spans.one_hot(batch["codes"])
         if self.num_numeric == 0:
             return one_hot_BD
@@ -64,14 +60,14 @@ class MixedTable(nn.Module):
         return (codes_BS.index_select(1, self.spans_N) < self.segments_N).float()
 
     def soft_values(self, soft_BD: Tensor, values_BV: Tensor) -> Tensor:
-        """Values weighted by the probabilities of their segments, float32 (B, N); zero at point masses and
-        missing values."""
+        """Values weighted by their segments' probabilities, float32 (B, N): what `features` has for codes."""
+        # The 8 bits of bf16 would blur numbers that the critic compares with exact ones.
         with torch.autocast(soft_BD.device.type, enabled=False):
             return ((soft_BD @ self.pick_DV) * values_BV) @ self.member_VN
 
     def value_columns(self, codes_BS: Tensor) -> Tensor:
-        """int64 (B, N): the column among V of each row's segment; the last segment's where the code is no
-        segment."""
+        """int64 (B, N): the column among V of each row's segment."""
+        # Point masses and missing values get the last segment's: a valid index whose value is not read.
         segment_BN = torch.minimum(codes_BS.index_select(1, self.spans_N), self.segments_N - 1)
         return segment_BN + self.starts_N
 
