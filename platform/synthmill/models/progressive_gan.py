@@ -1,5 +1,4 @@
-"""Progressive GAN: both networks grow from coarse images to fine ones, each new level fading in (arXiv
-1710.10196).
+"""Progressive GAN: both networks grow from coarse images to fine ones; new levels fade in (arXiv 1710.10196).
 
 One stage for each resolution. In the first half of a stage the new level's weight rises from 0 to 1; the loss
 is WGAN-GP with a small drift term (appendix A.1). Classes enter beside the noise and through a projection
@@ -92,7 +91,7 @@ class ProgressiveGan(ImageModel):
         latent_dim: int = tunable(64, choices=(32, 64, 128), ge=1)
         """Width of the noise."""
         channels: int = tunable(32, choices=(16, 32, 64), ge=1)
-        """Channels at the finest level; each coarser level has twice as many, at most `most_channels`."""
+        """Channels at the finest level; each coarser level has twice as many, at most `max_channels`."""
         max_channels: int = Field(128, ge=1)
         """Channels at the coarsest level."""
         gradient_penalty: float = tunable(10.0, low=1.0, high=20.0, log=True, gt=0)
@@ -109,44 +108,36 @@ class ProgressiveGan(ImageModel):
         channels, height, width = self.shape
         self.grid = grid_of(height, width)
         widths = widths_of(config.channels, self.grid.levels + 1, config.max_channels)
-        self.generator = _Generator(
-            config.latent_dim + self.classes, channels, self.grid.height, self.grid.width, widths
-        )
-        self.critic = _Critic(channels, self.grid.height, self.grid.width, widths, 1 + self.classes)
+        coarse = (self.grid.height, self.grid.width)
+        self.generator = _Generator(config.latent_dim + self.classes, channels, *coarse, widths)
+        self.critic = _Critic(channels, *coarse, widths, 1 + self.classes)
+        # In the state, so that an artifact samples at the level that training reached.
         self.register_buffer("place", torch.tensor([float(self.grid.levels), 1.0]))
 
     @property
     def row_group(self) -> int:
         return GROUP
 
-    @property
-    def noise_width(self) -> int:
-        return self.config.latent_dim
-
     def stages(self) -> tuple[Stage, ...]:
         adam = Adam(learning_rate=self.config.learning_rate, betas=(0.0, 0.99))
-        return tuple(
-            Stage(
-                name=f"level-{level}",
-                share=1.0 + level,
-                phases=(
-                    Phase(
-                        name=f"critic-{level}",
-                        modules=("critic",),
-                        optimizer=adam,
-                        reads_progress=level > 0,
-                        second_order=True,
-                    ),
-                    Phase(
-                        name=f"generator-{level}",
-                        modules=("generator",),
-                        optimizer=adam,
-                        reads_progress=level > 0,
-                    ),
-                ),
+        stages = []
+        for level in range(self.grid.levels + 1):
+            # Only a new level fades in, and so depends on progress.
+            critic = Phase(
+                name=f"critic-{level}",
+                modules=("critic",),
+                optimizer=adam,
+                reads_progress=level > 0,
+                second_order=True,
             )
-            for level in range(self.grid.levels + 1)
-        )
+            generator = Phase(
+                name=f"generator-{level}",
+                modules=("generator",),
+                optimizer=adam,
+                reads_progress=level > 0,
+            )
+            stages.append(Stage(name=f"level-{level}", share=1.0 + level, phases=(critic, generator)))
+        return tuple(stages)
 
     def loss(self, phase: str, batch: Batch, *, rng: Rng, progress: float) -> dict[str, Tensor]:
         kind, _, number = phase.partition("-")
@@ -166,6 +157,7 @@ class ProgressiveGan(ImageModel):
         return {
             "critic": fake_B - real_B,
             "penalty": penalty_B,
+            # Keeps the critic's scores near 0: the other terms fix only their differences.
             "drift": DRIFT * real_B.square(),
             "log_distance": real_B - fake_B,
         }

@@ -40,7 +40,7 @@ class Critic(nn.Module):
         return before_RH
 
     def forward(self, before_RH: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Scores, float32 (R,), and each layer's slopes (R, H), without gradient, from the first layer's sums."""
+        """Scores, float32 (R,), and each layer's slopes (R, H), which carry no gradient."""
         slopes = [self._slopes(before_RH)]
         for layer in self.layers:
             before_RH = layer(before_RH * slopes[-1])

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-SMALLEST_VARIANCE = (
-    1e-3  # Of latents whose prior has variance 1; without it a component can shrink to a point.
-)
-POINTS_PER_COMPONENT = 50  # Fewer, and a component would describe single training rows.
+# Latents have a prior variance of 1. Without a floor, a component can shrink to a single point.
+SMALLEST_VARIANCE = 1e-3
+# With fewer, a component would describe single training rows.
+POINTS_PER_COMPONENT = 50
 
 
 class GaussianMixture(nn.Module):
@@ -38,7 +38,7 @@ class GaussianMixture(nn.Module):
 
     @torch.no_grad()
     def fit(self, points_NL: Tensor, used_L: Tensor, *, first_iterations: int, more_iterations: int) -> None:
-        """Fit by `more_iterations` from the current components, or `first_iterations` from evenly spaced points.
+        """Fit by `more_iterations` from the last components, or `first_iterations` from evenly spaced points.
 
         Dimensions outside `used_L` (bool) are taken as N(0, 1), independent of all others. With few points
         there are fewer components: at least `POINTS_PER_COMPONENT` points each.

@@ -1,4 +1,4 @@
-"""Many small categorical outputs in one tensor: codes, softmax, cross-entropy, sampling without a loop per span.
+"""Many small categorical outputs in one tensor, without a loop over them: codes, softmax, loss, sampling.
 
 A row of S codes is D columns. Spans are sorted by width and grouped into a few blocks of equal width, each
 padded by at most a third, so that every operation below is one call a block on a (B, spans, width) view.

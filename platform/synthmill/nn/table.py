@@ -1,4 +1,4 @@
-"""How a network reads and writes `mixed` rows: one-hot codes, and a number within each numeric column's segment.
+"""How a network reads and writes `mixed` rows: one-hot codes, and numbers within segments.
 
 Legend: B rows, S discrete spans, N numeric spans, D one-hot columns, V value columns (one for each segment of
 each numeric column).
@@ -48,7 +48,7 @@ class MixedTable(nn.Module):
         self.register_buffer("starts_N", segments.cumsum(0) - segments, persistent=False)
 
     def features(self, batch: Batch) -> Tensor:
-        """(B, D + N) in the arithmetic of `autocast`: one-hot codes, then values (zero where there is none)."""
+        """(B, D + N) in the arithmetic of `autocast`: one-hot codes, then values (zero where missing)."""
         one_hot_BD = self.spans.one_hot(batch["codes"])
         if self.num_numeric == 0:
             return one_hot_BD
@@ -61,7 +61,7 @@ class MixedTable(nn.Module):
 
     def soft_values(self, soft_BD: Tensor, values_BV: Tensor) -> Tensor:
         """Values weighted by their segments' probabilities, float32 (B, N): what `features` has for codes."""
-        # The 8 bits of bf16 would blur numbers that the critic compares with exact ones.
+        # Autocast would round probabilities and values to bf16 before they are summed.
         with torch.autocast(soft_BD.device.type, enabled=False):
             return ((soft_BD @ self.pick_DV) * values_BV) @ self.member_VN
 
