@@ -245,6 +245,7 @@ def dump(model: FrozenModel) -> dict[str, Any]:
 def fingerprint(data: Any) -> str:
     """SHA-256 (hex) of the canonical JSON of plain data or of a configuration."""
     plain = dump(data) if isinstance(data, FrozenModel) else data
+    # Canonical: neither the order of keys nor their formatting may change what identifies a run.
     text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -281,6 +282,7 @@ def _apply_override(raw: dict[str, Any], override: str) -> None:
     parts = key.split(".")
     if not equals or not all(parts):
         raise RecipeError(f"expected key=value, got {override!r}", field="--set")
+    # Nothing after "=" means an empty text; YAML would make it null.
     value = parse_value(text) if text else ""
     node = raw
     for part in parts[:-1]:
@@ -293,7 +295,7 @@ def _apply_override(raw: dict[str, Any], override: str) -> None:
 
 
 def _explain(model: type[FrozenModel], fault: ValidationError, prefix: str) -> RecipeError:
-    error = fault.errors()[0]
+    error = fault.errors()[0]  # One line for one mistake: the next run tells the next.
     path = [str(part) for part in error["loc"]]
     if error["type"] != "extra_forbidden":
         # pydantic names the member of a union that it tried as well: `data.image.size.int` is no key.

@@ -110,6 +110,7 @@ class Autoencoder(ImageModel):
 
         # First: the encoder's statistics decide where the latents are.
         refit_norms(self, forward, self.refit_passes(batches))
+        # Spread over the data, as images are often sorted by class.
         stride = -(-sum(batch.num_rows for batch in batches) // FITTED_ROWS)
         spread = [batch.take(slice(None, None, stride)) for batch in batches]
         latents = [self._posterior(batch, rng, f"posterior-{number}") for number, batch in enumerate(spread)]

@@ -65,6 +65,7 @@ class ImageModel(GenerativeModel):
         """BatchNorm statistics of a network that reads `inputs` normal numbers and a one-hot class."""
 
         def forward(number: int) -> None:
+            # Numbers come for whole batches; the last one may be short.
             z_BZ = rng.normal(f"refit-{number}", inputs)[: batches[number].num_rows]
             generator(torch.cat([z_BZ, self.labels(batches[number])], 1))
 
@@ -102,6 +103,7 @@ class ImageModel(GenerativeModel):
 
     def as_batch(self, x_BCHW: Tensor, label_B: Tensor | None) -> Batch:
         """The batch that `sample` returns."""
+        # Not every model's output is squashed to the range that the codec expects.
         pixels = x_BCHW.float().clamp(-1.0, 1.0)
         return Batch(pixels=pixels) if label_B is None else Batch(pixels=pixels, label=label_B)
 

@@ -49,6 +49,7 @@ class _Generator(nn.Module):
             z_BL = block(z_BL, given_B1)
         out = self.given(self.out(z_BL), given_B1).float()
         logits_BD, values_BV = torch.split(out, self.widths, dim=1)
+        # A number is stored as its place within a segment, from -1 to 1.
         return logits_BD, torch.tanh(values_BV)
 
 
@@ -153,6 +154,7 @@ class Ctgan(GenerativeModel):
             if self.category_spans:
                 terms["condition"] = self.table.spans.cross_entropy_at(logits_BD, batch["condition"])
             return terms
+        # Without gradient: this phase moves the critic alone.
         with torch.no_grad():
             logits_BD, values_BV = self.generator(z_BL, given_B1)
             fake_RI = self._fake(logits_BD, values_BV, noise_BD)
@@ -162,7 +164,8 @@ class Ctgan(GenerativeModel):
         critic = self.discriminator
         both = critic.given(critic.project(rows), given_RP.repeat(2, 1))
         real_RH, fake_RH = both.detach().float().chunk(2)
-        # The first layer is linear: a mixed row's sums are the mix of the two rows' sums.
+        # The first layer is linear: a mixed row's sums are the mix of the two rows' sums. Only its slopes are
+        # needed, and they carry no gradient.
         mixed_RH = torch.lerp(real_RH, fake_RH, share_R1).to(both.dtype)
         score, slopes = critic(torch.cat([both, mixed_RH]))
         real_R, fake_R, _ = score.chunk(3)
@@ -175,6 +178,7 @@ class Ctgan(GenerativeModel):
 
     def finish(self, batches: Iterable[Batch], *, rng: Rng) -> None:
         """Category frequencies, and the generator's BatchNorm statistics under conditions as in training."""
+        # Zeros to begin with: without categories there is nothing to add up.
         counts_C = sum(
             (class_counts(batch["codes"][:, self.category_spans], self.given) for batch in batches),
             self.frequency_C * 0,
@@ -209,6 +213,7 @@ class Ctgan(GenerativeModel):
         """Soft codes (Gumbel softmax, arXiv 1611.01144) and the values they weigh, packed."""
         soft_BD = self.table.spans.softmax(torch.add(noise_BD, logits_BD, alpha=1.0 / self.config.tau))
         if self.digits.pairs:
+            # Once more, with the members' logits moved by the groups that the first pass made likely.
             moved_BD = self.digits.given_soft(logits_BD, soft_BD)
             soft_BD = self.table.spans.softmax(torch.add(noise_BD, moved_BD, alpha=1.0 / self.config.tau))
         rows_BF = torch.cat([soft_BD, self.table.soft_values(soft_BD, values_BV)], 1)
@@ -221,6 +226,7 @@ class Ctgan(GenerativeModel):
     def _given(self, batch: Batch) -> Tensor:
         """The condition's column, int64 (B, 1)."""
         if not self.category_spans:
+            # Embeddings of no columns ignore it.
             return torch.zeros(batch.num_rows, 1, dtype=torch.int64, device=self.frequency_C.device)
         span_B, code_B = batch["condition"].unbind(1)
         return (self.given.offsets_S[self.categories_S[span_B]] + code_B).unsqueeze(1)

@@ -59,6 +59,7 @@ class Dcgan(ImageModel):
         self.discriminator = Downward(
             *self.shape, channels=config.channels, norm=config.norm, spectral=config.spectral_norm
         )
+        # One output for the image itself, and one for each class.
         self.head = nn.Linear(self.discriminator.features, 1 + self.classes)
         # N(0, 0.02) (section 4); the projection came later (arXiv 1802.05637) and starts as PyTorch does.
         for name, parameter in self.named_parameters():
@@ -99,6 +100,7 @@ class Dcgan(ImageModel):
             fake = self.augmented(fake, augment, rng, "fake")
             return {"generator": generator_term(self._score(fake, y_BK))}
         real = self.augmented(self.real(batch, rng), augment, rng, "real")
+        # Real and generated ones alike, or the changes themselves would tell them apart.
         fake = self.augmented(fake.detach(), augment, rng, "fake")
         return discriminator_terms(self._score(real, y_BK), self._score(fake, y_BK))
 

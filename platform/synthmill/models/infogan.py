@@ -91,6 +91,7 @@ class Infogan(ImageModel):
         if phase == "discriminator":
             real_B = self._score(self.discriminator(self.real(batch, rng)), y_BK)
             return discriminator_terms(real_B, self._score(self.discriminator(fake.detach()), y_BK))
+        # Generator and reader gain from the bound; the discriminator is not among this phase's modules.
         features_BF = self.discriminator(fake)
         surprise_B, bound_B = self._information(self.reader(features_BF).float(), category_BK, codes_BC)
         return {
@@ -105,6 +106,7 @@ class Infogan(ImageModel):
         codes_BC = rng.uniform(f"codes-{name}", self.config.continuous_codes)[: batch.num_rows] * 2.0 - 1.0
         if self.classes:
             return z_BZ, self.labels(batch), codes_BC
+        # At least one category can be drawn; where there is none, the one-hot below has no columns.
         drawn_B = rng.integers(f"category-{name}", max(1, self.categories))[: batch.num_rows]
         return z_BZ, one_hot(drawn_B, self.categories), codes_BC
 

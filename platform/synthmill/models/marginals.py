@@ -58,6 +58,7 @@ class Marginals(GenerativeModel):
         ):
             self.register_buffer(name, torch.tensor(value, dtype=torch.int64), persistent=False)
         self.register_buffer("starts_K", sizes_K.cumsum(0) - sizes_K, persistent=False)
+        # float64: sums over many codes lose the share of a rare one in float32.
         self.register_buffer("cumulative_F", torch.zeros(int(sizes_K.sum()), dtype=torch.float64))
         self.register_buffer(
             "cumulative_VH", torch.zeros(self.table.num_values, config.value_bins, dtype=torch.float64)

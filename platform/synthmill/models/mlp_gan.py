@@ -47,6 +47,7 @@ class MlpGan(ImageModel):
         layers: list[nn.Module] = []
         inputs = config.latent_dim + self.classes
         for width in config.generator_widths:
+            # An identity keeps the layers' numbers, which are their names in artifacts.
             norm = nn.BatchNorm1d(width) if config.batch_norm else nn.Identity()
             layers += [nn.Linear(inputs, width), norm, nn.LeakyReLU(0.2)]
             inputs = width
@@ -71,6 +72,7 @@ class MlpGan(ImageModel):
         if phase == "generator":
             return {"generator": generator_term(self._score(fake_BP, y_BK))}
         real_BP = self.real(batch, rng).flatten(1)
+        # Detached: the discriminator's phase needs no gradient of the generator.
         return discriminator_terms(self._score(real_BP, y_BK), self._score(fake_BP.detach(), y_BK))
 
     def _score(self, x_BP: Tensor, y_BK: Tensor) -> Tensor:

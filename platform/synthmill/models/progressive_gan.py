@@ -31,7 +31,9 @@ from synthmill.nn.penalty import wasserstein_penalty
 from synthmill.nn.pixels import conditional_score
 
 DRIFT = 1e-3
+"""Weight of the drift term (appendix A.1)."""
 FADE_SHARE = 0.5
+"""Share of a stage in which its level fades in."""
 
 
 class _Generator(nn.Module):
@@ -74,6 +76,7 @@ class _Critic(nn.Module):
     def forward(self, x: Tensor, level: int, alpha: float) -> Tensor:
         h = activated(self.from_pixels[level], x)
         for number in range(level, -1, -1):
+            # Near the end: the paper found that best (section 3).
             h = with_spread(h) if number == 0 else h
             for convolution in self.blocks[number]:  # type: ignore[attr-defined]
                 h = activated(convolution, h)
@@ -143,6 +146,7 @@ class ProgressiveGan(ImageModel):
         kind, _, number = phase.partition("-")
         level = int(number)
         alpha = min(1.0, progress / FADE_SHARE) if level else 1.0
+        # For `sample`, which is not called with the training's progress.
         self.place[0], self.place[1] = level, alpha
         y_BK = self.labels(batch)
         fake = self.generator(torch.cat([rng.normal("z", self.config.latent_dim), y_BK], 1), level, alpha)
@@ -166,7 +170,8 @@ class ProgressiveGan(ImageModel):
         return conditional_score(self.critic(x, level, alpha), y_BK)
 
     def _shrunk(self, x: Tensor, level: int, alpha: float) -> Tensor:
-        """Real images at a level's resolution, faded as generated ones are."""
+        """Real images at a level's resolution."""
+        # Faded as generated ones are (section 2): the critic would tell them apart by their sharpness alone.
         height, width, levels = self.grid
         x = pad_to(x, height * 2**levels, width * 2**levels)
         if level < levels:
@@ -178,6 +183,7 @@ class ProgressiveGan(ImageModel):
         x = self.generator(torch.cat([z_BZ, y_BK], 1), level, alpha)
         for _ in range(self.grid.levels - level):
             x = double(x)
+        # Enlarged if training ended before the finest level: samples always have the layout's size.
         return crop(x, *self.shape[1:])
 
 

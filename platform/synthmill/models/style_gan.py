@@ -49,7 +49,7 @@ class _Modulated(nn.Module):
     ) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.randn(outputs, inputs, width, width))
-        self.affine = EqualLinear(style, inputs, bias=1.0)
+        self.affine = EqualLinear(style, inputs, bias=1.0)  # At first, styles scale by about 1.
         self.scale = 1.0 / math.sqrt(inputs * width * width)
         self.padding = width // 2
         self.demodulate = demodulate
@@ -113,6 +113,7 @@ class _Synthesis(nn.Module):
 
     def __init__(self, style: int, channels_out: int, height: int, width: int, widths: list[int]) -> None:
         super().__init__()
+        # Learned, instead of the noise that other generators start from (1812.04948, section 2).
         self.constant = nn.Parameter(torch.randn(1, widths[0], height, width))
         pairs = [(widths[0], widths[0])] + [
             pair for a, b in itertools.pairwise(widths) for pair in ((a, b), (b, b))
@@ -146,6 +147,7 @@ class _Discriminator(nn.Module):
             nn.ModuleList([EqualConv(a, a), EqualConv(a, b, halves=True), EqualConv(a, b, 1, halves=True)])
             for a, b in itertools.pairwise(fine)
         )
+        # One more channel: the spread of the batch.
         self.last = EqualConv(widths[0] + 1, widths[0])
         self.dense = EqualLinear(widths[0] * height * width, widths[0])
         self.head = EqualLinear(widths[0], outputs)
@@ -203,6 +205,7 @@ class StyleGan(ImageModel):
         self.discriminator = _Discriminator(
             channels, self.grid.height, self.grid.width, widths, 1 + self.classes
         )
+        # A logarithm, as a length is positive.
         self.log_path = nn.Parameter(torch.tensor(-2.0))
         self.register_buffer("mean_style_KW", torch.zeros(max(1, self.classes), config.latent_dim))
 
@@ -260,6 +263,7 @@ class StyleGan(ImageModel):
         return discriminator_terms(self._score(real, y_BK), self._score(fake, y_BK))
 
     def _real(self, batch: Batch, rng: Rng) -> Tensor:
+        # Levels double exactly, so the finest may overshoot the image: real ones are padded to it.
         height, width, levels = self.grid
         return pad_to(self.real(batch, rng), height << levels, width << levels)
 
@@ -287,6 +291,7 @@ class StyleGan(ImageModel):
         w_BNW = self._mixed_styles(y_BK, rng)
         x_BCHW = self.synthesis(w_BNW, self._noises(rng))
         n_BCHW = rng.normal("direction", *x_BCHW.shape[1:]) / math.sqrt(x_BCHW.shape[2] * x_BCHW.shape[3])
+        # J_w^T n is the gradient of the product of image and n: no Jacobian is ever formed.
         (gradient_BNW,) = torch.autograd.grad((x_BCHW * n_BCHW).sum(), w_BNW, create_graph=True)
         # The root's own gradient at 0 is infinite.
         length_B = (gradient_BNW.square().sum(2).mean(1) + 1e-12).sqrt()
@@ -302,6 +307,7 @@ class StyleGan(ImageModel):
     def refit(self, batches: list[Batch], rng: Rng) -> None:
         """The mean style of each class, towards which truncation pulls."""
         device = self.mean_style_KW.device
+        # Fixed numbers, so that every worker computes the same means.
         draws = torch.Generator(device).manual_seed(0)
         for label in range(len(self.mean_style_KW)):
             y_BK = torch.zeros(AVERAGED_STYLES, self.classes, device=device)
@@ -312,6 +318,7 @@ class StyleGan(ImageModel):
 
     def from_noise(self, z_BZ: Tensor, y_BK: Tensor, generator: torch.Generator) -> Tensor:
         w_BW = self.mapping(z_BZ, y_BK)
+        # Towards the class's own mean: that of all classes would be the style of none.
         mean_BW = y_BK @ self.mean_style_KW if self.classes else self.mean_style_KW
         w_BW = mean_BW + self.config.truncation * (w_BW - mean_BW)
         noises = [

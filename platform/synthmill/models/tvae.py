@@ -123,9 +123,11 @@ class Tvae(GenerativeModel):
 
     def finish(self, batches: Iterable[Batch], *, rng: Rng) -> None:
         """Fit the latent density to the aggregate posterior, sampled at rows spread evenly over the data."""
+        # Rounded up: never more points than that, and evenly spread ones, as sources are often sorted.
         stride = -(-self.layout.rows // LARGEST_FIT_ROWS) or 1
         points: list[Tensor] = []
         explained_L = torch.zeros(self.config.embedding_dim, device=self.table.spans_N.device)
+        # Batch by batch, so that posteriors of the whole table are never in memory at once.
         for number, batch in enumerate(batches):
             some = batch.take(slice(None, None, stride))
             mean_BL, log_variance_BL = self.encoder(self.table.features(some))

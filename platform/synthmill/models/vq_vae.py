@@ -129,6 +129,7 @@ class VqVae(ImageModel):
 
     def _prior_nats(self, x_BCHW: Tensor, y_BK: Tensor) -> Tensor:
         """Minus the log likelihood of an image's codes under the prior, a code's mean, float32 (B,)."""
+        # The second stage trains the prior alone; its codes are data.
         with torch.no_grad():
             codes_BT, _ = self.encode(x_BCHW)
         logits_BTV = self.prior(codes_BT, y_BK)
@@ -140,6 +141,7 @@ class VqVae(ImageModel):
     def _usage_gap(self, e_BTD: Tensor, codebook_VD: Tensor) -> Tensor:
         """log V minus the entropy of the mean of softly chosen codes, a scalar in nats."""
         share_V = torch.softmax((e_BTD @ codebook_VD.T).float() / SOFTNESS, 2).mean((0, 1))
+        # Zero when all are used equally often. The floor keeps 0 log 0 from being NaN.
         return math.log(len(share_V)) + (share_V * share_V.clamp_min(1e-9).log()).sum()
 
     def encode(self, x_BCHW: Tensor) -> tuple[Tensor, Tensor]:

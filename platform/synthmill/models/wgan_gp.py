@@ -73,6 +73,7 @@ class WganGp(ImageModel):
         fake = self.generator(torch.cat([rng.normal("z", self.config.latent_dim), y_BK], 1))
         if phase == "generator":
             return {"generator": -self._score(fake, y_BK)}
+        # Detached: the critic's phase needs no gradient of the generator.
         real, fake = self.real(batch, rng), fake.detach()
         real_B, fake_B = self._score(real, y_BK), self._score(fake, y_BK)
         penalty_B = wasserstein_penalty(
