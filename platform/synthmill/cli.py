@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import typer
 import yaml
 
+from synthmill import threads
 from synthmill.catalog.images import empty_folder, export_images
 from synthmill.config import dump, load_recipe
 from synthmill.errors import SynthmillError, UserError
@@ -46,6 +47,7 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit code; nothing it raises passes this point."""
+    threads.bound_spin()
     _interrupt_on_sigterm()
     try:
         code = typer.main.get_command(app).main(args=arguments, prog_name="synthmill", standalone_mode=False)
@@ -140,7 +142,8 @@ def train(
     result_file: ResultFile = None,
 ) -> dict[str, Any]:
     """Train a model and publish it as the next version of its name."""
-    from synthmill.runtime.train import resolve, train
+    from synthmill.runtime.train import train
+    from synthmill.training.prepare import resolve
 
     loaded = load_recipe(recipe, tuple(set_ or ()))
     if dry_run:

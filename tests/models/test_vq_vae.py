@@ -83,9 +83,7 @@ def test_usage_is_how_far_codes_are_from_equally_frequent() -> None:
 
 
 def test_heads_that_do_not_divide_the_width_of_the_prior() -> None:
-    with pytest.raises(
-        RecipeError, match=r"^model\.config\.prior_heads: must divide prior_dim, which is"
-    ):
+    with pytest.raises(RecipeError, match=r"^model\.config\.prior_heads: must divide prior_dim, which is"):
         parse_config("vq_vae", {"prior_heads": 3})
     with pytest.raises(RecipeError, match="must divide prior_dim, which is 130"):
         parse_config("vq_vae", {"prior_dim": 130})

@@ -3,11 +3,13 @@
 Generated files carry their AI label inside: it is part of the PNG bytes that the dataset stores.
 """
 
+import json
 import re
 from itertools import chain, count
 from pathlib import Path
 
 from synthmill.catalog.dataset import iter_parts
+from synthmill.catalog.manifest import decode_schema
 from synthmill.catalog.store import Version
 from synthmill.errors import DataError, UserError
 from synthmill.storage.local import explained_local
@@ -39,6 +41,7 @@ def export_images(version: Version, folder: Path) -> int:
         StorageError: a file can't be written.
     """
     written = 0
+    classes = _class_names(version)
     folders: dict[str, str] = {}
     for table in iter_parts(version):
         if IMAGE not in table.column_names:
@@ -46,6 +49,8 @@ def export_images(version: Version, folder: Path) -> int:
             raise DataError(f"{version.ref} has no column of images; it has {columns}", field="--export")
         images = table[IMAGE].to_pylist()
         labels = table[LABEL].to_pylist() if LABEL in table.column_names else [None] * len(images)
+        if classes:
+            labels = [classes[label] if label is not None else None for label in labels]
         # Without the column the dataset is not mixed: every row is generated.
         flags = table[SYNTHETIC].to_pylist() if SYNTHETIC in table.column_names else [True] * len(images)
         for cell, label, generated in zip(images, labels, flags, strict=True):
@@ -63,6 +68,14 @@ def export_images(version: Version, folder: Path) -> int:
                 path.write_bytes(cell["bytes"])
             written += 1
     return written
+
+
+def _class_names(version: Version) -> list[str]:
+    """The classes' names where labels are their numbers, from Hugging Face's features; else empty."""
+    schema = version.manifest.arrow_schema
+    metadata = (decode_schema(schema).metadata if schema else None) or {}
+    features = json.loads(metadata.get(b"huggingface", b"{}")).get("info", {}).get("features", {})
+    return [str(name) for name in features.get(LABEL, {}).get("names", [])]
 
 
 def safe_name(label: str) -> str:
