@@ -52,6 +52,7 @@ def write_artifact(folder: Folder, artifact: Artifact) -> tuple[FileEntry, ...]:
         "history.jsonl": "".join(line + "\n" for line in history).encode(),
         "card.md": artifact.card.encode(),
     }
+    # In any order: before the manifest is written, no reader looks at them.
     with ThreadPoolExecutor(len(FILES)) as pool:
         list(pool.map(lambda path: folder.write_bytes(path, contents[path]), FILES))
     return tuple(

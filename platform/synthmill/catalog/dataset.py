@@ -47,6 +47,7 @@ def write_shard(
 ) -> FileEntry:
     """Write one part (locally, then in one step to the folder) and then its receipt."""
     path = part_path(shard)
+    # Locally first: the digest must be known before the upload that the store checks against it.
     with tempfile.TemporaryDirectory(prefix="synthmill-") as scratch:
         local = Path(scratch) / path
         part = write_part(batches, schema, local, footer)

@@ -24,6 +24,7 @@ def empty_folder(folder: Path) -> Path:
         foreign = next(folder.iterdir(), None)
     except OSError as fault:
         raise UserError(f"{folder} can't be used: {fault.strerror}", field="--export") from None
+    # Files of an earlier export would look like rows of this dataset.
     if foreign is not None:
         message = f"{folder} is not empty (it has {foreign.name!r}); choose another folder"
         raise UserError(message, field="--export")

@@ -25,6 +25,7 @@ def parents(store: Store, version: Version) -> list[tuple[Parent, Version | None
 def ancestors(store: Store, version: Version) -> list[Version]:
     """Every version that this one was made from, directly or not, nearest first."""
     related: dict[tuple[str, str], Version] = {}
+    # Breadth first, so nearest first; each once, as two ways can lead to the same version.
     waiting = [version]
     while waiting:
         for _, parent in parents(store, waiting.pop(0)):

@@ -88,4 +88,5 @@ def read_provenance(metadata: dict[str, str], *, uri: str) -> dict[str, Any] | N
 
 
 def _compact(data: dict[str, Any]) -> str:
+    # In one form only: footers are among the bytes that must repeat.
     return json.dumps(data, separators=(",", ":"), sort_keys=True, ensure_ascii=True)

@@ -123,7 +123,7 @@ class Store:
             try:
                 return Version(kind, name, candidate, folder, read_manifest(folder))
             except MissingError:
-                continue
+                continue  # Still being written, given up or deleted.
         thing, numbers = kind.removesuffix("s"), self.versions(kind, name)
         if number and parent.child(str(number)).exists(publish.TOMBSTONE):
             raise NotFoundError(f"{thing} {name}@{number} was deleted from {self.uri}", field=field)
@@ -210,6 +210,7 @@ class Draft:
         self.store, self.kind, self.name, self.run_key, self.run_id = store, kind, name, run_key, run_id
         self.number, self.folder = owned.number, owned.folder
         self.finished = finished
+        # Then parts of the dead owner may be there already.
         self.taken_over = lease is not None and lease.claim > 1
         self._lease = lease
         self._open = ExitStack()
