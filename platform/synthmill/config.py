@@ -30,9 +30,9 @@ M = TypeVar("M", bound="FrozenModel")
 
 
 class FrozenModel(BaseModel):
-    """The base of every configuration: frozen, no unknown keys, descriptions taken from the text under each
-    field."""
+    """The base of every configuration: frozen, no unknown keys, described by the text under each field."""
 
+    # pydantic reserves names that begin with "model_"; recipes have a key `model`.
     model_config = ConfigDict(
         frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=()
     )
@@ -47,13 +47,13 @@ def tunable(
     choices: tuple[Any, ...] | None = None,
     **limits: Any,
 ) -> Any:
-    """A config field that carries its own search space: a range `low..high` (inclusive, `log` scale or not)
-    or `choices`.
+    """A config field with its search space: a range `low..high` (inclusive, `log` scale or not) or `choices`.
 
     `limits` are pydantic constraints (`gt`, `ge`, `le`, ...) and hold for every value, searched or given.
     """
     assert (choices is None) != (low is None), "a search space is either a range or choices"
     space: Any = {"choices": list(choices)} if choices is not None else {"low": low, "high": high, "log": log}
+    # In the schema, so that tuning and the recipe reference read it without knowing the model.
     return Field(default, json_schema_extra={"search": space}, **limits)
 
 
@@ -74,8 +74,7 @@ class ImageConfig(FrozenModel):
     """How images of any size and mode become arrays of one shape."""
 
     size: tuple[int, int] | int | None = None
-    """Height and width in pixels, or one number for both; null: the source's own, when all images share
-    it."""
+    """Height and width in pixels, or one number for both; null: the source's own, if all images share it."""
     channels: Literal[1, 3] | None = None
     """1 gray, 3 RGB; null: gray when every image is stored as gray."""
     fit: Literal["crop", "pad", "stretch"] = "crop"
@@ -89,7 +88,7 @@ class ImageConfig(FrozenModel):
     flip: bool = False
     """Mirror training images at random; not for digits or letters."""
     max_broken_share: float = Field(0.01, ge=0.0, lt=1.0)
-    """Share of files, rounded up, that may be unreadable: they are counted, named and skipped. More are an
+    """Share of files, rounded up, that may be unreadable: they are counted, named and skipped; more are an
     error."""
 
 
@@ -254,16 +253,19 @@ def shipped_recipes() -> list[str]:
 
 def load_recipe(name_or_path: str, overrides: tuple[str, ...] = ()) -> Recipe:
     """Read the recipe at a path, or the shipped one of that name, and apply `key.path=value` overrides in
-    order. A section that is left empty counts as left out.
+    order.
 
     Raises:
         NotFoundError: neither a file nor a shipped recipe.
-        RecipeError: not UTF-8, not YAML, an unknown key, a wrong type; the message names the key.
+        RecipeError: not readable, not YAML, another format, an unknown key, a wrong type; names the key.
     """
     raw = _read_recipe(name_or_path)
     for override in overrides:
         _apply_override(raw, override)
-    raw.pop("format", None)
+    stated = raw.pop("format", None)
+    if stated not in (None, FORMAT):
+        raise RecipeError(f"{stated!r} can't be read; this version reads {FORMAT!r}", field="format")
+    # `data:` with nothing below it is a section to be completed by overrides, not a null.
     empty = {key for key, value in raw.items() if value is None and key in Recipe.model_fields}
     return parse_model(Recipe, {key: value for key, value in raw.items() if key not in empty})
 
@@ -277,7 +279,7 @@ def parse_model(model: type[M], raw: Any, *, prefix: str = "") -> M:
 
 
 def parse_value(text: str) -> Any:
-    """The value of an override: what it is in YAML, or the text itself where it is no YAML."""
+    """The value of an override: as YAML, or the text itself where it is not valid YAML."""
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError:
@@ -292,6 +294,7 @@ def dump(model: FrozenModel) -> dict[str, Any]:
 def fingerprint(data: Any) -> str:
     """SHA-256 (hex) of the canonical JSON of plain data or of a configuration."""
     plain = dump(data) if isinstance(data, FrozenModel) else data
+    # Canonical: neither the order of keys nor their formatting may change what identifies a run.
     text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -299,33 +302,28 @@ def fingerprint(data: Any) -> str:
 def _read_recipe(name_or_path: str) -> dict[str, Any]:
     shipped = shipped_recipes()
     path = Path(name_or_path)
-    if name_or_path in shipped and not path.is_file():
-        text = (resources.files("synthmill") / "recipes" / f"{name_or_path}.yaml").read_text()
-    elif path.is_file():
-        text = _read_utf8(path)
-    else:
-        raise NotFoundError(
-            f"no recipe file or shipped recipe {name_or_path!r}{did_you_mean(name_or_path, shipped)}",
-            field="recipe",
-        )
+    # The user's own file goes before a shipped recipe of the same name.
+    try:
+        if path.is_file():
+            text = path.read_text(encoding="utf-8")
+        elif name_or_path in shipped:
+            text = (resources.files("synthmill") / "recipes" / f"{name_or_path}.yaml").read_text("utf-8")
+        else:
+            hint = did_you_mean(name_or_path, shipped)
+            raise NotFoundError(f"no recipe file or shipped recipe {name_or_path!r}{hint}", field="recipe")
+    except UnicodeDecodeError:
+        raise RecipeError(f"{path} is not UTF-8; save it as UTF-8", field="recipe") from None
+    except OSError as fault:
+        raise RecipeError(f"{path} can't be read: {fault.strerror}", field="recipe") from None
     try:
         raw = yaml.safe_load(text)
     except yaml.YAMLError as fault:
         where = getattr(fault, "problem_mark", None)
-        raise RecipeError(
-            f"{name_or_path} is not valid YAML" + (f", line {where.line + 1}" if where else ""),
-            field="recipe",
-        ) from None
+        line = f", line {where.line + 1}" if where else ""
+        raise RecipeError(f"{name_or_path} is not valid YAML{line}", field="recipe") from None
     if not isinstance(raw, dict):
         raise RecipeError(f"{name_or_path} must be a mapping of keys to values", field="recipe")
     return raw
-
-
-def _read_utf8(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise RecipeError(f"{path} is not UTF-8; save it as UTF-8", field="recipe") from None
 
 
 def _apply_override(raw: dict[str, Any], override: str) -> None:
@@ -333,6 +331,7 @@ def _apply_override(raw: dict[str, Any], override: str) -> None:
     parts = key.split(".")
     if not equals or not all(parts):
         raise RecipeError(f"expected key=value, got {override!r}", field="--set")
+    # Nothing after "=" means an empty text; YAML would make it null.
     value = parse_value(text) if text else ""
     node = raw
     for part in parts[:-1]:
@@ -345,8 +344,11 @@ def _apply_override(raw: dict[str, Any], override: str) -> None:
 
 
 def _explain(model: type[FrozenModel], fault: ValidationError, prefix: str) -> RecipeError:
-    error = fault.errors()[0]
+    error = fault.errors()[0]  # One line for one mistake: the next run tells the next.
     path = [str(part) for part in error["loc"]]
+    if error["type"] != "extra_forbidden":
+        # pydantic names the member of a union that it tried as well: `data.image.size.int` is no key.
+        path = [part for part in path if "[" not in part and part not in ("int", "float", "str", "bool")]
     field = ".".join([prefix, *path] if prefix else path)
     if error["type"] == "extra_forbidden":
         return RecipeError(f"unknown key{did_you_mean(path[-1], _keys_at(model, path[:-1]))}", field=field)
@@ -360,8 +362,10 @@ def _explain(model: type[FrozenModel], fault: ValidationError, prefix: str) -> R
         )
     if error["type"] == _SECRET:
         return RecipeError(error["msg"], field=field)
-    got = json.dumps(error["input"], default=str)
-    return RecipeError(f"{error['msg'][0].lower()}{error['msg'][1:]}, got {got[:80]}", field=field)
+    got = json.dumps(error["input"], default=str, skipkeys=True)
+    # What our own validators say already reads as a sentence about the field.
+    message = error["msg"].removeprefix("Value error, ")
+    return RecipeError(f"{message[0].lower()}{message[1:]}, got {got[:80]}", field=field)
 
 
 def _keys_at(model: type[FrozenModel], path: list[str]) -> list[str]:
