@@ -208,7 +208,7 @@ def load_recipe(name_or_path: str, overrides: tuple[str, ...] = ()) -> Recipe:
     """
     raw = _read_recipe(name_or_path)
     for override in overrides:
-        _apply_override(raw, override)
+        apply_override(raw, override)
     raw.pop("format", None)
     empty = {key for key, value in raw.items() if value is None and key in Recipe.model_fields}
     return parse_model(Recipe, {key: value for key, value in raw.items() if key not in empty})
@@ -274,7 +274,12 @@ def _read_utf8(path: Path) -> str:
         raise RecipeError(f"{path} is not UTF-8; save it as UTF-8", field="recipe") from None
 
 
-def _apply_override(raw: dict[str, Any], override: str) -> None:
+def apply_override(raw: dict[str, Any], override: str) -> None:
+    """Set what `key.path=value` says in a recipe's content.
+
+    Raises:
+        RecipeError: not key=value, or a path that runs into a value.
+    """
     key, equals, text = override.partition("=")
     parts = key.split(".")
     if not equals or not all(parts):

@@ -10,7 +10,7 @@ from pydantic import ConfigDict, Field
 
 from synthmill import __version__
 from synthmill.config import FrozenModel
-from synthmill.errors import GateFailedError
+from synthmill.errors import GateFailedError, NotFoundError, did_you_mean
 from synthmill.evaluation.gates import GateResult, Verdict
 from synthmill.metrics.base import Result, metric_classes
 
@@ -79,6 +79,33 @@ class Report(FrozenModel):
     def digest(self) -> str:
         """SHA-256 (hex) of `to_json`, for manifests."""
         return hashlib.sha256(self.to_json()).hexdigest()
+
+    def __getitem__(self, name: str) -> Result:
+        """A metric's result: by its name (`tabular.pair_gap`), or by axis and last part
+        (`fidelity.pair_gap`).
+
+        Raises:
+            NotFoundError: the report has no such figure; names the closest.
+        """
+        found = self.metrics.get(name)
+        if found is not None:
+            return found
+        by_axis = {f"{r.axis}.{key.rpartition('.')[2]}": r for key, r in self.metrics.items()}
+        if name not in by_axis:
+            known = [*self.metrics, *by_axis]
+            raise NotFoundError(f"no figure named {name!r}{did_you_mean(name, known)}", field="report")
+        return by_axis[name]
+
+    def show(self) -> None:
+        """The whole report in a notebook; its summary as text elsewhere."""
+        from synthmill.evaluation.show import show
+
+        show(self)
+
+    def _repr_html_(self) -> str:
+        from synthmill.evaluation.show import to_frame
+
+        return to_frame(self)
 
     def passed(self, *, allow_inconclusive: bool = False) -> bool:
         """Whether `--require pass` is met: no error gate failed and, unless allowed, none was

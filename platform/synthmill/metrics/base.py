@@ -84,6 +84,11 @@ class Estimate(FrozenModel):
     """The same figure with real rows, never seen by the generator, in the place of the synthetic ones; null:
     no such rows."""
 
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The confidence interval."""
+        return self.ci
+
 
 class Result(Estimate):
     """One metric's answer."""
