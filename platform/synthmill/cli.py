@@ -19,7 +19,7 @@ import typer
 
 import synthmill
 from synthmill.errors import SynthmillError, UserError
-from synthmill.runtime import catalog_commands
+from synthmill.runtime import catalog_commands, setup_commands
 from synthmill.runtime.options import DEFAULT_STORE, ResultFile, StorageOption, StoreOption
 from synthmill.serving import command as serving_commands
 
@@ -119,7 +119,8 @@ def verb(function: Callable[..., dict[str, Any]]) -> Callable[..., int]:
         except Exception as fault:
             return _fail(fault, place)
         failed = result.get("verdict") == "fail" and result.get("gated")
-        return _close({"status": "done", **result}, place) or int(bool(failed))
+        code = int(result.get("exit_code", bool(failed)))
+        return _close({"status": "done", **result}, place) or code
 
     return job
 
@@ -371,6 +372,7 @@ def demo(store: StoreOption = DEFAULT_STORE, result_file: ResultFile = None) -> 
     return demo(store, _run_id())
 
 
+setup_commands.register(app, verb)
 catalog_commands.register(app, verb)
 serving_commands.register(app, verb)
 

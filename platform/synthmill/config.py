@@ -6,6 +6,7 @@ recipe is fingerprinted and saved with every output. Every class here is frozen 
 
 import hashlib
 import json
+import re
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -188,6 +189,12 @@ class Recipe(FrozenModel):
     gates: str = "default"
     """Quality gates: `default` or the path of a gates file."""
     storage: StorageConfig = StorageConfig()
+
+
+def name_of_source(source: str) -> str:
+    """`adult` for `s3://bucket/data/Adult.csv.gz`: what a file's or folder's model is called at first."""
+    last = source.rstrip("/").rpartition("/")[2].partition(".")[0].lower()
+    return re.sub(r"[^a-z0-9._-]+", "-", last).strip("-._") or "model"
 
 
 def shipped_recipes() -> list[str]:

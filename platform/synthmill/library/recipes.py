@@ -1,14 +1,21 @@
 """What a caller of the library hands over, as a recipe and the rows it is about."""
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, TypeAlias, Union
 
-from synthmill.config import Recipe, apply_override, dump, load_recipe, parse_model, shipped_recipes
+from synthmill.config import (
+    Recipe,
+    apply_override,
+    dump,
+    load_recipe,
+    name_of_source,
+    parse_model,
+    shipped_recipes,
+)
 from synthmill.errors import RecipeError
 from synthmill.library.frames import MEMORY, ArrowStream
 
@@ -54,7 +61,7 @@ def read_task(
     if isinstance(data, str | PathLike):
         if names_recipe(data):
             return Task(read_recipe(data, words))
-        return Task(_with(_fresh(fspath(data), _name_of(fspath(data)), {}), words))
+        return Task(_with(_fresh(fspath(data), name_of_source(fspath(data)), {}), words))
     # Whoever has rows in memory holds out their own; from a file, evaluation needs a holdout to open later.
     raw = _fresh(MEMORY, DEFAULT_NAME, {"holdout": 0.0})
     return Task(_with(raw, words), data)
@@ -112,9 +119,3 @@ def _fresh(source: str, name: str, split: dict[str, float]) -> dict[str, Any]:
         "data": {"source": source, **({"split": split} if split else {})},
         "model": {"name": DEFAULT_MODEL},
     }
-
-
-def _name_of(source: str) -> str:
-    """`adult` for `s3://bucket/data/Adult.csv.gz`: a file's name as a model's."""
-    last = source.rstrip("/").rpartition("/")[2].partition(".")[0].lower()
-    return re.sub(r"[^a-z0-9._-]+", "-", last).strip("-._") or DEFAULT_NAME
