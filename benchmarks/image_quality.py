@@ -97,7 +97,7 @@ def cell(options: argparse.Namespace, dataset: str, model: str, seed: int) -> di
     budget = BUDGETS[dataset][model]
     recipe = {
         "name": f"{dataset}-{model.replace('_', '-')}",
-        "data": {"source": source_of(options, dataset), "kind": "images", "target": "label"},
+        "data": {"source": source_of(options, dataset), "kind": "image", "target": "label"},
         "model": {"name": model, "config": budget.get("config", {}) | json.loads(options.config)},
         "training": {
             "seed": seed,
@@ -132,8 +132,8 @@ def source_of(options: argparse.Namespace, dataset: str) -> str:
 def child(task_path: str, result_path: str) -> None:
     """Read, split, train, generate, evaluate: what the jobs do, without Ray and a store."""
     from synthmill.config import Recipe, parse_model
-    from synthmill.data.codec import fit_codec
-    from synthmill.data.images import read_images
+    from synthmill.data.codecs.pixels import PixelCodec
+    from synthmill.data.readers.base import read_source
     from synthmill.data.split import split_table
     from synthmill.evaluation import sheets
     from synthmill.evaluation.evaluate import Tables
@@ -147,9 +147,9 @@ def child(task_path: str, result_path: str) -> None:
 
     task = json.loads(Path(task_path).read_text())
     recipe = parse_model(Recipe, task["recipe"])
-    source = read_images(recipe.data)
+    source = read_source(recipe.data)
     split = split_table(source.table, recipe.data.split, sha256=source.sha256)
-    codec = fit_codec(split.train, recipe.data, {})
+    codec = PixelCodec.fit(split.train, recipe.data)
     started = time.process_time()
     outcome = fit_table(recipe, split.train, split.validation, codec, parallel=Single(), reporter=Silent())
     cpu_seconds = time.process_time() - started

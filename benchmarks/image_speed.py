@@ -199,14 +199,14 @@ def operations(task: dict[str, Any], step: Any) -> dict[str, Any]:
 def seen_digits(task: dict[str, Any]) -> Any:
     """A model that draws digits after a fashion."""
     from synthmill.config import DataConfig, TrainingConfig, parse_model
-    from synthmill.data.images import read_images
-    from synthmill.data.pixels import PixelCodec
+    from synthmill.data.codecs.pixels import PixelCodec
+    from synthmill.data.readers.base import read_source
     from synthmill.training.loop import train
     from synthmill.training.parallel import Single
     from synthmill.training.reporter import Silent
 
-    data = parse_model(DataConfig, {"source": task["mnist"], "kind": "images"})
-    table = read_images(data).table
+    data = parse_model(DataConfig, {"source": task["mnist"], "kind": "image"})
+    table = read_source(data).table
     config = TrainingConfig(
         global_batch_rows=task["rows"], max_steps=task["train_steps"], max_epochs=1_000_000, precision="fp32"
     )
@@ -222,9 +222,9 @@ def generate(task: dict[str, Any]) -> dict[str, Any]:
     """Shards to Parquet as an actor writes them, or the same blocks sampled and dropped."""
     from memory import resident_mib
 
-    from synthmill.data.pixels import PixelCodec
-    from synthmill.generation.blocks import BLOCK_ROWS, one_thread, sample_block
+    from synthmill.data.codecs.pixels import PixelCodec
     from synthmill.generation.generator import Generator
+    from synthmill.generation.sampler import BLOCK_ROWS, one_thread
     from synthmill.generation.shards import ShardPlan
     from synthmill.storage.parquet import write_part
 
@@ -233,13 +233,13 @@ def generate(task: dict[str, Any]) -> dict[str, Any]:
     plan = ShardPlan(rows=task["images"], seed=7)
     resident, written = [], 0
     with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
-        sample_block(generator.model, seed=0, path=(0, 0, 0), condition=None)
+        generator.sampler.block(0, (0, 0, 0))
         started = time.perf_counter()
         for shard in plan.shards():
             if task["bare"]:
                 with one_thread():
                     for block in range(-(-shard.rows // BLOCK_ROWS)):
-                        sample_block(generator.model, seed=7, path=(shard.index, 0, block), condition=None)
+                        generator.sampler.block(7, (shard.index, 0, block))
             else:
                 table = generator.shard(plan, shard)
                 path = Path(folder) / "part.parquet"

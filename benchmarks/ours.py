@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 import torch
 
 from synthmill.config import Recipe, parse_model
-from synthmill.data.tabular import TableCodec
+from synthmill.data.codecs.mixed import MixedCodec
 from synthmill.generation.generator import Generator
 from synthmill.models.base import build
 from synthmill.training.fit import fit_table, fresh_model
@@ -60,7 +60,7 @@ def prepare(task: dict[str, Any]) -> dict[str, Any]:
     """Fitting the codec and encoding every row: all that precedes the first step, as for the peer."""
     table, given = pq.read_table(task["train"]), recipe(task)
     started = time.perf_counter()
-    codec = TableCodec.fit(table, given.data)
+    codec = MixedCodec.fit(table, given.data)
     data = codec.encode(table)
     fresh_model(given, codec.layout)
     return {"seconds": time.perf_counter() - started, "rows": data.num_rows}
@@ -69,7 +69,7 @@ def prepare(task: dict[str, Any]) -> dict[str, Any]:
 def steps(task: dict[str, Any]) -> dict[str, Any]:
     """Median over epochs; no checks and no checkpoints, as for the peer."""
     table, given, clock = pq.read_table(task["train"]), recipe(task), StepClock()
-    codec = TableCodec.fit(table, given.data)
+    codec = MixedCodec.fit(table, given.data)
     train(
         fresh_model(given, codec.layout),
         codec.encode(table),
@@ -92,7 +92,7 @@ def fit(task: dict[str, Any]) -> dict[str, Any]:
     order = np.random.default_rng(task.get("seed", 0)).permutation(table.num_rows)
     aside = round(VALIDATION_SHARE * table.num_rows)
     validation, rows = table.take(pa.array(order[:aside])), table.take(pa.array(np.sort(order[aside:])))
-    codec = TableCodec.fit(rows, given.data)
+    codec = MixedCodec.fit(rows, given.data)
     outcome = fit_table(given, rows, validation, codec, parallel=Single(), reporter=Silent())
     fitted, used = time.perf_counter(), cpu_seconds() - used
     model = build(given.model.name, given.model.config, codec.layout)

@@ -266,7 +266,7 @@ def child(task_path: str, result_path: str) -> None:
 
     from synthmill.catalog.store import Store
     from synthmill.generation.generator import Generator
-    from synthmill.generation.stream import free_pieces
+    from synthmill.generation.stream import fresh_pieces
     from synthmill.serving.config import ServeArgs
 
     task = json.loads(Path(task_path).read_text())
@@ -276,9 +276,9 @@ def child(task_path: str, result_path: str) -> None:
     started = time.perf_counter()
     generator.sample(task["rows"], seed=SEEDS["seeded"])
     seeded = time.perf_counter()
-    for _ in free_pieces(
+    for _ in fresh_pieces(
         generator,
-        generator.model,
+        generator.sampler,
         task["rows"],
         columns=None,
         piece_rows=ServeArgs(models=("any",)).batch_rows,

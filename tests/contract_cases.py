@@ -8,9 +8,9 @@ import torch
 from torch import nn
 
 import encoded
-from synthmill.data.batch import Batch
+from synthmill.data.batch import Batch, Condition
 from synthmill.data.layout import MixedLayout, PixelLayout
-from synthmill.models.base import Condition, GenerativeModel, Phase, build, model_class
+from synthmill.models.base import GenerativeModel, Phase, build, model_class
 
 
 class Case(ABC):

@@ -6,8 +6,8 @@ import torch
 
 from encoded import Records, settings
 from image_cases import as_shown, halves, layout
-from synthmill.data.batch import Batch
-from synthmill.models.base import Condition, GenerativeModel, build
+from synthmill.data.batch import Batch, Condition
+from synthmill.models.base import GenerativeModel, build
 from synthmill.training.loop import train
 from synthmill.training.parallel import Single
 from synthmill.training.rng import StepRng

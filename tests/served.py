@@ -9,11 +9,11 @@ import torch
 from synthmill.catalog.artifact import Artifact, write_artifact
 from synthmill.catalog.store import Store, Version
 from synthmill.config import DataConfig
-from synthmill.data.codec import Codec
-from synthmill.data.images import read_images
-from synthmill.data.pixels import PixelCodec
+from synthmill.data.codecs.base import Codec
+from synthmill.data.codecs.mixed import MixedCodec
+from synthmill.data.codecs.pixels import PixelCodec
+from synthmill.data.readers.base import read_source
 from synthmill.data.summary import summarise
-from synthmill.data.tabular import TableCodec
 from synthmill.models.base import GenerativeModel, build
 from tables import customers
 
@@ -30,7 +30,7 @@ def publish_customers(
 ) -> Version:
     """A TVAE of the customers table; another `seed` is another model."""
     table = customers(rows)
-    codec = TableCodec.fit(table, DataConfig(source="customers.csv"))
+    codec = MixedCodec.fit(table, DataConfig(source="customers.csv"))
     torch.manual_seed(seed)
     model = build("tvae", MODEL_CONFIG, codec.layout)
     config = {
@@ -45,14 +45,14 @@ def publish_customers(
 
 def publish_images(store: Store, name: str = "digits", *, seed: int = 0) -> Version:
     """A VAE of scikit-learn's digits."""
-    source = DataConfig(source="sklearn://digits", target="label")
-    codec = PixelCodec.fit(read_images(source).table, source)
+    source = DataConfig(source="sklearn://digits", target="label", kind="image")
+    codec = PixelCodec.fit(read_source(source).table, source)
     torch.manual_seed(seed)
     model = build("vae", {}, codec.layout)
     config = {
         "model": "vae",
         "model_config": {},
-        "recipe": {"data": {"source": "sklearn://digits", "target": "label"}},
+        "recipe": {"data": {"source": "sklearn://digits", "target": "label", "kind": "image"}},
     }
     return _publish(store, name, config, model, codec)
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from synthmill.errors import NotFoundError, RecipeError, did_you_mean
 
@@ -90,8 +90,8 @@ class DataConfig(FrozenModel):
     """A CSV or Parquet file or folder (path or URI), `sklearn://NAME`, or `dataset://NAME[@N]` for a catalog
     dataset. Images: a folder with a subfolder for each class, Parquet with Hugging Face image structs, IDX
     files, `sklearn://digits`."""
-    kind: Literal["auto", "table", "images"] = "auto"
-    """What the source holds; auto: what the model learns."""
+    kind: str = "auto"
+    """What the source holds: `table`, `image`, ...; auto: what the model learns."""
     target: str | None = None
     """The column that downstream models predict; used by utility figures and `--balance`. For images in
     Parquet: the label column (default `label`)."""
@@ -108,6 +108,11 @@ class DataConfig(FrozenModel):
     """Shape of images; read only where the source holds images."""
 
     model_config = ConfigDict(populate_by_name=True)
+
+    @field_validator("kind")
+    @classmethod
+    def _present_name(cls, kind: str) -> str:
+        return {"images": "image"}.get(kind, kind)
 
 
 class ModelConfig(FrozenModel):

@@ -13,7 +13,7 @@ from synthmill.catalog import admin
 from synthmill.catalog.dataset import read_dataset
 from synthmill.catalog.store import Store
 from synthmill.data import png
-from synthmill.data.pixels import pixels_of
+from synthmill.data.codecs.pixels import pixels_of
 from synthmill.generation.compute import compute_class
 from synthmill.models.base import model_class
 
@@ -39,7 +39,7 @@ def test_a_model_samples_what_it_did(golden: Path, name: str) -> None:
     samples = np.load(golden / "samples.npz")
     pixels = pixels_of(rows)
     assert pixels.shape == samples[name].shape
-    if compute_class(generator.model) == expected["compute_class"][name]:
+    if compute_class(generator.sampler) == expected["compute_class"][name]:
         assert np.array_equal(rows["label"].to_numpy(), samples[f"{name}-label"])
         assert np.array_equal(pixels, samples[name])
 

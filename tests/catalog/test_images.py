@@ -9,8 +9,8 @@ from image_cases import digits
 from synthmill.catalog.images import empty_folder, export_images, safe_name
 from synthmill.config import DataConfig, parse_model
 from synthmill.data import png
-from synthmill.data.images import read_images
 from synthmill.data.mark import label_packet
+from synthmill.data.readers.base import read_source
 from synthmill.errors import DataError, UserError
 
 
@@ -53,7 +53,7 @@ def test_every_file_is_labelled_and_the_folder_is_a_source(
         assert packet is not None
         assert b"trainedAlgorithmicMedia" in packet
         assert b"TC260:AIGC" in packet
-    source = read_images(parse_model(DataConfig, {"source": str(tmp_path / "out"), "kind": "images"}))
+    source = read_source(parse_model(DataConfig, {"source": str(tmp_path / "out"), "kind": "image"}))
     assert sorted(source.table["label"].to_pylist()) == ["cat", "cat", "cat", "dog", "dog"]
 
 

@@ -14,8 +14,8 @@ from contract_cases import CASES, Case, case, plain
 from encoded import Records, settings
 from synthmill import registry
 from synthmill.config import dump, parse_model
-from synthmill.data.batch import Batch
-from synthmill.models.base import Condition, GenerativeModel, Phase, build, model_class
+from synthmill.data.batch import Batch, Condition
+from synthmill.models.base import GenerativeModel, Phase, build, model_class
 from synthmill.training.loop import train
 from synthmill.training.parallel import Single
 from synthmill.training.rng import StepRng, generator

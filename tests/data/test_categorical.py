@@ -8,14 +8,14 @@ import torch
 
 from synthmill.config import DataConfig
 from synthmill.data.batch import Batch
+from synthmill.data.codecs.mixed import MixedCodec
 from synthmill.data.schema import ColumnRule
-from synthmill.data.tabular import TableCodec
 from synthmill.errors import DataError
 
 
-def codec_of(values: list[str | None], min_rows: int = 5, rule: ColumnRule | None = None) -> TableCodec:
+def codec_of(values: list[str | None], min_rows: int = 5, rule: ColumnRule | None = None) -> MixedCodec:
     config = DataConfig(source="x", min_category_rows=min_rows)
-    return TableCodec.fit(pa.table({"x": pa.array(values, pa.string())}), config, {"x": rule} if rule else {})
+    return MixedCodec.fit(pa.table({"x": pa.array(values, pa.string())}), config, {"x": rule} if rule else {})
 
 
 def test_levels_by_falling_frequency_then_name() -> None:
@@ -35,7 +35,7 @@ def test_rare_levels_share_a_code_and_come_out_as_frequent_ones() -> None:
     both = pa.table(
         {"x": ["a"] * 600 + ["b"] * 200 + [f"rare-{i}" for i in range(200)], "y": np.arange(1000.0)}
     )
-    codec = TableCodec.fit(both, config, {})
+    codec = MixedCodec.fit(both, config, {})
     batch = Batch(
         codes=torch.tensor([[2, i % 10] for i in range(4000)]),
         values=torch.rand(4000, 1, generator=rng) * 2 - 1,
@@ -114,7 +114,7 @@ def test_public_categories_are_read_as_the_column_writes_its_values(
     values: pa.Array, stated: tuple[str, ...], levels: list[str]
 ) -> None:
     table = pa.table({"x": values})
-    codec = TableCodec.fit(table, DataConfig(source="x"), {"x": ColumnRule(categories=stated)})
+    codec = MixedCodec.fit(table, DataConfig(source="x"), {"x": ColumnRule(categories=stated)})
     assert codec.levels("x") == levels
     seen = set(values.cast(pa.string()).to_pylist())
     assert codec.profile.column("x").folded_rows == sum(
@@ -137,7 +137,7 @@ def test_public_categories_that_can_not_be_the_columns_are_refused(
     stated: tuple[str, ...], message: str
 ) -> None:
     with pytest.raises(DataError) as caught:
-        TableCodec.fit(
+        MixedCodec.fit(
             pa.table({"x": [1.5, 2.0, 2.0] * 10}),
             DataConfig(source="x"),
             {"x": ColumnRule(categories=stated)},

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from synthmill.config import DataConfig, SplitConfig
 from synthmill.data.batch import Batch
+from synthmill.data.codecs.mixed import MixedCodec
 from synthmill.data.identifiers import fit_template, has_id_name, write_ids
 from synthmill.data.profile import profile_table
 from synthmill.data.schema import ColumnRule
-from synthmill.data.tabular import TableCodec
 from synthmill.errors import DataError
 
 RNG = np.random.default_rng(0)
@@ -130,7 +130,7 @@ def test_ids_keep_their_type_and_their_missing_pattern() -> None:
             "y": ["a", "b", "c"] * 30,
         }
     )
-    codec = TableCodec.fit(table, DataConfig(source="x"), {"user_id": ColumnRule(kind="identifier")})
+    codec = MixedCodec.fit(table, DataConfig(source="x"), {"user_id": ColumnRule(kind="identifier")})
     rows = codec.decode(codec.encode(table), first_row=1000)
     assert rows.schema == table.schema
     assert rows["user_id"].is_valid().equals(table["user_id"].is_valid())
@@ -148,7 +148,7 @@ def test_identifiers_beside_real_ones_begin_where_none_is_taken() -> None:
     real = pa.table(
         {"order_id": np.arange(1, 61), "code": [f"C-{i:04d}" for i in range(60)], "y": ["a", "b", "c"] * 20}
     )
-    codec = TableCodec.fit(real, DataConfig(source="x"))
+    codec = MixedCodec.fit(real, DataConfig(source="x"))
     assert [column.kind for column in codec.profile.columns] == ["identifier", "identifier", "categorical"]
     assert codec.first_free_id(real, 5) == 100
     assert codec.first_free_id(real, 250) == 1000
@@ -157,19 +157,19 @@ def test_identifiers_beside_real_ones_begin_where_none_is_taken() -> None:
     assert codec.first_free_id(ninth, 150) == 1000
     assert codec.first_free_id(ninth, 104) == 0
     plain = pa.table({"x": ["a", "b"] * 20, "y": RNG.normal(size=40)})
-    assert TableCodec.fit(plain, DataConfig(source="x")).first_free_id(plain, 100) == 0
+    assert MixedCodec.fit(plain, DataConfig(source="x")).first_free_id(plain, 100) == 0
 
 
 def test_identifiers_of_narrow_types_begin_in_the_widest_gap_or_are_refused() -> None:
     rng = np.random.default_rng(1)
     keys = rng.choice(2**31 - 200_000, size=20_000, replace=False).astype(np.int32)
     real = pa.table({"order_id": pa.array(keys), "y": ["a", "b"] * 10_000})
-    codec = TableCodec.fit(real, DataConfig(source="x"))
+    codec = MixedCodec.fit(real, DataConfig(source="x"))
     start = codec.first_free_id(real, 500_000)
     made = codec.decode(blank(codec, 500_000), first_row=start)["order_id"]
     assert len(set(made.to_pylist()) | set(keys.tolist())) == 520_000
     small = pa.table({"order_id": pa.array(range(1, 61), pa.int8()), "y": ["a", "b"] * 30})
-    narrow = TableCodec.fit(small, DataConfig(source="x"))
+    narrow = MixedCodec.fit(small, DataConfig(source="x"))
     assert narrow.id_rooms() == [("order_id", 127)]
     assert narrow.first_free_id(small, 60) == 60
     with pytest.raises(
@@ -179,5 +179,5 @@ def test_identifiers_of_narrow_types_begin_in_the_widest_gap_or_are_refused() ->
         narrow.first_free_id(small, 80)
 
 
-def blank(codec: TableCodec, rows: int) -> Batch:
+def blank(codec: MixedCodec, rows: int) -> Batch:
     return Batch(codes=torch_zeros(rows, len(codec.layout.discrete)), values=torch_zeros(rows, 0).float())

@@ -8,12 +8,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from synthmill.config import DataConfig
+from synthmill.data.codecs.mixed import MixedCodec
 from synthmill.data.numeric import MAX_KNOTS, Curve, fit_curve
-from synthmill.data.tabular import TableCodec
 
 
-def codec_of(values: object, **more: object) -> TableCodec:
-    return TableCodec.fit(pa.table({"x": values, **more}), DataConfig(source="x"), {})
+def codec_of(values: object, **more: object) -> MixedCodec:
+    return MixedCodec.fit(pa.table({"x": values, **more}), DataConfig(source="x"), {})
 
 
 def test_a_curve_maps_between_knots_and_jumps_over_gaps() -> None:

@@ -5,10 +5,10 @@ import pyarrow as pa
 import pytest
 
 from synthmill.config import DataConfig, SplitConfig
+from synthmill.data.codecs.mixed import MixedCodec
 from synthmill.data.numeric import NumericCodec
 from synthmill.data.people import count_sharers, outermost, people_of, widened
 from synthmill.data.summary import summarise
-from synthmill.data.tabular import TableCodec
 from synthmill.errors import DataError
 
 PEOPLE, VISITS = 60, 10
@@ -31,8 +31,8 @@ def visits() -> pa.Table:
     )
 
 
-def fitted(table: pa.Table, group: str | None) -> TableCodec:
-    return TableCodec.fit(table, DataConfig(source="x", split=SplitConfig(group=group)))
+def fitted(table: pa.Table, group: str | None) -> MixedCodec:
+    return MixedCodec.fit(table, DataConfig(source="x", split=SplitConfig(group=group)))
 
 
 def test_what_only_one_person_has_is_neither_a_level_nor_a_point_nor_a_knot_nor_a_bound() -> None:

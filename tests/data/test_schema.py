@@ -8,9 +8,9 @@ import pyarrow as pa
 import pytest
 
 from synthmill.config import DataConfig
+from synthmill.data.codecs.mixed import MixedCodec
+from synthmill.data.readers.base import read_source
 from synthmill.data.schema import ColumnRule, apply_rules, parse_rules
-from synthmill.data.sources import read_source
-from synthmill.data.tabular import TableCodec
 from synthmill.errors import DataError
 from tables import customers, write_customers
 
@@ -151,7 +151,10 @@ def test_sdv_metadata_of_a_real_table_is_applied(tmp_path: Path) -> None:
     source = read_source(config)
     assert source.table.schema.field("age").type == pa.string()
     assert source.table.schema.field("joined").type == pa.timestamp("ms")
-    kinds = {column.name: column.kind for column in TableCodec.fit(source.table, config).profile.columns}
+    kinds = {
+        column.name: column.kind
+        for column in MixedCodec.fit(source.table, config, source.rules).profile.columns
+    }
     assert (kinds["customer"], kinds["age"], kinds["joined"]) == ("identifier", "categorical", "datetime")
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synthmill.config import SplitConfig
-from synthmill.data.sources import Source
+from synthmill.data.readers.base import Source
 from synthmill.data.split import SplitTables, open_split, row_hashes, split_table
 from synthmill.errors import DataError
 from tables import customers

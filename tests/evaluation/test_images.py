@@ -9,8 +9,8 @@ import pytest
 from image_cases import digits
 from synthmill.config import DataConfig
 from synthmill.data import png
-from synthmill.data.images import image_column
-from synthmill.data.pixels import PixelCodec
+from synthmill.data.codecs.pixels import PixelCodec
+from synthmill.data.readers.image import image_column
 from synthmill.errors import DataError
 from synthmill.evaluation.evaluate import SlicePart, Tables
 from synthmill.evaluation.gates import judge, load_gates
@@ -44,7 +44,7 @@ def inputs(
     synthetic: object, *, train: pa.Table | None = None, holdout: pa.Table | None = None
 ) -> tuple[Tables, PixelCodec]:
     train = rows(TRAIN) if train is None else train
-    codec = PixelCodec.fit(train, DataConfig(source="digits", kind="images"))
+    codec = PixelCodec.fit(train, DataConfig(source="digits", kind="image"))
     return Tables(train, None, rows(HOLDOUT) if holdout is None else holdout, synthetic), codec  # type: ignore[arg-type]
 
 

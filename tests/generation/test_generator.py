@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from synthmill.config import DataConfig
-from synthmill.data.tabular import TableCodec
+from synthmill.data.codecs.mixed import MixedCodec
 from synthmill.errors import DataError, UserError
 from synthmill.generation.generator import Generator, classes_of
 from synthmill.generation.shards import Quota, ShardPlan
@@ -20,7 +20,7 @@ RNG = np.random.default_rng(0)
 
 def marginals(table: pa.Table) -> Generator:
     """The closed-form model of independent columns."""
-    codec = TableCodec.fit(table, DataConfig(source="x"))
+    codec = MixedCodec.fit(table, DataConfig(source="x"))
     model = build("marginals", {}, codec.layout)
     with torch.no_grad():
         model.fit_closed([codec.encode(table)])

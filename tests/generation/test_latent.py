@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from image_cases import layout
-from synthmill.data.pixels import PixelCodec, pixels_of
+from synthmill.data.codecs.pixels import PixelCodec, pixels_of
 from synthmill.errors import ConditionError
 from synthmill.generation.generator import Generator
 from synthmill.models.base import build
@@ -33,15 +33,17 @@ def test_without_classes_the_category_can_be_set() -> None:
         for value in (0, 1)
     )
     assert (zero != one).any()
-    with pytest.raises(ConditionError, match="category is a whole number below 3"):
+    with pytest.raises(ConditionError, match="category is a whole number from 0 to 2"):
         made.sample(20, seed=1, latent={"category": 3})
 
 
 def test_unknown_codes_and_texts_are_refused() -> None:
     with pytest.raises(ConditionError, match=r"--latent: no latent code named 'c9'.*there is c1, c2"):
         generator().sample(5, seed=1, latent={"c9": 0.0})
-    with pytest.raises(ConditionError, match="this model has none; infogan has"):
+    with pytest.raises(ConditionError, match="this model has none"):
         generator("dcgan").sample(5, seed=1, latent={"c1": 0.0})
+    with pytest.raises(ConditionError, match="c1 is a number from -2 to 2"):
+        generator().sample(5, seed=1, latent={"c1": 2.5})
     for wrong in (float("nan"), float("inf")):
         with pytest.raises(ConditionError, match="sets no code; write NAME=NUMBER"):
             generator().sample(5, seed=1, latent={"c1": wrong})

@@ -7,7 +7,7 @@ from synthmill.catalog.store import Store
 from synthmill.errors import ConditionError
 from synthmill.generation.generator import Generator
 from synthmill.generation.shards import ShardPlan
-from synthmill.generation.stream import free_pieces, seeded_pieces
+from synthmill.generation.stream import fresh_pieces, seeded_pieces
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def test_the_number_of_threads_and_what_else_is_drawn_change_nothing(generator: 
     torch.manual_seed(99)
     pieces = []
     for piece in seeded_pieces(generator, plan, blocks=1):
-        list(free_pieces(generator, generator.model, 100, columns=None, piece_rows=64))
+        list(fresh_pieces(generator, generator.sampler, 100, columns=None, piece_rows=64))
         pieces.append(piece)
     assert pa.concat_tables(pieces).combine_chunks().equals(expected.combine_chunks())
 
@@ -49,7 +49,7 @@ def test_the_number_of_threads_and_what_else_is_drawn_change_nothing(generator: 
 def test_a_condition_that_is_hardly_ever_met_stops_with_the_rate(
     generator: Generator, monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr("synthmill.generation.stream.LEAST_TRIES", 16 * 1024)
+    monkeypatch.setattr("synthmill.generation.sampler.LEAST_TRIES", 16 * 1024)
     plan = ShardPlan(rows=1000, seed=0, where=("age>=80", "visits>=79", "spend>=1350"), max_tries_per_row=1)
     with pytest.raises(
         ConditionError,
@@ -72,7 +72,7 @@ def test_work_is_done_piece_by_piece(generator: Generator, monkeypatch: pytest.M
 
 def test_unseeded_rows_differ_each_time_and_come_in_pieces(generator: Generator):
     first, second = (
-        list(free_pieces(generator, generator.model, 250, columns=("age", "plan"), piece_rows=100))
+        list(fresh_pieces(generator, generator.sampler, 250, columns=("age", "plan"), piece_rows=100))
         for _ in range(2)
     )
     assert [piece.num_rows for piece in first] == [100, 100, 50]

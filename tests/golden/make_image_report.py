@@ -13,8 +13,8 @@ import sys
 from pathlib import Path
 
 from synthmill.config import DataConfig, parse_model
-from synthmill.data.codec import fit_codec
-from synthmill.data.images import read_images
+from synthmill.data.codecs.pixels import PixelCodec
+from synthmill.data.readers.base import read_source
 from synthmill.evaluation.evaluate import Tables
 from synthmill.evaluation.images import evaluate_images
 
@@ -22,8 +22,8 @@ TRAIN_ROWS, HOLDOUT_ROWS, SYNTHETIC_ROWS = 800, 400, 400
 
 
 def main(target: Path) -> None:
-    data = parse_model(DataConfig, {"source": "sklearn://digits", "kind": "images", "target": "label"})
-    table = read_images(data).table
+    data = parse_model(DataConfig, {"source": "sklearn://digits", "kind": "image", "target": "label"})
+    table = read_source(data).table
     train, rest = table.slice(0, TRAIN_ROWS), table.slice(TRAIN_ROWS)
     holdout, synthetic = rest.slice(0, HOLDOUT_ROWS), rest.slice(HOLDOUT_ROWS, SYNTHETIC_ROWS)
     provenance = {
@@ -34,7 +34,7 @@ def main(target: Path) -> None:
     }
     report = evaluate_images(
         Tables(train, None, holdout, synthetic),
-        fit_codec(train, data, {}),
+        PixelCodec.fit(train, data),
         profile="quick",
         sample_rows="all",
         provenance=provenance,

@@ -21,7 +21,7 @@ from synthmill.catalog.manifest import Parent
 from synthmill.catalog.provenance import labels
 from synthmill.catalog.store import Store
 from synthmill.config import Recipe, StorageConfig, parse_model
-from synthmill.data.pixels import pixels_of
+from synthmill.data.codecs.pixels import pixels_of
 from synthmill.generation.compute import compute_class
 from synthmill.generation.shards import ShardPlan
 from synthmill.runtime.train import OUTCOME, _publish, prepare
@@ -59,7 +59,7 @@ def main(target: Path) -> None:
     samples, classes = {}, {}
     for name, config in CONFIGS.items():
         training = {"seed": 0, "max_steps": 60, "global_batch_rows": 64, "threads": 1, "precision": "fp32"}
-        data = {"source": "sklearn://digits", "kind": "images", "target": "label"}
+        data = {"source": "sklearn://digits", "kind": "image", "target": "label"}
         recipe = {
             "name": name.replace("_", "-"),
             "data": data,
@@ -68,7 +68,7 @@ def main(target: Path) -> None:
         }
         trained(parse_model(Recipe, recipe))
         generator = api.load(recipe["name"], store="store").generator
-        classes[name] = compute_class(generator.model)
+        classes[name] = compute_class(generator.sampler)
         rows = generator.sample(SAMPLE_ROWS, seed=SEED)
         samples[name], samples[f"{name}-label"] = pixels_of(rows), rows["label"].to_numpy()
     np.savez_compressed(target / "samples.npz", **samples)
@@ -104,7 +104,7 @@ def published(model: str) -> None:
     plan = ShardPlan(rows=120, seed=SEED, shard_rows=50, where=("label!=3",))
     job = Job({}, "store", StorageConfig(), generator.ref, generator.digest, plan, mixed=False)
     with store.begin("datasets", "pictures", run_key="golden", run_id="golden") as draft:
-        here = compute_class(generator.model)
+        here = compute_class(generator.sampler)
         files = tuple(
             write_part(job, Part(shard.index, None), draft.folder, draft.run_key, here)
             for shard in plan.shards()

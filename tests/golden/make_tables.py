@@ -61,7 +61,7 @@ def make(target: Path) -> dict[str, str]:
             store="store",
         )
         generator = api.load(name, store="store").generator
-        classes[name] = compute_class(generator.model)
+        classes[name] = compute_class(generator.sampler)
         (target / "samples").mkdir(exist_ok=True)
         pq.write_table(
             plain(generator.sample(SAMPLE_ROWS, seed=SEED)), target / "samples" / f"{name}.parquet"

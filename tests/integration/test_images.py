@@ -12,7 +12,7 @@ from synthmill import api
 from synthmill.catalog.images import export_images
 from synthmill.catalog.store import Store, Version
 from synthmill.data import png
-from synthmill.data.pixels import pixels_of
+from synthmill.data.codecs.pixels import pixels_of
 
 
 @pytest.fixture(scope="module")
@@ -20,7 +20,7 @@ def model(local_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Version:
     """A small `infogan` of digits, trained by two workers, in a store of its own."""
     recipe = {
         "name": "digits",
-        "data": {"source": "sklearn://digits", "kind": "images", "target": "label"},
+        "data": {"source": "sklearn://digits", "kind": "image", "target": "label"},
         "model": {"name": "infogan", "config": {"noise": 8, "channels": 8}},
         "training": {
             "max_steps": 40,

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from integration.conftest import small_recipe
 from synthmill.config import Recipe, dump, parse_model
-from synthmill.data.sources import read_source
+from synthmill.data.readers.base import read_source
 from synthmill.runtime.retrain import Retrain
 from synthmill.runtime.train import resolve
 

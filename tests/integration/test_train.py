@@ -112,7 +112,7 @@ def test_validation_and_holdout_leave_no_trace(
     """Every row but the train rows carries a sentinel; it is in no file that training or publishing
     writes."""
     from synthmill.config import DataConfig, parse_model
-    from synthmill.data.sources import read_source
+    from synthmill.data.readers.base import read_source
     from synthmill.data.split import split_table
 
     clean = write_customers(tmp_path / "clean.csv", rows=600)

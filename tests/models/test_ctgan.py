@@ -2,8 +2,9 @@ import pytest
 import torch
 
 from encoded import Records, agreement, layout, settings, table
+from synthmill.data.batch import Condition
 from synthmill.data.layout import MixedLayout
-from synthmill.models.base import Condition, GenerativeModel, build
+from synthmill.models.base import GenerativeModel, build
 from synthmill.models.ctgan import Ctgan
 from synthmill.training.loop import train
 from synthmill.training.parallel import Single

@@ -7,8 +7,8 @@ import torch
 
 from image_cases import halves, layout
 from image_models import fidelity, last, sampled, step_rng, trained
-from synthmill.data.batch import Batch
-from synthmill.models.base import Condition, build
+from synthmill.data.batch import Batch, Condition
+from synthmill.models.base import build
 
 
 def test_images_show_their_class_and_codes_are_read_back() -> None:
@@ -21,7 +21,7 @@ def test_images_show_their_class_and_codes_are_read_back() -> None:
 
 def test_a_code_that_is_set_is_used_and_nothing_else_changes() -> None:
     model = build("infogan", {"channels": 4}, layout(classes=0)).eval()
-    assert model.latent_names == ("category", "c1", "c2")
+    assert [latent.name for latent in model.latent_codes] == ["category", "c1", "c2"]
     low, high = (
         sampled(model, 4, condition=Condition(latent={"c1": value}))["pixels"] for value in (-1.0, 1.0)
     )
@@ -33,7 +33,7 @@ def test_a_code_that_is_set_is_used_and_nothing_else_changes() -> None:
 
 def test_with_classes_the_category_is_the_class() -> None:
     model = build("infogan", {"continuous": 1}, layout(classes=2))
-    assert model.latent_names == ("c1",)
+    assert [latent.name for latent in model.latent_codes] == ["c1"]
     assert model.categories == 2
 
 

@@ -51,13 +51,6 @@ def test_a_class_moves_the_style_as_much_as_the_noise_does() -> None:
     assert 0.5 < float(by_class / by_noise) < 2.0
 
 
-def test_models_saved_before_the_class_was_made_longer_read_it_as_it_was() -> None:
-    model = build("style_gan", CONFIG, layout())
-    saved = {name: value for name, value in model.state_dict().items() if name != "mapping.class_size"}
-    model.load_state_dict(saved)
-    assert float(model.mapping.class_size) == 1.0
-
-
 def test_mixed_styles_change_from_some_convolution_on() -> None:
     model = build("style_gan", {**CONFIG, "mixing": 1.0}, layout(height=28, width=28))
     styles = model._mixed_styles(torch.zeros(16, 2), step_rng(16))

@@ -60,16 +60,3 @@ def test_latents_are_sampled_where_the_images_of_a_class_lie() -> None:
     for label, given in enumerate(seen):
         assert given[:, :2].mean(0).tolist() == pytest.approx([2.0 - 4.0 * label] * 2, abs=0.1)
         assert given[:, :2].std(0).tolist() == pytest.approx([0.5] * 2, rel=0.1)
-
-
-def test_a_model_saved_before_densities_were_fitted_is_sampled_from_the_prior() -> None:
-    config = {"latent": 2, "channels": 4, "hidden": 8}
-    old = {
-        name: value
-        for name, value in build("vae", config, layout()).state_dict().items()
-        if not name.startswith("prior_")
-    }
-    model = build("vae", config, layout())
-    model.load_state_dict(old)
-    assert torch.equal(model.prior_factor_KLL, torch.eye(2).repeat(2, 1, 1))
-    assert not bool(model.prior_mean_KL.any())

@@ -117,7 +117,7 @@ def test_a_folder_of_images(here: Path, capsys: pytest.CaptureFixture[str]) -> N
     code, _, errors = command(capsys, "init", "shots")
     assert code == 0, errors
     recipe = load_recipe("shots.yaml")
-    assert (recipe.data.kind, recipe.data.image.size, recipe.data.image.channels) == ("images", 16, 3)
+    assert (recipe.data.kind, recipe.data.image.size, recipe.data.image.channels) == ("image", 16, 3)
     assert "Classes: 2." in Path("shots.yaml").read_text()
     fitted = synthmill.fit("shots.yaml", overrides={"training.max_steps": 2})
     assert fitted.sample(3, seed=1).column_names == ["image", "label"]
@@ -130,4 +130,4 @@ def test_images_in_parquet(here: Path, capsys: pytest.CaptureFixture[str]) -> No
     pq.write_table(drawn, "digits.parquet")
     assert command(capsys, "init", "digits.parquet")[0] == 0
     recipe = load_recipe("digits.yaml")
-    assert (recipe.data.kind, recipe.data.image.size, recipe.data.target) == ("images", 8, "label")
+    assert (recipe.data.kind, recipe.data.image.size, recipe.data.target) == ("image", 8, "label")

@@ -10,11 +10,11 @@ import pytest
 
 from encoded import MemoryFolder, Records
 from synthmill.config import DataConfig, ModelConfig, Recipe, SplitConfig, TrainingConfig
+from synthmill.data.codecs.mixed import MixedCodec
+from synthmill.data.readers.base import read_source
 from synthmill.data.schema import ColumnRule
-from synthmill.data.sources import read_source
 from synthmill.data.split import split_table
 from synthmill.data.summary import summarise
-from synthmill.data.tabular import TableCodec
 from synthmill.errors import RecipeError
 from synthmill.generation.generator import Generator
 from synthmill.models.base import build
@@ -33,7 +33,7 @@ def rows(count: int, seed: int) -> pa.Table:
 
 
 TRAIN, VALIDATION = rows(600, 0), rows(200, 1)
-CODEC = TableCodec.fit(TRAIN, DataConfig(source="unused.csv"))
+CODEC = MixedCodec.fit(TRAIN, DataConfig(source="unused.csv"))
 
 
 def recipe(model: str = "tvae", config: dict[str, object] | None = None, **training: object) -> Recipe:
@@ -117,7 +117,7 @@ def test_the_run_key_changes_with_what_codes_mean() -> None:
     table = pa.table({"churned": ["no", "no", "yes"] * 20, "x": range(60)})
     keys = set()
     for categories in (("yes", "no"), ("no", "yes")):
-        codec = TableCodec.fit(
+        codec = MixedCodec.fit(
             table, DataConfig(source="unused.csv"), {"churned": ColumnRule(categories=categories)}
         )
         keys.add(run_key(recipe(), codec))
@@ -165,7 +165,7 @@ def test_every_type_of_column_is_read_trained_on_and_sampled(tmp_path: Path) -> 
     pq.write_table(table, tmp_path / "rows.parquet")
     source = read_source(DataConfig(source=str(tmp_path / "rows.parquet")))
     parts = split_table(source.table, SplitConfig(), sha256=source.sha256)
-    codec = TableCodec.fit(parts.train, DataConfig(source="unused.csv"))
+    codec = MixedCodec.fit(parts.train, DataConfig(source="unused.csv"))
     told = recipe(max_steps=4)
     outcome = fit_table(told, parts.train, parts.validation, codec, parallel=Single(), reporter=Records())
     model = build("tvae", told.model.config, codec.layout)

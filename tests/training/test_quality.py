@@ -5,7 +5,7 @@ import torch
 
 from synthmill.config import DataConfig
 from synthmill.data.batch import Batch
-from synthmill.data.tabular import TableCodec
+from synthmill.data.codecs.mixed import MixedCodec
 from synthmill.models.base import build
 from synthmill.training.quality import Bins, TableQuality, sample_blocks, table_quality
 
@@ -22,7 +22,7 @@ def rows(count: int, seed: int) -> pa.Table:
 
 
 TRAIN, VALIDATION = rows(3000, 0), rows(400, 1)
-CODEC = TableCodec.fit(TRAIN, DataConfig(source="unused.csv"))
+CODEC = MixedCodec.fit(TRAIN, DataConfig(source="unused.csv"))
 
 
 def closed(name: str) -> object:
@@ -83,7 +83,7 @@ def test_bins_come_from_training_rows() -> None:
 
 def test_one_column_and_missing_columns_are_scored() -> None:
     table = pa.table({"x": np.arange(1000) % 7})
-    codec = TableCodec.fit(table, DataConfig(source="unused.csv"))
+    codec = MixedCodec.fit(table, DataConfig(source="unused.csv"))
     model = build("bootstrap", {}, codec.layout)
     model.fit_closed([codec.encode(table)])
     found = TableQuality(codec, table, table, seed=0)(model)

@@ -1,7 +1,8 @@
-"""The one thing that passes between data, models and the loop: a frozen mapping of named tensors with equal
-row counts."""
+"""What passes between data, models and the loop: a frozen mapping of named tensors with equal row counts, and
+the condition that sampled rows must meet."""
 
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -15,13 +16,13 @@ class Batch(Mapping[str, Tensor]):
     `codes` int64 (N, discrete spans) and `values` float32 (N, numeric spans) for tables, `pixels` uint8 or
     float (N, C, H, W), `tokens` int64 (N, T), `label` int64 (N,), `mask`, `lengths`, `condition`. `noise`
     int64 (N,) of generated rows decides what their codes leave open, and stays with them when others are
-    filtered out.
+    filtered out. Rows of several kinds of data have a part for each: `image.pixels`, `text.tokens`.
     """
 
     __slots__ = ("_rows", "_tensors")
 
     def __init__(self, **tensors: Tensor) -> None:
-        unknown = sorted(set(tensors) - set(KEYS))
+        unknown = sorted(key for key in tensors if key.rpartition(".")[2] not in KEYS)
         assert not unknown, f"unknown batch keys {unknown}"
         rows = {tensor.shape[0] for tensor in tensors.values()}
         assert len(rows) == 1, f"tensors of a batch differ in rows: {sorted(rows)}"
@@ -51,15 +52,28 @@ class Batch(Mapping[str, Tensor]):
         """The same batch on a device."""
         return Batch(**{key: tensor.to(device) for key, tensor in self._tensors.items()})
 
+    def part(self, name: str) -> "Batch":
+        """The tensors of one kind of data, without the kind in their names."""
+        found = {
+            key.removeprefix(f"{name}."): tensor
+            for key, tensor in self._tensors.items()
+            if key.startswith(f"{name}.")
+        }
+        return Batch(**found)
+
     def with_(self, **tensors: Tensor) -> "Batch":
         """The same batch with tensors added or replaced."""
         return Batch(**{**self._tensors, **tensors})
 
 
+def join(parts: Mapping[str, Batch]) -> Batch:
+    """One batch of rows that have several kinds of data; `Batch.part` gives each back."""
+    named = ((f"{name}.{key}", tensor) for name, part in parts.items() for key, tensor in part.items())
+    return Batch(**dict(named))
+
+
 def with_noise(batch: Batch, generator: torch.Generator) -> Batch:
-    """Generated rows of a table with the noise that decoding draws from; other batches as they are."""
-    if "codes" not in batch:
-        return batch
+    """Generated rows with the noise that decoding draws from."""
     return batch.with_(
         noise=torch.randint(2**62, (batch.num_rows,), generator=generator, device=generator.device)
     )
@@ -68,3 +82,26 @@ def with_noise(batch: Batch, generator: torch.Generator) -> Batch:
 def concat(batches: list[Batch]) -> Batch:
     """All rows of batches that have the same keys, in order."""
     return Batch(**{key: torch.cat([batch[key] for batch in batches]) for key in batches[0]})
+
+
+@dataclass(frozen=True)
+class Condition:
+    """What every sampled row must have, in encoded form."""
+
+    codes: Mapping[int, int] = field(default_factory=dict)
+    """discrete span index -> code, for tables."""
+    label: int | None = None
+    """class label, for images."""
+    latent: Mapping[str, float] = field(default_factory=dict)
+    """Named latent codes to fix, for models that have some (`latent_codes`)."""
+    parts: Mapping[str, "Condition"] = field(default_factory=dict)
+    """For rows of several kinds of data: the condition of each kind."""
+
+    def merge(self, other: "Condition") -> "Condition":
+        """Both conditions at once; where they differ, `other` counts."""
+        return Condition(
+            {**self.codes, **other.codes},
+            self.label if other.label is None else other.label,
+            {**self.latent, **other.latent},
+            {**self.parts, **other.parts},
+        )

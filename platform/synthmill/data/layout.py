@@ -5,7 +5,7 @@ in [-1, 1]). A model expands codes to one-hot itself, a batch at a time, so that
 two integers a row.
 """
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field
 
@@ -33,18 +33,24 @@ class NumericSpan(FrozenModel):
     nothing and must not enter a loss."""
 
 
-class MixedLayout(FrozenModel):
+class Layout(FrozenModel):
+    """What every encoding says; each adds its own fields. `kind` is the encoding's name."""
+
+    kind: str
+    rows: int = Field(ge=0)
+    """Training rows the codec was fitted on."""
+
+
+class MixedLayout(Layout):
     """The `mixed` encoding of a table: order of the spans is the order of the columns of `codes` and
     `values`."""
 
     kind: Literal["mixed"] = "mixed"
     discrete: tuple[DiscreteSpan, ...]
     numeric: tuple[NumericSpan, ...]
-    rows: int = Field(ge=0)
-    """Training rows the codec was fitted on."""
 
 
-class PixelLayout(FrozenModel):
+class PixelLayout(Layout):
     """The `pixels` encoding of images: float (C, H, W) in [-1, 1], with an optional class label."""
 
     kind: Literal["pixels"] = "pixels"
@@ -53,10 +59,5 @@ class PixelLayout(FrozenModel):
     width: int = Field(ge=1)
     classes: int = Field(ge=0)
     """Number of class labels; 0: unlabelled."""
-    rows: int = Field(ge=0)
-    """Training images the codec was fitted on."""
     flip: bool = False
     """Whether training may mirror images."""
-
-
-Layout = Annotated[MixedLayout | PixelLayout, Field(discriminator="kind")]

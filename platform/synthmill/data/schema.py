@@ -7,6 +7,7 @@ read too.
 """
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -65,6 +66,7 @@ class ColumnRule(FrozenModel):
 
 
 Rules = Mapping[str, ColumnRule]
+NO_RULES: Rules = MappingProxyType({})
 
 
 class _SchemaFile(FrozenModel):

@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from synthmill.config import FrozenModel, SplitConfig
 from synthmill.data.columns import UInt64, flat, is_integral, is_text, to_float64, to_int64, valid_rows
-from synthmill.data.sources import Source
+from synthmill.data.readers.base import Source
 from synthmill.errors import DataError, did_you_mean
 
 COMMON_ROWS = 20

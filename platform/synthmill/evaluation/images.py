@@ -16,8 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from synthmill.config import fingerprint
-from synthmill.data.images import LABEL
-from synthmill.data.pixels import PixelCodec
+from synthmill.data.codecs.pixels import PixelCodec
+from synthmill.data.readers.image import LABEL
 from synthmill.errors import DataError, RecipeError, did_you_mean
 from synthmill.evaluation import sheets
 from synthmill.evaluation.baseline import incomparable, regressions

@@ -1,13 +1,11 @@
 """Which machines compute the same bits: identity of output is promised within one compute class."""
 
 import json
-import zlib
 
 import pyarrow as pa
 import torch
 
-from synthmill.generation.blocks import SAMPLING
-from synthmill.models.base import GenerativeModel
+from synthmill.generation.sampler import SAMPLING, Sampler, device_of
 
 PORTABLE_ENV = {
     "ATEN_CPU_CAPABILITY": "avx2",
@@ -18,18 +16,18 @@ PORTABLE_ENV = {
 """Set before torch is imported, it makes newer processors compute like one with AVX2."""
 
 
-def compute_class(model: GenerativeModel) -> str:
+def compute_class(sampler: Sampler) -> str:
     """Canonical JSON of what the last bits of a sample depend on: device type, instruction set, versions of
     libraries and sampler."""
-    device = next((tensor.device.type for tensor in model.state_dict().values()), "cpu")
-    isa = torch.backends.cpu.get_cpu_capability() if device == "cpu" else torch.cuda.get_device_name()
-    # Images are compressed by zlib, whose versions differ in the bytes they write.
-    packer = {"zlib": zlib.ZLIB_RUNTIME_VERSION} if model.encoding == "pixels" else {}
-    made_by = {
+    device = device_of(sampler.model).type
+    on_cpu = device == "cpu"
+    parts = {
+        "device": device,
+        "isa": torch.backends.cpu.get_cpu_capability() if on_cpu else torch.cuda.get_device_name(),
         "sampling": SAMPLING,
-        "encoding": model.encoding,
+        "encoding": sampler.model.encoding,
         "torch": torch.__version__,
         "pyarrow": pa.__version__,
+        **sampler.codec.libraries(),
     }
-    told = packer | made_by | {"device": device, "isa": isa}
-    return json.dumps(told, sort_keys=True, separators=(",", ":"))
+    return json.dumps(parts, sort_keys=True, separators=(",", ":"))

@@ -12,12 +12,12 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from synthmill.data.codec import Codec
+from synthmill.data.batch import Condition
+from synthmill.data.codecs.base import Codec
 from synthmill.data.columns import flat, from_words, is_temporal, is_text, narrowed, to_int64, valid_rows
 from synthmill.data.profile import ColumnProfile
-from synthmill.data.tabular import TableCodec
 from synthmill.errors import ConditionError, did_you_mean
-from synthmill.models.base import Condition
+from synthmill.models.base import GenerativeModel, Latent
 
 FIELD = "--where"
 OPERATORS = ("!=", "<=", ">=", "=", "<", ">")
@@ -93,11 +93,9 @@ class Where:
                     f"no column named {clause.column!r}{did_you_mean(clause.column, codec.schema.names)}",
                     field=FIELD,
                 )
-            if pa.types.is_nested(codec.schema.field(clause.column).type):
-                raise ConditionError(
-                    f"{clause}: {clause.column!r} holds images, which can't be compared; use the label",
-                    field=FIELD,
-                )
+            if clause.column not in (readable := codec.condition_columns()):
+                there = f"; use {' or '.join(map(repr, readable))}" if readable else ""
+                raise ConditionError(f"{clause}: {clause.column!r} can't be compared{there}", field=FIELD)
             _check(clause, codec)
 
     def mask(self, table: pa.Table) -> npt.NDArray[np.bool_]:
@@ -109,19 +107,31 @@ class Where:
             )
         return keep
 
-    def native(self, codec: Codec) -> Condition | None:
-        """The first equality that is one code of one span, for models that can be told; the mask still
-        applies."""
+    def split(self, codec: Codec, model: GenerativeModel) -> tuple[Condition | None, "Where"]:
+        """(what the model is told, what rows are still rejected for).
+
+        A model is told every equality that a single code stands for, as far as it takes conditions: one class
+        or one column's category, or any of them. What it was told, its rows have by construction.
+        """
+        if model.conditions == "none":
+            return None, self
+        native: Condition | None = None
+        residual: list[Clause] = []
         for clause in self.clauses:
-            found = codec.code_of(clause.column, clause.value) if clause.op == "=" else None
-            if found is not None and codec.layout.kind == "pixels":
-                return Condition(label=found[1])
-            if found is not None:
-                return Condition(codes=dict([found]))
-        return None
+            known = codec.condition(clause.column, clause.value) if clause.op == "=" else None
+            if known is None or (native is not None and not _takes_both(native, known, model)):
+                residual.append(clause)
+            else:
+                native = known if native is None else native.merge(known)
+        return native, Where(tuple(residual))
 
 
-def parse_latent(texts: Iterable[str], known: tuple[str, ...]) -> dict[str, float]:
+def _takes_both(native: Condition, other: Condition, model: GenerativeModel) -> bool:
+    """Whether a model can be told a second equality: one about the same span would replace the first."""
+    return model.conditions == "any" and other.label is None and not set(native.codes) & set(other.codes)
+
+
+def parse_latents(texts: Iterable[str], known: tuple[Latent, ...]) -> dict[str, float]:
     """Latent codes from texts like `c1=0.5`.
 
     Raises:
@@ -136,18 +146,23 @@ def parse_latent(texts: Iterable[str], known: tuple[str, ...]) -> dict[str, floa
             number = math.nan
         if not mark or not math.isfinite(number):
             raise ConditionError(f"{text!r} sets no code; write NAME=NUMBER", field="--latent")
-        if name not in known:
-            there = f"there is {', '.join(known)}" if known else "this model has none; infogan has"
+        latent = next((latent for latent in known if latent.name == name), None)
+        names = [latent.name for latent in known]
+        if latent is None:
+            there = f"there is {', '.join(names)}" if names else "this model has none"
             raise ConditionError(
-                f"no latent code named {name!r}{did_you_mean(name, known)}; {there}", field="--latent"
+                f"no latent code named {name!r}{did_you_mean(name, names)}; {there}", field="--latent"
             )
+        if not latent.low <= number <= latent.high or (latent.integer and not number.is_integer()):
+            what = "a whole number" if latent.integer else "a number"
+            raise ConditionError(f"{name} is {what} from {latent.low:g} to {latent.high:g}", field="--latent")
         found[name] = number
     return found
 
 
 def _check(clause: Clause, codec: Codec) -> None:
     kind = codec.schema.field(clause.column).type
-    profile = codec.profile.column(clause.column) if isinstance(codec, TableCodec) else None
+    profile = codec.column_info(clause.column)
     if profile is not None and profile.kind == "identifier":
         raise ConditionError(
             f"{clause}: {clause.column!r} is an identifier and made anew for each row; use another column",

@@ -8,7 +8,7 @@ from typing import Any
 from synthmill.catalog.artifact import Artifact, read_artifact
 from synthmill.catalog.store import Version
 from synthmill.config import Recipe, dump, fingerprint, parse_model
-from synthmill.data.sources import Source
+from synthmill.data.readers.base import Source
 from synthmill.library.frames import as_file, read_frame, to_table
 from synthmill.library.model import Model
 from synthmill.library.recipes import Task

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from synthmill.config import DataConfig
 from synthmill.data.columns import plain_table
-from synthmill.data.sources import Source, read_source
+from synthmill.data.readers.base import Source, read_source
 from synthmill.data.split import row_hashes
 from synthmill.errors import DataError
 

@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from synthmill.config import DataConfig
 from synthmill.data.profile import profile_table
-from synthmill.data.sources import Source, load_rules
+from synthmill.data.readers.base import Source, load_rules
 from synthmill.errors import NotFoundError
 from synthmill.evaluation.evaluate import Profile, Tables
 from synthmill.evaluation.evaluate import evaluate as evaluate_tables

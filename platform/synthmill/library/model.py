@@ -15,10 +15,9 @@ from synthmill.catalog.manifest import Parent
 from synthmill.catalog.provenance import AIGC_KEY, SOURCE_TYPE_KEY, aigc, produce_id, source_type
 from synthmill.catalog.store import Store, Version, check_name
 from synthmill.config import Recipe, StorageConfig, dump, fingerprint, parse_model
-from synthmill.data.codec import codec_from_files
 from synthmill.generation.generator import Generator
 from synthmill.library.display import model_html, model_text
-from synthmill.models.base import build, model_class
+from synthmill.models.base import model_class
 from synthmill.runtime.card import model_card
 from synthmill.storage.formats import format_name
 
@@ -156,12 +155,7 @@ class Model:
     @cached_property
     def generator(self) -> Generator:
         """Network and codec, for callers inside the package."""
-        artifact = self.artifact
-        codec = codec_from_files(artifact.codec, dict(artifact.codec_tensors))
-        model = build(str(artifact.config["model"]), artifact.config["model_config"], codec.layout)
-        model.load_state_dict(artifact.weights)
-        model.eval()
-        return Generator(model, codec, self.ref or self.name, self.digest, artifact.config)
+        return Generator.of(self.artifact, ref=self.ref or self.name, digest=self.digest)
 
     def __repr__(self) -> str:
         return model_text(self.artifact, self.ref)

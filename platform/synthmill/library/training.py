@@ -12,12 +12,9 @@ import torch
 
 from synthmill.catalog.artifact import Artifact
 from synthmill.config import ModelConfig, Recipe, dump, fingerprint, parse_model
-from synthmill.data.codec import Codec, fit_codec
-from synthmill.data.people import people_of
-from synthmill.data.sources import Source, read_source
+from synthmill.data.codecs.base import Codec, codec_class
+from synthmill.data.readers.base import Source, read_source
 from synthmill.data.split import SplitTables, split_table
-from synthmill.data.summary import summarise
-from synthmill.data.tabular import TableCodec
 from synthmill.errors import ResourceError
 from synthmill.library.display import Bar
 from synthmill.library.frames import read_frame
@@ -72,15 +69,17 @@ def prepare(task: Task) -> Ready:
     frame = task.frame
     source = read_source(recipe.data) if frame is None else read_frame(frame, recipe.data, field="data")
     tables = split_table(source.table, recipe.data.split, sha256=source.sha256)
-    return Ready(recipe, source, tables, fit_codec(tables.train, recipe.data, source.rules))
+    encoding = model_class(recipe.model.name).encoding
+    codec = codec_class(encoding).fit(tables.train, recipe.data, source.rules)
+    return Ready(recipe, source, tables, codec)
 
 
 def resolve(recipe: Recipe) -> Recipe:
     """The recipe with the model's own defaults and the kind of data it learns filled in."""
     cls = model_class(recipe.model.name)
     config = parse_model(cls.Config, dict(recipe.model.config), prefix="model.config")
-    kind = "images" if cls.modalities[0] == "image" else "table"
-    data = recipe.data if recipe.data.kind != "auto" else recipe.data.model_copy(update={"kind": kind})
+    auto = recipe.data.kind == "auto"
+    data = recipe.data.model_copy(update={"kind": cls.modalities[0]}) if auto else recipe.data
     return recipe.model_copy(
         update={"model": ModelConfig(name=recipe.model.name, config=dump(config)), "data": data}
     )
@@ -130,10 +129,6 @@ def artifact_of(ready: Ready, outcome: Outcome, *, interrupted: bool) -> Artifac
         **({"interrupted": True} if interrupted else {}),
     }
     source, tables = ready.source, ready.tables
-    profile = None
-    if isinstance(ready.codec, TableCodec):
-        people = people_of(tables.train, ready.recipe.data.split.group)
-        profile = summarise(tables.train, ready.codec.profile, people)
     config = {
         "format": "synthmill.artifact/1",
         "model": ready.recipe.model.name,
@@ -145,7 +140,7 @@ def artifact_of(ready: Ready, outcome: Outcome, *, interrupted: bool) -> Artifac
         "rules": {name: dump(rule) for name, rule in source.rules.items()},
         "split": dump(tables.split),
         "training": training,
-        "profile": profile,
+        "profile": ready.codec.summary(tables.train, ready.recipe.data.split.group),
         "compute_dtype": "float32",
     }
     return Artifact(

@@ -161,10 +161,3 @@ class Autoencoder(ImageModel):
         )
         z_BL = self.prior_mean_KL[group_B] + (self.prior_factor_KLL[group_B] @ z_BZ.unsqueeze(2)).squeeze(2)
         return self.image(self.decoder(torch.cat([z_BL, y_BK], 1)))
-
-    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: Any) -> None:
-        """Models saved before densities were fitted are sampled from the standard normal prior, as they
-        were."""
-        for name in ("prior_mean_KL", "prior_factor_KLL"):
-            state_dict.setdefault(prefix + name, getattr(self, name))
-        super()._load_from_state_dict(state_dict, prefix, *rest)

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from synthmill.data.batch import Batch
+from synthmill.data.batch import Batch, Condition
 from synthmill.data.layout import PixelLayout
-from synthmill.models.base import Condition, GenerativeModel, Rng
+from synthmill.models.base import GenerativeModel, Rng
 from synthmill.nn.blocks import refit_norms
 from synthmill.nn.pixels import mirror, one_hot, unit
 
@@ -110,11 +110,13 @@ class ImageModel(GenerativeModel):
     def from_noise(self, z_BZ: Tensor, y_BK: Tensor, generator: torch.Generator) -> Tensor:
         """Images of this noise and these classes; what else is random comes from `generator`."""
 
-    def between(self, steps: int, *, label: int | None, generator: torch.Generator) -> Tensor:
-        """Images along the great circle between two noises, float32 (steps, C, H, W); () when there is no
-        noise to walk in."""
+    def interpolate(
+        self, steps: int, *, condition: Condition | None, generator: torch.Generator
+    ) -> Batch | None:
+        """Images along the great circle between two noises."""
         if not self.noise_width:
-            return torch.zeros(0, *self.shape)
+            return None
+        label = condition.label if condition is not None else None
         device = self.label_share_K.device
         ends = torch.randn(2, self.noise_width, generator=generator, device=device)
         share = torch.linspace(0.0, 1.0, steps, device=device).unsqueeze(1)
@@ -123,4 +125,4 @@ class ImageModel(GenerativeModel):
             angle
         )
         y_BK = one_hot(torch.full((steps,), label or 0, device=device), self.classes)
-        return self.from_noise(z_BZ, y_BK, generator).float().clamp(-1.0, 1.0)
+        return self.as_batch(self.from_noise(z_BZ, y_BK, generator), None)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from synthmill import registry
 from synthmill.config import FrozenModel, parse_model
-from synthmill.data.batch import Batch
+from synthmill.data.batch import Batch, Condition
 from synthmill.data.layout import Layout
 
 
@@ -71,15 +71,14 @@ class Stage:
 
 
 @dataclass(frozen=True)
-class Condition:
-    """What every sampled row must have, in encoded form."""
+class Latent:
+    """A named latent code that a condition can fix."""
 
-    codes: Mapping[int, int] | None = None
-    """discrete span index -> code, for tables."""
-    label: int | None = None
-    """class label, for images."""
-    latent: Mapping[str, float] | None = None
-    """Named latent codes to fix, for models that have some (`latent_names`)."""
+    name: str
+    low: float
+    high: float
+    """Values beyond these bounds are refused."""
+    integer: bool = False
 
 
 class Rng(Protocol):
@@ -105,9 +104,11 @@ class GenerativeModel(nn.Module, ABC):
     """table | image | text | audio"""
     reference: ClassVar[str]
     """Paper and equation."""
-    encoding: ClassVar[Literal["mixed", "discrete", "pixels", "tokens"]]
+    encoding: ClassVar[str]
+    """The file in `data/codecs/` whose codec makes its tensors: mixed | pixels | ..."""
     conditions: ClassVar[Literal["none", "label", "columns", "any"]]
-    """What `sample` can be given. label: a class. columns: one `category` span. any: any subset of spans."""
+    """What `sample` can be given, and then every row has. label: a class. columns: one `category` span. any:
+    any subset of spans."""
     copies_training_rows: ClassVar[bool] = False
     """True only for the `bootstrap` control; such an artifact says so and is refused by serving."""
 
@@ -117,8 +118,8 @@ class GenerativeModel(nn.Module, ABC):
         self.layout = layout
 
     @property
-    def latent_names(self) -> tuple[str, ...]:
-        """Latent codes that a condition can fix, by name."""
+    def latent_codes(self) -> tuple[Latent, ...]:
+        """Latent codes that a condition can fix."""
         return ()
 
     @property
@@ -155,6 +156,13 @@ class GenerativeModel(nn.Module, ABC):
         eval mode under `torch.inference_mode`."""
         return None
 
+    def interpolate(
+        self, steps: int, *, condition: Condition | None, generator: torch.Generator
+    ) -> Batch | None:
+        """Rows along a walk between two random noises, for people to look at; None where a model's rows are
+        not made of one noise vector."""
+        return None
+
     @abstractmethod
     def sample(self, num_rows: int, *, condition: Condition | None, generator: torch.Generator) -> Batch:
         """`num_rows` rows, drawn with `generator` (on the model's device) and nothing else random.
@@ -167,8 +175,7 @@ class GenerativeModel(nn.Module, ABC):
 
 def model_class(name: str) -> type[GenerativeModel]:
     """The model that file `models/<name>.py` defines; NotFoundError names `model.name`."""
-    found: type[GenerativeModel] = registry.load("models", name, GenerativeModel, field="model.name")
-    return found
+    return registry.load("models", name, GenerativeModel, field="model.name")
 
 
 def build(name: str, config: Mapping[str, Any], layout: Layout) -> GenerativeModel:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from synthmill.config import FrozenModel
-from synthmill.data.batch import Batch, concat
-from synthmill.models.base import Condition, GenerativeModel, Stage
+from synthmill.data.batch import Batch, Condition, concat
+from synthmill.models.base import GenerativeModel, Stage
 
 
 class Bootstrap(GenerativeModel):

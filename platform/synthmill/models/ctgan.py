@@ -15,8 +15,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from synthmill.config import FrozenModel, tunable
-from synthmill.data.batch import Batch
-from synthmill.models.base import Adam, Condition, GenerativeModel, Phase, Rng, Stage
+from synthmill.data.batch import Batch, Condition
+from synthmill.models.base import Adam, GenerativeModel, Phase, Rng, Stage
 from synthmill.nn.blocks import ConditionEmbedding, Residual, compute_dtype, refit_norms
 from synthmill.nn.critic import Critic, gradient_penalty
 from synthmill.nn.digits import Digits
@@ -196,7 +196,7 @@ class Ctgan(GenerativeModel):
     def sample(self, num_rows: int, *, condition: Condition | None, generator: torch.Generator) -> Batch:
         device = self.frequency_C.device
         z_BL = torch.randn(num_rows, self.config.embedding_dim, generator=generator, device=device)
-        fixed = dict(condition.codes or {}) if condition is not None else {}
+        fixed = dict(condition.codes) if condition is not None else {}
         if fixed:
             given_B1 = self._fixed(fixed).expand(num_rows, 1)
         else:

@@ -17,9 +17,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from synthmill.config import FrozenModel, tunable
-from synthmill.data.batch import Batch
+from synthmill.data.batch import Batch, Condition
 from synthmill.models._images import ImageModel
-from synthmill.models.base import Adam, Condition, Phase, Rng, Stage
+from synthmill.models.base import Adam, Latent, Phase, Rng, Stage
 from synthmill.nn.blocks import refit_norms
 from synthmill.nn.convolution import Downward, Norm, Upward
 from synthmill.nn.penalty import discriminator_terms, generator_term
@@ -68,10 +68,12 @@ class Infogan(ImageModel):
         )
 
     @property
-    def latent_names(self) -> tuple[str, ...]:
-        """Codes that `sample` takes: `category` (unlabelled models), `c1`, `c2`, ..."""
-        named = ("category",) if self.categories and not self.classes else ()
-        return named + tuple(f"c{i + 1}" for i in range(self.config.continuous))
+    def latent_codes(self) -> tuple[Latent, ...]:
+        """Codes that `sample` takes: `category` (unlabelled models), `c1`, `c2`, ..., which are trained on
+        [-1, 1] and shown by the paper on [-2, 2]."""
+        category = Latent("category", 0, self.categories - 1, integer=True)
+        named = (category,) if self.categories and not self.classes else ()
+        return named + tuple(Latent(f"c{i + 1}", -2.0, 2.0) for i in range(self.config.continuous))
 
     @property
     def noise_width(self) -> int:
@@ -139,9 +141,9 @@ class Infogan(ImageModel):
         refit_norms(self.generator, forward, self.refit_passes(batches))
 
     def sample(self, num_rows: int, *, condition: Condition | None, generator: torch.Generator) -> Batch:
-        latent = dict(condition.latent or {}) if condition is not None else {}
-        unknown = sorted(set(latent) - set(self.latent_names))
-        assert not unknown, f"no latent codes {unknown}; there is {self.latent_names}"
+        latent = dict(condition.latent) if condition is not None else {}
+        known = {latent.name for latent in self.latent_codes}
+        assert set(latent) <= known, f"latent codes {sorted(latent)}; there is {sorted(known)}"
         label_B, y_BK = self.draw_labels(num_rows, condition, generator)
         z_BZ = torch.randn(num_rows, self.config.noise, generator=generator, device=y_BK.device)
         return self.as_batch(self._with_codes(z_BZ, y_BK, latent, generator), label_B)

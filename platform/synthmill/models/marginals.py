@@ -13,8 +13,8 @@ from pydantic import Field
 from torch import Tensor
 
 from synthmill.config import FrozenModel
-from synthmill.data.batch import Batch, concat
-from synthmill.models.base import Condition, GenerativeModel, Stage
+from synthmill.data.batch import Batch, Condition, concat
+from synthmill.models.base import GenerativeModel, Stage
 from synthmill.nn.table import MixedTable
 
 

@@ -107,11 +107,6 @@ class _Mapping(nn.Module):
             x = gain(layer(x))
         return x.float()
 
-    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: Any) -> None:
-        """Models saved before the class was made longer read it as it was."""
-        state_dict.setdefault(prefix + "class_size", torch.tensor(1.0))
-        super()._load_from_state_dict(state_dict, prefix, *rest)
-
 
 class _Synthesis(nn.Module):
     """Styles (B, N, W) and noise to images; every level adds its own pixels to the doubled sum of those

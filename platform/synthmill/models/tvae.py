@@ -15,8 +15,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from synthmill.config import FrozenModel, tunable
-from synthmill.data.batch import Batch
-from synthmill.models.base import Adam, Condition, GenerativeModel, Phase, Rng, Stage
+from synthmill.data.batch import Batch, Condition
+from synthmill.models.base import Adam, GenerativeModel, Phase, Rng, Stage
 from synthmill.nn import truncated
 from synthmill.nn.blocks import perceptron
 from synthmill.nn.digits import Digits

@@ -7,8 +7,6 @@ The context stands before the first code and is added to every position: at the 
 Legend: B rows, T positions, D width, V codes, A heads.
 """
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -95,8 +93,3 @@ class CausalTransformer(nn.Module):
 
     def _with_one(self, context_BK: Tensor) -> Tensor:
         return torch.cat([context_BK, context_BK.new_ones(len(context_BK), 1)], 1).unsqueeze(1)
-
-    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *rest: Any) -> None:
-        """Models saved when the context stood at the first position alone go on so."""
-        state_dict.setdefault(prefix + "given.weight", torch.zeros_like(self.given.weight))
-        super()._load_from_state_dict(state_dict, prefix, *rest)

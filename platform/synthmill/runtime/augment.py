@@ -17,7 +17,6 @@ from synthmill.catalog.provenance import labels
 from synthmill.catalog.store import Draft, Store, Version, check_name
 from synthmill.config import StorageConfig, fingerprint
 from synthmill.data.columns import flat
-from synthmill.data.tabular import TableCodec
 from synthmill.errors import DataError, GateFailedError, UserError
 from synthmill.evaluation.files import report_files
 from synthmill.evaluation.report import Report
@@ -151,7 +150,7 @@ def _plan(request: AugmentRequest, generator: Generator, real: pa.Table | None) 
             " rename it, or drop it in a schema file, and train again",
             field="--mix-real",
         )
-    if real is not None and isinstance(generator.codec, TableCodec):
+    if real is not None:
         plan = plan.model_copy(update={"first_id": generator.codec.first_free_id(real, request.rows)})
     if request.balance is None:
         return plan

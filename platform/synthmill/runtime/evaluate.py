@@ -16,12 +16,13 @@ from synthmill.catalog.manifest import FileEntry, Parent
 from synthmill.catalog.provenance import source_type
 from synthmill.catalog.store import Store, Version
 from synthmill.config import DataConfig, StorageConfig, fingerprint, parse_model
-from synthmill.data.pixels import PixelCodec
+from synthmill.data.codecs.mixed import MixedCodec
+from synthmill.data.codecs.pixels import PixelCodec
+from synthmill.data.readers.base import load_rules, read_source
+from synthmill.data.readers.image import LABEL
 from synthmill.data.schema import ColumnRule
 from synthmill.data.sheet import sheet
-from synthmill.data.sources import load_rules, read_source
 from synthmill.data.split import Split, SplitTables, open_split
-from synthmill.data.tabular import TableCodec
 from synthmill.errors import DataError, NotFoundError, RecipeError
 from synthmill.evaluation.evaluate import Tables
 from synthmill.evaluation.evaluate import evaluate as evaluate_tables
@@ -31,6 +32,7 @@ from synthmill.evaluation.images import GATES as IMAGE_GATES
 from synthmill.evaluation.images import evaluate_images
 from synthmill.evaluation.report import Report
 from synthmill.generation.generator import Generator
+from synthmill.generation.sampler import one_thread
 from synthmill.generation.shards import ShardPlan
 from synthmill.runtime import cluster
 from synthmill.runtime.asked import as_asked
@@ -41,6 +43,8 @@ from synthmill.storage.parquet import read_part
 
 Profile = Literal["quick", "standard", "full", "audit"]
 SYNTHETIC_COLUMN = "is_synthetic"
+STRIP_CLASSES = STRIP_STEPS = 10
+"""Rows and columns of the sheet of walks."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -203,7 +207,7 @@ def report_on(
             images=_latent_strip(generator, request.seed),
             show_neighbours=request.neighbours,
         )
-    assert isinstance(codec, TableCodec)
+    assert isinstance(codec, MixedCodec)
     tables = Tables(
         train=real.train,
         validation=real.validation,
@@ -257,7 +261,14 @@ def _rules(store: Store, config: dict[str, Any]) -> Mapping[str, ColumnRule]:
 def _latent_strip(generator: Generator, seed: int) -> dict[str, bytes]:
     """A contact sheet of walks between two noises, a class a row; none for models that are not made of one
     noise vector."""
-    rows = generator.between(seed=seed)
+    codec = generator.codec
+    conditions = [codec.condition(LABEL, level) for level in (codec.levels(LABEL) or [])[:STRIP_CLASSES]]
+    with one_thread():
+        walks = [
+            generator.sampler.interpolate(STRIP_STEPS, seed=seed, condition=condition)
+            for condition in conditions or [None]
+        ]
+    rows = [walk["pixels"].numpy() for walk in walks if walk is not None]
     return {"latent": sheet(rows)} if rows else {}
 
 

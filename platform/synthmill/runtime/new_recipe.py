@@ -276,7 +276,7 @@ def _of_images(
     source: str, name: str, total: int, files: list[bytes], classes: int, extra: list[str]
 ) -> Draft:
     """A recipe for `total` images of so many classes (0: unlabelled), of which `files` were opened."""
-    config = DataConfig(source=source, kind="images").image
+    config = DataConfig(source=source, kind="image").image
     shapes: Counter[tuple[int, int]] = Counter()
     colour, broken = False, 0
     for content in files:
@@ -298,7 +298,7 @@ def _of_images(
         f"name: {name}",
         "data:",
         f"  source: {_quoted(source)}",
-        "  kind: images",
+        "  kind: image",
         *extra,
         f"  # Classes: {classes or 'none; images of a class lie in a folder of its name'}.",
         f"  # Sizes: {len(shapes)}; the commonest is {width}x{height}. {'RGB' if colour else 'Gray'}.",

@@ -8,10 +8,10 @@ from typing import Any
 import pyarrow as pa
 
 from synthmill.config import Recipe, parse_model
-from synthmill.data.codec import fit_codec
+from synthmill.data.codecs.base import codec_class
 from synthmill.data.schema import ColumnRule
 from synthmill.generation.generator import Generator
-from synthmill.models.base import build
+from synthmill.models.base import build, model_class
 from synthmill.training.fit import fit_table
 from synthmill.training.parallel import Single
 from synthmill.training.reporter import Silent
@@ -35,7 +35,7 @@ class Retrain:
         limits = [limit for limit in (recipe.training.max_seconds, self.max_seconds) if limit is not None]
         changed = {"seed": seed, "threads": 1, "workers": 1, "max_seconds": min(limits) if limits else None}
         recipe = recipe.model_copy(update={"training": recipe.training.model_copy(update=changed)})
-        codec = fit_codec(subset, recipe.data, self.rules)
+        codec = codec_class(model_class(recipe.model.name).encoding).fit(subset, recipe.data, self.rules)
         outcome = fit_table(recipe, subset, subset.slice(0, 0), codec, parallel=Single(), reporter=Silent())
         model = build(recipe.model.name, recipe.model.config, codec.layout)
         model.load_state_dict(outcome.state_dict)

@@ -22,12 +22,9 @@ from synthmill.catalog.artifact import Artifact, write_artifact
 from synthmill.catalog.manifest import Parent
 from synthmill.catalog.store import Store, Version
 from synthmill.config import ModelConfig, Recipe, dump, fingerprint, parse_model
-from synthmill.data.codec import Codec, codec_from_files, fit_codec
-from synthmill.data.people import people_of
-from synthmill.data.sources import Source, read_source
+from synthmill.data.codecs.base import Codec, codec_class, codec_from_files
+from synthmill.data.readers.base import Source, read_source
 from synthmill.data.split import SplitTables, split_table
-from synthmill.data.summary import summarise
-from synthmill.data.tabular import TableCodec
 from synthmill.errors import RecipeError, SynthmillError, TrainingError, UserError
 from synthmill.evaluation.gates import load_gates
 from synthmill.models.base import GenerativeModel, model_class
@@ -76,8 +73,7 @@ def resolve(recipe: Recipe) -> Recipe:
 
 def _kind(recipe: Recipe, cls: type[GenerativeModel]) -> str:
     """What the model learns; RecipeError when the recipe says that the source holds something else."""
-    known = {"table": "table", "image": "images"}
-    learnt = [known[modality] for modality in cls.modalities if modality in known]
+    learnt = list(cls.modalities)
     if recipe.data.kind == "auto":
         return learnt[0]
     if recipe.data.kind not in learnt:
@@ -96,7 +92,7 @@ def prepare(recipe: Recipe, store_uri: str) -> Prepared:
     store.root.probe_write()
     source = read_source(recipe.data, store=store)
     tables = split_table(source.table, recipe.data.split, sha256=source.sha256)
-    codec = fit_codec(tables.train, recipe.data, source.rules)
+    codec = codec_class(model_class(recipe.model.name).encoding).fit(tables.train, recipe.data, source.rules)
     return Prepared(recipe, store, source, tables, codec, run_key(recipe, source))
 
 
@@ -297,15 +293,6 @@ def _work(payload: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _summary(job: Prepared) -> dict[str, Any] | None:
-    """What the page's charts show of the train rows; None for images."""
-    if not isinstance(job.codec, TableCodec):
-        return None
-    return summarise(
-        job.tables.train, job.codec.profile, people_of(job.tables.train, job.recipe.data.split.group)
-    )
-
-
 def _unwrap(summary: Any) -> dict[str, Any]:
     if isinstance(summary, Mapping) and isinstance(summary.get("error"), SynthmillError):
         raise summary["error"]
@@ -334,7 +321,7 @@ def _publish(job: Prepared, folder: Folder, summary: dict[str, Any], run_id: str
         "rules": _rules(job.source),
         "split": dump(job.tables.split),
         "training": summary,
-        "profile": _summary(job),
+        "profile": job.codec.summary(job.tables.train, job.recipe.data.split.group),
         "compute_dtype": "float32",
     }
     copies = model_class(job.recipe.model.name).copies_training_rows

@@ -99,13 +99,13 @@ class Writers:
 
 def class_of(job: Job) -> str:
     """In a worker: its compute class."""
-    return compute_class(_generator(job).model)
+    return compute_class(_generator(job).sampler)
 
 
 def write_part(job: Job, part: Part, folder: Folder, run_key: str, expected_class: str) -> FileEntry:
     """In a worker: compute (or take) the rows, write the part, then its receipt."""
     generator = _generator(job)
-    found = compute_class(generator.model)
+    found = compute_class(generator.sampler)
     if found != expected_class:
         raise ResourceError(
             f"the cluster's machines compute differently ({found} | {expected_class}); add --portable",

@@ -9,9 +9,9 @@ import pyarrow as pa
 from PIL import Image
 
 from synthmill.data import png
-from synthmill.data.images import IMAGE, LABEL
 from synthmill.data.layout import PixelLayout
 from synthmill.data.mark import label_packet
+from synthmill.data.readers.image import IMAGE, LABEL
 from synthmill.errors import ConditionError, UserError, did_you_mean
 from synthmill.serving.models import Served
 

@@ -17,10 +17,10 @@ import torch
 from synthmill.catalog.dataset import read_verified
 from synthmill.catalog.store import Store, Version
 from synthmill.config import FrozenModel
+from synthmill.data.batch import Condition
 from synthmill.errors import DataError, NotFoundError, SynthmillError, did_you_mean
 from synthmill.generation.generator import Generator
-from synthmill.generation.stream import draw, draw_where
-from synthmill.models.base import Condition, GenerativeModel
+from synthmill.generation.sampler import Sampler
 from synthmill.serving.config import MODEL_REF
 from synthmill.serving.formats import Drawn
 
@@ -38,12 +38,12 @@ class Wanted(FrozenModel):
 
 @dataclass(frozen=True, eq=False)
 class Served:
-    """A loaded version. `generator` computes seeded rows, on the CPU; `free` unseeded ones, on the GPU if
+    """A loaded version. `generator` computes seeded rows, on the CPU; `fresh` unseeded ones, on the GPU if
     there is one."""
 
     version: Version
     generator: Generator
-    free: GenerativeModel
+    fresh: Sampler
     card: str
     """Markdown."""
 
@@ -57,7 +57,7 @@ class Served:
 
     def draw(self, rows: int) -> Drawn:
         """Unseeded rows; called on a thread."""
-        batch = draw(self.free, rows)
+        batch = self.fresh.draw_fresh(rows)
         return Drawn(self.generator.codec.decode(batch, first_row=0))
 
 
@@ -74,14 +74,9 @@ class Conditioned:
         return self.served.ref
 
     def draw(self, rows: int) -> Drawn:
-        """Rows that meet the condition; called on a thread.
-
-        Raises:
-            ConditionError: the model hardly ever heeds it.
-        """
-        generator = self.served.generator
-        batch = draw_where(generator, self.served.free, rows, self.clauses, self.condition)
-        return Drawn(generator.codec.decode(batch, first_row=0))
+        """Rows that the model was told the condition for; called on a thread."""
+        batch = self.served.fresh.draw_fresh(rows, condition=self.condition)
+        return Drawn(self.served.generator.codec.decode(batch, first_row=0))
 
 
 def parse_wanted(refs: tuple[str, ...]) -> list[Wanted]:
@@ -256,7 +251,7 @@ def _open(version: Version, device: str) -> Served:
         ),
         "",
     )
-    served = Served(version, generator, free, card)
+    served = Served(version, generator, Sampler(free, generator.codec), card)
     drawn = served.draw(WARM_ROWS)
     drawn.text(0, WARM_ROWS, "\n")
     return served

@@ -16,9 +16,10 @@ from synthmill.catalog.provenance import footer
 from synthmill.catalog.store import Store, Version
 from synthmill.config import fingerprint
 from synthmill.errors import ConditionError, SynthmillError, UserError
-from synthmill.generation.blocks import BLOCK_ROWS
+from synthmill.generation.condition import Where
+from synthmill.generation.sampler import BLOCK_ROWS
 from synthmill.generation.shards import ShardPlan
-from synthmill.generation.stream import PIECE_BLOCKS, free_pieces, native_condition, seeded_pieces
+from synthmill.generation.stream import PIECE_BLOCKS, fresh_pieces, seeded_pieces
 from synthmill.serving.auth import LOCAL, Key, KeyFile
 from synthmill.serving.batching import Lane, end
 from synthmill.serving.config import ServeArgs
@@ -157,8 +158,9 @@ class Service:
             return None
         if not asked.where:
             return served
-        condition = native_condition(served.generator, asked.where)
-        return Conditioned(served, asked.where, condition) if condition is not None else None
+        generator = served.generator
+        condition, residual = Where.parse(asked.where).split(generator.codec, generator.model)
+        return None if condition is None or residual.clauses else Conditioned(served, asked.where, condition)
 
     async def images(
         self,
@@ -203,8 +205,8 @@ class Service:
     def _pieces(self, served: Served, asked: RowsRequest) -> Iterator[pa.Table]:
         if asked.seed is None and not asked.where:
             piece_rows = self.args.batch_rows
-            return free_pieces(
-                served.generator, served.free, asked.num_rows, columns=asked.columns, piece_rows=piece_rows
+            return fresh_pieces(
+                served.generator, served.fresh, asked.num_rows, columns=asked.columns, piece_rows=piece_rows
             )
         seed = secrets.randbits(SEED_BITS) if asked.seed is None else asked.seed
         plan = ShardPlan(rows=asked.num_rows, seed=seed, where=asked.where, columns=asked.columns)

@@ -10,7 +10,7 @@ import torch
 
 from synthmill.config import Recipe, dump, fingerprint
 from synthmill.data.batch import Batch
-from synthmill.data.layout import MixedLayout, PixelLayout
+from synthmill.data.layout import Layout
 from synthmill.models.base import GenerativeModel, build
 from synthmill.training.checkpoint import Checkpoints
 from synthmill.training.image_quality import image_quality
@@ -37,7 +37,7 @@ them."""
 class Codec(Protocol):
     """What is needed of `data.codec.Codec`."""
 
-    layout: MixedLayout | PixelLayout
+    layout: Any
 
     def encode(self, table: pa.Table) -> Batch: ...
     def decode(self, batch: Batch, *, first_row: int) -> pa.Table: ...
@@ -84,7 +84,7 @@ def _quality(
     return table_quality(codec, train_table, validation, seed=seed)
 
 
-def fresh_model(recipe: Recipe, layout: MixedLayout | PixelLayout) -> GenerativeModel:
+def fresh_model(recipe: Recipe, layout: Layout) -> GenerativeModel:
     """The recipe's model with the initial weights that its seed gives."""
     torch.manual_seed(key(recipe.training.seed, "weights"))
     return build(recipe.model.name, recipe.model.config, layout)

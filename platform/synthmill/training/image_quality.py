@@ -15,16 +15,17 @@ import numpy as np
 import torch
 
 from synthmill.data.batch import Batch
+from synthmill.data.codecs.pixels import to_uint8
 from synthmill.data.layout import PixelLayout
-from synthmill.data.pixels import to_uint8
 from synthmill.data.sheet import by_class, sheet
 from synthmill.errors import TrainingError
+from synthmill.generation.sampler import BLOCK_ROWS, device_of
 from synthmill.metrics._classifier import Labels, Pixels, accuracy
 from synthmill.metrics._extractor import ClassifierExtractor, Features, make_extractor
 from synthmill.metrics._frechet import Moments, frechet_with_error
 from synthmill.metrics._prdc import neighbour_radii, prdc
 from synthmill.models.base import GenerativeModel
-from synthmill.training.quality import BLOCK_ROWS, device_of, sample_blocks
+from synthmill.training.quality import sample_blocks
 from synthmill.training.rows import chunks
 
 LARGEST_ROWS = 2_048

@@ -17,14 +17,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from synthmill.data.batch import Batch, concat, with_noise
+from synthmill.data.batch import Batch, concat
+from synthmill.generation.sampler import BLOCK_ROWS, device_of, draw_rows
 from synthmill.models.base import GenerativeModel
 from synthmill.training.rng import generator
 
 BINS = 10
 MOST_CATEGORIES = 20
 MOST_COLUMNS = 100
-BLOCK_ROWS = 1024
 JACKKNIFE_PARTS = 5
 
 
@@ -143,18 +143,13 @@ def table_quality(codec: Decoder, train: pa.Table, validation: pa.Table, *, seed
     return TableQuality(codec, train, validation, seed=seed)
 
 
-def device_of(model: GenerativeModel) -> torch.device:
-    """Where its weights are."""
-    return next(iter(model.state_dict().values()), torch.zeros(0)).device
-
-
 def sample_blocks(model: GenerativeModel, num_rows: int, seed: int) -> Batch:
     """Unconditional rows in blocks of fixed shape, keyed by (seed, block)."""
     device = device_of(model)
     blocks = []
     for block in range(-(-num_rows // BLOCK_ROWS)):
         draws = generator(device, seed, "quality", block)
-        blocks.append(with_noise(model.sample(BLOCK_ROWS, condition=None, generator=draws), draws))
+        blocks.append(draw_rows(model, BLOCK_ROWS, draws))
     return concat(blocks).take(slice(0, num_rows)).to("cpu")
 
 

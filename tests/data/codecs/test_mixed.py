@@ -19,18 +19,18 @@ from hypothesis import strategies as st
 
 from synthmill.config import DataConfig
 from synthmill.data.batch import Batch
-from synthmill.data.codec import codec_from_files
+from synthmill.data.codecs.base import codec_from_files
+from synthmill.data.codecs.mixed import MixedCodec
 from synthmill.data.schema import ColumnRule
 from synthmill.data.split import split_table
-from synthmill.data.tabular import TableCodec
 from synthmill.errors import DataError, IntegrityError
 from tables import customers, overlap
 
 CONFIG = DataConfig(source="x")
 
 
-def fit(table: pa.Table, **rules: ColumnRule) -> TableCodec:
-    return TableCodec.fit(table, CONFIG, rules)
+def fit(table: pa.Table, **rules: ColumnRule) -> MixedCodec:
+    return MixedCodec.fit(table, CONFIG, rules)
 
 
 def through(table: pa.Table, **rules: ColumnRule) -> pa.Table:
@@ -38,7 +38,7 @@ def through(table: pa.Table, **rules: ColumnRule) -> pa.Table:
     return codec.decode(codec.encode(table), first_row=0)
 
 
-def spread(codec: TableCodec, table: pa.Table) -> Batch:
+def spread(codec: MixedCodec, table: pa.Table) -> Batch:
     """The table's codes with positions drawn uniformly: what a perfect model of the codes alone would
     sample."""
     batch = codec.encode(table)
@@ -139,7 +139,7 @@ def test_files_give_the_same_codec() -> None:
     codec = fit(table)
     config, tensors = codec.to_files()
     again = codec_from_files(json.loads(json.dumps(config)), tensors)
-    assert isinstance(again, TableCodec)
+    assert isinstance(again, MixedCodec)
     assert (again.layout, again.profile, again.schema) == (codec.layout, codec.profile, codec.schema)
     batch = codec.encode(table)
     assert torch.equal(again.encode(table)["values"], batch["values"])
@@ -150,7 +150,7 @@ def test_files_give_the_same_codec() -> None:
 def test_a_newer_format_is_refused_by_name() -> None:
     config, tensors = fit(customers(200)).to_files()
     with pytest.raises(IntegrityError, match=r"synthmill\.codec\.tabular/9"):
-        TableCodec.from_files({**config, "format": "synthmill.codec.tabular/9"}, tensors)
+        MixedCodec.from_files({**config, "format": "synthmill.codec.tabular/9"}, tensors)
 
 
 def test_files_hold_no_single_value() -> None:
@@ -388,7 +388,7 @@ def test_any_column_encodes_and_decodes(drawn: tuple[pa.DataType, list[object]])
     kind, values = drawn
     values = values * (1 + 60 // len(values))
     table = pa.table({"x": pa.array(values, kind), "y": pa.array((["a", "b"] * len(values))[: len(values)])})
-    codec = TableCodec.fit(table, DataConfig(source="x", min_category_rows=1))
+    codec = MixedCodec.fit(table, DataConfig(source="x", min_category_rows=1))
     batch = codec.encode(table)
     rows = codec.decode(batch, first_row=0)
     rows.validate(full=True)
@@ -409,7 +409,7 @@ def test_any_column_encodes_and_decodes(drawn: tuple[pa.DataType, list[object]])
             assert pc.min(inside).as_py() >= pc.min(finite).as_py()
             assert pc.max(inside).as_py() <= pc.max(finite).as_py()
     config, tensors = codec.to_files()
-    again = TableCodec.from_files(json.loads(json.dumps(config)), tensors)
+    again = MixedCodec.from_files(json.loads(json.dumps(config)), tensors)
     assert again.decode(batch, first_row=0).equals(rows)
 
 
@@ -420,12 +420,12 @@ def test_a_column_of_many_levels_fits_in_memory() -> None:
 import resource, sys
 import numpy as np, pyarrow as pa
 from synthmill.config import DataConfig
-from synthmill.data.tabular import TableCodec
+from synthmill.data.codecs.mixed import MixedCodec
 rows = 200_000
 rng = np.random.default_rng(0)
 level = np.concatenate([np.arange(100_000), rng.integers(0, 100_000, rows - 100_000)])
 table = pa.table({"x": [f"level {i:06d}" for i in level], "y": rng.normal(size=rows)})
-codec = TableCodec.fit(table, DataConfig(source="x", min_category_rows=1))
+codec = MixedCodec.fit(table, DataConfig(source="x", min_category_rows=1))
 batch = codec.encode(table)
 assert [span.role for span in codec.layout.discrete] == ["group", "member", "segment"]
 assert max(span.width for span in codec.layout.discrete) == 317
@@ -458,7 +458,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 )
 def test_levels_are_counted_in_the_words_that_name_them(values: pa.Array, expected: dict[str, int]) -> None:
     table = pa.table({"c": values, "x": np.arange(len(values)) * 0.5})
-    codec = TableCodec.fit(table, DataConfig(source="x"))
+    codec = MixedCodec.fit(table, DataConfig(source="x"))
     assert (
         dict(zip(codec.levels("c") or [], codec.count_levels("c", table["c"].combine_chunks()), strict=True))
         == expected

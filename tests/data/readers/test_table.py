@@ -10,7 +10,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from synthmill.config import DataConfig
-from synthmill.data.sources import SKLEARN_TABLES, Source, read_source
+from synthmill.data.readers.base import Source, read_source
+from synthmill.data.readers.table import SKLEARN_TABLES
 from synthmill.errors import DataError, UserError
 from tables import customers, write_customers
 

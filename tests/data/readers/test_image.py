@@ -11,14 +11,13 @@ from PIL import Image
 from image_cases import class_folders, digits, file_of, idx_bytes, png_of
 from synthmill.config import DataConfig, SplitConfig, parse_model
 from synthmill.data import png
-from synthmill.data.images import read_images
-from synthmill.data.sources import Source, read_source
+from synthmill.data.readers.base import Source, read_source
 from synthmill.data.split import split_table
 from synthmill.errors import DataError
 
 
 def read(source: object, **fields: object) -> Source:
-    return read_images(parse_model(DataConfig, {"source": str(source), "kind": "images", **fields}))
+    return read_source(parse_model(DataConfig, {"source": str(source), "kind": "image", **fields}))
 
 
 def pixels(source: Source) -> list[np.ndarray]:

@@ -4,7 +4,7 @@ samples back to a table."""
 import base64
 import functools
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -15,18 +15,18 @@ import torch
 from torch import Tensor
 
 from synthmill.config import DataConfig
-from synthmill.data.batch import Batch
+from synthmill.data.batch import Batch, Condition
 from synthmill.data.categorical import CategoryCodec
-from synthmill.data.codec import Codec
+from synthmill.data.codecs.base import Codec
 from synthmill.data.columns import Float64, Int64, Rows, UInt64, flat
 from synthmill.data.fixed import ConstantCodec, IdentifierCodec
 from synthmill.data.layout import DiscreteSpan, MixedLayout, NumericSpan
 from synthmill.data.numeric import NumericCodec
 from synthmill.data.people import NEIGHBOURS, people_of
 from synthmill.data.profile import ColumnProfile, TableProfile, profile_table
-from synthmill.data.schema import Rules
-from synthmill.data.sources import load_rules
+from synthmill.data.schema import NO_RULES, Rules
 from synthmill.data.split import mix
+from synthmill.data.summary import summarise
 from synthmill.errors import DataError, IntegrityError
 
 FORMAT = "synthmill.codec.tabular/1"
@@ -59,10 +59,11 @@ class ColumnCodec(Protocol):
     def to_json(self) -> dict[str, int]: ...
 
 
-class TableCodec(Codec):
+class MixedCodec(Codec):
     """A fitted codec of one table."""
 
     layout: MixedLayout
+    profile: TableProfile
 
     def __init__(self, profile: TableProfile, columns: list[ColumnCodec]) -> None:
         self.profile = profile
@@ -75,8 +76,8 @@ class TableCodec(Codec):
         }
 
     @classmethod
-    def fit(cls, train: pa.Table, config: DataConfig, rules: Rules | None = None) -> "TableCodec":
-        """Fit on training rows; `rules` default to those in `data.schema`.
+    def fit(cls, train: pa.Table, config: DataConfig, rules: Rules = NO_RULES) -> "MixedCodec":
+        """Fit on training rows.
 
         Raises:
             DataError: fewer than 5 rows, free text, no category frequent enough, or nothing but constants and
@@ -88,7 +89,7 @@ class TableCodec(Codec):
                 f"{train.num_rows} training rows are too few to learn from without copying one; {fix}",
                 field="data.source",
             )
-        profile = profile_table(train, load_rules(config) if rules is None else rules, config)
+        profile = profile_table(train, rules, config)
         people = people_of(train, config.split.group)
         columns = [
             _CODECS[column.kind].fit(column, flat(train[column.name]), people) for column in profile.columns
@@ -183,6 +184,16 @@ class TableCodec(Codec):
                     return True
         return False
 
+    def condition(self, column: str, value: str) -> Condition | None:
+        found = self.code_of(column, value)
+        return None if found is None else Condition(codes=dict([found]))
+
+    def column_info(self, column: str) -> ColumnProfile | None:
+        return self.profile.column(column)
+
+    def summary(self, train: pa.Table, group: str | None) -> dict[str, Any] | None:
+        return summarise(train, self.profile, people_of(train, group))
+
     def code_of(self, column: str, value: str) -> tuple[int, int] | None:
         """(discrete span index, code) that exactly the rows with `column` = `value` have; None if there is no
         such single code."""
@@ -219,7 +230,7 @@ class TableCodec(Codec):
         return config, tensors
 
     @classmethod
-    def from_files(cls, config: dict[str, Any], tensors: dict[str, Tensor]) -> "TableCodec":
+    def from_files(cls, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> "MixedCodec":
         """The codec that `to_files` wrote.
 
         Raises:

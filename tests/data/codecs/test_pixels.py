@@ -12,18 +12,19 @@ import torch
 from image_cases import class_folders, digits
 from synthmill.config import DataConfig, parse_model
 from synthmill.data import png
-from synthmill.data.batch import Batch
-from synthmill.data.codec import codec_from_files, fit_codec
-from synthmill.data.images import image_column, read_images
-from synthmill.data.pixels import PixelCodec, pixels_of
+from synthmill.data.batch import Batch, Condition
+from synthmill.data.codecs.base import codec_from_files
+from synthmill.data.codecs.pixels import PixelCodec, pixels_of
+from synthmill.data.readers.base import read_source
+from synthmill.data.readers.image import image_column
 from synthmill.errors import DataError, IntegrityError
 
-CONFIG = parse_model(DataConfig, {"source": "sklearn://digits", "kind": "images"})
+CONFIG = parse_model(DataConfig, {"source": "sklearn://digits", "kind": "image"})
 
 
 def fitted() -> tuple[PixelCodec, pa.Table]:
-    table = read_images(CONFIG).table.slice(0, 200)
-    codec = fit_codec(table, CONFIG, {})
+    table = read_source(CONFIG).table.slice(0, 200)
+    codec = PixelCodec.fit(table, CONFIG)
     assert isinstance(codec, PixelCodec)
     return codec, table
 
@@ -77,15 +78,15 @@ def test_the_schema_tells_hugging_face_what_is_what() -> None:
 
 
 def test_classes_with_names(tmp_path: Path) -> None:
-    table = read_images(
-        parse_model(DataConfig, {"source": str(class_folders(tmp_path / "pets")), "kind": "images"})
+    table = read_source(
+        parse_model(DataConfig, {"source": str(class_folders(tmp_path / "pets")), "kind": "image"})
     ).table
     codec = PixelCodec.fit(table, CONFIG)
     assert codec.levels("label") == ["cat", "dog"]
     assert codec.levels("image") is None
-    assert codec.code_of("label", "dog") == (0, 1)
-    assert codec.code_of("label", "cow") is None
-    assert codec.conditions(codec.encode(table))["label"].to_pylist() == table["label"].to_pylist()
+    assert codec.condition("label", "dog") == Condition(label=1)
+    assert codec.condition("label", "cow") is None
+    assert codec.condition_table(codec.encode(table))["label"].to_pylist() == table["label"].to_pylist()
     assert codec.decode(codec.encode(table), first_row=0)["label"].to_pylist() == table["label"].to_pylist()
     assert json.loads(codec.schema.metadata[b"huggingface"])["info"]["features"]["label"] == {
         "dtype": "string",

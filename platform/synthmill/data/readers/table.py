@@ -2,7 +2,6 @@
 catalog."""
 
 import hashlib
-from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -13,58 +12,28 @@ from synthmill.catalog.dataset import read_dataset
 from synthmill.catalog.store import Store
 from synthmill.config import DataConfig, StorageConfig
 from synthmill.data.columns import flat, is_supported, plain_table, plain_type, to_int64
-from synthmill.data.files import read_files, read_text
-from synthmill.data.schema import Rules, apply_rules, parse_rules, text_columns
+from synthmill.data.files import read_files
+from synthmill.data.readers.base import FIELD, Reader, Source
+from synthmill.data.schema import Rules, apply_rules, text_columns
 from synthmill.errors import DataError, did_you_mean
 
-FIELD = "data.source"
 SKLEARN_TABLES = ("breast_cancer", "diabetes", "digits", "iris", "linnerud", "wine")
 
 
-@dataclass(frozen=True)
-class Source:
-    """A table with at least two rows, every column of a type that can be learnt."""
+class TableReader(Reader):
+    """Tables: CSV and Parquet files, bundled tables, datasets of the catalog."""
 
-    table: pa.Table
-    sha256: str
-    """Of the source's bytes (files in order of their paths), or of the content of a bundled table."""
-    uri: str
-    rules: Rules = field(default_factory=dict)
-    """What the schema file states, by column."""
-    notes: tuple[str, ...] = ()
-    """What a person should know of how it was read, such as files that were skipped."""
-
-
-def read_source(config: DataConfig, *, store: Store | None = None, rules: Rules | None = None) -> Source:
-    """Read, type and check the table that `data.source` names; images become a table too (`data.images`).
-
-    `rules` are what the schema file stated when a model was trained, whatever it states now; None: read the
-    file.
-
-    Raises:
-        DataError: one line that names the field: a missing, empty or malformed source, fewer than two rows, a
-        column that is
-            always missing or of a type that can't be learnt, an unknown `data.target` or `data.split.group`.
-    """
-    if config.kind == "images":
-        # Imported here because it builds on `Source`.
-        from synthmill.data.images import read_images
-
-        return read_images(config, store=store)
-    settings = store.root.settings if store is not None else StorageConfig()
-    rules = load_rules(config, settings) if rules is None else rules
-    table, sha256, uri = _read(config, rules, store, settings)
-    table = apply_rules(plain_table(table), rules).replace_schema_metadata(None)
-    _check(table, config)
-    return Source(table, sha256, uri, rules)
-
-
-def load_rules(config: DataConfig, settings: StorageConfig | None = None) -> Rules:
-    """The rules in `data.schema`, by column; none without a schema file."""
-    if config.schema_file is None:
-        return {}
-    text = read_text(config.schema_file, settings or StorageConfig(), field="data.schema")
-    return parse_rules(text, name=config.schema_file.rstrip("/").rpartition("/")[2])
+    def read(self, config: DataConfig, *, store: Store | None, rules: Rules) -> Source:
+        """
+        Raises:
+            DataError: a missing, empty or malformed source, fewer than two rows, a column that is always
+                missing or of a type that can't be learnt, an unknown `data.target` or `data.split.group`.
+        """
+        settings = store.root.settings if store is not None else StorageConfig()
+        table, sha256, uri = _read(config, rules, store, settings)
+        table = apply_rules(plain_table(table), rules).replace_schema_metadata(None)
+        _check(table, config)
+        return Source(table, sha256, uri, rules)
 
 
 def _read(

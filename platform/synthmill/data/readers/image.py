@@ -22,11 +22,11 @@ from synthmill.config import DataConfig, ImageConfig, StorageConfig
 from synthmill.data import png
 from synthmill.data.idx import read_idx
 from synthmill.data.image_file import BrokenImageError, Pixels, read_image, resize, with_channels
-from synthmill.data.sources import Source
+from synthmill.data.readers.base import FIELD, Reader, Source
+from synthmill.data.schema import Rules
 from synthmill.errors import DataError
 from synthmill.storage.folder import Folder
 
-FIELD = "data.source"
 IMAGE, LABEL = "image", "label"
 IMAGE_TYPE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 _IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm", ".pnm")
@@ -44,29 +44,32 @@ class _Raw:
     label: Any
 
 
-def read_images(config: DataConfig, *, store: Store | None = None) -> Source:
-    """Read every image that `data.source` names and bring all to one shape.
+class ImageReader(Reader):
+    """Images: class folders, Parquet, IDX files, scikit-learn's digits, datasets of the catalog."""
 
-    Raises:
-        DataError: no images, more unreadable ones than allowed (names them), different sizes without
-        `data.image.size`, a wrong
-            IDX magic, images without a label among labelled ones.
-    """
-    raws, sha256, uri, skipped = _read(config, store)
-    images, labels, paths, broken = _decode(raws, config.image)
-    if len(images) < 2:
-        raise DataError(
-            f"{config.source} holds {len(images)} readable images; a model needs at least 2, and hundreds to"
-            " be of use",
-            field=FIELD,
-        )
-    _check_sizes(images, paths)
-    channels = config.image.channels or (1 if all(image.ndim == 2 for image in images) else 3)
-    files = [png.encode(with_channels(image, channels)) for image in images]
-    columns: dict[str, pa.Array] = {IMAGE: image_column(files, paths)}
-    if any(label is not None for label in labels):
-        columns[LABEL] = _label_column(labels, paths)
-    return Source(pa.table(columns), sha256, uri, notes=(*skipped, *broken))
+    def read(self, config: DataConfig, *, store: Store | None, rules: Rules) -> Source:
+        """Read every image that `data.source` names and bring all to one shape.
+
+        Raises:
+            DataError: no images, more unreadable ones than allowed (names them), different sizes without
+            `data.image.size`, a wrong
+                IDX magic, images without a label among labelled ones.
+        """
+        raws, sha256, uri, skipped = _read(config, store)
+        images, labels, paths, broken = _decode(raws, config.image)
+        if len(images) < 2:
+            raise DataError(
+                f"{config.source} holds {len(images)} readable images; a model needs at least 2, and hundreds"
+                " to be of use",
+                field=FIELD,
+            )
+        _check_sizes(images, paths)
+        channels = config.image.channels or (1 if all(image.ndim == 2 for image in images) else 3)
+        files = [png.encode(with_channels(image, channels)) for image in images]
+        columns: dict[str, pa.Array] = {IMAGE: image_column(files, paths)}
+        if any(label is not None for label in labels):
+            columns[LABEL] = _label_column(labels, paths)
+        return Source(pa.table(columns), sha256, uri, notes=(*skipped, *broken))
 
 
 def image_column(files: list[bytes], paths: list[str]) -> pa.StructArray:

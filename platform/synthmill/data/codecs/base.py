@@ -1,0 +1,121 @@
+"""What every codec does: rows of a source to the tensors that a model reads, and back.
+
+One file an encoding, found by its name: a model says `encoding = "mixed"`, and `mixed.py` is its codec. Kinds
+of data can share an encoding. What only some codecs can answer has a default here, so that no caller asks
+which codec it holds.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+from torch import Tensor
+
+from synthmill import registry
+from synthmill.config import DataConfig
+from synthmill.data.batch import Batch, Condition
+from synthmill.data.layout import Layout
+from synthmill.data.profile import ColumnProfile, TableProfile
+from synthmill.data.schema import NO_RULES, Rules
+
+FOLDER = "data/codecs"
+FILE_NAMES = {"tabular": "mixed"}
+"""Encodings that `codec.json` names otherwise, as its first version did."""
+
+
+class Codec(ABC):
+    """Fitted on training rows alone; its files hold no training row."""
+
+    layout: Layout
+    schema: pa.Schema
+    """Columns of decoded tables: the source's, in its order and types."""
+    profile: TableProfile | None = None
+    """What is known of each column, for codecs that learn columns one by one."""
+
+    @classmethod
+    @abstractmethod
+    def fit(cls, train: pa.Table, config: DataConfig, rules: Rules = NO_RULES) -> "Codec":
+        """Fit on training rows; `rules` are what the schema file states, by column.
+
+        Raises:
+            DataError: rows that can't be learnt; one line that names the field and the fix.
+        """
+
+    @abstractmethod
+    def encode(self, table: pa.Table) -> Batch:
+        """What a model trains on, from rows with the columns that the codec was fitted on."""
+
+    @abstractmethod
+    def decode(self, batch: Batch, *, first_row: int) -> pa.Table:
+        """Rows as `schema` says. A row depends on its own codes and noise alone, except for identifiers,
+        which follow `first_row`, the number of the batch's first row in the whole output."""
+
+    @abstractmethod
+    def to_files(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """`codec.json` (with `format: synthmill.codec.<encoding>/<n>`) and the tensors of
+        `codec.safetensors`."""
+
+    @classmethod
+    @abstractmethod
+    def from_files(cls, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> "Codec":
+        """The codec that `to_files` described; an unknown newer format is refused by name."""
+
+    def pack(self, batch: Batch) -> Batch:
+        """Generated rows in the form in which they are kept until they are decoded; the smaller, the more
+        rows fit into memory."""
+        return batch
+
+    def libraries(self) -> dict[str, str]:
+        """Libraries, with versions, that the bytes of decoded cells depend on; part of the compute class."""
+        return {}
+
+    def condition_table(self, batch: Batch) -> pa.Table:
+        """The columns that a condition can read, without the cost of the others; by default all."""
+        return self.decode(batch, first_row=0)
+
+    def condition_columns(self) -> list[str]:
+        """Names of the columns that a condition can read: those that hold one value a cell."""
+        return [field.name for field in self.schema if not pa.types.is_nested(field.type)]
+
+    def condition(self, column: str, value: str) -> Condition | None:
+        """What tells a model that `column` equals `value`; None when no single code means exactly that."""
+        return None
+
+    def levels(self, column: str) -> list[str] | None:
+        """The values of a categorical or boolean column, as text; None for any other column."""
+        return None
+
+    def count_levels(self, column: str, array: pa.Array) -> list[int]:
+        """How often each of `levels(column)` stands in the rows of a source; other values count for none."""
+        return []
+
+    def column_info(self, column: str) -> ColumnProfile | None:
+        """Kind, bounds and point masses of a column; None where the codec does not know them."""
+        return None
+
+    def first_free_id(self, real: pa.Table, rows: int) -> int:
+        """The row number from which `rows` identifiers in a row are none of those in `real`."""
+        return 0
+
+    def id_rooms(self) -> list[tuple[str, int]]:
+        """For each column of identifiers: its name, and how many its type has room for."""
+        return []
+
+    def summary(self, train: pa.Table, group: str | None) -> dict[str, Any] | None:
+        """Counts of the training rows for charts, JSON data; `group` is the column whose equal values are one
+        person's rows. None: there is nothing to draw."""
+        return None
+
+
+def codec_class(encoding: str) -> type[Codec]:
+    """The codec of a model's `encoding`."""
+    return registry.load(FOLDER, encoding, Codec, field="model.encoding")
+
+
+def codec_from_files(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Codec:
+    """The codec of an artifact, by the encoding in its `format`."""
+    name = str(config["format"]).split("/")[0].rsplit(".", 1)[-1]
+    return registry.load(FOLDER, FILE_NAMES.get(name, name), Codec, field="codec.json").from_files(
+        config, tensors
+    )

@@ -1,0 +1,69 @@
+"""Where rows come from: one reader a kind of data, found by its file name; each makes one Arrow table of
+whatever `data.source` names."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+
+from synthmill import registry
+from synthmill.catalog.store import Store
+from synthmill.config import DataConfig, StorageConfig
+from synthmill.data.files import read_text
+from synthmill.data.schema import Rules, parse_rules
+
+FOLDER = "data/readers"
+FIELD = "data.source"
+DEFAULT_KIND = "table"
+"""What a source is taken for where neither the recipe nor a model says what it holds."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """A table with at least two rows, every column of a type that can be learnt."""
+
+    table: pa.Table
+    sha256: str
+    """Of the source's bytes (files in order of their paths), or of the content of a bundled table."""
+    uri: str
+    rules: Rules = field(default_factory=dict)
+    """What the schema file states, by column."""
+    notes: tuple[str, ...] = ()
+    """What a person should know of how it was read, such as files that were skipped."""
+
+
+class Reader(ABC):
+    """Reads the sources of one kind of data."""
+
+    @abstractmethod
+    def read(self, config: DataConfig, *, store: Store | None, rules: Rules) -> Source:
+        """Read, type and check what `data.source` names. `rules` are what the schema file states, by column;
+        `store` resolves `dataset://NAME`.
+
+        Raises:
+            DataError: one line that names the field and the fix.
+        """
+
+
+def read_source(config: DataConfig, *, store: Store | None = None, rules: Rules | None = None) -> Source:
+    """The source of a recipe, whatever kind of data it holds.
+
+    `rules` are what the schema file stated when a model was trained, whatever it states now; None: read the
+    file.
+
+    Raises:
+        DataError: what the kind's reader refuses.
+        NotFoundError: an unknown `data.kind`.
+    """
+    kind = DEFAULT_KIND if config.kind == "auto" else config.kind
+    reader = registry.load(FOLDER, kind, Reader, field="data.kind")()
+    settings = store.root.settings if store is not None else None
+    return reader.read(config, store=store, rules=load_rules(config, settings) if rules is None else rules)
+
+
+def load_rules(config: DataConfig, settings: StorageConfig | None = None) -> Rules:
+    """The rules in `data.schema`, by column; none without a schema file."""
+    if config.schema_file is None:
+        return {}
+    text = read_text(config.schema_file, settings or StorageConfig(), field="data.schema")
+    return parse_rules(text, name=config.schema_file.rstrip("/").rpartition("/")[2])
