@@ -129,7 +129,7 @@ def plain(task: dict[str, Any]) -> dict[str, Any]:
     )
     average = copy.deepcopy(model).requires_grad_(False)
     pixels, label = (tensor.to(device) for tensor in images())
-    rows, noise = task["rows"], model.config.noise
+    rows, noise = task["rows"], model.config.latent_dim
     bf16 = task["precision"] == "bf16"
 
     def score(x: Any, y: Any) -> Any:

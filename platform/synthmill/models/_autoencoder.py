@@ -30,11 +30,11 @@ class Autoencoder(ImageModel):
     class Config(FrozenModel):
         """Sizes and steps."""
 
-        latent: int = tunable(16, choices=(8, 16, 32), ge=1)
+        latent_dim: int = tunable(16, choices=(8, 16, 32), ge=1)
         """Latent dimensions."""
         channels: int = tunable(32, choices=(16, 32, 64), ge=1)
         """Channels at the finest map; each coarser map has twice as many, at most 256."""
-        hidden: int = Field(256, ge=1)
+        hidden_dim: int = Field(256, ge=1)
         """Width of the dense layer behind the latents and before the posterior."""
         norm: Norm = "batch"
         """Normalisation in both networks."""
@@ -52,22 +52,22 @@ class Autoencoder(ImageModel):
         self.encoder = nn.ModuleDict(
             {
                 "body": body,
-                "dense": nn.Linear(body.features + self.classes, config.hidden),
-                "out": nn.Linear(config.hidden, 2 * config.latent),
+                "dense": nn.Linear(body.features + self.classes, config.hidden_dim),
+                "out": nn.Linear(config.hidden_dim, 2 * config.latent_dim),
             }
         )
         self.decoder = nn.Sequential(
-            nn.Linear(config.latent + self.classes, config.hidden),
+            nn.Linear(config.latent_dim + self.classes, config.hidden_dim),
             nn.ReLU(),
-            Upward(config.hidden, channels, height, width, channels=config.channels, norm=config.norm),
+            Upward(config.hidden_dim, channels, height, width, channels=config.channels, norm=config.norm),
         )
         groups = max(1, self.classes)
-        self.register_buffer("prior_mean_KL", torch.zeros(groups, config.latent))
-        self.register_buffer("prior_factor_KLL", torch.eye(config.latent).repeat(groups, 1, 1))
+        self.register_buffer("prior_mean_KL", torch.zeros(groups, config.latent_dim))
+        self.register_buffer("prior_factor_KLL", torch.eye(config.latent_dim).repeat(groups, 1, 1))
 
     @property
     def noise_width(self) -> int:
-        return self.config.latent
+        return self.config.latent_dim
 
     def stages(self) -> tuple[Stage, ...]:
         adam = Adam(learning_rate=self.config.learning_rate, schedule="cosine", clip_norm=10.0)
@@ -90,7 +90,7 @@ class Autoencoder(ImageModel):
     def loss(self, phase: str, batch: Batch, *, rng: Rng, progress: float) -> dict[str, Tensor]:
         x_BCHW, y_BK = self.real(batch, rng), self.labels(batch)
         mean_BL, log_variance_BL = self.encode(x_BCHW, y_BK)
-        z_BL = mean_BL + torch.exp(0.5 * log_variance_BL) * rng.normal("z", self.config.latent)
+        z_BL = mean_BL + torch.exp(0.5 * log_variance_BL) * rng.normal("z", self.config.latent_dim)
         divergence_B = 0.5 * (mean_BL.square() + log_variance_BL.exp() - 1.0 - log_variance_BL).sum(1)
         out_BCHW = self.decoder(torch.cat([z_BL, y_BK], 1))
         terms = {
@@ -139,13 +139,13 @@ class Autoencoder(ImageModel):
         mean_BL, log_variance_BL = self.encode(unit(batch["pixels"]), self.labels(batch))
         return (
             mean_BL
-            + torch.exp(0.5 * log_variance_BL) * rng.normal(name, self.config.latent)[: batch.num_rows]
+            + torch.exp(0.5 * log_variance_BL) * rng.normal(name, self.config.latent_dim)[: batch.num_rows]
         )
 
     def _fit_prior(self, group: int, z_BL: Tensor) -> None:
         """Mean and covariance of a class, as if L more of its images lay as the standard normal prior
         says."""
-        few = self.config.latent
+        few = self.config.latent_dim
         share = len(z_BL) / (len(z_BL) + few)
         mean_L = share * (z_BL.mean(0) if len(z_BL) else self.prior_mean_KL.new_zeros(few))
         away_BL = z_BL - mean_L

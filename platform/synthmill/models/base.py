@@ -13,6 +13,7 @@ from synthmill import registry
 from synthmill.config import FrozenModel, parse_model
 from synthmill.data.batch import Batch, Condition
 from synthmill.data.layout import Layout
+from synthmill.errors import RecipeError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -178,7 +179,49 @@ def model_class(name: str) -> type[GenerativeModel]:
     return registry.load("models", name, GenerativeModel, field="model.name")
 
 
+EARLIER_NAMES = {
+    "noise": "latent_dim",
+    "latent": "latent_dim",
+    "hidden": "hidden_dim",
+    "most_channels": "max_channels",
+    "beta_1": "adam_beta1",
+    "r1": "r1_gamma",
+    "penalty": "gradient_penalty",
+    "critic_updates": "critic_steps",
+    "mixing": "style_mixing",
+    "path_length": "path_length_weight",
+    "information": "information_weight",
+    "continuous": "continuous_codes",
+    "discriminator_rate": "discriminator_learning_rate",
+    "generator_rate": "generator_learning_rate",
+    "codes": "codebook_size",
+    "code_width": "code_dim",
+    "commitment": "commitment_weight",
+    "usage": "usage_weight",
+    "prior_width": "prior_dim",
+}
+"""Hyper-parameters that recipes and artifacts of earlier versions call otherwise; one thing has one name in
+all models now, but for CTGAN's and TVAE's own, which stay as their users know them."""
+
+
+def parse_config(name: str, raw: Mapping[str, Any]) -> FrozenModel:
+    """The `Config` of model `name`; earlier names of its fields are understood.
+
+    Raises:
+        RecipeError: an unknown, wrong or doubly named field of `model.config`.
+    """
+    cls = model_class(name)
+    fields = cls.Config.model_fields
+    present: dict[str, Any] = {}
+    for key, value in raw.items():
+        renamed = EARLIER_NAMES.get(key, key) if key not in fields else key
+        known = renamed if renamed in fields else key
+        if known in present:
+            raise RecipeError(f"is given twice, as {key!r} too", field=f"model.config.{known}")
+        present[known] = value
+    return parse_model(cls.Config, present, prefix="model.config")
+
+
 def build(name: str, config: Mapping[str, Any], layout: Layout) -> GenerativeModel:
     """A model with fresh weights; RecipeError names the wrong `model.config` key."""
-    cls = model_class(name)
-    return cls(parse_model(cls.Config, dict(config), prefix="model.config"), layout)
+    return model_class(name)(parse_config(name, config), layout)

@@ -30,7 +30,7 @@ class Dcgan(ImageModel):
     class Config(FrozenModel):
         """Defaults as in the paper, but half its channels: images here are small."""
 
-        noise: int = tunable(100, choices=(32, 64, 100), ge=1)
+        latent_dim: int = tunable(100, choices=(32, 64, 100), ge=1)
         """Width of the noise."""
         channels: int = tunable(64, choices=(32, 64, 128), ge=1)
         """Channels at the finest map; each coarser map has twice as many, at most 256."""
@@ -38,13 +38,13 @@ class Dcgan(ImageModel):
         """Normalisation in both networks."""
         spectral_norm: bool = False
         """Divide the discriminator's weights by their largest singular value; use with `norm: none`."""
-        r1: float = tunable(0.0, choices=(0.0, 0.1, 1.0), ge=0)
+        r1_gamma: float = tunable(0.0, choices=(0.0, 0.1, 1.0), ge=0)
         """Weight of the gradient penalty on real images."""
         augment: tuple[Policy, ...] = ()
         """DiffAugment policies: brightness, contrast, translation, cutout."""
         learning_rate: float = tunable(2e-4, low=5e-5, high=1e-3, log=True, gt=0)
         """Adam's step size."""
-        beta_1: float = Field(0.5, ge=0, lt=1)
+        adam_beta1: float = Field(0.5, ge=0, lt=1)
         """Decay of Adam's first moment."""
 
     reference: ClassVar[str] = "arXiv 1511.06434, section 3; projection as in arXiv 1802.05637"
@@ -53,7 +53,7 @@ class Dcgan(ImageModel):
     def __init__(self, config: Any, layout: Any) -> None:
         super().__init__(config, layout)
         self.generator = nn.Sequential(
-            Upward(config.noise + self.classes, *self.shape, channels=config.channels, norm=config.norm),
+            Upward(config.latent_dim + self.classes, *self.shape, channels=config.channels, norm=config.norm),
             nn.Tanh(),
         )
         self.discriminator = Downward(
@@ -64,20 +64,20 @@ class Dcgan(ImageModel):
 
     @property
     def noise_width(self) -> int:
-        return self.config.noise
+        return self.config.latent_dim
 
     def stages(self) -> tuple[Stage, ...]:
         config = self.config
-        adam = Adam(learning_rate=config.learning_rate, betas=(config.beta_1, 0.999))
+        adam = Adam(learning_rate=config.learning_rate, betas=(config.adam_beta1, 0.999))
         judge = ("discriminator", "head")
         # Rate and decays for one more update in every k steps, c = k / (k + 1) (1912.04958, appendix B).
-        c = R1_EVERY_STEPS / (R1_EVERY_STEPS + 1) if config.r1 else 1.0
-        slow = Adam(learning_rate=config.learning_rate * c, betas=(config.beta_1**c, 0.999**c))
+        c = R1_EVERY_STEPS / (R1_EVERY_STEPS + 1) if config.r1_gamma else 1.0
+        slow = Adam(learning_rate=config.learning_rate * c, betas=(config.adam_beta1**c, 0.999**c))
         phases = [
             Phase(name="discriminator", modules=judge, optimizer=slow),
             Phase(name="generator", modules=("generator",), optimizer=adam),
         ]
-        if config.r1:
+        if config.r1_gamma:
             every = R1_EVERY_STEPS
             phases.append(
                 Phase(
@@ -96,10 +96,12 @@ class Dcgan(ImageModel):
         if phase == "r1":
             return {
                 "r1": r1(
-                    lambda x: self._score(x, y_BK), self.real(batch, rng), self.config.r1 * R1_EVERY_STEPS
+                    lambda x: self._score(x, y_BK),
+                    self.real(batch, rng),
+                    self.config.r1_gamma * R1_EVERY_STEPS,
                 )
             }
-        fake = self.generator(torch.cat([rng.normal("z", self.config.noise), y_BK], 1))
+        fake = self.generator(torch.cat([rng.normal("z", self.config.latent_dim), y_BK], 1))
         if phase == "generator":
             return {"generator": generator_term(self._score(self._augmented(fake, rng, "fake"), y_BK))}
         real = self._augmented(self.real(batch, rng), rng, "real")
@@ -118,7 +120,7 @@ class Dcgan(ImageModel):
         return conditional_score(self.head(self.discriminator(x_BCHW)), y_BK)
 
     def refit(self, batches: list[Batch], rng: Rng) -> None:
-        self.refit_generator(self.generator, self.config.noise, batches, rng)
+        self.refit_generator(self.generator, self.config.latent_dim, batches, rng)
 
     def from_noise(self, z_BZ: Tensor, y_BK: Tensor, generator: torch.Generator) -> Tensor:
         return self.generator(torch.cat([z_BZ, y_BK], 1))  # type: ignore[no-any-return]

@@ -32,21 +32,21 @@ class Infogan(ImageModel):
     class Config(FrozenModel):
         """Defaults as in the paper's appendix C.1, with fewer channels."""
 
-        noise: int = tunable(62, choices=(32, 62), ge=1)
+        latent_dim: int = tunable(62, choices=(32, 62), ge=1)
         """Width of the noise that no code explains."""
         categories: int = Field(10, ge=0)
         """Values of the categorical code where the data has no classes; 0: no such code."""
-        continuous: int = Field(2, ge=0)
+        continuous_codes: int = Field(2, ge=0)
         """Continuous codes."""
-        information: float = tunable(1.0, low=0.1, high=2.0, log=True, ge=0)
+        information_weight: float = tunable(1.0, low=0.1, high=2.0, log=True, ge=0)
         """Weight of the mutual information between codes and image."""
         channels: int = tunable(64, choices=(32, 64), ge=1)
         """Channels at the finest map; each coarser map has twice as many, at most 256."""
         norm: Norm = "batch"
         """Normalisation in both networks."""
-        discriminator_rate: float = tunable(2e-4, low=5e-5, high=5e-4, log=True, gt=0)
+        discriminator_learning_rate: float = tunable(2e-4, low=5e-5, high=5e-4, log=True, gt=0)
         """Adam's step size for the discriminator."""
-        generator_rate: float = tunable(1e-3, low=2e-4, high=2e-3, log=True, gt=0)
+        generator_learning_rate: float = tunable(1e-3, low=2e-4, high=2e-3, log=True, gt=0)
         """Adam's step size for the generator and the code reader."""
 
     reference: ClassVar[str] = "arXiv 1606.03657, equations 3 to 6"
@@ -55,7 +55,7 @@ class Infogan(ImageModel):
     def __init__(self, config: Any, layout: Any) -> None:
         super().__init__(config, layout)
         self.categories: int = self.classes or config.categories
-        inputs = config.noise + self.categories + config.continuous
+        inputs = config.latent_dim + self.categories + config.continuous_codes
         self.generator = nn.Sequential(
             Upward(inputs, *self.shape, channels=config.channels, norm=config.norm), nn.Tanh()
         )
@@ -64,7 +64,7 @@ class Infogan(ImageModel):
         self.reader = nn.Sequential(
             nn.Linear(self.discriminator.features, 128),
             nn.LeakyReLU(0.2),
-            nn.Linear(128, self.categories + 2 * config.continuous),
+            nn.Linear(128, self.categories + 2 * config.continuous_codes),
         )
 
     @property
@@ -73,15 +73,15 @@ class Infogan(ImageModel):
         [-1, 1] and shown by the paper on [-2, 2]."""
         category = Latent("category", 0, self.categories - 1, integer=True)
         named = (category,) if self.categories and not self.classes else ()
-        return named + tuple(Latent(f"c{i + 1}", -2.0, 2.0) for i in range(self.config.continuous))
+        return named + tuple(Latent(f"c{i + 1}", -2.0, 2.0) for i in range(self.config.continuous_codes))
 
     @property
     def noise_width(self) -> int:
-        return self.config.noise
+        return self.config.latent_dim
 
     def stages(self) -> tuple[Stage, ...]:
-        slow = Adam(learning_rate=self.config.discriminator_rate, betas=(0.5, 0.999))
-        fast = Adam(learning_rate=self.config.generator_rate, betas=(0.5, 0.999))
+        slow = Adam(learning_rate=self.config.discriminator_learning_rate, betas=(0.5, 0.999))
+        fast = Adam(learning_rate=self.config.generator_learning_rate, betas=(0.5, 0.999))
         phases = (
             Phase(name="discriminator", modules=("discriminator", "head"), optimizer=slow),
             Phase(name="generator", modules=("generator", "reader"), optimizer=fast),
@@ -101,15 +101,15 @@ class Infogan(ImageModel):
         surprise_B, bound_B = self._information(self.reader(features_BF).float(), category_BK, codes_BC)
         return {
             "generator": generator_term(self._score(features_BF, y_BK)),
-            "information": self.config.information * surprise_B,
+            "information": self.config.information_weight * surprise_B,
             "log_mutual_information": bound_B,
         }
 
     def _inputs(self, batch: Batch, rng: Rng, name: str) -> tuple[Tensor, Tensor, Tensor]:
         """Noise, one-hot categories (the classes, where there are) and continuous codes for a training
         batch."""
-        z_BZ = rng.normal(f"z-{name}", self.config.noise)[: batch.num_rows]
-        codes_BC = rng.uniform(f"codes-{name}", self.config.continuous)[: batch.num_rows] * 2.0 - 1.0
+        z_BZ = rng.normal(f"z-{name}", self.config.latent_dim)[: batch.num_rows]
+        codes_BC = rng.uniform(f"codes-{name}", self.config.continuous_codes)[: batch.num_rows] * 2.0 - 1.0
         if self.classes:
             return z_BZ, self.labels(batch), codes_BC
         drawn_B = rng.integers(f"category-{name}", max(1, self.categories))[: batch.num_rows]
@@ -129,7 +129,7 @@ class Infogan(ImageModel):
             + 0.5 * math.log(2 * math.pi)
         )
         surprise_B = surprise_BC.sum(1) - (category_BK * functional.log_softmax(logits_BK, 1)).sum(1)
-        entropy = self.config.continuous * math.log(2.0) + (
+        entropy = self.config.continuous_codes * math.log(2.0) + (
             math.log(self.categories) if self.categories else 0.0
         )
         return surprise_B, entropy - surprise_B.detach()
@@ -145,7 +145,7 @@ class Infogan(ImageModel):
         known = {latent.name for latent in self.latent_codes}
         assert set(latent) <= known, f"latent codes {sorted(latent)}; there is {sorted(known)}"
         label_B, y_BK = self.draw_labels(num_rows, condition, generator)
-        z_BZ = torch.randn(num_rows, self.config.noise, generator=generator, device=y_BK.device)
+        z_BZ = torch.randn(num_rows, self.config.latent_dim, generator=generator, device=y_BK.device)
         return self.as_batch(self._with_codes(z_BZ, y_BK, latent, generator), label_B)
 
     def from_noise(self, z_BZ: Tensor, y_BK: Tensor, generator: torch.Generator) -> Tensor:
@@ -156,7 +156,9 @@ class Infogan(ImageModel):
     ) -> Tensor:
         """Codes are drawn, then those in `latent` replaced."""
         rows, device = len(z_BZ), z_BZ.device
-        codes_BC = torch.rand(rows, self.config.continuous, generator=generator, device=device) * 2.0 - 1.0
+        codes_BC = (
+            torch.rand(rows, self.config.continuous_codes, generator=generator, device=device) * 2.0 - 1.0
+        )
         category_B = torch.randint(max(1, self.categories), (rows,), generator=generator, device=device)
         for name, value in latent.items():
             if name == "category":

@@ -23,7 +23,7 @@ class MlpGan(ImageModel):
     class Config(FrozenModel):
         """The generator that everybody begins with: 100 -> 256 -> 512 -> pixels."""
 
-        noise: int = tunable(100, choices=(32, 64, 100), ge=1)
+        latent_dim: int = tunable(100, choices=(32, 64, 100), ge=1)
         """Width of the noise."""
         generator_widths: tuple[int, ...] = (256, 512)
         """Hidden widths of the generator."""
@@ -35,7 +35,7 @@ class MlpGan(ImageModel):
         """Batch normalisation between the generator's layers."""
         learning_rate: float = tunable(2e-4, low=5e-5, high=1e-3, log=True, gt=0)
         """Adam's step size."""
-        beta_1: float = Field(0.5, ge=0, lt=1)
+        adam_beta1: float = Field(0.5, ge=0, lt=1)
         """Decay of Adam's first moment."""
 
     reference: ClassVar[str] = "arXiv 1406.2661, algorithm 1; classes as in arXiv 1411.1784"
@@ -44,15 +44,15 @@ class MlpGan(ImageModel):
     def __init__(self, config: Any, layout: Any) -> None:
         super().__init__(config, layout)
         pixels = layout.channels * layout.height * layout.width
-        self.generator = _generator(config, config.noise + self.classes, pixels)
+        self.generator = _generator(config, config.latent_dim + self.classes, pixels)
         self.discriminator = _discriminator(config, pixels + self.classes)
 
     @property
     def noise_width(self) -> int:
-        return self.config.noise
+        return self.config.latent_dim
 
     def stages(self) -> tuple[Stage, ...]:
-        adam = Adam(learning_rate=self.config.learning_rate, betas=(self.config.beta_1, 0.999))
+        adam = Adam(learning_rate=self.config.learning_rate, betas=(self.config.adam_beta1, 0.999))
         phases = (
             Phase(name="discriminator", modules=("discriminator",), optimizer=adam),
             Phase(name="generator", modules=("generator",), optimizer=adam),
@@ -61,7 +61,7 @@ class MlpGan(ImageModel):
 
     def loss(self, phase: str, batch: Batch, *, rng: Rng, progress: float) -> dict[str, Tensor]:
         y_BK = self.labels(batch)
-        fake_BP = self.generator(torch.cat([rng.normal("z", self.config.noise), y_BK], 1))
+        fake_BP = self.generator(torch.cat([rng.normal("z", self.config.latent_dim), y_BK], 1))
         if phase == "generator":
             return {"generator": generator_term(self._score(fake_BP, y_BK))}
         real_BP = self.real(batch, rng).flatten(1)
@@ -71,7 +71,7 @@ class MlpGan(ImageModel):
         return self.discriminator(torch.cat([x_BP, y_BK], 1)).float().squeeze(1)  # type: ignore[no-any-return]
 
     def refit(self, batches: list[Batch], rng: Rng) -> None:
-        self.refit_generator(self.generator, self.config.noise, batches, rng)
+        self.refit_generator(self.generator, self.config.latent_dim, batches, rng)
 
     def from_noise(self, z_BZ: Tensor, y_BK: Tensor, generator: torch.Generator) -> Tensor:
         return self.generator(torch.cat([z_BZ, y_BK], 1)).view(-1, *self.shape)  # type: ignore[no-any-return]

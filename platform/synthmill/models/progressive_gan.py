@@ -89,13 +89,13 @@ class ProgressiveGan(ImageModel):
     class Config(FrozenModel):
         """Defaults as in the paper, with channels for small images."""
 
-        noise: int = tunable(64, choices=(32, 64, 128), ge=1)
+        latent_dim: int = tunable(64, choices=(32, 64, 128), ge=1)
         """Width of the noise."""
         channels: int = tunable(32, choices=(16, 32, 64), ge=1)
         """Channels at the finest level; each coarser level has twice as many, at most `most_channels`."""
-        most_channels: int = Field(128, ge=1)
+        max_channels: int = Field(128, ge=1)
         """Channels at the coarsest level."""
-        penalty: float = tunable(10.0, low=1.0, high=20.0, log=True, gt=0)
+        gradient_penalty: float = tunable(10.0, low=1.0, high=20.0, log=True, gt=0)
         """Weight of the gradient penalty."""
         learning_rate: float = tunable(1e-3, low=3e-4, high=3e-3, log=True, gt=0)
         """Adam's step size."""
@@ -108,9 +108,9 @@ class ProgressiveGan(ImageModel):
         super().__init__(config, layout)
         channels, height, width = self.shape
         self.grid = grid_of(height, width)
-        widths = widths_of(config.channels, self.grid.levels + 1, config.most_channels)
+        widths = widths_of(config.channels, self.grid.levels + 1, config.max_channels)
         self.generator = _Generator(
-            config.noise + self.classes, channels, self.grid.height, self.grid.width, widths
+            config.latent_dim + self.classes, channels, self.grid.height, self.grid.width, widths
         )
         self.critic = _Critic(channels, self.grid.height, self.grid.width, widths, 1 + self.classes)
         self.register_buffer("place", torch.tensor([float(self.grid.levels), 1.0]))
@@ -121,7 +121,7 @@ class ProgressiveGan(ImageModel):
 
     @property
     def noise_width(self) -> int:
-        return self.config.noise
+        return self.config.latent_dim
 
     def stages(self) -> tuple[Stage, ...]:
         adam = Adam(learning_rate=self.config.learning_rate, betas=(0.0, 0.99))
@@ -154,14 +154,14 @@ class ProgressiveGan(ImageModel):
         alpha = min(1.0, progress / FADE_SHARE) if level else 1.0
         self.place[0], self.place[1] = level, alpha
         y_BK = self.labels(batch)
-        fake = self.generator(torch.cat([rng.normal("z", self.config.noise), y_BK], 1), level, alpha)
+        fake = self.generator(torch.cat([rng.normal("z", self.config.latent_dim), y_BK], 1), level, alpha)
         if kind == "generator":
             return {"generator": -self._score(fake, y_BK, level, alpha)}
         fake, real = fake.detach(), self._shrunk(self.real(batch, rng), level, alpha)
         real_B, fake_B = self._score(real, y_BK, level, alpha), self._score(fake, y_BK, level, alpha)
         uniform_B = rng.uniform("between")
         penalty_B = wasserstein_penalty(
-            lambda x: self._score(x, y_BK, level, alpha), real, fake, uniform_B, self.config.penalty
+            lambda x: self._score(x, y_BK, level, alpha), real, fake, uniform_B, self.config.gradient_penalty
         )
         return {
             "critic": fake_B - real_B,

@@ -166,20 +166,20 @@ class StyleGan(ImageModel):
     class Config(FrozenModel):
         """Defaults for images of 28 to 64 pixels."""
 
-        noise: int = tunable(64, choices=(64, 128), ge=1)
+        latent_dim: int = tunable(64, choices=(64, 128), ge=1)
         """Width of the noise and of the style."""
         mapping_layers: int = tunable(4, low=2, high=8, ge=1)
         """Depth of the mapping network."""
         channels: int = tunable(32, choices=(16, 32, 64), ge=1)
         """Channels at the finest level; each coarser level has twice as many, at most `most_channels`."""
-        most_channels: int = Field(128, ge=1)
+        max_channels: int = Field(128, ge=1)
         """Channels at the coarsest level."""
-        mixing: float = tunable(0.5, low=0.0, high=0.9, ge=0, le=1)
+        style_mixing: float = tunable(0.5, low=0.0, high=0.9, ge=0, le=1)
         """Share of rows whose coarse and fine levels get different styles in training."""
-        r1: float = tunable(0.02, low=0.002, high=10.0, log=True, ge=0)
+        r1_gamma: float = tunable(0.02, low=0.002, high=10.0, log=True, ge=0)
         """Weight gamma of the gradient penalty on real images; a rule is 0.0002 pixels over the rows of a
         batch (arXiv 2006.06676)."""
-        path_length: float = tunable(1.0, choices=(0.0, 1.0, 2.0), ge=0)
+        path_length_weight: float = tunable(1.0, choices=(0.0, 1.0, 2.0), ge=0)
         """Weight of the path length penalty."""
         truncation: float = Field(1.0, ge=0, le=1)
         """How far from their mean styles are sampled: 1 all the way, less for more typical and less varied
@@ -197,14 +197,14 @@ class StyleGan(ImageModel):
         super().__init__(config, layout)
         channels, height, width = self.shape
         self.grid = grid_of(height, width)
-        widths = widths_of(config.channels, self.grid.levels + 1, config.most_channels)
-        self.mapping = _Mapping(config.noise + self.classes, config.noise, config.mapping_layers)
-        self.synthesis = _Synthesis(config.noise, channels, self.grid.height, self.grid.width, widths)
+        widths = widths_of(config.channels, self.grid.levels + 1, config.max_channels)
+        self.mapping = _Mapping(config.latent_dim + self.classes, config.latent_dim, config.mapping_layers)
+        self.synthesis = _Synthesis(config.latent_dim, channels, self.grid.height, self.grid.width, widths)
         self.discriminator = _Discriminator(
             channels, self.grid.height, self.grid.width, widths, 1 + self.classes
         )
         self.log_path = nn.Parameter(torch.tensor(-2.0))
-        self.register_buffer("mean_style_KW", torch.zeros(max(1, self.classes), config.noise))
+        self.register_buffer("mean_style_KW", torch.zeros(max(1, self.classes), config.latent_dim))
 
     @property
     def row_group(self) -> int:
@@ -212,16 +212,16 @@ class StyleGan(ImageModel):
 
     @property
     def noise_width(self) -> int:
-        return self.config.noise
+        return self.config.latent_dim
 
     def stages(self) -> tuple[Stage, ...]:
         judge, makers = (
             ("discriminator",),
-            ("mapping", "synthesis", *(("log_path",) if self.config.path_length else ())),
+            ("mapping", "synthesis", *(("log_path",) if self.config.path_length_weight else ())),
         )
         r1_every, path_every = (
-            R1_EVERY_STEPS if self.config.r1 else 0,
-            PATH_EVERY_STEPS if self.config.path_length else 0,
+            R1_EVERY_STEPS if self.config.r1_gamma else 0,
+            PATH_EVERY_STEPS if self.config.path_length_weight else 0,
         )
         slow, fast = self._adam(r1_every), self._adam(path_every)
         phases = [
@@ -260,7 +260,9 @@ class StyleGan(ImageModel):
         if phase == "r1":
             return {
                 "r1": r1(
-                    lambda x: self._score(x, y_BK), self._real(batch, rng), self.config.r1 * R1_EVERY_STEPS
+                    lambda x: self._score(x, y_BK),
+                    self._real(batch, rng),
+                    self.config.r1_gamma * R1_EVERY_STEPS,
                 )
             }
         if phase == "path":
@@ -292,11 +294,11 @@ class StyleGan(ImageModel):
         """(B, N, W); rows drawn for mixing take a second style from a random convolution on."""
         count = len(self.synthesis.convolutions)
         first_BW, second_BW = (
-            self.mapping(rng.normal(name, self.config.noise), y_BK) for name in ("z", "z-mixed")
+            self.mapping(rng.normal(name, self.config.latent_dim), y_BK) for name in ("z", "z-mixed")
         )
         uniform_B2 = rng.uniform("mixing", 2)
         from_B = torch.where(
-            uniform_B2[:, 0] < self.config.mixing, 1 + (uniform_B2[:, 1] * (count - 1)).long(), count
+            uniform_B2[:, 0] < self.config.style_mixing, 1 + (uniform_B2[:, 1] * (count - 1)).long(), count
         )
         second_BN = torch.arange(count, device=y_BK.device) >= from_B.unsqueeze(1)
         return torch.where(second_BN.unsqueeze(2), second_BW.unsqueeze(1), first_BW.unsqueeze(1))
@@ -312,7 +314,7 @@ class StyleGan(ImageModel):
         (gradient_BNW,) = torch.autograd.grad((x_BCHW * n_BCHW).sum(), w_BNW, create_graph=True)
         length_B = (gradient_BNW.square().sum(2).mean(1) + 1e-12).sqrt()
         target = self.log_path.exp()
-        weight = self.config.path_length * PATH_EVERY_STEPS
+        weight = self.config.path_length_weight * PATH_EVERY_STEPS
         return {
             "path": weight * (length_B - target.detach()).square(),
             "path_mean": (length_B.detach() - target).square(),
@@ -328,7 +330,7 @@ class StyleGan(ImageModel):
             if self.classes:
                 y_BK[:, label] = 1.0
             self.mean_style_KW[label] = self.mapping(
-                torch.randn(AVERAGED_STYLES, self.config.noise, generator=draws, device=device), y_BK
+                torch.randn(AVERAGED_STYLES, self.config.latent_dim, generator=draws, device=device), y_BK
             ).mean(0)
 
     def from_noise(self, z_BZ: Tensor, y_BK: Tensor, generator: torch.Generator) -> Tensor:

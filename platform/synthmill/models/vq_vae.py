@@ -35,17 +35,17 @@ class VqVae(ImageModel):
     class Config(FrozenModel):
         """Sizes for images of 8 to 64 pixels."""
 
-        codes: int = tunable(128, choices=(64, 128, 256, 512), ge=2)
+        codebook_size: int = tunable(128, choices=(64, 128, 256, 512), ge=2)
         """Size of the codebook."""
-        code_width: int = Field(8, ge=2)
+        code_dim: int = Field(8, ge=2)
         """Dimensions in which codes are looked up."""
         channels: int = tunable(64, choices=(32, 64, 128), ge=1)
         """Channels of encoder and decoder."""
-        commitment: float = tunable(0.25, low=0.1, high=2.0, log=True, gt=0)
+        commitment_weight: float = tunable(0.25, low=0.1, high=2.0, log=True, gt=0)
         """Weight beta that keeps the encoder near its codes."""
-        usage: float = tunable(0.1, low=0.02, high=0.5, log=True, ge=0)
+        usage_weight: float = tunable(0.1, low=0.02, high=0.5, log=True, ge=0)
         """Weight of how far, in nats, the codes are from being used equally often."""
-        prior_width: int = tunable(128, choices=(64, 128, 192), ge=4)
+        prior_dim: int = tunable(128, choices=(64, 128, 192), ge=4)
         """Width of the prior."""
         prior_layers: int = tunable(3, low=2, high=6, ge=1)
         """Layers of the prior."""
@@ -69,20 +69,20 @@ class VqVae(ImageModel):
         self.grid = grid_of(height, width)
         wide = config.channels
         down: list[nn.Module] = [nn.Conv2d(channels, wide, 3, padding=1), nn.ReLU()]
-        up: list[nn.Module] = [nn.Conv2d(config.code_width, wide, 3, padding=1), nn.ReLU()]
+        up: list[nn.Module] = [nn.Conv2d(config.code_dim, wide, 3, padding=1), nn.ReLU()]
         for _ in range(self.grid.levels):
             down += [nn.Conv2d(wide, wide, 4, stride=2, padding=1), nn.ReLU()]
             up += [nn.ConvTranspose2d(wide, wide, 4, stride=2, padding=1), nn.ReLU()]
         self.encoder = nn.Sequential(
-            *down, nn.Conv2d(wide, wide, 3, padding=1), nn.ReLU(), nn.Conv2d(wide, config.code_width, 1)
+            *down, nn.Conv2d(wide, wide, 3, padding=1), nn.ReLU(), nn.Conv2d(wide, config.code_dim, 1)
         )
         self.decoder = nn.Sequential(*up, nn.Conv2d(wide, channels, 3, padding=1))
-        self.codebook_VD = nn.Parameter(torch.randn(config.codes, config.code_width))
+        self.codebook_VD = nn.Parameter(torch.randn(config.codebook_size, config.code_dim))
         self.prior = CausalTransformer(
-            config.codes,
+            config.codebook_size,
             self.grid.height * self.grid.width,
             self.classes,
-            width=config.prior_width,
+            width=config.prior_dim,
             layers=config.prior_layers,
             heads=config.prior_heads,
             dropout=config.prior_dropout,
@@ -109,8 +109,8 @@ class VqVae(ImageModel):
         return {
             "reconstruction": (out_BCHW - x_BCHW).square().flatten(1).mean(1),
             "codebook": (q_BTD - e_BTD.detach()).square().sum(2).mean(1),
-            "commitment": self.config.commitment * (q_BTD.detach() - e_BTD).square().sum(2).mean(1),
-            "usage": self.config.usage * self._usage_gap(e_BTD, codebook_VD).expand(len(x_BCHW)),
+            "commitment": self.config.commitment_weight * (q_BTD.detach() - e_BTD).square().sum(2).mean(1),
+            "usage": self.config.usage_weight * self._usage_gap(e_BTD, codebook_VD).expand(len(x_BCHW)),
             "log_codes_in_use": self._codes_in_use(codes_BT).expand(len(x_BCHW)),
         }
 
@@ -132,7 +132,7 @@ class VqVae(ImageModel):
     def _codes_in_use(self, codes_BT: Tensor) -> Tensor:
         """Share of the codebook, a scalar that stays on the device."""
         return (
-            torch.zeros(self.config.codes, device=codes_BT.device)
+            torch.zeros(self.config.codebook_size, device=codes_BT.device)
             .index_fill_(0, codes_BT.flatten(), 1.0)
             .mean()
         )

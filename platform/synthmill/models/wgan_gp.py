@@ -25,7 +25,7 @@ class WganGp(ImageModel):
     class Config(FrozenModel):
         """Defaults as in algorithm 1, with twice its step size."""
 
-        noise: int = tunable(64, choices=(32, 64, 128), ge=1)
+        latent_dim: int = tunable(64, choices=(32, 64, 128), ge=1)
         """Width of the noise."""
         channels: int = tunable(32, choices=(16, 32, 64), ge=1)
         """Channels at the finest map; each coarser map has twice as many, at most 256."""
@@ -33,13 +33,13 @@ class WganGp(ImageModel):
         """Normalisation in the generator."""
         critic_norm: Literal["group", "none"] = "none"
         """Normalisation in the critic; batch normalisation would tie rows together and void the penalty."""
-        penalty: float = tunable(10.0, low=1.0, high=20.0, log=True, gt=0)
+        gradient_penalty: float = tunable(10.0, low=1.0, high=20.0, log=True, gt=0)
         """Weight of the gradient penalty."""
-        critic_updates: int = tunable(5, low=1, high=5, ge=1)
+        critic_steps: int = tunable(5, low=1, high=5, ge=1)
         """Updates of the critic for one of the generator."""
         learning_rate: float = tunable(2e-4, low=5e-5, high=1e-3, log=True, gt=0)
         """Adam's step size."""
-        beta_1: float = Field(0.0, ge=0, lt=1)
+        adam_beta1: float = Field(0.0, ge=0, lt=1)
         """Decay of Adam's first moment."""
 
     reference: ClassVar[str] = "arXiv 1704.00028, algorithm 1; projection as in arXiv 1802.05637"
@@ -49,7 +49,10 @@ class WganGp(ImageModel):
         super().__init__(config, layout)
         self.generator = nn.Sequential(
             Upward(
-                config.noise + self.classes, *self.shape, channels=config.channels, norm=config.generator_norm
+                config.latent_dim + self.classes,
+                *self.shape,
+                channels=config.channels,
+                norm=config.generator_norm,
             ),
             nn.Tanh(),
         )
@@ -58,16 +61,16 @@ class WganGp(ImageModel):
 
     @property
     def noise_width(self) -> int:
-        return self.config.noise
+        return self.config.latent_dim
 
     def stages(self) -> tuple[Stage, ...]:
-        adam = Adam(learning_rate=self.config.learning_rate, betas=(self.config.beta_1, 0.9))
+        adam = Adam(learning_rate=self.config.learning_rate, betas=(self.config.adam_beta1, 0.9))
         phases = (
             Phase(
                 name="critic",
                 modules=("critic", "head"),
                 optimizer=adam,
-                repeats=self.config.critic_updates,
+                repeats=self.config.critic_steps,
                 second_order=True,
             ),
             Phase(name="generator", modules=("generator",), optimizer=adam),
@@ -76,13 +79,13 @@ class WganGp(ImageModel):
 
     def loss(self, phase: str, batch: Batch, *, rng: Rng, progress: float) -> dict[str, Tensor]:
         y_BK = self.labels(batch)
-        fake = self.generator(torch.cat([rng.normal("z", self.config.noise), y_BK], 1))
+        fake = self.generator(torch.cat([rng.normal("z", self.config.latent_dim), y_BK], 1))
         if phase == "generator":
             return {"generator": -self._score(fake, y_BK)}
         real, fake = self.real(batch, rng), fake.detach()
         real_B, fake_B = self._score(real, y_BK), self._score(fake, y_BK)
         penalty_B = wasserstein_penalty(
-            lambda x: self._score(x, y_BK), real, fake, rng.uniform("between"), self.config.penalty
+            lambda x: self._score(x, y_BK), real, fake, rng.uniform("between"), self.config.gradient_penalty
         )
         return {"critic": fake_B - real_B, "penalty": penalty_B, "log_distance": real_B - fake_B}
 
@@ -90,7 +93,7 @@ class WganGp(ImageModel):
         return conditional_score(self.head(self.critic(x_BCHW)), y_BK)
 
     def refit(self, batches: list[Batch], rng: Rng) -> None:
-        self.refit_generator(self.generator, self.config.noise, batches, rng)
+        self.refit_generator(self.generator, self.config.latent_dim, batches, rng)
 
     def from_noise(self, z_BZ: Tensor, y_BK: Tensor, generator: torch.Generator) -> Tensor:
         return self.generator(torch.cat([z_BZ, y_BK], 1))  # type: ignore[no-any-return]

@@ -27,7 +27,7 @@ from synthmill.data.readers.base import Source, read_source
 from synthmill.data.split import SplitTables, split_table
 from synthmill.errors import RecipeError, SynthmillError, TrainingError, UserError
 from synthmill.evaluation.gates import load_gates
-from synthmill.models.base import GenerativeModel, model_class
+from synthmill.models.base import GenerativeModel, model_class, parse_config
 from synthmill.runtime import cluster
 from synthmill.runtime.card import model_card
 from synthmill.runtime.history import FolderReporter, SheetFolder, TensorBoardFolder, follow
@@ -61,7 +61,7 @@ class Prepared:
 def resolve(recipe: Recipe) -> Recipe:
     """The recipe with the model's own defaults filled in; raises for an unknown model or hyper-parameter."""
     cls = model_class(recipe.model.name)
-    config = parse_model(cls.Config, dict(recipe.model.config), prefix="model.config")
+    config = parse_config(recipe.model.name, recipe.model.config)
     kind = _kind(recipe, cls)
     return recipe.model_copy(
         update={
