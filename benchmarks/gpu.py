@@ -6,9 +6,9 @@
 
 `tables` trains `tvae` on made-up rows in this process: the loop as it is, on a GPU also with captured graphs,
 and the plainest PyTorch loop over the same model, data, batch and precision (random rows, Adam, no average of
-the weights). The arithmetic limit is the floating-point operations of a step, as torch counts them, at the rate of
-one large matrix product. `style-gan` trains the recipe `fashion_style_gan` on the IDX files in FOLDER; without
-one, on scikit-learn's digits brought to 28x28.
+the weights). The arithmetic limit is the floating-point operations of a step, as torch counts them, at the
+rate of one large matrix product. `style-gan` trains the recipe `fashion_style_gan` on IDX files in FOLDER;
+without one, on scikit-learn's digits brought to 28x28.
 """
 
 import argparse
