@@ -218,9 +218,9 @@ function rowFigures(rows, conditions) {
 }
 
 function showImages(data, prompt) {
-  $("images").replaceChildren(...data.map((image, i) => {
+  $("images").replaceChildren(...data.map((generated, i) => {
     const item = document.createElement("li"), link = document.createElement("a"), image = document.createElement("img");
-    image.src = `data:image/png;base64,${image.b64_json}`;
+    image.src = `data:image/png;base64,${generated.b64_json}`;
     image.alt = `AI-generated image ${i + 1}` + (prompt ? ` of class ${prompt}` : "");
     link.href = image.src;
     link.download = `${about.ref.replace("@", "-")}-synthetic-${i + 1}.png`;
