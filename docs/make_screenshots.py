@@ -39,11 +39,11 @@ READY_SECONDS = 240.0
 PAGE_MS = 120_000
 
 BOXES = {
-    "source": (20, 20, "Your data", "CSV, Parquet, frames, images"),
+    "source": (20, 20, "Your data", "files, frames, URIs"),
     "split": (230, 20, "Split", "train, validation, holdout"),
-    "train": (440, 20, "Train", "the best weights, not the last"),
+    "train": (440, 20, "Train", "best weights, not the last"),
     "model": (650, 20, "Model", "versioned, no training rows"),
-    "augment": (650, 130, "Augment", "same bytes for any workers"),
+    "augment": (650, 130, "Augment", "same bytes every time"),
     "dataset": (440, 130, "Dataset", "labelled Parquet, atomic"),
     "evaluate": (230, 130, "Evaluate", "fidelity, utility, privacy"),
     "report": (20, 130, "Report", "figures with intervals, gates"),
