@@ -348,8 +348,8 @@ def test_a_client_that_goes_away_stops_the_work(server: Running):
         # An iterator that nobody holds is closed at once, and the connection with it.
         pieces = answer.iter_raw()
         next(pieces)
-        assert server.service.lane.streams == 1
-    until(lambda: server.service.lane.streams == 0, seconds=20, what="the end of the work")
+        assert server.service.queue.streams == 1
+    until(lambda: server.service.queue.streams == 0, seconds=20, what="the end of the work")
     with httpx.Client(base_url=server.url, timeout=60) as client:
         assert rows_made(client) < 10**6
 

@@ -55,8 +55,8 @@ def serve(
     """Serve models over HTTP until interrupted: API, page and metrics on one port."""
     from synthmill.serving.server import run
 
-    given: dict[str, Any] = {"store": store, "models": models, "keys": keys, "insecure_local": insecure_local}
-    settings = _with_settings(given, set_ or [])
+    flags: dict[str, Any] = {"store": store, "models": models, "keys": keys, "insecure_local": insecure_local}
+    settings = _with_settings(flags, set_ or [])
     settings["scaling"] = _scaling(settings.get("scaling", {}), min_replicas, max_replicas)
     return run(settings, host=host, port=port)
 
@@ -138,13 +138,13 @@ def revoke(
     return {"revoked": revoke_key(_key_file(store, keys, set_ or []), key).id}
 
 
-def _scaling(told: Any, min_replicas: int, max_replicas: int | None) -> Any:
+def _scaling(settings: Any, min_replicas: int, max_replicas: int | None) -> Any:
     """The settings, with the flags' replicas; what is no mapping stays for the check of all settings, which
     names it."""
-    if not isinstance(told, dict):
-        return told
+    if not isinstance(settings, dict):
+        return settings
     most = {"max_replicas": max_replicas} if max_replicas is not None else {}
-    return {"min_replicas": min_replicas, **told, **most}
+    return {"min_replicas": min_replicas, **settings, **most}
 
 
 def _key_file(store: str, keys: str | None, overrides: list[str]) -> "KeyFile":
@@ -158,11 +158,11 @@ def _key_file(store: str, keys: str | None, overrides: list[str]) -> "KeyFile":
     return KeyFile(*settings.keys_location, parse_model(StorageConfig, settings.storage.model_dump()))
 
 
-def _with_settings(given: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
+def _with_settings(base: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
     """`limits.max_rows=1000` becomes {"limits": {"max_rows": 1000}}."""
     from synthmill.config import parse_value
 
-    settings = dict(given)
+    settings = dict(base)
     for override in overrides:
         path, equals, text = override.partition("=")
         *groups, name = path.split(".")

@@ -1,6 +1,6 @@
 """What clients send. Unknown fields are refused; numbers are numbers, not text."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
@@ -47,25 +47,3 @@ class RowsRequest(_Strict):
         if value is not None and len(set(value)) < len(value):
             raise ValueError("names a column twice")
         return value
-
-
-class ImagesRequest(BaseModel):
-    """Images, in the shape of OpenAI's images API. Settings that mean nothing here (`quality`, `style`,
-    `user`) are read past."""
-
-    model_config = ConfigDict(
-        extra="ignore", frozen=True, use_attribute_docstrings=True, protected_namespaces=()
-    )
-
-    model: str = Field(max_length=200)
-    """`name` or `name@number`."""
-    prompt: str = Field("", max_length=1000)
-    """A class label, or a text with exactly one of the labels in it; empty: any."""
-    n: int | None = Field(1, ge=1, le=10_000, strict=True)
-    """How many images."""
-    size: str | None = Field(None, pattern=r"^(auto|[1-9][0-9]{0,3}x[1-9][0-9]{0,3})$")
-    """`auto`: the model's own; else WIDTHxHEIGHT, to which images are scaled."""
-    response_format: Literal["b64_json", "url"] | None = None
-    """Only `b64_json`: there is no place that images are put at."""
-    seed: int | None = Field(None, ge=0, lt=MAX_SEED, strict=True)
-    """Same seed, model version and prompt: the same images."""

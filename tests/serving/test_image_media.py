@@ -1,7 +1,10 @@
+from typing import Any
+
 import pytest
 
-from synthmill.errors import ConditionError
-from synthmill.serving.images import clause_of
+from synthmill.errors import ConditionError, UserError
+from synthmill.serving.config import Limits
+from synthmill.serving.media.image import ImagesRequest, check_request, clause_of
 
 LETTERS = ["A", "B", "a", "b", "Dog", "10"]
 
@@ -43,3 +46,28 @@ def test_any_class():
     assert clause_of(" any ", LETTERS) == clause_of("", []) == ()
     with pytest.raises(ConditionError, match="prompt: this model knows no labels"):
         clause_of("7", [])
+
+
+LIMITS = Limits(max_images=8, max_pixels=4 * 100 * 100)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "field"),
+    [
+        ({"n": 9}, "n"),
+        ({"n": 5, "size": "100x100"}, "size"),
+        ({"n": 1, "size": "201x200"}, "size"),
+        ({"n": 1, "size": "2049x1"}, "size"),
+        ({"response_format": "url"}, "response_format"),
+    ],
+)
+def test_a_request_has_a_budget(wanted: dict[str, Any], field: str):
+    with pytest.raises(UserError) as caught:
+        check_request(ImagesRequest(model="digits", **wanted), LIMITS)
+    assert caught.value.field == field
+
+
+def test_what_fits_the_budget_is_taken():
+    assert check_request(ImagesRequest(model="digits", n=4, size="100x100"), LIMITS) == (4, (100, 100))
+    assert check_request(ImagesRequest(model="digits", n=8, size="auto"), LIMITS) == (8, None)
+    assert check_request(ImagesRequest(model="digits", n=None), LIMITS) == (1, None)

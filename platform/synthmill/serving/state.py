@@ -6,36 +6,34 @@ import json
 import time
 from typing import Any
 
-import ray
-
 from synthmill.runtime import cluster
 from synthmill.serving.config import ServeArgs
 from synthmill.serving.jobs import JobRecord, Jobs
-from synthmill.serving.metrics import Series, Values, merge, render
+from synthmill.serving.metrics import Series, Values, add_up, render
 from synthmill.serving.quota import Ledger, Quota, Refusal
+from synthmill.serving.ray_jobs import choose_runner
 
-NAME = "keeper"
+NAME = "state"
 FRESH_SECONDS = 10.0
 
 
-class Keeper:
-    """The actor. State lives as long as it does: after a crash quotas begin anew and counters at 0; jobs are
-    in the store."""
+class StateActor:
+    """The actor behind `service.SharedState`. After a crash quotas begin anew, counters come back with the
+    next report of each living replica, and jobs are in the store."""
 
     def __init__(self, args: dict[str, Any], environment: dict[str, str]) -> None:
         cluster.adopt(environment)
+        self._environment = environment
         settings = ServeArgs.model_validate(args)
         self._ledger = Ledger()
-        self._totals: Values = {}
+        self._counts: dict[str, Values] = {}
         self._gauges: dict[str, tuple[float, dict[str, float]]] = {}
         self._jobs = Jobs(
             settings.store,
             settings.storage,
+            choose_runner,
             max_running=settings.limits.max_jobs,
             max_waiting=settings.limits.max_waiting_jobs,
-            environment={"RAY_ADDRESS": ray.get_runtime_context().gcs_address}
-            if ray.is_initialized()
-            else {},
         )
         self._watching: asyncio.Task[None] | None = None
 
@@ -46,26 +44,26 @@ class Keeper:
         return self._ledger.lease(key_id, quota, needs, replica, unused)
 
     async def report(
-        self, replica: str, grown: Values, gauges: dict[str, float], unused: dict[str, dict[str, int]]
+        self, replica: str, counts: Values, gauges: dict[str, float], unused: dict[str, dict[str, int]]
     ) -> None:
-        """A replica's counters since its last report, its load, and leases it did not use."""
+        """All that a replica has counted, its load, and leases it did not use."""
         if self._watching is None:
             self._watching = asyncio.create_task(self._jobs.watch())
-        merge(self._totals, grown)
+        self._counts[replica] = counts
         self._gauges[replica] = time.monotonic(), gauges
         for key_id, amounts in unused.items():
             self._ledger.give_back(key_id, amounts)
 
     async def metrics(self) -> str:
         """Everything, as text for Prometheus."""
+        # Counters of a stopped replica stay, or the sums would fall; its load is gone with it.
         oldest = time.monotonic() - FRESH_SECONDS
-        self._gauges = {replica: told for replica, told in self._gauges.items() if told[0] > oldest}
-        now: Values = {Series("synthmill_replicas"): float(len(self._gauges))}
-        for _, gauges in self._gauges.values():
-            merge(now, {Series(name): value for name, value in gauges.items()})
+        self._gauges = {replica: report for replica, report in self._gauges.items() if report[0] > oldest}
+        loads = [{Series(name): value for name, value in load.items()} for _, load in self._gauges.values()]
+        now = {Series("synthmill_replicas"): float(len(loads)), **add_up(loads)}
         for status, count in self._jobs.counts().items():
             now[Series("synthmill_jobs", (("status", status),))] = float(count)
-        return render({**self._totals, **now})
+        return render({**add_up(self._counts.values()), **now})
 
     async def submit(self, record: JobRecord) -> dict[str, Any]:
         """See `Jobs.submit`."""
@@ -79,8 +77,12 @@ class Keeper:
         """See `Jobs.cancel`."""
         return await self._jobs.cancel(job_id)
 
+    async def environment(self) -> dict[str, str]:
+        """What a submitted job must have in its environment; see job_entry.py."""
+        return self._environment
+
     async def close(self) -> None:
-        """Interrupt jobs; the next keeper goes on with them."""
+        """Let go of the jobs; the next state actor goes on with them."""
         if self._watching is not None:
             self._watching.cancel()
         await self._jobs.close()
