@@ -141,7 +141,7 @@ def child(task_path: str, result_path: str) -> None:
     from synthmill.generation.generator import Generator
     from synthmill.metrics._images import ImageSettings
     from synthmill.metrics.base import map_serially, metric_classes
-    from synthmill.training.fit import fit_table, fresh_model
+    from synthmill.training.fit import fit, fresh_model
     from synthmill.training.parallel import Single
     from synthmill.training.reporter import Silent
 
@@ -151,7 +151,7 @@ def child(task_path: str, result_path: str) -> None:
     split = split_table(source.table, recipe.data.split, sha256=source.sha256)
     codec = PixelCodec.fit(split.train, recipe.data)
     started = time.process_time()
-    outcome = fit_table(recipe, split.train, split.validation, codec, parallel=Single(), reporter=Silent())
+    outcome = fit(recipe, split.train, split.validation, codec, parallel=Single(), reporter=Silent())
     cpu_seconds = time.process_time() - started
     model = fresh_model(recipe, codec.layout)
     model.load_state_dict(outcome.state_dict)

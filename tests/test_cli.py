@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -19,12 +20,16 @@ from synthmill.errors import UserError
 
 @pytest.fixture(autouse=True)
 def no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever goes wrong here goes wrong before anyone joins Ray."""
+    """Whatever goes wrong here goes wrong before anyone asks the cluster for anything. A Ray of this machine
+    alone may be starting by then, so that the first step comes sooner: here none does."""
 
-    def refuse() -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise AssertionError("cluster work began")
 
-    monkeypatch.setattr("synthmill.runtime.cluster.session", refuse)
+    monkeypatch.setattr("synthmill.runtime.cluster.session", nullcontext)
+    monkeypatch.setattr("synthmill.runtime.fit.Crew", lambda _: None)
+    for name in ("require", "warn_of_local", "environment", "total_cpus"):
+        monkeypatch.setattr(f"synthmill.runtime.cluster.{name}", refuse)
 
 
 @pytest.fixture

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 import synthmill
+from synthmill import threads
 from synthmill.errors import SynthmillError, UserError
 from synthmill.runtime import catalog_commands, setup_commands
 from synthmill.runtime.options import DEFAULT_STORE, ResultFile, StorageOption, StoreOption
@@ -61,6 +62,7 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit code; nothing it raises passes this point."""
+    threads.bound_spin()
     _interrupt_on_sigterm()
     try:
         if _show_completion(arguments):
@@ -180,14 +182,16 @@ def train(
     result_file: ResultFile = None,
 ) -> dict[str, Any]:
     """Train a model and publish it as the next version of its name."""
-    from synthmill.config import dump, load_recipe
-    from synthmill.runtime.train import resolve, train
+    from synthmill.config import load_recipe
+    from synthmill.runtime.train import train
 
     loaded = load_recipe(recipe, tuple(set_ or ()))
     if dry_run:
         import yaml
 
+        from synthmill.config import dump
         from synthmill.runtime.progress import say
+        from synthmill.training.prepare import resolve
 
         say(yaml.safe_dump(dump(resolve(loaded)), sort_keys=False).rstrip())
         return {"dry_run": True}

@@ -13,11 +13,18 @@ from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 
 from synthmill.errors import NotFoundError, RecipeError, did_you_mean
 
 FORMAT = "synthmill.recipe/1"
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]*$"
+
+_SECRET = "secret"
+_PASSWORD = re.compile(
+    r"^postgres\w*(\+\w+)?://([^/@?]*:[^/@]+@|.*[?&](password|passfile|sslpassword|sslkey)=)", re.IGNORECASE
+)
+"""Of a database's URI: those of stores are refused where they are read."""
 
 M = TypeVar("M", bound="FrozenModel")
 
@@ -76,6 +83,9 @@ class ImageConfig(FrozenModel):
     lie within it and padded with `background`, or stretched."""
     background: int = Field(255, ge=0, le=255)
     """Gray level behind transparent pixels and around padded images."""
+    depth: int | None = Field(None, ge=8, le=16)
+    """Bits that gray pixels of more than 8 bits reach to; null: what the file says, or as many as the
+    source's brightest pixel needs."""
     flip: bool = False
     """Mirror training images at random; not for digits or letters."""
     max_broken_share: float = Field(0.01, ge=0.0, lt=1.0)
@@ -87,9 +97,10 @@ class DataConfig(FrozenModel):
     """What to train on."""
 
     source: str
-    """A CSV or Parquet file or folder (path or URI), `sklearn://NAME`, or `dataset://NAME[@N]` for a catalog
-    dataset. Images: a folder with a subfolder for each class, Parquet with Hugging Face image structs, IDX
-    files, `sklearn://digits`."""
+    """A file or folder (path or URI) of CSV, Parquet, Arrow, JSON, Excel, ORC or Avro, a Hugging Face dataset
+    folder, a query (`sqlite:///FILE?query=SELECT...`, `postgresql://HOST/DB?table=NAME`), `sklearn://NAME`,
+    or `dataset://NAME[@N]` for a catalog dataset. Images: a folder with a subfolder for each class, Parquet
+    with Hugging Face image structs, IDX files, `sklearn://digits`."""
     kind: str = "auto"
     """What the source holds: `table`, `image`, ...; auto: what the model learns."""
     target: str | None = None
@@ -101,6 +112,21 @@ class DataConfig(FrozenModel):
     """Strip white space around CSV cells."""
     null_values: tuple[str, ...] = ("", "?")
     """Cells read as missing."""
+    header: bool | None = None
+    """Whether the first line of text files and sheets holds column names; null: seen from the file, and an
+    error where it looks like a row."""
+    columns: tuple[str, ...] | None = None
+    """Column names of text files and sheets without a header."""
+    delimiter: str | None = None
+    """What divides the cells of text files: one character, `tab` or `whitespace`; null: seen from the
+    file."""
+    encoding: str | None = None
+    """Encoding of text files, such as `cp1252`; null: UTF-8, or what a byte order mark states."""
+    footer_rows: int | None = Field(None, ge=0)
+    """Lines at the end of text files and sheets that are no rows; null: totals and footnotes are seen, left
+    out and named."""
+    sheet: str | None = None
+    """The sheet of a workbook; null: the first that is not empty."""
     split: SplitConfig = SplitConfig()
     min_category_rows: int = Field(5, ge=1)
     """Categories with fewer training rows are folded into one."""
@@ -114,6 +140,18 @@ class DataConfig(FrozenModel):
     def _present_name(cls, kind: str) -> str:
         return {"images": "image"}.get(kind, kind)
 
+    @field_validator("source")
+    @classmethod
+    def _without_password(cls, source: str) -> str:
+        # Recipes are printed, and saved with every model made of them.
+        if _PASSWORD.search(source):
+            raise PydanticCustomError(
+                _SECRET,
+                "holds a password, and would be saved with every model; take it out of the URI and set"
+                " PGPASSWORD, or use ~/.pgpass",
+            )
+        return source
+
 
 class ModelConfig(FrozenModel):
     """Which model, with which hyper-parameters."""
@@ -122,6 +160,12 @@ class ModelConfig(FrozenModel):
     """A file name in `synthmill/models/`."""
     config: dict[str, Any] = {}
     """Fields of the model's own `Config`; see the recipe reference."""
+
+
+def _is_none(value: object) -> bool:
+    """Whether a field is left out of what is saved: one that came later must not change the fingerprints of
+    recipes that don't set it."""
+    return value is None
 
 
 class TrainingConfig(FrozenModel):
@@ -141,9 +185,11 @@ class TrainingConfig(FrozenModel):
     workers: int = Field(1, ge=1)
     """Training processes; gradients are averaged over them, so the result does not depend on their number."""
     threads: int | None = Field(None, ge=1)
-    """Torch threads a worker; null: the CPUs it was given."""
+    """Torch threads a worker; null: one, or as many as the CPUs it was given where that is seen to be at
+    least 1.3 times as fast. Another number changes the last bits of the weights; the history records it."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Arithmetic of the forward passes; auto: bf16 where the processor is faster with it."""
+    """Arithmetic of the forward passes; auto: bf16 where the processor has it and is seen to be at least 1.3
+    times as fast with it."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train."""
     channels_last: bool | None = None
@@ -156,6 +202,8 @@ class TrainingConfig(FrozenModel):
     progress runs as written. Off until it has been seen to train the same on a GPU."""
     resume: Literal["never", "always", "if-possible"] = "if-possible"
     """Whether to go on from the last checkpoint of the same recipe."""
+    ema_half_life_steps: float | None = Field(None, gt=0, exclude_if=_is_none)
+    """Steps after which weights count half in the published average; null: 693 (a decay of 0.999)."""
     checkpoint_seconds: float = Field(60.0, gt=0)
     """Time between checkpoints."""
     check_every_steps: int | None = Field(None, ge=1)
@@ -321,6 +369,8 @@ def _explain(model: type[FrozenModel], fault: ValidationError, prefix: str) -> R
             " or digit",
             field=field,
         )
+    if error["type"] == _SECRET:
+        return RecipeError(error["msg"], field=field)
     got = json.dumps(error["input"], default=str)
     return RecipeError(f"{error['msg'][0].lower()}{error['msg'][1:]}, got {got[:80]}", field=field)
 

@@ -12,7 +12,7 @@ from synthmill import api
 from synthmill.catalog.store import Version
 from synthmill.config import Recipe, parse_model
 from synthmill.errors import IntegrityError, NotFoundError, RecipeError, ResourceError, UserError
-from synthmill.runtime.train import prepare
+from synthmill.runtime.prepare import prepare
 
 
 def test_a_trained_model_has_every_file_of_the_artifact(trained: Version) -> None:

@@ -105,6 +105,13 @@ def read_dataset(version: Version, columns: Sequence[str] | None = None) -> Any:
     return schema.empty_table() if columns is None else schema.empty_table().select(list(columns))
 
 
+def described_dataset(version: Version) -> Any:
+    """All rows, with the metadata that the manifest's schema has: that of data frames and of Hugging Face."""
+    table = read_dataset(version)
+    said = version.manifest.arrow_schema
+    return table if said is None else table.replace_schema_metadata(decode_schema(said).metadata)
+
+
 def iter_parts(version: Version, columns: Sequence[str] | None = None) -> Iterator[Any]:
     """The verified parts as `pa.Table`, in order; at most a few are held at a time."""
 

@@ -1,11 +1,13 @@
 """A dataset of images as files: a subfolder for each class, in the order of the rows. Generated files carry
 their AI label inside."""
 
+import json
 import re
 from itertools import chain, count
 from pathlib import Path
 
 from synthmill.catalog.dataset import iter_parts
+from synthmill.catalog.manifest import decode_schema
 from synthmill.catalog.store import Version
 from synthmill.errors import DataError, UserError
 
@@ -35,6 +37,7 @@ def export_images(version: Version, folder: Path) -> int:
         IntegrityError: a part was changed; names it.
     """
     written = 0
+    names = _class_names(version)
     folders: dict[str, str] = {}
     for table in iter_parts(version):
         if IMAGE not in table.column_names:
@@ -45,12 +48,22 @@ def export_images(version: Version, folder: Path) -> int:
         images = table[IMAGE].to_pylist()
         labels = table[LABEL].to_pylist() if LABEL in table.column_names else [None] * len(images)
         made = table[SYNTHETIC].to_pylist() if SYNTHETIC in table.column_names else [True] * len(images)
+        labels = [names[label] if label is not None and names else label for label in labels]
         for cell, label, generated in zip(images, labels, made, strict=True):
             target = folder if label is None else folder / _own_name(str(label), folders)
             target.mkdir(exist_ok=True)
             (target / f"{'' if generated else 'real-'}{written:09d}.png").write_bytes(cell["bytes"])
             written += 1
     return written
+
+
+def _class_names(version: Version) -> list[str]:
+    """What Hugging Face's features call the numbers of the classes; empty where labels speak for
+    themselves."""
+    said = version.manifest.arrow_schema
+    described = (None if said is None else decode_schema(said).metadata) or {}
+    features = json.loads(described.get(b"huggingface", b"{}")).get("info", {}).get("features", {})
+    return [str(name) for name in features.get(LABEL, {}).get("names", [])]
 
 
 def _own_name(label: str, taken: dict[str, str]) -> str:

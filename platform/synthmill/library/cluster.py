@@ -1,24 +1,23 @@
-"""Training on Ray from the library: the job that `synthmill train` runs, in a store of the moment."""
+"""Training on Ray from the library: the job's own steps, in a store of the moment, and nothing published."""
 
 import tempfile
 import uuid
-from dataclasses import replace
-from typing import Any
 
-from synthmill.catalog.artifact import Artifact, read_artifact
-from synthmill.catalog.store import Version
-from synthmill.config import Recipe, dump, fingerprint, parse_model
-from synthmill.data.readers.base import Source
-from synthmill.library.frames import as_file, read_frame, to_table
+from synthmill.catalog.store import Store
+from synthmill.config import Recipe, dump, parse_model
+from synthmill.data.readers.base import read_source
+from synthmill.library.frames import read_frame
 from synthmill.library.model import Model
 from synthmill.library.recipes import Task
-from synthmill.library.training import resolve
-from synthmill.runtime.card import model_card
-from synthmill.runtime.train import train
+from synthmill.runtime import cluster
+from synthmill.runtime.fit import Crew, fit
+from synthmill.runtime.prepare import Prepared, run_key
+from synthmill.training.artifact import build_artifact
+from synthmill.training.prepare import prepare_rows, resolve
 
 
 def train_on_ray(task: Task, workers: int | None) -> Model:
-    """The model that the job publishes, taken out of a store that is gone afterwards.
+    """The same model as training in this process gives, computed by Ray's workers.
 
     Raises:
         UserError: anything the caller can mend; more workers than the cluster has.
@@ -30,27 +29,12 @@ def train_on_ray(task: Task, workers: int | None) -> Model:
         raw = dump(recipe)
         raw["training"]["workers"] = workers
         recipe = parse_model(Recipe, raw)
-    with tempfile.TemporaryDirectory(prefix="synthmill-") as store:
-        if task.frame is None:
-            return Model.of(read_artifact(_train(recipe, store)))
-        source = read_frame(task.frame, recipe.data, field="data")
-        with as_file(to_table(task.frame, field="data")) as path:
-            data = recipe.data.model_copy(update={"source": str(path)})
-            version = _train(recipe.model_copy(update={"data": data}), store)
-            return Model.of(_from_memory(read_artifact(version), source))
-
-
-def _train(recipe: Recipe, store: str) -> Version:
-    return train(recipe, store, run_id=uuid.uuid4().hex)
-
-
-def _from_memory(artifact: Artifact, source: Source) -> Artifact:
-    """The artifact as training in this process would have made it: the file that took the rows to the
-    cluster is gone and means nothing to anybody."""
-    config: dict[str, Any] = dict(artifact.config)
-    config["source"] = {**config["source"], "uri": source.uri, "sha256": source.sha256}
-    config["split"] = {**config["split"], "source_sha256": source.sha256}
-    config["recipe"] = {**config["recipe"], "data": {**config["recipe"]["data"], "source": source.uri}}
-    config["recipe_fingerprint"] = fingerprint(config["recipe"])
-    card = model_card(parse_model(Recipe, config["recipe"]), config)
-    return replace(artifact, config=config, card=card)
+    frame = task.frame
+    source = read_source(recipe.data) if frame is None else read_frame(frame, recipe.data, field="data")
+    rows, key = prepare_rows(recipe, source), run_key(recipe, source)
+    with tempfile.TemporaryDirectory(prefix="synthmill-") as folder, cluster.session():
+        store = Store(folder, recipe.storage)
+        prepared = Prepared(recipe, store, rows, key)
+        with store.begin_run(prepared.run_name, run_key=key, run_id=uuid.uuid4().hex) as run:
+            model = fit(prepared, run.folder, Crew(recipe.training))
+    return Model.of(build_artifact(recipe, rows, model))

@@ -18,8 +18,8 @@ from synthmill.config import Recipe, StorageConfig, dump, fingerprint, parse_mod
 from synthmill.generation.generator import Generator
 from synthmill.library.display import model_html, model_text
 from synthmill.models.base import model_class
-from synthmill.runtime.card import model_card
 from synthmill.storage.formats import format_name
+from synthmill.training.card import model_card
 
 SAMPLE_KEY = "synthmill.sample"
 SEED_BITS = 53

@@ -12,6 +12,10 @@ from synthmill.data.batch import Batch
 from synthmill.data.layout import MixedLayout
 from synthmill.nn.spans import Spans
 
+MOST_MEMBERS = 2**22
+"""Of the matrix that sums values by column: 16 MB. Wider tables sum without it, as it grows with the square
+of their columns."""
+
 
 class MixedTable(nn.Module):
     """Constants of a `MixedLayout` as buffers; nothing in `state_dict`."""
@@ -19,8 +23,9 @@ class MixedTable(nn.Module):
     spans_N: Tensor
     segments_N: Tensor
     starts_N: Tensor
-    pick_DV: Tensor
-    member_VN: Tensor
+    columns_V: Tensor
+    owner_V: Tensor
+    member_VN: Tensor | None
 
     def __init__(self, layout: MixedLayout) -> None:
         super().__init__()
@@ -39,14 +44,15 @@ class MixedTable(nn.Module):
             self.spans.columns_of(span.discrete).start + torch.arange(span.segments)
             for span in layout.numeric
         ]
-        pick_DV = torch.zeros(self.spans.width, self.num_values)
-        if columns:
-            pick_DV[torch.cat(columns), torch.arange(self.num_values)] = 1.0
-        self.register_buffer("pick_DV", pick_DV, persistent=False)
+        columns_V = torch.cat(columns) if columns else torch.zeros(0, dtype=torch.int64)
+        self.register_buffer("columns_V", columns_V, persistent=False)
         owner_V = torch.repeat_interleave(torch.arange(self.num_numeric), segments)
-        member_VN = torch.zeros(self.num_values, self.num_numeric).index_put_(
-            (torch.arange(self.num_values), owner_V), torch.tensor(1.0)
-        )
+        self.register_buffer("owner_V", owner_V, persistent=False)
+        member_VN = None
+        if self.num_values * self.num_numeric <= MOST_MEMBERS:
+            member_VN = torch.zeros(self.num_values, self.num_numeric).index_put_(
+                (torch.arange(self.num_values), owner_V), torch.tensor(1.0)
+            )
         self.register_buffer("member_VN", member_VN, persistent=False)
         self.register_buffer("starts_N", segments.cumsum(0) - segments, persistent=False)
 
@@ -67,7 +73,11 @@ class MixedTable(nn.Module):
         """Values weighted by the probabilities of their segments, float32 (B, N); zero at point masses and
         missing values."""
         with torch.autocast(soft_BD.device.type, enabled=False):
-            return ((soft_BD @ self.pick_DV) * values_BV) @ self.member_VN
+            weighted_BV = soft_BD.index_select(1, self.columns_V) * values_BV
+            if self.member_VN is not None:
+                return weighted_BV @ self.member_VN
+            zeros_BN = weighted_BV.new_zeros(len(weighted_BV), self.num_numeric)
+            return zeros_BN.index_add(1, self.owner_V, weighted_BV)
 
     def value_columns(self, codes_BS: Tensor) -> Tensor:
         """int64 (B, N): the column among V of each row's segment; the last segment's where the code is no

@@ -18,6 +18,7 @@ from synthmill.catalog.store import Store, Version
 from synthmill.config import DataConfig, StorageConfig, fingerprint, parse_model
 from synthmill.data.codecs.mixed import MixedCodec
 from synthmill.data.codecs.pixels import PixelCodec
+from synthmill.data.origin import Form
 from synthmill.data.readers.base import load_rules, read_source
 from synthmill.data.readers.image import LABEL
 from synthmill.data.schema import ColumnRule
@@ -104,13 +105,15 @@ class FolderPart:
     folder: Folder
     entry: FileEntry
     first_row: int
-    schema: pa.Schema
-    """The model's columns."""
+    form: Form
+    """How the model's columns are published."""
 
     def load(self) -> pa.Table:
         """Its synthetic rows, verified."""
-        table = read_part(read_verified(self.folder, self.entry), self.folder.uri_of(self.entry.path))
-        if SYNTHETIC_COLUMN not in table.column_names or SYNTHETIC_COLUMN in self.schema.names:
+        part = read_part(read_verified(self.folder, self.entry), self.folder.uri_of(self.entry.path))
+        # Categories, numbers of classes and the like are a matter of form; metrics compare decoded values.
+        table = self.form.read(part)
+        if SYNTHETIC_COLUMN not in table.column_names or SYNTHETIC_COLUMN in self.form.schema.names:
             return table
         return table.filter(table[SYNTHETIC_COLUMN]).drop_columns([SYNTHETIC_COLUMN])
 
@@ -180,7 +183,7 @@ def report_on(
     real = source_tables(store, generator)
     config: dict[str, Any] = dict(generator.config)
     codec = generator.codec
-    synthetic = _parts(folder, parts, generator.schema)
+    synthetic = _parts(folder, parts, generator.codec.form)
     provenance = {
         "dataset": dataset,
         "model": generator.ref,
@@ -329,10 +332,10 @@ def _apply(env: Mapping[str, str], function: Callable[[Any], Any], item: Any) ->
     return function(item)
 
 
-def _parts(folder: Folder, entries: Sequence[FileEntry], schema: pa.Schema) -> list[FolderPart]:
+def _parts(folder: Folder, entries: Sequence[FileEntry], form: Form) -> list[FolderPart]:
     parts, first_row = [], 0
     for entry in entries:
-        parts.append(FolderPart(folder, entry, first_row, schema))
+        parts.append(FolderPart(folder, entry, first_row, form))
         first_row += entry.rows or 0
     return parts
 

@@ -74,7 +74,7 @@ def draft_recipe(
         shown = [folder.read_bytes(path) for path in paths[:: max(1, len(paths) // MOST_LOOKED_AT)]]
         return _of_images(source, name, len(paths), shown, 0 if "" in classes else len(classes), [])
     config = DataConfig(source=source, kind="table")
-    table, _ = read_files(source, config, settings, keep_text=frozenset())
+    table = read_files(source, config, settings, keep_text=frozenset()).table
     if target is not None and target not in table.column_names:
         raise DataError(
             f"no column named {target!r}{did_you_mean(target, table.column_names)}", field="--target"

@@ -22,12 +22,13 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from synthmill.config import NAME_PATTERN, FrozenModel, StorageConfig, parse_model
 from synthmill.errors import MissingError, NotFoundError, StorageError, UserError
 from synthmill.serving.batching import BusyError
 from synthmill.serving.job_runners import Outcome, Runner
+from synthmill.serving.requests import as_texts
 from synthmill.storage.folder import Folder
 
 Status = Literal["queued", "running", "done", "failed", "cancelled"]
@@ -51,7 +52,7 @@ class JobRequest(FrozenModel):
     seed: int = Field(0, ge=0, lt=2**63)
     """Same seed, model and rows: same bytes."""
     where: tuple[str, ...] = Field((), max_length=16)
-    """Conditions, joined by AND: `income=>50K`, `age>=40`."""
+    """Conditions, joined by AND: `income=>50K`, `age>=40`, or objects as for rows."""
     balance: str | None = None
     """Equalise the classes of this column."""
     columns: tuple[str, ...] | None = Field(None, max_length=1000)
@@ -60,6 +61,11 @@ class JobRequest(FrozenModel):
     """pass: publish only if the quality gates pass."""
     workers: int = Field(1, ge=1, le=1024)
     """Writing processes, one CPU each."""
+
+    @field_validator("where", mode="before")
+    @classmethod
+    def _from_objects(cls, value: Any) -> Any:
+        return as_texts(value)
 
     def arguments(self, model_ref: str) -> list[str]:
         """The command line after `augment`; `--name=value` throughout, so that no value is taken for an

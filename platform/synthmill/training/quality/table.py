@@ -8,7 +8,7 @@ columns, D bins of all columns.
 """
 
 import math
-from typing import Any, Protocol
+from typing import Any, Self
 
 import numpy as np
 import pyarrow as pa
@@ -17,21 +17,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from synthmill.data.batch import Batch, concat
-from synthmill.generation.sampler import BLOCK_ROWS, device_of, draw_rows
+from synthmill.data.batch import Batch
+from synthmill.data.codecs.base import Codec
 from synthmill.models.base import GenerativeModel
-from synthmill.training.rng import generator
+from synthmill.training.quality.base import QualityCheck, sample_blocks
 
 BINS = 10
 MOST_CATEGORIES = 20
 MOST_COLUMNS = 100
 JACKKNIFE_PARTS = 5
-
-
-class Decoder(Protocol):
-    """What is needed of a codec."""
-
-    def decode(self, batch: Batch, *, first_row: int) -> pa.Table: ...
 
 
 class Bins:
@@ -83,13 +77,18 @@ class Bins:
         return np.where(column.is_null().to_numpy(zero_copy_only=False), 0, known + 2).astype(np.int64)
 
 
-class TableQuality:
-    """The check that `training/loop.py` calls: samples, decodes, scores."""
+class TableQuality(QualityCheck):
+    """Samples, decodes and scores rows of a table."""
 
-    sheet: bytes | None = None
-    """Tables have no images."""
+    @classmethod
+    def of(
+        cls, codec: Codec, train: pa.Table, validation: pa.Table, encoded: Batch, *, seed: int
+    ) -> Self | None:
+        if validation.num_rows == 0 or train.num_columns == 0:
+            return None
+        return cls(codec, train, validation, seed=seed)
 
-    def __init__(self, codec: Decoder, train: pa.Table, validation: pa.Table, *, seed: int) -> None:
+    def __init__(self, codec: Codec, train: pa.Table, validation: pa.Table, *, seed: int) -> None:
         self._codec = codec
         self._seed = seed
         self.rows = 4096 if train.num_rows >= 4096 else 2048
@@ -100,9 +99,11 @@ class TableQuality:
     def __call__(self, model: GenerativeModel) -> dict[str, float]:
         """`score`: pair accuracy over its ceiling, in [0, ~1]; `noise`: its standard error (jackknife over
         the sampled rows)."""
-        groups = self._bins.one_hot(
-            self._codec.decode(sample_blocks(model, self.rows, self._seed), first_row=0)
-        ).chunk(JACKKNIFE_PARTS)
+        blocks, first = [], 0
+        for block in sample_blocks(model, self.rows, self._seed):
+            blocks.append(self._bins.one_hot(self._codec.decode(block, first_row=first)))
+            first += block.num_rows
+        groups = torch.cat(blocks).chunk(JACKKNIFE_PARTS)
         joints = [group_ND.T @ group_ND for group_ND in groups]
         whole_DD = torch.stack(joints).sum(0)
         accuracy = self._accuracy(whole_DD / self.rows)
@@ -134,23 +135,6 @@ class TableQuality:
         if columns == 1:
             return 1.0 - float(distance_CC[0, 0])
         return 1.0 - float(distance_CC.triu(1).sum()) / (columns * (columns - 1) / 2)
-
-
-def table_quality(codec: Decoder, train: pa.Table, validation: pa.Table, *, seed: int) -> TableQuality | None:
-    """None when there is nothing to compare with."""
-    if validation.num_rows == 0 or train.num_columns == 0:
-        return None
-    return TableQuality(codec, train, validation, seed=seed)
-
-
-def sample_blocks(model: GenerativeModel, num_rows: int, seed: int) -> Batch:
-    """Unconditional rows in blocks of fixed shape, keyed by (seed, block)."""
-    device = device_of(model)
-    blocks = []
-    for block in range(-(-num_rows // BLOCK_ROWS)):
-        draws = generator(device, seed, "quality", block)
-        blocks.append(draw_rows(model, BLOCK_ROWS, draws))
-    return concat(blocks).take(slice(0, num_rows)).to("cpu")
 
 
 def _joint(one_hot_ND: Tensor) -> Tensor:

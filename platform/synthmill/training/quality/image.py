@@ -10,11 +10,14 @@ training images, or an untrained network where there are no classes.
 """
 
 import math
+from typing import Self
 
 import numpy as np
+import pyarrow as pa
 import torch
 
-from synthmill.data.batch import Batch
+from synthmill.data.batch import Batch, concat
+from synthmill.data.codecs.base import Codec
 from synthmill.data.codecs.pixels import to_uint8
 from synthmill.data.layout import PixelLayout
 from synthmill.data.sheet import by_class, sheet
@@ -25,17 +28,28 @@ from synthmill.metrics._extractor import ClassifierExtractor, Features, make_ext
 from synthmill.metrics._frechet import Moments, frechet_with_error
 from synthmill.metrics._prdc import neighbour_radii, prdc
 from synthmill.models.base import GenerativeModel
-from synthmill.training.quality import sample_blocks
+from synthmill.training.quality.base import QualityCheck, sample_blocks
 from synthmill.training.rows import chunks
 
 LARGEST_ROWS = 2_048
 SMALLEST_ROWS = 32
-SHEET_SIDE = 10
-"""Images in a row and in a column of the sheet."""
+PREVIEW_SIDE = 10
+"""Images in a row and in a column of the preview."""
 
 
-class ImageQuality:
-    """The check that `training/loop.py` calls."""
+class ImageQuality(QualityCheck):
+    """Samples images and compares their features with those of validation images."""
+
+    @classmethod
+    def of(
+        cls, codec: Codec, train: pa.Table, validation: pa.Table, encoded: Batch, *, seed: int
+    ) -> Self | None:
+        real = codec.encode(validation)
+        # Distance and coverage of fewer images say nothing about a model.
+        if real.num_rows < SMALLEST_ROWS:
+            return None
+        assert isinstance(codec.layout, PixelLayout), "images are learnt as pixels"
+        return cls(codec.layout, encoded, real, seed=seed)
 
     def __init__(self, layout: PixelLayout, train: Batch, validation: Batch, *, seed: int) -> None:
         labels = train["label"].cpu().numpy() if layout.classes else None
@@ -57,7 +71,7 @@ class ImageQuality:
         )
         self._classes = layout.classes
         self._validation = chunks(validation.take(slice(0, LARGEST_ROWS)), BLOCK_ROWS)
-        self.sheet: bytes | None = None
+        self.preview: bytes | None = None
 
     def __call__(self, model: GenerativeModel) -> dict[str, float]:
         """`score` (higher is better), its standard error `noise`, `fd`, `coverage` and what real images reach
@@ -66,33 +80,33 @@ class ImageQuality:
         Raises:
             TrainingError: the model generates images that are not numbers.
         """
-        made = sample_blocks(model, self.rows, self._seed)
+        made = concat(list(sample_blocks(model, self.rows, self._seed)))
         if not bool(torch.isfinite(made["pixels"]).all()):
             raise TrainingError("the model generates images that are not numbers")
         pixels = to_uint8(made["pixels"]).numpy()
-        self.sheet = sheet(
-            by_class(pixels, made["label"].numpy() if self._classes else None, SHEET_SIDE, SHEET_SIDE)
+        self.preview = sheet(
+            by_class(pixels, made["label"].numpy() if self._classes else None, PREVIEW_SIDE, PREVIEW_SIDE)
         )
         features = self._extractor(pixels)
         fd, fd_error = frechet_with_error(features, self._moments)
         coverage = self._covered(features[: self._size])
         score = coverage / max(self._ceiling, 1e-6) - fd
         noise = math.hypot(fd_error, _error(coverage, self._size) / max(self._ceiling, 1e-6))
-        told = {"fd": fd, "fd_real": self._floor, "coverage": coverage, "coverage_real": self._ceiling}
+        scores = {"fd": fd, "fd_real": self._floor, "coverage": coverage, "coverage_real": self._ceiling}
         if self._shown:
             fidelity = self._fidelity(pixels, made["label"].numpy())
             score += min(1.0, fidelity / self._shown)
             noise = math.hypot(noise, _error(fidelity, len(pixels)) / self._shown)
-            told |= {"label_fidelity": fidelity, "label_fidelity_real": self._shown}
+            scores |= {"label_fidelity": fidelity, "label_fidelity_real": self._shown}
         nats = [
             nats_B
             for batch in self._validation
             if (nats_B := model.nats(batch.to(device_of(model)))) is not None
         ]
         if nats:
-            told["validation_nats"] = float(torch.cat(nats).mean())
-            score -= told["validation_nats"]
-        return {"score": score, "noise": noise, **told}
+            scores["validation_nats"] = float(torch.cat(nats).mean())
+            score -= scores["validation_nats"]
+        return {"score": score, "noise": noise, **scores}
 
     def _fidelity(self, pixels: Pixels, labels: Labels) -> float:
         """Share of images that the extractor's classifier sees as labelled; 0 when it is no classifier."""
@@ -108,10 +122,3 @@ class ImageQuality:
 def _error(share: float, count: int) -> float:
     """Standard error of a share."""
     return math.sqrt(max(share * (1 - share), 1e-6) / count)
-
-
-def image_quality(layout: PixelLayout, train: Batch, validation: Batch, *, seed: int) -> ImageQuality | None:
-    """None when there are too few validation images to tell anything."""
-    if validation.num_rows < SMALLEST_ROWS:
-        return None
-    return ImageQuality(layout, train, validation, seed=seed)
