@@ -26,8 +26,8 @@ from PIL import Image
 
 import synthmill
 from synthmill.config import dump, load_recipe
-from synthmill.evaluation.evaluate import Profile
 from synthmill.evaluation.html import to_html
+from synthmill.metrics.base import Profile
 from synthmill.serving.server import free_port
 
 HERE = Path(__file__).resolve().parent

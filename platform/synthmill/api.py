@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Literal
 
 from synthmill.catalog.store import Store, Version
 from synthmill.config import StorageConfig
-from synthmill.evaluation.evaluate import Profile
 from synthmill.evaluation.report import Report
 from synthmill.library.frames import ArrowStream, Frame
 from synthmill.library.model import Model
 from synthmill.library.recipes import Overrides, RecipeLike
+from synthmill.metrics.base import Profile
 
 if TYPE_CHECKING:
     from synthmill.runtime.evaluate import Evaluation
@@ -91,7 +91,7 @@ def evaluate(
     holdout: Frame | None = None,
     validation: Frame | None = None,
     target: str | None = None,
-    group: str | None = None,
+    kind: str | None = None,
     schema: str | PathLike[str] | None = None,
     profile: Profile = "standard",
     gates: str | PathLike[str] = "default",
@@ -100,34 +100,40 @@ def evaluate(
     sample_rows: int | Literal["all"] | None = None,
     include: Sequence[str] = (),
     secrets: Sequence[str] = (),
+    extractor: str = "auto",
+    neighbours: bool = False,
 ) -> Report:
     """Judge synthetic rows, whoever made them, against the real rows they were made from.
 
     Args:
         train: the rows that the generator learnt from.
         holdout: real rows that it never saw; without them privacy and real-vs-real figures can't be given.
+        kind: table, image, ...; default: what the training rows' columns say, and table for files.
         profile: quick, standard, full or audit.
         gates: a gates file, or `default`.
         baseline: an earlier report; figures that got worse are flagged.
         sample_rows: rows a side for figures that can't read everything, or "all".
         include: metrics beside the profile's; secrets: columns that attribute inference tries to learn.
+        extractor: what turns images into features; neighbours: show the nearest real images.
 
     Raises:
         DataError: tables that can't be compared; names the table and column.
     """
+    from synthmill.evaluation.evidence.base import Options
     from synthmill.library.judging import Question, judge
 
     asked = Question(
         target=target,
-        group=group,
+        kind=kind,
         schema=None if schema is None else fspath(schema),
         profile=profile,
         gates=fspath(gates),
         baseline=baseline,
         seed=seed,
         sample_rows=sample_rows,
-        include=include,
-        secrets=secrets,
+        options=Options(
+            include=tuple(include), secret=tuple(secrets), extractor=extractor, neighbours=neighbours
+        ),
     )
     return judge(synthetic, train, validation, holdout, asked)
 

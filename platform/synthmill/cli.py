@@ -298,7 +298,24 @@ def augment(
 @app.command()
 @verb
 def evaluate(
-    dataset: Annotated[str, typer.Option(help="NAME or NAME@N.")],
+    dataset: Annotated[str | None, typer.Option(help="NAME or NAME@N of a dataset in the store.")] = None,
+    synthetic: Annotated[
+        str | None, typer.Option(help="Instead of a dataset: a file, folder or URI that anything wrote.")
+    ] = None,
+    train: Annotated[str | None, typer.Option(help="With --synthetic: the rows it was made from.")] = None,
+    holdout: Annotated[
+        str | None, typer.Option(help="With --synthetic: real rows that its maker never saw.")
+    ] = None,
+    validation: Annotated[str | None, typer.Option(help="With --synthetic: further real rows.")] = None,
+    target: Annotated[
+        str | None, typer.Option(help="With --synthetic: the column that models should predict.")
+    ] = None,
+    schema: Annotated[
+        str | None, typer.Option(help="With --synthetic: a schema file that states kinds of columns.")
+    ] = None,
+    kind: Annotated[
+        str | None, typer.Option(help="With --synthetic: table or image; default: what the files hold.")
+    ] = None,
     store: StoreOption = DEFAULT_STORE,
     profile: Annotated[str, typer.Option(help="quick, standard, full or audit.")] = "standard",
     gates: Annotated[
@@ -340,24 +357,57 @@ def evaluate(
 ) -> dict[str, Any]:
     """Measure fidelity, utility and privacy against real rows the model never saw; exit 1 when a gate
     fails."""
-    from synthmill.runtime.evaluate import EvaluateRequest, evaluate
+    shared: dict[str, Any] = {
+        "profile": _choice("--profile", profile, ("quick", "standard", "full", "audit")),
+        "baseline": baseline,
+        "seed": seed,
+        "sample_rows": sample_rows,
+        "budget_seconds": budget,
+        "include": tuple(include or ()),
+        "secrets": tuple(secret or ()),
+        "extractor": extractor,
+        "neighbours": neighbours,
+    }
+    elsewhere: dict[str, Any] = {
+        "train": train,
+        "holdout": holdout,
+        "validation": validation,
+        "target": target,
+        "schema": schema,
+        "kind": kind,
+    }
     from synthmill.runtime.options import storage_settings
 
-    request = EvaluateRequest(
-        dataset=dataset,
-        profile=_choice("--profile", profile, ("quick", "standard", "full", "audit")),
-        gates=gates,
-        baseline=baseline,
-        seed=seed,
-        sample_rows=sample_rows,
-        budget_seconds=budget,
-        include=tuple(include or ()),
-        secrets=tuple(secret or ()),
-        extractor=extractor,
-        neighbours=neighbours,
-        workers=workers,
+    storage = storage_settings(set_)
+    if synthetic is not None:
+        from synthmill.runtime.evaluate_files import FilesRequest, evaluate_files
+
+        _refuse("--synthetic", {"dataset": dataset, "workers": workers})
+        if train is None:
+            raise UserError("is needed beside --synthetic: the rows that it was made from", field="--train")
+        request = FilesRequest(synthetic=synthetic, gates=gates or "default", **shared, **elsewhere)
+        judged = evaluate_files(request, store, storage=storage, output=output)
+        judged.report.show()
+        return {
+            "report": judged.written[0],
+            "verdict": judged.report.verdict,
+            "why": judged.report.summary,
+            "gated": True,
+        }
+    from synthmill.runtime.evaluate import EvaluateRequest, evaluate
+
+    if dataset is None:
+        raise UserError(
+            "name a dataset of the store, or files with --synthetic and --train", field="--dataset"
+        )
+    _refuse("--dataset", elsewhere)
+    done = evaluate(
+        EvaluateRequest(dataset=dataset, gates=gates, workers=workers, **shared),
+        store,
+        run_id=_run_id(),
+        storage=storage,
+        output=output,
     )
-    done = evaluate(request, store, run_id=_run_id(), storage=storage_settings(set_), output=output)
     return {
         "report": done.version.ref,
         "uri": done.version.uri,
@@ -365,6 +415,13 @@ def evaluate(
         "why": done.why,
         "gated": True,
     }
+
+
+def _refuse(beside: str, options: dict[str, Any]) -> None:
+    """Options that would be ignored are a mistake."""
+    for name, value in options.items():
+        if value is not None:
+            raise UserError(f"means nothing beside {beside}; leave it out", field=f"--{name}")
 
 
 @app.command()

@@ -1,6 +1,7 @@
 """Datasets of images as files."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
@@ -18,6 +19,7 @@ class Version:
     """What an export reads of a catalog version."""
 
     ref = "images@1"
+    manifest = SimpleNamespace(arrow_schema=None)
 
 
 def exported(monkeypatch: pytest.MonkeyPatch, folder: Path, *tables: pa.Table) -> int:

@@ -23,10 +23,10 @@ from synthmill.data.layout import PixelLayout
 from synthmill.data.sheet import by_class, sheet
 from synthmill.errors import TrainingError
 from synthmill.generation.sampler import BLOCK_ROWS, device_of
-from synthmill.metrics._classifier import Labels, Pixels, accuracy
-from synthmill.metrics._extractor import ClassifierExtractor, Features, make_extractor
-from synthmill.metrics._frechet import Moments, frechet_with_error
-from synthmill.metrics._prdc import neighbour_radii, prdc
+from synthmill.metrics.lib.classifier import Labels, Pixels, accuracy
+from synthmill.metrics.lib.extractor import ClassifierExtractor, Features, make_extractor
+from synthmill.metrics.lib.frechet import Moments, frechet_with_error
+from synthmill.metrics.lib.prdc import neighbour_radii, prdc
 from synthmill.models.base import GenerativeModel
 from synthmill.training.quality.base import QualityCheck, sample_blocks
 from synthmill.training.rows import chunks
