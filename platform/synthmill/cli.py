@@ -13,23 +13,22 @@ import traceback
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-import yaml
 
+import synthmill
 from synthmill import threads
-from synthmill.catalog.images import empty_folder, export_images
-from synthmill.config import dump, load_recipe
 from synthmill.errors import SynthmillError, UserError
-from synthmill.runtime import catalog_commands
-from synthmill.runtime.options import DEFAULT_STORE, ResultFile, StorageOption, StoreOption, storage_settings
-from synthmill.runtime.progress import say
-from synthmill.runtime.results import ResultPlace, place_in_words, place_of_job
+from synthmill.runtime import catalog_commands, setup_commands
+from synthmill.runtime.options import DEFAULT_STORE, ResultFile, StorageOption, StoreOption
 from synthmill.serving import command as serving_commands
 
+if TYPE_CHECKING:
+    from synthmill.runtime.results import ResultPlace
+
+# What a command needs beyond its options is imported when it runs: `--help` and completion answer at once.
 app = typer.Typer(
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -38,6 +37,22 @@ app = typer.Typer(
 ParserError: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 """What the parser raises; typer brings its own copy of click, or uses the installed one, by version."""
 DEMO_RECIPE = "demo"
+SHELLS = ("bash", "zsh", "fish", "powershell", "pwsh")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        sys.stdout.write(f"synthmill {synthmill.__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Options before the command."""
 
 
 def main() -> None:
@@ -50,6 +65,8 @@ def run(arguments: list[str]) -> int:
     threads.bound_spin()
     _interrupt_on_sigterm()
     try:
+        if _show_completion(arguments):
+            return 0
         code = typer.main.get_command(app).main(args=arguments, prog_name="synthmill", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         return 130
@@ -58,10 +75,28 @@ def run(arguments: list[str]) -> int:
         if type(fault).__name__ == "NoArgsIsHelpError":
             sys.stdout.write(f"{text}\n")
             return 2
+        from synthmill.runtime.results import place_in_words
+
         return _fail(UserError(" ".join(text.split())), place_in_words(arguments))
     except Exception as fault:
         return _fail(fault, None)
+    except SystemExit as stop:
+        # Typer ends the process itself when it knows no completion for the shell; 1 is for gates alone.
+        return 2 if stop.code else 0
     return int(code or 0)
+
+
+def _show_completion(arguments: list[str]) -> bool:
+    """`--show-completion bash`, for scripts that name the shell; typer's own option only guesses it from the
+    parent process, and fails under make, in containers and in CI."""
+    if arguments[:1] != ["--show-completion"] or len(arguments) == 1:
+        return False
+    from typer.completion import get_completion_script  # type: ignore[attr-defined]
+
+    shell = _choice("--show-completion", arguments[1], SHELLS)
+    script = get_completion_script(prog_name="synthmill", complete_var="_SYNTHMILL_COMPLETE", shell=shell)
+    sys.stdout.write(script + "\n")
+    return True
 
 
 def verb(function: Callable[..., dict[str, Any]]) -> Callable[..., int]:
@@ -70,6 +105,8 @@ def verb(function: Callable[..., dict[str, Any]]) -> Callable[..., int]:
 
     @functools.wraps(function)
     def job(*args: Any, **options: Any) -> int:
+        from synthmill.runtime.results import place_of_job
+
         place = place_of_job(options)
         try:
             if place:
@@ -84,12 +121,13 @@ def verb(function: Callable[..., dict[str, Any]]) -> Callable[..., int]:
         except Exception as fault:
             return _fail(fault, place)
         failed = result.get("verdict") == "fail" and result.get("gated")
-        return _close({"status": "done", **result}, place) or int(bool(failed))
+        code = int(result.get("exit_code", bool(failed)))
+        return _close({"status": "done", **result}, place) or code
 
     return job
 
 
-def _fail(fault: Exception, place: ResultPlace | None) -> int:
+def _fail(fault: Exception, place: "ResultPlace | None") -> int:
     ours = isinstance(fault, SynthmillError)
     code = fault.exit_code if isinstance(fault, SynthmillError) else 3
     line = " ".join(str(fault).split()) or type(fault).__name__
@@ -102,8 +140,10 @@ def _fail(fault: Exception, place: ResultPlace | None) -> int:
     return code
 
 
-def _close(result: dict[str, Any], place: ResultPlace | None) -> int:
+def _close(result: dict[str, Any], place: "ResultPlace | None") -> int:
     """Print the closing line, and write it; the exit code of a result that can't be written, else 0."""
+    from synthmill.runtime.progress import say
+
     code = 0
     try:
         if place:
@@ -142,11 +182,17 @@ def train(
     result_file: ResultFile = None,
 ) -> dict[str, Any]:
     """Train a model and publish it as the next version of its name."""
+    from synthmill.config import load_recipe
     from synthmill.runtime.train import train
-    from synthmill.training.prepare import resolve
 
     loaded = load_recipe(recipe, tuple(set_ or ()))
     if dry_run:
+        import yaml
+
+        from synthmill.config import dump
+        from synthmill.runtime.progress import say
+        from synthmill.training.prepare import resolve
+
         say(yaml.safe_dump(dump(resolve(loaded)), sort_keys=False).rstrip())
         return {"dry_run": True}
     version = train(loaded, store, run_id=_run_id())
@@ -205,7 +251,9 @@ def augment(
     result_file: ResultFile = None,
 ) -> dict[str, Any]:
     """Publish a synthetic dataset as Parquet: exactly once, the same bytes for any number of workers."""
+    from synthmill.catalog.images import empty_folder, export_images
     from synthmill.runtime.augment import AugmentRequest, augment
+    from synthmill.runtime.options import storage_settings
 
     request = AugmentRequest(
         model=model,
@@ -328,6 +376,8 @@ def evaluate(
         "schema": schema,
         "kind": kind,
     }
+    from synthmill.runtime.options import storage_settings
+
     storage = storage_settings(set_)
     if synthetic is not None:
         from synthmill.runtime.evaluate_files import FilesRequest, evaluate_files
@@ -383,6 +433,7 @@ def demo(store: StoreOption = DEFAULT_STORE, result_file: ResultFile = None) -> 
     return demo(store, _run_id())
 
 
+setup_commands.register(app, verb)
 catalog_commands.register(app, verb)
 serving_commands.register(app, verb)
 

@@ -243,6 +243,12 @@ class Recipe(FrozenModel):
     storage: StorageConfig = StorageConfig()
 
 
+def name_of_source(source: str) -> str:
+    """`adult` for `s3://bucket/data/Adult.csv.gz`: what a file's or folder's model is called at first."""
+    last = source.rstrip("/").rpartition("/")[2].partition(".")[0].lower()
+    return re.sub(r"[^a-z0-9._-]+", "-", last).strip("-._") or "model"
+
+
 def shipped_recipes() -> list[str]:
     """Names of the recipes that come with the package."""
     folder = resources.files("synthmill") / "recipes"
@@ -261,7 +267,7 @@ def load_recipe(name_or_path: str, overrides: tuple[str, ...] = ()) -> Recipe:
     """
     raw = _read_recipe(name_or_path)
     for override in overrides:
-        _apply_override(raw, override)
+        apply_override(raw, override)
     stated = raw.pop("format", None)
     if stated not in (None, FORMAT):
         raise RecipeError(f"{stated!r} can't be read; this version reads {FORMAT!r}", field="format")
@@ -326,7 +332,12 @@ def _read_recipe(name_or_path: str) -> dict[str, Any]:
     return raw
 
 
-def _apply_override(raw: dict[str, Any], override: str) -> None:
+def apply_override(raw: dict[str, Any], override: str) -> None:
+    """Set what `key.path=value` says in a recipe's content.
+
+    Raises:
+        RecipeError: not key=value, or a path that runs into a value.
+    """
     key, equals, text = override.partition("=")
     parts = key.split(".")
     if not equals or not all(parts):

@@ -68,7 +68,7 @@ def main(target: Path) -> None:
             "training": training,
         }
         trained(parse_model(Recipe, recipe))
-        generator = api.load(recipe["name"], store="store")
+        generator = api.load(recipe["name"], store="store").generator
         classes[name] = compute_class(generator.sampler)
         rows = generator.sample(SAMPLE_ROWS, seed=SEED)
         samples[name], samples[f"{name}-label"] = pixels_of(rows), rows["label"].to_numpy()
@@ -94,7 +94,7 @@ def trained(recipe: Recipe) -> None:
 def published(model: str) -> None:
     """What `api.augment` does, in this process: 120 images in three parts, none of a 3."""
     store = Store("store")
-    generator = api.load(model, store="store")
+    generator = api.load(model, store="store").generator
     plan = ShardPlan(rows=120, seed=SEED, shard_rows=50, where=("label!=3",))
     job = Job({}, "store", StorageConfig(), generator.ref, generator.digest, plan, mixed=False)
     with store.begin("datasets", "pictures", run_key="golden", run_id="golden") as draft:

@@ -61,7 +61,7 @@ def make(target: Path) -> dict[str, str]:
             {"name": name, "data": data, "model": {"name": name, "config": config}, "training": training},
             store="store",
         )
-        generator = api.load(name, store="store")
+        generator = api.load(name, store="store").generator
         classes[name] = compute_class(generator.sampler)
         (target / "samples").mkdir(exist_ok=True)
         pq.write_table(
@@ -71,7 +71,7 @@ def make(target: Path) -> dict[str, str]:
         "tvae", rows=500, seed=SEED, dataset="plain", store="store", shard_rows=200, where=("age>=30",)
     )
     api.augment("tvae", rows=200, seed=SEED, dataset="mixed", store="store", balance="churned", mix_real=True)
-    api.evaluate("plain", store="store", profile="quick")
+    api.evaluate_dataset("plain", store="store", profile="quick")
     for kind in ("models", "datasets", "reports"):
         shutil.copytree(
             Path("store") / kind,

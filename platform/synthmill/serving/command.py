@@ -1,21 +1,21 @@
 """`synthmill serve` and `synthmill keys`; added to the command line by `register`."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from synthmill.config import StorageConfig, parse_model, parse_value
 from synthmill.errors import RecipeError, UserError
 from synthmill.runtime.options import DEFAULT_STORE, ResultFile, StoreOption, Verb
-from synthmill.serving.auth import KeyFile, create_key, parse_names, parse_scopes, revoke_key
-from synthmill.serving.config import KEYS_FILE, ServeArgs
-from synthmill.serving.quota import Quota
+
+if TYPE_CHECKING:
+    from synthmill.serving.auth import KeyFile
 
 MAX_DAYS = 36_500
 """A hundred years; the calendar of dates ends some thousand years later."""
 KeysOption = Annotated[
-    str | None, typer.Option("--keys", help=f"URI of the keys document; default: {KEYS_FILE} in the store.")
+    str | None,
+    typer.Option("--keys", help="URI of the keys document; default: store/serve-keys.json."),
 ]
 SetOption = Annotated[
     list[str] | None,
@@ -79,6 +79,9 @@ def create(
     result_file: ResultFile = None,
 ) -> dict[str, Any]:
     """Make a key. It is shown once; only a salted hash of it is stored."""
+    from synthmill.serving.auth import create_key, parse_names, parse_scopes
+    from synthmill.serving.quota import Quota
+
     if result_file:
         raise UserError("not with this command: the key would be written to a file", field="--result-file")
     if days is not None and not 0 <= days <= MAX_DAYS:
@@ -130,6 +133,8 @@ def revoke(
     result_file: ResultFile = None,
 ) -> dict[str, Any]:
     """Take a key away; servers refuse it within 10 s."""
+    from synthmill.serving.auth import revoke_key
+
     return {"revoked": revoke_key(_key_file(store, keys, set_ or []), key).id}
 
 
@@ -142,7 +147,11 @@ def _scaling(settings: Any, min_replicas: int, max_replicas: int | None) -> Any:
     return {"min_replicas": min_replicas, **settings, **most}
 
 
-def _key_file(store: str, keys: str | None, overrides: list[str]) -> KeyFile:
+def _key_file(store: str, keys: str | None, overrides: list[str]) -> "KeyFile":
+    from synthmill.config import StorageConfig, parse_model
+    from synthmill.serving.auth import KeyFile
+    from synthmill.serving.config import ServeArgs
+
     settings = parse_model(
         ServeArgs, {**_with_settings({}, overrides), "store": store, "keys": keys, "models": "any"}
     )
@@ -151,6 +160,8 @@ def _key_file(store: str, keys: str | None, overrides: list[str]) -> KeyFile:
 
 def _with_settings(base: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
     """`limits.max_rows=1000` becomes {"limits": {"max_rows": 1000}}."""
+    from synthmill.config import parse_value
+
     settings = dict(base)
     for override in overrides:
         path, equals, text = override.partition("=")
