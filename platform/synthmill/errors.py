@@ -50,7 +50,7 @@ class ConditionError(UserError):
 
 
 class TooRareError(ConditionError):
-    """Rows were generated, and hardly any met the condition."""
+    """Rows were generated, but too few of them met the condition."""
 
 
 class NotFoundError(UserError):
@@ -88,6 +88,7 @@ class GateFailedError(SynthmillError):
 
 
 MOST_COMPARED = 2000
+"""Names that a misspelt one is compared with."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -96,12 +97,10 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     Returns: text that starts with "; " and ends without a full stop, or "" when nothing is known.
     """
     options = sorted(known)
-    # Comparing with each of very many takes seconds; those that begin alike are the likely ones.
-    likely = (
-        options
-        if len(options) <= MOST_COMPARED
-        else [option for option in options if option[:1] == name[:1]][:MOST_COMPARED]
-    )
+    likely = options
+    if len(options) > MOST_COMPARED:
+        # Comparing with each of very many takes seconds; those that begin alike are the likely ones.
+        likely = [option for option in options if option[:1] == name[:1]][:MOST_COMPARED]
     close = difflib.get_close_matches(name, likely, n=1, cutoff=0.6)
     if close:
         return f"; did you mean {close[0]!r}?"

@@ -144,7 +144,7 @@ def load_gates(name_or_path: str = "default", *, shipped: str = "gates.yaml") ->
     if not isinstance(raw, dict):
         raise RecipeError(f"{name_or_path} must be a mapping with a list of gates", field="gates")
     gates = parse_model(Gates, raw, prefix="gates")
-    known = metric_classes(None)
+    known = metric_classes()
     for gate in gates.gates:
         if gate.metric not in known:
             raise RecipeError(
@@ -202,7 +202,7 @@ def _judge_limit(
 
 
 def _advice(metric: str) -> str:
-    known = metric_classes(None)
+    known = metric_classes()
     return known[metric].advice if metric in known else ""
 
 

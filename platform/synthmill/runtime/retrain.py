@@ -12,7 +12,7 @@ from synthmill.data.codecs.base import codec_class
 from synthmill.data.schema import ColumnRule
 from synthmill.generation.generator import Generator
 from synthmill.models.base import build, model_class
-from synthmill.training.fit import fit_table
+from synthmill.training.fit import fit
 from synthmill.training.parallel import Single
 from synthmill.training.reporter import Silent
 
@@ -36,7 +36,7 @@ class Retrain:
         changed = {"seed": seed, "threads": 1, "workers": 1, "max_seconds": min(limits) if limits else None}
         recipe = recipe.model_copy(update={"training": recipe.training.model_copy(update=changed)})
         codec = codec_class(model_class(recipe.model.name).encoding).fit(subset, recipe.data, self.rules)
-        outcome = fit_table(recipe, subset, subset.slice(0, 0), codec, parallel=Single(), reporter=Silent())
+        outcome = fit(recipe, subset, subset.slice(0, 0), codec, parallel=Single(), reporter=Silent())
         model = build(recipe.model.name, recipe.model.config, codec.layout)
         model.load_state_dict(outcome.state_dict)
         model.eval()

@@ -16,6 +16,7 @@ from synthmill import registry
 from synthmill.config import DataConfig
 from synthmill.data.batch import Batch, Condition
 from synthmill.data.layout import Layout
+from synthmill.data.origin import Form
 from synthmill.data.profile import ColumnProfile, TableProfile
 from synthmill.data.schema import NO_RULES, Rules
 
@@ -41,6 +42,11 @@ class Codec(ABC):
         Raises:
             DataError: rows that can't be learnt; one line that names the field and the fix.
         """
+
+    @property
+    def form(self) -> Form:
+        """How decoded rows are published; by default as they are."""
+        return Form(self.schema)
 
     @abstractmethod
     def encode(self, table: pa.Table) -> Batch:

@@ -22,6 +22,7 @@ from synthmill.data.columns import Float64, Int64, Rows, UInt64, flat
 from synthmill.data.fixed import ConstantCodec, IdentifierCodec
 from synthmill.data.layout import DiscreteSpan, MixedLayout, NumericSpan
 from synthmill.data.numeric import NumericCodec
+from synthmill.data.origin import Form, origin_of
 from synthmill.data.people import NEIGHBOURS, people_of
 from synthmill.data.profile import ColumnProfile, TableProfile, profile_table
 from synthmill.data.schema import NO_RULES, Rules
@@ -65,10 +66,13 @@ class MixedCodec(Codec):
     layout: MixedLayout
     profile: TableProfile
 
-    def __init__(self, profile: TableProfile, columns: list[ColumnCodec]) -> None:
+    def __init__(
+        self, profile: TableProfile, columns: list[ColumnCodec], form: dict[str, Any] | None = None
+    ) -> None:
         self.profile = profile
         self.schema = pa.schema([pa.field(column.profile.name, column.kind) for column in columns])
         self._columns = columns
+        self._form = Form(self.schema) if form is None else Form.from_json(form)
         self.layout = _layout(columns, profile.rows)
         self._places = _places(columns, self.layout)
         self._identifiers = {
@@ -98,7 +102,22 @@ class MixedCodec(Codec):
             raise DataError(
                 "every column is constant or an identifier; there is nothing to learn", field="data.source"
             )
-        return cls(profile, columns)
+        codec = cls(profile, columns)
+        codec._form = Form.of_codec(codec.schema, origin_of(train.schema), codec._written)
+        return codec
+
+    @property
+    def form(self) -> Form:
+        """As the source's columns were: categories, index, extension types."""
+        return self._form
+
+    def _written(self, name: str) -> list[str] | None:
+        """The texts that the column can hold; None for numbers on a curve, times and identifiers that are
+        made anew."""
+        column = next(column for column in self._columns if column.profile.name == name)
+        template = column.profile.template
+        is_new = isinstance(column, IdentifierCodec) and (template is None or template.style != "uuid")
+        return None if is_new else column.levels()
 
     def encode(self, table: pa.Table) -> Batch:
         """`codes` int64 (N, discrete spans) and `values` float32 (N, numeric spans) of a table with the
@@ -222,6 +241,8 @@ class MixedCodec(Codec):
             "columns": [column.to_json() for column in self._columns],
             "arrow_schema": base64.b64encode(self.schema.serialize().to_pybytes()).decode(),
         }
+        if not self._form.is_plain(self.schema):
+            config["form"] = self._form.to_json()
         tensors = {
             f"{i}.{key}": value
             for i, column in enumerate(self._columns)
@@ -252,7 +273,7 @@ class MixedCodec(Codec):
                 if key.partition(".")[0] == str(i)
             }
             columns.append(_CODECS[column.kind].restore(column, field.type, own, parts))
-        return cls(profile, columns)
+        return cls(profile, columns, config.get("form"))
 
 
 def _layout(columns: list[ColumnCodec], rows: int) -> MixedLayout:

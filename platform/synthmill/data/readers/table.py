@@ -8,11 +8,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from synthmill.catalog.dataset import read_dataset
+from synthmill.catalog.dataset import described_dataset
 from synthmill.catalog.store import Store
 from synthmill.config import DataConfig, StorageConfig
 from synthmill.data.columns import flat, is_supported, plain_table, plain_type, to_int64
-from synthmill.data.files import read_files
+from synthmill.data.files import Files, read_files
+from synthmill.data.origin import attach, joined
+from synthmill.data.query import is_database, read_query, shown
 from synthmill.data.readers.base import FIELD, Reader, Source
 from synthmill.data.schema import Rules, apply_rules, text_columns
 from synthmill.errors import DataError, did_you_mean
@@ -30,30 +32,34 @@ class TableReader(Reader):
                 missing or of a type that can't be learnt, an unknown `data.target` or `data.split.group`.
         """
         settings = store.root.settings if store is not None else StorageConfig()
-        table, sha256, uri = _read(config, rules, store, settings)
-        table = apply_rules(plain_table(table), rules).replace_schema_metadata(None)
+        found, uri = _read(config, rules, store, settings)
+        said = found.table.schema.metadata
+        table = apply_rules(plain_table(found.table), rules).replace_schema_metadata(said)
         _check(table, config)
-        return Source(table, sha256, uri, rules)
+        return Source(table, found.sha256, uri, rules, found.notes)
 
 
 def _read(
     config: DataConfig, rules: Rules, store: Store | None, settings: StorageConfig
-) -> tuple[pa.Table, str, str]:
+) -> tuple[Files, str]:
     scheme, mark, rest = config.source.partition("://")
     if mark and scheme == "sklearn":
         table = _read_sklearn(rest)
-        return table, _content_sha256(table), config.source
+        return Files(table=table, sha256=_content_sha256(table)), config.source
     if mark and scheme == "dataset":
         return _read_catalog(rest, store)
-    table, sha256 = read_files(config.source, config, settings, keep_text=text_columns(rules))
-    return table, sha256, config.source
+    if mark and is_database(scheme):
+        return read_query(config.source, config, keep_text=text_columns(rules)), shown(config.source)
+    return read_files(config.source, config, settings, keep_text=text_columns(rules)), config.source
 
 
-def _read_catalog(ref: str, store: Store | None) -> tuple[pa.Table, str, str]:
+def _read_catalog(ref: str, store: Store | None) -> tuple[Files, str]:
     if store is None:
         raise DataError(f"dataset://{ref} needs a store; give --store", field=FIELD)
     version = store.resolve("datasets", ref, field=FIELD)
-    return read_dataset(version), version.manifest.content_digest, f"dataset://{version.ref}"
+    table = described_dataset(version)
+    table = attach(plain_table(table), joined([table]))
+    return Files(table=table, sha256=version.manifest.content_digest), f"dataset://{version.ref}"
 
 
 def _read_sklearn(name: str) -> pa.Table:
