@@ -4,11 +4,11 @@ from collections.abc import Iterable
 from typing import Any, ClassVar
 
 import torch
-from toykind.data.codecs.bits import BitsLayout
 
 from synthmill.config import FrozenModel
 from synthmill.data.batch import Batch, Condition
 from synthmill.models.base import GenerativeModel, Stage
+from toykind.data.codecs.bits import BitsLayout
 
 
 class Coins(GenerativeModel):

@@ -7,13 +7,13 @@ import numpy as np
 import pyarrow as pa
 import torch
 from torch import Tensor
-from toykind.data.readers.bits import COLUMN
 
 from synthmill.config import DataConfig, dump, parse_model
 from synthmill.data.batch import Batch
 from synthmill.data.codecs.base import Codec
 from synthmill.data.layout import Layout
 from synthmill.data.schema import NO_RULES, Rules
+from toykind.data.readers.bits import COLUMN
 
 
 class BitsLayout(Layout):

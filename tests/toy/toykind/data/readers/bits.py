@@ -21,6 +21,8 @@ class BitsReader(Reader):
         text = Path(config.source).read_text()
         lines = text.split()
         if len({len(line) for line in lines}) != 1 or set(text) - set("01\n"):
-            raise DataError(f"{config.source} does not hold lines of as many 0 and 1; mend the file", field=FIELD)
+            raise DataError(
+                f"{config.source} does not hold lines of as many 0 and 1; mend the file", field=FIELD
+            )
         digest = hashlib.sha256(text.encode()).hexdigest()
         return Source(pa.table({COLUMN: lines}), digest, config.source)

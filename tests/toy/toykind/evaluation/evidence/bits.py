@@ -6,11 +6,11 @@ from typing import Any, ClassVar, Self
 
 import pyarrow as pa
 import torch
-from toykind.data.readers.bits import COLUMN
 
 from synthmill.evaluation.evidence.base import Evidence, Need, Page, Request
 from synthmill.evaluation.tables import Tables, numbered, parts_of
 from synthmill.metrics.base import Result
+from toykind.data.readers.bits import COLUMN
 
 
 @dataclass(frozen=True)
@@ -36,8 +36,8 @@ class BitsEvidence(Evidence):
     )
     evidence: Sides
 
-    def __init__(self, evidence: Sides, holdout: bool) -> None:
-        self.evidence, self._holdout = evidence, holdout
+    def __init__(self, evidence: Sides, tables: Tables) -> None:
+        self.evidence, self._tables = evidence, tables
 
     @classmethod
     def gather(cls, tables: Tables, request: Request) -> Self:
@@ -45,15 +45,23 @@ class BitsEvidence(Evidence):
         parts = parts_of(given) if isinstance(given, pa.Table) else list(given)
         loaded = parts if hasattr(parts[0], "load") else list(numbered(parts))
         synthetic = pa.concat_tables([part.load() for part in loaded])
-        holdout = tables.holdout is not None and tables.holdout.num_rows > 0
-        return cls(Sides(_shares(tables.train), _shares(synthetic), synthetic.num_rows), holdout)
+        return cls(Sides(_shares(tables.train), _shares(synthetic), synthetic.num_rows), tables)
 
     @property
     def has_holdout(self) -> bool:
-        return self._holdout
+        return bool(self._rows(self._tables.holdout))
 
     def inputs(self) -> dict[str, Any]:
-        return {"synthetic_rows": self.evidence.rows, "columns": {COLUMN: "bits"}, "holdout_rows": int(self._holdout)}
+        return {
+            "train_rows": self._tables.train.num_rows,
+            "validation_rows": self._rows(self._tables.validation),
+            "holdout_rows": self._rows(self._tables.holdout),
+            "synthetic_rows": self.evidence.rows,
+            "columns": {COLUMN: "bits"},
+        }
+
+    def _rows(self, table: pa.Table | None) -> int:
+        return 0 if table is None else int(table.num_rows)
 
     def config(self) -> dict[str, Any]:
         return {}

@@ -1,8 +1,7 @@
 """How far shares of ones are from those of training lines, in the worst place."""
 
-from toykind.evaluation.evidence.bits import Sides
-
 from synthmill.metrics.base import Metric, Result
+from toykind.evaluation.evidence.bits import Sides
 
 
 class ShareDifference(Metric[Sides]):
