@@ -100,7 +100,7 @@ def check_gates(given: str | None, generator: Generator) -> Gates:
     before any work."""
     recipe: Any = generator.config["recipe"]
     name = given if given is not None else str(recipe.get("gates", "default"))
-    return load_gates(name, shipped=evidence_door(generator.kind).gates)
+    return load_gates(name, shipped=evidence_door(generator.kind).gates_file())
 
 
 def evaluate(
