@@ -108,8 +108,7 @@ def test_a_server_answers_it(store: Path, toy_components: None) -> None:
     with running(store=str(store), models=("bits",), insecure_local=True) as server, httpx.Client() as client:
         described = client.get(f"{server.url}/v1/models/bits").json()
         assert described["modality"] == "bits"
-        rows = client.post(f"{server.url}/v1/models/bits/rows", json={"num_rows": 20, "seed": 3}).json()[
-            "data"
-        ]
+        response = client.post(f"{server.url}/v1/models/bits/rows", json={"num_rows": 20, "seed": 3})
+    rows = response.json()["rows"]
     assert len(rows) == 20
     assert set("".join(row["bits"] for row in rows)) == {"0", "1"}
