@@ -28,8 +28,10 @@ import pyarrow.csv
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "platform"))
 
-from synthmill.evaluation.evaluate import Tables, evaluate
-from synthmill.metrics._intervals import clopper_pearson
+from synthmill.evaluation.evaluate import evaluate
+from synthmill.evaluation.evidence.base import Options
+from synthmill.evaluation.tables import Tables
+from synthmill.metrics.lib.intervals import clopper_pearson
 
 HERE = Path(__file__).resolve().parent
 RESULTS = HERE / "results" / "gate_calibration.jsonl"
@@ -236,7 +238,7 @@ def trial(
         target=pool.target,
         profile="quick",
         seed=number,
-        include=EXPENSIVE if expensive else CHEAP,
+        options=Options(include=EXPENSIVE if expensive else CHEAP),
     )
     return {gate.id: gate.status for gate in report.gates}
 

@@ -136,12 +136,12 @@ def child(task_path: str, result_path: str) -> None:
     from synthmill.data.readers.base import read_source
     from synthmill.data.split import split_table
     from synthmill.evaluation import sheets
-    from synthmill.evaluation.evaluate import Tables
-    from synthmill.evaluation.images import compute, gather
+    from synthmill.evaluation.evidence.image import gather
+    from synthmill.evaluation.tables import Tables
     from synthmill.generation.generator import Generator
-    from synthmill.metrics._images import ImageSettings
     from synthmill.metrics.base import map_serially, metric_classes
-    from synthmill.training.fit import fit_table, fresh_model
+    from synthmill.metrics.lib.image_evidence import ImageSettings
+    from synthmill.training.fit import fit, fresh_model
     from synthmill.training.parallel import Single
     from synthmill.training.reporter import Silent
 
@@ -151,7 +151,7 @@ def child(task_path: str, result_path: str) -> None:
     split = split_table(source.table, recipe.data.split, sha256=source.sha256)
     codec = PixelCodec.fit(split.train, recipe.data)
     started = time.process_time()
-    outcome = fit_table(recipe, split.train, split.validation, codec, parallel=Single(), reporter=Silent())
+    outcome = fit(recipe, split.train, split.validation, codec, parallel=Single(), reporter=Silent())
     cpu_seconds = time.process_time() - started
     model = fresh_model(recipe, codec.layout)
     model.load_state_dict(outcome.state_dict)
@@ -160,7 +160,7 @@ def child(task_path: str, result_path: str) -> None:
     tables = Tables(split.train, split.validation, split.holdout, synthetic)
     settings = ImageSettings(limit=MOST_IMAGES, learner_seeds=task["learner_seeds"])
     evidence = gather(tables, codec, settings, extractor="auto", map_tasks=map_serially)
-    found = compute(evidence, [metric_classes("image")[name] for name in METRICS])
+    found = {name: metric_classes("image")[name]().compute(evidence) for name in METRICS}
     Path(task["sheet"]).parent.mkdir(parents=True, exist_ok=True)
     Path(task["sheet"]).write_bytes(sheets.samples(evidence))
     told = {

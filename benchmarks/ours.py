@@ -21,7 +21,8 @@ from synthmill.config import Recipe, parse_model
 from synthmill.data.codecs.mixed import MixedCodec
 from synthmill.generation.generator import Generator
 from synthmill.models.base import build
-from synthmill.training.fit import fit_table, fresh_model
+from synthmill.training import fit as fitting
+from synthmill.training.fit import fresh_model
 from synthmill.training.loop import train
 from synthmill.training.parallel import Single
 from synthmill.training.reporter import Record, Silent
@@ -93,7 +94,7 @@ def fit(task: dict[str, Any]) -> dict[str, Any]:
     aside = round(VALIDATION_SHARE * table.num_rows)
     validation, rows = table.take(pa.array(order[:aside])), table.take(pa.array(np.sort(order[aside:])))
     codec = MixedCodec.fit(rows, given.data)
-    outcome = fit_table(given, rows, validation, codec, parallel=Single(), reporter=Silent())
+    outcome = fitting.fit(given, rows, validation, codec, parallel=Single(), reporter=Silent())
     fitted, used = time.perf_counter(), cpu_seconds() - used
     model = build(given.model.name, given.model.config, codec.layout)
     model.load_state_dict(outcome.state_dict)

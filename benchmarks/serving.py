@@ -39,7 +39,7 @@ START_SECONDS = 120.0
 STOP_SECONDS = 90.0
 SOAK_SHARE = 0.8
 SOAK_CONNECTIONS = 64
-TITLES = {"replica": "ServeReplica", "keeper": "Keeper", "haproxy": "haproxy -"}
+TITLES = {"replica": "ServeReplica", "state": "StateActor", "haproxy": "haproxy -"}
 """What the commands of our processes hold."""
 
 

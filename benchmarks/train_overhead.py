@@ -55,10 +55,10 @@ def timing(training: dict[str, Any]) -> dict[str, Any]:
 def child(task_path: str, result_path: str) -> None:
     """The same reading, splitting, encoding and loop as the job's, with checkpoints, without Ray."""
     from synthmill.config import load_recipe
-    from synthmill.runtime.train import prepare
+    from synthmill.runtime.prepare import prepare
     from synthmill.storage.folder import Folder
     from synthmill.training.checkpoint import Checkpoints
-    from synthmill.training.fit import fit_table
+    from synthmill.training.fit import fit
     from synthmill.training.parallel import Single
     from synthmill.training.reporter import Silent
 
@@ -66,12 +66,12 @@ def child(task_path: str, result_path: str) -> None:
     with tempfile.TemporaryDirectory(prefix="benchmark-") as store:
         job = prepare(load_recipe("table", tuple(task["overrides"])), store)
         checkpoints = Checkpoints(Folder(store).child("checkpoints"))
-        tables = job.tables
-        outcome = fit_table(
+        tables = job.rows.tables
+        outcome = fit(
             job.recipe,
             tables.train,
             tables.validation,
-            job.codec,
+            job.rows.codec,
             parallel=Single(),
             reporter=Silent(),
             checkpoints=checkpoints,

@@ -13,6 +13,10 @@ from s3 import S3Server, running_server
 settings.register_profile("repeatable", derandomize=True, deadline=None)
 settings.load_profile("repeatable")
 
+# One thread in every process of the tests, Ray's workers among them: what runs beside them must not decide
+# how long they take.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # Ray's workers run at nice 15 otherwise, and starve beside anything else that a machine does.
 os.environ.setdefault("RAY_worker_niceness", "0")
 

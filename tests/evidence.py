@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from synthmill.evaluation.evaluate import Tables, prepare, read_synthetic
-from synthmill.metrics._evidence import Evidence, Limits, Settings
-from synthmill.metrics.base import map_serially
+from synthmill.evaluation.evaluate import compute
+from synthmill.evaluation.evidence.table import Table, prepare, read_synthetic
+from synthmill.evaluation.tables import Tables
+from synthmill.metrics.base import Metric, Result, map_serially
+from synthmill.metrics.lib.table_evidence import Limits, Settings, TableEvidence
 
 KINDS = {
     "age": "integer",
@@ -60,8 +62,8 @@ def look(
     limit: int | None = None,
     group: str | None = None,
     **settings: Any,
-) -> Evidence:
-    """Evidence about a table; by default people against 2,000 training and 1,000 holdout people."""
+) -> TableEvidence:
+    """TableEvidence about a table; by default people against 2,000 training and 1,000 holdout people."""
     train = people(2000, 1) if train is None else train
     real = prepare(
         Tables(train, validation, holdout, synthetic, KINDS if kinds is None else kinds, group),
@@ -71,7 +73,7 @@ def look(
     )
     chosen = Settings(limits=Limits(limit, limit), **{"replicates": 100, "learner_seeds": 1, **settings})
     totals, sample, _ = read_synthetic(synthetic, real, chosen, map_serially)
-    return Evidence(real, totals, sample, chosen)
+    return TableEvidence(real, totals, sample, chosen)
 
 
 def replaced(table: pa.Table, name: str, values: Any) -> pa.Table:
@@ -98,3 +100,8 @@ def with_copies(fresh: pa.Table, train: pa.Table, share: float, seed: int = 0) -
     return pa.concat_tables(
         [train.take(rng.choice(train.num_rows, count, replace=False)), fresh.slice(count)]
     )
+
+
+def computed(evidence: TableEvidence, *metrics: type[Metric[Any]]) -> dict[str, Result]:
+    """Their results by name; one whose needs aren't met says so."""
+    return compute(Table(evidence), metrics, evidence.confidence)

@@ -1,4 +1,5 @@
-"""The application on a real socket without Ray: service, keeper and routes on one event loop in a thread."""
+"""The application on a real socket without Ray: service, shared state and routes on one event loop, in a
+thread of this process."""
 
 import asyncio
 import threading
@@ -11,8 +12,8 @@ import uvicorn
 
 from synthmill.serving.api import create_app
 from synthmill.serving.config import ServeArgs
-from synthmill.serving.keeper import Keeper, plain
 from synthmill.serving.service import Service
+from synthmill.serving.state import StateActor, plain
 
 STOP_SECONDS = 30.0
 """A server that does not stop must not hold up the tests after it; the thread is a daemon."""
@@ -53,8 +54,8 @@ class Running:
     async def _main(self) -> None:
         self._loop = asyncio.get_running_loop()
         torch.set_num_threads(1)
-        keeper = Keeper(plain(self._args), {})
-        self.service = Service(self._args, keeper, replica="only")
+        state = StateActor(plain(self._args), {})
+        self.service = Service(self._args, state, replica="only")
         await self.service.start()
         config = uvicorn.Config(
             create_app(self.service), host="127.0.0.1", port=0, log_config=None, timeout_graceful_shutdown=2
@@ -67,7 +68,7 @@ class Running:
         self._ready.set()
         await serving
         await self.service.close()
-        await keeper.close()
+        await state.close()
 
 
 @contextmanager

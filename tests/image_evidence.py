@@ -5,8 +5,8 @@ from functools import cache
 import numpy as np
 
 from image_cases import digits
-from synthmill.metrics._extractor import Extractor, make_extractor
-from synthmill.metrics._images import ImageEvidence, Images, ImageSettings
+from synthmill.metrics.lib.extractor import Extractor, make_extractor
+from synthmill.metrics.lib.image_evidence import ImageEvidence, Images, ImageSettings
 
 CLASSES = tuple(str(digit) for digit in range(10))
 

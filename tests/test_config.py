@@ -42,3 +42,31 @@ def test_a_recipe_that_is_not_utf8(tmp_path: Path) -> None:
     with pytest.raises(RecipeError) as caught:
         load_recipe(path)
     assert str(caught.value) == f"recipe: {path} is not UTF-8; save it as UTF-8"
+
+
+def test_a_recipe_of_a_later_format(tmp_path: Path) -> None:
+    text = "format: synthmill.recipe/{}\nname: a\ndata: {{source: x}}\nmodel: {{name: tvae}}\n"
+    assert load_recipe(recipe(tmp_path, text.format(1))).name == "a"
+    with pytest.raises(RecipeError, match=r"^format: 'synthmill\.recipe/2' can't be read"):
+        load_recipe(recipe(tmp_path, text.format(2)))
+
+
+def test_a_recipe_that_can_t_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = recipe(tmp_path, "name: a\n")
+
+    def refuse(*_: object, **__: object) -> str:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(RecipeError, match=r"^recipe: .*r\.yaml can't be read: Permission denied$"):
+        load_recipe(path)
+    with pytest.raises(RecipeError, match=r"^recipe: x+ can't be read: File name too long$"):
+        load_recipe("x" * 300)
+
+
+def test_a_fault_names_the_key_and_not_the_member_of_its_type(tmp_path: Path) -> None:
+    path = recipe(tmp_path, "name: a\ndata: {source: x}\nmodel: {name: tvae}\n")
+    with pytest.raises(RecipeError, match=r"^data\.image\.size: input should be a valid tuple, got \"big\"$"):
+        load_recipe(path, ("data.image.size=big",))
+    with pytest.raises(RecipeError, match=r"^name: input should be a valid string, got \{\}$"):
+        load_recipe(path, ("name={2024-01-01: x}",))

@@ -1,58 +1,256 @@
-"""The five verbs from a notebook, with the same results as the jobs.
+"""The library: the verbs from a notebook or a script, with the same results as the jobs.
 
->>> from synthmill import api
->>> model = api.train("demo", store="store")                       # doctest: +SKIP
->>> rows = api.load("breast-cancer", store="store").sample(1000, seed=7)   # doctest: +SKIP
+>>> import synthmill
+>>> model = synthmill.fit(frame, target="income", model="ctgan")       # doctest: +SKIP
+>>> rows = model.sample(1000, where="income=>50K", seed=7)             # doctest: +SKIP
+>>> report = synthmill.evaluate(rows, train=frame, target="income")    # doctest: +SKIP
+
+`fit`, `load`, `sample` and `evaluate` need no Ray. `train`, `augment` and `evaluate_dataset` are the jobs:
+they run on Ray and publish to a store.
 """
 
+import os
 import uuid
-from typing import Any
+from collections.abc import Mapping, Sequence
+from os import PathLike, fspath
+from typing import TYPE_CHECKING, Literal
 
 from synthmill.catalog.store import Store, Version
-from synthmill.config import Recipe, StorageConfig, load_recipe, parse_model
-from synthmill.generation.generator import Generator
+from synthmill.config import StorageConfig
+from synthmill.evaluation.report import Report
+from synthmill.library.frames import ArrowStream, Frame
+from synthmill.library.model import Model
+from synthmill.library.recipes import Overrides, RecipeLike
+from synthmill.metrics.base import Profile
+
+if TYPE_CHECKING:
+    from synthmill.runtime.evaluate import Evaluation
 
 DEFAULT_STORE = "store"
 
 
-def train(
-    recipe: str | dict[str, Any] | Recipe, *, store: str = DEFAULT_STORE, overrides: tuple[str, ...] = ()
-) -> Version:
-    """Train a recipe (a path, a shipped name, its content, or a `Recipe`) and publish the model."""
-    from synthmill.runtime.train import train as run
+def fit(
+    data: ArrowStream | RecipeLike,
+    *,
+    target: str | None = None,
+    model: str | None = None,
+    name: str | None = None,
+    group: str | None = None,
+    overrides: Overrides = (),
+    ray: bool = False,
+    workers: int | None = None,
+    progress: bool | None = None,
+) -> Model:
+    """Train a model on a table in memory, on a path or URI, or as a recipe says.
 
-    if isinstance(recipe, str):
-        recipe = load_recipe(recipe, overrides)
-    elif isinstance(recipe, dict):
-        recipe = parse_model(Recipe, recipe)
-    return run(recipe, store, run_id=uuid.uuid4().hex)
+    Args:
+        data: pandas, Polars, PyArrow, DuckDB or whatever has `__arrow_c_stream__`; a file, a folder or a URI;
+            a recipe (its path, a shipped name, its content, a `Recipe`).
+        target: the column that downstream models predict.
+        model: a name in `synthmill/models/`; default: tvae, or what the recipe says.
+        name: what `save` publishes it as.
+        group: a column whose equal values belong together (a patient, a customer).
+        overrides: recipe keys: {"training.max_epochs": 20} or ["training.max_epochs=20"]; they win.
+        ray, workers: train on Ray, on this machine or the cluster of RAY_ADDRESS, in so many processes.
+        progress: show a bar; default: on terminals and in notebooks.
+
+    Rows in memory are all used, but for a tenth that chooses among the weights: hold out your own. Of a file
+    a fifth is held out as well, as recipes do. Ctrl-C ends training early and keeps the best weights so far.
+
+    Raises:
+        UserError: anything that can be mended, in one line that names the field and the fix.
+        TrainingError: the run diverged.
+    """
+    from synthmill.library.recipes import read_task
+
+    task = read_task(data, target=target, model=model, name=name, group=group, overrides=overrides)
+    if ray or workers is not None:
+        from synthmill.library.cluster import train_on_ray
+
+        return train_on_ray(task, workers)
+    from synthmill.library.training import train_here
+
+    return Model.of(train_here(task, progress=progress))
 
 
-def load(ref: str, *, store: str = DEFAULT_STORE, storage: StorageConfig | None = None) -> Generator:
-    """A trained model, verified and ready to `.sample(1000, where="income=>50K", seed=7) -> pyarrow.Table`.
-    Needs no Ray.
+def load(ref: str, *, store: str | None = None, storage: StorageConfig | None = None) -> Model:
+    """A trained model from a store, verified: `load("adult@1", store="s3://bucket/prefix")`. `adult` is the
+    newest version; the default store is SYNTHMILL_STORE, or `store`.
 
     Raises:
         NotFoundError: no such model.
         IntegrityError: a file of the artifact changed.
     """
-    return Generator.load(Store(store, storage or StorageConfig()).resolve("models", ref, field="model"))
+    return Model.load(Store(_store(store), storage or StorageConfig()).resolve("models", ref, field="model"))
 
 
-def augment(model: str, *, rows: int, dataset: str, store: str = DEFAULT_STORE, **options: Any) -> Version:
-    """Publish a synthetic dataset; `options` are the fields of `runtime.augment.AugmentRequest`."""
+def evaluate(
+    synthetic: Frame,
+    *,
+    train: Frame,
+    holdout: Frame | None = None,
+    validation: Frame | None = None,
+    target: str | None = None,
+    kind: str | None = None,
+    schema: str | PathLike[str] | None = None,
+    profile: Profile = "standard",
+    gates: str | PathLike[str] = "default",
+    baseline: Report | str | PathLike[str] | None = None,
+    seed: int = 0,
+    sample_rows: int | Literal["all"] | None = None,
+    include: Sequence[str] = (),
+    secrets: Sequence[str] = (),
+    extractor: str = "auto",
+    neighbours: bool = False,
+) -> Report:
+    """Judge synthetic rows, whoever made them, against the real rows they were made from.
+
+    Args:
+        train: the rows that the generator learnt from.
+        holdout: real rows that it never saw; without them privacy and real-vs-real figures can't be given.
+        kind: table, image, ...; default: what the training rows' columns say, and table for files.
+        profile: quick, standard, full or audit.
+        gates: a gates file, or `default`.
+        baseline: an earlier report; figures that got worse are flagged.
+        sample_rows: rows a side for figures that can't read everything, or "all".
+        include: metrics beside the profile's; secrets: columns that attribute inference tries to learn.
+        extractor: what turns images into features; neighbours: show the nearest real images.
+
+    Raises:
+        DataError: tables that can't be compared; names the table and column.
+    """
+    from synthmill.evaluation.evidence.base import Options
+    from synthmill.library.judging import Question, judge
+
+    asked = Question(
+        target=target,
+        kind=kind,
+        schema=None if schema is None else fspath(schema),
+        profile=profile,
+        gates=fspath(gates),
+        baseline=baseline,
+        seed=seed,
+        sample_rows=sample_rows,
+        options=Options(
+            include=tuple(include), secret=tuple(secrets), extractor=extractor, neighbours=neighbours
+        ),
+    )
+    return judge(synthetic, train, validation, holdout, asked)
+
+
+def train(recipe: RecipeLike, *, store: str | None = None, overrides: Overrides = ()) -> Version:
+    """Train a recipe on Ray and publish the model as the next version of its name.
+
+    Raises:
+        UserError: anything that can be mended, before workers start.
+        TrainingError: the run diverged, or lost its workers too often; the same call goes on from its
+            checkpoints.
+    """
+    from synthmill.library.recipes import read_recipe
+    from synthmill.runtime.train import train as run
+
+    return run(read_recipe(recipe, overrides), _store(store), run_id=uuid.uuid4().hex)
+
+
+def augment(
+    model: str,
+    *,
+    rows: int,
+    dataset: str,
+    store: str | None = None,
+    seed: int = 0,
+    workers: int | None = None,
+    where: str | Sequence[str] = (),
+    latent: Mapping[str, float] | Sequence[str] = (),
+    balance: str | None = None,
+    mix_real: bool = False,
+    columns: Sequence[str] | None = None,
+    shard_rows: int = 65_536,
+    require: Literal["pass"] | None = None,
+    allow_inconclusive: bool = False,
+    allow_copies: bool = False,
+    portable: bool = False,
+    if_exists: Literal["new", "reuse"] = "new",
+    gates: str | None = None,
+    storage: StorageConfig | None = None,
+) -> Version:
+    """Publish a synthetic dataset as Parquet, on Ray: exactly once, the same bytes for any number of workers.
+
+    The arguments are those of `synthmill augment`.
+
+    Raises:
+        UserError: an unknown model, column or value, before any work.
+        GateFailedError: `require="pass"` and the gates did not pass.
+    """
     from synthmill.runtime.augment import AugmentRequest
     from synthmill.runtime.augment import augment as run
 
-    return run(
-        AugmentRequest(model=model, rows=rows, dataset=dataset, **options), store, run_id=uuid.uuid4().hex
-    ).version
+    codes = [f"{key}={value!r}" for key, value in latent.items()] if isinstance(latent, Mapping) else latent
+    request = AugmentRequest(
+        model=model,
+        rows=rows,
+        dataset=dataset,
+        seed=seed,
+        workers=workers,
+        where=(where,) if isinstance(where, str) else tuple(where),
+        latent=tuple(codes),
+        balance=balance,
+        mix_real=mix_real,
+        columns=None if columns is None else tuple(columns),
+        shard_rows=shard_rows,
+        require=require,
+        allow_inconclusive=allow_inconclusive,
+        allow_copies=allow_copies,
+        portable=portable,
+        if_exists=if_exists,
+        gates=gates,
+    )
+    return run(request, _store(store), run_id=uuid.uuid4().hex, storage=storage).version
 
 
-def evaluate(dataset: str, *, store: str = DEFAULT_STORE, **options: Any) -> Any:
-    """Evaluate a published dataset; `options` are the fields of `runtime.evaluate.EvaluateRequest`. Returns
-    the stored report."""
+def evaluate_dataset(
+    dataset: str,
+    *,
+    store: str | None = None,
+    profile: Profile = "standard",
+    gates: str | None = None,
+    baseline: str | None = None,
+    seed: int = 0,
+    sample_rows: int | Literal["all"] | None = None,
+    budget_seconds: float | None = None,
+    include: Sequence[str] = (),
+    secrets: Sequence[str] = (),
+    extractor: str = "auto",
+    neighbours: bool = False,
+    workers: int | None = None,
+    storage: StorageConfig | None = None,
+) -> "Evaluation":
+    """Judge a published dataset against the real rows its model was trained beside, on Ray, and store the
+    report. The arguments are those of `synthmill evaluate`.
+
+    Raises:
+        UserError: no such dataset, or its source changed since training.
+    """
     from synthmill.runtime.evaluate import EvaluateRequest
     from synthmill.runtime.evaluate import evaluate as run
 
-    return run(EvaluateRequest(dataset=dataset, **options), store, run_id=uuid.uuid4().hex)
+    request = EvaluateRequest(
+        dataset=dataset,
+        profile=profile,
+        gates=gates,
+        baseline=baseline,
+        seed=seed,
+        sample_rows=None if sample_rows is None else str(sample_rows),
+        budget_seconds=budget_seconds,
+        include=tuple(include),
+        secrets=tuple(secrets),
+        extractor=extractor,
+        neighbours=neighbours,
+        workers=workers,
+    )
+    return run(request, _store(store), run_id=uuid.uuid4().hex, storage=storage)
+
+
+def _store(given: str | None) -> str:
+    """As on the command line, the environment names the store that is not given."""
+    return given or os.environ.get("SYNTHMILL_STORE") or DEFAULT_STORE

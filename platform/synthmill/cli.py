@@ -13,22 +13,22 @@ import traceback
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-import yaml
 
-from synthmill.catalog.images import empty_folder, export_images
-from synthmill.config import dump, load_recipe
-from synthmill.errors import SynthmillError, UserError
-from synthmill.runtime import catalog_commands
-from synthmill.runtime.options import DEFAULT_STORE, ResultFile, StorageOption, StoreOption, storage_settings
-from synthmill.runtime.progress import say
-from synthmill.runtime.results import ResultPlace, place_in_words, place_of_job
+import synthmill
+from synthmill import threads
+from synthmill.errors import ColumnsError, SynthmillError, UserError
+from synthmill.runtime import catalog_commands, setup_commands
+from synthmill.runtime.options import DEFAULT_STORE, ResultFile, StorageOption, StoreOption
 from synthmill.serving import command as serving_commands
 
+if TYPE_CHECKING:
+    from synthmill.runtime.results import ResultPlace
+
+# What a command needs beyond its options is imported when it runs: `--help` and completion answer at once.
 app = typer.Typer(
-    add_completion=False,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -37,6 +37,22 @@ app = typer.Typer(
 ParserError: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 """What the parser raises; typer brings its own copy of click, or uses the installed one, by version."""
 DEMO_RECIPE = "demo"
+SHELLS = ("bash", "zsh", "fish", "powershell", "pwsh")
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        sys.stdout.write(f"synthmill {synthmill.__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Options before the command."""
 
 
 def main() -> None:
@@ -46,8 +62,11 @@ def main() -> None:
 
 def run(arguments: list[str]) -> int:
     """Run one command and return its exit code; nothing it raises passes this point."""
+    threads.bound_spin()
     _interrupt_on_sigterm()
     try:
+        if _show_completion(arguments):
+            return 0
         code = typer.main.get_command(app).main(args=arguments, prog_name="synthmill", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
         return 130
@@ -56,10 +75,28 @@ def run(arguments: list[str]) -> int:
         if type(fault).__name__ == "NoArgsIsHelpError":
             sys.stdout.write(f"{text}\n")
             return 2
+        from synthmill.runtime.results import place_in_words
+
         return _fail(UserError(" ".join(text.split())), place_in_words(arguments))
     except Exception as fault:
         return _fail(fault, None)
+    except SystemExit as stop:
+        # Typer ends the process itself when it knows no completion for the shell; 1 is for gates alone.
+        return 2 if stop.code else 0
     return int(code or 0)
+
+
+def _show_completion(arguments: list[str]) -> bool:
+    """`--show-completion bash`, for scripts that name the shell; typer's own option only guesses it from the
+    parent process, and fails under make, in containers and in CI."""
+    if arguments[:1] != ["--show-completion"] or len(arguments) == 1:
+        return False
+    from typer.completion import get_completion_script  # type: ignore[attr-defined]
+
+    shell = _choice("--show-completion", arguments[1], SHELLS)
+    script = get_completion_script(prog_name="synthmill", complete_var="_SYNTHMILL_COMPLETE", shell=shell)
+    sys.stdout.write(script + "\n")
+    return True
 
 
 def verb(function: Callable[..., dict[str, Any]]) -> Callable[..., int]:
@@ -68,6 +105,8 @@ def verb(function: Callable[..., dict[str, Any]]) -> Callable[..., int]:
 
     @functools.wraps(function)
     def job(*args: Any, **options: Any) -> int:
+        from synthmill.runtime.results import place_of_job
+
         place = place_of_job(options)
         try:
             if place:
@@ -82,26 +121,31 @@ def verb(function: Callable[..., dict[str, Any]]) -> Callable[..., int]:
         except Exception as fault:
             return _fail(fault, place)
         failed = result.get("verdict") == "fail" and result.get("gated")
-        return _close({"status": "done", **result}, place) or int(bool(failed))
+        code = int(result.get("exit_code", bool(failed)))
+        return _close({"status": "done", **result}, place) or code
 
     return job
 
 
-def _fail(fault: Exception, place: ResultPlace | None) -> int:
+def _fail(fault: Exception, place: "ResultPlace | None") -> int:
     ours = isinstance(fault, SynthmillError)
     code = fault.exit_code if isinstance(fault, SynthmillError) else 3
     line = " ".join(str(fault).split()) or type(fault).__name__
     message = line if ours else f"{type(fault).__name__}: {line}"
     if not ours or os.environ.get("SYNTHMILL_DEBUG"):
         traceback.print_exception(fault)
-    sys.stderr.write(f"error: {message}\n")
+    # Each column at fault has a line of its own; everything else is one line.
+    for text in fault.faults if isinstance(fault, ColumnsError) else (message,):
+        sys.stderr.write(f"error: {' '.join(text.split())}\n")
     sys.stderr.flush()
     _close({"status": "failed", "error": message, "exit_code": code}, place)
     return code
 
 
-def _close(result: dict[str, Any], place: ResultPlace | None) -> int:
+def _close(result: dict[str, Any], place: "ResultPlace | None") -> int:
     """Print the closing line, and write it; the exit code of a result that can't be written, else 0."""
+    from synthmill.runtime.progress import say
+
     code = 0
     try:
         if place:
@@ -137,15 +181,28 @@ def train(
     store: StoreOption = DEFAULT_STORE,
     set_: Annotated[list[str] | None, typer.Option("--set", help="key=value; may be given again.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved recipe and stop.")] = False,
+    inspect: Annotated[bool, typer.Option("--inspect", help="Print what columns become, and stop.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --inspect: JSON and a schema file.")] = False,
     result_file: ResultFile = None,
 ) -> dict[str, Any]:
     """Train a model and publish it as the next version of its name."""
-    from synthmill.runtime.train import resolve, train
+    from synthmill.config import load_recipe
+    from synthmill.runtime.train import train
 
     loaded = load_recipe(recipe, tuple(set_ or ()))
     if dry_run:
+        import yaml
+
+        from synthmill.config import dump
+        from synthmill.runtime.progress import say
+        from synthmill.training.prepare import resolve
+
         say(yaml.safe_dump(dump(resolve(loaded)), sort_keys=False).rstrip())
         return {"dry_run": True}
+    if inspect:
+        from synthmill.runtime.inspect_source import inspected
+
+        return inspected(loaded, store, as_json=as_json)
     version = train(loaded, store, run_id=_run_id())
     quality = version.manifest.details["training"].get("quality")
     return {
@@ -202,7 +259,9 @@ def augment(
     result_file: ResultFile = None,
 ) -> dict[str, Any]:
     """Publish a synthetic dataset as Parquet: exactly once, the same bytes for any number of workers."""
+    from synthmill.catalog.images import empty_folder, export_images
     from synthmill.runtime.augment import AugmentRequest, augment
+    from synthmill.runtime.options import storage_settings
 
     request = AugmentRequest(
         model=model,
@@ -247,7 +306,24 @@ def augment(
 @app.command()
 @verb
 def evaluate(
-    dataset: Annotated[str, typer.Option(help="NAME or NAME@N.")],
+    dataset: Annotated[str | None, typer.Option(help="NAME or NAME@N of a dataset in the store.")] = None,
+    synthetic: Annotated[
+        str | None, typer.Option(help="Instead of a dataset: a file, folder or URI that anything wrote.")
+    ] = None,
+    train: Annotated[str | None, typer.Option(help="With --synthetic: the rows it was made from.")] = None,
+    holdout: Annotated[
+        str | None, typer.Option(help="With --synthetic: real rows that its maker never saw.")
+    ] = None,
+    validation: Annotated[str | None, typer.Option(help="With --synthetic: further real rows.")] = None,
+    target: Annotated[
+        str | None, typer.Option(help="With --synthetic: the column that models should predict.")
+    ] = None,
+    schema: Annotated[
+        str | None, typer.Option(help="With --synthetic: a schema file that states kinds of columns.")
+    ] = None,
+    kind: Annotated[
+        str | None, typer.Option(help="With --synthetic: table or image; default: what the files hold.")
+    ] = None,
     store: StoreOption = DEFAULT_STORE,
     profile: Annotated[str, typer.Option(help="quick, standard, full or audit.")] = "standard",
     gates: Annotated[
@@ -289,23 +365,57 @@ def evaluate(
 ) -> dict[str, Any]:
     """Measure fidelity, utility and privacy against real rows the model never saw; exit 1 when a gate
     fails."""
+    shared: dict[str, Any] = {
+        "profile": _choice("--profile", profile, ("quick", "standard", "full", "audit")),
+        "baseline": baseline,
+        "seed": seed,
+        "sample_rows": sample_rows,
+        "budget_seconds": budget,
+        "include": tuple(include or ()),
+        "secrets": tuple(secret or ()),
+        "extractor": extractor,
+        "neighbours": neighbours,
+    }
+    elsewhere: dict[str, Any] = {
+        "train": train,
+        "holdout": holdout,
+        "validation": validation,
+        "target": target,
+        "schema": schema,
+        "kind": kind,
+    }
+    from synthmill.runtime.options import storage_settings
+
+    storage = storage_settings(set_)
+    if synthetic is not None:
+        from synthmill.runtime.evaluate_files import FilesRequest, evaluate_files
+
+        _refuse("--synthetic", {"dataset": dataset, "workers": workers})
+        if train is None:
+            raise UserError("is needed beside --synthetic: the rows that it was made from", field="--train")
+        request = FilesRequest(synthetic=synthetic, gates=gates or "default", **shared, **elsewhere)
+        judged = evaluate_files(request, store, storage=storage, output=output)
+        judged.report.show()
+        return {
+            "report": judged.written[0],
+            "verdict": judged.report.verdict,
+            "why": judged.report.summary,
+            "gated": True,
+        }
     from synthmill.runtime.evaluate import EvaluateRequest, evaluate
 
-    request = EvaluateRequest(
-        dataset=dataset,
-        profile=_choice("--profile", profile, ("quick", "standard", "full", "audit")),
-        gates=gates,
-        baseline=baseline,
-        seed=seed,
-        sample_rows=sample_rows,
-        budget_seconds=budget,
-        include=tuple(include or ()),
-        secrets=tuple(secret or ()),
-        extractor=extractor,
-        neighbours=neighbours,
-        workers=workers,
+    if dataset is None:
+        raise UserError(
+            "name a dataset of the store, or files with --synthetic and --train", field="--dataset"
+        )
+    _refuse("--dataset", elsewhere)
+    done = evaluate(
+        EvaluateRequest(dataset=dataset, gates=gates, workers=workers, **shared),
+        store,
+        run_id=_run_id(),
+        storage=storage,
+        output=output,
     )
-    done = evaluate(request, store, run_id=_run_id(), storage=storage_settings(set_), output=output)
     return {
         "report": done.version.ref,
         "uri": done.version.uri,
@@ -313,6 +423,13 @@ def evaluate(
         "why": done.why,
         "gated": True,
     }
+
+
+def _refuse(beside: str, options: dict[str, Any]) -> None:
+    """Options that would be ignored are a mistake."""
+    for name, value in options.items():
+        if value is not None:
+            raise UserError(f"means nothing beside {beside}; leave it out", field=f"--{name}")
 
 
 @app.command()
@@ -324,6 +441,7 @@ def demo(store: StoreOption = DEFAULT_STORE, result_file: ResultFile = None) -> 
     return demo(store, _run_id())
 
 
+setup_commands.register(app, verb)
 catalog_commands.register(app, verb)
 serving_commands.register(app, verb)
 

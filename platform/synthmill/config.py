@@ -6,25 +6,33 @@ recipe is fingerprinted and saved with every output. Every class here is frozen 
 
 import hashlib
 import json
+import re
 from importlib import resources
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_core import PydanticCustomError
 
 from synthmill.errors import NotFoundError, RecipeError, did_you_mean
 
 FORMAT = "synthmill.recipe/1"
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]*$"
 
+_SECRET = "secret"
+_PASSWORD = re.compile(
+    r"^postgres\w*(\+\w+)?://([^/@?]*:[^/@]+@|.*[?&](password|passfile|sslpassword|sslkey)=)", re.IGNORECASE
+)
+"""Of a database's URI: those of stores are refused where they are read."""
+
 M = TypeVar("M", bound="FrozenModel")
 
 
 class FrozenModel(BaseModel):
-    """The base of every configuration: frozen, no unknown keys, descriptions taken from the text under each
-    field."""
+    """The base of every configuration: frozen, no unknown keys, described by the text under each field."""
 
+    # pydantic reserves names that begin with "model_"; recipes have a key `model`.
     model_config = ConfigDict(
         frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=()
     )
@@ -39,13 +47,13 @@ def tunable(
     choices: tuple[Any, ...] | None = None,
     **limits: Any,
 ) -> Any:
-    """A config field that carries its own search space: a range `low..high` (inclusive, `log` scale or not)
-    or `choices`.
+    """A config field with its search space: a range `low..high` (inclusive, `log` scale or not) or `choices`.
 
     `limits` are pydantic constraints (`gt`, `ge`, `le`, ...) and hold for every value, searched or given.
     """
     assert (choices is None) != (low is None), "a search space is either a range or choices"
     space: Any = {"choices": list(choices)} if choices is not None else {"low": low, "high": high, "log": log}
+    # In the schema, so that tuning and the recipe reference read it without knowing the model.
     return Field(default, json_schema_extra={"search": space}, **limits)
 
 
@@ -66,8 +74,7 @@ class ImageConfig(FrozenModel):
     """How images of any size and mode become arrays of one shape."""
 
     size: tuple[int, int] | int | None = None
-    """Height and width in pixels, or one number for both; null: the source's own, when all images share
-    it."""
+    """Height and width in pixels, or one number for both; null: the source's own, if all images share it."""
     channels: Literal[1, 3] | None = None
     """1 gray, 3 RGB; null: gray when every image is stored as gray."""
     fit: Literal["crop", "pad", "stretch"] = "crop"
@@ -75,10 +82,13 @@ class ImageConfig(FrozenModel):
     lie within it and padded with `background`, or stretched."""
     background: int = Field(255, ge=0, le=255)
     """Gray level behind transparent pixels and around padded images."""
+    depth: int | None = Field(None, ge=8, le=16)
+    """Bits that gray pixels of more than 8 bits reach to; null: what the file says, or as many as the
+    source's brightest pixel needs."""
     flip: bool = False
     """Mirror training images at random; not for digits or letters."""
     max_broken_share: float = Field(0.01, ge=0.0, lt=1.0)
-    """Share of files, rounded up, that may be unreadable: they are counted, named and skipped. More are an
+    """Share of files, rounded up, that may be unreadable: they are counted, named and skipped; more are an
     error."""
 
 
@@ -86,9 +96,10 @@ class DataConfig(FrozenModel):
     """What to train on."""
 
     source: str
-    """A CSV or Parquet file or folder (path or URI), `sklearn://NAME`, or `dataset://NAME[@N]` for a catalog
-    dataset. Images: a folder with a subfolder for each class, Parquet with Hugging Face image structs, IDX
-    files, `sklearn://digits`."""
+    """A file or folder (path or URI) of CSV, Parquet, Arrow, JSON, Excel, ORC or Avro, a Hugging Face dataset
+    folder, a query (`sqlite:///FILE?query=SELECT...`, `postgresql://HOST/DB?table=NAME`), `sklearn://NAME`,
+    or `dataset://NAME[@N]` for a catalog dataset. Images: a folder with a subfolder for each class, Parquet
+    with Hugging Face image structs, IDX files, `sklearn://digits`."""
     kind: str = "auto"
     """What the source holds: `table`, `image`, ...; auto: what the model learns."""
     target: str | None = None
@@ -100,9 +111,27 @@ class DataConfig(FrozenModel):
     """Strip white space around CSV cells."""
     null_values: tuple[str, ...] = ("", "?")
     """Cells read as missing."""
+    header: bool | None = None
+    """Whether the first line of text files and sheets holds column names; null: seen from the file, and an
+    error where it looks like a row."""
+    columns: tuple[str, ...] | None = None
+    """Column names of text files and sheets without a header."""
+    delimiter: str | None = None
+    """What divides the cells of text files: one character, `tab` or `whitespace`; null: seen from the
+    file."""
+    encoding: str | None = None
+    """Encoding of text files, such as `cp1252`; null: UTF-8, or what a byte order mark states."""
+    footer_rows: int | None = Field(None, ge=0)
+    """Lines at the end of text files and sheets that are no rows; null: totals and footnotes are seen, left
+    out and named."""
+    sheet: str | None = None
+    """The sheet of a workbook; null: the first that is not empty."""
     split: SplitConfig = SplitConfig()
     min_category_rows: int = Field(5, ge=1)
     """Categories with fewer training rows are folded into one."""
+    rare_target: Literal["fold", "keep"] | None = None
+    """What becomes of classes of the target with fewer training rows than that: `fold` makes other classes of
+    them, `keep` learns them all the same, though so few rows share them; null: the job stops."""
     image: ImageConfig = ImageConfig()
     """Shape of images; read only where the source holds images."""
 
@@ -113,6 +142,18 @@ class DataConfig(FrozenModel):
     def _present_name(cls, kind: str) -> str:
         return {"images": "image"}.get(kind, kind)
 
+    @field_validator("source")
+    @classmethod
+    def _without_password(cls, source: str) -> str:
+        # Recipes are printed, and saved with every model made of them.
+        if _PASSWORD.search(source):
+            raise PydanticCustomError(
+                _SECRET,
+                "holds a password, and would be saved with every model; take it out of the URI and set"
+                " PGPASSWORD, or use ~/.pgpass",
+            )
+        return source
+
 
 class ModelConfig(FrozenModel):
     """Which model, with which hyper-parameters."""
@@ -121,6 +162,12 @@ class ModelConfig(FrozenModel):
     """A file name in `synthmill/models/`."""
     config: dict[str, Any] = {}
     """Fields of the model's own `Config`; see the recipe reference."""
+
+
+def _is_none(value: object) -> bool:
+    """Whether a field is left out of what is saved: one that came later must not change the fingerprints of
+    recipes that don't set it."""
+    return value is None
 
 
 class TrainingConfig(FrozenModel):
@@ -140,9 +187,11 @@ class TrainingConfig(FrozenModel):
     workers: int = Field(1, ge=1)
     """Training processes; gradients are averaged over them, so the result does not depend on their number."""
     threads: int | None = Field(None, ge=1)
-    """Torch threads a worker; null: the CPUs it was given."""
+    """Torch threads a worker; null: one, or as many as the CPUs it was given where that is seen to be at
+    least 1.3 times as fast. Another number changes the last bits of the weights; the history records it."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Arithmetic of the forward passes; auto: bf16 where the processor is faster with it."""
+    """Arithmetic of the forward passes; auto: bf16 where the processor has it and is seen to be at least 1.3
+    times as fast with it."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train."""
     channels_last: bool | None = None
@@ -155,6 +204,8 @@ class TrainingConfig(FrozenModel):
     progress runs as written. Off until it has been seen to train the same on a GPU."""
     resume: Literal["never", "always", "if-possible"] = "if-possible"
     """Whether to go on from the last checkpoint of the same recipe."""
+    ema_half_life_steps: float | None = Field(None, gt=0, exclude_if=_is_none)
+    """Steps after which weights count half in the published average; null: 693 (a decay of 0.999)."""
     checkpoint_seconds: float = Field(60.0, gt=0)
     """Time between checkpoints."""
     check_every_steps: int | None = Field(None, ge=1)
@@ -195,6 +246,12 @@ class Recipe(FrozenModel):
     storage: StorageConfig = StorageConfig()
 
 
+def name_of_source(source: str) -> str:
+    """`adult` for `s3://bucket/data/Adult.csv.gz`: what a file's or folder's model is called at first."""
+    last = source.rstrip("/").rpartition("/")[2].partition(".")[0].lower()
+    return re.sub(r"[^a-z0-9._-]+", "-", last).strip("-._") or "model"
+
+
 def shipped_recipes() -> list[str]:
     """Names of the recipes that come with the package."""
     folder = resources.files("synthmill") / "recipes"
@@ -205,16 +262,19 @@ def shipped_recipes() -> list[str]:
 
 def load_recipe(name_or_path: str, overrides: tuple[str, ...] = ()) -> Recipe:
     """Read the recipe at a path, or the shipped one of that name, and apply `key.path=value` overrides in
-    order. A section that is left empty counts as left out.
+    order.
 
     Raises:
         NotFoundError: neither a file nor a shipped recipe.
-        RecipeError: not UTF-8, not YAML, an unknown key, a wrong type; the message names the key.
+        RecipeError: not readable, not YAML, another format, an unknown key, a wrong type; names the key.
     """
     raw = _read_recipe(name_or_path)
     for override in overrides:
-        _apply_override(raw, override)
-    raw.pop("format", None)
+        apply_override(raw, override)
+    stated = raw.pop("format", None)
+    if stated not in (None, FORMAT):
+        raise RecipeError(f"{stated!r} can't be read; this version reads {FORMAT!r}", field="format")
+    # `data:` with nothing below it is a section to be completed by overrides, not a null.
     empty = {key for key, value in raw.items() if value is None and key in Recipe.model_fields}
     return parse_model(Recipe, {key: value for key, value in raw.items() if key not in empty})
 
@@ -228,7 +288,7 @@ def parse_model(model: type[M], raw: Any, *, prefix: str = "") -> M:
 
 
 def parse_value(text: str) -> Any:
-    """The value of an override: what it is in YAML, or the text itself where it is no YAML."""
+    """The value of an override: as YAML, or the text itself where it is not valid YAML."""
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError:
@@ -243,6 +303,7 @@ def dump(model: FrozenModel) -> dict[str, Any]:
 def fingerprint(data: Any) -> str:
     """SHA-256 (hex) of the canonical JSON of plain data or of a configuration."""
     plain = dump(data) if isinstance(data, FrozenModel) else data
+    # Canonical: neither the order of keys nor their formatting may change what identifies a run.
     text = json.dumps(plain, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -250,40 +311,41 @@ def fingerprint(data: Any) -> str:
 def _read_recipe(name_or_path: str) -> dict[str, Any]:
     shipped = shipped_recipes()
     path = Path(name_or_path)
-    if name_or_path in shipped and not path.is_file():
-        text = (resources.files("synthmill") / "recipes" / f"{name_or_path}.yaml").read_text()
-    elif path.is_file():
-        text = _read_utf8(path)
-    else:
-        raise NotFoundError(
-            f"no recipe file or shipped recipe {name_or_path!r}{did_you_mean(name_or_path, shipped)}",
-            field="recipe",
-        )
+    # The user's own file goes before a shipped recipe of the same name.
+    try:
+        if path.is_file():
+            text = path.read_text(encoding="utf-8")
+        elif name_or_path in shipped:
+            text = (resources.files("synthmill") / "recipes" / f"{name_or_path}.yaml").read_text("utf-8")
+        else:
+            hint = did_you_mean(name_or_path, shipped)
+            raise NotFoundError(f"no recipe file or shipped recipe {name_or_path!r}{hint}", field="recipe")
+    except UnicodeDecodeError:
+        raise RecipeError(f"{path} is not UTF-8; save it as UTF-8", field="recipe") from None
+    except OSError as fault:
+        raise RecipeError(f"{path} can't be read: {fault.strerror}", field="recipe") from None
     try:
         raw = yaml.safe_load(text)
     except yaml.YAMLError as fault:
         where = getattr(fault, "problem_mark", None)
-        raise RecipeError(
-            f"{name_or_path} is not valid YAML" + (f", line {where.line + 1}" if where else ""),
-            field="recipe",
-        ) from None
+        line = f", line {where.line + 1}" if where else ""
+        raise RecipeError(f"{name_or_path} is not valid YAML{line}", field="recipe") from None
     if not isinstance(raw, dict):
         raise RecipeError(f"{name_or_path} must be a mapping of keys to values", field="recipe")
     return raw
 
 
-def _read_utf8(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except UnicodeDecodeError:
-        raise RecipeError(f"{path} is not UTF-8; save it as UTF-8", field="recipe") from None
+def apply_override(raw: dict[str, Any], override: str) -> None:
+    """Set what `key.path=value` says in a recipe's content.
 
-
-def _apply_override(raw: dict[str, Any], override: str) -> None:
+    Raises:
+        RecipeError: not key=value, or a path that runs into a value.
+    """
     key, equals, text = override.partition("=")
     parts = key.split(".")
     if not equals or not all(parts):
         raise RecipeError(f"expected key=value, got {override!r}", field="--set")
+    # Nothing after "=" means an empty text; YAML would make it null.
     value = parse_value(text) if text else ""
     node = raw
     for part in parts[:-1]:
@@ -296,8 +358,11 @@ def _apply_override(raw: dict[str, Any], override: str) -> None:
 
 
 def _explain(model: type[FrozenModel], fault: ValidationError, prefix: str) -> RecipeError:
-    error = fault.errors()[0]
+    error = fault.errors()[0]  # One line for one mistake: the next run tells the next.
     path = [str(part) for part in error["loc"]]
+    if error["type"] != "extra_forbidden":
+        # pydantic names the member of a union that it tried as well: `data.image.size.int` is no key.
+        path = [part for part in path if "[" not in part and part not in ("int", "float", "str", "bool")]
     field = ".".join([prefix, *path] if prefix else path)
     if error["type"] == "extra_forbidden":
         return RecipeError(f"unknown key{did_you_mean(path[-1], _keys_at(model, path[:-1]))}", field=field)
@@ -309,8 +374,12 @@ def _explain(model: type[FrozenModel], fault: ValidationError, prefix: str) -> R
             " or digit",
             field=field,
         )
-    got = json.dumps(error["input"], default=str)
-    return RecipeError(f"{error['msg'][0].lower()}{error['msg'][1:]}, got {got[:80]}", field=field)
+    if error["type"] == _SECRET:
+        return RecipeError(error["msg"], field=field)
+    got = json.dumps(error["input"], default=str, skipkeys=True)
+    # What our own validators say already reads as a sentence about the field.
+    message = error["msg"].removeprefix("Value error, ")
+    return RecipeError(f"{message[0].lower()}{message[1:]}, got {got[:80]}", field=field)
 
 
 def _keys_at(model: type[FrozenModel], path: list[str]) -> list[str]:

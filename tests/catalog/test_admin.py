@@ -50,6 +50,15 @@ def test_delete_refuses_while_something_descends(family) -> None:
     assert store.versions("datasets", "d") == [1]
 
 
+def test_gc_finishes_a_deletion_that_was_interrupted_after_its_first_step(every_store: str) -> None:
+    store = Store(every_store)
+    version = publish_dataset(store, "d")
+    version.folder.write_json("_tombstone.json", {"format": "synthmill.tombstone/1"})
+    assert store.versions("datasets", "d") == []
+    assert gc(store, FUTURE) == [version.uri]
+    assert [entry.path for entry in version.folder.list()] == ["_tombstone.json"]
+
+
 def test_a_deleted_number_is_never_used_again(every_store: str) -> None:
     store = Store(every_store)
     version = publish_dataset(store, "d")

@@ -93,6 +93,15 @@ def test_pull_does_not_mix_files(every_store: str, tmp_path: Path) -> None:
         pull(publish_dataset(Store(every_store), "d"), tmp_path)
 
 
+def test_a_dataset_of_no_rows_has_its_columns_and_no_others(tmp_path) -> None:
+    schema = pa.schema([("x", pa.int64())])
+    with draft_of(Store(tmp_path), "d") as draft:
+        version = draft.commit(draft.manifest(files=(), schema=schema))
+    assert read_dataset(version, ["x"]) == schema.empty_table()
+    with pytest.raises(StorageError, match="has no column 'nope'"):
+        read_dataset(version, ["nope"])
+
+
 def test_a_model_is_no_dataset(tmp_path) -> None:
     with pytest.raises(StorageError, match="not a dataset"):
         read_dataset(publish_model(Store(tmp_path), "m"))

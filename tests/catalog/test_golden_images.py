@@ -34,7 +34,7 @@ def test_there_is_one() -> None:
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_samples_what_it_did(golden: Path, name: str) -> None:
     expected = json.loads((golden / "expected.json").read_text())
-    generator = api.load(name.replace("_", "-"), store=str(golden / "store"))
+    generator = api.load(name.replace("_", "-"), store=str(golden / "store")).generator
     rows = generator.sample(expected["rows"], seed=expected["seed"])
     samples = np.load(golden / "samples.npz")
     pixels = pixels_of(rows)

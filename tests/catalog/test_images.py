@@ -1,6 +1,8 @@
 """Datasets of images as files."""
 
+import errno
 from pathlib import Path
+from types import SimpleNamespace
 
 import pyarrow as pa
 import pytest
@@ -11,13 +13,14 @@ from synthmill.config import DataConfig, parse_model
 from synthmill.data import png
 from synthmill.data.mark import label_packet
 from synthmill.data.readers.base import read_source
-from synthmill.errors import DataError, UserError
+from synthmill.errors import DataError, StorageError, UserError
 
 
 class Version:
     """What an export reads of a catalog version."""
 
     ref = "images@1"
+    manifest = SimpleNamespace(arrow_schema=None)
 
 
 def exported(monkeypatch: pytest.MonkeyPatch, folder: Path, *tables: pa.Table) -> int:
@@ -102,3 +105,12 @@ def test_a_folder_with_something_in_it_and_a_table_are_refused(
         empty_folder(tmp_path / "mine.txt")
     with pytest.raises(DataError, match=r"images@1 has no column of images; it has age"):
         exported(monkeypatch, tmp_path / "out", pa.table({"age": [1, 2]}))
+
+
+def test_a_full_disk_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    def full(path: Path, data: bytes) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(StorageError, match=r"out/cat/000000000\.png: the disk is full"):
+        exported(monkeypatch, tmp_path / "out", table(["cat"]))

@@ -39,6 +39,16 @@ def test_the_newest_complete_version_is_meant(every_store: str) -> None:
     assert [version.ref for version in store.open_versions("datasets")] == ["a@1", "a@2"]
 
 
+def test_folders_of_other_programs_are_no_versions(every_store: str) -> None:
+    store = Store(every_store)
+    publish_dataset(store, "a")
+    store.root.write_bytes("datasets/a/\u00b2/notes", b"")
+    store.root.write_bytes("datasets/a/9x/notes", b"")
+    assert store.resolve("datasets", "a", field="x").number == 1
+    assert store.resolve("datasets", "a@01", field="x").number == 1
+    assert store.versions("datasets", "a") == [1]
+
+
 def test_what_is_not_there_is_named_with_what_is(every_store: str) -> None:
     store = Store(every_store)
     publish_dataset(store, "adult")
@@ -58,6 +68,8 @@ def test_what_is_not_there_is_named_with_what_is(every_store: str) -> None:
         "@1",
         "adult@",
         "adult@0",
+        "adult@00",
+        "adult@\u0663",
         "adult@-1",
         "adult@x",
         "../adult",

@@ -80,11 +80,11 @@ def client(served: Served) -> Iterator[httpx.Client]:
 def ended(client: httpx.Client, path: str) -> dict[str, Any]:
     """What the server tells of a job that is done or has failed."""
 
-    def told() -> dict[str, Any] | None:
+    def job() -> dict[str, Any] | None:
         answer = client.get(path).json()
         return answer if answer.get("status") in ("done", "failed") else None
 
-    return until(told, seconds=200, what="the end of the job")
+    return until(job, seconds=200, what="the end of the job")
 
 
 def test_a_job_publishes_the_rows_that_the_server_answers_with(served: Served, client: httpx.Client):
@@ -92,9 +92,9 @@ def test_a_job_publishes_the_rows_that_the_server_answers_with(served: Served, c
     started = client.post("/v1/jobs", json=asked)
     assert started.status_code == 202, started.text
     where = started.headers["location"]
-    told = ended(client, where)
-    assert told["status"] == "done", json.dumps(told, indent=1)
-    assert told["result"]["dataset"] == "copy@1"
+    job = ended(client, where)
+    assert job["status"] == "done", json.dumps(job, indent=1)
+    assert job["result"]["dataset"] == "copy@1"
     dataset = pa.dataset.dataset(served.store / "datasets/copy/1", exclude_invalid_files=False).to_table()
     answer = client.post(
         ROWS, json={"num_rows": 3000, "seed": 11, "where": ["plan=pro"]}, headers={"Accept": ARROW}
@@ -113,8 +113,8 @@ def test_a_job_of_images_publishes_the_images_that_the_server_answers_with(
         "/v1/jobs", json={"model": "digits", "rows": 40, "dataset": "images", "seed": 3}
     ).json()
     path = f"/v1/jobs/{started['id']}"
-    told = ended(client, path)
-    assert told["status"] == "done", json.dumps(told, indent=1)
+    job = ended(client, path)
+    assert job["status"] == "done", json.dumps(job, indent=1)
     published = (
         pa.dataset.dataset(served.store / "datasets/images/1", exclude_invalid_files=False)
         .to_table()["image"]

@@ -4,7 +4,9 @@ import pytest
 
 from evidence import KINDS, people
 from synthmill.errors import DataError
-from synthmill.evaluation.evaluate import Tables, evaluate
+from synthmill.evaluation.evaluate import evaluate
+from synthmill.evaluation.evidence.base import Options
+from synthmill.evaluation.tables import Tables
 from synthmill.generation.shards import ShardPlan, level_quotas
 from synthmill.runtime.asked import as_asked
 
@@ -54,7 +56,7 @@ def test_lift_is_measured_on_all_rows():
         as_asked(tables(rows), plan),
         target="outcome",
         profile="quick",
-        include=("utility.lift_dataset", "utility.tstr_ratio"),
+        options=Options(include=("utility.lift_dataset", "utility.tstr_ratio")),
     )
     assert report.metrics["utility.lift_dataset"].status == "ok"
     assert report.metrics["utility.lift_dataset"].n["train"] == 3000

@@ -5,7 +5,7 @@ from synthmill.evaluation.gates import Gates
 from synthmill.metrics.base import metric_classes
 
 GAP, P, FD = (
-    metric_classes(None)[name] for name in ("tabular.marginal_gap", "privacy.near_copy_pvalue", "image.fd")
+    metric_classes()[name] for name in ("tabular.marginal_gap", "privacy.near_copy_pvalue", "image.fd")
 )
 
 

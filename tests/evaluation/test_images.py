@@ -12,12 +12,14 @@ from synthmill.data import png
 from synthmill.data.codecs.pixels import PixelCodec
 from synthmill.data.readers.image import image_column
 from synthmill.errors import DataError
-from synthmill.evaluation.evaluate import SlicePart, Tables
+from synthmill.evaluation.evaluate import evaluate
+from synthmill.evaluation.evidence.base import Options
+from synthmill.evaluation.evidence.image import Image, gather
 from synthmill.evaluation.gates import judge, load_gates
-from synthmill.evaluation.images import GATES, compute, evaluate_images, gather
-from synthmill.metrics._images import ImageSettings
+from synthmill.evaluation.tables import SlicePart, Tables
 from synthmill.metrics.base import Result, map_serially
-from synthmill.metrics.schema_valid import SchemaValid
+from synthmill.metrics.common.schema_valid import SchemaValid
+from synthmill.metrics.lib.image_evidence import ImageSettings
 
 
 @cache
@@ -40,20 +42,23 @@ def labelled(images: pa.Table, labels: list[int]) -> pa.Table:
     return images.set_column(1, "label", pa.array(labels, pa.int64()))
 
 
-def inputs(
-    synthetic: object, *, train: pa.Table | None = None, holdout: pa.Table | None = None
-) -> tuple[Tables, PixelCodec]:
+def inputs(synthetic: object, *, train: pa.Table | None = None, holdout: pa.Table | None = None) -> Tables:
     train = rows(TRAIN) if train is None else train
     codec = PixelCodec.fit(train, DataConfig(source="digits", kind="image"))
-    return Tables(train, None, rows(HOLDOUT) if holdout is None else holdout, synthetic), codec  # type: ignore[arg-type]
+    held = rows(HOLDOUT) if holdout is None else holdout
+    return Tables(train, None, held, synthetic, codec=codec)  # type: ignore[arg-type]
 
 
 def valid_share(synthetic: object, **real: pa.Table) -> tuple[Result, dict[str, str]]:
     """The figure, and how its gates come out by severity."""
-    evidence = gather(*inputs(synthetic, **real), ImageSettings(), extractor="random", map_tasks=map_serially)
-    found = compute(evidence, [SchemaValid])
+    tables = inputs(synthetic, **real)
+    codec = tables.codec
+    evidence = gather(tables, codec, ImageSettings(), extractor="random", map_tasks=map_serially)  # type: ignore[arg-type]
+    found = {SchemaValid.name: SchemaValid().compute(evidence)}
     return found[SchemaValid.name], {
-        gate.severity: gate.status for gate in judge(load_gates(shipped=GATES), found) if gate.metric in found
+        gate.severity: gate.status
+        for gate in judge(load_gates(shipped=Image.gates_file()), found)
+        if gate.metric in found
     }
 
 
@@ -74,20 +79,25 @@ def test_labels_that_training_never_saw_are_counted_in_every_part() -> None:
 def test_the_report_says_which_images_were_left_out() -> None:
     fresh = rows(FRESH)
     spoiled = labelled(fresh, [77] * 100 + fresh["label"].to_pylist()[100:])
-    found = evaluate_images(*inputs(spoiled), profile="quick", extractor="random")
+    found = evaluate(inputs(spoiled), kind="image", profile="quick", options=Options(extractor="random"))
     assert found.verdict == "fail"
     assert found.inputs["synthetic_rows"] == 400
     assert found.warnings == ("left out: 100 synthetic images whose label no training image has (77)",)
 
 
 def test_the_level_of_intervals_and_another_baseline_are_stated() -> None:
-    gates = load_gates(shipped=GATES)
+    gates = load_gates(shipped=Image.gates_file())
     strict = gates.model_copy(update={"defaults": gates.defaults.model_copy(update={"confidence": 0.99})})
     past = {
         "metrics": {"image.fd": {"metric": "image.fd@torchscript-00000000", "value": 0.1, "ci": [0.05, 0.15]}}
     }
-    found = evaluate_images(
-        *inputs(rows(FRESH)), profile="quick", extractor="random", gates=strict, baseline=past
+    found = evaluate(
+        inputs(rows(FRESH)),
+        kind="image",
+        profile="quick",
+        options=Options(extractor="random"),
+        gates=strict,
+        baseline=past,
     )
     assert {result.confidence for result in found.metrics.values()} == {0.99}
     assert not [gate for gate in found.gates if gate.kind == "regression"]

@@ -7,10 +7,11 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from evidence import KINDS, people, with_copies
-from synthmill.evaluation.evaluate import Tables, evaluate
+from synthmill.evaluation.evaluate import evaluate
 from synthmill.evaluation.files import report_files
 from synthmill.evaluation.html import to_html
 from synthmill.evaluation.report import Report, from_json
+from synthmill.evaluation.tables import Tables
 from synthmill.evaluation.words import number, worst_columns
 
 FOLDER = Path(__file__).parents[1] / "golden" / "report"

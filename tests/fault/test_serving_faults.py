@@ -1,5 +1,5 @@
-"""Killed replicas, keepers and proxies under load: every request is answered or refused cleanly, and what was
-cut can be told."""
+"""Killed replicas, state actors and proxies under load: every request is answered or refused cleanly, and
+what was cut can be told."""
 
 import json
 from collections.abc import Iterator
@@ -13,7 +13,7 @@ import pytest
 
 from processes import kill, titled, until
 from served import publish_customers
-from served_process import KEEPER, Load, Server, connect, serving
+from served_process import STATE, Load, Server, connect, serving
 from synthmill.catalog.store import Store
 from synthmill.config import StorageConfig
 from synthmill.generation.generator import Generator
@@ -170,7 +170,7 @@ def answers(server: Server, key: str) -> bool:
         return False
 
 
-def test_a_killed_keeper_stops_nobody_without_a_quota_and_comes_back(
+def test_a_killed_state_actor_stops_nobody_without_a_quota_and_comes_back(
     server: Server, keys: tuple[str, str]
 ) -> None:
     free, limited = keys
@@ -180,8 +180,8 @@ def test_a_killed_keeper_stops_nobody_without_a_quota_and_comes_back(
     ):
         load.answered(30)
         metered.answered(30)
-        [keeper] = titled(server.process.pid, KEEPER)
-        kill(keeper)
+        [state] = titled(server.process.pid, STATE)
+        kill(state)
         load.answered(100)
         metered.answered(100)
     assert load.bad == metered.bad == []
@@ -189,15 +189,15 @@ def test_a_killed_keeper_stops_nobody_without_a_quota_and_comes_back(
     assert set(metered.statuses) <= CLEAN, metered.statuses
 
 
-def test_a_job_outlives_its_keeper(server: Server, keys: tuple[str, str], store: Path) -> None:
+def test_a_job_outlives_its_state_actor(server: Server, keys: tuple[str, str], store: Path) -> None:
     with server.client(keys[0]) as client:
         asked = {"model": "customers", "rows": 400_000, "dataset": "outlives", "seed": 2}
         path = f"/v1/jobs/{client.post('/v1/jobs', json=asked).json()['id']}"
         until(lambda: list(store.glob("datasets/outlives/1/*.parquet")), what="a part")
-        [keeper] = titled(server.process.pid, KEEPER)
-        kill(keeper)
+        [state] = titled(server.process.pid, STATE)
+        kill(state)
         assert not (store / "datasets/outlives/1/_manifest.json").exists(), (
-            "the job ended before its keeper did"
+            "the job ended before its state actor did"
         )
 
         def told() -> dict[str, object] | None:

@@ -11,7 +11,7 @@ from fault.conftest import train_arguments
 from jobs import last_line
 from processes import ROOT, kill, kill_tree, start_job, titled, until
 from synthmill import api
-from synthmill.runtime.train import OUTCOME
+from synthmill.runtime.worker import OUTCOME
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(900)]
 
@@ -58,7 +58,7 @@ def test_a_killed_worker_resumes_and_trains_the_same_weights(
 ) -> None:
     job = start_job("train", *train_arguments(source, tmp_path, *LONG))
     until(lambda: checkpoints(tmp_path), what="a checkpoint")
-    [worker] = titled(job.pid, "RayTrainWorker")
+    [worker] = titled(job.pid, "TrainingWorker")
     kill(worker)
     _, errors = job.communicate(timeout=300)
     assert job.returncode == 0, errors
@@ -83,7 +83,7 @@ def test_a_killed_driver_resumes_with_the_same_command(
 def test_too_many_lost_workers_end_the_run_with_one_line(source: Path, tmp_path: Path) -> None:
     job = start_job("train", *train_arguments(source, tmp_path, *LONG, "--set", "training.max_failures=0"))
     until(lambda: checkpoints(tmp_path), what="a checkpoint")
-    [worker] = titled(job.pid, "RayTrainWorker")
+    [worker] = titled(job.pid, "TrainingWorker")
     kill(worker)
     output, errors = job.communicate(timeout=300)
     assert job.returncode == 3
@@ -164,7 +164,7 @@ def test_a_killed_worker_goes_on_to_draw_the_same_images(tmp_path: Path) -> None
         job = start_job("train", "digits_vae", *words, "--store", str(tmp_path / name))
         if name == "killed":
             until(lambda: checkpoints(tmp_path / "killed"), what="a checkpoint")
-            [worker] = titled(job.pid, "RayTrainWorker")
+            [worker] = titled(job.pid, "TrainingWorker")
             kill(worker)
         _, errors = job.communicate(timeout=300)
         assert job.returncode == 0, errors

@@ -12,7 +12,8 @@ from synthmill.data.batch import Condition
 from synthmill.data.codecs.mixed import MixedCodec
 from synthmill.data.schema import ColumnRule
 from synthmill.errors import ConditionError
-from synthmill.generation.condition import Clause, Where, parse_where
+from synthmill.generation.clauses import Clause, parse_where, quoted
+from synthmill.generation.condition import Where
 from synthmill.models.base import GenerativeModel
 from tables import customers
 
@@ -233,7 +234,7 @@ def test_levels_of_every_type_are_checked() -> None:
             "day": pa.array([1, 2] * 50, pa.int32()).cast(pa.date32()),
         }
     )
-    codec = MixedCodec.fit(table, DataConfig(source="x"), {})
+    codec = MixedCodec.fit(table, DataConfig(source="x"))
     for text in ("grade>3", "one=7", "price=1.1", "price<2", "ratio=0.50", "day>=1970-01-02"):
         where = Where.parse([text])
         where.check(codec)
@@ -307,3 +308,17 @@ def test_times_of_day_and_durations_can_be_categories(column: str) -> None:
     )
     constant = MixedCodec.fit(same, DataConfig(source="x"), {column: ColumnRule(kind="categorical")})
     assert constant.decode(constant.encode(same), first_row=0).equals(same)
+
+
+def test_columns_whose_names_hold_operators() -> None:
+    names = ["BMI >= 30", "=formula", "a`b", " lead"]
+    table = pa.table({name: ["yes", "no"] * 50 for name in names} | {"x": list(range(100))})
+    codec = MixedCodec.fit(table, DataConfig(source="x"))
+    for name in names:
+        for given in (f"{quoted(name)} != no", {"column": name, "op": "!=", "value": "no"}, {name: "yes"}):
+            where = Where.parse([given])
+            where.check(codec)
+            assert where.mask(table).tolist() == [True, False] * 50
+            assert Where.parse([str(where)]) == where
+    with pytest.raises(ConditionError, match=r"no column named 'BMI'; put .* in backticks: `BMI >= 30`"):
+        Where.parse(["BMI >= 30=yes"]).check(codec)

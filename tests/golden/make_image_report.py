@@ -15,8 +15,8 @@ from pathlib import Path
 from synthmill.config import DataConfig, parse_model
 from synthmill.data.codecs.pixels import PixelCodec
 from synthmill.data.readers.base import read_source
-from synthmill.evaluation.evaluate import Tables
-from synthmill.evaluation.images import evaluate_images
+from synthmill.evaluation.evaluate import evaluate
+from synthmill.evaluation.tables import Tables
 
 TRAIN_ROWS, HOLDOUT_ROWS, SYNTHETIC_ROWS = 800, 400, 400
 
@@ -32,9 +32,9 @@ def main(target: Path) -> None:
         "model_digest": "0" * 64,
         "contains_training_rows": False,
     }
-    report = evaluate_images(
-        Tables(train, None, holdout, synthetic),
-        PixelCodec.fit(train, data),
+    report = evaluate(
+        Tables(train, None, holdout, synthetic, codec=PixelCodec.fit(train, data)),
+        kind="image",
         profile="quick",
         sample_rows="all",
         provenance=provenance,

@@ -14,7 +14,6 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import safetensors.torch
 
 from synthmill import api
 from synthmill.catalog.manifest import Parent
@@ -24,9 +23,11 @@ from synthmill.config import Recipe, StorageConfig, parse_model
 from synthmill.data.codecs.pixels import pixels_of
 from synthmill.generation.compute import compute_class
 from synthmill.generation.shards import ShardPlan
-from synthmill.runtime.train import OUTCOME, _publish, prepare
+from synthmill.runtime.prepare import prepare
+from synthmill.runtime.publish import publish
 from synthmill.runtime.writers import Job, Part, write_part
-from synthmill.training.fit import fit_table
+from synthmill.training.artifact import fitted
+from synthmill.training.fit import fit
 from synthmill.training.parallel import Single
 from synthmill.training.reporter import Silent
 
@@ -67,7 +68,7 @@ def main(target: Path) -> None:
             "training": training,
         }
         trained(parse_model(Recipe, recipe))
-        generator = api.load(recipe["name"], store="store")
+        generator = api.load(recipe["name"], store="store").generator
         classes[name] = compute_class(generator.sampler)
         rows = generator.sample(SAMPLE_ROWS, seed=SEED)
         samples[name], samples[f"{name}-label"] = pixels_of(rows), rows["label"].to_numpy()
@@ -83,24 +84,17 @@ def main(target: Path) -> None:
 def trained(recipe: Recipe) -> None:
     """What `api.train` does, in this process: the driver's steps and a worker's."""
     job = prepare(recipe, "store")
-    outcome = fit_table(
-        job.recipe, job.tables.train, job.tables.validation, job.codec, parallel=Single(), reporter=Silent()
+    tables = job.rows.tables
+    outcome = fit(
+        job.recipe, tables.train, tables.validation, job.rows.codec, parallel=Single(), reporter=Silent()
     )
-    folder = job.store.run_folder(job.run_name)
-    folder.write_bytes(OUTCOME, safetensors.torch.save(outcome.state_dict))
-    told = {
-        "steps": outcome.steps,
-        "seconds": outcome.seconds,
-        "quality": outcome.best,
-        "history": outcome.history,
-    }
-    _publish(job, folder, {**told, "threads": 1, "workers": 1}, "golden")
+    publish(job, fitted(outcome), run_id="golden")
 
 
 def published(model: str) -> None:
     """What `api.augment` does, in this process: 120 images in three parts, none of a 3."""
     store = Store("store")
-    generator = api.load(model, store="store")
+    generator = api.load(model, store="store").generator
     plan = ShardPlan(rows=120, seed=SEED, shard_rows=50, where=("label!=3",))
     job = Job({}, "store", StorageConfig(), generator.ref, generator.digest, plan, mixed=False)
     with store.begin("datasets", "pictures", run_key="golden", run_id="golden") as draft:

@@ -15,16 +15,17 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-import safetensors.torch
 
 from customers import write_customers
 from synthmill import api
 from synthmill.generation.compute import compute_class
 from synthmill.runtime import cluster
-from synthmill.runtime import train as job
+from synthmill.runtime import fit as job
+from synthmill.runtime.prepare import Prepared
 from synthmill.storage.folder import Folder
+from synthmill.training.artifact import Fitted, fitted
 from synthmill.training.checkpoint import Checkpoints
-from synthmill.training.fit import fit_table
+from synthmill.training.fit import fit
 from synthmill.training.parallel import Single
 from synthmill.training.reporter import Silent
 
@@ -43,7 +44,7 @@ def main(target: Path) -> None:
     target.mkdir()
     os.chdir(tempfile.mkdtemp(prefix="golden-"))
     write_customers(Path("customers.csv"), rows=400)
-    job._fit = fit_here
+    job.fit = fit_here
     with cluster.session():
         classes = make(target)
     expected = {"compute_class": classes, "rows": SAMPLE_ROWS, "seed": SEED}
@@ -60,7 +61,7 @@ def make(target: Path) -> dict[str, str]:
             {"name": name, "data": data, "model": {"name": name, "config": config}, "training": training},
             store="store",
         )
-        generator = api.load(name, store="store")
+        generator = api.load(name, store="store").generator
         classes[name] = compute_class(generator.sampler)
         (target / "samples").mkdir(exist_ok=True)
         pq.write_table(
@@ -70,7 +71,7 @@ def make(target: Path) -> dict[str, str]:
         "tvae", rows=500, seed=SEED, dataset="plain", store="store", shard_rows=200, where=("age>=30",)
     )
     api.augment("tvae", rows=200, seed=SEED, dataset="mixed", store="store", balance="churned", mix_real=True)
-    api.evaluate("plain", store="store", profile="quick")
+    api.evaluate_dataset("plain", store="store", profile="quick")
     for kind in ("models", "datasets", "reports"):
         shutil.copytree(
             Path("store") / kind,
@@ -80,26 +81,19 @@ def make(target: Path) -> dict[str, str]:
     return classes
 
 
-def fit_here(prepared: job.Prepared, folder: Folder, _: object) -> dict[str, object]:
-    """In place of Ray Train's workers, which would take minutes and save the same."""
-    reporter, checkpoints = Silent(), Checkpoints(folder.child("checkpoints"))
-    tables = prepared.tables.train, prepared.tables.validation
-    outcome = fit_table(
+def fit_here(prepared: Prepared, folder: Folder, _: object) -> Fitted:
+    """In place of Ray's workers, which would take minutes and save the same."""
+    tables = prepared.rows.tables
+    outcome = fit(
         prepared.recipe,
-        *tables,
-        prepared.codec,
+        tables.train,
+        tables.validation,
+        prepared.rows.codec,
         parallel=Single(),
-        reporter=reporter,
-        checkpoints=checkpoints,
+        reporter=Silent(),
+        checkpoints=Checkpoints(folder.child("checkpoints")),
     )
-    folder.write_bytes(job.OUTCOME, safetensors.torch.save(outcome.state_dict))
-    told = {
-        "steps": outcome.steps,
-        "seconds": outcome.seconds,
-        "quality": outcome.best,
-        "history": outcome.history,
-    }
-    return {**told, "threads": 1, "workers": 1}
+    return fitted(outcome)
 
 
 def plain(table: pa.Table) -> pa.Table:

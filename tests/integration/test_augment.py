@@ -110,7 +110,7 @@ def test_real_rows_are_not_mixed_into_a_source_with_a_column_of_that_name(
     with pytest.raises(UserError, match=r"--mix-real: the source has a column 'is_synthetic' of its own"):
         publish(version, "again", rows=100, mix_real=True)
     plain = publish(version, "plain", rows=100)
-    report = api.evaluate(plain.ref, store=store_of(version), profile="quick").report
+    report = api.evaluate_dataset(plain.ref, store=store_of(version), profile="quick").report
     assert report.metrics["schema.valid_share"].n["synthetic"] == 100
 
 

@@ -1,17 +1,19 @@
 """What does not fit a cluster is said at once, instead of waiting for ever; keys stay out of what Ray
 shows."""
 
+import os
 from pathlib import Path
 
 import pytest
 import ray
-from ray.train import ScalingConfig
 
 from integration.conftest import small_recipe
+from synthmill import threads
 from synthmill.config import Recipe, parse_model
 from synthmill.errors import ResourceError
 from synthmill.runtime import cluster
-from synthmill.runtime import train as job
+from synthmill.runtime import fit as job
+from synthmill.runtime.prepare import prepare
 
 
 def test_workers_fit_machines_whole() -> None:
@@ -42,26 +44,25 @@ def test_what_can_not_be_had_is_refused(
 ) -> None:
     recipe = parse_model(Recipe, small_recipe(customers, **training))
     with pytest.raises(ResourceError, match=message):
-        job._scaling(recipe)
+        job.Crew(recipe.training)
 
 
 def test_keys_are_no_argument_that_ray_shows(
     local_ray: None, customers: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    seen: list[dict[str, object]] = []
+    seen: list[job.Work] = []
 
-    def stop(work: object, *, train_loop_config: dict[str, object], **_: object) -> None:
-        seen.append(train_loop_config)
+    def stop(work: job.Work, *_: object) -> None:
+        seen.append(work)
         raise KeyboardInterrupt
 
-    prepared = job.prepare(parse_model(Recipe, small_recipe(customers)), str(tmp_path))
+    prepared = prepare(parse_model(Recipe, small_recipe(customers)), str(tmp_path))
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "do-not-show-me")
-    monkeypatch.setattr(job, "TorchTrainer", stop)
+    monkeypatch.setattr(job, "_alone", stop)
     with pytest.raises(KeyboardInterrupt):
-        job._fit(prepared, prepared.store.run_folder("run"), ScalingConfig(num_workers=1))
+        job.fit(prepared, prepared.store.run_folder("run"), job.Crew(prepared.recipe.training))
     assert "do-not-show-me" not in repr(seen)
-    reference: ray.ObjectRef = seen[0]["env"]
-    assert ray.get(reference)["AWS_SECRET_ACCESS_KEY"] == "do-not-show-me"
+    assert ray.get(seen[0].environment)["AWS_SECRET_ACCESS_KEY"] == "do-not-show-me"
 
 
 def test_the_token_of_a_cluster_on_this_machine_is_for_its_user_alone(
@@ -74,3 +75,33 @@ def test_the_token_of_a_cluster_on_this_machine_is_for_its_user_alone(
     token.chmod(0o644)
     cluster._hide_token()
     assert token.stat().st_mode & 0o777 == 0o600
+
+
+def test_a_cluster_of_one_command_starts_without_what_nobody_talks_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from ray._private.node import Node
+
+    names = ("start_monitor", "start_api_server", "start_log_monitor")
+    before = {name: getattr(Node, name) for name in names}
+    with cluster._without_helpers(logs=False):
+        node = object.__new__(Node)
+        for name in names:
+            getattr(node, name)(
+                include_dashboard=False, raise_on_failure=False
+            ) if "api" in name else getattr(node, name)()
+    assert {name: getattr(Node, name) for name in names} == before
+    with cluster._without_helpers(logs=True):
+        assert Node.start_log_monitor is before["start_log_monitor"]
+    monkeypatch.delattr(Node, "start_monitor")
+    with cluster._without_helpers(logs=False):
+        assert not hasattr(Node, "start_monitor"), "another Ray, built otherwise"
+
+
+def test_the_spin_of_threads_is_bounded_but_what_the_user_set_stays(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("GOMP_SPINCOUNT", raising=False)
+    threads.bound_spin()
+    assert os.environ["GOMP_SPINCOUNT"] == threads.SPIN_TURNS
+    monkeypatch.setenv("GOMP_SPINCOUNT", "7")
+    threads.bound_spin()
+    assert os.environ["GOMP_SPINCOUNT"] == "7"

@@ -92,7 +92,7 @@ def test_inconclusive_is_not_passed_unless_it_is_allowed(trained: Version, gates
 def test_a_report_is_the_same_at_any_number_of_workers(trained: Version, gates: dict[str, str]) -> None:
     version = publish(trained, "repeated", gates["pass"])
     reports = [
-        api.evaluate(version.ref, store=store_of(trained), profile="quick", workers=count).report
+        api.evaluate_dataset(version.ref, store=store_of(trained), profile="quick", workers=count).report
         for count in (1, 3)
     ]
     assert reports[0].metrics == reports[1].metrics

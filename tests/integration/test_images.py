@@ -82,7 +82,7 @@ def test_samples_of_every_check_are_in_the_run_s_folder(model: Version) -> None:
 
 def test_the_report_shows_samples_a_walk_and_neighbours(model: Version) -> None:
     publish(model, "told", rows=1500)
-    done = api.evaluate("told", store=store_of(model), profile="quick", neighbours=True)
+    done = api.evaluate_dataset("told", store=store_of(model), profile="quick", neighbours=True)
     assert set(done.report.images) == {"samples", "latent", "neighbours"}
     assert done.report.metrics["image.label_fidelity"].value is not None
     assert done.report.metrics["image.fd"].metric.startswith("image.fd@classifier-")

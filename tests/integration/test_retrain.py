@@ -7,7 +7,7 @@ from integration.conftest import small_recipe
 from synthmill.config import Recipe, dump, parse_model
 from synthmill.data.readers.base import read_source
 from synthmill.runtime.retrain import Retrain
-from synthmill.runtime.train import resolve
+from synthmill.training.prepare import resolve
 
 
 def test_the_same_rows_and_seed_give_the_same_synthetic_rows(customers: Path) -> None:

@@ -12,7 +12,7 @@ from synthmill import api
 from synthmill.catalog.store import Version
 from synthmill.config import Recipe, parse_model
 from synthmill.errors import IntegrityError, NotFoundError, RecipeError, ResourceError, UserError
-from synthmill.runtime.train import prepare
+from synthmill.runtime.prepare import prepare
 
 
 def test_a_trained_model_has_every_file_of_the_artifact(trained: Version) -> None:
@@ -71,7 +71,9 @@ def test_a_schema_file_that_changes_later_names_another_run_and_leaves_the_old_m
     ]
     assert (
         "quick"
-        in api.evaluate(published.ref, store=str(tmp_path / "store"), profile="quick").report.config.values()
+        in api.evaluate_dataset(
+            published.ref, store=str(tmp_path / "store"), profile="quick"
+        ).report.config.values()
     )
 
 
@@ -138,7 +140,7 @@ def test_validation_and_holdout_leave_no_trace(
     recipe["data"] = {**recipe["data"], "split": {"group": "customer"}}  # type: ignore[dict-item]
     version = api.train(recipe, store=str(store))
     api.augment(version.ref, rows=3000, dataset="out", store=str(store), allow_copies=True)
-    api.evaluate("out", store=str(store), profile="quick")
+    api.evaluate_dataset("out", store=str(store), profile="quick")
     kept = [
         path
         for folder in ("models", "datasets", "runs", "reports")

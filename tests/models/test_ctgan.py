@@ -4,7 +4,8 @@ import torch
 from encoded import Records, agreement, layout, settings, table
 from synthmill.data.batch import Condition
 from synthmill.data.layout import MixedLayout
-from synthmill.models.base import GenerativeModel, build
+from synthmill.errors import RecipeError
+from synthmill.models.base import GenerativeModel, build, parse_config
 from synthmill.models.ctgan import Ctgan
 from synthmill.training.loop import train
 from synthmill.training.parallel import Single
@@ -90,3 +91,8 @@ def test_tables_without_categories_or_without_numbers_train() -> None:
             build("ctgan", SMALL, shape), rows, settings(max_epochs=1), parallel=Single(), reporter=Records()
         )
         assert all(bool(tensor.isfinite().all()) for tensor in outcome.state_dict.values())
+
+
+def test_a_critic_without_hidden_layers_is_a_mistake_of_the_recipe() -> None:
+    with pytest.raises(RecipeError, match=r"^model\.config\.discriminator_dim: "):
+        parse_config("ctgan", {"discriminator_dim": []})

@@ -8,7 +8,8 @@ from torch.nn import functional
 
 from image_cases import halves, layout
 from image_models import fidelity, step_rng, trained
-from synthmill.models.base import build
+from synthmill.errors import RecipeError
+from synthmill.models.base import build, parse_config
 
 CONFIG = {
     "codes": 16,
@@ -79,3 +80,11 @@ def test_usage_is_how_far_codes_are_from_equally_frequent() -> None:
     assert float(model._usage_gap(codebook[:1].repeat(2, 3, 1), codebook)) == pytest.approx(
         math.log(4), abs=0.01
     )
+
+
+def test_heads_that_do_not_divide_the_width_of_the_prior() -> None:
+    with pytest.raises(RecipeError, match=r"^model\.config\.prior_heads: must divide prior_dim, which is"):
+        parse_config("vq_vae", {"prior_heads": 3})
+    with pytest.raises(RecipeError, match="must divide prior_dim, which is 130"):
+        parse_config("vq_vae", {"prior_dim": 130})
+    assert dict(parse_config("vq_vae", {"prior_heads": 3, "prior_dim": 96}))["prior_heads"] == 3

@@ -87,6 +87,19 @@ def test_one_condition_may_stand_alone(client: httpx.Client):
     assert rows == [{"plan": "pro"}] * 30
 
 
+@pytest.mark.parametrize(
+    "where",
+    [
+        {"plan": "pro"},
+        {"column": "plan", "op": "=", "value": "pro"},
+        [{"column": "plan", "value": "pro"}, "`age`>=18", {"column": "age", "op": ">=", "value": 18}],
+    ],
+)
+def test_conditions_may_be_objects(client: httpx.Client, where: object):
+    rows = ask(client, {"num_rows": 30, "where": where, "columns": ["plan"]}).json()["rows"]
+    assert rows == [{"plan": "pro"}] * 30
+
+
 def test_every_answer_says_what_made_it(client: httpx.Client, generator: Generator):
     answer = ask(client, {"num_rows": 2, "seed": 5}, PARQUET)
     assert answer.headers["x-ai-generated"] == "true"
@@ -156,6 +169,12 @@ WRONG = {
     "unknown value": ({"num_rows": 1, "where": "plan=gold"}, 422, "where"),
     "impossible value": ({"num_rows": 1, "where": "age>500"}, 422, "where"),
     "text for a number": ({"num_rows": 1, "where": "age=old"}, 422, "where"),
+    "object with another operator": (
+        {"num_rows": 1, "where": {"column": "age", "op": "~", "value": 3}},
+        422,
+        "where",
+    ),
+    "object without a value": ({"num_rows": 1, "where": [{"age": None}]}, 422, "where"),
     "condition as a number": ({"num_rows": 1, "where": 3}, 422, "where"),
     "too many conditions": ({"num_rows": 1, "where": ["age>30"] * 17}, 422, "where"),
     "a long condition": ({"num_rows": 1, "where": "age>" + "3" * 600}, 422, "where.0"),
@@ -348,8 +367,8 @@ def test_a_client_that_goes_away_stops_the_work(server: Running):
         # An iterator that nobody holds is closed at once, and the connection with it.
         pieces = answer.iter_raw()
         next(pieces)
-        assert server.service.lane.streams == 1
-    until(lambda: server.service.lane.streams == 0, seconds=20, what="the end of the work")
+        assert server.service.queue.streams == 1
+    until(lambda: server.service.queue.streams == 0, seconds=20, what="the end of the work")
     with httpx.Client(base_url=server.url, timeout=60) as client:
         assert rows_made(client) < 10**6
 

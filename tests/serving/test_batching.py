@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from synthmill.serving.batching import BusyError, Lane
+from synthmill.serving.batching import BusyError, WorkQueue
 from synthmill.serving.formats import Drawn
 from synthmill.serving.metrics import Metrics, Series
 
@@ -17,6 +17,7 @@ class Numbers:
     """Draws 0, 1, 2, ...; records each call, and waits in it until `go` is set."""
 
     ref: str = "numbers@1"
+    row_cost: int = 1
     calls: list[int] = field(default_factory=list)
     go: threading.Event = field(default_factory=threading.Event)
     started: threading.Event = field(default_factory=threading.Event)
@@ -30,8 +31,8 @@ class Numbers:
         return Drawn(pa.table({"n": list(range(rows))}))
 
 
-def lane(**changed: Any) -> Lane:
-    return Lane(
+def work_queue(**changed: Any) -> WorkQueue:
+    return WorkQueue(
         **{
             "threads": 1,
             "batch_rows": 100,
@@ -43,9 +44,9 @@ def lane(**changed: Any) -> Lane:
     )
 
 
-def ask(lane: Lane, source: Numbers, rows: int) -> "asyncio.Task[list[int]]":
+def ask(queue: WorkQueue, source: Numbers, rows: int) -> "asyncio.Task[list[int]]":
     return asyncio.ensure_future(
-        lane.draw(source, rows, lambda drawn, start: drawn.table["n"].slice(start, rows).to_pylist())
+        queue.draw(source, rows, lambda drawn, start: drawn.table["n"].slice(start, rows).to_pylist())
     )
 
 
@@ -56,7 +57,7 @@ async def begun(source: Numbers) -> None:
 
 def test_what_waits_shares_one_call_up_to_a_number_of_rows():
     async def story() -> tuple[Numbers, list[list[int]]]:
-        source, queue = Numbers(), lane()
+        source, queue = Numbers(), work_queue()
         first = ask(queue, source, 5)
         await begun(source)
         rest = [ask(queue, source, 30) for _ in range(5)]
@@ -75,7 +76,7 @@ def test_what_waits_shares_one_call_up_to_a_number_of_rows():
 
 def test_the_event_loop_goes_on_while_the_model_works():
     async def story() -> bool:
-        source, queue = Numbers(), lane()
+        source, queue = Numbers(), work_queue()
         waiting = ask(queue, source, 1)
         await begun(source)
         answered_meanwhile = await asyncio.wait_for(asyncio.sleep(0, True), 5)
@@ -89,7 +90,7 @@ def test_the_event_loop_goes_on_while_the_model_works():
 
 def test_sources_do_not_mix_and_take_turns():
     async def story() -> tuple[Numbers, Numbers, list[str]]:
-        one, two, queue, order = Numbers("one@1"), Numbers("two@1"), lane(), []
+        one, two, queue, order = Numbers("one@1"), Numbers("two@1"), work_queue(), []
         first = ask(queue, one, 1)
         await begun(one)
         tasks = [ask(queue, one, 80), ask(queue, one, 80), ask(queue, two, 80)]
@@ -110,7 +111,7 @@ def test_sources_do_not_mix_and_take_turns():
 
 def test_pieces_of_large_requests_and_batches_alternate():
     async def story() -> list[str]:
-        source, queue, order = Numbers(), lane(), []
+        source, queue, order = Numbers(), work_queue(), []
 
         async def large(name: str) -> None:
             for _ in range(3):
@@ -135,7 +136,7 @@ def test_pieces_of_large_requests_and_batches_alternate():
 
 def test_a_full_queue_refuses_with_a_time():
     async def story() -> tuple[BusyError, list[int]]:
-        source, queue = Numbers(), lane(max_queued_rows=50)
+        source, queue = Numbers(), work_queue(max_queued_rows=50)
         held = [ask(queue, source, 30), ask(queue, source, 20)]
         await begun(source)
         with pytest.raises(
@@ -156,7 +157,7 @@ def test_a_full_queue_refuses_with_a_time():
 
 def test_one_request_above_the_queue_is_taken_when_nothing_waits():
     async def story() -> int:
-        source, queue = Numbers(), lane(max_queued_rows=10)
+        source, queue = Numbers(), work_queue(max_queued_rows=10)
         source.go.set()
         answer = await ask(queue, source, 60)
         await queue.close()
@@ -167,7 +168,7 @@ def test_one_request_above_the_queue_is_taken_when_nothing_waits():
 
 def test_a_client_that_left_costs_nothing():
     async def story() -> list[int]:
-        source, queue = Numbers(), lane()
+        source, queue = Numbers(), work_queue()
         first = ask(queue, source, 1)
         await begun(source)
         gone, stays = ask(queue, source, 50), ask(queue, source, 7)
@@ -185,7 +186,7 @@ def test_a_client_that_left_costs_nothing():
 
 def test_a_fault_stays_with_its_request():
     async def story() -> list[Any]:
-        source, queue = Numbers(), lane()
+        source, queue = Numbers(), work_queue()
         source.go.set()
 
         def broken(drawn: Drawn, start: int) -> None:
@@ -208,7 +209,7 @@ def test_a_model_that_fails_answers_everybody_and_the_lane_goes_on():
             raise RuntimeError("model")
 
     async def story() -> tuple[list[Any], list[int]]:
-        queue, good = lane(), Numbers()
+        queue, good = work_queue(), Numbers()
         good.go.set()
         bad = Broken()
         faults = await asyncio.gather(ask(queue, bad, 1), ask(queue, bad, 1), return_exceptions=True)
@@ -223,7 +224,7 @@ def test_a_model_that_fails_answers_everybody_and_the_lane_goes_on():
 
 def test_large_requests_are_bounded_and_count_as_load():
     async def story() -> tuple[dict[str, float], float]:
-        queue = lane()
+        queue = work_queue()
         with queue.stream(), queue.stream():
             load = queue.load()
             with pytest.raises(BusyError, match="2 large requests"), queue.stream():
@@ -244,7 +245,7 @@ def test_load_tells_how_busy_the_process_was_since_the_last_time():
             pass
 
     async def story() -> tuple[float, float]:
-        queue = lane()
+        queue = work_queue()
         queue.load()
         started = time.monotonic()
         await asyncio.to_thread(spin, 0.2)
@@ -259,14 +260,62 @@ def test_load_tells_how_busy_the_process_was_since_the_last_time():
 def test_batch_fill_is_counted():
     async def story() -> dict[Series, float]:
         source, metrics = Numbers(), Metrics()
-        queue = lane(metrics=metrics)
+        queue = work_queue(metrics=metrics)
         source.go.set()
         await asyncio.gather(ask(queue, source, 10), ask(queue, source, 15))
         await queue.close()
-        return metrics.drain()
+        return metrics.values()
 
     counted = {series.name: value for series, value in asyncio.run(story()).items()}
     assert counted["synthmill_model_seconds_total"] > 0
     assert counted["synthmill_batch_rows_total"] == 25
     assert counted["synthmill_batch_requests_total"] == 2
     assert counted["synthmill_batch_capacity_rows_total"] == 100 * counted["synthmill_batches_total"]
+
+
+def test_encoding_holds_up_no_rows():
+    async def story() -> list[int]:
+        source, queue, go = Numbers(), work_queue(), threading.Event()
+        source.go.set()
+        encoding = asyncio.ensure_future(queue.encode("numbers@1", lambda: go.wait(10)))
+        await asyncio.sleep(0)
+        rows = await ask(queue, source, 3)
+        assert not encoding.done()
+        go.set()
+        assert await encoding
+        await queue.close()
+        return rows
+
+    assert asyncio.run(story()) == [0, 1, 2]
+
+
+def test_costly_rows_fill_queue_and_batches_sooner():
+    async def story() -> list[int]:
+        source, queue = Numbers(row_cost=10), work_queue(max_queued_rows=250)
+        first = ask(queue, source, 1)
+        await begun(source)
+        rest = [ask(queue, source, 6) for _ in range(4)]
+        await asyncio.sleep(0)
+        with pytest.raises(BusyError, match="250 rows wait already"):
+            await ask(queue, source, 1)
+        source.go.set()
+        await asyncio.gather(first, *rest)
+        await queue.close()
+        return source.calls
+
+    assert asyncio.run(story()) == [1, 6, 6, 6, 6]
+
+
+def test_too_much_to_encode_is_refused_and_holds_up_no_rows():
+    async def story() -> list[int]:
+        source, queue = Numbers(), work_queue(max_queued_rows=10)
+        source.go.set()
+        with queue.encoding(1000):
+            with pytest.raises(BusyError, match="1,000 rows wait already"), queue.encoding(1):
+                pass
+            rows = await ask(queue, source, 10)
+        assert queue.encoding_rows == 0
+        await queue.close()
+        return rows
+
+    assert asyncio.run(story()) == list(range(10))

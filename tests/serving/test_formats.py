@@ -19,12 +19,9 @@ from synthmill.serving.formats import (
     Json,
     Label,
     NdJson,
-    NotAcceptableError,
-    _few_objects,
-    _many_objects,
-    json_objects,
-    negotiate,
 )
+from synthmill.serving.json_rows import _few_objects, _many_objects, json_objects
+from synthmill.serving.negotiation import NotAcceptableError, negotiate
 
 LABEL = Label("adult@1", "d" * 64, 7, lambda: {"AIGC": '{"Label":"1"}'})
 TABLE = pa.table(
@@ -226,7 +223,7 @@ def test_few_rows_and_many_have_the_same_text(ending: str):
     ],
 )
 def test_accept_chooses_the_format(accept: str | None, media_type: str):
-    assert negotiate(accept).media_type == media_type
+    assert negotiate(accept, tuple(FORMATS.values())).media_type == media_type
 
 
 @pytest.mark.parametrize(
@@ -234,4 +231,4 @@ def test_accept_chooses_the_format(accept: str | None, media_type: str):
 )
 def test_no_format_names_those_there_are(accept: str):
     with pytest.raises(NotAcceptableError, match=r"Accept: can't answer as .*application/x-ndjson"):
-        negotiate(accept)
+        negotiate(accept, tuple(FORMATS.values()))

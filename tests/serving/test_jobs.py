@@ -11,8 +11,10 @@ import pytest
 from processes import until
 from synthmill.config import StorageConfig
 from synthmill.errors import NotFoundError, StorageError
+from synthmill.serving import job_runners
 from synthmill.serving import jobs as module
 from synthmill.serving.batching import BusyError
+from synthmill.serving.job_runners import ProcessRunner
 from synthmill.serving.jobs import JobRequest, Jobs, new_job
 from synthmill.storage.folder import Folder
 
@@ -37,13 +39,13 @@ def worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     others finish at once."""
     script = tmp_path / "worker.py"
     script.write_text(WORKER)
-    monkeypatch.setattr(module, "COMMAND", (sys.executable, str(script)))
+    monkeypatch.setattr(job_runners, "COMMAND", (sys.executable, str(script)))
     return script
 
 
 def queue(store: Path, **changed: Any) -> Jobs:
     return Jobs(
-        str(store), StorageConfig(), **{"max_running": 1, "max_waiting": 10, "environment": {}, **changed}
+        str(store), StorageConfig(), ProcessRunner, **{"max_running": 1, "max_waiting": 10, **changed}
     )
 
 
@@ -176,7 +178,7 @@ def test_no_such_job(tmp_path: Path, job_id: str):
 
 
 @pytest.mark.parametrize("rows", [2, 4])
-def test_the_next_keeper_takes_up_what_the_last_one_left(
+def test_the_next_state_actor_takes_up_what_the_last_one_left(
     worker: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rows: int
 ):
     async def story() -> dict[str, Any]:
@@ -185,7 +187,7 @@ def test_the_next_keeper_takes_up_what_the_last_one_left(
         await running(first, job["id"], tmp_path)
         second = queue(tmp_path)
         await second.resume()
-        assert second.counts() == {"queued": 0, "running": 0}  # Its keeper lives.
+        assert second.counts() == {"queued": 0, "running": 0}  # Its owner lives.
         await first.close()
         (tmp_path / "jobs" / job["id"] / "go").touch()
         monkeypatch.setattr(module, "LOST_SECONDS", -1.0)

@@ -7,7 +7,8 @@ import pytest
 from served import publish_customers
 from synthmill.catalog.store import Store
 from synthmill.errors import DataError, NotFoundError, StorageError
-from synthmill.serving.models import Models, check_models, parse_wanted
+from synthmill.serving.entries import check_models, parse_entries
+from synthmill.serving.models import Models
 
 
 @pytest.fixture
@@ -34,7 +35,7 @@ def story(
 
 
 def test_refs_mean_the_newest_or_pins():
-    wanted = {entry.name: entry.numbers for entry in parse_wanted(("a", "b@2", "b@1", "c@1", "c"))}
+    wanted = {entry.name: entry.numbers for entry in parse_entries(("a", "b@2", "b@1", "c@1", "c"))}
     assert wanted == {"a": None, "b": (1, 2), "c": None}
 
 

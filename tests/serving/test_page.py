@@ -133,7 +133,7 @@ def test_a_long_download_can_be_stopped(page: Any, local_server: Running):
     page.click("#download")
     page.get_by_role("button", name="Stop").click()
     page.locator("#status", has_text="Stopped.").wait_for()
-    until(lambda: local_server.service.lane.streams == 0, seconds=20, what="the end of the work")
+    until(lambda: local_server.service.queue.streams == 0, seconds=20, what="the end of the work")
 
 
 def test_conditions_hold_and_mistakes_are_announced(page: Any):

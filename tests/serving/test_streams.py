@@ -14,8 +14,8 @@ import pytest
 
 from synthmill.serving.api import create_app
 from synthmill.serving.config import ServeArgs
-from synthmill.serving.keeper import Keeper, plain
 from synthmill.serving.service import Service
+from synthmill.serving.state import StateActor, plain
 from synthmill.serving.streams import Stream
 
 SCOPE = {
@@ -81,14 +81,14 @@ def without_collector() -> Iterator[None]:
 @asynccontextmanager
 async def serving(store: Path) -> AsyncIterator[Service]:
     args = ServeArgs.model_validate({"store": str(store), "models": "customers", "insecure_local": True})
-    keeper = Keeper(plain(args), {})
-    service = Service(args, keeper, replica="only")
+    state = StateActor(plain(args), {})
+    service = Service(args, state, replica="only")
     await service.start()
     try:
         yield service
     finally:
         await service.close()
-        await keeper.close()
+        await state.close()
 
 
 BEFORE_THE_HEAD, BEFORE_THE_FIRST_PIECE, MID_STREAM = 0, 1, 4
@@ -104,7 +104,7 @@ def test_a_client_that_leaves_ends_the_work(model_store: Path, messages: int, ho
             answering = asyncio.create_task(create_app(service)(SCOPE, client.receive, client.send))
             await client.stuck.wait()
             if not client.fails:
-                assert service.lane.streams == 1
+                assert service.queue.streams == 1
             # Ray Serve cancels the task of a client that has gone, and tells it so as well.
             if "disconnects" in how:
                 client.left.set()
@@ -112,7 +112,7 @@ def test_a_client_that_leaves_ends_the_work(model_store: Path, messages: int, ho
                 answering.cancel()
             with contextlib.suppress(asyncio.CancelledError, OSError):
                 await answering
-            assert service.lane.streams == 0
+            assert service.queue.streams == 0
 
     asyncio.run(main())
 
@@ -122,12 +122,12 @@ def test_a_client_that_leaves_while_the_first_piece_is_computed_ends_the_work(mo
         async with serving(model_store) as service:
             client = Client(0)
             answering = asyncio.create_task(create_app(service)(SCOPE, client.receive, client.send))
-            while not service.lane.streams:
+            while not service.queue.streams:
                 await asyncio.sleep(0)
             answering.cancel()
             with contextlib.suppress(asyncio.CancelledError):
                 await answering
-            assert service.lane.streams == 0
+            assert service.queue.streams == 0
 
     asyncio.run(main())
 

@@ -281,7 +281,7 @@ def test_a_custom_endpoint_gets_no_checksum_trailers(
 def test_a_heartbeat_that_hangs_does_not_hold_up_the_end(
     proxy: Proxy, s3_store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(publish, "FAREWELL_SECONDS", 0.01)
+    monkeypatch.setattr(publish, "RELEASE_SECONDS", 0.01)
     lease = publish.acquire(
         Folder(s3_store), [], run_key="k", run_id="r", timing=publish.Timing(heartbeat_seconds=0.01)
     )

@@ -1,19 +1,26 @@
 """One class for every scheme: the same calls, the same results."""
 
+import errno
 import os
 import pickle
+import threading
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import IO
 
 import pyarrow.dataset
+import pyarrow.fs
 import pyarrow.parquet
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pythons import run_python
+from synthmill.config import StorageConfig
 from synthmill.errors import IntegrityError, MissingError, RecipeError, StorageError
+from synthmill.storage import local, s3_client
 from synthmill.storage.folder import Folder, is_uri
+from synthmill.storage.s3 import S3Backend
 from synthmill.storage.uri import check_path, parse, redact
 
 
@@ -234,3 +241,59 @@ def test_importing_makes_no_connection_and_sets_no_variable() -> None:
         "assert dict(os.environ) == before and not s3_client._clients"
     )
     run_python(code)
+
+
+def test_a_temporary_file_that_its_writer_removes_meanwhile_is_no_error(tmp_path: Path) -> None:
+    (tmp_path / "_tmp.gone").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "_tmp.old").write_bytes(b"")
+    later = datetime.now(UTC) + timedelta(minutes=1)
+    assert Folder(tmp_path).remove_strays(later) == ["_tmp.old"]
+
+
+def test_an_upload_that_its_writer_ends_meanwhile_is_no_error(
+    s3_store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload = {"Key": "x", "UploadId": "ended", "Initiated": datetime.now(UTC)}
+    monkeypatch.setattr(S3Backend, "_uploads", lambda self, prefix: iter([upload]))
+    assert Folder(s3_store).remove_strays(datetime.now(UTC)) == []
+
+
+def test_a_create_that_fails_leaves_no_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    full = iter([False, True])
+
+    def no_links(*_: object) -> None:
+        raise OSError(errno.EPERM, "no hard links here")
+
+    def sync(out: IO[bytes]) -> None:
+        out.flush()
+        if next(full):
+            raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(os, "link", no_links)
+    monkeypatch.setattr(local, "_sync", sync)
+    with pytest.raises(StorageError, match="the disk is full"):
+        Folder(tmp_path).create("claim", b"1")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_client_asked_for_while_a_filesystem_is_made_sees_the_environment_as_it_was(
+    s3_store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = StorageConfig(read_seconds=59.0)
+    asked: list[threading.Thread] = []
+
+    def slow_filesystem(**_: object) -> str:
+        asked.append(threading.Thread(target=s3_client.client, args=(settings,)))
+        asked[0].start()
+        asked[0].join(0.5)
+        return "filesystem"
+
+    monkeypatch.setattr(pyarrow.fs, "S3FileSystem", slow_filesystem)
+    monkeypatch.setattr(s3_client, "_filesystems", {})
+    clients: dict[object, object] = {}
+    monkeypatch.setattr(s3_client, "_clients", clients)
+    for name in s3_client.CHECKSUM_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    assert s3_client.filesystem(settings, "bucket") == "filesystem"
+    asked[0].join()
+    assert len(clients) == 1

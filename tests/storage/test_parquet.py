@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from synthmill.errors import MissingError, StorageError
 from synthmill.storage.folder import Folder
-from synthmill.storage.parquet import read_footer, read_parts, write_part
+from synthmill.storage.parquet import read_footer, read_part, write_part
 
 TABLE = pa.table(
     {
@@ -27,8 +27,8 @@ def test_rows_come_back_with_their_checksum(tmp_path: Path) -> None:
     part = write_part([TABLE], TABLE.schema, tmp_path / "a.parquet", {"k": "v"})
     data = (tmp_path / "a.parquet").read_bytes()
     assert (part.rows, part.bytes, part.sha256) == (1000, len(data), hashlib.sha256(data).hexdigest())
-    assert read_parts(Folder(tmp_path), ["a.parquet", "a.parquet"]) == pa.concat_tables([TABLE, TABLE])
-    assert read_parts(Folder(tmp_path), ["a.parquet"], ["x"]) == TABLE.select(["x"])
+    assert read_part(data, "a.parquet") == TABLE
+    assert read_part(data, "a.parquet", ["x"]) == TABLE.select(["x"])
     assert pd.read_parquet(tmp_path / "a.parquet")["s"].tolist() == TABLE["s"].to_pylist()
 
 
@@ -64,7 +64,7 @@ def test_footer_and_schema_metadata(every_store: str, tmp_path: Path) -> None:
 def test_no_rows_is_a_part_too(tmp_path: Path) -> None:
     part = write_part([], TABLE.schema, tmp_path / "a", {})
     assert part.rows == 0
-    assert read_parts(Folder(tmp_path), ["a"]) == TABLE.slice(0, 0)
+    assert read_part((tmp_path / "a").read_bytes(), "a") == TABLE.slice(0, 0)
 
 
 def test_faults_name_the_file(tmp_path: Path) -> None:
@@ -72,13 +72,11 @@ def test_faults_name_the_file(tmp_path: Path) -> None:
     write_part([TABLE], TABLE.schema, tmp_path / "a", {})
     (tmp_path / "b").write_bytes((tmp_path / "a").read_bytes()[:-20])
     with pytest.raises(StorageError, match="/b: not a readable Parquet file") as caught:
-        read_parts(folder, ["b"])
+        read_part(folder.read_bytes("b"), folder.uri_of("b"))
     assert "\n" not in str(caught.value)
     with pytest.raises(StorageError, match="/b: not a readable Parquet file"):
         read_footer(folder, "b")
     with pytest.raises(StorageError, match="/a: has no column 'nope'"):
-        read_parts(folder, ["a"], ["n", "nope"])
-    with pytest.raises(StorageError, match="no Parquet files"):
-        read_parts(folder, [])
+        read_part(folder.read_bytes("a"), folder.uri_of("a"), ["n", "nope"])
     with pytest.raises(StorageError, match="a part of the path is a file"):
         write_part([TABLE], TABLE.schema, tmp_path / "a" / "c", {})

@@ -250,6 +250,22 @@ def test_owners_elsewhere_are_never_declared_dead(described) -> None:
     assert not owner.has_ended(described)
 
 
+def test_a_process_that_proc_hides_is_not_declared_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    mine = owner.this_process()
+    if mine is None:
+        pytest.skip("this system does not say when a process started")
+    monkeypatch.setattr(owner, "_started", lambda pid: None)
+    assert not owner.has_ended(mine)
+
+
+def test_folders_that_are_no_numbers_are_no_versions(every_store: str) -> None:
+    parent = Folder(every_store)
+    for name in ("\u00b2", "\u0663", "07", "0", "x"):
+        parent.write_bytes(f"{name}/_claim.1.json", b"{}")
+    parent.write_bytes("12/_claim.1.json", b"{}")
+    assert [state.number for state in publish.states(parent)] == [12]
+
+
 def test_a_process_id_that_was_used_again_is_another_process() -> None:
     mine = owner.this_process()
     if mine is None:

@@ -15,9 +15,9 @@ from synthmill.errors import TrainingError
 from synthmill.models.base import GenerativeModel, build
 from synthmill.training.checkpoint import Checkpoints
 from synthmill.training.collapse import CollapseWatch
-from synthmill.training.image_quality import ImageQuality
 from synthmill.training.loop import train
 from synthmill.training.parallel import Single
+from synthmill.training.quality.image import ImageQuality
 
 STEPS, TURN, EVERY = 300, 160, 20
 
@@ -164,7 +164,7 @@ def test_a_collapse_ends_every_worker() -> None:
     class Lost:
         """Images with coverage once, then none."""
 
-        rows, sheet = 10, None
+        rows, preview = 10, None
         left = 3
 
         def __call__(self, model: GenerativeModel) -> dict[str, float]:

@@ -1,4 +1,6 @@
 import json
+import subprocess
+import sys
 from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -9,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from encoded import MemoryFolder, Records
-from synthmill.config import DataConfig, ModelConfig, Recipe, SplitConfig, TrainingConfig
+from synthmill.config import DataConfig, ModelConfig, Recipe, SplitConfig, TrainingConfig, dump
 from synthmill.data.codecs.mixed import MixedCodec
 from synthmill.data.readers.base import read_source
 from synthmill.data.schema import ColumnRule
@@ -18,8 +20,9 @@ from synthmill.data.summary import summarise
 from synthmill.errors import RecipeError
 from synthmill.generation.generator import Generator
 from synthmill.models.base import build
+from synthmill.training import fit as fitting
 from synthmill.training.checkpoint import Checkpoints
-from synthmill.training.fit import fit_table, run_key
+from synthmill.training.fit import run_key
 from synthmill.training.loop import Outcome
 from synthmill.training.parallel import Single
 
@@ -55,7 +58,7 @@ def recipe(model: str = "tvae", config: dict[str, object] | None = None, **train
 
 
 def fit(told: Recipe, validation: pa.Table = VALIDATION, checkpoints: Checkpoints | None = None) -> Outcome:
-    return fit_table(
+    return fitting.fit(
         told, TRAIN, validation, CODEC, parallel=Single(), reporter=Records(), checkpoints=checkpoints
     )
 
@@ -167,7 +170,7 @@ def test_every_type_of_column_is_read_trained_on_and_sampled(tmp_path: Path) -> 
     parts = split_table(source.table, SplitConfig(), sha256=source.sha256)
     codec = MixedCodec.fit(parts.train, DataConfig(source="unused.csv"))
     told = recipe(max_steps=4)
-    outcome = fit_table(told, parts.train, parts.validation, codec, parallel=Single(), reporter=Records())
+    outcome = fitting.fit(told, parts.train, parts.validation, codec, parallel=Single(), reporter=Records())
     model = build("tvae", told.model.config, codec.layout)
     model.load_state_dict(outcome.state_dict)
     model.eval()
@@ -181,3 +184,37 @@ def test_every_type_of_column_is_read_trained_on_and_sampled(tmp_path: Path) -> 
     assert sampled["category"].unique().to_pylist() == ["a"]
     told_of = summarise(parts.train, codec.profile)["columns"]
     assert set(told_of["category"]["levels"]) == {"a", "b", "c"}
+
+
+def test_a_field_that_came_later_changes_no_fingerprint_unless_it_is_set() -> None:
+    assert "ema_half_life_steps" not in dump(recipe())["training"]
+    assert dump(recipe(ema_half_life_steps=100))["training"]["ema_half_life_steps"] == 100
+    assert run_key(recipe(ema_half_life_steps=100), CODEC) != run_key(recipe(), CODEC)
+
+
+def test_an_artifact_is_made_without_ray_and_without_a_store(tmp_path: Path) -> None:
+    """In a process of its own: this one has imported Ray for other tests."""
+    pq.write_table(TRAIN, tmp_path / "rows.parquet")
+    script = """
+import sys
+from synthmill.config import Recipe, parse_model
+from synthmill.data.readers.base import read_source
+from synthmill.training.artifact import build_artifact, fitted
+from synthmill.training.fit import fit
+from synthmill.training.parallel import Single
+from synthmill.training.prepare import prepare_rows, resolve
+from synthmill.training.reporter import Silent
+
+raw = {"name": "m", "data": {"source": sys.argv[1]}, "model": {"name": "marginals"}}
+recipe = resolve(parse_model(Recipe, raw))
+rows = prepare_rows(recipe, read_source(recipe.data))
+tables = rows.tables
+outcome = fit(recipe, tables.train, tables.validation, rows.codec, parallel=Single(), reporter=Silent())
+artifact = build_artifact(recipe, rows, fitted(outcome))
+assert artifact.config["training"]["threads"] == 1
+assert artifact.config["layout"]["rows"] == tables.train.num_rows
+assert "ray" not in sys.modules
+"""
+    command = [sys.executable, "-c", script, str(tmp_path / "rows.parquet")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

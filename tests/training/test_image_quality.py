@@ -8,7 +8,7 @@ from synthmill.data import png
 from synthmill.data.batch import Batch
 from synthmill.errors import TrainingError
 from synthmill.models.base import GenerativeModel, build
-from synthmill.training.image_quality import ImageQuality, image_quality
+from synthmill.training.quality.image import ImageQuality
 
 LAYOUT = layout(classes=10, rows=700)
 
@@ -66,11 +66,11 @@ def test_one_class_only_costs_coverage() -> None:
     assert quality(Fixed(zeros))["coverage"] < 0.3  # type: ignore[arg-type]
 
 
-def test_the_sheet_shows_a_row_for_each_class() -> None:
+def test_the_preview_shows_a_row_for_each_class() -> None:
     quality = check()
-    assert quality.sheet is None
+    assert quality.preview is None
     quality(Fixed(real()[2]))  # type: ignore[arg-type]
-    page = png.decode(quality.sheet or b"")
+    page = png.decode(quality.preview or b"")
     assert page is not None
     assert page.shape == (10 * (8 + 2) + 2, 10 * (8 + 2) + 2)
     assert len(set(page[2:10, 2:10].ravel().tolist())) > 4
@@ -86,8 +86,18 @@ def test_images_that_are_not_numbers_are_an_error() -> None:
 
 def test_too_few_validation_images_are_no_check() -> None:
     train, validation, _ = real()
-    assert image_quality(LAYOUT, train, validation.take(slice(0, 31)), seed=0) is None
-    assert image_quality(LAYOUT, train, validation.take(slice(0, 32)), seed=0) is not None
+
+    class Codec:
+        layout = LAYOUT
+
+        def encode(self, rows: int) -> Batch:
+            return validation.take(slice(0, rows))
+
+    def check_of(rows: int) -> ImageQuality | None:
+        return ImageQuality.of(Codec(), None, rows, train, seed=0)  # type: ignore[arg-type]
+
+    assert check_of(31) is None
+    assert check_of(32) is not None
 
 
 def test_of_two_models_with_the_same_images_the_one_that_expects_validation_images_wins() -> None:

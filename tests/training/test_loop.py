@@ -134,6 +134,30 @@ def test_limits_end_a_run() -> None:
     assert run(settings(), should_stop=lambda: next(answers)).steps == 3
 
 
+def test_an_interrupt_keeps_the_best_so_far_where_that_is_asked_for() -> None:
+    def interrupted_at(step: int, **others: object) -> Outcome:
+        left = iter(range(step - 1, -1, -1))
+
+        def interrupt() -> bool:
+            if next(left) == 0:
+                raise KeyboardInterrupt
+            return False
+
+        return run(settings(check_every_steps=5), should_stop=interrupt, **others)
+
+    checkpoints = Checkpoints(MemoryFolder())
+    checked = interrupted_at(12, keep_interrupted=True, quality=Scores(0.8, 0.5), checkpoints=checkpoints)
+    assert (checked.interrupted, checked.steps) == (True, 12)
+    assert checked.best is not None
+    assert checked.best["step"] == 5
+    assert not checkpoints.exist(), "a step may be half done"
+    unchecked = interrupted_at(12, keep_interrupted=True)
+    assert unchecked.best is None
+    assert same(unchecked, run(settings(max_steps=12)))
+    with pytest.raises(KeyboardInterrupt):
+        interrupted_at(12)
+
+
 def test_no_rows_is_a_data_error() -> None:
     empty = table().take(slice(0, 0))
     with pytest.raises(DataError, match=r"data\.source: 0 training rows"):
@@ -144,7 +168,7 @@ class Scores:
     """A quality check with given scores."""
 
     rows = 10
-    sheet: bytes | None = None
+    preview: bytes | None = None
 
     def __init__(self, *scores: float) -> None:
         self._scores = iter(scores)

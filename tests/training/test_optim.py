@@ -155,3 +155,15 @@ def test_moments_are_shared_by_phases_that_move_the_same_modules() -> None:
     )
     with pytest.raises(AssertionError, match="penalty moves other modules than main"):
         optimizers_of(nn.Linear(1, 1), [Stage(name="gan", share=1.0, phases=phases)])
+
+
+def test_weights_count_half_after_the_half_life() -> None:
+    model = build("tvae", {"embedding_dim": 2, "compress_dims": [4], "decompress_dims": [4]}, layout())
+    weights = flatten(model)
+    weights.zero_()
+    average = Ema(model, half_life_steps=20)
+    weights.fill_(1.0)
+    # Late enough that the decay no longer grows.
+    for step in range(100_001, 100_021):
+        average.update(weights, step)
+    assert float(next(average.model.parameters()).mean()) == pytest.approx(0.5, abs=1e-4)

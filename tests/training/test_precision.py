@@ -5,21 +5,21 @@ from encoded import Records, layout, settings, table
 from synthmill.models.base import build
 from synthmill.training.loop import train
 from synthmill.training.parallel import Single
-from synthmill.training.precision import use_bf16
+from synthmill.training.precision import choices
 
 CPU = torch.device("cpu")
 
 
-def test_auto_takes_bf16_where_the_processor_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auto_considers_bf16_where_the_processor_has_it(monkeypatch: pytest.MonkeyPatch) -> None:
     for capabilities, expected in (
-        ({"avx512_bf16": True}, True),
-        ({"amx_bf16": True}, True),
-        ({"avx2": True}, False),
+        ({"avx512_bf16": True}, (False, True)),
+        ({"amx_bf16": True}, (False, True)),
+        ({"avx2": True}, (False,)),
     ):
         monkeypatch.setattr(torch.cpu, "get_capabilities", lambda found=capabilities: found)
-        assert use_bf16("auto", CPU) is expected
-    assert use_bf16("bf16", CPU)
-    assert not use_bf16("fp32", CPU)
+        assert choices("auto", CPU) == expected
+    assert choices("bf16", CPU) == (True,)
+    assert choices("fp32", CPU) == (False,)
 
 
 def test_bf16_steps_stay_near_those_of_fp32_and_weights_stay_float32() -> None:

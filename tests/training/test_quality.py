@@ -3,11 +3,13 @@ import pyarrow as pa
 import pytest
 import torch
 
+from synthmill import registry
 from synthmill.config import DataConfig
-from synthmill.data.batch import Batch
+from synthmill.data.batch import Batch, concat
 from synthmill.data.codecs.mixed import MixedCodec
 from synthmill.models.base import build
-from synthmill.training.quality import Bins, TableQuality, sample_blocks, table_quality
+from synthmill.training.quality.base import sample_blocks
+from synthmill.training.quality.table import Bins, TableQuality
 
 
 def rows(count: int, seed: int) -> pa.Table:
@@ -52,7 +54,7 @@ def test_noise_is_the_spread_over_seeds() -> None:
 def test_accuracy_is_that_of_pairs_counted_one_by_one() -> None:
     check = quality()
     model = closed("marginals")
-    made = CODEC.decode(sample_blocks(model, check.rows, 0), first_row=0)  # type: ignore[arg-type]
+    made = CODEC.decode(concat(list(sample_blocks(model, check.rows, 0))), first_row=0)  # type: ignore[arg-type]
     bins = Bins(TRAIN)
     left, right = (
         np.stack([bins._codes(name, table[name].combine_chunks()) for name in bins.columns], 1)
@@ -91,11 +93,24 @@ def test_one_column_and_missing_columns_are_scored() -> None:
 
 
 def test_without_validation_rows_there_is_no_check() -> None:
-    assert table_quality(CODEC, TRAIN, VALIDATION.slice(0, 0), seed=0) is None
+    assert TableQuality.of(CODEC, TRAIN, VALIDATION.slice(0, 0), CODEC.encode(TRAIN), seed=0) is None
 
 
 def test_blocks_do_not_depend_on_how_many_follow() -> None:
     model = closed("marginals")
-    few, many = sample_blocks(model, 1500, 0), sample_blocks(model, 5000, 0)  # type: ignore[arg-type]
+    few, many = (concat(list(sample_blocks(model, rows, 0))) for rows in (1500, 5000))  # type: ignore[arg-type]
     assert isinstance(few, Batch)
     assert torch.equal(few["codes"], many["codes"][:1500])
+
+
+def test_a_wide_table_takes_no_memory_that_grows_with_the_square_of_its_columns() -> None:
+    """Bins of 3,000 columns squared would be 8 GB; only a fixed number of columns is compared."""
+    table = pa.table({f"c{index}": np.arange(40) % 7 for index in range(3000)})
+    bins = Bins(table)
+    assert len(bins.columns) == 100
+    assert bins.columns == Bins(table).columns
+    assert bins.width < 2000
+
+
+def test_every_kind_of_data_has_a_check() -> None:
+    assert set(registry.names("training/quality")) == set(registry.names("data/readers"))

@@ -37,9 +37,9 @@ def test_every_reporter_of_a_fanout_gets_every_record(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("shape", [(12, 16), (12, 16, 3)], ids=["gray", "colour"])
-def test_sheets_become_images_of_tensorboard(tmp_path: Path, shape: tuple[int, ...]) -> None:
+def test_previews_become_images_of_tensorboard(tmp_path: Path, shape: tuple[int, ...]) -> None:
     board = TensorBoard(tmp_path)
-    board.log({"step": 3, "sheet": png.encode(np.full(shape, 128, np.uint8))})
+    board.log({"step": 3, "preview": png.encode(np.full(shape, 128, np.uint8))})
     board.flush()
     (events,) = tmp_path.iterdir()
     content = events.read_bytes()

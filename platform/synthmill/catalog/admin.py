@@ -1,5 +1,7 @@
-"""Keeping a store in order: verify, delete, collect garbage. Nothing here ever changes a committed version's
-bytes."""
+"""Keeping a store in order: verify, delete, collect garbage.
+
+Nothing here ever changes a committed version's bytes; a version is deleted as a whole or not at all.
+"""
 
 import uuid
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +17,7 @@ from synthmill.storage.folder import DEFAULT_SETTINGS, THREADS, Folder, json_byt
 from synthmill.storage.formats import format_name
 
 LONGEST_WRITE = timedelta(hours=1)
-"""A temporary file or an upload that is younger may belong to somebody who is writing."""
+"""A temporary file or an upload that is younger may still be in use by its writer."""
 
 
 def verify(uri: str, settings: StorageConfig = DEFAULT_SETTINGS) -> list[str]:
@@ -37,132 +39,136 @@ def verify(uri: str, settings: StorageConfig = DEFAULT_SETTINGS) -> list[str]:
         raise NotFoundError(
             f"{folder.uri}: there is no {publish.MANIFEST}, so no committed version", field="URI"
         ) from None
+
+    def compare(entry: FileEntry) -> str | None:
+        uri = folder.uri_of(entry.path)
+        try:
+            sha256, size = folder.digest(entry.path)
+        except MissingError:
+            return f"{uri}: is missing"
+        if size != entry.bytes:
+            return f"{uri}: has {size} bytes, the manifest says {entry.bytes}"
+        return None if sha256 == entry.sha256 else f"{uri}: the bytes do not match the manifest's SHA-256"
+
     with ThreadPoolExecutor(THREADS) as pool:
-        problems = [
-            problem for problem in pool.map(lambda entry: _compare(folder, entry), manifest.files) if problem
-        ]
+        problems = [problem for problem in pool.map(compare, manifest.files) if problem]
     known = {entry.path for entry in manifest.files}
-    extra = [
-        entry.path for entry in folder.list() if entry.path not in known and not entry.path.startswith("_")
-    ]
+    # A file without "_" counts as data for every reader of the folder, whatever the manifest says.
+    extra = [entry.path for entry in folder.list() if entry.path not in known and entry.path[0] != "_"]
     return problems + [f"{folder.uri_of(path)}: is not in the manifest" for path in extra]
 
 
 def find(store: Store, ref: str, *, field: str = "REF") -> Version:
-    """The version that `adult@1` or, where that is ambiguous, `models/adult@1` means; the number is
-    required."""
+    """The version that `adult@1` names, or `models/adult@1` where that is ambiguous.
+
+    Raises:
+        RecipeError: no number (the newest version of today may not be tomorrow's), or still ambiguous.
+        NotFoundError: no such version.
+    """
     prefix, slash, rest = ref.rpartition("/")
     if slash and prefix not in KINDS:
         raise RecipeError(f"{ref!r}: expected one of {', '.join(KINDS)} before '/'", field=field)
     name, number = parse_ref(rest, field=field)
     if number is None:
         raise RecipeError(f"say which version, such as {name}@1", field=field)
-    faults, found = [], []
+    faults, matches = [], []
     for kind in (kind for kind in KINDS if prefix in ("", kind)):
         try:
-            found.append(store.resolve(kind, rest, field=field))
+            matches.append(store.resolve(kind, rest, field=field))
         except NotFoundError as fault:
             faults.append(fault)
-    if not found:
-        raise (
-            faults[0]
-            if prefix
-            else NotFoundError(f"no dataset, model or report {rest} in {store.uri}", field=field)
-        )
-    if len(found) > 1:
-        raise RecipeError(
-            f"{ref!r} is ambiguous; write"
-            f" {' or '.join(f'{version.kind}/{version.ref}' for version in found)}",
-            field=field,
-        )
-    return found[0]
+    if not matches:
+        # With a kind given, the one fault knows more: the numbers that exist, or that it was deleted.
+        whole = NotFoundError(f"no dataset, model or report {rest} in {store.uri}", field=field)
+        raise faults[0] if prefix else whole
+    if len(matches) > 1:
+        names = " or ".join(f"{version.kind}/{version.ref}" for version in matches)
+        raise RecipeError(f"{ref!r} is ambiguous; write {names}", field=field)
+    return matches[0]
 
 
 def delete(store: Store, ref: str, *, cascade: bool = False) -> list[str]:
-    """Delete a version; its number is never used again. Returns the URIs that are gone.
+    """Delete a version; its number is never used again. Returns the deleted URIs.
 
     Raises:
-        UserError: something descends from it and `cascade` was not asked for; names what.
+        UserError: other versions descend from it and `cascade` is off; names them.
     """
     version = find(store, ref)
     children = descendants(store, version)
     if children and not cascade:
-        names = ", ".join(f"{child.kind}/{child.ref}" for child in children[:5]) + (
-            ", ..." if len(children) > 5 else ""
-        )
-        raise UserError(
-            f"{version.ref} is what {names} came from; delete those first, or add --cascade", field="REF"
-        )
+        names = ", ".join(f"{child.kind}/{child.ref}" for child in children[:5])
+        names += ", ..." if len(children) > 5 else ""
+        fix = "delete those first, or add --cascade"
+        raise UserError(f"{version.ref} is what {names} came from; {fix}", field="REF")
+    # The farthest first: an interruption leaves no version without the one that it came from.
     doomed = [*reversed(children), version]
     for each in doomed:
-        _bury(each)
+        tombstone = {
+            "format": format_name("tombstone", 1),
+            "ref": each.ref,
+            "deleted": utc_now(),
+            "content_digest": each.manifest.content_digest,
+            "run_key": each.manifest.run_key,
+        }
+        # First of all: without a manifest and without a tombstone, the number could be claimed again.
+        each.folder.create(publish.TOMBSTONE, json_bytes(tombstone))
+        _empty_deleted(each.folder)
     return [each.uri for each in doomed]
 
 
 def gc(store: Store, older_than: timedelta) -> list[str]:
-    """Remove what nobody owns and nobody touched for at least that long: dead claims, quarantine, runs,
-    leftovers of unfinished writes. Never a committed version, and nothing whose owner lives. Returns the URIs
-    that are gone."""
+    """Remove dead claims, quarantine, runs and leftovers of unfinished writes and deletions.
+
+    Never a committed version, nor what has a live owner or was written to since `older_than` ago. Returns the
+    removed URIs.
+    """
     now = store.root.now()
     before = now - older_than
     removed: list[str] = []
     for kind in (*KINDS, "runs"):
         for name in store.root.child(kind).children():
             removed += _collect_versions(store, store.root.child(kind, name), before)
-    removed += [
-        _remove(run)
-        for run in _runs(store)
-        if not publish.states(run) and run.list() and _untouched(run, before)
-    ]
+    # Runs of earlier versions had no numbers: their checkpoints lie in the run's own folder.
+    runs = [store.root.child("runs", run) for run in store.root.child("runs").children()]
+    unnumbered = [run for run in runs if not publish.numbers(run) and run.list()]
     quarantine = store.root.child("quarantine")
-    refused = [quarantine.child(kind, name, number) for kind, name, number in _three_levels(quarantine)]
-    removed += [_remove(folder) for folder in refused if _untouched(folder, before)]
-    return removed + [
-        store.root.uri_of(path) for path in store.root.remove_strays(min(before, now - LONGEST_WRITE))
+    refused = [
+        quarantine.child(kind, name, number)
+        for kind in quarantine.children()
+        for name in quarantine.child(kind).children()
+        for number in quarantine.child(kind, name).children()
     ]
-
-
-def _runs(store: Store) -> list[Folder]:
-    return [store.root.child("runs", run) for run in store.root.child("runs").children()]
+    removed += [_remove(folder) for folder in [*unnumbered, *refused] if _untouched(folder, before)]
+    strays = store.root.remove_strays(min(before, now - LONGEST_WRITE))
+    return removed + [store.root.uri_of(path) for path in strays]
 
 
 def _collect_versions(store: Store, parent: Folder, before: datetime) -> list[str]:
     removed = []
     for state in publish.states(parent):
         folder = parent.child(str(state.number))
-        if state.committed:
-            continue
         if state.deleted:
-            removed += [_bury_rest(folder)] if len(folder.list()) > 1 else []
-        elif _untouched(folder, before) and publish.seize(
-            folder, state.number, run_id=uuid.uuid4().hex, timing=store.timing
-        ):
+            # An interrupted deletion is finished, even if the manifest is still there.
+            if len(folder.list()) > 1:
+                removed.append(_empty_deleted(folder))
+            continue
+        if state.committed or not _untouched(folder, before):
+            continue
+        # Claimed first: a job could otherwise take it over while its files are being removed.
+        if publish.seize(folder, state.number, run_id=uuid.uuid4().hex, timing=store.timing):
             removed.append(_remove(folder))
     return removed
 
 
-def _bury(version: Version) -> None:
-    """Tombstone first and manifest next: whoever is interrupted leaves a version that exists or one that
-    never will again."""
-    tombstone = {
-        "format": format_name("tombstone", 1),
-        "ref": version.ref,
-        "deleted": utc_now(),
-        "content_digest": version.manifest.content_digest,
-        "run_key": version.manifest.run_key,
-    }
-    version.folder.create(publish.TOMBSTONE, json_bytes(tombstone))
-    version.folder.delete(publish.MANIFEST)
-    _bury_rest(version.folder)
-
-
-def _bury_rest(folder: Folder) -> str:
+def _empty_deleted(folder: Folder) -> str:
+    # The manifest first, so that no reader gets a version without its parts.
+    folder.delete(publish.MANIFEST)
     folder.delete_all([entry.path for entry in folder.list() if entry.path != publish.TOMBSTONE])
     return folder.uri
 
 
 def _remove(folder: Folder) -> str:
-    """Claims last: as long as one is there, nobody else takes the number."""
+    # Claims last: as long as one is there, no other job takes the number.
     folder.delete_all([entry.path for entry in folder.list() if not entry.path.startswith("_claim.")])
     folder.delete_tree()
     return folder.uri
@@ -170,23 +176,3 @@ def _remove(folder: Folder) -> str:
 
 def _untouched(folder: Folder, before: datetime) -> bool:
     return all(entry.modified <= before for entry in folder.list())
-
-
-def _three_levels(folder: Folder) -> list[tuple[str, str, str]]:
-    return [
-        (kind, name, number)
-        for kind in folder.children()
-        for name in folder.child(kind).children()
-        for number in folder.child(kind, name).children()
-    ]
-
-
-def _compare(folder: Folder, entry: FileEntry) -> str | None:
-    uri = folder.uri_of(entry.path)
-    try:
-        sha256, size = folder.digest(entry.path)
-    except MissingError:
-        return f"{uri}: is missing"
-    if size != entry.bytes:
-        return f"{uri}: has {size} bytes, the manifest says {entry.bytes}"
-    return None if sha256 == entry.sha256 else f"{uri}: the bytes do not match the manifest's SHA-256"

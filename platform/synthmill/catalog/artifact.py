@@ -1,4 +1,4 @@
-"""A trained model in files: JSON and safetensors only, and never a training row.
+"""A trained model in files: JSON and safetensors only, no pickle, and never a training row.
 
 `config.json weights.safetensors codec.json codec.safetensors history.jsonl card.md`
 """
@@ -41,17 +41,18 @@ class Artifact:
 def write_artifact(folder: Folder, artifact: Artifact) -> tuple[FileEntry, ...]:
     """Write the six files; the entries are for the manifest."""
     config = {"format": format_name("artifact", FORMAT_NUMBER), **artifact.config}
+    # A config that was read from an older artifact brings its format along; a newer one must not be written.
     check_format(config, "artifact", newest=FORMAT_NUMBER, uri=folder.uri_of("config.json"))
+    history = [json.dumps(_finite(record), sort_keys=True) for record in artifact.history]
     contents = {
         "config.json": json_bytes(config),
         "weights.safetensors": _pack(artifact.weights),
         "codec.json": json_bytes(artifact.codec),
         "codec.safetensors": _pack(artifact.codec_tensors),
-        "history.jsonl": "".join(
-            json.dumps(_finite(record), sort_keys=True) + "\n" for record in artifact.history
-        ).encode(),
+        "history.jsonl": "".join(line + "\n" for line in history).encode(),
         "card.md": artifact.card.encode(),
     }
+    # In any order: before the manifest is written, no reader looks at them.
     with ThreadPoolExecutor(len(FILES)) as pool:
         list(pool.map(lambda path: folder.write_bytes(path, contents[path]), FILES))
     return tuple(
@@ -72,11 +73,8 @@ def read_artifact(version: Version) -> Artifact:
     if absent:
         raise StorageError(f"{version.uri}: the manifest lists no {absent[0]}; this is not a model artifact")
     with ThreadPoolExecutor(THREADS) as pool:
-        contents = dict(
-            zip(
-                FILES, pool.map(lambda path: read_verified(version.folder, entries[path]), FILES), strict=True
-            )
-        )
+        data = pool.map(lambda path: read_verified(version.folder, entries[path]), FILES)
+        contents = dict(zip(FILES, data, strict=True))
     config = json.loads(contents["config.json"])
     check_format(config, "artifact", newest=FORMAT_NUMBER, uri=version.folder.uri_of("config.json"))
     return Artifact(
@@ -90,14 +88,14 @@ def read_artifact(version: Version) -> Artifact:
 
 
 def _pack(tensors: Mapping[str, Tensor]) -> bytes:
-    packed: bytes = safetensors.torch.save(
-        {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(tensors.items())}
-    )
+    # Sorted, for equal bytes; contiguous, as safetensors refuses views (and channels last) otherwise.
+    plain = {name: tensor.detach().cpu().contiguous() for name, tensor in sorted(tensors.items())}
+    packed: bytes = safetensors.torch.save(plain)
     return packed
 
 
 def _finite(value: Any) -> Any:
-    """JSON has no NaN and no infinity: they become null."""
+    """NaN and infinity become null: JSON has neither, but a diverged run's history should still be saved."""
     if isinstance(value, dict):
         return {key: _finite(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

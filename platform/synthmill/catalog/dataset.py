@@ -8,6 +8,7 @@ import hashlib
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from synthmill.catalog.store import Version
 from synthmill.errors import RecipeError, StorageError
 from synthmill.storage.folder import THREADS, Folder, changed, json_bytes
 from synthmill.storage.formats import check_format, format_name
-from synthmill.storage.parquet import READ_AHEAD, read_part, write_part
+from synthmill.storage.parquet import READ_AHEAD, check_columns, read_part, write_part
 from synthmill.storage.publish import MANIFEST
 
 RECEIPT_FORMAT = 1
@@ -46,47 +47,40 @@ def write_shard(
 ) -> FileEntry:
     """Write one part (locally, then in one step to the folder) and then its receipt."""
     path = part_path(shard)
+    # Locally first: the digest must be known before the upload that the store checks against it.
     with tempfile.TemporaryDirectory(prefix="synthmill-") as scratch:
         local = Path(scratch) / path
         part = write_part(batches, schema, local, footer)
         folder.upload(local, path, sha256=part.sha256)
     entry = FileEntry(path=path, rows=part.rows, bytes=part.bytes, sha256=part.sha256)
-    receipt = {
-        "format": format_name("receipt", RECEIPT_FORMAT),
-        "run_key": run_key,
-        "shard": shard,
-        "part": path,
-    }
-    receipt |= {"rows": part.rows, "bytes": part.bytes, "sha256": part.sha256}
+    receipt = {"format": format_name("receipt", RECEIPT_FORMAT), "run_key": run_key, "shard": shard}
+    receipt |= {"part": path, "rows": part.rows, "bytes": part.bytes, "sha256": part.sha256}
+    # After the part: a receipt without its part would make a restarted job skip the shard.
     folder.write_json(receipt_path(shard), receipt)
     return entry
 
 
 def finished_shards(folder: Folder, run_key: str) -> dict[int, FileEntry]:
-    """Shards that an earlier attempt of the same run finished: those with a receipt of this run key and a
-    part of its size."""
+    """Shards that an earlier attempt finished: with a receipt of this run key and a part of its size."""
     sizes = {entry.path: entry.bytes for entry in folder.list("part-", recursive=False)}
     paths = [entry.path for entry in folder.list("_receipts/", recursive=False)]
     with ThreadPoolExecutor(THREADS) as pool:
         receipts = list(pool.map(folder.read_json, paths))
-    found = {}
+    shards = {}
     for path, receipt in zip(paths, receipts, strict=True):
         check_format(receipt, "receipt", newest=RECEIPT_FORMAT, uri=folder.uri_of(path))
-        entry = FileEntry(
-            path=receipt["part"], rows=receipt["rows"], bytes=receipt["bytes"], sha256=receipt["sha256"]
-        )
+        facts = {name: receipt[name] for name in ("rows", "bytes", "sha256")}
+        entry = FileEntry(path=receipt["part"], **facts)
+        # The size catches a part that was replaced after its receipt; `verify` reads the bytes.
         if receipt["run_key"] == run_key and sizes.get(entry.path) == entry.bytes:
-            found[int(receipt["shard"])] = entry
-    return dict(sorted(found.items()))
+            shards[int(receipt["shard"])] = entry
+    return dict(sorted(shards.items()))
 
 
 def part_entries(version: Version) -> list[FileEntry]:
     """The data parts of a version, in order."""
-    return [
-        entry
-        for entry in version.manifest.files
-        if entry.path.endswith(_SUFFIX) and not entry.path.startswith("_")
-    ]
+    files = version.manifest.files
+    return [entry for entry in files if entry.path.endswith(_SUFFIX) and not entry.path.startswith("_")]
 
 
 def read_dataset(version: Version, columns: Sequence[str] | None = None) -> Any:
@@ -94,33 +88,43 @@ def read_dataset(version: Version, columns: Sequence[str] | None = None) -> Any:
 
     Raises:
         IntegrityError: a part was changed; names it.
-        StorageError: no such column, or nothing there.
+        StorageError: no such column, or not a dataset.
     """
     tables = list(iter_parts(version, columns))
     if tables:
         return pa.concat_tables(tables)
     if version.manifest.arrow_schema is None:
         raise StorageError(f"{version.uri}: has neither parts nor a schema; this is not a dataset")
+    # A dataset of no rows has no parts; its columns are in the manifest.
     schema = decode_schema(version.manifest.arrow_schema)
+    check_columns(schema, columns, version.uri)
     return schema.empty_table() if columns is None else schema.empty_table().select(list(columns))
 
 
+def described_dataset(version: Version) -> Any:
+    """All rows, with the metadata that the manifest's schema has: that of data frames and of Hugging Face."""
+    table = read_dataset(version)
+    schema = version.manifest.arrow_schema
+    return table if schema is None else table.replace_schema_metadata(decode_schema(schema).metadata)
+
+
 def iter_parts(version: Version, columns: Sequence[str] | None = None) -> Iterator[Any]:
-    """The verified parts as `pa.Table`, in order; at most a few are held at a time."""
+    """The verified parts as `pa.Table`, in order; at most `READ_AHEAD` are in memory at a time."""
 
     def read(entry: FileEntry) -> Any:
         return read_part(read_verified(version.folder, entry), version.folder.uri_of(entry.path), columns)
 
     waiting = iter(part_entries(version))
     with ThreadPoolExecutor(READ_AHEAD) as pool:
-        running = [pool.submit(read, entry) for _, entry in zip(range(READ_AHEAD), waiting, strict=False)]
+        # Not `pool.map`: it submits all at once, and a slow consumer would have every part in memory.
+        running = [pool.submit(read, entry) for entry in islice(waiting, READ_AHEAD)]
         while running:
             yield running.pop(0).result()
-            running += [pool.submit(read, entry) for _, entry in zip(range(1), waiting, strict=False)]
+            running += [pool.submit(read, entry) for entry in islice(waiting, 1)]
 
 
 def pull(version: Version, local_dir: str | Path) -> Path:
-    """Copy a version into a local folder, the manifest last; files that are there already and right are kept.
+    """Copy a version into a local folder, the manifest last; files that match already are not copied again.
 
     Raises:
         RecipeError: not a folder of this machine.
@@ -131,11 +135,9 @@ def pull(version: Version, local_dir: str | Path) -> Path:
     if local is None:
         raise RecipeError(f"{target.uri} is not a folder of this machine; give a path", field="folder")
     known = {entry.path for entry in version.manifest.files}
-    foreign = [
-        entry.path
-        for entry in target.list(recursive=False)
-        if entry.path not in known and not entry.path.startswith(("_", "."))
-    ]
+    present = [entry.path for entry in target.list(recursive=False)]
+    # Readers of the folder would mix foreign files with the version's rows.
+    foreign = [path for path in present if path not in known and not path.startswith(("_", "."))]
     if foreign:
         raise StorageError(
             f"{target.uri}: holds {foreign[0]!r}, which is not part of {version.ref}; choose an empty folder"
@@ -154,8 +156,7 @@ def pull(version: Version, local_dir: str | Path) -> Path:
 
 
 def read_verified(folder: Folder, entry: FileEntry) -> bytes:
-    """The bytes of a file of a manifest; IntegrityError, naming it, when they are not those that were
-    published."""
+    """The bytes of a file of a manifest; IntegrityError, with its name, if they are not those published."""
     data = folder.read_bytes(entry.path)
     if hashlib.sha256(data).hexdigest() != entry.sha256:
         raise changed(folder.uri_of(entry.path))

@@ -84,6 +84,7 @@ def content_digest(files: Iterable[FileEntry], arrow_schema: str | None) -> str:
 
     Files whose names begin with '_' describe the data and are left out.
     """
+    # Neither names nor runs nor times: two identical runs have the same digest wherever they ran.
     parts = sorted(
         (entry.path, entry.rows, entry.sha256)
         for entry in files
@@ -104,7 +105,7 @@ def decode_schema(text: str) -> Any:
 
 
 def utc_now() -> str:
-    """Now, as `Manifest.created` states it."""
+    """Now, in the form of `Manifest.created`."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 

@@ -1,5 +1,7 @@
-"""Weights that earlier versions did not save: what each stands for in an artifact without it. One table, so
-that models know only their present form."""
+"""Weights that earlier versions did not save: the value that each has in an artifact without it.
+
+One table for all models, so that a model's file knows only its present form.
+"""
 
 from collections.abc import Callable, Mapping
 
@@ -26,8 +28,7 @@ MISSING: dict[tuple[str, str], Callable[[Tensor], Tensor]] = {
 
 
 def migrate(model: str, weights: Mapping[str, Tensor], initial: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """`weights` of an artifact, with those that its version did not save; `initial` is a fresh model's
-    state."""
+    """An artifact's `weights` and those that its version did not save; `initial` is a fresh model's state."""
     filled = {
         name: value(initial[name])
         for (owner, name), value in MISSING.items()

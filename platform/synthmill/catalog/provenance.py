@@ -1,7 +1,7 @@
 """Labels that say, machine-readably, that data is synthetic and what made it.
 
 IPTC `digitalSourceType` (cv.iptc.org) and the AIGC label (GB 45438-2025, appendix E) have no standard carrier
-in Parquet: they stand in the footer's key-value metadata and in the manifest. Footers carry only what
+in Parquet: here they are in the footer's key-value metadata and in the manifest. Footers carry only what
 determines the bytes: no dataset name, version, time or host.
 """
 
@@ -25,6 +25,7 @@ _CODE = re.compile(r"^[\x21-\x7e]+$")
 
 def produce_id(run_key: str, shard: int | None = None) -> str:
     """The unique id of one shard's rows, or of a whole run: 32 hex digits that follow from the run key."""
+    # Derived, not random: the id is in the footer, and a repeated run must give the same bytes.
     text = run_key if shard is None else f"{run_key}/{shard}"
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
@@ -46,7 +47,7 @@ def footer(
     mixed: bool = False,
     producer: str = PRODUCER,
 ) -> dict[str, str]:
-    """Parquet footer keys of one part; `mixed` when real rows stand among the synthetic ones."""
+    """Parquet footer keys of one part; `mixed` when real rows are among the synthetic ones."""
     unique_id = produce_id(run_key, shard)
     provenance = {
         "format": format_name("provenance", PROVENANCE_FORMAT),
@@ -81,10 +82,11 @@ def read_provenance(metadata: dict[str, str], *, uri: str) -> dict[str, Any] | N
     """What made a part, from its footer; None: the file carries no label of ours."""
     if PROVENANCE_KEY not in metadata:
         return None
-    found: dict[str, Any] = json.loads(metadata[PROVENANCE_KEY])
-    check_format(found, "provenance", newest=PROVENANCE_FORMAT, uri=uri)
-    return found
+    provenance: dict[str, Any] = json.loads(metadata[PROVENANCE_KEY])
+    check_format(provenance, "provenance", newest=PROVENANCE_FORMAT, uri=uri)
+    return provenance
 
 
 def _compact(data: dict[str, Any]) -> str:
+    # In one form only: footers are among the bytes that must repeat.
     return json.dumps(data, separators=(",", ":"), sort_keys=True, ensure_ascii=True)

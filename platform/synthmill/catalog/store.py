@@ -1,8 +1,8 @@
 """What exists: names and versions of datasets, models and reports, under one root URI.
 
 <store>/datasets/<name>/<n>/   models/   reports/     committed versions
-<store>/runs/<run>/<n>/                               checkpoints and logs of training runs, claimed like
-versions <store>/quarantine/<kind>/<name>/<n>.<run id>/        parts that a gate refused
+<store>/runs/<run>/<n>/                               training: checkpoints and logs, claimed like versions
+<store>/quarantine/<kind>/<name>/<n>.<run id>/        parts that a gate refused
 """
 
 import re
@@ -39,7 +39,7 @@ from synthmill.storage.formats import format_name
 
 KINDS: tuple[Kind, ...] = ("datasets", "models", "reports")
 _NAME = re.compile(NAME_PATTERN)
-_REF = re.compile(r"^(?P<name>[^@]*)(?:@(?P<number>[0-9]{1,9}))?$")
+_REF = re.compile(r"^(?P<name>[^@]*)(?:@0*(?P<number>[1-9][0-9]{0,8}))?$", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Run:
 
 
 class Store:
-    """One root URI. Cheap to make; nothing is read before it is asked for."""
+    """One root URI. Cheap to make: nothing is read before a method needs it."""
 
     def __init__(
         self,
@@ -103,126 +103,96 @@ class Store:
 
     def names(self, kind: Kind) -> list[str]:
         """Names with at least one committed version, sorted."""
-        known = [name for name in self.root.child(kind).children() if _NAME.fullmatch(name)]
-        with ThreadPoolExecutor(THREADS) as pool:
-            return [
-                name
-                for name, numbers in zip(
-                    known, pool.map(lambda name: self.versions(kind, name), known), strict=True
-                )
-                if numbers
-            ]
+        return list(dict.fromkeys(name for name, _ in self._committed(kind)))
 
     def versions(self, kind: Kind, name: str) -> list[int]:
         """Committed numbers, ascending."""
-        return [
-            state.number
-            for state in publish.states(self.folder_of(kind, name))
-            if state.committed and not state.deleted
-        ]
+        return [state.number for state in publish.states(self.folder_of(kind, name)) if state.readable]
 
     def resolve(self, kind: Kind, ref: str, *, field: str) -> Version:
         """The version that `name@number` or `name` (the newest committed one) means.
 
         Raises:
-            NotFoundError: nothing by that name, or not that number; names `field` and what there is.
+            NotFoundError: no such name, or not that number; names `field` and what exists.
         """
         name, number = parse_ref(ref, field=field)
         parent = self.folder_of(kind, name, field=field)
-        candidates = (
-            [number]
-            if number
-            else sorted((int(child) for child in parent.children() if child.isdigit()), reverse=True)
-        )
-        for candidate in candidates:
+        # Only manifests are read, newest first: listing the state of every version would cost more requests.
+        for candidate in [number] if number else reversed(publish.numbers(parent)):
             folder = parent.child(str(candidate))
             try:
                 return Version(kind, name, candidate, folder, read_manifest(folder))
             except MissingError:
-                continue
-        raise self._not_found(kind, name, number, field)
+                continue  # Still being written, given up or deleted.
+        thing, numbers = kind.removesuffix("s"), self.versions(kind, name)
+        if number and parent.child(str(number)).exists(publish.TOMBSTONE):
+            raise NotFoundError(f"{thing} {name}@{number} was deleted from {self.uri}", field=field)
+        if number and numbers:
+            existing = ", ".join(f"{name}@{n}" for n in numbers[-10:])
+            message = f"no {thing} {name}@{number} in {self.uri}; there is: {existing}"
+            raise NotFoundError(message, field=field)
+        hint = did_you_mean(name, self.names(kind))
+        raise NotFoundError(f"no {thing} named {name!r} in {self.uri}{hint}", field=field)
 
     def open_versions(self, kind: Kind) -> list[Version]:
         """Every committed version of a kind, by name and number."""
+        refs = [f"{name}@{number}" for name, number in self._committed(kind)]
+        with ThreadPoolExecutor(THREADS) as pool:
+            return list(pool.map(lambda ref: self.resolve(kind, ref, field=kind), refs))
+
+    def _committed(self, kind: Kind) -> list[tuple[str, int]]:
+        # Folders that another program put there are left alone.
         names = [name for name in self.root.child(kind).children() if _NAME.fullmatch(name)]
         with ThreadPoolExecutor(THREADS) as pool:
             numbers = list(pool.map(lambda name: self.versions(kind, name), names))
-            wanted = [(name, number) for name, found in zip(names, numbers, strict=True) for number in found]
-            return list(pool.map(lambda item: self.resolve(kind, f"{item[0]}@{item[1]}", field=kind), wanted))
+        return [(name, number) for name, some in zip(names, numbers, strict=True) for number in some]
 
     def begin(
         self, kind: Kind, name: str, *, run_key: str, run_id: str, if_exists: Literal["new", "reuse"] = "new"
     ) -> "Draft":
-        """Claim a version to write. With "reuse", a committed version of the same run key is returned instead
-        of claiming.
+        """Claim a version to write; with "reuse", a committed one of the same run key if there is one.
 
         Raises:
-            StorageError: the store can't be written, or lets a second create succeed.
+            StorageError: the store can't be written to, or lets a second create succeed.
         """
         parent = self.folder_of(kind, name)
+        # Before the work: a job must not compute for hours for a store that refuses the result.
         if not self._probed:
             self.root.probe_write()
             self._probed = True
-        found = publish.states(parent)
-        number = publish.finished(parent, run_key, found) if if_exists == "reuse" else None
+        existing = publish.states(parent)
+        number = publish.finished(parent, run_key, existing) if if_exists == "reuse" else None
         if number is not None:
-            return Draft(
-                self,
-                kind,
-                name,
-                run_key,
-                run_id,
-                finished=self.resolve(kind, f"{name}@{number}", field="name"),
-            )
-        return Draft(
-            self,
-            kind,
-            name,
-            run_key,
-            run_id,
-            lease=publish.acquire(parent, found, run_key=run_key, run_id=run_id, timing=self.timing),
-        )
+            finished = self.resolve(kind, f"{name}@{number}", field="name")
+            return Draft(self, kind, name, run_key, run_id, finished=finished)
+        lease = publish.acquire(parent, existing, run_key=run_key, run_id=run_id, timing=self.timing)
+        return Draft(self, kind, name, run_key, run_id, lease=lease)
 
     def runs(self, run_name: str | None = None) -> list[Run]:
         """Training runs, those of one name or all, the oldest attempt of a name first."""
         names = [run_name] if run_name is not None else self.root.child("runs").children()
-        return [
-            Run(name, state.number, folder, publish.owned(folder, state, self.timing))
-            for name in names
-            if _NAME.fullmatch(name)
-            for state in publish.states(self.run_folder(name))
-            for folder in [self.run_folder(name).child(str(state.number))]
-        ]
+        runs = []
+        for name in (name for name in names if _NAME.fullmatch(name)):
+            for state in publish.states(self.run_folder(name)):
+                folder = self.run_folder(name).child(str(state.number))
+                runs.append(Run(name, state.number, folder, publish.owned(folder, state, self.timing)))
+        return runs
 
     @contextmanager
     def begin_run(self, run_name: str, *, run_key: str, run_id: str) -> Iterator[publish.Lease]:
-        """Own a folder `runs/<run_name>/<n>` while inside: one that an ended owner of the same run key left,
-        or a new one.
+        """Own a folder `runs/<run_name>/<n>` while inside: a dead owner's of the same run key, or a new one.
 
-        Two jobs that compute the same at the same time therefore keep their checkpoints apart.
+        So concurrent runs of the same recipe keep their checkpoints apart.
         """
         parent = self.run_folder(run_name)
-        lease = publish.acquire(
-            parent, publish.states(parent), run_key=run_key, run_id=run_id, timing=self.timing
-        )
+        existing = publish.states(parent)
+        lease = publish.acquire(parent, existing, run_key=run_key, run_id=run_id, timing=self.timing)
         with lease.alive():
             yield lease
 
-    def _not_found(self, kind: Kind, name: str, number: int | None, field: str) -> NotFoundError:
-        thing, numbers = kind.removesuffix("s"), self.versions(kind, name)
-        if number and self.folder_of(kind, name).child(str(number)).exists(publish.TOMBSTONE):
-            return NotFoundError(f"{thing} {name}@{number} was deleted from {self.uri}", field=field)
-        if number and numbers:
-            have = ", ".join(f"{name}@{n}" for n in numbers[-10:])
-            return NotFoundError(f"no {thing} {name}@{number} in {self.uri}; there is: {have}", field=field)
-        return NotFoundError(
-            f"no {thing} named {name!r} in {self.uri}{did_you_mean(name, self.names(kind))}", field=field
-        )
-
 
 class Draft:
-    """A version being written. Inside `with draft:` its heartbeat runs; leaving without commit releases the
-    claim."""
+    """A version being written. Inside `with draft:` its heartbeat runs; an end without commit releases it."""
 
     def __init__(
         self,
@@ -240,13 +210,14 @@ class Draft:
         self.store, self.kind, self.name, self.run_key, self.run_id = store, kind, name, run_key, run_id
         self.number, self.folder = owned.number, owned.folder
         self.finished = finished
+        # Then parts of the dead owner may be there already.
         self.taken_over = lease is not None and lease.claim > 1
         self._lease = lease
         self._open = ExitStack()
 
     @property
     def ref(self) -> str:
-        """`adult@1`; nothing to print before commit."""
+        """`adult@1`; not to be printed before commit, as another job may still get the number."""
         return f"{self.name}@{self.number}"
 
     def __enter__(self) -> Self:
@@ -258,21 +229,17 @@ class Draft:
         self._open.close()
 
     def check_owned(self) -> None:
-        """ClaimLostError if another job took this version over."""
+        """ClaimLostError if another job took over this version; asks the store."""
         if self._lease is not None:
             self._lease.check()
 
     def check_alive(self) -> None:
-        """ClaimLostError if the heartbeat has found that another job took this version over; asks the store
-        nothing."""
-        if self._lease is not None and self._lease.lost:
-            raise ClaimLostError(
-                f"{self.folder.uri}: another job took this version over while this one was not heard of"
-            )
+        """ClaimLostError if the heartbeat noticed that another job took over this version; no request."""
+        if self._lease is not None:
+            self._lease.check_alive()
 
     def manifest(self, *, files: tuple[FileEntry, ...], schema: Any = None, **fields: Any) -> Manifest:
-        """The manifest of this version with these files; `schema` is the Arrow schema of data parts, `fields`
-        are those of `Manifest`."""
+        """This version's manifest; `schema` is the Arrow schema of data parts, `fields` are `Manifest`'s."""
         text = encode_schema(schema) if schema is not None else None
         return Manifest(
             kind=self.kind,
@@ -290,7 +257,7 @@ class Draft:
         )
 
     def commit(self, manifest: Manifest) -> Version:
-        """Make the version exist, after checking that every file of the manifest is there with its size.
+        """Make the version exist, once every file of the manifest is in its folder with its size.
 
         Raises:
             ClaimLostError: another job owns the version now.
@@ -298,31 +265,27 @@ class Draft:
         """
         lease = self._claimed()
         stated = (manifest.kind, manifest.name, manifest.number, manifest.run_id, manifest.run_key)
-        assert stated == (
-            self.kind,
-            self.name,
-            self.number,
-            self.run_id,
-            self.run_key,
-        ), f"the manifest of {self.ref} names another version"
-        self._check_files(manifest)
+        own = (self.kind, self.name, self.number, self.run_id, self.run_key)
+        assert stated == own, f"the manifest of {self.ref} names another version"
+        # A committed version is immutable, so what is missing now would be missing for ever.
+        sizes = {entry.path: entry.bytes for entry in self.folder.list()}
+        for entry in manifest.files:
+            if sizes.get(entry.path) != entry.bytes:
+                fault = f"has {sizes[entry.path]} bytes" if entry.path in sizes else "is not there"
+                fault += f", its manifest says {entry.bytes} bytes; not committed"
+                raise StorageError(f"{self.folder.uri_of(entry.path)}: {fault}")
         if not lease.commit(manifest_json(manifest)):
             raise ClaimLostError(f"{self.folder.uri}: another job committed this version first")
         return Version(self.kind, self.name, self.number, self.folder, manifest)
 
     def quarantine(self, reason: str) -> str:
-        """Move everything written so far out of the version's folder, with the reason; returns the new
-        URI."""
+        """Move all that was written to the quarantine folder, with the reason; returns the new URI."""
         lease = self._claimed()
         lease.check()
         target = self.store.root.child("quarantine", self.kind, self.name, f"{self.number}.{self.run_id}")
-        why = {
-            "format": format_name("quarantine", 1),
-            "reason": reason,
-            "ref": self.ref,
-            "run_key": self.run_key,
-        }
-        target.write_json("_reason.json", why)
+        content = {"format": format_name("quarantine", 1), "reason": reason}
+        target.write_json("_reason.json", content | {"ref": self.ref, "run_key": self.run_key})
+        # The claim stays, or another job would take the number while files are still being moved.
         own = ("_claim.", "_heartbeat.")
         paths = [entry.path for entry in self.folder.list() if not entry.path.startswith(own)]
         with ThreadPoolExecutor(THREADS) as pool:
@@ -333,16 +296,6 @@ class Draft:
     def _claimed(self) -> publish.Lease:
         assert self._lease is not None, f"{self.ref} is finished already; nothing can be written to it"
         return self._lease
-
-    def _check_files(self, manifest: Manifest) -> None:
-        there = {entry.path: entry.bytes for entry in self.folder.list()}
-        for entry in manifest.files:
-            if there.get(entry.path) != entry.bytes:
-                found = f"has {there[entry.path]} bytes" if entry.path in there else "is not there"
-                raise StorageError(
-                    f"{self.folder.uri_of(entry.path)}: {found}, its manifest says {entry.bytes} bytes; not"
-                    " committed"
-                )
 
 
 def check_name(name: str, *, field: str) -> str:
@@ -356,8 +309,7 @@ def check_name(name: str, *, field: str) -> str:
 def parse_ref(ref: str, *, field: str) -> tuple[str, int | None]:
     """("adult", 3) from "adult@3", ("adult", None) from "adult"; RecipeError otherwise."""
     match = _REF.fullmatch(ref)
-    if match is None or match["number"] == "0":
-        raise RecipeError(
-            f"{ref!r} is not a reference; write NAME or NAME@NUMBER, such as adult@3", field=field
-        )
+    if match is None:
+        fix = "write NAME or NAME@NUMBER, such as adult@3"
+        raise RecipeError(f"{ref!r} is not a reference; {fix}", field=field)
     return check_name(match["name"], field=field), int(match["number"]) if match["number"] else None

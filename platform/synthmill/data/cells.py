@@ -1,74 +1,97 @@
-"""CSV bytes to a typed table: every cell is read as text, then each column's type follows from all of its
-values."""
+"""Cells of text to typed columns: each column's type follows from all of its values."""
 
-import csv as text_csv
-import io
-import re
+from collections.abc import Mapping
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-from pyarrow import csv
 
-from synthmill.errors import DataError
-
-FIELD = "data.source"
-
+_KEY = b"synthmill.cells"
+_MARK = {_KEY: b"1"}
 _INTEGER = r"^[+-]?\d+$"
 _DECIMAL = r"^(?i:[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?inf(inity)?|nan)$"
 _NOT_FINITE = r"^(?i:[+-]?inf(inity)?|nan)$"
-_LEADING_ZERO = r"^[+-]?0\d"
-_BOOLEAN = r"^(?i:true|false)$"
+_LEADING_ZERO = r"^(\+|-?0\d)"
+"""Numbers that are written in a form of their own: with a plus, or with leading zeros, as codes and telephone
+numbers are."""
+BOOLEAN = r"^(?i:true|false)$"
 _DATE = r"^\d{4}-\d{2}-\d{2}$"
-_DATETIME = r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}(:\d{2}(\.\d{1,9})?)?(Z|[+-]\d{2}:?\d{2})?$"
+_DATETIME = r"^\d{4}-\d{2}-\d{2}[T ]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,9})?)?(Z|[+-]\d{2}:?\d{2})?$"
+PLAIN = ("number", "boolean", "date", "datetime")
+PLAIN_OF = {
+    "integer": ("number",),
+    "numeric": ("number",),
+    "boolean": ("boolean",),
+    "date": ("date",),
+    "datetime": ("datetime", "date"),
+}
+"""What `plain_mask` can be asked for, of a kind in a schema file."""
 _ZONE = r"(Z|[+-]\d{2}:?\d{2})$"
-_UTF16 = (b"\xff\xfe", b"\xfe\xff")
-_PREFIX = re.compile(
-    rb'(?:\xef\xbb\xbf)?(?: *[\r\n])*(?i:"?sep=(?P<delimiter>[^"\r\n\x80-\xff])"? *\r?\n(?: *[\r\n])*)?'
-)
-"""What may stand before the header: a byte order mark, empty lines, and the line in which Excel names the
-delimiter."""
-_DELIMITERS = (b",", b";", b"\t", b"|")
-_QUOTED = re.compile(rb'(?:^|(?<=[,;\t|]))"(?:[^"]|"")*+"')
-_HEADER = re.compile(rb"(?:" + _QUOTED.pattern + rb"|[^\r\n])*+")
-_HEADER_BYTES = 1 << 20
+_PATTERNS = {"number": _DECIMAL, "boolean": BOOLEAN, "date": _DATE, "datetime": _DATETIME}
 
 
-def read_csv(data: bytes, *, name: str, trim: bool, null_values: tuple[str, ...]) -> pa.Table:
-    """All columns as strings, trimmed, `null_values` null.
-
-    Raises:
-        DataError: empty, header only, duplicate column names, a row with too few or too many cells, not
-        UTF-8.
-    """
-    if data[:2] in _UTF16:
-        raise DataError(f"{name} is UTF-16; save it as UTF-8", field=FIELD)
-    before = _PREFIX.match(data)
-    assert before is not None
-    data, told = data[before.end() :], before["delimiter"]
-    if not data.strip():
-        raise DataError(f"{name} is empty; it needs a header line and rows", field=FIELD)
-    delimiter = (told or _delimiter(data)).decode()
-    names = _header(data, name, delimiter)
-    table = _parse(data, name, names, delimiter, skipped_lines=len((before[0] + b".").splitlines()) - 1)
-    if table.num_rows == 0:
-        raise DataError(f"{name} has a header but no rows", field=FIELD)
-    nulls = pa.array(sorted(set(null_values)), pa.string())
-    columns = [_clean(column, trim, nulls) for column in table.columns]
-    return pa.table(columns, names=names)
-
-
-def detect_types(table: pa.Table, *, keep_text: frozenset[str] = frozenset()) -> pa.Table:
+def detect_types(
+    table: pa.Table, *, keep_text: frozenset[str] = frozenset(), cells: frozenset[str] | None = None
+) -> pa.Table:
     """The table with each string column cast to the narrowest of integer, decimal, boolean, date, datetime
     that all its values fit.
 
-    `keep_text` columns stay strings. Numbers with leading zeros (postal codes) and integers beyond int64 are
+    `keep_text` columns stay strings. Those that are strings at the end are `marked` as coming from text
+    cells. Numbers with leading zeros (postal codes) and integers beyond int64 are
     text.
     """
-    columns = [
-        column if name in keep_text or column.type != pa.string() else _typed(column)
-        for name, column in zip(table.column_names, table.columns, strict=True)
-    ]
-    return pa.table(columns, names=table.column_names)
+    columns, fields = [], []
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        untyped = column.type == pa.string()
+        columns.append(column if name in keep_text or not untyped else _typed(column))
+        fields.append(
+            pa.field(
+                name,
+                columns[-1].type,
+                metadata=_mark(untyped and (cells is None or name in cells)),
+            )
+        )
+    return pa.table(columns, schema=pa.schema(fields))
+
+
+def _mark(marked: bool) -> dict[bytes, bytes] | None:
+    return _MARK if marked else None
+
+
+def is_untyped(field: pa.Field) -> bool:
+    """Whether a column of text comes from a file in which everything is text."""
+    return (field.metadata or {}).get(_KEY) == b"1"
+
+
+def without_mark(metadata: Mapping[bytes, bytes] | None) -> dict[bytes, bytes] | None:
+    """The metadata of a field without what `is_untyped` reads."""
+    return {key: value for key, value in (metadata or {}).items() if key != _KEY} or None
+
+
+def plain_mask(texts: pa.Array, kind: str) -> npt.NDArray[np.bool_]:
+    """Which texts (N,) are plain numbers, booleans, ISO dates or ISO times, bool (N,)."""
+    mask = pc.match_substring_regex(texts, _PATTERNS[kind])
+    if kind == "number":
+        mask = pc.and_(mask, pc.invert(pc.match_substring_regex(texts, _LEADING_ZERO)))
+    found: npt.NDArray[np.bool_] = np.asarray(mask, dtype=bool)
+    return found
+
+
+def zone_mask(texts: pa.Array) -> npt.NDArray[np.bool_]:
+    """Which texts (N,) are times with a zone, bool (N,)."""
+    return np.asarray(pc.match_substring_regex(texts, r":\d{2}.*" + _ZONE), dtype=bool)
+
+
+def plain_typed(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The narrowest plain type that all values fit; text where there is none."""
+    return _typed(column)
+
+
+def plain_noun(texts: pa.Array) -> str:
+    """What most of the texts are, in words."""
+    nouns = {"number": "numbers", "boolean": "true or false", "date": "dates", "datetime": "dates and times"}
+    return max(nouns.items(), key=lambda entry: plain_mask(texts, entry[0]).sum())[1]
 
 
 def as_number(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -98,7 +121,7 @@ def _typed(column: pa.ChunkedArray) -> pa.ChunkedArray:
         if _all(values, _DECIMAL) and not pc.any(pc.match_substring_regex(values, _LEADING_ZERO)).as_py():
             too_long = _all(values, _INTEGER) and not _fits_int64(values)
             return column if too_long or _all(values, _NOT_FINITE) else as_number(column)
-        if _all(values, _BOOLEAN):
+        if _all(values, BOOLEAN):
             return pc.equal(pc.utf8_lower(column), "true")
         if _all(values, _DATE):
             return column.cast(pa.date32())
@@ -121,7 +144,8 @@ def _fits_int64(values: pa.Array) -> bool:
     return True
 
 
-def _clean(column: pa.ChunkedArray, trim: bool, nulls: pa.Array) -> pa.ChunkedArray:
+def clean(column: pa.ChunkedArray, trim: bool, nulls: pa.Array) -> pa.ChunkedArray:
+    """Text trimmed, if so asked, and null where it is one of `nulls`."""
     if trim:
         column = pc.utf8_trim_whitespace(column)
     return (
@@ -129,70 +153,3 @@ def _clean(column: pa.ChunkedArray, trim: bool, nulls: pa.Array) -> pa.ChunkedAr
         if len(nulls)
         else column
     )
-
-
-def _delimiter(data: bytes) -> bytes:
-    """The comma, unless the header has none outside quotes and has semicolons, tabs or bars."""
-    header = _HEADER.match(data, 0, _HEADER_BYTES)
-    assert header is not None
-    bare = _QUOTED.sub(b"", header[0])
-    return next((mark for mark in _DELIMITERS if mark in bare), b",")
-
-
-def _header(data: bytes, name: str, delimiter: str) -> list[str]:
-    """The trimmed column names; `column_1` where the first has none, as data frames write their index."""
-    text = io.TextIOWrapper(io.BytesIO(data), encoding="utf-8", newline="")
-    try:
-        cells = next(text_csv.reader(text, delimiter=delimiter), [])
-    except UnicodeDecodeError:
-        raise _not_utf8(name) from None
-    except text_csv.Error as fault:
-        raise DataError(
-            f"the header of {name} can't be read ({fault}); look for a quote that is not closed", field=FIELD
-        ) from None
-    names = [cell.strip() or f"column_{position}" for position, cell in enumerate(cells, start=1)]
-    for position, column in enumerate(names):
-        if column in names[:position]:
-            raise DataError(f"{name} has two columns named {column!r}; rename one", field=FIELD)
-    return names
-
-
-def _parse(data: bytes, name: str, columns: list[str], delimiter: str, *, skipped_lines: int) -> pa.Table:
-    ragged: list[csv.InvalidRow] = []
-
-    def keep_first(row: csv.InvalidRow) -> str:
-        ragged.append(row)
-        return "error"
-
-    block_bytes = max(1 << 20, min(len(data) + 1, 1 << 30))
-    try:
-        return csv.read_csv(
-            io.BytesIO(data),
-            read_options=csv.ReadOptions(
-                use_threads=False, block_size=block_bytes, column_names=columns, skip_rows_after_names=1
-            ),
-            parse_options=csv.ParseOptions(
-                delimiter=delimiter, newlines_in_values=True, invalid_row_handler=keep_first
-            ),
-            convert_options=csv.ConvertOptions(
-                column_types=dict.fromkeys(columns, pa.string()), strings_can_be_null=False
-            ),
-        )
-    except pa.ArrowInvalid as fault:
-        if ragged:
-            row = ragged[0]
-            line = "" if row.number is None else f"line {row.number + skipped_lines} of "
-            raise DataError(
-                f"{line}{name} has {row.actual_columns} cells where the header has {row.expected_columns};"
-                " fix or quote it",
-                field=FIELD,
-            ) from None
-        if "UTF8" in str(fault):
-            raise _not_utf8(name) from None
-        raise DataError(
-            f"{name} is not a CSV file ({str(fault).splitlines()[0][:100]})", field=FIELD
-        ) from None
-
-
-def _not_utf8(name: str) -> DataError:
-    return DataError(f"{name} is not UTF-8; save it as UTF-8", field=FIELD)

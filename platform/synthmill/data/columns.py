@@ -4,6 +4,7 @@ Every integral type maps to int64 in order and without loss, so huge keys and na
 unsigned integers from 2**63 on count as 2**63 - 1); decimals travel as their unscaled integers.
 """
 
+import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -36,7 +37,11 @@ _INT64_MAX = np.uint64(2**63 - 1)
 
 
 def plain_type(kind: pa.DataType) -> pa.DataType:
-    """The type a column has once decoded: a dictionary becomes its values' type, a string view a string."""
+    """The type a column has once decoded: a dictionary becomes its values' type, a string view a string, an
+    extension what it stores (a UUID: text)."""
+    if isinstance(kind, pa.BaseExtensionType):
+        known = {"arrow.uuid": pa.string(), "arrow.bool8": pa.bool_()}
+        return known.get(kind.extension_name) or plain_type(kind.storage_type)
     if pa.types.is_dictionary(kind):
         return plain_type(kind.value_type)
     return pa.string() if kind == pa.string_view() else kind
@@ -70,17 +75,34 @@ def flat(column: pa.Array | pa.ChunkedArray) -> pa.Array:
         column = column.combine_chunks() if column.num_chunks != 1 else column.chunk(0)
     if isinstance(column, pa.ChunkedArray):
         column = pa.array([], column.type)
+    plain: pa.Array = plain_column(column)
+    return plain
+
+
+def plain_column(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    """The column with values of its plain type."""
     plain = plain_type(column.type)
-    return column if column.type == plain else column.cast(plain)
+    if column.type == plain:
+        return column
+    if not isinstance(column.type, pa.BaseExtensionType):
+        return column.cast(plain)
+    if isinstance(column, pa.ChunkedArray):
+        return pa.chunked_array([plain_column(chunk) for chunk in column.chunks], plain)
+    if column.type.extension_name != "arrow.uuid":
+        return column.storage.cast(plain)
+    # Arrow has no cast from UUIDs to their text.
+    texts = [None if cell is None else str(uuid.UUID(bytes=cell)) for cell in column.storage.to_pylist()]
+    return pa.array(texts, plain)
 
 
 def plain_table(table: pa.Table) -> pa.Table:
     """The table with every column of its plain type: what a data frame's categories become once decoded."""
-    columns = [
-        column if column.type == plain_type(column.type) else column.cast(plain_type(column.type))
-        for column in table.columns
+    columns = [plain_column(column) for column in table.columns]
+    fields = [
+        field if field.type == column.type else pa.field(field.name, column.type, metadata=field.metadata)
+        for field, column in zip(table.schema, columns, strict=True)
     ]
-    return pa.table(columns, names=table.column_names)
+    return pa.table(columns, schema=pa.schema(fields))
 
 
 def valid_rows(array: pa.Array) -> Bool:

@@ -1,52 +1,94 @@
-"""Tables in files: CSV and Parquet, one file or a folder of them, on disk or on S3, partitioned by folder
-names or not."""
+"""Tables in files: one file or a folder of them, on disk or on S3, partitioned by folder names or not; the
+formats stand in `data/formats/`."""
 
 import hashlib
-from collections.abc import Callable
+from dataclasses import dataclass
 from urllib.parse import unquote
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from synthmill.config import DataConfig, StorageConfig
-from synthmill.data.cells import FIELD, detect_types, read_csv
+from synthmill.data.cells import clean, detect_types
 from synthmill.data.columns import plain_table
+from synthmill.data.content import format_of, formats, named_format, unpack
+from synthmill.data.formats.base import FIELD, Options, Parsed
+from synthmill.data.origin import attach, joined, without_index
 from synthmill.errors import DataError, UserError
 from synthmill.storage.folder import Folder
 from synthmill.storage.uri import Location, parse, redact
 
-CSV_ENDINGS = (".csv", ".tsv", ".txt", ".data")
-PARQUET_ENDINGS = (".parquet", ".pq", ".parq")
-_COMPRESSIONS = {".gz": "gzip", ".zst": "zstd", ".bz2": "bz2"}
 _NO_VALUE = "__HIVE_DEFAULT_PARTITION__"
-_PARQUET_MAGIC = b"PAR1"
+_SPLITS = "dataset_dict.json"
+"""What Hugging Face's `DatasetDict.save_to_disk` writes beside the folders of its splits."""
 
 
-def read_files(
-    uri: str, config: DataConfig, settings: StorageConfig, *, keep_text: frozenset[str]
-) -> tuple[pa.Table, str]:
+@dataclass(frozen=True, kw_only=True)
+class Files:
+    """A table read from files."""
+
+    table: pa.Table
+    """Its schema's metadata carries what the files said beyond plain types; see `data.origin`."""
+    sha256: str
+    notes: tuple[str, ...] = ()
+
+
+def read_files(uri: str, config: DataConfig, settings: StorageConfig, *, keep_text: frozenset[str]) -> Files:
     """The table at a URI, and the SHA-256 of its bytes (of paths and bytes in order of paths, for a folder).
 
     Raises:
         DataError: nothing there, or not what can be read as one table.
         StorageError: the place can't be reached.
     """
-    folder, paths = _find(uri, settings)
+    folder, paths, notes = _find(uri, settings)
     digest = hashlib.sha256()
-    tables: list[pa.Table] = []
-    is_csv = True
+    parts: list[Parsed] = []
+    options = options_of(config)
     for path in paths:
         data = folder.read_bytes(path)
         if len(paths) > 1:
             digest.update(f"{path}\0{len(data)}\0".encode())
         digest.update(data)
-        is_csv = data[:4] != _PARQUET_MAGIC and not path.lower().endswith(PARQUET_ENDINGS)
-        table = _read_csv(data, path, config) if is_csv else _read_parquet(data, path)
-        tables.append(_with_partition(table, path))
-    table = _join(tables, paths)
-    partitions = set(table.column_names) & {key for path in paths for key, _ in _partition(path)}
-    texts = keep_text if is_csv else keep_text | (set(table.column_names) - partitions)
-    return detect_types(table, keep_text=frozenset(texts)), digest.hexdigest()
+        part = parse_bytes(data, path, options)
+        notes += part.notes
+        parts.append(_with_partition(part, path))
+    return Files(
+        table=type_cells(_join(parts, paths), config, keep_text=keep_text),
+        sha256=digest.hexdigest(),
+        notes=tuple(dict.fromkeys(notes)),
+    )
+
+
+def options_of(config: DataConfig) -> Options:
+    """What the recipe says of how files are written."""
+    return Options(
+        header=config.header,
+        columns=config.columns,
+        delimiter=config.delimiter,
+        encoding=config.encoding,
+        footer_rows=config.footer_rows,
+        sheet=config.sheet,
+    )
+
+
+def parse_bytes(data: bytes, name: str, options: Options) -> Parsed:
+    """The table in a file's bytes, whatever its name says it is."""
+    data, name = unpack(data, name)
+    found, notes = format_of(data, name)
+    parsed = found.parse(data, name, options)
+    table, index = without_index(parsed.table, name)
+    return Parsed(table=table, cells=parsed.cells, notes=(*notes, *parsed.notes, *index))
+
+
+def type_cells(parsed: Parsed, config: DataConfig, *, keep_text: frozenset[str]) -> pa.Table:
+    """The table with its untyped cells trimmed, missing where the recipe says so, and typed."""
+    nulls = pa.array(sorted(set(config.null_values)), pa.string())
+    table = parsed.table
+    for i, name in enumerate(table.column_names):
+        if name in parsed.cells:
+            table = table.set_column(i, name, clean(table[name], config.trim, nulls))
+    texts = keep_text | (set(table.column_names) - parsed.cells)
+    typed = detect_types(table, keep_text=texts, cells=frozenset(parsed.cells))
+    return typed.replace_schema_metadata(table.schema.metadata)
 
 
 def read_text(uri: str, settings: StorageConfig, *, field: str) -> str:
@@ -77,13 +119,13 @@ def _parent(location: Location, settings: StorageConfig) -> tuple[Folder, str]:
     return Folder(above.uri, settings), name
 
 
-def _find(uri: str, settings: StorageConfig) -> tuple[Folder, list[str]]:
-    """A folder and the data files in it, in order of their paths: not hidden, not beginning with `_`, all CSV
-    or all Parquet."""
+def _find(uri: str, settings: StorageConfig) -> tuple[Folder, list[str], tuple[str, ...]]:
+    """A folder, the data files in it in order of their paths (not hidden, not beginning with `_`, all of one
+    format), and what is to be said of the choice."""
     location = _location(uri, FIELD)
     parent, name = _parent(location, settings)
     if name and parent.exists(name):
-        return parent, [name]
+        return parent, [name], ()
     folder = Folder(location.uri, settings)
     shown = [
         entry.path
@@ -92,50 +134,28 @@ def _find(uri: str, settings: StorageConfig) -> tuple[Folder, list[str]]:
     ]
     if not shown:
         raise DataError(f"no file or folder with data at {uri}", field=FIELD)
-    found = [path for path in shown if _plain(path).endswith(CSV_ENDINGS + PARQUET_ENDINGS)]
-    if not found:
-        raise DataError(f"{uri} holds no .csv or .parquet file", field=FIELD)
-    if len({_plain(path).endswith(CSV_ENDINGS) for path in found}) > 1:
-        raise DataError(f"{uri} holds both CSV and Parquet files; name one kind", field=FIELD)
-    return folder, found
+    named = {path: kind.shown.name for path in shown if (kind := named_format(path)) and not _is_cache(path)}
+    # Documents in JSON beside data describe it: `dataset_info.json`, `state.json`.
+    if len(set(named.values())) > 1:
+        named = {path: kind for path, kind in named.items() if not path.lower().endswith(".json")}
+    if not named:
+        endings = ", ".join(ending for kind in formats() for ending in kind.shown.endings[:1])
+        raise DataError(f"{uri} holds no .csv or .parquet file, nor another table ({endings})", field=FIELD)
+    kinds = sorted(set(named.values()))
+    if len(kinds) > 1:
+        raise DataError(f"{uri} holds both {kinds[0]} and {kinds[1]} files; name one kind", field=FIELD)
+    found = list(named)
+    splits = sorted({path.split("/")[0] for path in found if "/" in path})
+    notes: tuple[str, ...] = ()
+    if _SPLITS in shown:
+        notes = (f"{uri} has the splits {', '.join(splits)}, and all are read; name one to read it alone",)
+    return folder, found, notes
 
 
-def _plain(path: str) -> str:
-    """The path in lower case without the ending of a compression."""
-    lower = path.lower()
-    return next((lower.removesuffix(ending) for ending in _COMPRESSIONS if lower.endswith(ending)), lower)
-
-
-def _read_csv(data: bytes, path: str, config: DataConfig) -> pa.Table:
-    kind = next((kind for ending, kind in _COMPRESSIONS.items() if path.lower().endswith(ending)), None)
-    if kind is not None:
-        data = _guarded(lambda: pa.CompressedInputStream(pa.BufferReader(data), kind).read(), path, kind)
-    return read_csv(data, name=path, trim=config.trim, null_values=config.null_values)
-
-
-def _read_parquet(data: bytes, path: str) -> pa.Table:
-    if not data:
-        raise DataError(f"{path} is empty", field=FIELD)
-
-    def read() -> pa.Table:
-        file = pq.ParquetFile(pa.BufferReader(data))
-        _check_names(file.schema_arrow.names, path)
-        return file.read().replace_schema_metadata(None)
-
-    return _guarded(read, path, "Parquet")
-
-
-def _guarded(read: Callable[[], pa.Table], path: str, kind: str) -> pa.Table:
-    try:
-        return read()
-    except (pa.ArrowException, OSError) as fault:
-        raise DataError(f"{path} can't be read as {kind} ({redact(str(fault))[:120]})", field=FIELD) from None
-
-
-def _check_names(names: list[str], path: str) -> None:
-    twice = next((name for i, name in enumerate(names) if name in names[:i]), None)
-    if twice is not None:
-        raise DataError(f"{path} has two columns named {twice!r}; rename one", field=FIELD)
+def _is_cache(path: str) -> bool:
+    """Whether Hugging Face's `datasets` keeps results of transforms there."""
+    last = path.rpartition("/")[2]
+    return last.startswith("cache-") and last.endswith(".arrow")
 
 
 def _partition(path: str) -> list[tuple[str, str | None]]:
@@ -144,25 +164,33 @@ def _partition(path: str) -> list[tuple[str, str | None]]:
     return [(unquote(key), None if value == _NO_VALUE else unquote(value)) for key, _, value in pairs]
 
 
-def _with_partition(table: pa.Table, path: str) -> pa.Table:
+def _with_partition(part: Parsed, path: str) -> Parsed:
+    """Values of folder names are text, and become numbers or dates as those of CSV do."""
+    table, cells = part.table, set(part.cells)
     for key, value in _partition(path):
         if key not in table.column_names:
             table = table.append_column(key, pa.repeat(pa.scalar(value, pa.string()), table.num_rows))
-    return table
+            cells.add(key)
+    return Parsed(table=table, cells=frozenset(cells), notes=part.notes)
 
 
-def _join(tables: list[pa.Table], paths: list[str]) -> pa.Table:
-    for table, path in zip(tables, paths, strict=True):
-        if set(table.column_names) != set(tables[0].column_names):
-            odd = sorted(set(table.column_names) ^ set(tables[0].column_names))[0]
+def _join(parts: list[Parsed], paths: list[str]) -> Parsed:
+    """One table of all files, in the order of the first one's columns; cells where every file has cells."""
+    first = parts[0].table.column_names
+    for part, path in zip(parts, paths, strict=True):
+        if set(part.table.column_names) != set(first):
+            odd = sorted(set(part.table.column_names) ^ set(first))[0]
             raise DataError(
                 f"{path} and {paths[0]} differ in columns ({odd!r} is in one of them)", field=FIELD
             )
+    tables = [part.table.select(first) for part in parts]
+    cells = frozenset.intersection(*(part.cells for part in parts))
     # A data frame's categories are a dictionary in one file and may be plain strings in the next.
-    ordered = [plain_table(table.select(tables[0].column_names)) for table in tables]
+    plain = [plain_table(table) for table in tables]
     try:
-        return pa.concat_tables(ordered, promote_options="permissive")
+        table = pa.concat_tables(plain, promote_options="permissive")
     except pa.ArrowException as fault:
         raise DataError(
             f"the files have columns of different types ({redact(str(fault))[:120]})", field=FIELD
         ) from None
+    return Parsed(table=attach(table, joined(tables)), cells=cells)

@@ -10,13 +10,18 @@ import pyarrow.compute as pc
 
 from synthmill.config import FrozenModel
 from synthmill.data.columns import Bool, Int64, UInt64
-from synthmill.data.split import mix
+from synthmill.data.mixing import mix
 
 _NAME = re.compile(r"(^|[_\-. ])(id|ids|uuid|guid|key|pk|index|idx|rowid|number|no|nr)$", re.IGNORECASE)
 _CAMEL_NAME = re.compile(r"[a-z0-9](Id|ID|Uuid|UUID|Key)$")
 _UUID = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
 _NUMBERED = r"^(?P<before>\D*)(?P<digits>\d+)(?P<after>\D*)$"
+_WEAK_NAME = re.compile(r"(^|[_\-. ])(index|idx|number|no|nr)$", re.IGNORECASE)
+"""Names of keys and of measurements alike: a price index, a number of visitors."""
 MIN_NAMED_ROWS = 10
+FIRST_KEY = 10
+HIGH_KEY = 10_000
+KEY_DIGITS = 6
 MIN_DENSE_ROWS = 200
 
 
@@ -36,15 +41,32 @@ class IdTemplate(FrozenModel):
 
 
 def is_integer_id(name: str, values: Int64, counts: Int64, in_order: bool) -> bool:
-    """Whether distinct `values` (sorted) with `counts` look like keys: unique, and either named so or a dense
-    running number."""
+    """Whether distinct `values` (sorted) with `counts` look like keys: each once, and named so, or a running
+    number.
+
+    The values decide: a year, an index of prices or a count of visitors may be ascending, or called a number.
+    """
     rows = len(values)
     if rows == 0 or (counts > 1).any():
         return False
     if rows >= MIN_NAMED_ROWS and has_id_name(name):
-        return True
-    span = float(values[-1]) - float(values[0]) + 1
-    return rows >= MIN_DENSE_ROWS and in_order and rows / span >= 0.5
+        weak = _WEAK_NAME.search(name)
+        return weak is None or _has_length_of_keys(values) or _is_running(values, in_order)
+    return rows >= MIN_DENSE_ROWS and _is_running(values, in_order)
+
+
+def _is_running(values: Int64, in_order: bool) -> bool:
+    """Whether values (sorted) count from about 1, or with little room between them at a height that years and
+    counts do not begin at."""
+    low, span = float(values[0]), float(values[-1]) - float(values[0]) + 1
+    counts_on = -1 <= low <= FIRST_KEY + len(values) / 100 or low >= max(HIGH_KEY, 10 * span)
+    return in_order and counts_on and len(values) / span >= 0.5
+
+
+def _has_length_of_keys(values: Int64) -> bool:
+    """Whether all have as many digits, and so many that no measurement has them all."""
+    low, high = int(values[0]), int(values[-1])
+    return low > 0 and len(str(low)) == len(str(high)) >= KEY_DIGITS
 
 
 def has_id_name(name: str) -> bool:
@@ -97,7 +119,7 @@ def _fit_mask(values: pa.Array, length: int) -> IdTemplate | None:
     digit: Bool = np.asarray(((chars >= 48) & (chars <= 57)).all(axis=0))
     upper = ((chars >= 65) & (chars <= 90)).all(axis=0)
     lower = ((chars >= 97) & (chars <= 122)).all(axis=0)
-    digit = _whole_runs(digit, ~same)
+    digit = _whole_runs(digit, ~same, zero=chars[0] == 48)
     mask = np.where(digit, "0", np.where(same, "=", np.where(upper, "A", np.where(lower, "a", "?"))))
     if "?" in mask or not (digit.any() or "A" in mask or "a" in mask):
         return None
@@ -105,12 +127,15 @@ def _fit_mask(values: pa.Array, length: int) -> IdTemplate | None:
     return IdTemplate(style="mask", mask="".join(mask), literal=literal)
 
 
-def _whole_runs(digit: Bool, varies: Bool) -> Bool:
-    """Runs of digits in which at least one position varies: leading zeros belong to the number."""
+def _whole_runs(digit: Bool, varies: Bool, zero: Bool) -> Bool:
+    """Runs of digits in which at least one position varies: leading zeros belong to the number, other digits
+    that all share (a country's telephone code) do not."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], digit, [False]]).astype(np.int8)))
     kept = np.zeros_like(digit)
     for start, stop in edges.reshape(-1, 2):
-        kept[start:stop] = varies[start:stop].any()
+        own = varies[start:stop] | zero[start:stop]
+        begins = start + int(np.argmax(own))
+        kept[begins:stop] = varies[start:stop].any()
     return kept
 
 

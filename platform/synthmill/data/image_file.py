@@ -5,6 +5,7 @@ import io
 import struct
 import warnings
 import zlib
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,9 @@ Pixels = npt.NDArray[np.uint8]
 
 _DEEP = ("I", "I;16", "I;16L", "I;16B", "I;16N")
 _GRAY = ("1", "L", "LA", "La", *_DEEP)
+_DEPTHS = (8, 10, 12, 14, 16)
+_BITS_PER_SAMPLE = 258
+"""Of TIFF's tags."""
 _FAULTS = (
     OSError,
     SyntaxError,
@@ -35,9 +39,29 @@ class BrokenImageError(ValueError):
     the name."""
 
 
+@dataclass(frozen=True)
+class Decoded:
+    """An image as its file holds it."""
+
+    pixels: Pixels | npt.NDArray[np.uint16]
+    """8-bit gray or RGB; uint16 (H, W) for gray of more than 8 bits."""
+    depth: int | None = None
+    """Bits that deep pixels reach to, where the file says so."""
+    is_animated: bool = False
+
+
 def read_image(data: bytes, config: ImageConfig) -> Pixels:
-    """Decode, turn upright (EXIF), flatten transparency over `background`, reduce 16 bits to 8, and resize
-    when a size is set.
+    """One image alone in the size that the recipe states, deep pixels taken for 16 bits.
+
+    Raises:
+        BrokenImageError: it can't be decoded.
+    """
+    image = decode(data, config.background)
+    return resize(eight_bit(image.pixels, image.depth or 16), config)
+
+
+def decode(data: bytes, background: int) -> Decoded:
+    """Decode, turn upright (EXIF) and flatten transparency over `background`.
 
     Palette images become gray when their palette is. The first frame of an animation counts.
 
@@ -46,33 +70,51 @@ def read_image(data: bytes, config: ImageConfig) -> Pixels:
     """
     quick = png.decode(data)
     if quick is not None:
-        return resize(quick, config)
+        return Decoded(quick)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
             warnings.simplefilter("ignore", UserWarning)
             image = Image.open(io.BytesIO(data))
             image.load()
-            # Pillow brings gray PNM files of more than 8 bits to 16, whatever their brightest pixel.
-            sixteen = image.mode != "I" or image.format == "PPM"
-            return resize(
-                _eight_bit(ImageOps.exif_transpose(image), config.background, sixteen=sixteen), config
-            )
+            pixels = _flat(ImageOps.exif_transpose(image), background)
+            return Decoded(pixels, _depth(image), bool(getattr(image, "is_animated", False)))
     except UnidentifiedImageError:
         raise BrokenImageError("not an image" if data else "empty file") from None
     except _FAULTS as fault:
         raise BrokenImageError(str(fault).splitlines()[0][:80] or type(fault).__name__) from None
 
 
-def _eight_bit(image: Image.Image, background: int, *, sixteen: bool) -> Pixels:
-    """`sixteen`: deep pixels reach to 65,535; without it that is seen from the brightest."""
+def eight_bit(pixels: Pixels | npt.NDArray[np.uint16], depth: int) -> Pixels:
+    """Deep pixels, whose brightest value is 2**depth - 1, scaled to 8 bits; others as they are."""
+    if pixels.dtype == np.uint8:
+        plain: Pixels = pixels.view(np.uint8)
+        return plain
+    share = pixels.astype(np.float64) / (2**depth - 1)
+    scaled: Pixels = (np.clip(share, 0.0, 1.0) * 255.0).round().astype(np.uint8)
+    return scaled
+
+
+def depth_of(brightest: int) -> int:
+    """The least depth of cameras and scanners that holds a value: 8, 10, 12, 14 or 16 bits."""
+    return next(depth for depth in _DEPTHS if brightest < 2**depth or depth == _DEPTHS[-1])
+
+
+def _depth(image: Image.Image) -> int | None:
+    """What the file says of its deep pixels' range."""
+    if image.format == "PPM":
+        # Pillow brings gray PNM files of more than 8 bits to 16, whatever their brightest pixel.
+        return 16
+    bits = getattr(image, "tag_v2", {}).get(_BITS_PER_SAMPLE)
+    if bits and 8 < bits[0] < 16:
+        # Pillow gives packed samples their own values.
+        return int(bits[0])
+    return None
+
+
+def _flat(image: Image.Image, background: int) -> Pixels | npt.NDArray[np.uint16]:
     if image.mode in _DEEP:
-        deep = np.asarray(image).astype(np.int64)
-        return (
-            (np.clip(deep, 0, 65_535) / 257.0 if deep.max(initial=0) > 255 or sixteen else deep)
-            .round()
-            .astype(np.uint8)
-        )
+        return np.clip(np.asarray(image).astype(np.int64), 0, 65_535).astype(np.uint16)
     if image.mode == "F":
         raise BrokenImageError("32-bit floating-point pixels have no fixed range")
     gray, palette = image.mode in _GRAY, image.mode in ("P", "PA")

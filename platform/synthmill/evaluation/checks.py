@@ -32,14 +32,17 @@ def align(table: pa.Table, schema: pa.Schema, field: str) -> pa.Table:
     Raises:
         DataError: a column is missing, or has values that its type can't hold.
     """
-    missing = [name for name in schema.names if name not in table.column_names]
+    known = set(table.column_names)
+    missing = [name for name in schema.names if name not in known]
     if missing:
         raise DataError(
             f"lacks {len(missing)} of the training table's columns: {', '.join(missing[:5])}", field=field
         )
     columns = []
+    # By position: looking a name up among 10,000 takes as long as reading the column.
+    places = {name: place for place, name in enumerate(table.column_names)}
     for wanted in schema:
-        column = table[wanted.name]
+        column = table.column(places[wanted.name])
         if column.type != wanted.type:
             try:
                 column = column.cast(wanted.type)
@@ -48,11 +51,12 @@ def align(table: pa.Table, schema: pa.Schema, field: str) -> pa.Table:
                     f"column {wanted.name!r} is {column.type} and does not convert to {wanted.type}",
                     field=field,
                 ) from None
-        columns.append(_nan_as_null(column))
+        columns.append(nan_as_null(column))
     return pa.table(columns, schema=schema)
 
 
-def _nan_as_null(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def nan_as_null(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The column with NaN, which data frames write for missing, as missing."""
     if not pa.types.is_floating(column.type):
         return column
     nan = pc.is_nan(column)

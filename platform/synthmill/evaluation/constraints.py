@@ -5,7 +5,7 @@ import re
 import pyarrow as pa
 
 from synthmill.errors import RecipeError, did_you_mean
-from synthmill.metrics._counts import Constraint
+from synthmill.metrics.lib.counts import Constraint
 
 PATTERN = re.compile(r"^\s*(`[^`]+`|[^<>=!`]+?)\s*(<=|>=|==|!=|<|>)\s*(`[^`]+`|[^<>=!`]+?)\s*$")
 

@@ -13,6 +13,7 @@ from jinja2 import Environment, StrictUndefined, Template
 from markupsafe import Markup
 
 from synthmill.evaluation import svg
+from synthmill.evaluation.evidence.base import Page, evidence_door
 from synthmill.evaluation.gates import GateResult
 from synthmill.evaluation.report import Report
 from synthmill.evaluation.words import (
@@ -27,28 +28,15 @@ from synthmill.evaluation.words import (
     verdict_word,
     worst_columns,
 )
-from synthmill.metrics._lift import NOTHING, SYNTHETIC
 from synthmill.metrics.base import Estimate
+from synthmill.metrics.lib.lift import NOTHING, SYNTHETIC
 
 MAX_HEATMAP_COLUMNS = 30
 AXES = ("utility", "fidelity", "diversity", "privacy", "overfit", "schema")
-TILES: dict[str, tuple[tuple[str, str | None], ...]] = {
-    "Utility": (("utility.lift_dataset", "best"), ("utility.tstr_ratio", None), ("image.tstr_ratio", None)),
-    "Fidelity": (
-        ("tabular.pair_gap", "worst_decile"),
-        ("tabular.marginal_gap", "worst_decile"),
-        ("diversity.coverage", None),
-        ("image.label_fidelity", None),
-        ("image.coverage", None),
-        ("image.fd", None),
-    ),
-    "Privacy": (
-        ("privacy.mia_tpr@1fpr", None),
-        ("privacy.near_copy_pvalue", "train_share"),
-        ("privacy.exact_copy_excess", "train_share"),
-        ("privacy.pixel_copy_pvalue", None),
-        ("privacy.feature_copy_pvalue", None),
-    ),
+TILE_AXES = {
+    "Utility": ("utility",),
+    "Fidelity": ("fidelity", "diversity", "schema"),
+    "Privacy": ("privacy",),
 }
 LABELS = {
     ("utility.tstr_ratio", None): "Learnt from synthetic rows alone",
@@ -68,36 +56,24 @@ HEADLINES = {
     "fail": "Failed: do not use this dataset yet",
     "inconclusive": "Undecided: not enough evidence to pass",
 }
-IMAGES = {
-    "samples": ("Samples", "Synthetic images, a row for each class."),
-    "latent": (
-        "From one noise to another",
-        "Images along a walk between two noises, a row for each class: a smooth walk is no replay.",
-    ),
-    "neighbours": (
-        "Nearest real images",
-        (
-            "Top: the synthetic images nearest to a training image; below it that image; below that the"
-            " nearest holdout image."
-        ),
-    ),
-}
 
 
 def to_html(report: Report) -> str:
     """The page; well below 500 kB for tables of up to some hundred columns."""
+    page = evidence_door(report.kind).page
     return _template().render(
         report=report,
         verdict=verdict_word(report.verdict),
         headline=HEADLINES[report.verdict],
-        heading=_heading(report),
-        facts=_facts(report),
-        tiles=[_tile(report, name, figures) for name, figures in TILES.items()] + [_provenance_tile(report)],
+        heading=str(report.provenance.get("dataset") or page.heading),
+        facts=_facts(report, page),
+        tiles=[_tile(report, name, figures) for name, figures in page.tiles.items()]
+        + [_provenance_tile(report)],
         problems=_problems(report),
         lift=_lift(report),
         columns=_columns(report),
         heatmap=_heatmap(report),
-        images=[(*IMAGES[name], uri) for name, uri in report.images.items() if name in IMAGES],
+        images=[(*page.captions[name], uri) for name, uri in report.images.items() if name in page.captions],
         scales=_scales(report),
         distances=(
             Markup(svg.quantile_curves(report.plots["distances"])) if report.plots.get("distances") else None
@@ -145,32 +121,11 @@ class Tile:
     figures: tuple[Figure, ...]
 
 
-def _heading(report: Report) -> str:
-    return str(
-        report.provenance.get("dataset")
-        or ("Synthetic images" if _shows_images(report) else "Synthetic table")
-    )
-
-
-def _shows_images(report: Report) -> bool:
-    return "shape" in report.inputs
-
-
-def _facts(report: Report) -> list[str]:
-    inputs = report.inputs
-    if _shows_images(report):
-        channels, height, width = inputs["shape"]
-        facts = [
-            f"{inputs['synthetic_rows']:,} synthetic images",
-            f"{height}x{width} {'gray' if channels == 1 else 'RGB'}",
-        ]
-        facts += [f"{len(inputs['classes'])} classes"] if inputs["classes"] else []
-    else:
-        facts = [f"{inputs['synthetic_rows']:,} synthetic rows", f"{len(inputs['columns'])} columns"]
+def _facts(report: Report, page: Page) -> list[str]:
+    facts = page.facts(report.inputs)
     if report.provenance.get("model"):
         facts.append(f"model {report.provenance['model']}")
-    facts += [f"{report.config['profile']} profile", report.created[:10]]
-    return facts
+    return [*facts, f"{report.config['profile']} profile", report.created[:10]]
 
 
 def _tile(report: Report, name: str, figures: tuple[tuple[str, str | None], ...]) -> Tile:
@@ -179,15 +134,12 @@ def _tile(report: Report, name: str, figures: tuple[tuple[str, str | None], ...]
         for f in (_figure(report, *figure, large=i == 0) for i, figure in enumerate(figures))
         if f is not None
     ]
-    axes = {
-        "Utility": ("utility",),
-        "Fidelity": ("fidelity", "diversity", "schema"),
-        "Privacy": ("privacy",),
-    }[name]
     gates = [
         g
         for g in report.gates
-        if g.kind == "threshold" and g.metric in report.metrics and report.metrics[g.metric].axis in axes
+        if g.kind == "threshold"
+        and g.metric in report.metrics
+        and report.metrics[g.metric].axis in TILE_AXES[name]
     ]
     return Tile(name, _state(gates), tuple(shown))
 
@@ -370,13 +322,14 @@ def _reproduce(report: Report) -> list[tuple[str, str]]:
     sides = ", ".join(
         f"{side} {inputs[f'{side}_rows']:,}" for side in ("train", "validation", "holdout", "synthetic")
     )
+    # Only what a kind states: another may read every row, or have nothing to predict.
+    limits = {"neighbours": "neighbour_rows", "classifiers": "classifier_rows"}
+    sampled = ", ".join(f"{name} {_limit(config[key])}" for name, key in limits.items() if key in config)
+    target = inputs.get("target")
     rows = [
         ("Rows", sides),
-        (
-            "Sampled rows a side",
-            f"neighbours {_limit(config['neighbour_rows'])}, classifiers {_limit(config['classifier_rows'])}",
-        ),
-        ("Target", f"{inputs['target']} ({inputs['task']})" if inputs["target"] else "none"),
+        *([("Sampled rows a side", sampled)] if sampled else []),
+        ("Target", f"{target} ({inputs['task']})" if target else "none"),
         ("Seed", str(config["seed"])),
         ("Gates", f"sha256 {config['gates_sha256'][:16]}"),
         ("Report", f"sha256 {report.digest[:16]}"),

@@ -2,6 +2,7 @@
 
 from synthmill.evaluation.report import Report
 from synthmill.evaluation.words import estimate_words, level, title, verdict_word, worst_columns
+from synthmill.metrics.base import Estimate, Result
 
 HEADLINES = (
     ("utility.lift_dataset", None),
@@ -31,13 +32,8 @@ def to_markdown(report: Report) -> str:
         f"| figure | value | {level(report.confidence)} interval | real vs real | n |",
         "|---|---|---|---|---|",
     ]
-    for name, aspect in HEADLINES:
-        result = report.metrics.get(name)
-        if result is None or result.status != "ok":
-            continue
-        shown = result if aspect is None else result.aspects[aspect]
+    for label, shown, result in headlines(report):
         value, interval, reference = estimate_words(shown)
-        label = title(name) + (f" ({aspect.replace('_', ' ')})" if aspect else "")
         lines.append(f"| {label} | {value} | {interval} | {reference} | {result.gate_n:,} |")
     problems = report.failing()
     if problems:
@@ -58,6 +54,17 @@ def to_markdown(report: Report) -> str:
         ),
     ]
     return "\n".join(lines) + "\n"
+
+
+def headlines(report: Report) -> list[tuple[str, Estimate, Result]]:
+    """Label, figure and whole result of the main figures that have a value."""
+    out: list[tuple[str, Estimate, Result]] = []
+    for name, aspect in HEADLINES:
+        result = report.metrics.get(name)
+        if result is not None and result.status == "ok":
+            label = title(name) + (f" ({aspect.replace('_', ' ')})" if aspect else "")
+            out.append((label, result if aspect is None else result.aspects[aspect], result))
+    return out
 
 
 def _cell(text: str) -> str:

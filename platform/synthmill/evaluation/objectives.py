@@ -12,9 +12,11 @@ from typing import Any
 import pyarrow as pa
 
 from synthmill.errors import DataError
-from synthmill.evaluation.evaluate import Tables, compute, prepare, read_synthetic
-from synthmill.metrics._evidence import Evidence, Limits, Real, Settings
+from synthmill.evaluation.evaluate import compute
+from synthmill.evaluation.evidence.table import Table, prepare, read_synthetic
+from synthmill.evaluation.tables import Tables
 from synthmill.metrics.base import Goal, Metric, map_serially, metric_classes
+from synthmill.metrics.lib.table_evidence import Limits, Real, Settings, TableEvidence
 
 ROWS = 2_000
 
@@ -52,12 +54,13 @@ class Objectives:
     def __call__(self, synthetic: pa.Table) -> dict[str, Objective]:
         """Objective name -> value and goal."""
         totals, sample, _ = read_synthetic(synthetic, self.real, self.settings, map_serially)
-        evidence = Evidence(self.real, totals, sample, self.settings)
-        classes = metric_classes()
-        chosen: list[type[Metric]] = [
+        evidence = TableEvidence(self.real, totals, sample, self.settings)
+        classes = metric_classes("table")
+        chosen: list[type[Metric[Any]]] = [
             classes[name] for name in dict.fromkeys(source[1] for source in SOURCES)
         ]
-        results = compute(evidence, chosen)
+        door = Table(evidence)
+        results = compute(door, chosen, self.settings.confidence)
         found: dict[str, Objective] = {}
         for name, metric, aspect, kind in SOURCES:
             result = results[metric]

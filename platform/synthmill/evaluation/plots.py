@@ -1,17 +1,18 @@
 """The numbers that report.html draws: shares of bins, gaps of pairs, distances to the nearest synthetic row.
 Aggregates only."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from synthmill.metrics._binning import Bins
-from synthmill.metrics._columns import Floats, Ints
-from synthmill.metrics._evidence import Evidence
-from synthmill.metrics._neighbours import nearest
-from synthmill.metrics._singles import single_pair
 from synthmill.metrics.base import Result
+from synthmill.metrics.lib.binning import Bins
+from synthmill.metrics.lib.columns import Floats, Ints
+from synthmill.metrics.lib.neighbours import nearest
+from synthmill.metrics.lib.singles import single_pair
+from synthmill.metrics.lib.table_evidence import TableEvidence
 
 WORST_COLUMNS = 9
 CLOSEST = 12
@@ -19,7 +20,7 @@ CURVE_POINTS = 40
 DIGITS = 3
 
 
-def plot_data(evidence: Evidence, results: dict[str, Result]) -> dict[str, Any]:
+def plot_data(evidence: TableEvidence, results: Mapping[str, Result]) -> dict[str, Any]:
     """What the report draws, as plain JSON data."""
     out: dict[str, Any] = {"columns": _columns(evidence, results.get("tabular.marginal_gap"))}
     if evidence.real.holdout is not None:
@@ -27,7 +28,7 @@ def plot_data(evidence: Evidence, results: dict[str, Result]) -> dict[str, Any]:
     return out
 
 
-def closest_rows(evidence: Evidence) -> tuple[dict[str, Any], ...]:
+def closest_rows(evidence: TableEvidence) -> tuple[dict[str, Any], ...]:
     """The synthetic rows nearest to a real row: how near, to which side, and which columns differ. No cell is
     shown."""
     pair = single_pair(evidence) if evidence.real.holdout is not None else None
@@ -47,7 +48,7 @@ def closest_rows(evidence: Evidence) -> tuple[dict[str, Any], ...]:
     return tuple(found)
 
 
-def _columns(evidence: Evidence, gap: Result | None) -> list[dict[str, Any]]:
+def _columns(evidence: TableEvidence, gap: Result | None) -> list[dict[str, Any]]:
     if gap is None or not gap.per_column:
         return []
     worst = sorted(gap.per_column, key=lambda name: -gap.per_column[name])[:WORST_COLUMNS]
@@ -109,7 +110,7 @@ def _number(bins: Bins, value: float) -> str:
     return f"{value:.{DIGITS}g}"
 
 
-def _distances(evidence: Evidence) -> dict[str, list[float]]:
+def _distances(evidence: TableEvidence) -> dict[str, list[float]]:
     """Quantiles of the distance from each single train and holdout row to its nearest synthetic row."""
     pair = single_pair(evidence)
     if pair is None:

@@ -26,9 +26,9 @@ DISCLAIMER = (
 )
 
 
-def privacy_section(results: Mapping[str, Result], has_holdout: bool, *, modality: str = "table") -> Privacy:
+def privacy_section(results: Mapping[str, Result], has_holdout: bool, *, kind: str) -> Privacy:
     """What this evaluation tested, by the results that have a value."""
-    private = {name: cls for name, cls in metric_classes(modality).items() if cls.axis == "privacy"}
+    private = {name: cls for name, cls in metric_classes(kind).items() if cls.axis == "privacy"}
     done = [name for name in private if name in results and results[name].status == "ok"]
     not_done = [name for name in private if name not in done]
     open_ones = [f"{name}: {_why(results.get(name))}" for name in not_done]

@@ -4,17 +4,22 @@ every field."""
 import hashlib
 import json
 import math
+from collections.abc import Callable, Collection, Mapping
+from html import escape
 from typing import Any, Literal
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
 from synthmill import __version__
 from synthmill.config import FrozenModel
-from synthmill.errors import GateFailedError
+from synthmill.errors import GateFailedError, NotFoundError, did_you_mean
 from synthmill.evaluation.gates import GateResult, Verdict
-from synthmill.metrics.base import Result, metric_classes
+from synthmill.evaluation.words import columns_at_fault, title
+from synthmill.metrics.base import Result
 
 FORMAT = "synthmill.report/1"
+SHOWN_GATES = 3
+SHOWN_COLUMNS = 3
 
 
 class Privacy(FrozenModel):
@@ -32,6 +37,8 @@ class Report(FrozenModel):
     model_config = ConfigDict(populate_by_name=True)
 
     format: Literal["synthmill.report/1"] = "synthmill.report/1"
+    kind: str
+    """The kind of data; reports of the first versions do not say it, and are of tables or images."""
     version: str = __version__
     created: str
     """ISO 8601, UTC."""
@@ -58,6 +65,13 @@ class Report(FrozenModel):
     timings: dict[str, float] = Field(default_factory=dict)
     """Seconds by stage and metric."""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _kind_of_older_ones(cls, data: Any) -> Any:
+        if isinstance(data, dict) and "kind" not in data:
+            return {**data, "kind": "image" if "shape" in data.get("inputs", {}) else "table"}
+        return data
+
     def to_json(self) -> bytes:
         """Canonical JSON: sorted keys, no NaN, one trailing newline."""
         return (
@@ -79,6 +93,41 @@ class Report(FrozenModel):
     def digest(self) -> str:
         """SHA-256 (hex) of `to_json`, for manifests."""
         return hashlib.sha256(self.to_json()).hexdigest()
+
+    def __getitem__(self, name: str) -> Result:
+        """A figure by its name (`tabular.pair_gap`), by its axis (`fidelity.pair_gap`) or by its last part.
+
+        Raises:
+            NotFoundError: no such figure, or several; names the closest.
+        """
+        if name in self.metrics:
+            return self.metrics[name]
+        matches = [
+            result
+            for full, result in self.metrics.items()
+            if name in (full.partition(".")[2], f"{result.axis}.{full.partition('.')[2]}")
+        ]
+        if len(matches) != 1:
+            raise NotFoundError(f"no figure named {name!r}{did_you_mean(name, self.metrics)}", field="report")
+        return matches[0]
+
+    def show(self) -> None:
+        """Print the verdict, what to look at and the main figures; in a notebook, display the page."""
+        # Imported here because they render reports, and so build on this file.
+        from synthmill.evaluation.show import show
+
+        show(self)
+
+    def to_html(self) -> str:
+        """The whole page, self-contained."""
+        from synthmill.evaluation.html import to_html
+
+        return to_html(self)
+
+    def _repr_html_(self) -> str:
+        """What a notebook displays: the page in a frame of its own, so that its style stays there."""
+        page = escape(self.to_html(), quote=True)
+        return f'<iframe srcdoc="{page}" style="width:100%;height:900px;border:0"></iframe>'
 
     def passed(self, *, allow_inconclusive: bool = False) -> bool:
         """Whether `--require pass` is met: no error gate failed and, unless allowed, none was
@@ -112,8 +161,18 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def sentence(verdict: Verdict, gates: tuple[GateResult, ...], profile: str) -> str:
-    """Why the verdict is what it is, in one line."""
+def sentence(
+    verdict: Verdict,
+    gates: tuple[GateResult, ...],
+    profile: str,
+    results: Mapping[str, Result],
+    columns: Collection[str],
+) -> str:
+    """Why the verdict is what it is, in one line that names the columns at fault."""
+
+    def at_fault(failed: list[GateResult]) -> str:
+        return _names(failed, lambda name: columns_at_fault(results[name], columns, SHOWN_COLUMNS))
+
     judged = [g for g in gates if g.status in ("pass", "fail", "inconclusive")]
     failed = [g for g in judged if g.status == "fail" and g.severity == "error"]
     warned = [g for g in judged if g.status == "fail" and g.severity == "warn"]
@@ -121,22 +180,24 @@ def sentence(verdict: Verdict, gates: tuple[GateResult, ...], profile: str) -> s
     required = [g for g in judged if g.severity == "error"]
     tail = f" ({len(judged)} gates judged, profile {profile})"
     if verdict == "fail" and failed:
-        return f"{len(failed)} of {len(required)} required gates failed: {_names(failed)}{tail}"
+        return f"{len(failed)} of {len(required)} required gates failed: {at_fault(failed)}{tail}"
     if verdict in ("inconclusive", "fail"):
         if not unsure:
             return f"no gate that can fail was judged{tail}"
         return f"nothing failed, but {_names(unsure)} can't be decided: {unsure[0].explain}{tail}"
     if verdict == "warn":
-        return f"every required gate passed; look at {_names(warned)}{tail}"
+        return f"every required gate passed; look at {at_fault(warned)}{tail}"
     return f"every gate passed{tail}"
 
 
-def _names(gates: list[GateResult]) -> str:
+def _names(
+    gates: list[GateResult], columns_of: Callable[[str], list[tuple[str, float]]] = lambda name: []
+) -> str:
+    """Titles of the gates' metrics, those about privacy first, each with its columns."""
     order = sorted(gates, key=lambda g: not g.metric.startswith("privacy."))
-    names = list(dict.fromkeys(_title(g.metric) for g in order))
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-
-
-def _title(name: str) -> str:
-    classes = metric_classes()
-    return classes[name].title if name in classes else name
+    metrics = list(dict.fromkeys(g.metric for g in order))
+    said = []
+    for metric in metrics[:SHOWN_GATES]:
+        columns = ", ".join(name for name, _ in columns_of(metric))
+        said.append(f"{title(metric)} ({columns})" if columns else title(metric))
+    return ", ".join(said) + (f" and {len(metrics) - SHOWN_GATES} more" if len(metrics) > SHOWN_GATES else "")

@@ -6,8 +6,8 @@ import base64
 import numpy as np
 
 from synthmill.data.sheet import by_class, sheet
-from synthmill.metrics._images import ImageEvidence
-from synthmill.metrics._neighbours import nearest
+from synthmill.metrics.lib.image_evidence import ImageEvidence
+from synthmill.metrics.lib.neighbours import nearest
 
 COLUMNS = 10
 MOST_CLASSES = 20
@@ -26,14 +26,14 @@ def neighbours(evidence: ImageEvidence) -> bytes:
 
     Shows real images.
     """
-    mine = evidence.flat_pixels("synthetic")
-    gap, train_index = nearest(evidence.flat_pixels("train"), mine)
+    made = evidence.flat_pixels("synthetic")
+    gap, train_index = nearest(evidence.flat_pixels("train"), made)
     order = np.argsort(gap[:, 0], kind="stable")[:NEIGHBOURS]
     chosen = train_index[order, 0]
     rows = [evidence.images("synthetic").pixels[chosen], evidence.images("train").pixels[order]]
     if "holdout" in evidence.sides:
-        _, held = nearest(mine[chosen], evidence.flat_pixels("holdout"))
-        rows.append(evidence.images("holdout").pixels[held[:, 0]])
+        _, at = nearest(made[chosen], evidence.flat_pixels("holdout"))
+        rows.append(evidence.images("holdout").pixels[at[:, 0]])
     return sheet(rows)
 
 

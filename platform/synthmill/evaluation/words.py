@@ -20,7 +20,7 @@ def verdict_word(verdict: Verdict) -> str:
 
 def title(name: str) -> str:
     """A metric's title, or its name where it is not installed."""
-    classes = metric_classes(None)
+    classes = metric_classes()
     if name in classes:
         return classes[name].title
     known, _, extractor = name.partition("@")
@@ -29,7 +29,7 @@ def title(name: str) -> str:
 
 def question(name: str) -> str:
     """What a metric answers, in plain words; empty where it is not installed."""
-    known = metric_classes(None).get(name.partition("@")[0]) or metric_classes(None).get(name)
+    known = metric_classes().get(name.partition("@")[0]) or metric_classes().get(name)
     return known.question if known else ""
 
 
@@ -74,16 +74,23 @@ def pair_of(key: str, columns: Collection[str]) -> tuple[str, str] | None:
 
 
 def worst_columns(result: Result, columns: Collection[str], count: int = 5) -> list[str]:
-    """The columns or pairs that a figure is worst in, with their values, the worst first; those at their
-    ideal are left out."""
+    """The columns or pairs that a figure is worst in, with their values, the worst first."""
+    named = columns_at_fault(result, columns, count)
+    return [f"{name} ({number(value)})" for name, value in named]
+
+
+def columns_at_fault(result: Result, columns: Collection[str], count: int) -> list[tuple[str, float]]:
+    """The columns or pairs that a figure is worst in and their values, the worst first; those at their ideal
+    are left out."""
     up = result.direction == "maximize"
     ideal = 1.0 if up else 0.0
     worse = {
         name: value for name, value in result.per_column.items() if (value < ideal if up else value > ideal)
     }
     ranked = sorted(worse, key=lambda name: worse[name] if up else -worse[name])
-    shown = {name: None if name in columns else pair_of(name, columns) for name in ranked[:count]}
-    return [f"{' and '.join(pair) if pair else name} ({number(worse[name])})" for name, pair in shown.items()]
+    known = set(columns)
+    pairs = {name: None if name in known else pair_of(name, known) for name in ranked[:count]}
+    return [(" and ".join(pair) if pair else name, worse[name]) for name, pair in pairs.items()]
 
 
 def direction_word(result: Result) -> str:

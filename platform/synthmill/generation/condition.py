@@ -15,13 +15,13 @@ import pyarrow.compute as pc
 from synthmill.data.batch import Condition
 from synthmill.data.codecs.base import Codec
 from synthmill.data.columns import flat, from_words, is_temporal, is_text, narrowed, to_int64, valid_rows
+from synthmill.data.forms.base import Form
 from synthmill.data.profile import ColumnProfile
+from synthmill.data.written import form_of
 from synthmill.errors import ConditionError, did_you_mean
+from synthmill.generation.clauses import FIELD, OPERATORS, Clause, Given, clauses_of, quoted
 from synthmill.models.base import GenerativeModel, Latent
 
-FIELD = "--where"
-OPERATORS = ("!=", "<=", ">=", "=", "<", ">")
-"""Longer ones first: they win where two begin at the same place."""
 _COMPARE: dict[str, tuple[Any, Callable[[Any, Any], bool]]] = {
     "!=": (pc.not_equal, operator.ne),
     "<=": (pc.less_equal, operator.le),
@@ -34,48 +34,15 @@ _WORDS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no"
 
 
 @dataclass(frozen=True)
-class Clause:
-    """One comparison of a column with a value."""
-
-    column: str
-    op: str
-    value: str
-
-    def __str__(self) -> str:
-        return f"{self.column}{self.op}{self.value}"
-
-
-def parse_where(text: str) -> Clause:
-    """Split at the leftmost operator: `income=>50K` asks for the value `>50K`. White space at the ends of
-    both parts is dropped.
-
-    Raises:
-        ConditionError: no operator, no column or no value.
-    """
-    found = [(text.find(op), -len(op), op) for op in OPERATORS if op in text]
-    if not found:
-        raise ConditionError(
-            f"{text!r} compares nothing; write COLUMN=VALUE, or use one of {' '.join(OPERATORS)}", field=FIELD
-        )
-    at, _, op = min(found)
-    column, value = text[:at].strip(), text[at + len(op) :].strip()
-    if not column or not value:
-        raise ConditionError(
-            f"{text!r} has no {'value' if column else 'column'}; write COLUMN{op}VALUE", field=FIELD
-        )
-    return Clause(column, op, value)
-
-
-@dataclass(frozen=True)
 class Where:
     """Rows that meet every clause; none: all rows. A missing value meets no comparison, not even `!=`."""
 
     clauses: tuple[Clause, ...] = ()
 
     @classmethod
-    def parse(cls, clauses: Iterable[str | Clause]) -> "Where":
-        """From texts like `age>=30`, or clauses; ConditionError for one that can't be read."""
-        return cls(tuple(parse_where(clause) if isinstance(clause, str) else clause for clause in clauses))
+    def parse(cls, conditions: Iterable[Given]) -> "Where":
+        """From texts like `age>=30`, clauses, or objects; ConditionError for one that can't be read."""
+        return cls(tuple(clause for condition in conditions for clause in clauses_of(condition)))
 
     def __str__(self) -> str:
         return " and ".join(map(str, self.clauses))
@@ -90,8 +57,7 @@ class Where:
         for clause in self.clauses:
             if clause.column not in codec.schema.names:
                 raise ConditionError(
-                    f"no column named {clause.column!r}{did_you_mean(clause.column, codec.schema.names)}",
-                    field=FIELD,
+                    f"no column named {clause.column!r}{_meant(clause, codec.schema.names)}", field=FIELD
                 )
             if clause.column not in (readable := codec.condition_columns()):
                 there = f"; use {' or '.join(map(repr, readable))}" if readable else ""
@@ -103,7 +69,9 @@ class Where:
         keep = np.ones(table.num_rows, dtype=bool)
         for clause in self.clauses:
             keep &= (
-                _compare(flat(table[clause.column]), clause).fill_null(False).to_numpy(zero_copy_only=False)
+                _compare(flat(table[clause.column]), clause, form_of(table.schema.field(clause.column)))
+                .fill_null(False)
+                .to_numpy(zero_copy_only=False)
             )
         return keep
 
@@ -124,6 +92,16 @@ class Where:
             else:
                 native = known if native is None else native.merge(known)
         return native, Where(tuple(residual))
+
+
+def _meant(clause: Clause, names: list[str]) -> str:
+    """A hint at the column: one whose name holds the operator at which the text was split, or a like name."""
+    written = f"{clause.column}{clause.op}{clause.value}".replace(" ", "")
+    odd = [name for name in names if any(op in name for op in OPERATORS)]
+    split = next((name for name in odd if written.startswith(name.replace(" ", ""))), None)
+    if split is None:
+        return did_you_mean(clause.column, names)
+    return f"; put a name that holds an operator in backticks: {quoted(split)}"
 
 
 def _takes_both(native: Condition, other: Condition, model: GenerativeModel) -> bool:
@@ -161,7 +139,8 @@ def parse_latents(texts: Iterable[str], known: tuple[Latent, ...]) -> dict[str, 
 
 
 def _check(clause: Clause, codec: Codec) -> None:
-    kind = codec.schema.field(clause.column).type
+    field = codec.typed_schema.field(clause.column)
+    kind, form = field.type, form_of(field)
     profile = codec.column_info(clause.column)
     if profile is not None and profile.kind == "identifier":
         raise ConditionError(
@@ -182,7 +161,7 @@ def _check(clause: Clause, codec: Codec) -> None:
                 f" {clause.column!r}{did_you_mean(clause.value, known)}",
                 field=FIELD,
             )
-    value = _operand(kind, clause)
+    value = _operand(kind, clause, form)
     ordered = not is_text(kind) and not is_temporal(kind)
     if levels is not None and ordered and not any(_meets(level, clause, value, kind) for level in levels):
         there = ", ".join(_as_written(level, kind) for level in levels[:20]) or "none"
@@ -227,10 +206,10 @@ def _short(bound: float) -> str:
     return str(bound) if isinstance(bound, int) else f"{bound:g}"
 
 
-def _compare(array: pa.Array, clause: Clause) -> pa.Array:
+def _compare(array: pa.Array, clause: Clause, form: Form | None) -> pa.Array:
     """Booleans (N,), null where the array is null."""
     kind = array.type
-    operand = _operand(kind, clause)
+    operand = _operand(kind, clause, form)
     if is_text(kind):
         array = pc.utf8_trim_whitespace(array)
     elif pa.types.is_decimal(kind):
@@ -245,10 +224,15 @@ def _compare(array: pa.Array, clause: Clause) -> pa.Array:
     return _COMPARE[clause.op][0](array, operand)
 
 
-def _operand(kind: pa.DataType, clause: Clause) -> Any:
-    """The value in the column's terms: text, bool, int, float or an Arrow time scalar."""
+def _operand(kind: pa.DataType, clause: Clause, form: Form | None) -> Any:
+    """The value in the column's terms: text, bool, int, float or an Arrow time scalar. It may be written in
+    the
+    column's form: `$1,000` and 1000 are alike."""
     text = clause.value
     try:
+        written = form.parse(pa.array([text]))[0] if form is not None else None
+        if written is not None and written.is_valid:
+            return written if is_temporal(kind) else written.as_py()
         if is_text(kind):
             return text
         if pa.types.is_boolean(kind):

@@ -1,6 +1,6 @@
 """A trained model that can be sampled: network, codec and where both came from. Needs no Ray."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -16,7 +16,8 @@ from synthmill.config import DataConfig, parse_model
 from synthmill.data.batch import Batch, Condition, concat
 from synthmill.data.codecs.base import Codec, codec_from_files
 from synthmill.errors import ConditionError, DataError, UserError, did_you_mean
-from synthmill.generation.condition import Clause, Where, parse_latents
+from synthmill.generation.clauses import Clause, Given, where_texts
+from synthmill.generation.condition import Where, parse_latents
 from synthmill.generation.sampler import MOST_BLOCKS, Sampler, one_thread
 from synthmill.generation.shards import Shard, ShardPlan
 from synthmill.models.base import GenerativeModel, build
@@ -64,7 +65,7 @@ class Generator:
         num_rows: int,
         *,
         seed: int,
-        where: str | tuple[str, ...] = (),
+        where: Given | Iterable[Given] = (),
         columns: list[str] | None = None,
         latent: Mapping[str, float] | None = None,
     ) -> pa.Table:
@@ -79,7 +80,7 @@ class Generator:
         """
         if num_rows < 1:
             raise UserError(f"must be at least 1, got {num_rows}", field="num_rows")
-        clauses = (where,) if isinstance(where, str) else tuple(where)
+        clauses = where_texts(where)
         codes = tuple(f"{name}={value!r}" for name, value in (latent or {}).items())
         wanted = tuple(columns) if columns is not None else None
         plan = ShardPlan(rows=num_rows, seed=seed, where=clauses, columns=wanted, latent=codes)

@@ -18,7 +18,8 @@ import torch
 from synthmill.data.batch import Batch, Condition, concat, with_noise
 from synthmill.data.codecs.base import Codec
 from synthmill.errors import TooRareError
-from synthmill.generation.condition import FIELD, Where
+from synthmill.generation.clauses import FIELD
+from synthmill.generation.condition import Where
 from synthmill.models.base import GenerativeModel
 
 BLOCK_ROWS = 1024

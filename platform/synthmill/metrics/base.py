@@ -1,13 +1,14 @@
 """What a metric is: a pure function with a declared axis, goal, bounds, modality and needs, and the one shape
 of its answer.
 
-A metric is one file in this folder; the file's name is its registry entry, and `Metric.name` is the dotted
-name that reports and gates use. Figures that must read every row are built from `Mergeable` statistics, so
-that parts can be read anywhere in any number of processes and give the same answer.
+A metric is one file in the folder of its kind of data (`table/`, `image/`, or `common/` where several kinds
+share it); the file's name is its registry entry, and `Metric.name` is the dotted name that reports and gates
+use. What metrics share stands in `lib/`. Figures that must read every row are built from `Mergeable`
+statistics, so that parts can be read anywhere in any number of processes and give the same answer.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar
 
@@ -18,16 +19,20 @@ from synthmill import registry
 from synthmill.config import FrozenModel
 
 if TYPE_CHECKING:
-    from synthmill.metrics._view import PartView
+    from synthmill.metrics.lib.view import PartView
 
 Goal = Literal["maximize", "minimize", "target"]
 Axis = Literal["schema", "fidelity", "diversity", "utility", "privacy", "overfit"]
-Profile = Literal["quick", "standard", "full", "audit", "opt-in"]
+Profile = Literal["quick", "standard", "full", "audit"]
+"""How thoroughly to look; each includes what the one before it does."""
 PROFILES: tuple[Profile, ...] = ("quick", "standard", "full", "audit")
+
+KINDS = "evaluation/evidence"
+"""The folder whose files are the kinds of data that can be evaluated."""
 
 State = TypeVar("State")
 Out = TypeVar("Out")
-In = TypeVar("In")
+Evidence = TypeVar("Evidence")
 
 
 class MapTasks(Protocol):
@@ -35,6 +40,12 @@ class MapTasks(Protocol):
     items."""
 
     def __call__(self, function: Callable[[Any], Any], items: Sequence[Any], /) -> list[Any]: ...
+
+
+class Retrain(Protocol):
+    """Trains a fresh generator on `subset` and samples about as many rows from it; picklable, seeded."""
+
+    def __call__(self, subset: pa.Table, seed: int, /) -> pa.Table: ...
 
 
 def map_serially(function: Callable[[Any], Any], items: Sequence[Any], /) -> list[Any]:
@@ -84,6 +95,11 @@ class Estimate(FrozenModel):
     """The same figure with real rows, never seen by the generator, in the place of the synthetic ones; null:
     no such rows."""
 
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """The confidence interval, by its long name."""
+        return self.ci
+
 
 class Result(Estimate):
     """One metric's answer."""
@@ -112,8 +128,9 @@ class Result(Estimate):
     details: dict[str, Any] = Field(default_factory=dict)
 
 
-class Metric(ABC):
-    """Base of every metric. Instances hold no state."""
+class Metric(ABC, Generic[Evidence]):
+    """Base of every metric, by the evidence that it reads (`lib.table_evidence`, `lib.image_evidence`).
+    Instances hold no state."""
 
     name: ClassVar[str]
     title: ClassVar[str]
@@ -129,16 +146,15 @@ class Metric(ABC):
     """What must be there: holdout, target, constraints, requested, retrain, attacks."""
     on_whole_table: ClassVar[bool] = False
     """Whether it reads all real rows even where the synthetic ones were asked for with conditions."""
-    profile: ClassVar[Profile] = "standard"
+    profile: ClassVar[Profile | Literal["opt-in"]] = "standard"
     """The cheapest profile that includes it; `opt-in` metrics run only when they are named."""
     advice: ClassVar[str]
     """What to do when a gate on it fails, in one or two sentences for the person who trained the
     generator."""
 
     @abstractmethod
-    def compute(self, evidence: Any) -> Result:
-        """The figure for this evidence (`_evidence.Evidence` for tables, `_images.ImageEvidence` for images);
-        `needs` are satisfied when it is called."""
+    def compute(self, evidence: Evidence) -> Result:
+        """The figure for this evidence; `needs` are satisfied when it is called."""
 
     @classmethod
     def result(cls, **fields: Any) -> Result:
@@ -154,30 +170,21 @@ class Metric(ABC):
 
 
 @cache
-def metric_classes(modality: str | None = "table") -> dict[str, type[Metric]]:
-    """Every metric of the folder for that modality (None: for any), by dotted name, in alphabetical order of
-    names."""
-    found: Iterable[type[Metric]] = (
-        registry.load("metrics", file, Metric) for file in registry.names("metrics")
-    )
+def metric_classes(kind: str | None = None) -> dict[str, type[Metric[Any]]]:
+    """Every metric of a kind of data (None: of any), by dotted name, in alphabetical order of names."""
+    folders = [f"metrics/{name}" for name in (registry.names(KINDS) if kind is None else [kind])]
+    found = [
+        registry.load(folder, file, Metric)
+        for folder in (*folders, "metrics/common")
+        for file in registry.names(folder)
+    ]
     return {
         cls.name: cls
         for cls in sorted(found, key=lambda cls: cls.name)
-        if modality is None or modality in cls.modalities
+        if kind is None or kind in cls.modalities
     }
 
 
-def in_profile(cls: type[Metric], profile: str) -> bool:
+def in_profile(cls: type[Metric[Any]], profile: Profile) -> bool:
     """Whether a profile includes a metric; each profile includes the cheaper ones."""
-    return cls.profile in PROFILES and PROFILES.index(cls.profile) <= PROFILES.index(profile)
-
-
-def table_kinds(profile: Any) -> dict[str, str]:
-    """Column -> kind word, from a mapping or from anything with `columns` of objects with `name` and
-    `kind`."""
-    if isinstance(profile, Mapping):
-        return {str(name): str(kind) for name, kind in profile.items()}
-    columns = profile.columns
-    if isinstance(columns, Mapping):
-        return {str(name): str(column.kind) for name, column in columns.items()}
-    return {str(column.name): str(column.kind) for column in columns}
+    return cls.profile != "opt-in" and PROFILES.index(cls.profile) <= PROFILES.index(profile)

@@ -1,12 +1,11 @@
-"""What variational autoencoders of images share (arXiv 1312.6114, equation 10): convolutional,
-class-conditional with classes.
+"""What convolutional variational autoencoders of images share (arXiv 1312.6114, equation 10).
 
-Trained against a standard normal prior, they are sampled from a Gaussian for each class that is fitted to
-where its images lie after training (arXiv 1903.12436, section 4): the decoder has not learnt what to make of
-other places. Legend: B rows, L latent dimensions, K classes.
+Trained against a standard normal prior, they are sampled from one Gaussian for each class, fitted to the
+latents of its training images (arXiv 1903.12436, section 4): elsewhere the decoder was never trained.
+Legend: B rows, L latent dimensions, K classes.
 """
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from pydantic import Field
@@ -41,6 +40,9 @@ class Autoencoder(ImageModel):
         learning_rate: float = tunable(1e-3, low=2e-4, high=3e-3, log=True, gt=0)
         """Adam's step size."""
 
+    trained: ClassVar[tuple[str, ...]] = ("encoder", "decoder")
+    """What the one phase moves."""
+    reads_progress: ClassVar[bool] = False
     config: Config
     prior_mean_KL: Tensor
     prior_factor_KLL: Tensor
@@ -65,26 +67,16 @@ class Autoencoder(ImageModel):
         self.register_buffer("prior_mean_KL", torch.zeros(groups, config.latent_dim))
         self.register_buffer("prior_factor_KLL", torch.eye(config.latent_dim).repeat(groups, 1, 1))
 
-    @property
-    def noise_width(self) -> int:
-        return self.config.latent_dim
-
     def stages(self) -> tuple[Stage, ...]:
         adam = Adam(learning_rate=self.config.learning_rate, schedule="cosine", clip_norm=10.0)
-        return (Stage(name="vae", share=1.0, phases=(self.elbo(adam),)),)
-
-    def elbo(self, adam: Adam) -> Phase:
-        """The one phase."""
-        return Phase(name="elbo", modules=self.trained(), optimizer=adam)
-
-    def trained(self) -> tuple[str, ...]:
-        """What the one phase moves."""
-        return ("encoder", "decoder")
+        phase = Phase(name="elbo", modules=self.trained, optimizer=adam, reads_progress=self.reads_progress)
+        return (Stage(name="vae", share=1.0, phases=(phase,)),)
 
     def encode(self, x_BCHW: Tensor, y_BK: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log variance of q(z | x, y), each (B, L)."""
         h_BF = torch.relu(self.encoder["dense"](torch.cat([self.encoder["body"](x_BCHW).float(), y_BK], 1)))
         mean_BL, log_variance_BL = self.encoder["out"](h_BF).float().chunk(2, dim=1)
+        # Bounds that no useful latent reaches: exp of an early outlier would be infinite.
         return mean_BL, log_variance_BL.clamp(-12.0, 6.0)
 
     def loss(self, phase: str, batch: Batch, *, rng: Rng, progress: float) -> dict[str, Tensor]:
@@ -100,7 +92,7 @@ class Autoencoder(ImageModel):
         return {**terms, "log_nats": divergence_B.detach()}
 
     def divergence(self, nats_B: Tensor, progress: float) -> Tensor:
-        """What the divergence of q(z | x, y) from the prior costs, (B,)."""
+        """The loss of the divergence of q(z | x, y) from the prior, (B,)."""
         return nats_B
 
     def reconstruction(self, out_BCHW: Tensor, x_BCHW: Tensor) -> dict[str, Tensor]:
@@ -113,38 +105,32 @@ class Autoencoder(ImageModel):
 
     def refit(self, batches: list[Batch], rng: Rng) -> None:
         def forward(number: int) -> None:
-            self.decoder(
-                torch.cat(
-                    [self._posterior(batches[number], rng, f"refit-{number}"), self.labels(batches[number])],
-                    1,
-                )
-            )
+            z_BL = self._posterior(batches[number], rng, f"refit-{number}")
+            self.decoder(torch.cat([z_BL, self.labels(batches[number])], 1))
 
+        # First: the encoder's statistics decide where the latents are.
         refit_norms(self, forward, self.refit_passes(batches))
+        # Spread over the data, as images are often sorted by class.
         stride = -(-sum(batch.num_rows for batch in batches) // FITTED_ROWS)
         spread = [batch.take(slice(None, None, stride)) for batch in batches]
-        z_BL = torch.cat(
-            [self._posterior(batch, rng, f"posterior-{number}") for number, batch in enumerate(spread)]
-        )
-        label_B = (
-            torch.cat([batch["label"] for batch in spread])
-            if self.classes
-            else torch.zeros(len(z_BL), dtype=torch.int64)
-        )
+        latents = [self._posterior(batch, rng, f"posterior-{number}") for number, batch in enumerate(spread)]
+        z_BL = torch.cat(latents)
+        label_B = torch.zeros(len(z_BL), dtype=torch.int64)
+        if self.classes:
+            label_B = torch.cat([batch["label"] for batch in spread])
         for group in range(len(self.prior_mean_KL)):
             self._fit_prior(group, z_BL[label_B.to(z_BL.device) == group])
 
     def _posterior(self, batch: Batch, rng: Rng, name: str) -> Tensor:
         """Latents of training images, drawn from q(z | x, y): (B, L)."""
         mean_BL, log_variance_BL = self.encode(unit(batch["pixels"]), self.labels(batch))
-        return (
-            mean_BL
-            + torch.exp(0.5 * log_variance_BL) * rng.normal(name, self.config.latent_dim)[: batch.num_rows]
-        )
+        noise_BL = rng.normal(name, self.config.latent_dim)[: batch.num_rows]
+        return mean_BL + torch.exp(0.5 * log_variance_BL) * noise_BL
 
     def _fit_prior(self, group: int, z_BL: Tensor) -> None:
-        """Mean and covariance of a class, as if L more of its images lay as the standard normal prior
-        says."""
+        """Mean and covariance of a class's latents."""
+        # As if it had L more images that follow the prior: a class of few images would otherwise have a
+        # covariance that is singular, and one of a single image would be sampled as that image.
         few = self.config.latent_dim
         share = len(z_BL) / (len(z_BL) + few)
         mean_L = share * (z_BL.mean(0) if len(z_BL) else self.prior_mean_KL.new_zeros(few))
@@ -156,8 +142,8 @@ class Autoencoder(ImageModel):
         self.prior_factor_KLL[group] = torch.linalg.cholesky(covariance_LL)
 
     def from_noise(self, z_BZ: Tensor, y_BK: Tensor, generator: torch.Generator) -> Tensor:
-        group_B = (
-            y_BK.argmax(1) if self.classes else torch.zeros(len(z_BZ), dtype=torch.int64, device=z_BZ.device)
-        )
+        group_B = torch.zeros(len(z_BZ), dtype=torch.int64, device=z_BZ.device)
+        if self.classes:
+            group_B = y_BK.argmax(1)
         z_BL = self.prior_mean_KL[group_B] + (self.prior_factor_KLL[group_B] @ z_BZ.unsqueeze(2)).squeeze(2)
         return self.image(self.decoder(torch.cat([z_BL, y_BK], 1)))

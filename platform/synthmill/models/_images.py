@@ -10,9 +10,11 @@ from torch import Tensor, nn
 from synthmill.data.batch import Batch, Condition
 from synthmill.data.layout import PixelLayout
 from synthmill.models.base import GenerativeModel, Rng
+from synthmill.nn.augment import NUMBERS, Policy, diff_augment
 from synthmill.nn.blocks import refit_norms
 from synthmill.nn.pixels import mirror, one_hot, unit
 
+# Batches whose statistics are averaged: few, as every quality check needs them anew.
 REFIT_PASSES = 8
 
 
@@ -32,21 +34,24 @@ class ImageModel(GenerativeModel):
         self.register_buffer("label_share_K", torch.full((self.classes,), 1.0 / max(1, self.classes)))
 
     def real(self, batch: Batch, rng: Rng) -> Tensor:
-        """Images of a training batch in [-1, 1], mirrored at random if the recipe wants it; float32 (B, C, H,
-        W)."""
+        """Images of a batch, float32 (B, C, H, W) in [-1, 1], mirrored at random if the recipe says so."""
         x_BCHW = unit(batch["pixels"])
         return mirror(x_BCHW, rng.uniform("mirror")) if self.layout.flip else x_BCHW
 
     def labels(self, batch: Batch) -> Tensor:
         """One-hot classes of a training batch, (B, K); K is 0 without classes."""
-        return (
-            one_hot(batch["label"], self.classes)
-            if self.classes
-            else batch["pixels"].new_zeros(batch.num_rows, 0, dtype=torch.float32)
-        )
+        if self.classes:
+            return one_hot(batch["label"], self.classes)
+        return batch["pixels"].new_zeros(batch.num_rows, 0, dtype=torch.float32)
+
+    def augmented(self, x_BCHW: Tensor, policy: tuple[Policy, ...], rng: Rng, name: str) -> Tensor:
+        """DiffAugment of real or generated images, with random numbers of that name."""
+        if not policy:
+            return x_BCHW  # Before the numbers are drawn: most models have no policy.
+        return diff_augment(x_BCHW, policy, rng.uniform(f"augment-{name}", NUMBERS))
 
     def finish(self, batches: Iterable[Batch], *, rng: Rng) -> None:
-        """Learn how frequent classes are, and what weights that are averages need."""
+        """Count the classes, and refit what averaged weights need."""
         batches = list(batches)
         if self.classes:
             counts = torch.bincount(torch.cat([batch["label"] for batch in batches]), minlength=self.classes)
@@ -54,19 +59,21 @@ class ImageModel(GenerativeModel):
         self.refit(batches, rng)
 
     def refit(self, batches: list[Batch], rng: Rng) -> None:
-        """What else follows from the final weights; nothing by default."""
+        """Refit what else depends on the final weights; nothing by default."""
 
     def refit_generator(self, generator: nn.Module, inputs: int, batches: list[Batch], rng: Rng) -> None:
         """BatchNorm statistics of a network that reads `inputs` normal numbers and a one-hot class."""
 
         def forward(number: int) -> None:
+            # Numbers come for whole batches; the last one may be short.
             z_BZ = rng.normal(f"refit-{number}", inputs)[: batches[number].num_rows]
             generator(torch.cat([z_BZ, self.labels(batches[number])], 1))
 
         refit_norms(generator, forward, self.refit_passes(batches))
 
     def refit_passes(self, batches: list[Batch]) -> int:
-        """Whole batches to average statistics over: a short last one would count as much as the others."""
+        """How many batches to average statistics over."""
+        # Whole ones: a short last one would count as much as the others.
         whole = sum(batch.num_rows == batches[0].num_rows for batch in batches)
         return min(whole, REFIT_PASSES)
 
@@ -77,29 +84,33 @@ class ImageModel(GenerativeModel):
     def draw_labels(
         self, num_rows: int, condition: Condition | None, generator: torch.Generator
     ) -> tuple[Tensor | None, Tensor]:
-        """The class of the condition, or classes as frequent as in training: int64 (B,) (None without
-        classes) and one-hot (B, K)."""
+        """The condition's class, or classes as frequent as in training: int64 (B,) and one-hot (B, K).
+
+        Without classes None and a width of 0.
+        """
         wanted = condition.label if condition is not None else None
         device = self.label_share_K.device
         if not self.classes:
             assert wanted is None, "a model without classes takes no class"
             return None, torch.zeros(num_rows, 0, device=device)
+        # Drawn even for a fixed class: the noise that follows is then the same with and without a condition.
         uniform_B = torch.rand(num_rows, generator=generator, device=device)
-        label_B = torch.searchsorted(self.label_share_K.cumsum(0), uniform_B, right=True).clamp_max(
-            self.classes - 1
-        )
+        label_B = torch.searchsorted(self.label_share_K.cumsum(0), uniform_B, right=True)
+        # Rounding can leave the last sum below 1.
+        label_B = label_B.clamp_max(self.classes - 1)
         label_B = label_B if wanted is None else torch.full_like(label_B, wanted)
         return label_B, one_hot(label_B, self.classes)
 
     def as_batch(self, x_BCHW: Tensor, label_B: Tensor | None) -> Batch:
-        """What `sample` returns."""
+        """The batch that `sample` returns."""
+        # Not every model's output is squashed to the range that the codec expects.
         pixels = x_BCHW.float().clamp(-1.0, 1.0)
         return Batch(pixels=pixels) if label_B is None else Batch(pixels=pixels, label=label_B)
 
     @property
-    @abstractmethod
     def noise_width(self) -> int:
-        """Width of the noise that an image is made of; 0: it is not made of one vector."""
+        """Width of the noise vector that an image is made of; 0: it is not made of one."""
+        return int(self.config.latent_dim)
 
     def generate(self, y_BK: Tensor, generator: torch.Generator) -> Tensor:
         """Images of these classes, float32 (B, C, H, W)."""
@@ -108,12 +119,13 @@ class ImageModel(GenerativeModel):
 
     @abstractmethod
     def from_noise(self, z_BZ: Tensor, y_BK: Tensor, generator: torch.Generator) -> Tensor:
-        """Images of this noise and these classes; what else is random comes from `generator`."""
+        """Images of this noise and these classes; other random numbers come from `generator`."""
 
     def interpolate(
         self, steps: int, *, condition: Condition | None, generator: torch.Generator
     ) -> Batch | None:
-        """Images along the great circle between two noises."""
+        """Images along the great circle between two noises (arXiv 1609.04468)."""
+        # Not the straight line: its middle is shorter than nearly every noise that the model was trained on.
         if not self.noise_width:
             return None
         label = condition.label if condition is not None else None
@@ -121,8 +133,7 @@ class ImageModel(GenerativeModel):
         ends = torch.randn(2, self.noise_width, generator=generator, device=device)
         share = torch.linspace(0.0, 1.0, steps, device=device).unsqueeze(1)
         angle = torch.acos(torch.cosine_similarity(ends[0], ends[1], dim=0).clamp(-0.999, 0.999))
-        z_BZ = (torch.sin((1 - share) * angle) * ends[0] + torch.sin(share * angle) * ends[1]) / torch.sin(
-            angle
-        )
+        both = torch.sin((1 - share) * angle) * ends[0] + torch.sin(share * angle) * ends[1]
+        z_BZ = both / torch.sin(angle)
         y_BK = one_hot(torch.full((steps,), label or 0, device=device), self.classes)
         return self.as_batch(self.from_noise(z_BZ, y_BK, generator), None)

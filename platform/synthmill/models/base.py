@@ -1,6 +1,9 @@
-"""What a model is: networks, a loss per phase and a way to sample. It sees no file, cluster, optimizer or
-rank."""
+"""What a model is: networks, a loss per phase and a way to sample.
 
+It sees no file, cluster, optimizer or rank, so that one loop trains every model on any number of workers.
+"""
+
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -31,6 +34,16 @@ class Adam:
     warmup_steps: int = 0
     """Steps over which it first rises."""
 
+    def beside_lazy(self, every_steps: int) -> "Adam":
+        """These settings where a penalty adds an update every k steps: rate c and decays to the power c.
+
+        With c = k / (k + 1) the moments forget as much in a given time as they would without the penalty
+        (arXiv 1912.04958, appendix B). 0: no penalty, nothing changes.
+        """
+        c = every_steps / (every_steps + 1) if every_steps else 1.0
+        betas = (self.betas[0] ** c, self.betas[1] ** c)
+        return dataclasses.replace(self, learning_rate=self.learning_rate * c, betas=betas)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Phase:
@@ -45,21 +58,21 @@ class Phase:
     repeats: int = 1
     """Updates in one step, each with its own batch."""
     moments: str | None = None
-    """An earlier phase of the stage with the same modules whose Adam moments this one shares. With moments of
-    its own, a penalty's weight would have no effect: Adam divides it out (lazy regularisation, arXiv
-    1912.04958, section 3.1)."""
+    """An earlier phase of the stage, with the same modules, whose Adam moments this one shares.
+
+    With moments of its own a penalty's weight would have no effect, as Adam divides it out (lazy
+    regularisation, arXiv 1912.04958, section 3.1)."""
     reads_real_data: bool = True
     """Whether the loss reads the batch (differential privacy needs to know)."""
     reads_progress: bool = False
     """Whether the loss changes with `progress`; a CUDA graph replays one number for ever."""
     second_order: bool = False
-    """Whether the loss holds a gradient (a penalty), so that its own takes gradients of gradients; compiled
-    code can't be."""
+    """Whether the loss contains a gradient (a penalty), so that training takes gradients of gradients, which
+    compiled code does not support."""
     sampling: Literal["shuffle", "category"] = "shuffle"
     """How its rows are drawn. shuffle: epochs of permutations. category: training-by-sampling (arXiv
     1907.00503, 4.3): a `category` span uniformly, one of its codes by log-frequency, a row that has it; the
-    batch then carries
-    `condition` int64 (N, 2): (discrete span index, code)."""
+    batch then carries `condition` int64 (N, 2): (discrete span index, code)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,8 +96,10 @@ class Latent:
 
 
 class Rng(Protocol):
-    """Random numbers drawn for the *global* batch by (seed, step, phase, name); each rank gets its own
-    rows."""
+    """Random numbers of the *global* batch by (seed, step, phase, name), of which a rank gets its own rows.
+
+    So results depend neither on the number of workers nor on the order of the calls.
+    """
 
     def normal(self, name: str, *shape: int) -> Tensor:
         """Standard normal float32 (local rows, *shape) on the training device."""
@@ -108,8 +123,8 @@ class GenerativeModel(nn.Module, ABC):
     encoding: ClassVar[str]
     """The file in `data/codecs/` whose codec makes its tensors: mixed | pixels | ..."""
     conditions: ClassVar[Literal["none", "label", "columns", "any"]]
-    """What `sample` can be given, and then every row has. label: a class. columns: one `category` span. any:
-    any subset of spans."""
+    """What `sample` takes as a condition that every row then meets. label: a class. columns: one `category`
+    span. any: any subset of spans."""
     copies_training_rows: ClassVar[bool] = False
     """True only for the `bootstrap` control; such an artifact says so and is refused by serving."""
 
@@ -145,23 +160,26 @@ class GenerativeModel(nn.Module, ABC):
         raise NotImplementedError
 
     def finish(self, batches: Iterable[Batch], *, rng: Rng) -> None:
-        """After training, with the weights that will be published (EMA): refit what depends on them
-        (BatchNorm statistics, the aggregate posterior). `batches` may be iterated more than once. Called
-        before every quality check as well, so it must be cheap."""
+        """Refit what depends on the final (EMA) weights: BatchNorm statistics, the aggregate posterior.
+
+        Called after training and before every quality check, so it must be cheap. `batches` may be iterated
+        more than once.
+        """
         return
 
     def nats(self, batch: Batch) -> Tensor | None:
-        """How improbable rows of training data are: minus their log likelihood over the number of their
-        discrete parts, float32 (rows,); None where the model has no likelihood. The check of images asks for
-        validation rows, so that weights which learned the training rows by heart are not published. Called in
-        eval mode under `torch.inference_mode`."""
+        """How improbable these rows are: minus their log likelihood over the number of their discrete parts.
+
+        float32 (rows,); None where the model has no likelihood. The quality check of images reads it for
+        validation rows, so that weights which learned training rows by heart are not published. Called in
+        eval mode under `torch.inference_mode`.
+        """
         return None
 
     def interpolate(
         self, steps: int, *, condition: Condition | None, generator: torch.Generator
     ) -> Batch | None:
-        """Rows along a walk between two random noises, for people to look at; None where a model's rows are
-        not made of one noise vector."""
+        """Rows along a walk between two random noises, to look at; None: rows are not made of one noise."""
         return None
 
     @abstractmethod
@@ -200,12 +218,12 @@ EARLIER_NAMES = {
     "usage": "usage_weight",
     "prior_width": "prior_dim",
 }
-"""Hyper-parameters that recipes and artifacts of earlier versions call otherwise; one thing has one name in
-all models now, but for CTGAN's and TVAE's own, which stay as their users know them."""
+"""Hyper-parameters' names in recipes and artifacts of earlier versions. One thing has one name in all models
+now, except for CTGAN's and TVAE's own, which stay as their users know them."""
 
 
 def parse_config(name: str, raw: Mapping[str, Any]) -> FrozenModel:
-    """The `Config` of model `name`; earlier names of its fields are understood.
+    """The `Config` of model `name`; earlier names of its fields are accepted.
 
     Raises:
         RecipeError: an unknown, wrong or doubly named field of `model.config`.
@@ -214,6 +232,7 @@ def parse_config(name: str, raw: Mapping[str, Any]) -> FrozenModel:
     fields = cls.Config.model_fields
     present: dict[str, Any] = {}
     for key, value in raw.items():
+        # A model may have a field that is another's earlier name: its own fields go first.
         renamed = EARLIER_NAMES.get(key, key) if key not in fields else key
         known = renamed if renamed in fields else key
         if known in present:

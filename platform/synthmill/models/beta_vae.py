@@ -1,13 +1,11 @@
-"""beta-VAE: a variational autoencoder whose latents are pressed to be independent (Higgins et al., ICLR 2017,
-equation 4).
+"""beta-VAE: a variational autoencoder with independent latents (Higgins et al., ICLR 2017, equation 4).
 
 beta weighs how far an image's divergence is from a number of nats that rises from 0 (arXiv 1804.03599,
 equation 8, there of the mean over images). Pressed towards 0 instead, small images are not worth their
-latents: with 64 pixels every class shrinks to one image.
-`capacity: 0` is equation 4 of the first paper. Pixels are Bernoulli. Legend: B rows, C channels.
+latents: with 64 pixels every class shrinks to one image. `capacity: 0` is equation 4 of the first paper.
+Pixels are Bernoulli. Legend: B rows, C channels.
 """
 
-import dataclasses
 from typing import ClassVar
 
 import torch
@@ -17,7 +15,6 @@ from torch.nn import functional
 
 from synthmill.config import tunable
 from synthmill.models._autoencoder import Autoencoder
-from synthmill.models.base import Adam, Phase
 
 
 class BetaVae(Autoencoder):
@@ -29,7 +26,7 @@ class BetaVae(Autoencoder):
         beta: float = tunable(4.0, low=1.0, high=16.0, log=True, gt=0)
         """Weight of the divergence from the prior, or of its distance from the capacity."""
         capacity: float = tunable(12.0, low=4.0, high=30.0, ge=0)
-        """Nats that the latents may tell of an image at the end; 0: as few as beta lets them."""
+        """Nats that the latents may carry about an image at the end; 0: as few as beta lets them."""
         warmup_share: float = Field(0.5, ge=0, le=1)
         """Share of the steps over which the capacity rises from 0."""
 
@@ -37,10 +34,8 @@ class BetaVae(Autoencoder):
         "Higgins et al., ICLR 2017, equation 4 (openreview Sy2fzU9gl); capacity as in arXiv 1804.03599,"
         " equation 8"
     )
+    reads_progress = True
     config: Config
-
-    def elbo(self, adam: Adam) -> Phase:
-        return dataclasses.replace(super().elbo(adam), reads_progress=True)
 
     def divergence(self, nats_B: Tensor, progress: float) -> Tensor:
         risen = min(1.0, progress / self.config.warmup_share) if self.config.warmup_share else 1.0
@@ -50,6 +45,7 @@ class BetaVae(Autoencoder):
         nats_BCHW = functional.binary_cross_entropy_with_logits(
             out_BCHW, (x_BCHW + 1.0) / 2.0, reduction="none"
         )
+        # The same measure as the other autoencoders', so that their histories compare.
         error_B = (self.image(out_BCHW.detach()) - x_BCHW).square().flatten(1).mean(1)
         return {"reconstruction": nats_BCHW.flatten(1).sum(1), "log_squared_error": error_B}
 

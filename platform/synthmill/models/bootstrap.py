@@ -1,5 +1,4 @@
-"""Control: copies training rows with replacement. What privacy checks must catch; its weights are the
-training rows."""
+"""Control: copies training rows, which are its weights, with replacement. Privacy checks must catch it."""
 
 from collections.abc import Iterable
 from typing import Any, ClassVar
@@ -41,7 +40,6 @@ class Bootstrap(GenerativeModel):
 
     def sample(self, num_rows: int, *, condition: Condition | None, generator: torch.Generator) -> Batch:
         assert condition is None, "bootstrap takes no condition"
-        rows_B = torch.randint(
-            self.codes.shape[0], (num_rows,), generator=generator, device=self.codes.device
-        )
+        device = self.codes.device
+        rows_B = torch.randint(len(self.codes), (num_rows,), generator=generator, device=device)
         return Batch(codes=self.codes[rows_B], values=self.values[rows_B])

@@ -25,7 +25,7 @@ from synthmill.nn.table import MixedTable, class_counts
 
 NORM_BATCHES = 20
 SMOOTHING_ROWS = 0.5
-"""Added to the rows of every code before frequencies are stored."""
+"""Added to the rows of every code before frequencies are stored, so that none is impossible."""
 
 
 class _Generator(nn.Module):
@@ -49,6 +49,7 @@ class _Generator(nn.Module):
             z_BL = block(z_BL, given_B1)
         out = self.given(self.out(z_BL), given_B1).float()
         logits_BD, values_BV = torch.split(out, self.widths, dim=1)
+        # A number is stored as its place within a segment, from -1 to 1.
         return logits_BD, torch.tanh(values_BV)
 
 
@@ -62,7 +63,7 @@ class Ctgan(GenerativeModel):
         """Noise dimensions."""
         generator_dim: tuple[int, ...] = (256, 256)
         """Widths of the generator's residual blocks."""
-        discriminator_dim: tuple[int, ...] = (256, 256)
+        discriminator_dim: tuple[int, ...] = Field((256, 256), min_length=1)
         """Hidden widths of the critic."""
         generator_lr: float = tunable(2e-4, low=5e-5, high=2e-3, log=True, gt=0)
         """Adam's step size for the generator."""
@@ -97,20 +98,16 @@ class Ctgan(GenerativeModel):
         self.category_spans = [index for index, role in enumerate(roles) if role == "category"]
         """Spans that can be conditions, in order."""
         self.given = Spans([layout.discrete[index].width for index in self.category_spans])
-        place = torch.tensor(
-            [self.category_spans.index(i) if role == "category" else -1 for i, role in enumerate(roles)]
-        )
-        self.register_buffer("categories_S", place, persistent=False)
+        categories = {span: index for index, span in enumerate(self.category_spans)}
+        categories_S = torch.tensor([categories.get(span, -1) for span in range(len(roles))])
+        self.register_buffer("categories_S", categories_S, persistent=False)
         self.register_buffer("frequency_C", self.given.normalised(torch.ones(self.given.width)))
-        columns, numbers = self.table.spans.width, self.table.num_numeric
-        conditions = self.given.width
-        self.generator = _Generator(
-            config.embedding_dim, conditions, config.generator_dim, columns, self.table.num_values
-        )
+        columns, values, conditions = self.table.spans.width, self.table.num_values, self.given.width
+        self.generator = _Generator(config.embedding_dim, conditions, config.generator_dim, columns, values)
         self.digits = Digits(layout, self.table.spans)
-        self.discriminator = Critic(
-            (columns + numbers) * config.pac, conditions * config.pac, config.discriminator_dim
-        )
+        inputs = (columns + self.table.num_numeric) * config.pac
+        self.discriminator = Critic(inputs, conditions * config.pac, config.discriminator_dim)
+        # Each of the rows side by side has its own conditions' columns in the critic's first layer.
         self.register_buffer("pack_P", torch.arange(config.pac) * conditions, persistent=False)
 
     @property
@@ -146,7 +143,9 @@ class Ctgan(GenerativeModel):
         given_B1 = self._given(batch)
         given_RP = given_B1.reshape(-1, self.config.pac) + self.pack_P
         z_BL = rng.normal("z", self.config.embedding_dim)
-        noise_BD = self._noise(rng)
+        # Gumbel noise over the temperature: -log(-log u) / tau.
+        noise_BD = rng.uniform("gumbel", self.table.spans.width)
+        noise_BD = noise_BD.log_().neg_().log_().mul_(-1.0 / self.config.tau)
         if phase == "generator":
             logits_BD, values_BV = self.generator(z_BL, given_B1)
             before_RH = self.discriminator.project(self._fake(logits_BD, values_BV, noise_BD))
@@ -155,18 +154,18 @@ class Ctgan(GenerativeModel):
             if self.category_spans:
                 terms["condition"] = self.table.spans.cross_entropy_at(logits_BD, batch["condition"])
             return terms
+        # Without gradient: this phase moves the critic alone.
         with torch.no_grad():
             logits_BD, values_BV = self.generator(z_BL, given_B1)
             fake_RI = self._fake(logits_BD, values_BV, noise_BD)
             rows = torch.cat([self._packed(self.table.features(batch)), fake_RI])
-        return self._critic_terms(rows, given_RP, rng.uniform("mix", 1)[:: self.config.pac])
-
-    def _critic_terms(self, rows: Tensor, given_RP: Tensor, share_R1: Tensor) -> dict[str, Tensor]:
-        """Real rows, then fake ones. The first layer is linear, so a mixed row's sums are the mix of the two
-        rows' sums."""
+        # One share for each packed row, which is what the critic scores.
+        share_R1 = rng.uniform("mix", 1)[:: self.config.pac]
         critic = self.discriminator
         both = critic.given(critic.project(rows), given_RP.repeat(2, 1))
         real_RH, fake_RH = both.detach().float().chunk(2)
+        # The first layer is linear: a mixed row's sums are the mix of the two rows' sums. Only its slopes are
+        # needed, and they carry no gradient.
         mixed_RH = torch.lerp(real_RH, fake_RH, share_R1).to(both.dtype)
         score, slopes = critic(torch.cat([both, mixed_RH]))
         real_R, fake_R, _ = score.chunk(3)
@@ -178,18 +177,19 @@ class Ctgan(GenerativeModel):
         }
 
     def finish(self, batches: Iterable[Batch], *, rng: Rng) -> None:
-        """Category frequencies, and BatchNorm statistics of the generator under the conditions that training
-        draws."""
+        """Category frequencies, and the generator's BatchNorm statistics under conditions as in training."""
+        # Zeros to begin with: without categories there is nothing to add up.
         counts_C = sum(
             (class_counts(batch["codes"][:, self.category_spans], self.given) for batch in batches),
             self.frequency_C * 0,
         )
         self.frequency_C.copy_(self.given.normalised(counts_C + SMOOTHING_ROWS))
-        seen_C = self.given.normalised(counts_C.log1p())
+        # Training draws codes by log-frequency, and the averaged weights belong to what it drew.
+        drawn_C = self.given.normalised(counts_C.log1p())
 
         def forward(number: int) -> None:
             z_BL = rng.normal(f"norm-{number}", self.config.embedding_dim)
-            self.generator(z_BL, self._draw(seen_C, rng.uniform(f"norm-condition-{number}")))
+            self.generator(z_BL, self._draw(drawn_C, rng.uniform(f"norm-condition-{number}")))
 
         refit_norms(self.generator, forward, NORM_BATCHES)
 
@@ -203,20 +203,17 @@ class Ctgan(GenerativeModel):
             given_B1 = self._draw(self.frequency_C, torch.rand(num_rows, generator=generator, device=device))
         logits_BD, values_BV = self.generator(z_BL, given_B1)
         codes_BS = self.digits.sample(self.table.spans, logits_BD, generator)
+        # Training only rewards the generator for the condition; here it is certain.
         for span, code in fixed.items():
             codes_BS[:, span] = code
         values_BN = values_BV.gather(1, self.table.value_columns(codes_BS))
         return Batch(codes=codes_BS, values=values_BN * self.table.continuous(codes_BS))
 
-    def _noise(self, rng: Rng) -> Tensor:
-        """Gumbel noise over the temperature, (B, D)."""
-        uniform_BD = rng.uniform("gumbel", self.table.spans.width)
-        return uniform_BD.log_().neg_().log_().mul_(-1.0 / self.config.tau)
-
     def _fake(self, logits_BD: Tensor, values_BV: Tensor, noise_BD: Tensor) -> Tensor:
         """Soft codes (Gumbel softmax, arXiv 1611.01144) and the values they weigh, packed."""
         soft_BD = self.table.spans.softmax(torch.add(noise_BD, logits_BD, alpha=1.0 / self.config.tau))
         if self.digits.pairs:
+            # Once more, with the members' logits moved by the groups that the first pass made likely.
             moved_BD = self.digits.given_soft(logits_BD, soft_BD)
             soft_BD = self.table.spans.softmax(torch.add(noise_BD, moved_BD, alpha=1.0 / self.config.tau))
         rows_BF = torch.cat([soft_BD, self.table.soft_values(soft_BD, values_BV)], 1)
@@ -229,6 +226,7 @@ class Ctgan(GenerativeModel):
     def _given(self, batch: Batch) -> Tensor:
         """The condition's column, int64 (B, 1)."""
         if not self.category_spans:
+            # Embeddings of no columns ignore it.
             return torch.zeros(batch.num_rows, 1, dtype=torch.int64, device=self.frequency_C.device)
         span_B, code_B = batch["condition"].unbind(1)
         return (self.given.offsets_S[self.categories_S[span_B]] + code_B).unsqueeze(1)
@@ -241,10 +239,11 @@ class Ctgan(GenerativeModel):
         return (self.given.offsets_S[self.categories_S[span]] + code).reshape(1, 1)
 
     def _draw(self, frequency_C: Tensor, uniform_B: Tensor) -> Tensor:
-        """A condition per row: a category span uniformly, then one of its codes by frequency; its column,
-        int64 (B, 1)."""
+        """A condition per row, int64 (B, 1): a category span uniformly, then a code by frequency."""
         if not self.category_spans:
             return torch.zeros(len(uniform_B), 1, dtype=torch.int64, device=uniform_B.device)
+        # Each span's frequencies sum to one, so one search draws span and code; in double, as float32 sums
+        # over thousands of columns would shift the bounds.
         bounds_C = frequency_C.double().cumsum(0)
         column_B = torch.searchsorted(bounds_C, uniform_B.double() * bounds_C[-1], right=True)
         return column_B.clamp_max(len(bounds_C) - 1).unsqueeze(1)

@@ -16,7 +16,7 @@ from synthmill.config import FrozenModel, tunable
 from synthmill.data.batch import Batch
 from synthmill.models._images import ImageModel
 from synthmill.models.base import Adam, Phase, Rng, Stage
-from synthmill.nn.augment import NUMBERS, Policy, diff_augment
+from synthmill.nn.augment import Policy
 from synthmill.nn.convolution import Downward, Norm, Upward
 from synthmill.nn.penalty import discriminator_terms, generator_term, r1
 from synthmill.nn.pixels import conditional_score
@@ -59,62 +59,50 @@ class Dcgan(ImageModel):
         self.discriminator = Downward(
             *self.shape, channels=config.channels, norm=config.norm, spectral=config.spectral_norm
         )
+        # One output for the image itself, and one for each class.
         self.head = nn.Linear(self.discriminator.features, 1 + self.classes)
-        _init_normal(self)
-
-    @property
-    def noise_width(self) -> int:
-        return self.config.latent_dim
+        # N(0, 0.02) (section 4); the projection came later (arXiv 1802.05637) and starts as PyTorch does.
+        for name, parameter in self.named_parameters():
+            if parameter.dim() > 1 and not name.startswith("head"):
+                nn.init.normal_(parameter, 0.0, 0.02)
 
     def stages(self) -> tuple[Stage, ...]:
         config = self.config
         adam = Adam(learning_rate=config.learning_rate, betas=(config.adam_beta1, 0.999))
         judge = ("discriminator", "head")
-        # Rate and decays for one more update in every k steps, c = k / (k + 1) (1912.04958, appendix B).
-        c = R1_EVERY_STEPS / (R1_EVERY_STEPS + 1) if config.r1_gamma else 1.0
-        slow = Adam(learning_rate=config.learning_rate * c, betas=(config.adam_beta1**c, 0.999**c))
+        every = R1_EVERY_STEPS if config.r1_gamma else 0
+        slow = adam.beside_lazy(every)
         phases = [
             Phase(name="discriminator", modules=judge, optimizer=slow),
             Phase(name="generator", modules=("generator",), optimizer=adam),
         ]
-        if config.r1_gamma:
-            every = R1_EVERY_STEPS
-            phases.append(
-                Phase(
-                    name="r1",
-                    modules=judge,
-                    optimizer=slow,
-                    every_steps=every,
-                    moments="discriminator",
-                    second_order=True,
-                )
+        if every:
+            r1_phase = Phase(
+                name="r1",
+                modules=judge,
+                optimizer=slow,
+                every_steps=every,
+                moments="discriminator",
+                second_order=True,
             )
+            phases.append(r1_phase)
         return (Stage(name="gan", share=1.0, phases=tuple(phases)),)
 
     def loss(self, phase: str, batch: Batch, *, rng: Rng, progress: float) -> dict[str, Tensor]:
         y_BK = self.labels(batch)
         if phase == "r1":
-            return {
-                "r1": r1(
-                    lambda x: self._score(x, y_BK),
-                    self.real(batch, rng),
-                    self.config.r1_gamma * R1_EVERY_STEPS,
-                )
-            }
+            # Times the interval, so that gamma means the same however rarely the penalty is computed.
+            gamma = self.config.r1_gamma * R1_EVERY_STEPS
+            return {"r1": r1(lambda x: self._score(x, y_BK), self.real(batch, rng), gamma)}
+        augment = self.config.augment
         fake = self.generator(torch.cat([rng.normal("z", self.config.latent_dim), y_BK], 1))
         if phase == "generator":
-            return {"generator": generator_term(self._score(self._augmented(fake, rng, "fake"), y_BK))}
-        real = self._augmented(self.real(batch, rng), rng, "real")
-        return discriminator_terms(
-            self._score(real, y_BK), self._score(self._augmented(fake.detach(), rng, "fake"), y_BK)
-        )
-
-    def _augmented(self, x_BCHW: Tensor, rng: Rng, name: str) -> Tensor:
-        return (
-            diff_augment(x_BCHW, self.config.augment, rng.uniform(f"augment-{name}", NUMBERS))
-            if self.config.augment
-            else x_BCHW
-        )
+            fake = self.augmented(fake, augment, rng, "fake")
+            return {"generator": generator_term(self._score(fake, y_BK))}
+        real = self.augmented(self.real(batch, rng), augment, rng, "real")
+        # Real and generated ones alike, or the changes themselves would tell them apart.
+        fake = self.augmented(fake.detach(), augment, rng, "fake")
+        return discriminator_terms(self._score(real, y_BK), self._score(fake, y_BK))
 
     def _score(self, x_BCHW: Tensor, y_BK: Tensor) -> Tensor:
         return conditional_score(self.head(self.discriminator(x_BCHW)), y_BK)
@@ -124,10 +112,3 @@ class Dcgan(ImageModel):
 
     def from_noise(self, z_BZ: Tensor, y_BK: Tensor, generator: torch.Generator) -> Tensor:
         return self.generator(torch.cat([z_BZ, y_BK], 1))  # type: ignore[no-any-return]
-
-
-def _init_normal(model: nn.Module) -> None:
-    """Weights from N(0, 0.02) (section 4)."""
-    for name, parameter in model.named_parameters():
-        if parameter.dim() > 1 and not name.startswith("head"):
-            nn.init.normal_(parameter, 0.0, 0.02)

@@ -69,15 +69,11 @@ class Infogan(ImageModel):
 
     @property
     def latent_codes(self) -> tuple[Latent, ...]:
-        """Codes that `sample` takes: `category` (unlabelled models), `c1`, `c2`, ..., which are trained on
-        [-1, 1] and shown by the paper on [-2, 2]."""
+        """`category` (of models without classes), `c1`, `c2`, ..."""
+        # Continuous codes are trained on [-1, 1]; the paper shows them on [-2, 2].
         category = Latent("category", 0, self.categories - 1, integer=True)
         named = (category,) if self.categories and not self.classes else ()
         return named + tuple(Latent(f"c{i + 1}", -2.0, 2.0) for i in range(self.config.continuous_codes))
-
-    @property
-    def noise_width(self) -> int:
-        return self.config.latent_dim
 
     def stages(self) -> tuple[Stage, ...]:
         slow = Adam(learning_rate=self.config.discriminator_learning_rate, betas=(0.5, 0.999))
@@ -93,10 +89,9 @@ class Infogan(ImageModel):
         z_BZ, category_BK, codes_BC = self._inputs(batch, rng, "fake")
         fake = self.generator(torch.cat([z_BZ, category_BK, codes_BC], 1))
         if phase == "discriminator":
-            real_B, fake_B = (
-                self._score(self.discriminator(x), y_BK) for x in (self.real(batch, rng), fake.detach())
-            )
-            return discriminator_terms(real_B, fake_B)
+            real_B = self._score(self.discriminator(self.real(batch, rng)), y_BK)
+            return discriminator_terms(real_B, self._score(self.discriminator(fake.detach()), y_BK))
+        # Generator and reader gain from the bound; the discriminator is not among this phase's modules.
         features_BF = self.discriminator(fake)
         surprise_B, bound_B = self._information(self.reader(features_BF).float(), category_BK, codes_BC)
         return {
@@ -106,12 +101,12 @@ class Infogan(ImageModel):
         }
 
     def _inputs(self, batch: Batch, rng: Rng, name: str) -> tuple[Tensor, Tensor, Tensor]:
-        """Noise, one-hot categories (the classes, where there are) and continuous codes for a training
-        batch."""
+        """Noise, one-hot categories (the classes, if there are any) and continuous codes of a batch."""
         z_BZ = rng.normal(f"z-{name}", self.config.latent_dim)[: batch.num_rows]
         codes_BC = rng.uniform(f"codes-{name}", self.config.continuous_codes)[: batch.num_rows] * 2.0 - 1.0
         if self.classes:
             return z_BZ, self.labels(batch), codes_BC
+        # At least one category can be drawn; where there is none, the one-hot below has no columns.
         drawn_B = rng.integers(f"category-{name}", max(1, self.categories))[: batch.num_rows]
         return z_BZ, one_hot(drawn_B, self.categories), codes_BC
 
@@ -122,16 +117,13 @@ class Infogan(ImageModel):
         """-E log Q(c | x), and the bound L_I = H(c) + E log Q(c | x) in nats (equation 5)."""
         logits_BK = read_BR[:, : self.categories]
         mean_BC, log_scale_BC = read_BR[:, self.categories :].chunk(2, dim=1)
+        # Bounded: a reader that is sure of a code would otherwise gain without end by shrinking its scale.
         log_scale_BC = log_scale_BC.clamp(-4.0, 2.0)
-        surprise_BC = (
-            0.5 * ((codes_BC - mean_BC) * torch.exp(-log_scale_BC)).square()
-            + log_scale_BC
-            + 0.5 * math.log(2 * math.pi)
-        )
+        square_BC = ((codes_BC - mean_BC) * torch.exp(-log_scale_BC)).square()
+        surprise_BC = 0.5 * square_BC + log_scale_BC + 0.5 * math.log(2 * math.pi)
         surprise_B = surprise_BC.sum(1) - (category_BK * functional.log_softmax(logits_BK, 1)).sum(1)
-        entropy = self.config.continuous_codes * math.log(2.0) + (
-            math.log(self.categories) if self.categories else 0.0
-        )
+        # Uniform on [-1, 1]: log 2 nats for each code.
+        entropy = self.config.continuous_codes * math.log(2.0) + math.log(max(1, self.categories))
         return surprise_B, entropy - surprise_B.detach()
 
     def refit(self, batches: list[Batch], rng: Rng) -> None:
@@ -154,11 +146,9 @@ class Infogan(ImageModel):
     def _with_codes(
         self, z_BZ: Tensor, y_BK: Tensor, latent: Mapping[str, float], generator: torch.Generator
     ) -> Tensor:
-        """Codes are drawn, then those in `latent` replaced."""
-        rows, device = len(z_BZ), z_BZ.device
-        codes_BC = (
-            torch.rand(rows, self.config.continuous_codes, generator=generator, device=device) * 2.0 - 1.0
-        )
+        rows, device, count = len(z_BZ), z_BZ.device, self.config.continuous_codes
+        # All are drawn, then those in `latent` replaced: fixing one leaves the others as they are.
+        codes_BC = torch.rand(rows, count, generator=generator, device=device) * 2.0 - 1.0
         category_B = torch.randint(max(1, self.categories), (rows,), generator=generator, device=device)
         for name, value in latent.items():
             if name == "category":

@@ -44,6 +44,7 @@ class Marginals(GenerativeModel):
         self.table = MixedTable(layout)
         names = list(dict.fromkeys(span.column for span in layout.discrete))
         column_S = [names.index(span.column) for span in layout.discrete]
+        # The two digits of a column are one number, so that its joint frequencies are counted.
         sizes = [1] * len(names)
         divisors = [1] * len(column_S)
         for span in reversed(range(len(column_S))):
@@ -57,6 +58,7 @@ class Marginals(GenerativeModel):
         ):
             self.register_buffer(name, torch.tensor(value, dtype=torch.int64), persistent=False)
         self.register_buffer("starts_K", sizes_K.cumsum(0) - sizes_K, persistent=False)
+        # float64: sums over many codes lose the share of a rare one in float32.
         self.register_buffer("cumulative_F", torch.zeros(int(sizes_K.sum()), dtype=torch.float64))
         self.register_buffer(
             "cumulative_VH", torch.zeros(self.table.num_values, config.value_bins, dtype=torch.float64)
@@ -71,19 +73,15 @@ class Marginals(GenerativeModel):
         joint_BK = torch.zeros(data.num_rows, len(self.starts_K), dtype=torch.int64, device=joint_BS.device)
         joint_BK.index_add_(1, self.column_S, joint_BS)
         counts_F = torch.bincount((joint_BK + self.starts_K).flatten(), minlength=len(self.cumulative_F))
+        # Column k has its distribution between k and k + 1: one search finds the codes of all columns.
         self.cumulative_F.copy_(counts_F.double().cumsum(0) / data.num_rows)
-        self._fit_values(data)
-
-    def _fit_values(self, data: Batch) -> None:
         bins = self.config.value_bins
-        kept_BN = self.table.continuous(data["codes"]).bool()
+        continuous_BN = self.table.continuous(data["codes"]).bool()
         bin_BN = ((data["values"] + 1) / 2 * bins).long().clamp(0, bins - 1)
-        flat = (self.table.value_columns(data["codes"]) * bins + bin_BN)[kept_BN]
-        counts_VH = (
-            torch.bincount(flat, minlength=self.cumulative_VH.numel())
-            .reshape(self.cumulative_VH.shape)
-            .double()
-        )
+        flat = (self.table.value_columns(data["codes"]) * bins + bin_BN)[continuous_BN]
+        counts = torch.bincount(flat, minlength=self.cumulative_VH.numel())
+        counts_VH = counts.reshape(self.cumulative_VH.shape).double()
+        # A segment that no training row has is never drawn, but must not divide by zero.
         empty_V1 = counts_VH.sum(1, keepdim=True) == 0
         shares_VH = torch.where(empty_V1, 1.0, counts_VH)
         self.cumulative_VH.copy_((shares_VH / shares_VH.sum(1, keepdim=True)).cumsum(1))
@@ -95,18 +93,13 @@ class Marginals(GenerativeModel):
         levels_BK = uniform_BK + torch.arange(columns, device=device)
         last_K = torch.cat([self.starts_K[1:], self.starts_K.new_tensor([len(self.cumulative_F)])]) - 1
         flat_BK = torch.searchsorted(self.cumulative_F, levels_BK, right=True)
+        # Rounding of the sums must not lead into a neighbouring column.
         joint_BK = torch.minimum(torch.maximum(flat_BK, self.starts_K), last_K) - self.starts_K
         codes_BS = joint_BK.index_select(1, self.column_S) // self.divisors_S % self.widths_S
-        return Batch(codes=codes_BS, values=self._sample_values(codes_BS, generator))
-
-    def _sample_values(self, codes_BS: Tensor, generator: torch.Generator) -> Tensor:
         bins = self.config.value_bins
         columns_BN = self.table.value_columns(codes_BS)
-        uniform_2BN = torch.rand(2, *columns_BN.shape, generator=generator, device=codes_BS.device)
-        bin_BN = (
-            (self.cumulative_VH[columns_BN] <= uniform_2BN[0].double().unsqueeze(-1))
-            .sum(-1)
-            .clamp_max(bins - 1)
-        )
+        uniform_2BN = torch.rand(2, *columns_BN.shape, generator=generator, device=device)
+        below_BNH = self.cumulative_VH[columns_BN] <= uniform_2BN[0].double().unsqueeze(-1)
+        bin_BN = below_BNH.sum(-1).clamp_max(bins - 1)
         values_BN = (bin_BN + uniform_2BN[1]) / bins * 2 - 1
-        return values_BN * self.table.continuous(codes_BS)
+        return Batch(codes=codes_BS, values=values_BN * self.table.continuous(codes_BS))

@@ -44,12 +44,19 @@ class MlpGan(ImageModel):
     def __init__(self, config: Any, layout: Any) -> None:
         super().__init__(config, layout)
         pixels = layout.channels * layout.height * layout.width
-        self.generator = _generator(config, config.latent_dim + self.classes, pixels)
-        self.discriminator = _discriminator(config, pixels + self.classes)
-
-    @property
-    def noise_width(self) -> int:
-        return self.config.latent_dim
+        layers: list[nn.Module] = []
+        inputs = config.latent_dim + self.classes
+        for width in config.generator_widths:
+            # An identity keeps the layers' numbers, which are their names in artifacts.
+            norm = nn.BatchNorm1d(width) if config.batch_norm else nn.Identity()
+            layers += [nn.Linear(inputs, width), norm, nn.LeakyReLU(0.2)]
+            inputs = width
+        self.generator = nn.Sequential(*layers, nn.Linear(inputs, pixels), nn.Tanh())
+        layers, inputs = [], pixels + self.classes
+        for width in config.discriminator_widths:
+            layers += [nn.Linear(inputs, width), nn.LeakyReLU(0.2), nn.Dropout(config.dropout)]
+            inputs = width
+        self.discriminator = nn.Sequential(*layers, nn.Linear(inputs, 1))
 
     def stages(self) -> tuple[Stage, ...]:
         adam = Adam(learning_rate=self.config.learning_rate, betas=(self.config.adam_beta1, 0.999))
@@ -65,6 +72,7 @@ class MlpGan(ImageModel):
         if phase == "generator":
             return {"generator": generator_term(self._score(fake_BP, y_BK))}
         real_BP = self.real(batch, rng).flatten(1)
+        # Detached: the discriminator's phase needs no gradient of the generator.
         return discriminator_terms(self._score(real_BP, y_BK), self._score(fake_BP.detach(), y_BK))
 
     def _score(self, x_BP: Tensor, y_BK: Tensor) -> Tensor:
@@ -75,23 +83,3 @@ class MlpGan(ImageModel):
 
     def from_noise(self, z_BZ: Tensor, y_BK: Tensor, generator: torch.Generator) -> Tensor:
         return self.generator(torch.cat([z_BZ, y_BK], 1)).view(-1, *self.shape)  # type: ignore[no-any-return]
-
-
-def _generator(config: MlpGan.Config, inputs: int, pixels: int) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for width in config.generator_widths:
-        layers += [
-            nn.Linear(inputs, width),
-            nn.BatchNorm1d(width) if config.batch_norm else nn.Identity(),
-            nn.LeakyReLU(0.2),
-        ]
-        inputs = width
-    return nn.Sequential(*layers, nn.Linear(inputs, pixels), nn.Tanh())
-
-
-def _discriminator(config: MlpGan.Config, inputs: int) -> nn.Sequential:
-    layers: list[nn.Module] = []
-    for width in config.discriminator_widths:
-        layers += [nn.Linear(inputs, width), nn.LeakyReLU(0.2), nn.Dropout(config.dropout)]
-        inputs = width
-    return nn.Sequential(*layers, nn.Linear(inputs, 1))

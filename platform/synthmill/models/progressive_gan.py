@@ -1,5 +1,4 @@
-"""Progressive GAN: both networks grow from coarse images to fine ones, each new level fading in (arXiv
-1710.10196).
+"""Progressive GAN: both networks grow from coarse images to fine ones; new levels fade in (arXiv 1710.10196).
 
 One stage for each resolution. In the first half of a stage the new level's weight rises from 0 to 1; the loss
 is WGAN-GP with a small drift term (appendix A.1). Classes enter beside the noise and through a projection
@@ -32,7 +31,9 @@ from synthmill.nn.penalty import wasserstein_penalty
 from synthmill.nn.pixels import conditional_score
 
 DRIFT = 1e-3
+"""Weight of the drift term (appendix A.1)."""
 FADE_SHARE = 0.5
+"""Share of a stage in which its level fades in."""
 
 
 class _Generator(nn.Module):
@@ -75,6 +76,7 @@ class _Critic(nn.Module):
     def forward(self, x: Tensor, level: int, alpha: float) -> Tensor:
         h = activated(self.from_pixels[level], x)
         for number in range(level, -1, -1):
+            # Near the end: the paper found that best (section 3).
             h = with_spread(h) if number == 0 else h
             for convolution in self.blocks[number]:  # type: ignore[attr-defined]
                 h = activated(convolution, h)
@@ -92,7 +94,7 @@ class ProgressiveGan(ImageModel):
         latent_dim: int = tunable(64, choices=(32, 64, 128), ge=1)
         """Width of the noise."""
         channels: int = tunable(32, choices=(16, 32, 64), ge=1)
-        """Channels at the finest level; each coarser level has twice as many, at most `most_channels`."""
+        """Channels at the finest level; each coarser level has twice as many, at most `max_channels`."""
         max_channels: int = Field(128, ge=1)
         """Channels at the coarsest level."""
         gradient_penalty: float = tunable(10.0, low=1.0, high=20.0, log=True, gt=0)
@@ -109,49 +111,42 @@ class ProgressiveGan(ImageModel):
         channels, height, width = self.shape
         self.grid = grid_of(height, width)
         widths = widths_of(config.channels, self.grid.levels + 1, config.max_channels)
-        self.generator = _Generator(
-            config.latent_dim + self.classes, channels, self.grid.height, self.grid.width, widths
-        )
-        self.critic = _Critic(channels, self.grid.height, self.grid.width, widths, 1 + self.classes)
+        coarse = (self.grid.height, self.grid.width)
+        self.generator = _Generator(config.latent_dim + self.classes, channels, *coarse, widths)
+        self.critic = _Critic(channels, *coarse, widths, 1 + self.classes)
+        # In the state, so that an artifact samples at the level that training reached.
         self.register_buffer("place", torch.tensor([float(self.grid.levels), 1.0]))
 
     @property
     def row_group(self) -> int:
         return GROUP
 
-    @property
-    def noise_width(self) -> int:
-        return self.config.latent_dim
-
     def stages(self) -> tuple[Stage, ...]:
         adam = Adam(learning_rate=self.config.learning_rate, betas=(0.0, 0.99))
-        return tuple(
-            Stage(
-                name=f"level-{level}",
-                share=1.0 + level,
-                phases=(
-                    Phase(
-                        name=f"critic-{level}",
-                        modules=("critic",),
-                        optimizer=adam,
-                        reads_progress=level > 0,
-                        second_order=True,
-                    ),
-                    Phase(
-                        name=f"generator-{level}",
-                        modules=("generator",),
-                        optimizer=adam,
-                        reads_progress=level > 0,
-                    ),
-                ),
+        stages = []
+        for level in range(self.grid.levels + 1):
+            # Only a new level fades in, and so depends on progress.
+            critic = Phase(
+                name=f"critic-{level}",
+                modules=("critic",),
+                optimizer=adam,
+                reads_progress=level > 0,
+                second_order=True,
             )
-            for level in range(self.grid.levels + 1)
-        )
+            generator = Phase(
+                name=f"generator-{level}",
+                modules=("generator",),
+                optimizer=adam,
+                reads_progress=level > 0,
+            )
+            stages.append(Stage(name=f"level-{level}", share=1.0 + level, phases=(critic, generator)))
+        return tuple(stages)
 
     def loss(self, phase: str, batch: Batch, *, rng: Rng, progress: float) -> dict[str, Tensor]:
         kind, _, number = phase.partition("-")
         level = int(number)
         alpha = min(1.0, progress / FADE_SHARE) if level else 1.0
+        # For `sample`, which is not called with the training's progress.
         self.place[0], self.place[1] = level, alpha
         y_BK = self.labels(batch)
         fake = self.generator(torch.cat([rng.normal("z", self.config.latent_dim), y_BK], 1), level, alpha)
@@ -166,6 +161,7 @@ class ProgressiveGan(ImageModel):
         return {
             "critic": fake_B - real_B,
             "penalty": penalty_B,
+            # Keeps the critic's scores near 0: the other terms fix only their differences.
             "drift": DRIFT * real_B.square(),
             "log_distance": real_B - fake_B,
         }
@@ -174,7 +170,8 @@ class ProgressiveGan(ImageModel):
         return conditional_score(self.critic(x, level, alpha), y_BK)
 
     def _shrunk(self, x: Tensor, level: int, alpha: float) -> Tensor:
-        """Real images at a level's resolution, faded as generated ones are."""
+        """Real images at a level's resolution."""
+        # Faded as generated ones are (section 2): the critic would tell them apart by their sharpness alone.
         height, width, levels = self.grid
         x = pad_to(x, height * 2**levels, width * 2**levels)
         if level < levels:
@@ -186,6 +183,7 @@ class ProgressiveGan(ImageModel):
         x = self.generator(torch.cat([z_BZ, y_BK], 1), level, alpha)
         for _ in range(self.grid.levels - level):
             x = double(x)
+        # Enlarged if training ended before the finest level: samples always have the layout's size.
         return crop(x, *self.shape[1:])
 
 

@@ -1,5 +1,4 @@
-"""TVAE: a variational autoencoder of table rows (arXiv 1907.00503, section 4.4, over arXiv 1312.6114,
-equation 10).
+"""TVAE: a variational autoencoder of table rows (arXiv 1907.00503, 4.4, over arXiv 1312.6114, equation 10).
 
 Differs from the paper where that is better: latents are drawn from a mixture fitted to the aggregate
 posterior instead of N(0, I), discrete outputs from their softmax instead of its argmax, and numbers from the
@@ -40,12 +39,12 @@ class _Encoder(nn.Module):
 
     def forward(self, x_BF: Tensor) -> tuple[Tensor, Tensor]:
         mean_BL, log_variance_BL = self.out(self.body(x_BF)).float().chunk(2, dim=1)
+        # Bounds that no useful latent reaches: exp of an early outlier would be infinite.
         return mean_BL, log_variance_BL.clamp(-12.0, 6.0)
 
 
 class _Decoder(nn.Module):
-    """Latents -> logits (B, D) and, per value column, the mean (B, V) of p(x | z); its log scale (V,) is a
-    parameter."""
+    """Latents -> logits (B, D) and, per value column, the mean (B, V) of p(x | z), whose scale is learned."""
 
     def __init__(self, latent: int, hidden: tuple[int, ...], columns: int, values: int) -> None:
         super().__init__()
@@ -106,33 +105,32 @@ class Tvae(GenerativeModel):
         z_BL = mean_BL + torch.exp(0.5 * log_variance_BL) * rng.normal("z", mean_BL.shape[1])
         logits_BD, means_BV = self.decoder(z_BL)
         divergence_B = 0.5 * (mean_BL.square() + log_variance_BL.exp() - 1.0 - log_variance_BL).sum(1)
-        codes_B = self.table.spans.cross_entropy(
-            self.digits.given_codes(logits_BD, batch["codes"]), batch["codes"]
-        ).sum(1)
+        logits_BD = self.digits.given_codes(logits_BD, batch["codes"])
+        codes_B = self.table.spans.cross_entropy(logits_BD, batch["codes"]).sum(1)
         terms = {"divergence": divergence_B, "codes": self.config.loss_factor * codes_B}
         if self.table.num_numeric:
-            terms["values"] = self.config.loss_factor * self._value_loss(means_BV, batch)
+            columns_BN = self.table.value_columns(batch["codes"])
+            mean_BN, log_scale_BN = means_BV.gather(1, columns_BN), self._log_scale(columns_BN)
+            nats_BN = truncated.negative_log_density(batch["values"], mean_BN, log_scale_BN)
+            # A point mass or a missing value has no number to explain.
+            values_B = (nats_BN * self.table.continuous(batch["codes"])).sum(1)
+            terms["values"] = self.config.loss_factor * values_B
         return terms
 
-    def _value_loss(self, means_BV: Tensor, batch: Batch) -> Tensor:
-        columns_BN = self.table.value_columns(batch["codes"])
-        surprise_BN = truncated.negative_log_density(
-            batch["values"],
-            means_BV.gather(1, columns_BN),
-            self.decoder.log_scale_V.clamp(-5.0, 3.0)[columns_BN],
-        )
-        return (surprise_BN * self.table.continuous(batch["codes"])).sum(1)
+    def _log_scale(self, columns_BN: Tensor) -> Tensor:
+        # Bounded: where a segment's numbers are all alike the likelihood has no maximum.
+        return self.decoder.log_scale_V.clamp(-5.0, 3.0)[columns_BN]
 
     def finish(self, batches: Iterable[Batch], *, rng: Rng) -> None:
-        """Fit the latent density to samples of the aggregate posterior, at rows spread evenly over the
-        data."""
+        """Fit the latent density to the aggregate posterior, sampled at rows spread evenly over the data."""
+        # Rounded up: never more points than that, and evenly spread ones, as sources are often sorted.
         stride = -(-self.layout.rows // LARGEST_FIT_ROWS) or 1
         points: list[Tensor] = []
         explained_L = torch.zeros(self.config.embedding_dim, device=self.table.spans_N.device)
+        # Batch by batch, so that posteriors of the whole table are never in memory at once.
         for number, batch in enumerate(batches):
-            mean_BL, log_variance_BL = self.encoder(
-                self.table.features(batch.take(slice(None, None, stride)))
-            )
+            some = batch.take(slice(None, None, stride))
+            mean_BL, log_variance_BL = self.encoder(self.table.features(some))
             noise_BL = rng.normal(f"posterior-{number}", mean_BL.shape[1])[: len(mean_BL)]
             points.append(mean_BL + torch.exp(0.5 * log_variance_BL) * noise_BL)
             explained_L += 1.0 - log_variance_BL.exp().mean(0)
@@ -147,7 +145,6 @@ class Tvae(GenerativeModel):
         codes_BS = self.digits.sample(self.table.spans, logits_BD, generator)
         columns_BN = self.table.value_columns(codes_BS)
         uniform_BN = torch.rand(columns_BN.shape, generator=generator, device=columns_BN.device)
-        values_BN = truncated.sample(
-            uniform_BN, means_BV.gather(1, columns_BN), self.decoder.log_scale_V.clamp(-5.0, 3.0)[columns_BN]
-        )
+        mean_BN, log_scale_BN = means_BV.gather(1, columns_BN), self._log_scale(columns_BN)
+        values_BN = truncated.sample(uniform_BN, mean_BN, log_scale_BN)
         return Batch(codes=codes_BS, values=values_BN * self.table.continuous(codes_BS))

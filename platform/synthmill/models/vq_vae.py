@@ -1,18 +1,17 @@
-"""VQ-VAE: images as a small grid of discrete codes, and a prior over the codes (arXiv 1711.00937, equation 3
-and section 3.3).
+"""VQ-VAE: images as a small grid of discrete codes, and a prior over the codes (arXiv 1711.00937).
 
-Two stages: codes, then prior. Codes are looked up among unit vectors of few dimensions (arXiv 2110.04627,
-section 3.2), and are pressed to be in use equally often (the entropy of their mean, from the penalty of arXiv
-2310.05737): without, 28x28 digits end with one code in use and one gray image. The prior is a causal
-transformer that begins with the class; with little data it learns by heart unless some of it is left out
-(dropout). Legend: B rows, T codes of an image, D dimensions of a code, V codebook, K classes.
+Two stages: codes (equation 3), then prior (section 3.3). Codes are looked up among unit vectors of few
+dimensions (arXiv 2110.04627, section 3.2). A penalty keeps them in use equally often (the entropy of their
+mean, as in arXiv 2310.05737). The prior is a causal transformer that begins with the class; with little data
+it learns images by heart unless dropout leaves some of it out.
+Legend: B rows, T codes of an image, D dimensions of a code, V codebook, K classes.
 """
 
 import math
 from typing import Any, ClassVar
 
 import torch
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -49,8 +48,8 @@ class VqVae(ImageModel):
         """Width of the prior."""
         prior_layers: int = tunable(3, low=2, high=6, ge=1)
         """Layers of the prior."""
-        prior_heads: int = Field(4, ge=1)
-        """Attention heads of the prior; must divide its width."""
+        prior_heads: int = Field(4, ge=1, validate_default=True)
+        """Attention heads of the prior; must divide `prior_dim`."""
         prior_dropout: float = tunable(0.3, low=0.0, high=0.5, ge=0, lt=1)
         """Share of the prior's activations left out of a step."""
         temperature: float = Field(1.0, gt=0, le=2)
@@ -59,6 +58,15 @@ class VqVae(ImageModel):
         """Share of the steps for the codes; the rest trains the prior."""
         learning_rate: float = tunable(1e-3, low=2e-4, high=2e-3, log=True, gt=0)
         """Adam's step size."""
+
+        @field_validator("prior_heads")
+        @classmethod
+        def _divides_width(cls, heads: int, info: ValidationInfo) -> int:
+            # Each head gets an equal share of the width.
+            width = info.data.get("prior_dim", heads)
+            if width % heads:
+                raise ValueError(f"must divide prior_dim, which is {width}")
+            return heads
 
     reference: ClassVar[str] = "arXiv 1711.00937, equation 3; lookup as in arXiv 2110.04627"
     config: Config
@@ -105,17 +113,23 @@ class VqVae(ImageModel):
         codes_BT, e_BTD = self.encode(x_BCHW)
         codebook_VD = functional.normalize(self.codebook_VD, dim=1)
         q_BTD = codebook_VD[codes_BT]
+        # Straight-through: the encoder gets the decoder's gradient as if it had made the codes' vectors.
         out_BCHW = self.decode(e_BTD + (q_BTD - e_BTD).detach())
+        in_use_V = torch.zeros(self.config.codebook_size, device=codes_BT.device)
+        in_use_V.index_fill_(0, codes_BT.flatten(), 1.0)
+        # Without the usage term 28x28 digits fell to one of 128 codes within 5 steps, and to gray images:
+        # the encoder's vectors all point the same way at first, and commitment ties them to one code.
         return {
             "reconstruction": (out_BCHW - x_BCHW).square().flatten(1).mean(1),
             "codebook": (q_BTD - e_BTD.detach()).square().sum(2).mean(1),
             "commitment": self.config.commitment_weight * (q_BTD.detach() - e_BTD).square().sum(2).mean(1),
             "usage": self.config.usage_weight * self._usage_gap(e_BTD, codebook_VD).expand(len(x_BCHW)),
-            "log_codes_in_use": self._codes_in_use(codes_BT).expand(len(x_BCHW)),
+            "log_codes_in_use": in_use_V.mean().expand(len(x_BCHW)),
         }
 
     def _prior_nats(self, x_BCHW: Tensor, y_BK: Tensor) -> Tensor:
         """Minus the log likelihood of an image's codes under the prior, a code's mean, float32 (B,)."""
+        # The second stage trains the prior alone; its codes are data.
         with torch.no_grad():
             codes_BT, _ = self.encode(x_BCHW)
         logits_BTV = self.prior(codes_BT, y_BK)
@@ -127,23 +141,17 @@ class VqVae(ImageModel):
     def _usage_gap(self, e_BTD: Tensor, codebook_VD: Tensor) -> Tensor:
         """log V minus the entropy of the mean of softly chosen codes, a scalar in nats."""
         share_V = torch.softmax((e_BTD @ codebook_VD.T).float() / SOFTNESS, 2).mean((0, 1))
+        # Zero when all are used equally often. The floor keeps 0 log 0 from being NaN.
         return math.log(len(share_V)) + (share_V * share_V.clamp_min(1e-9).log()).sum()
 
-    def _codes_in_use(self, codes_BT: Tensor) -> Tensor:
-        """Share of the codebook, a scalar that stays on the device."""
-        return (
-            torch.zeros(self.config.codebook_size, device=codes_BT.device)
-            .index_fill_(0, codes_BT.flatten(), 1.0)
-            .mean()
-        )
-
     def encode(self, x_BCHW: Tensor) -> tuple[Tensor, Tensor]:
-        """The nearest code at each place of the grid, int64 (B, T), and the encoder's unit vectors, float32
-        (B, T, D)."""
+        """The nearest codes, int64 (B, T), and the encoder's unit vectors, float32 (B, T, D)."""
         height, width, levels = self.grid
         e_BDHW = self.encoder(pad_to(x_BCHW, height << levels, width << levels)).float()
         e_BTD = functional.normalize(e_BDHW.flatten(2).transpose(1, 2), dim=2)
-        return (e_BTD.detach() @ functional.normalize(self.codebook_VD.detach(), dim=1).T).argmax(2), e_BTD
+        # Of unit vectors the one with the largest product is the nearest.
+        likeness_BTV = e_BTD.detach() @ functional.normalize(self.codebook_VD.detach(), dim=1).T
+        return likeness_BTV.argmax(2), e_BTD
 
     def decode(self, q_BTD: Tensor) -> Tensor:
         """Images from the vectors of their codes."""
@@ -152,7 +160,7 @@ class VqVae(ImageModel):
 
     @property
     def noise_width(self) -> int:
-        return 0
+        return 0  # The prior draws each code; there is no vector to walk between.
 
     def from_noise(self, z_BZ: Tensor, y_BK: Tensor, generator: torch.Generator) -> Tensor:
         codes_BT = self.prior.sample(y_BK, generator, temperature=self.config.temperature)

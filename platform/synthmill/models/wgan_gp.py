@@ -47,21 +47,12 @@ class WganGp(ImageModel):
 
     def __init__(self, config: Any, layout: Any) -> None:
         super().__init__(config, layout)
+        inputs = config.latent_dim + self.classes
         self.generator = nn.Sequential(
-            Upward(
-                config.latent_dim + self.classes,
-                *self.shape,
-                channels=config.channels,
-                norm=config.generator_norm,
-            ),
-            nn.Tanh(),
+            Upward(inputs, *self.shape, channels=config.channels, norm=config.generator_norm), nn.Tanh()
         )
         self.critic = Downward(*self.shape, channels=config.channels, norm=config.critic_norm)
         self.head = nn.Linear(self.critic.features, 1 + self.classes)
-
-    @property
-    def noise_width(self) -> int:
-        return self.config.latent_dim
 
     def stages(self) -> tuple[Stage, ...]:
         adam = Adam(learning_rate=self.config.learning_rate, betas=(self.config.adam_beta1, 0.9))
@@ -82,6 +73,7 @@ class WganGp(ImageModel):
         fake = self.generator(torch.cat([rng.normal("z", self.config.latent_dim), y_BK], 1))
         if phase == "generator":
             return {"generator": -self._score(fake, y_BK)}
+        # Detached: the critic's phase needs no gradient of the generator.
         real, fake = self.real(batch, rng), fake.detach()
         real_B, fake_B = self._score(real, y_BK), self._score(fake, y_BK)
         penalty_B = wasserstein_penalty(

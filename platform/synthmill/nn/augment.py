@@ -1,5 +1,6 @@
-"""DiffAugment: the same random, differentiable changes to real and generated images, so that a discriminator
-with little data can't learn the data by heart (arXiv 2006.10738, section 3.3).
+"""DiffAugment: the same random, differentiable changes to real and generated images (arXiv 2006.10738, 3.3).
+
+A discriminator with little data then can't learn the data by heart.
 
 Legend: B rows, C channels, H height, W width.
 """
@@ -18,8 +19,8 @@ TRANSLATION, CUTOUT = 0.125, 0.5
 
 
 def diff_augment(x_BCHW: Tensor, policy: tuple[Policy, ...], uniform_B6: Tensor) -> Tensor:
-    """The policy's changes with these numbers in [0, 1), in the order brightness, contrast, translation,
-    cutout."""
+    """The policy's changes, made with these numbers in [0, 1)."""
+    # Each change has its own columns, so that adding one to the policy leaves the numbers of the others.
     u = uniform_B6.to(x_BCHW.dtype)
     if "brightness" in policy:
         x_BCHW = x_BCHW + (u[:, 0] - 0.5).view(-1, 1, 1, 1)
@@ -34,14 +35,16 @@ def diff_augment(x_BCHW: Tensor, policy: tuple[Policy, ...], uniform_B6: Tensor)
 
 
 def _translate(x_BCHW: Tensor, u_B2: Tensor) -> Tensor:
-    """Whole pixels, background (-1) moving in."""
+    """Shift by whole pixels; background (-1) moves in from outside."""
     height, width = x_BCHW.shape[2:]
     down, right = (max(1, round(side * TRANSLATION)) for side in (height, width))
+    # Clamped: in bf16 a number just below 1 rounds to 1.
     shift_y = (u_B2[:, 0] * (2 * down + 1)).long().clamp_max(2 * down)
     shift_x = (u_B2[:, 1] * (2 * right + 1)).long().clamp_max(2 * right)
     padded = functional.pad(x_BCHW, (right, right, down, down), value=-1.0)
     rows = torch.arange(height, device=x_BCHW.device) + shift_y.unsqueeze(1)
     columns = torch.arange(width, device=x_BCHW.device) + shift_x.unsqueeze(1)
+    # One gather with an index for each row: `roll` and slicing would need a loop over the batch.
     each = torch.arange(len(x_BCHW), device=x_BCHW.device).view(-1, 1, 1)
     return padded.permute(0, 2, 3, 1)[each, rows.unsqueeze(2), columns.unsqueeze(1)].permute(0, 3, 1, 2)
 

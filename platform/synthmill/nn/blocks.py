@@ -1,5 +1,7 @@
-"""Small blocks that several networks share. Legend: B rows, F features, C condition columns, G conditions of
-one row."""
+"""Small blocks that several networks share.
+
+Legend: B rows, F features, C condition columns, G conditions of one row.
+"""
 
 from collections.abc import Callable
 
@@ -18,7 +20,7 @@ def perceptron(inputs: int, hidden: tuple[int, ...]) -> tuple[nn.Sequential, int
 
 
 def compute_dtype(device: torch.device) -> torch.dtype:
-    """What matrix products compute in on this device, here and now: the dtype of `autocast`, or float32."""
+    """The type in which matrix products compute here and now: that of `autocast`, or float32."""
     return torch.get_autocast_dtype(device.type) if torch.is_autocast_enabled(device.type) else torch.float32
 
 
@@ -31,7 +33,7 @@ class ConditionEmbedding(nn.Module):
 
     def __init__(self, columns: int, width: int, *, fan_in: int) -> None:
         super().__init__()
-        bound = fan_in**-0.5
+        bound = fan_in**-0.5  # As `nn.Linear` starts.
         self.weight = nn.Parameter(torch.empty(columns, width).uniform_(-bound, bound)) if columns else None
 
     def forward(self, layer_BF: Tensor, columns_BG: Tensor) -> Tensor:
@@ -39,13 +41,13 @@ class ConditionEmbedding(nn.Module):
         if self.weight is None:
             return layer_BF
         chosen_BGF = functional.embedding(columns_BG, self.weight)
+        # A sum over one element copies the tensor.
         chosen_BF = chosen_BGF.squeeze(1) if columns_BG.shape[1] == 1 else chosen_BGF.sum(1)
         return layer_BF + chosen_BF.to(layer_BF.dtype)
 
 
 class Residual(nn.Module):
-    """x -> [relu(batch_norm(linear(x, condition))), x], the generator block of arXiv 1907.00503, section
-    4.4."""
+    """x -> [relu(batch_norm(linear(x, condition))), x], the generator block of arXiv 1907.00503, 4.4."""
 
     def __init__(self, inputs: int, conditions: int, width: int) -> None:
         super().__init__()
@@ -58,13 +60,15 @@ class Residual(nn.Module):
 
 
 def refit_norms(network: nn.Module, forward: Callable[[int], None], batches: int) -> None:
-    """Recompute the running statistics of every BatchNorm in `network` as plain means over calls of `forward`
-    (0, 1, ...)."""
+    """Recompute every BatchNorm's running statistics as means over calls of `forward(0)`, `forward(1)`, ...
+
+    Averaged weights need it: the statistics that training saw belong to the weights of each step.
+    """
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
     momenta = [norm.momentum for norm in norms]
     for norm in norms:
         norm.reset_running_stats()
-        norm.momentum = None
+        norm.momentum = None  # A cumulative mean, which weighs every batch alike.
         norm.train()
     for number in range(batches if norms else 0):
         forward(number)

@@ -1,8 +1,7 @@
-"""A small causal transformer over sequences of codes of a fixed length (arXiv 1706.03762; norm first, learned
-positions).
+"""A small causal transformer over codes (arXiv 1706.03762; pre-norm, learned positions, fixed length).
 
-The context stands before the first code and is added to every position: at the first alone, 28x28 digits of
-49 codes forgot their class.
+The context comes before the first code and is added to every position: at the first position alone, 28x28
+digits of 49 codes forgot their class.
 
 Legend: B rows, T positions, D width, V codes, A heads.
 """
@@ -34,14 +33,17 @@ class _Block(nn.Module):
         )
         if past is not None:
             k, v = torch.cat([past[0], k], 2), torch.cat([past[1], v], 2)
-        seen = functional.scaled_dot_product_attention(q, k, v, is_causal=past is None)
-        x_BTD = x_BTD + self.drop(self.mix(seen.transpose(1, 2).reshape(rows, length, width)))
+        # With a cache there is one query, the newest position, which may attend to all others.
+        attended = functional.scaled_dot_product_attention(q, k, v, is_causal=past is None)
+        x_BTD = x_BTD + self.drop(self.mix(attended.transpose(1, 2).reshape(rows, length, width)))
         return x_BTD + self.drop(self.dense(self.norm_2(x_BTD))), (k, v)
 
 
 class CausalTransformer(nn.Module):
-    """p(code_t | codes before t, context). `dropout` leaves out that share of the embeddings and of what each
-    block adds, in training."""
+    """p(code_t | codes before t, context).
+
+    In training, `dropout` leaves out that share of the embeddings and of what each block adds.
+    """
 
     def __init__(
         self,
@@ -58,6 +60,7 @@ class CausalTransformer(nn.Module):
         self.length = length
         self.start = nn.Linear(context + 1, width)
         self.given = nn.Linear(context + 1, width, bias=False)
+        # At zero an artifact without this weight generates what it did before the weight existed.
         nn.init.zeros_(self.given.weight)
         self.embed = nn.Embedding(codes, width)
         self.positions_TD = nn.Parameter(0.02 * torch.randn(length, width))
@@ -84,12 +87,13 @@ class CausalTransformer(nn.Module):
         for position in range(self.length):
             x_B1D = x_B1D + self.positions_TD[position] + given_B1D
             for number, block in enumerate(self.blocks):
-                x_B1D, kept = block(x_B1D, cache[number] if position else None)
-                cache[number : number + 1] = [kept]
+                x_B1D, past = block(x_B1D, cache[number] if position else None)
+                cache[number : number + 1] = [past]  # Appended at the first position, replaced later.
             share_BV = torch.softmax(self.out(self.norm(x_B1D[:, 0])).float() / temperature, 1)
             chosen.append(torch.multinomial(share_BV, 1, generator=generator))
             x_B1D = self.embed(chosen[-1])
         return torch.cat(chosen, 1)
 
     def _with_one(self, context_BK: Tensor) -> Tensor:
+        # A constant input, so that a context of width 0 (no classes) is still a valid layer input.
         return torch.cat([context_BK, context_BK.new_ones(len(context_BK), 1)], 1).unsqueeze(1)

@@ -40,8 +40,7 @@ class Critic(nn.Module):
         return before_RH
 
     def forward(self, before_RH: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """From the first layer's sums: scores, float32 (R,), and the slopes (R, H) of every layer, without
-        gradient."""
+        """Scores, float32 (R,), and each layer's slopes (R, H), which carry no gradient."""
         slopes = [self._slopes(before_RH)]
         for layer in self.layers:
             before_RH = layer(before_RH * slopes[-1])
@@ -56,9 +55,10 @@ class Critic(nn.Module):
             gradient_RH = torch.mm(gradient_RH, layer.weight) * slope_RH
         return torch.mm(gradient_RH, self.first.weight)
 
+    # Without gradient: slopes are constant in x, and `input_gradient` reads them as constants.
     @torch.no_grad()
     def _slopes(self, before_RH: Tensor) -> Tensor:
-        """1 or LEAK by sign; in training 0 for dropped units and twice as much for the others."""
+        """1 or LEAK by sign; in training 0 for dropped units and 1 / (1 - dropout) as much for the others."""
         dropout = self.dropout if self.training else 0.0
         slope_RH = torch.where(before_RH > 0, 1.0 / (1.0 - dropout), LEAK / (1.0 - dropout))
         if dropout > 0:
@@ -68,4 +68,5 @@ class Critic(nn.Module):
 
 def gradient_penalty(gradient_RI: Tensor) -> Tensor:
     """(|d score / d x|_2 - 1)^2 per row, float32 (R,)."""
+    # The root's own gradient at 0 is infinite.
     return (gradient_RI.float().square().sum(1).add(1e-12).sqrt() - 1.0).square()

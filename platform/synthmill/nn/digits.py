@@ -23,23 +23,21 @@ class Digits(nn.Module):
         self.pairs = [(groups[column], member) for column, member in members.items() if column in groups]
         """(group span, member span) of each column."""
         self.tables = nn.ParameterList(
-            torch.zeros(spans.widths[group], spans.widths[member]) for group, member in self.pairs
+            # At zero the digits are independent, as they were without the tables.
+            torch.zeros(spans.widths[group], spans.widths[member])
+            for group, member in self.pairs
         )
         self._columns = [(spans.columns_of(group), spans.columns_of(member)) for group, member in self.pairs]
 
     def given_codes(self, logits_BD: Tensor, codes_BS: Tensor) -> Tensor:
         """Logits (B, D) with the members' moved by the rows' own groups."""
-        return self._moved(
-            logits_BD,
-            [table[codes_BS[:, group]] for (group, _), table in zip(self.pairs, self.tables, strict=True)],
-        )
+        pairs = zip(self.pairs, self.tables, strict=True)
+        return self._moved(logits_BD, [table[codes_BS[:, group]] for (group, _), table in pairs])
 
     def given_soft(self, logits_BD: Tensor, soft_BD: Tensor) -> Tensor:
         """Logits (B, D) with the members' moved by groups that are probabilities."""
-        moves = [
-            soft_BD[:, group] @ table for (group, _), table in zip(self._columns, self.tables, strict=True)
-        ]
-        return self._moved(logits_BD, moves)
+        pairs = zip(self._columns, self.tables, strict=True)
+        return self._moved(logits_BD, [soft_BD[:, group] @ table for (group, _), table in pairs])
 
     def sample(self, spans: Spans, logits_BD: Tensor, generator: torch.Generator) -> Tensor:
         """Codes int64 (B, S): all spans from their softmax, then each member again, given its group."""
@@ -52,7 +50,7 @@ class Digits(nn.Module):
     def _moved(self, logits_BD: Tensor, moves: list[Tensor]) -> Tensor:
         if not moves:
             return logits_BD
-        logits_BD = logits_BD.clone()
+        logits_BD = logits_BD.clone()  # The caller still needs its own.
         for (_, member), move_BM in zip(self._columns, moves, strict=True):
             logits_BD[:, member] += move_BM
         return logits_BD

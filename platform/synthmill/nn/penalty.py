@@ -1,5 +1,4 @@
-"""Gradient penalties of a discriminator, and losses that several GANs share. Everything is per row, float32
-(B,)."""
+"""Gradient penalties of a discriminator, and losses that several GANs share; per row, float32 (B,)."""
 
 from collections.abc import Callable
 
@@ -11,6 +10,7 @@ from torch.nn import functional
 def gradient_norm_squared(score: Callable[[Tensor], Tensor], x_BCHW: Tensor) -> Tensor:
     """|d score / d x|^2 of each row, differentiable."""
     x_BCHW = x_BCHW.detach().requires_grad_(True)
+    # Rows are independent, so the gradient of the sum holds each row's own.
     with torch.enable_grad():
         total = score(x_BCHW).float().sum()
         (gradient_BCHW,) = torch.autograd.grad(total, x_BCHW, create_graph=True)
@@ -26,8 +26,10 @@ def wasserstein_penalty(
     score: Callable[[Tensor], Tensor], real_BCHW: Tensor, fake_BCHW: Tensor, uniform_B: Tensor, weight: float
 ) -> Tensor:
     """lambda (|grad D(x^)| - 1)^2 on rows between real and fake ones (arXiv 1704.00028, algorithm 1)."""
+    # A point on the line between each pair of rows; the paper gives the same number to all pixels.
     share = uniform_B.view(-1, *[1] * (real_BCHW.dim() - 1))
     between = real_BCHW + share * (fake_BCHW - real_BCHW)
+    # The root's own gradient at 0 is infinite.
     norm_B = (gradient_norm_squared(score, between) + 1e-12).sqrt()
     return weight * (norm_B - 1.0).square()
 

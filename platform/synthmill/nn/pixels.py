@@ -1,7 +1,7 @@
 """What every image network does with its input: bytes to [-1, 1], mirrors, and classes to one-hot.
 
-Legend: B rows, C channels, H height, W width, K classes (0: unlabelled, and a one-hot of width 0 is harmless
-everywhere).
+Legend: B rows, C channels, H height, W width, K classes (0: unlabelled; a one-hot of width 0 then adds
+nothing anywhere, so that no network asks whether there are classes).
 """
 
 import torch
@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 def unit(pixels_BCHW: Tensor) -> Tensor:
-    """uint8 to float32 in [-1, 1]; floats as they are."""
+    """uint8 to float32 in [-1, 1]; floats are in that range already."""
     if pixels_BCHW.dtype == torch.uint8:
         return pixels_BCHW.float().mul(1.0 / 127.5).sub(1.0)
     return pixels_BCHW

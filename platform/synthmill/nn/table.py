@@ -1,8 +1,7 @@
-"""How a network reads and writes `mixed` rows: one-hot codes, and one number per numeric column placed in the
-segment its code names.
+"""How a network reads and writes `mixed` rows: one-hot codes, and numbers within segments.
 
-Legend: B rows, S discrete spans, N numeric spans, D one-hot columns, V value columns (one per numeric column
-and segment).
+Legend: B rows, S discrete spans, N numeric spans, D one-hot columns, V value columns (one for each segment of
+a numeric column).
 """
 
 import torch
@@ -12,6 +11,10 @@ from synthmill.data.batch import Batch
 from synthmill.data.layout import MixedLayout
 from synthmill.nn.spans import Spans
 
+MOST_MEMBERS = 2**22
+"""Of the matrix that sums values by column: 16 MB. Wider tables sum without it, as it grows with the square
+of their columns."""
+
 
 class MixedTable(nn.Module):
     """Constants of a `MixedLayout` as buffers; nothing in `state_dict`."""
@@ -19,8 +22,9 @@ class MixedTable(nn.Module):
     spans_N: Tensor
     segments_N: Tensor
     starts_N: Tensor
-    pick_DV: Tensor
-    member_VN: Tensor
+    columns_V: Tensor
+    owner_V: Tensor
+    member_VN: Tensor | None
 
     def __init__(self, layout: MixedLayout) -> None:
         super().__init__()
@@ -29,30 +33,26 @@ class MixedTable(nn.Module):
         self.num_numeric = len(layout.numeric)
         self.num_values = int(segments.sum())
         """V."""
-        self.register_buffer(
-            "spans_N",
-            torch.tensor([span.discrete for span in layout.numeric], dtype=torch.int64),
-            persistent=False,
-        )
+        spans = torch.tensor([span.discrete for span in layout.numeric], dtype=torch.int64)
+        self.register_buffer("spans_N", spans, persistent=False)
         self.register_buffer("segments_N", segments, persistent=False)
+        starts = [self.spans.columns_of(span.discrete).start for span in layout.numeric]
         columns = [
-            self.spans.columns_of(span.discrete).start + torch.arange(span.segments)
-            for span in layout.numeric
+            start + torch.arange(span.segments) for start, span in zip(starts, layout.numeric, strict=True)
         ]
-        pick_DV = torch.zeros(self.spans.width, self.num_values)
-        if columns:
-            pick_DV[torch.cat(columns), torch.arange(self.num_values)] = 1.0
-        self.register_buffer("pick_DV", pick_DV, persistent=False)
+        columns_V = torch.cat(columns) if columns else torch.zeros(0, dtype=torch.int64)
+        self.register_buffer("columns_V", columns_V, persistent=False)
         owner_V = torch.repeat_interleave(torch.arange(self.num_numeric), segments)
-        member_VN = torch.zeros(self.num_values, self.num_numeric).index_put_(
-            (torch.arange(self.num_values), owner_V), torch.tensor(1.0)
-        )
+        self.register_buffer("owner_V", owner_V, persistent=False)
+        member_VN = None
+        if self.num_values * self.num_numeric <= MOST_MEMBERS:
+            member_VN = torch.zeros(self.num_values, self.num_numeric)
+            member_VN[torch.arange(self.num_values), owner_V] = 1.0
         self.register_buffer("member_VN", member_VN, persistent=False)
         self.register_buffer("starts_N", segments.cumsum(0) - segments, persistent=False)
 
     def features(self, batch: Batch) -> Tensor:
-        """(B, D + N) in the arithmetic of `autocast`: one-hot codes, then values (zero where they mean
-        nothing)."""
+        """(B, D + N) in the arithmetic of `autocast`: one-hot codes, then values (zero where missing)."""
         one_hot_BD = self.spans.one_hot(batch["codes"])
         if self.num_numeric == 0:
             return one_hot_BD
@@ -64,14 +64,18 @@ class MixedTable(nn.Module):
         return (codes_BS.index_select(1, self.spans_N) < self.segments_N).float()
 
     def soft_values(self, soft_BD: Tensor, values_BV: Tensor) -> Tensor:
-        """Values weighted by the probabilities of their segments, float32 (B, N); zero at point masses and
-        missing values."""
+        """Values weighted by their segments' probabilities, float32 (B, N): what `features` has for codes."""
+        # Autocast would round probabilities and values to bf16 before they are summed.
         with torch.autocast(soft_BD.device.type, enabled=False):
-            return ((soft_BD @ self.pick_DV) * values_BV) @ self.member_VN
+            weighted_BV = soft_BD.index_select(1, self.columns_V) * values_BV
+            if self.member_VN is not None:
+                return weighted_BV @ self.member_VN
+            zeros_BN = weighted_BV.new_zeros(len(weighted_BV), self.num_numeric)
+            return zeros_BN.index_add(1, self.owner_V, weighted_BV)
 
     def value_columns(self, codes_BS: Tensor) -> Tensor:
-        """int64 (B, N): the column among V of each row's segment; the last segment's where the code is no
-        segment."""
+        """int64 (B, N): the column among V of each row's segment."""
+        # Point masses and missing values get the last segment's: a valid index whose value is not read.
         segment_BN = torch.minimum(codes_BS.index_select(1, self.spans_N), self.segments_N - 1)
         return segment_BN + self.starts_N
 

@@ -1,5 +1,4 @@
-"""The logistic distribution truncated to [-1, 1]: density and sampling in closed form, and uniform in the
-limit of a wide scale.
+"""The logistic distribution truncated to [-1, 1]: closed-form density and sampling, uniform at a wide scale.
 
 F(x) = sigmoid((x - mean) / scale); p(x) = F'(x) / (F(1) - F(-1)) on [-1, 1].
 """
@@ -8,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-SMALLEST = 1e-6
+SMALLEST = 1e-6  # Keeps log and logit finite in float32 where nearly all mass lies outside [-1, 1].
 
 
 def negative_log_density(x: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
@@ -16,6 +15,7 @@ def negative_log_density(x: Tensor, mean: Tensor, log_scale: Tensor) -> Tensor:
     inverse = torch.exp(-log_scale)
     z = (x - mean) * inverse
     mass = torch.sigmoid((1 - mean) * inverse) - torch.sigmoid((-1 - mean) * inverse)
+    # -log F'(z) = softplus(z) + softplus(-z), stable for large |z| of either sign.
     return log_scale + functional.softplus(z) + functional.softplus(-z) + torch.log(mass.clamp_min(SMALLEST))
 
 

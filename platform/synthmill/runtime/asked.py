@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from synthmill.errors import DataError
-from synthmill.evaluation.evaluate import Tables
+from synthmill.evaluation.tables import Tables
 from synthmill.generation.condition import Where
 from synthmill.generation.shards import Quota, ShardPlan
 

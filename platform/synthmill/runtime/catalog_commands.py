@@ -5,16 +5,10 @@ import json
 import re
 from datetime import timedelta
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from synthmill.catalog import admin
-from synthmill.catalog.dataset import pull
-from synthmill.catalog.images import empty_folder, export_images
-from synthmill.catalog.manifest import Kind
-from synthmill.catalog.store import Store
-from synthmill.config import dump
 from synthmill.errors import IntegrityError, NotFoundError, UserError, did_you_mean
 from synthmill.runtime.options import (
     DEFAULT_STORE,
@@ -24,10 +18,13 @@ from synthmill.runtime.options import (
     Verb,
     storage_settings,
 )
-from synthmill.runtime.progress import say
 
+if TYPE_CHECKING:
+    from synthmill.catalog.manifest import Kind
+
+# Commands import what they need when they run: storage alone takes half a second, `--help` needs none of it.
 OLDEST = timedelta(days=36_500)
-HELP: dict[Kind, str] = {
+HELP: dict["Kind", str] = {
     "models": "Trained models.",
     "datasets": "Published datasets.",
     "reports": "Evaluation reports.",
@@ -57,6 +54,9 @@ def verify(
     result_file: ResultFile = None,
 ) -> dict[str, Any]:
     """Check every checksum of a version's manifest."""
+    from synthmill.catalog import admin
+    from synthmill.runtime.progress import say
+
     problems = admin.verify(uri, storage_settings(set_))
     for problem in problems:
         say(problem)
@@ -73,6 +73,9 @@ def delete(
     result_file: ResultFile = None,
 ) -> dict[str, Any]:
     """Delete a version; refused while something descends from it. Its number is never used again."""
+    from synthmill.catalog import admin
+    from synthmill.catalog.store import Store
+
     return {"deleted": admin.delete(Store(store, storage_settings(set_)), ref, cascade=cascade)}
 
 
@@ -83,10 +86,16 @@ def gc(
     result_file: ResultFile = None,
 ) -> dict[str, Any]:
     """Remove dead claims, quarantine, old runs and stray uploads; never a committed version."""
+    from synthmill.catalog import admin
+    from synthmill.catalog.store import Store
+
     return {"removed": admin.gc(Store(store, storage_settings(set_)), _age(older_than))}
 
 
-def _list(kind: Kind, store_uri: str) -> None:
+def _list(kind: "Kind", store_uri: str) -> None:
+    from synthmill.catalog.store import Store
+    from synthmill.runtime.progress import say
+
     store = Store(store_uri)
     for item in store.names(kind):
         for number in store.versions(kind, item):
@@ -99,12 +108,16 @@ def _list(kind: Kind, store_uri: str) -> None:
             )
 
 
-def _show(kind: Kind, ref: str, store_uri: str) -> None:
+def _show(kind: "Kind", ref: str, store_uri: str) -> None:
+    from synthmill.catalog.store import Store
+    from synthmill.config import dump
+    from synthmill.runtime.progress import say
+
     version = Store(store_uri).resolve(kind, ref, field=kind.rstrip("s"))
     say(json.dumps({"ref": version.ref, "uri": version.uri, **dump(version.manifest)}, indent=2))
 
 
-def _list_and_show(group: typer.Typer, kind: Kind) -> None:
+def _list_and_show(group: typer.Typer, kind: "Kind") -> None:
     @group.command("list")
     def list_(store: StoreOption = DEFAULT_STORE) -> None:
         """Complete versions, one a line: ref, created, rows, verdict."""
@@ -126,6 +139,9 @@ def pull_dataset(
     result_file: ResultFile = None,
 ) -> dict[str, Any]:
     """Copy a dataset to a local folder and verify it."""
+    from synthmill.catalog.dataset import pull
+    from synthmill.catalog.store import Store
+
     version = Store(store, storage_settings(set_)).resolve("datasets", ref, field="dataset")
     local = pull(version, folder)
     return {"dataset": version.ref, "folder": str(local), "rows": version.manifest.rows}
@@ -140,6 +156,9 @@ def export_dataset(
 ) -> dict[str, Any]:
     """Write a dataset's images as files, a subfolder for each class; each says in itself that it is
     AI-generated."""
+    from synthmill.catalog.images import empty_folder, export_images
+    from synthmill.catalog.store import Store
+
     version = Store(store, storage_settings(set_)).resolve("datasets", ref, field="dataset")
     empty_folder(Path(folder))
     return {"dataset": version.ref, "exported": folder, "images": export_images(version, Path(folder))}
@@ -147,6 +166,9 @@ def export_dataset(
 
 def runs_list(store: StoreOption = DEFAULT_STORE) -> None:
     """Training runs, one a line: ref, running or ended."""
+    from synthmill.catalog.store import Store
+    from synthmill.runtime.progress import say
+
     for run in Store(store).runs():
         say(f"{run.ref}\t{'running' if run.running else 'ended'}")
 
@@ -155,6 +177,9 @@ def runs_show(
     ref: Annotated[str, typer.Argument(help="NAME or NAME/N.")], store: StoreOption = DEFAULT_STORE
 ) -> None:
     """The newest record of a run, as JSON."""
+    from synthmill.catalog.store import Store
+    from synthmill.runtime.progress import say
+
     name, _, number = ref.partition("/")
     found = [run for run in Store(store).runs(name) if number in ("", str(run.number))]
     if not found:

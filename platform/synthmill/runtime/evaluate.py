@@ -3,73 +3,53 @@ in the store."""
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pyarrow as pa
-import ray
 
 from synthmill.catalog.dataset import part_entries, read_verified
 from synthmill.catalog.manifest import FileEntry, Parent
 from synthmill.catalog.provenance import source_type
 from synthmill.catalog.store import Store, Version
 from synthmill.config import DataConfig, StorageConfig, fingerprint, parse_model
-from synthmill.data.codecs.mixed import MixedCodec
-from synthmill.data.codecs.pixels import PixelCodec
+from synthmill.data.codecs.base import Codec
+from synthmill.data.origin import Form
 from synthmill.data.readers.base import load_rules, read_source
-from synthmill.data.readers.image import LABEL
 from synthmill.data.schema import ColumnRule
-from synthmill.data.sheet import sheet
 from synthmill.data.split import Split, SplitTables, open_split
-from synthmill.errors import DataError, NotFoundError, RecipeError
-from synthmill.evaluation.evaluate import Tables
+from synthmill.data.written import as_learnt, read_texts
+from synthmill.errors import DataError, NotFoundError
 from synthmill.evaluation.evaluate import evaluate as evaluate_tables
+from synthmill.evaluation.evidence.base import evidence_door, refuse_ignored
 from synthmill.evaluation.files import report_files
 from synthmill.evaluation.gates import Gates, load_gates
-from synthmill.evaluation.images import GATES as IMAGE_GATES
-from synthmill.evaluation.images import evaluate_images
 from synthmill.evaluation.report import Report
+from synthmill.evaluation.tables import Tables
 from synthmill.generation.generator import Generator
-from synthmill.generation.sampler import one_thread
 from synthmill.generation.shards import ShardPlan
 from synthmill.runtime import cluster
 from synthmill.runtime.asked import as_asked
+from synthmill.runtime.evaluate_request import Thoroughness
 from synthmill.runtime.retrain import Retrain
-from synthmill.runtime.tasks import get
+from synthmill.runtime.tasks import map_on_ray
 from synthmill.storage.folder import Folder
 from synthmill.storage.parquet import read_part
 
-Profile = Literal["quick", "standard", "full", "audit"]
 SYNTHETIC_COLUMN = "is_synthetic"
-STRIP_CLASSES = STRIP_STEPS = 10
-"""Rows and columns of the sheet of walks."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class EvaluateRequest:
-    """What to evaluate, and how thoroughly."""
+class EvaluateRequest(Thoroughness):
+    """Which dataset to evaluate, and how thoroughly."""
 
     dataset: str
-    profile: Profile = "standard"
     gates: str | None = None
     """A gates file, or `default`; None: what the model's recipe says."""
-    baseline: str | None = None
-    """An earlier report: NAME@N, or the path of its report.json."""
-    seed: int = 0
-    sample_rows: str | None = None
-    """Rows a side for figures that can't read everything, or `all`."""
-    budget_seconds: float | None = None
-    include: tuple[str, ...] = ()
-    """Metrics to compute beside the profile's, such as the opt-in attacks."""
-    secrets: tuple[str, ...] = ()
-    """Columns that attribute inference tries to learn; () = the target."""
-    extractor: str = "auto"
-    """What turns images into features: auto, classifier, random or torchscript:PATH."""
-    neighbours: bool = False
-    """Show the nearest real images in the report."""
     workers: int | None = None
+    """Concurrent tasks; None: one for each CPU."""
 
 
 @dataclass(frozen=True)
@@ -104,15 +84,19 @@ class FolderPart:
     folder: Folder
     entry: FileEntry
     first_row: int
+    form: Form
+    """How the model's columns are published."""
     schema: pa.Schema
-    """The model's columns."""
+    """The model's columns, as they are compared: text in a form is what it stands for."""
 
     def load(self) -> pa.Table:
         """Its synthetic rows, verified."""
-        table = read_part(read_verified(self.folder, self.entry), self.folder.uri_of(self.entry.path))
-        if SYNTHETIC_COLUMN not in table.column_names or SYNTHETIC_COLUMN in self.schema.names:
-            return table
-        return table.filter(table[SYNTHETIC_COLUMN]).drop_columns([SYNTHETIC_COLUMN])
+        part = read_part(read_verified(self.folder, self.entry), self.folder.uri_of(self.entry.path))
+        # Categories, numbers of classes and the like are a matter of form; metrics compare decoded values.
+        table = self.form.read(part)
+        if SYNTHETIC_COLUMN in table.column_names and SYNTHETIC_COLUMN not in self.form.schema.names:
+            table = table.filter(table[SYNTHETIC_COLUMN]).drop_columns([SYNTHETIC_COLUMN])
+        return read_texts(table, self.schema)
 
 
 def check_gates(given: str | None, generator: Generator) -> Gates:
@@ -120,9 +104,7 @@ def check_gates(given: str | None, generator: Generator) -> Gates:
     before any work."""
     recipe: Any = generator.config["recipe"]
     name = given if given is not None else str(recipe.get("gates", "default"))
-    return (
-        load_gates(name, shipped=IMAGE_GATES) if isinstance(generator.codec, PixelCodec) else load_gates(name)
-    )
+    return load_gates(name, shipped=evidence_door(generator.kind).gates_file())
 
 
 def evaluate(
@@ -143,6 +125,7 @@ def evaluate(
     model = store.resolve("models", model_of(version), field="--dataset")
     generator = Generator.load(model)
     check_gates(request.gates, generator)
+    refuse_ignored(generator.kind, request.options)
     baseline = _baseline(store, request.baseline)
     with cluster.session():
         report = report_on(
@@ -179,76 +162,50 @@ def report_on(
     gates = check_gates(request.gates, generator)
     real = source_tables(store, generator)
     config: dict[str, Any] = dict(generator.config)
-    codec = generator.codec
-    synthetic = _parts(folder, parts, generator.schema)
-    provenance = {
-        "dataset": dataset,
-        "model": generator.ref,
-        "model_digest": generator.digest,
-        "source_sha256": real.split.source_sha256,
-        "label": source_type(mixed=False).rpartition("/")[2],
-        "contains_training_rows": generator.model.copies_training_rows,
-    }
-    if isinstance(codec, PixelCodec):
-        images = Tables(
-            train=real.train, validation=real.validation, holdout=real.holdout, synthetic=synthetic
-        )
-        return evaluate_images(
-            images if plan is None else as_asked(images, plan, request.seed),
-            codec,
-            profile=request.profile,
-            seed=request.seed,
-            sample_rows=_sample_rows(request.sample_rows),
-            gates=gates,
-            baseline=baseline,
-            provenance=provenance,
-            map_tasks=map_on_ray(request.workers),
-            extractor=request.extractor,
-            images=_latent_strip(generator, request.seed),
-            show_neighbours=request.neighbours,
-        )
-    assert isinstance(codec, MixedCodec)
+    rules = _rules(store, config)
     tables = Tables(
         train=real.train,
         validation=real.validation,
         holdout=real.holdout,
-        synthetic=synthetic,
-        kinds=codec.profile,
+        synthetic=_parts(folder, parts, generator.codec),
+        codec=generator.codec,
         group=real.split.group,
-        levels={
-            name: rule.categories
-            for name, rule in _rules(store, config).items()
-            if rule.categories is not None
-        },
+        levels={name: rule.categories for name, rule in rules.items() if rule.categories is not None},
     )
     return evaluate_tables(
         tables if plan is None else as_asked(tables, plan, request.seed),
+        kind=generator.kind,
         target=config["recipe"]["data"]["target"],
         profile=request.profile,
         seed=request.seed,
-        sample_rows=_sample_rows(request.sample_rows),
+        sample_rows=request.rows,
         gates=gates,
         baseline=baseline,
-        provenance=provenance,
+        provenance={
+            "dataset": dataset,
+            "model": generator.ref,
+            "model_digest": generator.digest,
+            "source_sha256": real.split.source_sha256,
+            "label": source_type(mixed=False).rpartition("/")[2],
+            "contains_training_rows": generator.model.copies_training_rows,
+        },
         map_tasks=map_on_ray(request.workers),
-        retrain=_retrain(store, config, request),
-        budget_seconds=request.budget_seconds,
-        include=request.include,
-        secrets=request.secrets,
         requested_rows=requested_rows,
+        options=request.options,
+        retrain=_retrain(config, rules, request),
+        sheets=evidence_door(generator.kind).sheets_of(generator, request.seed),
     )
 
 
-def _retrain(store: Store, config: dict[str, Any], request: EvaluateRequest) -> Retrain | None:
+def _retrain(
+    config: dict[str, Any], rules: Mapping[str, ColumnRule], request: EvaluateRequest
+) -> Retrain | None:
     """What the full and the audit profile train generators with; one training may take a tenth of the
     budget."""
     if request.profile not in ("full", "audit"):
         return None
-    return Retrain(
-        config["recipe"],
-        _rules(store, config),
-        request.budget_seconds / 10 if request.budget_seconds else None,
-    )
+    seconds = request.budget_seconds / 10 if request.budget_seconds else None
+    return Retrain(config["recipe"], rules, seconds)
 
 
 def _rules(store: Store, config: dict[str, Any]) -> Mapping[str, ColumnRule]:
@@ -256,20 +213,6 @@ def _rules(store: Store, config: dict[str, Any]) -> Mapping[str, ColumnRule]:
     if "rules" in config:
         return {name: parse_model(ColumnRule, rule) for name, rule in config["rules"].items()}
     return load_rules(parse_model(DataConfig, config["recipe"]["data"]), store.root.settings)
-
-
-def _latent_strip(generator: Generator, seed: int) -> dict[str, bytes]:
-    """A contact sheet of walks between two noises, a class a row; none for models that are not made of one
-    noise vector."""
-    codec = generator.codec
-    conditions = [codec.condition(LABEL, level) for level in (codec.levels(LABEL) or [])[:STRIP_CLASSES]]
-    with one_thread():
-        walks = [
-            generator.sampler.interpolate(STRIP_STEPS, seed=seed, condition=condition)
-            for condition in conditions or [None]
-        ]
-    rows = [walk["pixels"].numpy() for walk in walks if walk is not None]
-    return {"latent": sheet(rows)} if rows else {}
 
 
 def source_tables(store: Store, generator: Generator) -> SplitTables:
@@ -280,9 +223,9 @@ def source_tables(store: Store, generator: Generator) -> SplitTables:
     """
     config: dict[str, Any] = dict(generator.config)
     data = parse_model(DataConfig, {**config["recipe"]["data"], "source": config["source"]["uri"]})
-    return open_split(
-        read_source(data, store=store, rules=_rules(store, config)), parse_model(Split, config["split"])
-    )
+    source = read_source(data, store=store, rules=_rules(store, config))
+    source = replace(source, table=as_learnt(source.table, generator.codec.typed_schema))
+    return open_split(source, parse_model(Split, config["split"]))
 
 
 def plan_of(version: Version) -> ShardPlan | None:
@@ -302,47 +245,12 @@ def model_of(version: Version) -> str:
     return found
 
 
-def map_on_ray(workers: int | None) -> Callable[[Callable[[Any], Any], Sequence[Any]], list[Any]]:
-    """A `map_tasks` for evaluation: every item a Ray task of one CPU, at most `workers` at once, results in
-    order."""
-
-    def run(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
-        env, shared = cluster.environment(), ray.put(function)
-        task = ray.remote(num_cpus=1, max_retries=3)(_apply)
-        waiting = list(enumerate(items))
-        running: dict[Any, int] = {}
-        results: list[Any] = [None] * len(waiting)
-        limit = workers or cluster.total_cpus()
-        while waiting or running:
-            while waiting and len(running) < limit:
-                at, item = waiting.pop(0)
-                running[task.remote(env, shared, item)] = at
-            ready, _ = ray.wait(list(running), num_returns=1)
-            results[running.pop(ready[0])] = get(ready)[0]
-        return results
-
-    return run
-
-
-def _apply(env: Mapping[str, str], function: Callable[[Any], Any], item: Any) -> Any:
-    cluster.adopt(env)
-    return function(item)
-
-
-def _parts(folder: Folder, entries: Sequence[FileEntry], schema: pa.Schema) -> list[FolderPart]:
+def _parts(folder: Folder, entries: Sequence[FileEntry], codec: Codec) -> list[FolderPart]:
     parts, first_row = [], 0
     for entry in entries:
-        parts.append(FolderPart(folder, entry, first_row, schema))
+        parts.append(FolderPart(folder, entry, first_row, codec.form, codec.typed_schema))
         first_row += entry.rows or 0
     return parts
-
-
-def _sample_rows(text: str | None) -> int | Literal["all"] | None:
-    if text is None or text == "all":
-        return "all" if text else None
-    if not text.isdigit() or int(text) < 1:
-        raise RecipeError(f"must be a positive number or 'all', got {text!r}", field="--sample-rows")
-    return int(text)
 
 
 def _baseline(store: Store, ref: str | None) -> Mapping[str, Any] | None:

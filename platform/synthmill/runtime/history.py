@@ -46,7 +46,7 @@ class TensorBoardFolder:
         self._written = time.monotonic()
 
 
-class SheetFolder:
+class PreviewFolder:
     """Images that the checks sampled, as `samples/step-0000001200.png` of a run's folder; the newest as
     `samples/latest.png` too."""
 
@@ -54,9 +54,9 @@ class SheetFolder:
         self._folder = folder.child("samples")
 
     def log(self, record: Mapping[str, Any]) -> None:
-        if "sheet" in record:
+        if "preview" in record:
             for name in (f"step-{record['step']:010d}.png", "latest.png"):
-                self._folder.write_bytes(name, record["sheet"])
+                self._folder.write_bytes(name, record["preview"])
 
 
 class FolderReporter:
@@ -71,7 +71,7 @@ class FolderReporter:
 
     def log(self, record: Mapping[str, Any]) -> None:
         """Keep `record`; write it when the last write is long enough ago."""
-        if "sheet" in record:
+        if "preview" in record:
             return
         self._latest |= _flat(record)
         if "message" in record:

@@ -1,11 +1,12 @@
 """Options that commands share."""
 
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from synthmill.config import StorageConfig, parse_model, parse_value
+if TYPE_CHECKING:
+    from synthmill.config import StorageConfig
 
 Verb = Callable[[Callable[..., dict[str, Any]]], Callable[..., int]]
 """Makes a job of a function that returns its result: it prints that last and returns an exit code."""
@@ -21,8 +22,10 @@ StorageOption = Annotated[
 DEFAULT_STORE = "store"
 
 
-def storage_settings(overrides: list[str] | None) -> StorageConfig:
+def storage_settings(overrides: list[str] | None) -> "StorageConfig":
     """What `StorageOption` was given; RecipeError names a wrong key or value."""
+    from synthmill.config import StorageConfig, parse_model, parse_value
+
     given = dict(item.removeprefix("storage.").partition("=")[::2] for item in overrides or [])
     return parse_model(
         StorageConfig, {key: parse_value(value) for key, value in given.items()}, prefix="storage"

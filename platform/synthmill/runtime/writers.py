@@ -113,11 +113,13 @@ def write_part(job: Job, part: Part, folder: Folder, run_key: str, expected_clas
         )
     schema = dataset_schema(generator, job.plan, mixed=job.mixed)
     table = generator.shard(job.plan, job.plan.shard(part.index)) if part.rows is None else part.rows
+    form = generator.codec.form.select(job.plan.columns or generator.schema.names)
+    written = form.write(table.select(form.schema.names))
     if job.mixed:
-        table = table.append_column(
+        written = written.append_column(
             SYNTHETIC_COLUMN, pa.array([part.rows is None] * table.num_rows, pa.bool_())
         )
-    described = {key.decode(): value.decode() for key, value in (generator.schema.metadata or {}).items()}
+    described = {key.decode(): value.decode() for key, value in (form.schema.metadata or {}).items()}
     keys = described | footer(
         run_key=run_key,
         shard=part.index,
@@ -126,16 +128,13 @@ def write_part(job: Job, part: Part, folder: Folder, run_key: str, expected_clas
         seed=job.plan.seed,
         mixed=job.mixed,
     )
-    return write_shard(
-        folder, part.index, [table.select(schema.names).cast(schema)], schema, footer=keys, run_key=run_key
-    )
+    return write_shard(folder, part.index, [written.cast(schema)], schema, footer=keys, run_key=run_key)
 
 
 def dataset_schema(generator: Generator, plan: ShardPlan, *, mixed: bool) -> pa.Schema:
     """What every part of a dataset has, real rows included: the columns asked for, and whether a row is
     synthetic where both are there."""
-    names = plan.columns or generator.schema.names
-    schema = pa.schema([generator.schema.field(name) for name in names], metadata=generator.schema.metadata)
+    schema = generator.codec.form.select(plan.columns or generator.schema.names).schema
     return schema.append(pa.field(SYNTHETIC_COLUMN, pa.bool_())) if mixed else schema
 
 

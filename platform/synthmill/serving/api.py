@@ -1,27 +1,33 @@
 """The HTTP interface: routes, and what they document. Errors and admission are in guard.py, work is in
 service.py."""
 
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
-from fastapi import Depends, FastAPI, Path, Request
+from fastapi import FastAPI, Path, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse, Response
 from starlette.exceptions import HTTPException
 
 import synthmill
-from synthmill.catalog.provenance import TRAINED_ALGORITHMIC_MEDIA
-from synthmill.errors import SynthmillError, UserError
-from synthmill.serving.auth import Key, Scope
+from synthmill.errors import SynthmillError
+from synthmill.serving.access import (
+    MayGenerate,
+    MayReadMetrics,
+    MayRunJobs,
+    ModelName,
+    find_served,
+    label_headers,
+    usable_models,
+)
 from synthmill.serving.describe import details, summary
-from synthmill.serving.formats import FORMATS, negotiate
+from synthmill.serving.formats import FORMATS
 from synthmill.serving.guard import Guard, answer_fault, error_body, problem, validation_message
-from synthmill.serving.images import clause_of, is_image_model, target_size
 from synthmill.serving.jobs import JobRequest, new_job
-from synthmill.serving.models import Served
-from synthmill.serving.requests import ImagesRequest, RowsRequest
+from synthmill.serving.media.base import all_media
+from synthmill.serving.negotiation import negotiate
+from synthmill.serving.requests import RowsRequest
 from synthmill.serving.service import Service, check_limits
 from synthmill.serving.sign_in import add_sign_in
 from synthmill.serving.streams import ClosingResponse
@@ -35,7 +41,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
     for status, text in {
         400: "Not readable",
         401: "No valid key",
-        403: "The key does not reach so far",
+        403: "The key lacks the scope, or may not use the model",
         404: "No such thing",
         405: "Wrong method",
         406: "No such format",
@@ -53,25 +59,6 @@ ROW_FORMATS: dict[int | str, dict[str, Any]] = {
     }
 }
 ROW_FORMATS[200]["content"]["application/json"] = {"schema": {"type": "object"}}
-ModelName = Annotated[
-    str, Path(description="`name` (newest or pinned version) or `name@number`", max_length=200)
-]
-
-
-def _allow(scope: Scope) -> Any:
-    """A dependency: the request's key, which must have the scope."""
-
-    async def allowed(request: Request) -> Key:
-        key: Key = request.state.key
-        key.check(scope)
-        return key
-
-    return Depends(allowed)
-
-
-MayGenerate = Annotated[Key, _allow("generate")]
-MayRunJobs = Annotated[Key, _allow("jobs")]
-MayReadMetrics = Annotated[Key, _allow("metrics")]
 
 
 def create_app(service: Service) -> FastAPI:
@@ -91,7 +78,8 @@ def create_app(service: Service) -> FastAPI:
     )
     _add_models(app, service)
     _add_rows(app, service)
-    _add_images(app, service)
+    for media in all_media():
+        media.add_routes(app, service)
     _add_jobs(app, service)
     _add_operations(app, service)
     _add_pages(app)
@@ -107,124 +95,73 @@ async def _no_lifespan(app: FastAPI) -> AsyncIterator[None]:
     yield
 
 
-def _made_by(served: Served) -> dict[str, str]:
-    """Headers of everything that a model generated."""
-    return {
-        "X-AI-Generated": "true",
-        "X-Digital-Source-Type": TRAINED_ALGORITHMIC_MEDIA,
-        "X-Synthmill-Model": served.ref,
-        "X-Synthmill-Digest": served.generator.digest,
-    }
-
-
 def _add_models(app: FastAPI, service: Service) -> None:
     @app.get("/v1/models", tags=["models"])
     async def list_models(key: MayGenerate) -> dict[str, Any]:
         """Models that this key may use, and what else it may do."""
-        names = _usable(service, key)
-        told = {"name": key.name, "scopes": list(key.scopes), "needed": not service.args.insecure_local}
+        names = usable_models(service, key)
+        about_key = {"name": key.name, "scopes": list(key.scopes), "needed": not service.args.insecure_local}
         return {
             "object": "list",
             "data": [summary(name, service.models.newest(name)) for name in names],
-            "key": told,
+            "key": about_key,
         }
 
     @app.get("/v1/models/{name}", tags=["models"])
     async def show_model(name: ModelName, request: Request, key: MayGenerate) -> dict[str, Any]:
         """Card, columns, accepted conditions and quality verdict of one model."""
-        served = await _served(service, request, key, name)
+        served = await find_served(service, request, key, name)
         limits = {"max_rows": service.args.limits.max_rows, "max_images": service.args.limits.max_images}
         return details(served, served.card, limits=limits)
-
-
-async def _served(service: Service, request: Request, key: Key, ref: str) -> Served:
-    """The loaded model, if there is one of that name and the key may use it."""
-    name = ref.partition("@")[0]
-    if name in service.models.names:
-        key.check("generate", model=name)
-    served = await service.models.get(ref, among=_usable(service, key))
-    request.state.model = served.ref
-    return served
-
-
-def _usable(service: Service, key: Key) -> list[str]:
-    """Names that the key may use."""
-    return [name for name in service.models.names if key.models is None or name in key.models]
 
 
 def _add_rows(app: FastAPI, service: Service) -> None:
     @app.post("/v1/models/{name}/rows", tags=["generate"], response_class=Response, responses=ROW_FORMATS)
     async def generate_rows(
         name: ModelName,
-        asked: RowsRequest,
+        body: RowsRequest,
         request: Request,
         key: MayGenerate,
     ) -> Response:
         """Synthetic rows. Large answers stream; closing the connection stops the work."""
-        form = negotiate(", ".join(request.headers.getlist("accept")) or None)
-        check_limits(asked, service.args)
-        served = await _served(service, request, key, name)
-        async with service.meter.charged(key.id, key.quota, rows=asked.num_rows, field="num_rows"):
-            body = await service.rows(served, asked, form)
+        check_limits(body, service.args)
+        served = await find_served(service, request, key, name)
+        form = negotiate(", ".join(request.headers.getlist("accept")) or None, served.media.forms)
+        async with service.meter.charged(key.id, key.quota, rows=body.num_rows, field="num_rows"):
+            answer = await service.rows(served, body, form)
         filename = f"{served.name}-{served.version.number}-synthetic.{form.suffix}"
         headers = {
-            **_made_by(served),
+            **label_headers(served),
             "Content-Disposition": f'inline; filename="{filename}"',
             "Vary": "Accept",
         }
-        if isinstance(body, bytes):
-            return Response(body, media_type=form.media_type, headers=headers)
-        return ClosingResponse(body, media_type=form.media_type, headers=headers)
-
-
-def _add_images(app: FastAPI, service: Service) -> None:
-    @app.post("/v1/images/generations", tags=["generate"])
-    async def generate_images(asked: ImagesRequest, request: Request, key: MayGenerate) -> JSONResponse:
-        """Synthetic images, in the shape of OpenAI's images API."""
-        count = asked.n or 1
-        if count > service.args.limits.max_images:
-            raise UserError(
-                f"at most {service.args.limits.max_images} in one request, got {count}", field="n"
-            )
-        if asked.response_format == "url":
-            raise UserError(
-                "only 'b64_json' is possible: there is no place that images are put at",
-                field="response_format",
-            )
-        size = target_size(asked.size)
-        served = await _served(service, request, key, asked.model)
-        if not is_image_model(served):
-            raise UserError(
-                f"{served.ref} generates tables; ask POST /v1/models/{served.name}/rows", field="model"
-            )
-        where = clause_of(asked.prompt, served.generator.codec.levels("label") or [])
-        async with service.meter.charged(key.id, key.quota, rows=count, field="n"):
-            data = await service.images(served, count, where=where, seed=asked.seed, size=size)
-        return JSONResponse({"created": int(time.time()), "data": data}, headers=_made_by(served))
+        if isinstance(answer, bytes):
+            return Response(answer, media_type=form.media_type, headers=headers)
+        return ClosingResponse(answer, media_type=form.media_type, headers=headers)
 
 
 def _add_jobs(app: FastAPI, service: Service) -> None:
     @app.post("/v1/jobs", tags=["jobs"], status_code=202)
-    async def start_job(asked: JobRequest, key: MayRunJobs) -> JSONResponse:
+    async def start_job(body: JobRequest, key: MayRunJobs) -> JSONResponse:
         """Publish a dataset of any size in the store, as `synthmill augment` does."""
-        name = asked.model.partition("@")[0]
+        name = body.model.partition("@")[0]
         if name in service.models.names:
             key.check("jobs", model=name)
-        version = await service.models.version(asked.model, among=_usable(service, key))
-        await service.check_job(asked, version)
-        async with service.meter.charged(key.id, key.quota, rows=asked.rows, field="rows"):
-            told = await service.desk.submit(new_job(asked, version.ref, key.id))
-        return JSONResponse(told, 202, headers={"Location": f"/v1/jobs/{told['id']}"})
+        version = await service.models.version(body.model, among=usable_models(service, key))
+        await service.check_job(body, version)
+        async with service.meter.charged(key.id, key.quota, rows=body.rows, field="rows"):
+            job = await service.state.submit(new_job(body, version.ref, key.id))
+        return JSONResponse(job, 202, headers={"Location": f"/v1/jobs/{job['id']}"})
 
     @app.get("/v1/jobs/{id}", tags=["jobs"])
     async def show_job(id: Annotated[str, Path(max_length=200)], key: MayRunJobs) -> dict[str, Any]:  # noqa: A002
         """What a job is doing, and what it published."""
-        return await service.desk.job(id)
+        return await service.state.job(id)
 
     @app.delete("/v1/jobs/{id}", tags=["jobs"])
     async def cancel_job(id: Annotated[str, Path(max_length=200)], key: MayRunJobs) -> dict[str, Any]:  # noqa: A002
         """Cancel a job; a finished one stays as it is."""
-        return await service.desk.cancel(id)
+        return await service.state.cancel(id)
 
 
 def _add_operations(app: FastAPI, service: Service) -> None:
@@ -244,7 +181,7 @@ def _add_operations(app: FastAPI, service: Service) -> None:
     async def metrics(key: MayReadMetrics) -> PlainTextResponse:
         """Counters of the whole application, for Prometheus."""
         await service.report()
-        return PlainTextResponse(await service.desk.metrics(), media_type="text/plain; version=0.0.4")
+        return PlainTextResponse(await service.state.metrics(), media_type="text/plain; version=0.0.4")
 
 
 def _add_pages(app: FastAPI) -> None:

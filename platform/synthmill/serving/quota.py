@@ -151,7 +151,7 @@ class Ledger:
         return len(lessees)
 
 
-Ask = Callable[[str, Quota, dict[str, int], dict[str, int]], Awaitable[dict[str, int] | Refusal]]
+Lease = Callable[[str, Quota, dict[str, int], dict[str, int]], Awaitable[dict[str, int] | Refusal]]
 """(key id, quota, needs, unused) -> what the ledger says."""
 
 
@@ -164,11 +164,11 @@ class _Lease:
 class Meter:
     """A replica's side: charges requests to leases, and asks for more when they don't suffice."""
 
-    def __init__(self, ask: Ask, clock: Callable[[], float] = time.monotonic) -> None:
-        self._ask = ask
+    def __init__(self, lease: Lease, clock: Callable[[], float] = time.monotonic) -> None:
+        self._lease = lease
         self._clock = clock
         self._leases: dict[str, _Lease] = {}
-        self._asking: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._renewing: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
     @asynccontextmanager
     async def charged(self, key_id: str, quota: Quota, *, rows: int, field: str) -> AsyncIterator[None]:
@@ -199,19 +199,19 @@ class Meter:
                 raise UserError(f"{rows:,} rows are more than this key's {name} of {limit:,}", field=field)
         if self._from_lease(key_id, needs):
             return
-        async with self._asking[key_id]:
+        async with self._renewing[key_id]:
             if not self._from_lease(key_id, needs):
                 await self._renew(key_id, quota, needs)
 
     async def _renew(self, key_id: str, quota: Quota, needs: dict[str, int]) -> None:
-        told = await self._ask(key_id, quota, needs, self._take_unused(key_id))
-        if isinstance(told, Refusal):
-            limit = quota.limits()[told.limit][0]
+        granted = await self._lease(key_id, quota, needs, self._take_unused(key_id))
+        if isinstance(granted, Refusal):
+            limit = quota.limits()[granted.limit][0]
             raise QuotaError(
-                f"this key's {told.limit} of {limit:,} are used up", max(1, round(told.seconds + 0.5))
+                f"this key's {granted.limit} of {limit:,} are used up", max(1, round(granted.seconds + 0.5))
             )
         refunded = self._take_unused(key_id)
-        amounts = {name: told[name] - need + refunded.get(name, 0) for name, need in needs.items()}
+        amounts = {name: granted[name] - need + refunded.get(name, 0) for name, need in needs.items()}
         self._leases[key_id] = _Lease(amounts, self._clock() + LEASE_SECONDS)
 
     def _refund(self, key_id: str, amounts: dict[str, int]) -> None:

@@ -1,15 +1,49 @@
 """What clients send. Unknown fields are refused; numbers are numbers, not text."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, field_validator
+
+from synthmill.errors import ConditionError
+from synthmill.generation.clauses import FIELD, OPERATORS, where_texts
 
 MAX_SEED = 2**63
 Clause = Annotated[str, StringConstraints(max_length=500)]
 
 
+CONDITIONS: Any = {
+    "items": {
+        "anyOf": [
+            {"type": "string", "maxLength": 500},
+            {
+                "type": "object",
+                "properties": {
+                    "column": {"type": "string"},
+                    "op": {"enum": list(OPERATORS)},
+                    "value": {"type": ["string", "number", "boolean"]},
+                },
+                "required": ["column", "value"],
+                "additionalProperties": False,
+            },
+        ]
+    }
+}
+"""Schema of a list of conditions."""
+
+
 class _Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, strict=True)
+
+
+def as_texts(value: Any) -> Any:
+    """Conditions given as objects, alone or in a list, as text; anything else as it is."""
+    given = [value] if isinstance(value, dict) else value
+    if not isinstance(given, list) or not any(isinstance(one, dict) for one in given):
+        return value
+    try:
+        return list(where_texts(given))
+    except (ConditionError, TypeError) as fault:
+        raise ValueError(str(fault).removeprefix(f"{FIELD}: ")) from None
 
 
 def _as_tuple(value: Any) -> Any:
@@ -24,8 +58,9 @@ class RowsRequest(_Strict):
     seed: int | None = Field(None, ge=0, lt=MAX_SEED)
     """Same seed, model version and conditions: the same rows, here and in a published dataset. null:
     different ones each time."""
-    where: tuple[Clause, ...] = Field((), max_length=16)
-    """Conditions that every row meets: `age>=40`, or a list of them joined by AND."""
+    where: tuple[Clause, ...] = Field((), max_length=16, json_schema_extra=CONDITIONS)
+    """Conditions that every row meets, joined by AND: `age>=40`, `` `BMI >= 30`=yes `` for a column whose
+    name holds an operator, or an object `{"column": "BMI >= 30", "op": "=", "value": "yes"}`."""
     columns: tuple[Annotated[str, StringConstraints(max_length=200)], ...] | None = Field(
         None, min_length=1, max_length=10_000
     )
@@ -34,7 +69,7 @@ class RowsRequest(_Strict):
     @field_validator("where", mode="before")
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
-        return () if value is None else _as_tuple(value)
+        return () if value is None else _as_tuple(as_texts(value))
 
     @field_validator("columns", mode="before")
     @classmethod
@@ -47,25 +82,3 @@ class RowsRequest(_Strict):
         if value is not None and len(set(value)) < len(value):
             raise ValueError("names a column twice")
         return value
-
-
-class ImagesRequest(BaseModel):
-    """Images, in the shape of OpenAI's images API. Settings that mean nothing here (`quality`, `style`,
-    `user`) are read past."""
-
-    model_config = ConfigDict(
-        extra="ignore", frozen=True, use_attribute_docstrings=True, protected_namespaces=()
-    )
-
-    model: str = Field(max_length=200)
-    """`name` or `name@number`."""
-    prompt: str = Field("", max_length=1000)
-    """A class label, or a text with exactly one of the labels in it; empty: any."""
-    n: int | None = Field(1, ge=1, le=10_000, strict=True)
-    """How many images."""
-    size: str | None = Field(None, pattern=r"^(auto|[1-9][0-9]{0,3}x[1-9][0-9]{0,3})$")
-    """`auto`: the model's own; else WIDTHxHEIGHT, to which images are scaled."""
-    response_format: Literal["b64_json", "url"] | None = None
-    """Only `b64_json`: there is no place that images are put at."""
-    seed: int | None = Field(None, ge=0, lt=MAX_SEED, strict=True)
-    """Same seed, model version and prompt: the same images."""

@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from synthmill.serving.config import Scaling, ServeArgs
 APPLICATION = "synthmill"
 FIRST_REPLICA_PORT = 30_000
 REPLICA_PORTS = 100
+CONTROLLER_POLL_SECONDS = 0.1
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _ERROR = re.compile(r"^[\w.]*(Error|Exception)\b.*: ")
@@ -46,10 +48,15 @@ def run(settings: dict[str, Any], *, host: str, port: int) -> dict[str, Any]:
     # short.
     with tempfile.TemporaryDirectory(prefix="sm-", dir="/tmp") as scratch:
         prepare_environment(Path(scratch), port)
-        from synthmill.serving.app import build
+        from synthmill.serving.app import application, worker_variables
 
-        application = build(args)
-        with _cluster(), _serving(application, host, port):
+        # Ray's processes have them from this one, if it starts Ray; a cluster that is there does not.
+        joins = "RAY_ADDRESS" in os.environ
+        variables = worker_variables()
+        os.environ.update({} if joins else variables)
+        app = application(args, runtime_env={"env_vars": variables} if joins else None)
+        say("joining Ray" if joins else "starting Ray")
+        with _cluster(), _serving(app, host, port):
             _greet(args, host, port)
             stopped.wait()
     return {"served": list(args.models)}
@@ -65,10 +72,30 @@ def _with_most_replicas(scaling: Any) -> Any:
 
 def prepare_environment(scratch: Path, port: int) -> None:
     """What Ray Serve reads when its processes start. Set by the user already: kept."""
+    from synthmill.serving.haproxy import unsupported
+
+    defaults = {
+        # HAProxy's manager is killed when it is not ready in this time; Ray's 5 s are too few on a busy
+        # machine.
+        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
+        "RAY_SERVE_LOG_TO_STDERR": "0",
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    }
+    reason = unsupported()
+    if reason is None:
+        defaults |= _haproxy_settings(scratch, port)
+    else:
+        say(f"HAProxy is not used ({reason}); Ray Serve's own proxy answers, with fewer requests a second")
+    for name, value in defaults.items():
+        os.environ.setdefault(name, value)
+
+
+def _haproxy_settings(scratch: Path, port: int) -> dict[str, str]:
     from synthmill.serving.haproxy import install
 
     first_replica_port = FIRST_REPLICA_PORT + REPLICA_PORTS * (port % 10)
-    defaults = {
+    return {
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_HAPROXY_BINARY_PATH": str(install(scratch)),
         # A replica that dies before the first byte of its answer: another one gets the request. The wrapper
@@ -85,20 +112,12 @@ def prepare_environment(scratch: Path, port: int) -> None:
         "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(free_port(8500)),
         "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(first_replica_port),
         "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(first_replica_port + REPLICA_PORTS),
-        # HAProxy's manager is killed when it is not ready in this time; Ray's 5 s are too few on a busy
-        # machine.
-        "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",
         # A client that takes nothing of its stream for so long is cut off, and its place among the replica's
         # streams is free; Ray: an hour.
         "RAY_SERVE_HAPROXY_TIMEOUT_CLIENT_S": "300",
         "RAY_SERVE_HAPROXY_NBTHREAD": str(min(4, os.cpu_count() or 1)),
         "RAY_SERVE_DIRECT_INGRESS_MIN_DRAINING_PERIOD_S": "5",
-        "RAY_SERVE_LOG_TO_STDERR": "0",
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     }
-    for name, value in defaults.items():
-        os.environ.setdefault(name, value)
 
 
 def free_port(preferred: int) -> int:
@@ -149,21 +168,48 @@ def _cluster() -> Iterator[None]:
 
 @contextmanager
 def _serving(application: Any, host: str, port: int) -> Iterator[None]:
+    """The application, until the block ends. Replicas load their models while the proxies start: each takes
+    seconds."""
     from ray import serve
     from ray.exceptions import RayError
 
-    quiet = {"enable_access_log": False, "log_level": "WARNING"}
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     try:
-        serve.start(
-            proxy_location="EveryNode", http_options={"host": host, "port": port}, logging_config=quiet
-        )
-        serve.run(application, name=APPLICATION, route_prefix="/")
+        with ThreadPoolExecutor(1) as pool:
+            proxies = pool.submit(_start_proxies, host, port)
+            say("loading the models")
+            _await_controller(proxies)
+            serve.run(application, name=APPLICATION, route_prefix="/")
+            say("waiting for the proxies")
+            proxies.result()
         yield
-    except (RuntimeError, RayError) as fault:
+    except (RuntimeError, RayError, TimeoutError) as fault:
         raise SynthmillError(f"the application did not start: {_cause(str(fault))}") from fault
     finally:
         serve.shutdown()
+
+
+def _start_proxies(host: str, port: int) -> None:
+    from ray import serve
+
+    quiet = {"enable_access_log": False, "log_level": "WARNING"}
+    serve.start(proxy_location="EveryNode", http_options={"host": host, "port": port}, logging_config=quiet)
+
+
+def _await_controller(proxies: "Future[None]") -> None:
+    """Wait until applications can be deployed. A Ray that names its controller otherwise is waited for until
+    its proxies are there too."""
+    import ray
+    from ray.serve._private import constants
+
+    name = getattr(constants, "SERVE_CONTROLLER_NAME", None)
+    namespace = getattr(constants, "SERVE_NAMESPACE", None)
+    while not proxies.done():
+        with contextlib.suppress(ValueError):
+            ray.get_actor(name, namespace)
+            return
+        wait([proxies], CONTROLLER_POLL_SECONDS)
+    proxies.result()
 
 
 def _cause(report: str) -> str:
@@ -177,7 +223,7 @@ def _greet(args: ServeArgs, host: str, port: int) -> None:
     shown = "127.0.0.1" if host in ("0.0.0.0", "::") else host
     say(f"serving {', '.join(args.models)} on http://{shown}:{port}/ (API: /docs, health: /readyz)")
     if args.insecure_local:
-        say("no keys are asked for: loopback only")
+        say("no keys are needed: loopback only")
         return
     from synthmill.serving.auth import KeyFile
 

@@ -1,5 +1,5 @@
-"""One replica's state, and the work behind each endpoint. Knows nothing of Ray: what is shared by all
-replicas is behind `Desk`."""
+"""One replica's work behind each endpoint. Knows nothing of Ray: what all replicas share is behind
+`SharedState`."""
 
 import asyncio
 import contextlib
@@ -15,16 +15,15 @@ import pyarrow as pa
 from synthmill.catalog.provenance import footer
 from synthmill.catalog.store import Store, Version
 from synthmill.config import fingerprint
-from synthmill.errors import ConditionError, SynthmillError, UserError
+from synthmill.errors import SynthmillError, UserError
 from synthmill.generation.condition import Where
 from synthmill.generation.sampler import BLOCK_ROWS
 from synthmill.generation.shards import ShardPlan
 from synthmill.generation.stream import PIECE_BLOCKS, fresh_pieces, seeded_pieces
 from synthmill.serving.auth import LOCAL, Key, KeyFile
-from synthmill.serving.batching import Lane, end
+from synthmill.serving.batching import WorkQueue, end
 from synthmill.serving.config import ServeArgs
-from synthmill.serving.formats import Drawn, Format, Label
-from synthmill.serving.images import encode_images
+from synthmill.serving.formats import Format, Label
 from synthmill.serving.jobs import JobRecord, JobRequest
 from synthmill.serving.metrics import Metrics, Values
 from synthmill.serving.models import Conditioned, Models, Served
@@ -40,14 +39,14 @@ SEED_BITS = 63
 log = logging.getLogger("ray.serve")
 
 
-class Desk(Protocol):
-    """What all replicas share; `keeper.Keeper` behind a wire."""
+class SharedState(Protocol):
+    """Quotas, sums of counters and jobs: what all replicas share. `state.StateActor` behind a wire."""
 
     async def lease(
         self, key_id: str, quota: Quota, needs: dict[str, int], replica: str, unused: dict[str, int]
     ) -> dict[str, int] | Refusal: ...
     async def report(
-        self, replica: str, grown: Values, gauges: dict[str, float], unused: dict[str, dict[str, int]]
+        self, replica: str, counts: Values, gauges: dict[str, float], unused: dict[str, dict[str, int]]
     ) -> None: ...
     async def metrics(self) -> str: ...
     async def submit(self, record: JobRecord) -> dict[str, Any]: ...
@@ -58,9 +57,9 @@ class Desk(Protocol):
 class Service:
     """Made, started and closed on one event loop."""
 
-    def __init__(self, args: ServeArgs, desk: Desk, *, replica: str, device: str = "cpu") -> None:
+    def __init__(self, args: ServeArgs, state: SharedState, *, replica: str, device: str = "cpu") -> None:
         self.args = args
-        self.desk = desk
+        self.state = state
         self.replica = replica
         self.metrics = Metrics()
         self.models = Models(
@@ -68,14 +67,14 @@ class Service:
         )
         self.keys = KeyFile(*args.keys_location, args.storage)
         self.meter = Meter(
-            lambda key_id, quota, needs, unused: desk.lease(key_id, quota, needs, replica, unused)
+            lambda key_id, quota, needs, unused: state.lease(key_id, quota, needs, replica, unused)
         )
-        self.lane: Lane
+        self.queue: WorkQueue
         self._tasks: list[asyncio.Task[None]] = []
 
     async def start(self) -> None:
         """Load and warm the models, read the keys, begin the background work."""
-        self.lane = Lane(
+        self.queue = WorkQueue(
             threads=max(1, int(self.args.num_cpus)),
             batch_rows=self.args.batch_rows,
             max_queued_rows=self.args.limits.max_queued_rows,
@@ -91,11 +90,11 @@ class Service:
         ]
 
     async def close(self) -> None:
-        """Stop background work and threads; tell the last counts."""
+        """Stop background work and threads; report the last counts."""
         await end(self._tasks)
         with contextlib.suppress(Exception):
             await self.report()
-        await self.lane.close()
+        await self.queue.close()
         self.models.close()
 
     def find_key(self, token: str | None) -> Key:
@@ -103,20 +102,15 @@ class Service:
         return LOCAL if self.args.insecure_local else self.keys.find(token, now=datetime.now(UTC))
 
     async def report(self) -> None:
-        """Send counters, load and idle leases to the desk."""
-        grown = self.metrics.drain()
+        """Send counters, load and idle leases to the shared state."""
         gauges = {
-            "synthmill_queued_rows": float(self.lane.queued_rows),
-            "synthmill_streams": float(self.lane.streams),
+            "synthmill_queued_rows": float(self.queue.queued_rows),
+            "synthmill_streams": float(self.queue.streams),
             "synthmill_loaded_models": float(self.models.num_loaded),
         }
-        try:
-            await self.desk.report(self.replica, grown, gauges, self.meter.expired())
-        except Exception:
-            self.metrics.put_back(grown)
-            raise
+        await self.state.report(self.replica, self.metrics.values(), gauges, self.meter.expired())
 
-    async def rows(self, served: Served, asked: RowsRequest, form: type[Format]) -> bytes | Stream:
+    async def rows(self, served: Served, request: RowsRequest, form: type[Format]) -> bytes | Stream:
         """The answer: whole when it is small, else a stream whose first bytes are computed already.
 
         Raises:
@@ -124,75 +118,88 @@ class Service:
             ConditionError: too few rows met the condition; of a stream, within the first piece's effort.
             BusyError: too much waits already.
         """
-        columns = list(asked.columns) if asked.columns is not None else None
-        encoder = self._encoder(served, form, asked.seed, columns)
-        source = self._source(served, asked)
+        columns = list(request.columns) if request.columns is not None else None
+        encoder = self._encoder(served, form, request.seed, columns)
+        source = self._source(served, request)
         if source is not None:
-            with contextlib.suppress(ConditionError):
-                body = await self.lane.draw(source, asked.num_rows, _finish(encoder, asked.num_rows, columns))
-                self.metrics.add("synthmill_rows_total", asked.num_rows, model=served.ref)
-                return body
-        if asked.num_rows <= self.args.batch_rows:
-            return await self._whole(served, asked, encoder)
-        stream = self._stream(served, self._pieces(served, asked), encoder)
+            finish = functools.partial(encoder.whole, rows=request.num_rows, columns=columns)
+            body = await self.queue.draw(source, request.num_rows, finish)
+            self.metrics.add("synthmill_rows_total", request.num_rows, model=served.ref)
+            return body
+        pieces = self._pieces(served, request)
+        if request.num_rows <= self.args.batch_rows:
+            parts = [encoder.begin()]
+            async for data in self._each(served, request, lambda: _step(pieces, encoder)):
+                parts.append(data)
+            self.metrics.add("synthmill_rows_total", encoder.rows, model=served.ref)
+            return b"".join([*parts, encoder.end()])
+        stream = self._stream(served, pieces, encoder)
         return Stream(await anext(stream), stream)
 
-    async def _whole(self, served: Served, asked: RowsRequest, encoder: Format) -> bytes:
-        """A small answer of its own: its blocks depend on its seed, or rows are rejected."""
-        pieces = self._pieces(served, asked)
-        with self.lane.waiting(whole_blocks(asked.num_rows)):
-            parts = [encoder.begin()]
-            while (data := await self.lane.run(served.ref, lambda: _step(pieces, encoder))) is not None:
-                parts.append(data)
-        self.metrics.add("synthmill_rows_total", encoder.rows, model=served.ref)
-        return b"".join([*parts, encoder.end()])
-
-    def _source(self, served: Served, asked: RowsRequest) -> Served | Conditioned | None:
-        """What answers a small unseeded request in a shared batch; None: it is large, seeded, or rows must be
-        rejected."""
-        if asked.columns is not None or asked.where:
-            served.generator.check(
-                ShardPlan(rows=asked.num_rows, seed=0, columns=asked.columns, where=asked.where)
-            )
-        if asked.seed is not None or asked.num_rows > self.args.batch_rows:
-            return None
-        if not asked.where:
-            return served
-        generator = served.generator
-        condition, residual = Where.parse(asked.where).split(generator.codec, generator.model)
-        return None if condition is None or residual.clauses else Conditioned(served, asked.where, condition)
-
-    async def images(
+    async def encoded(
         self,
         served: Served,
-        count: int,
+        request: RowsRequest,
+        encode: Callable[[pa.Table], T],
         *,
-        where: tuple[str, ...],
-        seed: int | None,
-        size: tuple[int, int] | None,
-    ) -> list[dict[str, Any]]:
-        """Labelled images in base64."""
-        encode = functools.partial(encode_images, size=size)
-        asked = RowsRequest(num_rows=count, seed=seed, where=where)
-        source = self._source(served, asked)
-        done: list[dict[str, Any]] = []
-        if source is not None:
-            done = await self.lane.draw(
-                source, count, lambda drawn, start: encode(drawn.table.slice(start, count))
-            )
-        else:
-            pieces = self._pieces(served, asked)
-            with self.lane.waiting(whole_blocks(count)):
-                while (table := await self.lane.run(served.ref, lambda: next(pieces, None))) is not None:
-                    done += await self.lane.run(served.ref, functools.partial(encode, table))
-        self.metrics.add("synthmill_rows_total", count, model=served.ref)
-        return done
+        cost: int | None = None,
+    ) -> list[T]:
+        """Each row of a small request as `encode` makes it, on a thread, from a table of one row: for kinds
+        of data with forms of their own. `cost` is the encoding's, in rows of a table."""
+        with self.queue.encoding(cost if cost is not None else request.num_rows):
+            encoded = []
+            for table in await self._tables(served, request):
+                for row in range(table.num_rows):
+                    # One by one: a client that leaves ends the work at the next.
+                    work = functools.partial(encode, table.slice(row, 1))
+                    encoded.append(await self.queue.encode(served.ref, work))
+        self.metrics.add("synthmill_rows_total", len(encoded), model=served.ref)
+        return encoded
 
-    async def check_job(self, asked: JobRequest, version: Version) -> None:
+    async def _tables(self, served: Served, request: RowsRequest) -> list[pa.Table]:
+        """The rows of a small request."""
+        source = self._source(served, request)
+        if source is None:
+            pieces = self._pieces(served, request)
+            return [table async for table in self._each(served, request, lambda: next(pieces, None))]
+        count = request.num_rows
+        return [await self.queue.draw(source, count, lambda drawn, start: drawn.table.slice(start, count))]
+
+    def _source(self, served: Served, request: RowsRequest) -> Served | Conditioned | None:
+        """What answers a small unseeded request in a shared batch; None: it is large, seeded, or rows must be
+        rejected."""
+        if request.columns is not None or request.where:
+            served.generator.check(
+                ShardPlan(rows=request.num_rows, seed=0, columns=request.columns, where=request.where)
+            )
+        if request.seed is not None or request.num_rows > self.args.batch_rows:
+            return None
+        if not request.where:
+            return served
+        generator = served.generator
+        condition, residual = Where.parse(request.where).split(generator.codec, generator.model)
+        if condition is None or residual.clauses:
+            return None
+        return Conditioned(served, request.where, condition)
+
+    async def _each(
+        self, served: Served, request: RowsRequest, step: Callable[[], T | None]
+    ) -> AsyncGenerator[T, None]:
+        """What `step` gives until it gives None, a turn of the queue for each: a small request whose blocks
+        depend on its seed, or whose rows are rejected."""
+        with self.queue.waiting(whole_blocks(request.num_rows) * served.row_cost):
+            while (result := await self.queue.run(served.ref, step)) is not None:
+                yield result
+
+    async def check_job(self, request: JobRequest, version: Version) -> None:
         """Refuse at once a job that names columns or conditions that the model does not have."""
         served = await self.models.get(version.ref)
         plan = ShardPlan(
-            rows=asked.rows, seed=asked.seed, where=asked.where, columns=asked.columns, balance=asked.balance
+            rows=request.rows,
+            seed=request.seed,
+            where=request.where,
+            columns=request.columns,
+            balance=request.balance,
         )
         served.generator.check(plan)
 
@@ -202,23 +209,29 @@ class Service:
         if reason == "store":
             log.error("%s: %s", type(fault).__name__, fault)
 
-    def _pieces(self, served: Served, asked: RowsRequest) -> Iterator[pa.Table]:
-        if asked.seed is None and not asked.where:
-            piece_rows = self.args.batch_rows
+    def _pieces(self, served: Served, request: RowsRequest) -> Iterator[pa.Table]:
+        """The rows, a table at a time, computed as they are taken."""
+        if request.seed is None and not request.where:
             return fresh_pieces(
-                served.generator, served.fresh, asked.num_rows, columns=asked.columns, piece_rows=piece_rows
+                served.generator,
+                served.fresh,
+                request.num_rows,
+                columns=request.columns,
+                piece_rows=self.args.batch_rows,
             )
-        seed = secrets.randbits(SEED_BITS) if asked.seed is None else asked.seed
-        plan = ShardPlan(rows=asked.num_rows, seed=seed, where=asked.where, columns=asked.columns)
+        # Rows are rejected block by block, and blocks are keyed by a seed: without one, by any.
+        seed = secrets.randbits(SEED_BITS) if request.seed is None else request.seed
+        plan = ShardPlan(rows=request.num_rows, seed=seed, where=request.where, columns=request.columns)
         return seeded_pieces(served.generator, plan, blocks=PIECE_BLOCKS)
 
     async def _stream(
         self, served: Served, pieces: Iterator[pa.Table], encoder: Format
     ) -> AsyncGenerator[bytes, None]:
         """Bytes of each piece. The next one is computed while one is sent, so at most two are in memory."""
-        with self.lane.stream():
+        with self.queue.stream():
             step = functools.partial(_step, pieces, encoder)
-            ahead = asyncio.ensure_future(self.lane.run(served.ref, step))
+            # Begun before anything is sent: a condition that no row meets is then still answered with 422.
+            ahead = asyncio.ensure_future(self.queue.run(served.ref, step))
             sent = 0
             head = encoder.begin()
             try:
@@ -228,7 +241,7 @@ class Service:
                     sent = encoder.rows
                     if data is None:
                         break
-                    ahead = asyncio.ensure_future(self.lane.run(served.ref, step))
+                    ahead = asyncio.ensure_future(self.queue.run(served.ref, step))
                     if data:
                         yield head + data
                         head = b""
@@ -267,12 +280,12 @@ def label_of(served: Served, seed: int | None) -> Label:
     return Label(served.ref, served.generator.digest, seed, metadata)
 
 
-def check_limits(asked: RowsRequest, args: ServeArgs) -> None:
+def check_limits(request: RowsRequest, args: ServeArgs) -> None:
     """UserError for more rows than one request may have; says what to do instead."""
-    if asked.num_rows > args.limits.max_rows:
+    if request.num_rows > args.limits.max_rows:
         raise UserError(
-            f"at most {args.limits.max_rows:,} rows in one request, got {asked.num_rows:,}; publish more with"
-            " POST /v1/jobs",
+            f"at most {args.limits.max_rows:,} rows in one request, got {request.num_rows:,}; publish more"
+            " with POST /v1/jobs",
             field="num_rows",
         )
 
@@ -280,10 +293,6 @@ def check_limits(asked: RowsRequest, args: ServeArgs) -> None:
 def whole_blocks(rows: int) -> int:
     """Rows that are generated for so many seeded ones."""
     return -(-rows // BLOCK_ROWS) * BLOCK_ROWS
-
-
-def _finish(encoder: Format, rows: int, columns: list[str] | None) -> Callable[[Drawn, int], bytes]:
-    return lambda drawn, start: encoder.whole(drawn, start, rows, columns)
 
 
 def _step(pieces: Iterator[pa.Table], encoder: Format) -> bytes | None:

@@ -30,5 +30,5 @@ def page_file(name: str) -> File:
 
 def sign_in_page(error: str | None) -> str:
     """The form that takes a key; `error` says what was wrong with the last one."""
-    told = f'<p id="error" class="error" role="alert">{html.escape(error)}</p>' if error else ""
-    return page_file("sign-in.html").data.decode().replace("<!-- error -->", told)
+    message = f'<p id="error" class="error" role="alert">{html.escape(error)}</p>' if error else ""
+    return page_file("sign-in.html").data.decode().replace("<!-- error -->", message)

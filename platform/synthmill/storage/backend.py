@@ -1,7 +1,6 @@
-"""What a storage scheme must bring, and reading, which every PyArrow filesystem brings by itself.
+"""What a storage scheme implements: a PyArrow filesystem and the writes. Reading follows from the filesystem.
 
-Paths are relative to the folder's root and were checked by `Folder`. A new scheme gives a filesystem and the
-writes.
+Paths are relative to the folder's root; `Folder` has checked them.
 """
 
 from abc import ABC, abstractmethod
@@ -19,6 +18,7 @@ from synthmill.errors import MissingError, StorageError
 from synthmill.storage.uri import Location, redact
 
 CHUNK_BYTES = 1 << 20
+# Readers skip names that begin with "_", so an unfinished write is never taken for data.
 TEMPORARY = "_tmp."
 
 
@@ -44,12 +44,11 @@ class Backend(ABC):
 
     @abstractmethod
     def write(self, path: str, data: bytes) -> None:
-        """Put the bytes there, replacing what was there; a reader sees the old or the new, never a
-        mixture."""
+        """Write or replace the file; a reader sees the old bytes or the new ones, never a mixture."""
 
     @abstractmethod
     def create(self, path: str, data: bytes) -> bool:
-        """Put the bytes there if nothing is there; False: somebody else's bytes are there."""
+        """Write the file if it does not exist; False: another writer's file does."""
 
     @abstractmethod
     def upload(self, local: Path, path: str, sha256: str | None) -> None:
@@ -61,12 +60,11 @@ class Backend(ABC):
 
     @abstractmethod
     def delete(self, path: str) -> None:
-        """Remove a file; nothing there is no error."""
+        """Remove a file; a missing file is no error."""
 
     @abstractmethod
     def prune(self, path: str) -> None:
-        """Remove the empty folder at `path` (may be "") and its empty parents, where the scheme has such
-        things."""
+        """Remove the empty folder at `path` (may be "") and its empty parents, if the scheme has folders."""
 
     @abstractmethod
     def now(self) -> datetime:
@@ -74,37 +72,32 @@ class Backend(ABC):
 
     @abstractmethod
     def remove_strays(self, before: datetime) -> list[str]:
-        """Remove what writes that never finished left behind before that time; returns the paths."""
+        """Remove leftovers of unfinished writes from before that time; returns the paths."""
 
     def age_seconds(self, path: str) -> float | None:
         """Time since the file was written, by the store's own clock; None: no such file."""
+        # Never this machine's clock: one that runs wrong would declare live owners dead.
         entry = self.stat(path)
         return None if entry is None else (self.now() - entry.modified).total_seconds()
 
     def chunks(self, path: str) -> Iterator[bytes]:
-        """The file's bytes in order, at constant memory; MissingError when there is none."""
+        """The file's bytes in order, at constant memory; MissingError if there is no such file."""
         with self.explained(path), self.open_input(path) as stream:
             while chunk := stream.read(CHUNK_BYTES):
                 yield chunk
 
     def stat(self, path: str) -> Entry | None:
-        """Size and time of a file; None: there is none."""
+        """Size and time of a file; None: no such file."""
         fs, _ = self.filesystem()
         with self.explained(path):
             info = fs.get_file_info(self.inner(path))
         return self._entry(info) if info.type == pyarrow.fs.FileType.File else None
 
     def entries(self, prefix: str, recursive: bool) -> list[Entry]:
-        """Files whose path begins with `prefix` (a text, not a folder), sorted by path; not those below a
-        sub-folder of it unless `recursive`."""
-        return sorted(
-            (
-                self._entry(info)
-                for info in self._select(prefix, recursive)
-                if info.type == pyarrow.fs.FileType.File
-            ),
-            key=lambda entry: entry.path,
-        )
+        """Files whose path begins with the text `prefix`, by path; without sub-folders unless `recursive`."""
+        infos = self._select(prefix, recursive)
+        files = [self._entry(info) for info in infos if info.type == pyarrow.fs.FileType.File]
+        return sorted(files, key=lambda entry: entry.path)
 
     def children(self) -> list[str]:
         """Names of the sub-folders, sorted."""
@@ -139,7 +132,7 @@ class Backend(ABC):
             raise StorageError(f"{self.uri_of(path)}: {redact(self.reason(fault))}") from None
 
     def missing(self, path: str) -> MissingError:
-        """The error for a file that is not there."""
+        """The error for a file that does not exist."""
         return MissingError(f"{self.uri_of(path)}: there is no such file")
 
     def reason(self, fault: OSError) -> str:
@@ -149,14 +142,14 @@ class Backend(ABC):
     def _select(self, prefix: str, recursive: bool) -> list[Any]:
         fs, _ = self.filesystem()
         folder = prefix.rpartition("/")[0]
-        selector = pyarrow.fs.FileSelector(
-            self.inner(folder) or "/", allow_not_found=True, recursive=recursive
-        )
+        root = self.inner(folder) or "/"
+        # A folder appears with its first file, so listing one that does not exist yet is normal.
+        selector = pyarrow.fs.FileSelector(root, allow_not_found=True, recursive=recursive)
         with self.explained(folder):
-            found = fs.get_file_info(selector)
+            infos = fs.get_file_info(selector)
         return [
             info
-            for info in found
+            for info in infos
             if self._relative(info).startswith(prefix) and not info.base_name.startswith(TEMPORARY)
         ]
 

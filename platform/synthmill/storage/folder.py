@@ -1,6 +1,6 @@
 """Bytes at URIs: one class for `file://` and `s3://`, with relative paths inside.
 
-Every write is atomic: a reader finds the whole file or none. A folder carries only its URI and its settings,
+Every write is atomic: a reader gets the whole file or none. A folder carries only its URI and its settings,
 so it can be sent to any process; connections are made where they are needed.
 """
 
@@ -25,15 +25,20 @@ from synthmill.storage.uri import Location, check_path, is_uri, parse
 __all__ = ["DEFAULT_SETTINGS", "Entry", "Folder", "is_uri", "json_bytes"]
 
 DEFAULT_SETTINGS = StorageConfig()
+# Requests in flight at a time: most of a small request is waiting, and the S3 clients allow 32 connections.
 THREADS = 16
+# Inside the class `list` is the method, so annotations need other names for the type.
 Names = list[str]
 Entries = list[Entry]
 _BACKENDS: dict[str, type[Backend]] = {"file": LocalBackend, "s3": S3Backend}
 
 
 class Folder:
-    """One folder of a store. Methods raise MissingError for a file that is not there and StorageError, on one
-    line that names the URI, for a store that can't be reached, read or written."""
+    """One folder of a store.
+
+    Methods raise MissingError for a file that does not exist and StorageError, on one line that names the
+    URI, for a store that can't be reached, read or written.
+    """
 
     def __init__(self, uri: str | Path, settings: StorageConfig = DEFAULT_SETTINGS) -> None:
         self._open(parse(str(uri)), settings)
@@ -44,6 +49,7 @@ class Folder:
         self._location = location
         self._backend = _BACKENDS[location.scheme](location, settings)
 
+    # The backend is left out: it is made again from these two in the process that unpickles.
     def __getstate__(self) -> dict[str, Any]:
         return {"location": self._location, "settings": self.settings}
 
@@ -66,11 +72,12 @@ class Folder:
 
     @property
     def local_path(self) -> Path | None:
-        """Where the folder is on this machine; None for one that is elsewhere."""
+        """The folder's path on this machine; None if it is not local."""
         return Path(self._location.root) if self._location.scheme == "file" else None
 
     def child(self, *parts: str) -> "Folder":
         """The folder below this one; RecipeError for parts that are empty, absolute or lead out of it."""
+        # Not `Folder(uri)`: a name inside a store may hold '#' or '?', which `parse` refuses in a URI.
         child = Folder.__new__(Folder)
         child._open(self._location.child(check_path("/".join(parts))), self.settings)
         return child
@@ -103,30 +110,39 @@ class Folder:
         return hasher.hexdigest(), size
 
     def write_bytes(self, path: str, data: bytes) -> None:
-        """Put the bytes there, replacing what was there."""
+        """Write or replace the file."""
         self._backend.write(check_path(path), data)
 
     def write_json(self, path: str, data: Any) -> None:
-        """Put the data there as JSON with sorted keys; NaN and infinity are refused with ValueError."""
+        """Write or replace the file with `json_bytes` of the data."""
         self.write_bytes(path, json_bytes(data))
 
     def create(self, path: str, data: bytes) -> bool:
-        """Put the bytes there if nothing is there; False: somebody else's bytes are there."""
+        """Write the file if it does not exist; False: another writer's file does."""
         return self._backend.create(check_path(path), data)
 
     def upload(self, local: Path, path: str, *, sha256: str | None = None) -> None:
-        """Copy a local file there; with its `sha256` (hex), S3 refuses it if anything else arrives."""
+        """Copy a local file into the folder; given its `sha256` (hex), S3 refuses any other bytes."""
         self._backend.upload(local, check_path(path), sha256)
 
     def download(self, path: str, local: Path, *, sha256: str | None = None) -> None:
-        """Copy a file to the local path, which appears whole, and only if its SHA-256 is the one given
-        (hex)."""
+        """Copy a file to a local path, which appears whole and, given `sha256` (hex), only if it matches."""
         target = local.absolute()
         destination = LocalBackend(Location("file", "", str(target.parent)), self.settings)
-        destination.fill(target.name, lambda out: self._copy(path, out, sha256))
+
+        def copy(out: IO[bytes]) -> None:
+            hasher = hashlib.sha256()
+            for chunk in self._backend.chunks(check_path(path)):
+                hasher.update(chunk)
+                out.write(chunk)
+            # Raised inside `fill`, before the rename: a damaged copy never gets the target's name.
+            if sha256 is not None and hasher.hexdigest() != sha256:
+                raise changed(self.uri_of(path))
+
+        destination.fill(target.name, copy)
 
     def exists(self, path: str) -> bool:
-        """Whether there is such a file (a folder is none)."""
+        """Whether there is such a file; a folder does not count."""
         return self._backend.stat(check_path(path)) is not None
 
     def size(self, path: str) -> int:
@@ -135,13 +151,13 @@ class Folder:
 
     def entry(self, path: str) -> Entry:
         """The file's size and time of writing."""
-        found = self._backend.stat(check_path(path))
-        if found is None:
+        entry = self._backend.stat(check_path(path))
+        if entry is None:
             raise self._backend.missing(path)
-        return found
+        return entry
 
     def age_seconds(self, path: str) -> float | None:
-        """Time since the file was written, by the store's own clock; None: there is no such file."""
+        """Time since the file was written, by the store's own clock; None: no such file."""
         return self._backend.age_seconds(check_path(path))
 
     def now(self) -> datetime:
@@ -149,8 +165,7 @@ class Folder:
         return self._backend.now()
 
     def list(self, prefix: str = "", *, recursive: bool = True) -> Entries:
-        """Files whose path begins with the text `prefix`, sorted by path; not those in sub-folders unless
-        `recursive`."""
+        """Files whose path begins with the text `prefix`, by path; without sub-folders unless `recursive`."""
         if prefix.strip("/"):
             check_path(prefix.rstrip("/"))
         return self._backend.entries(prefix, recursive)
@@ -160,7 +175,7 @@ class Folder:
         return self._backend.children()
 
     def delete(self, path: str) -> None:
-        """Remove a file; nothing there is no error."""
+        """Remove a file; a missing file is no error."""
         self._backend.delete(check_path(path))
 
     def delete_tree(self, prefix: str = "") -> None:
@@ -181,28 +196,30 @@ class Folder:
         self._backend.move(check_path(path), target._backend, check_path(target_path))
 
     def remove_strays(self, before: datetime) -> Names:
-        """Remove what unfinished writes left behind before that time (by the store's clock): temporary files,
-        multipart uploads. Returns their paths."""
+        """Remove temporary files and multipart uploads from before that time, by the store's clock.
+
+        Returns their paths.
+        """
         return self._backend.remove_strays(before)
 
     def filesystem(self) -> tuple[Any, str]:
-        """A PyArrow filesystem and this folder's path inside it, for `pyarrow.dataset` and friends."""
+        """A PyArrow filesystem and this folder's path inside it, for `pyarrow.dataset` and the like."""
         return self._backend.filesystem()
 
     @contextmanager
     def explained(self, path: str = "") -> Iterator[None]:
-        """Turn errors of readers that use `open_input` or `filesystem` into StorageError, on one line that
-        names the URI."""
+        """Turn errors of readers that use `open_input` or `filesystem` into one StorageError with the URI."""
         with self._backend.explained(path):
             yield
 
     def probe_write(self) -> None:
-        """Check that this folder can be written and that create-if-absent is honoured.
+        """Check that this folder can be written to and that create-if-absent is honoured.
 
         Raises:
             StorageError: missing bucket, wrong credentials, read-only folder, full disk, or a store that
-            overwrites.
+                overwrites.
         """
+        # Two jobs probe at once without seeing each other's file.
         path = f"_probe.{uuid.uuid4().hex}"
         try:
             honoured = self.create(path, b"1") and not self.create(path, b"2")
@@ -211,26 +228,16 @@ class Folder:
                 self.delete(path)
         if not honoured:
             raise StorageError(
-                f"{self.uri}: this store ignores If-None-Match, so two jobs could overwrite each other; it is"
-                " not written to"
+                f"{self.uri}: this store ignores If-None-Match, so concurrent jobs could overwrite each"
+                " other; use another store"
             )
-
-    def _copy(self, path: str, out: IO[bytes], sha256: str | None) -> None:
-        hasher = hashlib.sha256()
-        for chunk in self._backend.chunks(check_path(path)):
-            hasher.update(chunk)
-            out.write(chunk)
-        if sha256 is not None and hasher.hexdigest() != sha256:
-            raise changed(self.uri_of(path))
 
 
 def changed(uri: str) -> IntegrityError:
     """The error for a file whose bytes are not those that were published."""
-    return IntegrityError(
-        f"{uri}: the bytes do not match the recorded SHA-256; the file was changed or damaged"
-    )
+    return IntegrityError(f"{uri}: the bytes do not match the recorded SHA-256; it was changed or damaged")
 
 
 def json_bytes(data: Any) -> bytes:
-    """Deterministic JSON text; ValueError for NaN and infinity."""
+    """JSON with sorted keys, equal bytes for equal data; ValueError for NaN and infinity."""
     return (json.dumps(data, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()

@@ -14,7 +14,7 @@ from typing import IO, Any
 import pyarrow.fs
 
 from synthmill.config import StorageConfig
-from synthmill.errors import StorageError
+from synthmill.errors import MissingError, StorageError
 from synthmill.storage.backend import CHUNK_BYTES, TEMPORARY, Backend
 from synthmill.storage.uri import Location
 
@@ -29,6 +29,7 @@ _REASONS = {
     errno.EEXIST: "a part of the path is a file, not a folder",
     errno.EISDIR: "this is a folder, not a file",
 }
+# What `link` answers on file systems without hard links (FAT, some network and container mounts).
 _NO_HARD_LINKS = (errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK)
 
 
@@ -46,11 +47,12 @@ class LocalBackend(Backend):
             self.fill(path, lambda out: shutil.copyfileobj(source, out, CHUNK_BYTES))
 
     def fill(self, path: str, fill: Callable[[IO[bytes]], Any]) -> None:
-        """Replace the file by what `fill` writes into the open file it is given."""
+        """Write or replace the file with what `fill` writes into the open file that it is given."""
         with self._finished(path, fill) as temporary:
             temporary.replace(self._at(path))
 
     def create(self, path: str, data: bytes) -> bool:
+        # A link fails if the name is taken, as O_EXCL does, but shows other processes only complete files.
         with self._finished(path, lambda out: out.write(data)) as temporary:
             try:
                 os.link(temporary, self._at(path))
@@ -75,16 +77,15 @@ class LocalBackend(Backend):
 
     def prune(self, path: str) -> None:
         root, folder = self._at(""), self._at(path)
-        below = [parent for parent, _, _ in os.walk(folder, topdown=False)]
-        above = [
-            str(parent) for parent in [folder, *folder.parents] if parent == root or root in parent.parents
-        ]
+        below = [Path(parent) for parent, _, _ in os.walk(folder, topdown=False)]
+        above = [parent for parent in folder.parents if parent == root or root in parent.parents]
+        # `rmdir` refuses a folder that holds anything, so a file written meanwhile is safe.
         for empty in [*below, *above]:
             with contextlib.suppress(OSError):
-                Path(empty).rmdir()
+                empty.rmdir()
 
     def now(self) -> datetime:
-        """The time a file written now gets: on a network mount it is the server's clock that counts."""
+        # The time that a new file gets: on a network mount that is the server's clock, not this machine's.
         with self._finished(f"{TEMPORARY}clock", lambda out: out.write(b"")) as temporary:
             return datetime.fromtimestamp(temporary.stat().st_mtime, UTC)
 
@@ -93,10 +94,12 @@ class LocalBackend(Backend):
         for folder, _, names in os.walk(self._at("")):
             for name in (name for name in names if name.startswith(TEMPORARY)):
                 stray = Path(folder) / name
-                with contextlib.suppress(FileNotFoundError), self.explained(name):
+                path = stray.relative_to(self._at("")).as_posix()
+                # Its writer may finish, and remove it, between the listing and here.
+                with contextlib.suppress(MissingError), self.explained(path):
                     if datetime.fromtimestamp(stray.stat().st_mtime, UTC) <= before:
                         stray.unlink()
-                        removed.append(stray.relative_to(self._at("")).as_posix())
+                        removed.append(path)
         return sorted(removed)
 
     def reason(self, fault: OSError) -> str:
@@ -107,57 +110,59 @@ class LocalBackend(Backend):
 
     @contextmanager
     def _finished(self, path: str, fill: Callable[[IO[bytes]], Any]) -> Iterator[Path]:
-        """A filled and synced temporary file beside the target; gone at the end, and the folder synced."""
+        """A written and synced temporary file beside the target, removed at the end."""
         target = self._at(path)
+        # In the target's folder: a rename or link is atomic only within one file system.
         temporary = target.with_name(f"{TEMPORARY}{uuid.uuid4().hex}")
         with self.explained(path):
             try:
                 with self._open_new(temporary) as out:
                     fill(out)
-                    out.flush()
-                    os.fsync(out.fileno())
+                    _sync(out)
                 yield temporary
             finally:
                 with contextlib.suppress(OSError):
                     temporary.unlink(missing_ok=True)
-            _sync_folder(target.parent)
+            # Without this a power cut could undo the rename; not every file system can sync a folder.
+            with contextlib.suppress(OSError):
+                handle = os.open(target.parent, os.O_RDONLY)
+                try:
+                    os.fsync(handle)
+                finally:
+                    os.close(handle)
 
     def _open_new(self, temporary: Path) -> IO[bytes]:
-        """Another process may prune the empty folder between our mkdir and our open: then once more."""
-        for last in (False, True):
-            try:
+        # Another process may prune the empty folder between our mkdir and our open: try twice.
+        for _ in range(2):
+            with contextlib.suppress(FileNotFoundError):
                 temporary.parent.mkdir(parents=True, exist_ok=True)
                 return temporary.open("xb")
-            except FileNotFoundError:
-                if last:
-                    raise StorageError(
-                        f"{self.location.uri}: the folder {temporary.parent} can't be made"
-                    ) from None
-        raise AssertionError("unreachable")
+        raise StorageError(f"{self.location.uri}: the folder {temporary.parent} can't be made")
 
     def _create_exclusively(self, path: str, data: bytes) -> bool:
         """For file systems without hard links; a reader may see a file that is still being written."""
+        target = self._at(path)
         try:
-            with self._at(path).open("xb") as out:
-                out.write(data)
-                out.flush()
-                os.fsync(out.fileno())
+            out = target.open("xb")
         except FileExistsError:
             return False
+        try:
+            with out:
+                out.write(data)
+                _sync(out)
+        except OSError:
+            # A partial claim or manifest under its final name would look like another writer's for ever.
+            target.unlink(missing_ok=True)
+            raise
         return True
 
 
 def explained_local(path: Path) -> AbstractContextManager[None]:
-    """Turn errors of the operating system about a local file into one StorageError line that names it."""
+    """Turn the operating system's errors about a local file into one StorageError line that names it."""
     absolute = path.absolute()
     return LocalBackend(Location("file", "", str(absolute.parent)), StorageConfig()).explained(absolute.name)
 
 
-def _sync_folder(folder: Path) -> None:
-    """Make a rename or link survive a power cut; not every file system allows it."""
-    with contextlib.suppress(OSError):
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+def _sync(out: IO[bytes]) -> None:
+    out.flush()
+    os.fsync(out.fileno())

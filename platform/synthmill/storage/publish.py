@@ -1,4 +1,4 @@
-"""Numbered versions that one job at a time may write: claims, heartbeats, take-over, commit.
+"""Numbered versions, each written by one job at a time: claims, heartbeats, take-over, commit.
 
 A version's folder holds `_claim.<k>.json` (created if absent; the highest k owns), `_heartbeat.<k>.json`
 (renewed by the owner of claim k) and, once committed, `_manifest.json` (created if absent). A folder without
@@ -24,29 +24,36 @@ from synthmill.storage.formats import check_format, format_name
 
 MANIFEST = "_manifest.json"
 TOMBSTONE = "_tombstone.json"
-FAREWELL_SECONDS = 5.0
-"""A heartbeat that hangs on a store which does not answer must not hold up the end of the job."""
+RELEASE_SECONDS = 5.0
+"""How long a job's end waits for its heartbeat: a store that does not answer must not delay it further."""
+_NUMBER = re.compile(r"^[1-9][0-9]*$", re.ASCII)
 _CLAIM = re.compile(r"^_claim\.([0-9]+)\.json$")
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Timing:
-    """How often an owner shows that it lives, and after how long a silence it is taken for dead."""
+    """How often an owner renews its heartbeat, and the age at which a heartbeat is stale."""
 
     heartbeat_seconds: float = 10.0
+    # Six heartbeats: one or two slow requests must not cost a live owner its claim.
     stale_seconds: float = 60.0
 
 
 @dataclass(frozen=True)
 class State:
-    """What one listing says of a version's folder."""
+    """A version's folder as one listing shows it."""
 
     number: int
     committed: bool
     deleted: bool
     claim: int
     """The highest claim; 0: none."""
+
+    @property
+    def readable(self) -> bool:
+        """Whether readers may have it. A tombstone means deleted, even beside a manifest."""
+        return self.committed and not self.deleted
 
 
 DEFAULT_TIMING = Timing()
@@ -66,25 +73,28 @@ class Lease:
         self._beats = 0
 
     def check(self) -> None:
-        """ClaimLostError if a higher claim exists, or ours is gone."""
-        state = state_of(self.folder, self.number)
-        if (
-            self.lost
-            or state.claim != self.claim
-            or _read(self.folder, self.claim).get("token") != self._token
-        ):
+        """ClaimLostError if a higher claim exists, or ours is no longer there."""
+        # The token too: if the folder was removed and its number claimed anew, claim 1 is another job's.
+        current = state_of(self.folder, self.number).claim == self.claim
+        if not current or _read(self.folder, self.claim).get("token") != self._token:
             self.lost = True
+        self.check_alive()
+
+    def check_alive(self) -> None:
+        """ClaimLostError if the heartbeat noticed that another job owns the version; makes no request."""
+        if self.lost:
             raise ClaimLostError(
-                f"{self.folder.uri}: another job took this version over while this one was not heard of"
+                f"{self.folder.uri}: another job took this version over after this job's heartbeat went stale"
             )
 
     def commit(self, manifest: dict[str, Any]) -> bool:
-        """Create the manifest, whose `run_id` must be ours; False: somebody else committed first.
+        """Create the manifest, whose `run_id` must be ours; False: another job committed first.
 
         Raises:
             ClaimLostError: the version was taken over before.
         """
         self.check()
+        # A refused create with our run id inside means that a retry followed our own lost answer.
         self.committed = self.folder.create(MANIFEST, json_bytes(manifest)) or (
             self.folder.read_json(MANIFEST).get("run_id") == manifest["run_id"]
         )
@@ -92,58 +102,57 @@ class Lease:
 
     @contextmanager
     def alive(self) -> Iterator[None]:
-        """Renew the heartbeat until the end; then say that the owner is gone, so that a rerun need not
-        wait."""
+        """Renew the heartbeat until the end; then release the claim, so that a rerun need not wait."""
         stop = threading.Event()
+
+        def renew() -> None:
+            while not (stop.wait(self._timing.heartbeat_seconds) or self.committed):
+                try:
+                    self.check()
+                    self.beat()
+                except ClaimLostError as fault:
+                    _log.warning("%s", fault)
+                    return
+                except StorageError as fault:
+                    # The next beat may succeed; until the heartbeat is stale nothing is lost.
+                    _log.warning("heartbeat: %s", fault)
+
         self.beat()
-        thread = threading.Thread(
-            target=self._renew, args=(stop,), name=f"heartbeat {self.folder.name}", daemon=True
-        )
+        thread = threading.Thread(target=renew, name=f"heartbeat {self.folder.name}", daemon=True)
         thread.start()
         try:
             yield
         finally:
             stop.set()
-            thread.join(FAREWELL_SECONDS)
+            thread.join(RELEASE_SECONDS)
+            # A thread that still waits for the store would overwrite our release, which would wait as well.
             if not (self.lost or self.committed or thread.is_alive()):
-                self._say_goodbye()
+                try:
+                    self.beat(released=True)
+                except StorageError as fault:
+                    _log.warning("heartbeat: %s", fault)
 
     def beat(self, *, released: bool = False) -> None:
         """Write the heartbeat once."""
         self._beats += 1
-        self.folder.write_json(
-            _heartbeat(self.claim),
-            {
-                "format": format_name("heartbeat", 1),
-                "token": self._token,
-                "beat": self._beats,
-                "released": released,
-            },
-        )
+        content = {
+            "format": format_name("heartbeat", 1),
+            "token": self._token,
+            "beat": self._beats,
+            "released": released,
+        }
+        self.folder.write_json(_heartbeat(self.claim), content)
 
-    def _say_goodbye(self) -> None:
-        try:
-            self.beat(released=True)
-        except StorageError as fault:
-            _log.warning("heartbeat: %s", fault)
 
-    def _renew(self, stop: threading.Event) -> None:
-        while not (stop.wait(self._timing.heartbeat_seconds) or self.committed):
-            try:
-                self.check()
-                self.beat()
-            except ClaimLostError as fault:
-                _log.warning("%s", fault)
-                return
-            except StorageError as fault:
-                _log.warning("heartbeat: %s", fault)
+def numbers(parent: Folder) -> list[int]:
+    """The numbers below `parent`, committed or not, ascending; other folders there are not ours."""
+    return sorted(int(name) for name in parent.children() if _NUMBER.match(name))
 
 
 def states(parent: Folder) -> list[State]:
     """The state of every number below `parent`, ascending."""
-    numbers = sorted(int(name) for name in parent.children() if name.isdigit() and name == str(int(name)))
     with ThreadPoolExecutor(THREADS) as pool:
-        return list(pool.map(lambda number: state_of(parent.child(str(number)), number), numbers))
+        return list(pool.map(lambda number: state_of(parent.child(str(number)), number), numbers(parent)))
 
 
 def state_of(folder: Folder, number: int) -> State:
@@ -153,65 +162,61 @@ def state_of(folder: Folder, number: int) -> State:
     return State(number, MANIFEST in names, TOMBSTONE in names, max(claims, default=0))
 
 
-def finished(parent: Folder, run_key: str, found: list[State]) -> int | None:
+def finished(parent: Folder, run_key: str, existing: list[State]) -> int | None:
     """The newest committed version with this run key."""
-    for state in reversed(found):
-        if (
-            state.committed
-            and not state.deleted
-            and parent.child(str(state.number)).read_json(MANIFEST).get("run_key") == run_key
-        ):
-            return state.number
+    for state in reversed(existing):
+        if state.readable:
+            manifest = parent.child(str(state.number)).read_json(MANIFEST)
+            if manifest.get("run_key") == run_key:
+                return state.number
     return None
 
 
 def acquire(
-    parent: Folder, found: list[State], *, run_key: str, run_id: str, timing: Timing = DEFAULT_TIMING
+    parent: Folder, existing: list[State], *, run_key: str, run_id: str, timing: Timing = DEFAULT_TIMING
 ) -> Lease:
-    """Own a version: an unfinished one of the same run key whose owner is dead, or else the next free
-    number."""
-    for state in reversed(found):
-        if not state.committed and not state.deleted and state.claim:
-            lease = _take_over(parent.child(str(state.number)), state, run_key, run_id, timing)
-            if lease is not None:
-                return lease
-    number = max((state.number for state in found), default=0) + 1
-    while True:
-        lease = _claim(parent.child(str(number)), number, 1, run_key, run_id, timing)
+    """Own a version: an unfinished one of the same run key whose owner is dead, else the next free number."""
+    for state in reversed(existing):
+        if state.committed or state.deleted or not state.claim:
+            continue
+        folder = parent.child(str(state.number))
+        try:
+            # The same key means the same bytes: what the dead owner wrote is a part of our own result.
+            same = _read(folder, state.claim).get("run_key") == run_key
+            if not same or not _dead(folder, state.claim, timing):
+                continue
+        except MissingError:
+            continue  # Removed by `gc` since it was listed.
+        lease = _claim(folder, state.number, state.claim + 1, run_key, run_id, timing)
         if lease is not None:
             return lease
+    number = max((state.number for state in existing), default=0) + 1
+    # Concurrent jobs race for the number; each loser takes the next one.
+    while (lease := _claim(parent.child(str(number)), number, 1, run_key, run_id, timing)) is None:
         number += 1
+    return lease
 
 
 def owned(folder: Folder, state: State, timing: Timing = DEFAULT_TIMING) -> bool:
-    """Whether somebody who lives is writing this version."""
+    """Whether a live owner is writing this version."""
     try:
         return state.claim > 0 and not state.committed and not _dead(folder, state.claim, timing)
     except MissingError:
-        return False  # Collected as garbage since it was listed.
+        return False  # Removed by `gc` since it was listed.
 
 
 def seize(folder: Folder, number: int, *, run_id: str, timing: Timing = DEFAULT_TIMING) -> Lease | None:
-    """Own an unfinished version whatever its run key, to remove it; None while its owner lives or when it is
-    committed."""
+    """Own an unfinished version, whatever its run key, to remove it; None: committed, or owned."""
     state = state_of(folder, number)
     if state.committed or owned(folder, state, timing):
         return None
     return _claim(folder, number, state.claim + 1, "removal", run_id, timing)
 
 
-def _take_over(folder: Folder, state: State, run_key: str, run_id: str, timing: Timing) -> Lease | None:
-    try:
-        if _read(folder, state.claim).get("run_key") != run_key or not _dead(folder, state.claim, timing):
-            return None
-    except MissingError:
-        return None  # Collected as garbage since it was listed.
-    return _claim(folder, state.number, state.claim + 1, run_key, run_id, timing)
-
-
 def _claim(
     folder: Folder, number: int, claim: int, run_key: str, run_id: str, timing: Timing
 ) -> Lease | None:
+    """Create this claim; None: another job did first."""
     token = uuid.uuid4().hex
     content = {
         "format": format_name("claim", 1),
@@ -227,12 +232,12 @@ def _claim(
 
 
 def _dead(folder: Folder, claim: int, timing: Timing) -> bool:
-    """Whether the owner said goodbye, is a process of this machine that has ended, or has been silent for too
-    long."""
+    """Whether the claim was released, its process on this machine has ended, or its heartbeat is stale."""
     if owner.has_ended(_read(folder, claim).get("process")):
         return True
     age = folder.age_seconds(_heartbeat(claim))
     if age is None:
+        # The owner died, or has yet to beat for the first time: then the claim's own age counts.
         age = folder.age_seconds(_claim_path(claim))
         return age is not None and age > timing.stale_seconds
     return age > timing.stale_seconds or bool(folder.read_json(_heartbeat(claim)).get("released"))

@@ -1,5 +1,4 @@
-"""One loop for every request that may fail for a while: exponential backoff with full jitter, bounded in
-time.
+"""One loop for every request that may fail for a while: exponential backoff with jitter, bounded in time.
 
 Reference: Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
 """
@@ -17,13 +16,13 @@ T = TypeVar("T")
 FIRST_SECONDS = 0.1
 LONGEST_SECONDS = 20.0
 WARN_AFTER_TRIES = 4
-"""Some two seconds: from then on somebody who watches wants to know why nothing happens."""
+"""Some two seconds: by then a user who watches wants to know why nothing happens."""
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What went wrong, in words, and whether asking again may help."""
+    """What went wrong, in words, and whether another try may help."""
 
     message: str
     transient: bool
@@ -33,13 +32,13 @@ class Fault:
 def retrying(
     attempt: Callable[[int], T], *, uri: str, seconds: float, explain: Callable[[Exception], Fault | None]
 ) -> T:
-    """What `attempt(tries_before)` returns, tried again until `seconds` have passed.
+    """The result of `attempt(tries_before)`, tried again until `seconds` have passed.
 
     Args:
-        explain: what an exception means; None: it is not ours, let it through.
+        explain: what an exception means; None: not a storage fault, it is raised as it is.
 
     Raises:
-        StorageError: one line with the URI and the last fault; at once where asking again can't help.
+        StorageError: one line with the URI and the last fault; at once where another try can't help.
     """
     started = time.monotonic()
     tries = 0
@@ -50,15 +49,16 @@ def retrying(
             fault = explain(raised)
             if fault is None:
                 raise
-            tries += 1
-            elapsed = time.monotonic() - started
-            pause = random.uniform(0.5, 1.0) * min(LONGEST_SECONDS, FIRST_SECONDS * 2 ** min(tries, 20))
             if not fault.transient:
                 raise fault.error(f"{uri}: {fault.message}") from None
+            tries += 1
+            elapsed = time.monotonic() - started
+            # Jitter spreads the retries of many workers that failed together. The exponent is bounded, as
+            # 2.0**1024 overflows and a job may be told to retry for days.
+            pause = random.uniform(0.5, 1.0) * min(LONGEST_SECONDS, FIRST_SECONDS * 2 ** min(tries, 20))
             if elapsed + pause > seconds:
-                raise fault.error(
-                    f"{uri}: {fault.message}; gave up after {tries} tries in {elapsed:.0f} s"
-                ) from None
+                gave_up = f"gave up after {tries} tries in {elapsed:.0f} s"
+                raise fault.error(f"{uri}: {fault.message}; {gave_up}") from None
             level = logging.WARNING if tries == WARN_AFTER_TRIES else logging.INFO
             _log.log(level, "%s: %s; trying again for up to %.0f s", uri, fault.message, seconds - elapsed)
         time.sleep(pause)

@@ -6,8 +6,6 @@ Clients are cached per process and per set of AWS_* environment variables, never
 
 import os
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import boto3
@@ -22,7 +20,7 @@ from synthmill.storage.retry import Fault
 from synthmill.storage.uri import redact
 
 CHECKSUM_VARIABLES = ("AWS_REQUEST_CHECKSUM_CALCULATION", "AWS_RESPONSE_CHECKSUM_VALIDATION")
-CONNECTIONS = 32
+CONNECTIONS = 32  # More than the threads of `Folder`; with fewer, boto3 opens and drops one for each request.
 _TRANSIENT_STATUS = (408, 429, 500, 502, 503, 504)
 _TRANSIENT_CODES = (
     "SlowDown",
@@ -60,18 +58,22 @@ _lock = threading.Lock()
 
 def client(settings: StorageConfig) -> Any:
     """The boto3 client of this process for the environment as it is now."""
-    key = _key(settings)
     with _lock:
+        # Under the lock, as `filesystem` changes the environment for a moment.
+        key = _key(settings)
         if key not in _clients:
-            _clients[key] = _new_client(settings)
+            try:
+                _clients[key] = _connect(settings)
+            except ValueError as fault:
+                raise RecipeError(redact(str(fault)), field="AWS_ENDPOINT_URL") from None
         return _clients[key]
 
 
 def filesystem(settings: StorageConfig, bucket: str) -> Any:
     """The PyArrow filesystem that reads what `client` writes: same endpoint, same region."""
     boto = client(settings)
-    key = (_key(settings), bucket)
     with _lock:
+        key = (_key(settings), bucket)
         if key not in _filesystems:
             _filesystems[key] = _new_filesystem(settings, boto, bucket)
         return _filesystems[key]
@@ -81,20 +83,19 @@ def explain(raised: Exception) -> Fault | None:
     """What an exception of the SDK means; None: not one of the SDK's."""
     if isinstance(raised, botocore.exceptions.ClientError):
         return _explain_answer(raised)
+    text = redact(str(raised) or type(raised).__name__)
+    short = text if len(text) <= 200 else text[:200] + "..."
+    # Before the network's errors, of which it is one to botocore: a wrong certificate stays wrong.
     if isinstance(raised, botocore.exceptions.SSLError):
-        return Fault(
-            f"no safe connection; check the endpoint and AWS_CA_BUNDLE ({redact(_first_sentence(raised))})",
-            transient=False,
-        )
+        fix = "check the endpoint and AWS_CA_BUNDLE"
+        return Fault(f"no safe connection; {fix} ({short})", transient=False)
     if isinstance(raised, _NETWORK):
-        return Fault(f"no answer from S3 ({redact(_first_sentence(raised))})", transient=True)
+        return Fault(f"no answer from S3 ({short})", transient=True)
     if isinstance(
         raised, botocore.exceptions.NoCredentialsError | botocore.exceptions.PartialCredentialsError
     ):
-        return Fault(
-            "no AWS credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or use an instance profile",
-            transient=False,
-        )
+        fix = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY or use an instance profile"
+        return Fault(f"no AWS credentials; {fix}", transient=False)
     if isinstance(raised, botocore.exceptions.BotoCoreError):
         return Fault(redact(str(raised)), transient=False)
     return None
@@ -108,7 +109,7 @@ def status_of(raised: Exception) -> int:
 
 
 def attempt_seconds(settings: StorageConfig) -> float:
-    """How long one try may hang: two tries must fit into `retry_seconds`, if there are retries at all."""
+    """How long one try may hang: two must fit into `retry_seconds`, or there would be no second one."""
     return min(settings.read_seconds, settings.retry_seconds / 2) or settings.read_seconds
 
 
@@ -117,28 +118,18 @@ def _explain_answer(raised: Any) -> Fault:
     code = str(error.get("Code", ""))
     if code == "NoSuchKey":
         return Fault("there is no such file", transient=False, error=MissingError)
-    answer = str(status) if code in ("", str(status)) else f"{status} {code}"
-    said = redact(f"S3 answered {answer} ({error.get('Message') or 'no message'})")
+    # Answers without a body (HEAD) have the status as their code.
+    both = str(status) if code in ("", str(status)) else f"{status} {code}"
+    answer = redact(f"S3 answered {both} ({error.get('Message') or 'no message'})")
     transient = status in _TRANSIENT_STATUS or code in _TRANSIENT_CODES
     reason = _REASONS.get(code) or _REASONS.get(str(status))
-    return Fault(f"{reason}; {said}" if reason and not transient else said, transient=transient)
-
-
-def _first_sentence(raised: Exception) -> str:
-    text = str(raised) or type(raised).__name__
-    return text if len(text) <= 200 else text[:200] + "..."
+    return Fault(f"{reason}; {answer}" if reason and not transient else answer, transient=transient)
 
 
 def _key(settings: StorageConfig) -> Any:
+    # The process too: after a fork two processes must not share the sockets of one client.
     environment = tuple(sorted(item for item in os.environ.items() if item[0].startswith("AWS_")))
     return os.getpid(), settings, environment
-
-
-def _new_client(settings: StorageConfig) -> Any:
-    try:
-        return _connect(settings)
-    except ValueError as fault:
-        raise RecipeError(redact(str(fault)), field="AWS_ENDPOINT_URL") from None
 
 
 def _connect(settings: StorageConfig) -> Any:
@@ -152,51 +143,40 @@ def _connect(settings: StorageConfig) -> Any:
     }
     session = boto3.session.Session()
     if not endpoint:
+        # A profile in ~/.aws/config may name an endpoint too, which only a client can tell.
         plain = session.client("s3", config=botocore.config.Config(**options))
         if not _custom(plain):
             return plain
         endpoint = plain.meta.endpoint_url
     # Ceph RGW 16-17 and older MinIO answer 411 to the checksum trailers that the SDKs send by default.
-    options.update(
-        {
-            name.removeprefix("AWS_").lower(): "when_required"
-            for name in CHECKSUM_VARIABLES
-            if name not in os.environ
-        }
-    )
+    for name in CHECKSUM_VARIABLES:
+        if name not in os.environ:
+            options[name.removeprefix("AWS_").lower()] = "when_required"
+    # Servers of one's own have no regions, but requests can't be signed without one.
     region = session.region_name or "us-east-1"
-    return session.client(
-        "s3", endpoint_url=endpoint, region_name=region, config=botocore.config.Config(**options)
-    )
+    config = botocore.config.Config(**options)
+    return session.client("s3", endpoint_url=endpoint, region_name=region, config=config)
 
 
 def _new_filesystem(settings: StorageConfig, boto: Any, bucket: str) -> Any:
     seconds = attempt_seconds(settings)
+    attempts = _max_attempts(settings.retry_seconds)
     options: dict[str, Any] = {
         "region": _region(boto, bucket),
         "connect_timeout": min(settings.connect_seconds, seconds),
         "request_timeout": seconds,
-        "retry_strategy": pyarrow.fs.AwsStandardS3RetryStrategy(
-            max_attempts=_max_attempts(settings.retry_seconds)
-        ),
+        "retry_strategy": pyarrow.fs.AwsStandardS3RetryStrategy(max_attempts=attempts),
     }
     if not _custom(boto):
         return pyarrow.fs.S3FileSystem(**options)
     scheme, _, host = boto.meta.endpoint_url.partition("://")
-    with _plain_uploads():
-        return pyarrow.fs.S3FileSystem(endpoint_override=host, scheme=scheme, **options)
-
-
-@contextmanager
-def _plain_uploads() -> Iterator[None]:
-    """PyArrow takes these settings from the environment alone, and reads them once, when a filesystem is
-    made."""
-    missing = [name for name in CHECKSUM_VARIABLES if name not in os.environ]
-    os.environ.update(dict.fromkeys(missing, "when_required"))
+    # PyArrow takes these settings from the environment alone, and reads them when a filesystem is made.
+    unset = [name for name in CHECKSUM_VARIABLES if name not in os.environ]
+    os.environ.update(dict.fromkeys(unset, "when_required"))
     try:
-        yield
+        return pyarrow.fs.S3FileSystem(endpoint_override=host, scheme=scheme, **options)
     finally:
-        for name in missing:
+        for name in unset:
             del os.environ[name]
 
 
@@ -207,27 +187,21 @@ def _custom(boto: Any) -> bool:
 
 def _region(boto: Any, bucket: str) -> str:
     """The bucket's own region: PyArrow does not follow redirects to it."""
+    answer: Any = {}
     if not _custom(boto):
         try:
-            found = boto.head_bucket(Bucket=bucket)["ResponseMetadata"]["HTTPHeaders"].get(
-                "x-amz-bucket-region"
-            )
+            answer = boto.head_bucket(Bucket=bucket)
         except botocore.exceptions.ClientError as raised:
-            found = (
-                raised.response.get("ResponseMetadata", {}).get("HTTPHeaders", {}).get("x-amz-bucket-region")
-            )
+            answer = raised.response  # A redirect or a refusal names the region as well.
         except botocore.exceptions.BotoCoreError:
-            found = None
-        if found:
-            return str(found)
-    return str(boto.meta.region_name)
+            pass  # The first request will say what is wrong.
+    headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+    return str(headers.get("x-amz-bucket-region") or boto.meta.region_name)
 
 
 def _max_attempts(retry_seconds: float) -> int:
-    """PyArrow bounds retries by number: how many fit, when pause n takes min(2^n / 2, 20) seconds on
-    average."""
+    """How many tries fit: PyArrow bounds them by number, and pause n takes min(2^n / 2, 20) s on average."""
     attempts, spent = 1, 0.0
-    while spent + min(2.0**attempts / 2, 20.0) <= retry_seconds:
-        spent += min(2.0**attempts / 2, 20.0)
+    while (spent := spent + min(2.0**attempts / 2, 20.0)) <= retry_seconds:
         attempts += 1
     return attempts

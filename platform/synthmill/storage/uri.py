@@ -1,7 +1,6 @@
 """Where a store is: parsing of URIs and plain paths, and the check that no path escapes its folder.
 
-A URI carries no credentials and no query: those come from the environment, so that a URI can be printed and
-saved.
+A URI carries no credentials and no query; those come from the environment. So it can be printed and saved.
 """
 
 import re
@@ -21,8 +20,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 @dataclass(frozen=True)
 class Location:
-    """One folder: `root` is an absolute path for `file`, a key prefix without slashes at its ends for
-    `s3`."""
+    """One folder: `root` is an absolute path for `file`, a key prefix without outer slashes for `s3`."""
 
     scheme: str
     bucket: str
@@ -36,7 +34,7 @@ class Location:
         return f"{self.scheme}://{self.bucket}" + (f"/{self.root}" if self.root else "")
 
     def child(self, parts: str) -> "Location":
-        """The folder `parts` (checked before, '/' between names) below this one."""
+        """The folder `parts` below this one: names with '/' between them, checked before."""
         return Location(self.scheme, self.bucket, f"{self.root.rstrip('/')}/{parts}" if self.root else parts)
 
 
@@ -56,15 +54,11 @@ def check_path(path: str) -> str:
     Raises:
         RecipeError: absolute, empty, with an empty, '.' or '..' part, a backslash or a control character.
     """
-    if (
-        not path
-        or any(part in ("", ".", "..") for part in path.split("/"))
-        or "\\" in path
-        or _CONTROL.search(path)
-    ):
-        raise RecipeError(
-            f"{path!r} is not a path inside a store; use names separated by single slashes", field="path"
-        )
+    # A backslash is refused although it is harmless here: some systems take it for a separator.
+    wrong = any(part in ("", ".", "..") for part in path.split("/")) or "\\" in path
+    if wrong or _CONTROL.search(path):
+        fix = "use names separated by single slashes"
+        raise RecipeError(f"{path!r} is not a path inside a store; {fix}", field="path")
     return path
 
 
@@ -73,7 +67,7 @@ def parse(text: str) -> Location:
 
     Raises:
         RecipeError: another scheme, credentials or a query in the URI, an impossible bucket or path. The
-        message never repeats a secret.
+            message never repeats a secret.
     """
     match = _SCHEME.match(text)
     if match is None:
@@ -90,7 +84,11 @@ def parse(text: str) -> Location:
             raise RecipeError(f"{text!r} names the host {host!r}; write file:///absolute/path", field=FIELD)
         return _local(unquote(slash + path))
     if scheme == "s3":
-        return _s3(rest)
+        bucket, _, prefix = rest.partition("/")
+        if not _BUCKET.match(bucket):
+            raise RecipeError(f"{bucket!r} is not a bucket name; write s3://bucket/prefix", field=FIELD)
+        prefix = prefix.strip("/")
+        return Location("s3", bucket, check_path(prefix) if prefix else "")
     raise RecipeError(f"no storage for {scheme + '://'!r}{did_you_mean(scheme, ('file', 's3'))}", field=FIELD)
 
 
@@ -100,21 +98,12 @@ def _local(text: str) -> Location:
     try:
         path = Path(text).expanduser().absolute()
     except RuntimeError:
-        raise RecipeError(f"{text!r} names the home of a user that is not there", field=FIELD) from None
+        raise RecipeError(f"{text!r} names the home of an unknown user", field=FIELD) from None
     parts: list[str] = []
+    # By hand: `Path.resolve` would follow links, and the URI that is saved should be the one that was given.
     for part in path.parts[1:]:
         if part == "..":
             parts = parts[:-1]
         else:
             parts.append(part)
     return Location("file", "", "/" + "/".join(parts))
-
-
-def _s3(rest: str) -> Location:
-    bucket, _, prefix = rest.partition("/")
-    if not _BUCKET.match(bucket):
-        raise RecipeError(f"{bucket!r} is not a bucket name; write s3://bucket/prefix", field=FIELD)
-    prefix = prefix.strip("/")
-    if prefix:
-        check_path(prefix)
-    return Location("s3", bucket, prefix)

@@ -1,22 +1,23 @@
-"""A recipe and split tables in, a trained model out: build, encode, train with checks. Knows no Ray and no
+"""A recipe and split rows in, a trained model out: build, encode, train with checks. Knows no Ray and no
 store but `checkpoints`."""
 
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import pyarrow as pa
 import torch
 
 from synthmill.config import Recipe, dump, fingerprint
 from synthmill.data.batch import Batch
+from synthmill.data.codecs.base import Codec
 from synthmill.data.layout import Layout
 from synthmill.models.base import GenerativeModel, build
+from synthmill.training.checker import copied
 from synthmill.training.checkpoint import Checkpoints
-from synthmill.training.image_quality import image_quality
-from synthmill.training.loop import Outcome, Quality, train
+from synthmill.training.loop import Outcome, train
 from synthmill.training.parallel import Parallel
-from synthmill.training.quality import table_quality
+from synthmill.training.quality.base import QualityCheck, quality_check
 from synthmill.training.reporter import Reporter
 from synthmill.training.rng import key
 
@@ -34,19 +35,9 @@ NOT_IN_RUN_KEY = (
 them."""
 
 
-class Codec(Protocol):
-    """What is needed of `data.codec.Codec`."""
-
-    layout: Any
-
-    def encode(self, table: pa.Table) -> Batch: ...
-    def decode(self, batch: Batch, *, first_row: int) -> pa.Table: ...
-    def to_files(self) -> tuple[dict[str, Any], dict[str, torch.Tensor]]: ...
-
-
-def fit_table(
+def fit(
     recipe: Recipe,
-    train_table: pa.Table,
+    train_rows: pa.Table,
     validation: pa.Table,
     codec: Codec,
     *,
@@ -54,13 +45,19 @@ def fit_table(
     reporter: Reporter,
     checkpoints: Checkpoints | None = None,
     should_stop: Callable[[], bool] | None = None,
+    keep_interrupted: bool = False,
+    most_threads: int = 1,
 ) -> Outcome:
-    """Train `recipe.model` on all rows of `train_table`; `validation` chooses among the checked weights."""
-    if recipe.training.threads is not None:
-        torch.set_num_threads(recipe.training.threads)
+    """Train the model of a resolved recipe in this process on all of `train_rows`; `validation` chooses among
+    the checked weights.
+
+    `keep_interrupted`: Ctrl-C ends the run as a time limit does. `most_threads` may be taken where the recipe
+    states no number.
+    """
     model = fresh_model(recipe, codec.layout).to(parallel.device)
-    data = codec.encode(train_table).to(parallel.device)
-    quality = _quality(codec, train_table, validation, data, seed=recipe.training.seed)
+    data = codec.encode(train_rows).to(parallel.device)
+    kind = model.modalities[0] if recipe.data.kind == "auto" else recipe.data.kind
+    quality = quality_check(kind, codec, train_rows, validation, data, seed=recipe.training.seed)
     if not model.stages():
         return _fit_closed(model, data, quality, reporter)
     return train(
@@ -73,15 +70,9 @@ def fit_table(
         quality=quality,
         should_stop=should_stop,
         run_key=run_key(recipe, codec),
+        keep_interrupted=keep_interrupted,
+        most_threads=most_threads,
     )
-
-
-def _quality(
-    codec: Codec, train_table: pa.Table, validation: pa.Table, data: Batch, *, seed: int
-) -> Quality | None:
-    if codec.layout.kind == "pixels":
-        return image_quality(codec.layout, data, codec.encode(validation), seed=seed)
-    return table_quality(codec, train_table, validation, seed=seed)
 
 
 def fresh_model(recipe: Recipe, layout: Layout) -> GenerativeModel:
@@ -104,7 +95,10 @@ def run_key(recipe: Recipe, codec: Codec) -> str:
     )
 
 
-def _fit_closed(model: GenerativeModel, data: Batch, quality: Quality | None, reporter: Reporter) -> Outcome:
+def _fit_closed(
+    model: GenerativeModel, data: Batch, quality: QualityCheck | None, reporter: Reporter
+) -> Outcome:
+    """A model without stages reads the rows once; its only check is of what it is then."""
     started = time.monotonic()
     with torch.no_grad():
         model.fit_closed([data])
@@ -113,9 +107,8 @@ def _fit_closed(model: GenerativeModel, data: Batch, quality: Quality | None, re
     best = None
     if quality is not None:
         with torch.inference_mode():
-            found = quality(model)
-        best = {"step": 0, **found}
-        history.append({"step": 0, "quality": found})
+            scores = quality(model)
+        best = {"step": 0, **scores}
+        history.append({"step": 0, "quality": scores})
         reporter.log(history[0])
-    state = {name: tensor.detach().to("cpu", copy=True) for name, tensor in model.state_dict().items()}
-    return Outcome(state, history, 0, time.monotonic() - started, best)
+    return Outcome(copied(model), history, 0, time.monotonic() - started, best)

@@ -1,53 +1,39 @@
-"""The one loop: stages of phases, each with its loss, optimizer and rows; averages, checks, checkpoints and
-the end of a run.
+"""The one loop: stages of phases, each with its loss, optimizer and rows, and an average of the weights.
 
 A step's result depends on the data, the recipe and the step's number only: rows and noise are drawn for the
 global batch by (seed, step, phase, repeat, name), dropout by (seed, step, rank). Workers, restarts and the
-clock change nothing but when it ends.
+clock change nothing but when it ends. What surrounds the steps is elsewhere: `checker.py` scores the averaged
+weights, `run_state.py` saves, resumes and keeps the history.
 """
 
 import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from synthmill.config import TrainingConfig
 from synthmill.data.batch import Batch
-from synthmill.errors import DataError, RecipeError, TrainingError
+from synthmill.errors import DataError
 from synthmill.models.base import GenerativeModel, Phase
 from synthmill.training import precision
+from synthmill.training.checker import Checker, copied
 from synthmill.training.checkpoint import Checkpoints, State
-from synthmill.training.collapse import CollapseWatch
-from synthmill.training.compute import Settings, make_compute
+from synthmill.training.compute import AsWritten, Compute, Settings, make_compute
 from synthmill.training.ema import Ema
 from synthmill.training.optim import PhaseOptimizer, distinct, flatten, optimizers_of
+from synthmill.training.pace import Pacing, choices_of
 from synthmill.training.parallel import Parallel, local_rows
 from synthmill.training.plan import Plan, make_plan
+from synthmill.training.quality.base import QualityCheck
 from synthmill.training.reporter import Reporter
 from synthmill.training.rng import StepRng, key
 from synthmill.training.rows import ByCategory, Shuffled, category_spans, chunks
+from synthmill.training.run_state import RunState
 from synthmill.training.schedule import factor
-from synthmill.training.selection import Candidate, Selection
-
-
-class Quality(Protocol):
-    """A quality check: the score (higher is better), its standard error `noise`, and what else is worth
-    recording."""
-
-    @property
-    def rows(self) -> int:
-        """Rows it samples."""
-
-    @property
-    def sheet(self) -> bytes | None:
-        """A PNG of what the last check sampled, where that can be seen."""
-
-    def __call__(self, model: GenerativeModel) -> dict[str, float]:
-        """At least `score` and `noise`."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +46,11 @@ class Outcome:
     seconds: float
     best: dict[str, Any] | None
     """The check that chose the weights: `step`, `score`, `noise` and its details; None without checks."""
+    threads: int = 1
+    precision: str = "fp32"
+    """How the last steps were computed."""
+    interrupted: bool = False
+    """A person ended the run before its end, and took what there was."""
 
 
 def train(
@@ -70,135 +61,211 @@ def train(
     parallel: Parallel,
     reporter: Reporter,
     checkpoints: Checkpoints | None = None,
-    quality: Quality | None = None,
+    quality: QualityCheck | None = None,
     should_stop: Callable[[], bool] | None = None,
     run_key: str = "",
+    keep_interrupted: bool = False,
+    most_threads: int = 1,
 ) -> Outcome:
     """Train `model` (on `parallel.device`, same weights on every rank) on all rows of `data` (the same on
     every rank).
 
     `run_key` is what a checkpoint must have to be resumed. `should_stop` ends the run early, as a time limit
-    does.
+    does. With `keep_interrupted` so does KeyboardInterrupt, and the best weights so far are returned.
+    `most_threads` may be taken where the recipe states no number.
 
     Raises:
         TrainingError: a loss that is not finite, or images that lost all variety; the newest checkpoint is
         from before it. RecipeError: more workers than row groups, or nothing to resume with `resume: always`.
         DataError: no rows.
     """
-    return _Run(model, data, config, parallel, reporter, checkpoints, quality, should_stop, run_key).outcome()
+    run = RunState(config, parallel, reporter, checkpoints, run_key)
+    check_rows = quality.rows if quality is not None else 0
+    loop = Loop(model, data, config, parallel, run, check_rows=check_rows, most_threads=most_threads)
+    checker = Checker(quality, config, loop.plan.check_every_steps, parallel, run)
+    run.resume((loop, checker), loop.plan.total_steps)
+    threads_before = torch.get_num_threads()
+    try:
+        _advance(loop, checker, run, should_stop)
+    except KeyboardInterrupt:
+        if not keep_interrupted:
+            raise
+        # The interrupt may have come between two phases of a step. Averaged weights are whole all the same,
+        # but a checkpoint of this moment would not lead to the weights of an undisturbed run: none is made.
+        return _outcome(loop, checker, run, interrupted=True)
+    finally:
+        # The number is the whole process's, and a notebook's is its user's.
+        torch.set_num_threads(threads_before)
+    return _outcome(loop, checker, run)
 
 
-class _Run:
+def _advance(loop: "Loop", checker: Checker, run: RunState, should_stop: Callable[[], bool] | None) -> None:
+    """Steps until the plan, the clock, patience or `should_stop` ends them, then the last check and save."""
+    if run.finished:
+        return
+    loop.start()
+    plan, stop = loop.plan, False
+    while not stop and loop.step < plan.total_steps:
+        loop.advance()
+        last = loop.step == plan.total_steps
+        if last or loop.step % plan.log_every_steps == 0:
+            loop.log_losses()
+            loop.review()
+        stop, save = run.control(should_stop)
+        if checker.due(loop.step, last=last):
+            loop.log_losses()
+            checker.check(loop.step, loop.averaged)
+            stop = stop or checker.out_of_patience
+        # Checkpoints of a model that may have collapsed are of no use; the last one is made below.
+        if save and not (stop or last or checker.suspicious):
+            _save(loop, checker, run)
+    loop.log_losses()
+    if checker.owes(loop.step):
+        checker.check(loop.step, loop.averaged)
+    elif checker.chosen is None and run.leads:
+        loop.averaged()
+    run.finished = True
+    _save(loop, checker, run)
+
+
+def _save(loop: "Loop", checker: Checker, run: RunState) -> None:
+    if run.saves:
+        loop.settle()
+        run.save(loop.step, (loop, checker), good_step=checker.watch.good_step)
+
+
+def _outcome(loop: "Loop", checker: Checker, run: RunState, *, interrupted: bool = False) -> Outcome:
+    state: dict[str, Tensor] = {}
+    best = None
+    if run.leads:
+        if checker.chosen is not None:
+            state, best = checker.chosen
+        else:
+            # A run that ended by itself has refitted the averages; their statistics are older otherwise.
+            state = copied(loop.averaged() if interrupted else loop.ema.model)
+    return Outcome(
+        state_dict=state,
+        history=list(run.history),
+        steps=loop.step,
+        seconds=run.seconds,
+        best=best,
+        threads=loop.pacing.pace.threads,
+        precision=loop.pacing.pace.precision,
+        interrupted=interrupted,
+    )
+
+
+class Loop:
+    """Steps of one run: which rows and noise each phase reads, its gradients and its optimizer."""
+
     def __init__(
         self,
         model: GenerativeModel,
         data: Batch,
         config: TrainingConfig,
         parallel: Parallel,
-        reporter: Reporter,
-        checkpoints: Checkpoints | None,
-        quality: Quality | None,
-        should_stop: Callable[[], bool] | None,
-        run_key: str,
+        run: RunState,
+        *,
+        check_rows: int,
+        most_threads: int,
     ) -> None:
-        self.model, self.data, self.config, self.parallel, self.reporter = (
-            model,
-            data,
-            config,
-            parallel,
-            reporter,
-        )
-        self.checkpoints, self.quality, self.should_stop, self.run_key = (
-            checkpoints,
-            quality,
-            should_stop,
-            run_key,
-        )
         if data.num_rows < model.row_group:
             raise DataError(
                 f"{data.num_rows} training rows; at least {model.row_group} are needed", field="data.source"
             )
-        self.plan: Plan = make_plan(
-            config, model.stages(), data.num_rows, model.row_group, quality.rows if quality else 0
+        stages = model.stages()
+        self.plan: Plan = make_plan(config, stages, data.num_rows, model.row_group, check_rows)
+        if self.plan.batch_rows < config.global_batch_rows:
+            run.say(
+                f"batch of {config.global_batch_rows} rows reduced to {self.plan.batch_rows}:"
+                f" {data.num_rows} training rows"
+            )
+        self._model, self._data, self._seed = model, data, config.seed
+        self._parallel, self._run = parallel, run
+        batch_rows, device = self.plan.batch_rows, parallel.device
+        self._local = local_rows(batch_rows, model.row_group, parallel.rank, parallel.world)
+        self._rng = StepRng(device, config.seed, batch_rows, self._local)
+        # Rank 0 alone refits the averaged model, on whole batches.
+        self._finish_rng = StepRng(device, config.seed, batch_rows, slice(0, batch_rows))
+        self._shuffled = Shuffled(data, batch_rows, config.seed, device)
+        by_category = any(phase.sampling == "category" for stage in stages for phase in stage.phases)
+        self._by_category = (
+            ByCategory(data, model.layout) if by_category and category_spans(model.layout) else None
         )
-        self.local = local_rows(self.plan.batch_rows, model.row_group, parallel.rank, parallel.world)
-        self.share = (self.local.stop - self.local.start) / self.plan.batch_rows
-        self.rng = StepRng(parallel.device, config.seed, self.plan.batch_rows, self.local)
-        self.finish_rng = StepRng(
-            parallel.device, config.seed, self.plan.batch_rows, slice(0, self.plan.batch_rows)
-        )
-        precision.lay_out(model, config.channels_last, parallel.device)
-        settings = Settings(
-            parallel.device, self.share, precision.use_bf16(config.precision, parallel.device)
-        )
-        self.compute = make_compute(model, config, settings, self._say)
-        self.ema = Ema(model)
-        self.weights = flatten(model)
-        self.parameters = list(model.parameters())
-        self.optimizers = optimizers_of(model, [span.stage for span in self.plan.stages])
-        self.shuffled = Shuffled(data, self.plan.batch_rows, config.seed, parallel.device)
-        sampled = any(
-            phase.sampling == "category" for span in self.plan.stages for phase in span.stage.phases
-        )
-        self.by_category = (
-            ByCategory(data, model.layout) if sampled and category_spans(model.layout) else None
-        )
-        self.selection = Selection()
-        self.watch = CollapseWatch()
-        self.out_of_patience = self.suspicious = False
-        """As rank 0 saw them at the last check."""
-        self.history: list[dict[str, Any]] = []
+        # The order matters: layout in memory, then the copy for the average, then one flat tensor that
+        # optimizers and average move.
+        precision.lay_out(model, config.channels_last, device)
+        self._config = config
+        self._share = (self._local.stop - self._local.start) / batch_rows
+        self.pacing = Pacing(choices_of(config, device, most_threads), parallel, self.try_step)
+        self._compute: Compute | None = None
+        self.ema = Ema(model, config.ema_half_life_steps)
+        self._weights = flatten(model)
+        self._parameters = list(model.parameters())
+        self._optimizers = optimizers_of(model, stages)
+        model.train()
         self.step = 0
-        self.sums: dict[tuple[str, tuple[str, ...]], tuple[Tensor, int]] = {}
+        """Steps that are done."""
+        self._sums: dict[tuple[str, tuple[str, ...]], tuple[Tensor, int]] = {}
         """(phase, terms) -> sums of their local shares since the last record, and of how many updates."""
-        self.seconds_before = 0.0
-        self.started = self.saved = time.monotonic()
-        self.finished = False
-        self.checked_step = -1
 
-    def outcome(self) -> Outcome:
-        self._announce()
-        self._resume()
-        self.model.train()
-        stop = self.finished
-        while not stop and self.step < self.plan.total_steps:
-            self._step()
-            self.step += 1
-            self.ema.update(self.weights, self.step)
-            last = self.step == self.plan.total_steps
-            if last or self.step % self.plan.log_every_steps == 0:
-                self._log_losses()
-            stop, save, check = self._control(last)
-            if check:
-                self._check()
-                stop = stop or self.out_of_patience
-            if save and not (stop or last or self.suspicious):
-                self._save()
-        if not self.finished:
-            self._finish()
-        return self._publish()
+    def start(self) -> None:
+        """Decide how to compute, before the first step of this process."""
+        if self.pacing.find():
+            self._record_pace()
+        settings = Settings(self._parallel.device, self._share, self.pacing.pace.bf16)
+        self._compute = make_compute(self._model, self._config, settings, self._run.say)
 
-    def _step(self) -> None:
+    def review(self) -> None:
+        """Look again at how steps are computed when they have come to take twice as long."""
+        if self.pacing.review():
+            self._record_pace()
+
+    def _record_pace(self) -> None:
+        pace = self.pacing.pace
+        record = {"step": self.step, "threads": pace.threads, "precision": pace.precision}
+        self._run.record({**record, "step_seconds": self.pacing.timed})
+
+    def try_step(self, bf16: bool) -> None:
+        """Gradients of the next step, which are thrown away: weights, running statistics and the numbers that
+        are drawn later stay as they are."""
+        compute = AsWritten(self._model, Settings(self._parallel.device, self._share, bf16))
+        stage = self.plan.at(min(self.step, self.plan.total_steps - 1)).stage
+        buffers = [buffer.clone() for buffer in self._model.buffers()]
+        for phase in stage.phases:
+            optimizer = self._optimizers[stage.name, phase.name]
+            self._move_only(optimizer)
+            rng = self._rng.at(self.step, phase.name, 0)
+            optimizer.forget_gradients()
+            compute(phase, optimizer.parameters, self._rows_of(phase, rng, 0), rng=rng, progress=0.0)
+            optimizer.forget_gradients()
+        with torch.no_grad():
+            for buffer, before in zip(self._model.buffers(), buffers, strict=True):
+                buffer.copy_(before)
+
+    def advance(self) -> None:
+        """One step: every phase that is due, then the average."""
+        started = time.perf_counter()
         span = self.plan.at(self.step)
-        torch.manual_seed(key(self.config.seed, "dropout", self.step, self.parallel.rank))
-        progress = (self.step - span.first) / (span.last - span.first)
+        torch.manual_seed(key(self._seed, "dropout", self.step, self._parallel.rank))
+        first, length = span.first, span.last - span.first
+        progress = (self.step - first) / length
         for phase in span.stage.phases:
             if self.step % phase.every_steps:
                 continue
-            optimizer = self.optimizers[span.stage.name, phase.name]
+            optimizer = self._optimizers[span.stage.name, phase.name]
             self._move_only(optimizer)
-            rate = factor(
-                phase.optimizer.schedule,
-                phase.optimizer.warmup_steps,
-                self.step - span.first,
-                span.last - span.first,
-            )
+            adam = phase.optimizer
+            rate = factor(adam.schedule, adam.warmup_steps, self.step - first, length)
             for repeat in range(phase.repeats):
                 self._update(phase, optimizer, repeat, progress, rate)
+        self.step += 1
+        self.ema.update(self._weights, self.step)
+        self.pacing.took(time.perf_counter() - started)
 
     def _move_only(self, optimizer: PhaseOptimizer) -> None:
-        """Gradients for this phase's parameters alone."""
-        for parameter in self.parameters:
+        # Gradients of the other parameters would be computed for nothing.
+        for parameter in self._parameters:
             parameter.requires_grad = False
         for parameter in optimizer.parameters:
             parameter.requires_grad = True
@@ -206,241 +273,78 @@ class _Run:
     def _update(
         self, phase: Phase, optimizer: PhaseOptimizer, repeat: int, progress: float, rate: float
     ) -> None:
-        rng = self.rng.at(self.step, phase.name, repeat)
-        if phase.sampling == "category" and self.by_category is not None:
-            batch = self.by_category.batch(rng, with_rows=phase.reads_real_data)
-        else:
-            batch = self.shuffled.batch(self.step * phase.repeats + repeat, self.local)
+        rng = self._rng.at(self.step, phase.name, repeat)
+        batch = self._rows_of(phase, rng, repeat)
         optimizer.forget_gradients()
-        terms, means = self.compute(phase, optimizer.parameters, batch, rng=rng, progress=progress)
-        optimizer.step(rate, self.parallel)
+        assert self._compute is not None, "start comes before the first step"
+        terms, means = self._compute(phase, optimizer.parameters, batch, rng=rng, progress=progress)
+        optimizer.step(rate, self._parallel)
+        # Summed on the device and read at the next record: reading now would make a GPU wait for each update.
         label = (phase.name, terms)
-        total, updates = self.sums.get(label, (torch.zeros_like(means), 0))
-        self.sums[label] = (total + means, updates + 1)
+        total, updates = self._sums.get(label, (torch.zeros_like(means), 0))
+        self._sums[label] = (total + means, updates + 1)
 
-    def _control(self, last: bool) -> tuple[bool, bool, bool]:
-        """(stop, save, check) as rank 0 sees it. Checks depend on the step alone."""
-        check = self.quality is not None and (last or self.step % self.plan.check_every_steps == 0)
-        if self.parallel.rank == 0:
-            now = time.monotonic()
-            out_of_time = self.config.max_seconds is not None and self._seconds() >= self.config.max_seconds
-            stop = out_of_time or (self.should_stop is not None and self.should_stop())
-            save = self.checkpoints is not None and now - self.saved >= self.config.checkpoint_seconds
-        else:
-            stop = save = False
-        if self.parallel.world > 1:
-            flags = torch.tensor([stop, save], dtype=torch.int64, device=self.parallel.device)
-            self.parallel.broadcast_(flags)
-            stop, save = (bool(flag) for flag in flags.tolist())
-        return stop, save, check
+    def _rows_of(self, phase: Phase, rng: StepRng, repeat: int) -> Batch:
+        if phase.sampling == "category" and self._by_category is not None:
+            return self._by_category.batch(rng, with_rows=phase.reads_real_data)
+        return self._shuffled.batch(self.step * phase.repeats + repeat, self._local)
 
-    def _log_losses(self) -> None:
-        """Means since the last record, over all ranks; the place where a loss that is not finite is
-        noticed."""
-        if not self.sums:
+    def log_losses(self) -> None:
+        """Record the means since the last record, over all ranks.
+
+        Raises:
+            TrainingError: one of them is not finite.
+        """
+        if not self._sums:
             return
-        names = [f"{phase}/{term.removeprefix('log_')}" for phase, terms in self.sums for term in terms]
-        totals = torch.cat([total.float() / updates for total, updates in self.sums.values()])
-        self.parallel.all_reduce_(totals)
+        names = [f"{phase}/{term.removeprefix('log_')}" for phase, terms in self._sums for term in terms]
+        totals = torch.cat([total.float() / updates for total, updates in self._sums.values()])
+        self._parallel.all_reduce_(totals)
         values = totals.tolist()
-        self.sums = {}
+        self._sums = {}
         for name, value in zip(names, values, strict=True):
             if not math.isfinite(value):
-                raise self._gone_wrong(f"the loss {name} became {value} before step {self.step}")
-        epoch = self.step / self.plan.steps_per_epoch
+                raise self._run.failure(f"the loss {name} became {value} before step {self.step}")
         record: dict[str, Any] = {
             "step": self.step,
-            "epoch": round(epoch, 3),
-            "seconds": round(self._seconds(), 3),
+            "epoch": round(self.step / self.plan.steps_per_epoch, 3),
+            "seconds": round(self._run.seconds, 3),
         }
-        self._record({**record, **dict(zip(names, values, strict=True))})
+        self._run.record({**record, **dict(zip(names, values, strict=True))})
 
-    def _check(self) -> None:
-        """Rank 0 scores the averaged weights; all learn whether patience has run out or the model has
-        collapsed."""
-        self._log_losses()
-        self.checked_step = self.step
-        wrong = self._score() if self.parallel.rank == 0 and self.quality is not None else ""
-        patience = self.config.patience_checks
-        late = patience is not None and self.selection.checks_without_improvement >= patience
-        flags = torch.tensor(
-            [late, self.watch.suspicious, bool(wrong)], dtype=torch.int64, device=self.parallel.device
-        )
-        self.parallel.broadcast_(flags)
-        self.out_of_patience, self.suspicious, stopped = (bool(flag) for flag in flags.tolist())
-        if stopped:
-            if self.checkpoints is not None and self.watch.good_step is not None:
-                self.checkpoints.forget_after(self.watch.good_step)
-            raise self._gone_wrong(wrong or "worker 0 saw the generator fail")
-
-    def _score(self) -> str:
-        """What is wrong with the averaged weights, or nothing; candidates and history take in what is
-        measured."""
-        assert self.quality is not None
-        started = time.monotonic()
-        self._refit()
-        try:
-            with torch.inference_mode():
-                found = {name: float(value) for name, value in self.quality(self.ema.model).items()}
-        except TrainingError as fault:
-            return str(fault)
-        found["check_seconds"] = round(time.monotonic() - started, 4)
-        state = {
-            name: tensor.detach().to("cpu", copy=True) for name, tensor in self.ema.model.state_dict().items()
-        }
-        self.selection.add(Candidate(self.step, found["score"], found["noise"], found, state))
-        self._record({"step": self.step, "quality": found})
-        if self.quality.sheet is not None:
-            self.reporter.log({"step": self.step, "sheet": self.quality.sheet})
-        return self.watch.see(self.step, found)
-
-    def _gone_wrong(self, what: str) -> TrainingError:
-        kept = (
-            "the last good checkpoint was kept"
-            if self.checkpoints is not None
-            else "no checkpoints were written"
-        )
-        return TrainingError(f"{what}; {kept}; try a lower learning rate")
-
-    def _refit(self) -> None:
-        self.ema.copy_buffers(self.model)
+    def averaged(self) -> GenerativeModel:
+        """The averaged model with everything refitted that depends on its weights, in eval mode."""
+        self.ema.copy_buffers(self._model)
+        rows = chunks(self._data, self.plan.batch_rows)
         with torch.no_grad():
-            self.ema.model.finish(chunks(self.data, self.plan.batch_rows), rng=self.finish_rng.at("finish"))
-        self.ema.model.eval()
+            self.ema.model.finish(rows, rng=self._finish_rng.at("finish"))
+        return self.ema.model.eval()
 
-    def _finish(self) -> None:
-        self._log_losses()
-        if self.quality is not None and self.checked_step != self.step:
-            self._check()
-        if self.quality is None and self.parallel.rank == 0:
-            self._refit()
-        self.finished = True
-        self._save()
+    def settle(self) -> None:
+        """Before a checkpoint: refuse weights that are not finite, make running statistics equal on all
+        ranks, every one of which must call it."""
+        self.log_losses()
+        if not bool(self._weights.isfinite().all()):
+            raise self._run.failure(f"weights became infinite before step {self.step}")
+        _average_norms(self._model, self._parallel)
 
-    def _publish(self) -> Outcome:
-        chosen = self.selection.chosen
-        if self.parallel.rank != 0:
-            state: dict[str, Tensor] = {}
-        elif chosen is not None:
-            state = dict(chosen.state)
-        else:
-            state = {
-                name: tensor.detach().to("cpu", copy=True)
-                for name, tensor in self.ema.model.state_dict().items()
-            }
-        best = None if chosen is None else {"step": chosen.step, **chosen.details}
-        return Outcome(state, list(self.history), self.step, self._seconds(), best)
-
-    def _save(self) -> None:
-        """Every rank takes part (BatchNorm buffers are averaged); rank 0 writes."""
-        if self.checkpoints is None:
-            return
-        self._log_losses()
-        if not bool(self.weights.isfinite().all()):
-            raise self._gone_wrong(f"weights became infinite before step {self.step}")
-        _average_norms(self.model, self.parallel)
-        if self.parallel.rank == 0:
-            self.checkpoints.save(self.step, self._state(), good_step=self.watch.good_step)
-        self.saved = time.monotonic()
-
-    def _state(self) -> State:
-        tensors = {f"model.{name}": value for name, value in self.model.state_dict().items()}
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Weights, their averages and the optimizers' moments; random numbers need none, being keyed."""
+        tensors = {f"model.{name}": value for name, value in self._model.state_dict().items()}
         tensors |= {f"average.{name}": value for name, value in self.ema.model.state_dict().items()}
-        for (stage, phase), optimizer in distinct(self.optimizers).items():
-            tensors |= {
-                f"optimizer.{stage}.{phase}.{name}": value for name, value in optimizer.state().items()
-            }
-        kept = []
-        for index, candidate in enumerate(self.selection.candidates):
-            tensors |= {f"candidate{index}.{name}": value for name, value in candidate.state.items()}
-            kept.append(
-                {
-                    "step": candidate.step,
-                    "score": candidate.score,
-                    "noise": candidate.noise,
-                    "details": dict(candidate.details),
-                }
-            )
-        data = {
-            "run_key": self.run_key,
-            "step": self.step,
-            "seconds": self._seconds(),
-            "finished": self.finished,
-            "checked_step": self.checked_step,
-            "history": self.history,
-            "candidates": kept,
-            "checks_without_improvement": self.selection.checks_without_improvement,
-        }
-        return State(tensors, data)
+        for (stage, phase), optimizer in distinct(self._optimizers).items():
+            moments = optimizer.state()
+            tensors |= {f"optimizer.{stage}.{phase}.{name}": value for name, value in moments.items()}
+        return tensors, {"bf16": self.pacing.pace.bf16}
 
-    def _resume(self) -> None:
-        state = None
-        if self.checkpoints is not None and self.config.resume != "never":
-            state = self.checkpoints.latest()
-            if state is not None and state.data["run_key"] != self.run_key:
-                state = None
-        self.parallel.barrier()
-        if (
-            state is not None
-            and self.checkpoints is not None
-            and self.checkpoints.damage
-            and self.parallel.rank == 0
-        ):
-            self.reporter.log(
-                {"message": f"{'; '.join(self.checkpoints.damage)}: an older checkpoint is taken"}
-            )
-            self.checkpoints.forget_after(state.data["step"])
-        if state is None:
-            if self.config.resume == "always":
-                raise RecipeError(
-                    "there is no checkpoint of this recipe to go on from; use if-possible",
-                    field="training.resume",
-                )
-            return
-        self.model.load_state_dict(state.under("model"))
+    def load(self, state: State) -> None:
+        """Take over what `state` returned, and the step."""
+        self._model.load_state_dict(state.under("model"))
         self.ema.model.load_state_dict(state.under("average"))
-        for (stage, phase), optimizer in distinct(self.optimizers).items():
+        for (stage, phase), optimizer in distinct(self._optimizers).items():
             optimizer.load(state.under(f"optimizer.{stage}.{phase}"))
-        data = state.data
-        self.step, self.seconds_before, self.finished, self.history = (
-            data["step"],
-            data["seconds"],
-            data["finished"],
-            data["history"],
-        )
-        self.checked_step = data["checked_step"]
-        kept = [
-            Candidate(**fields, state=state.under(f"candidate{index}"))
-            for index, fields in enumerate(data["candidates"])
-        ]
-        self.selection = Selection(kept, data["checks_without_improvement"])
-        for record in self.history:
-            self.watch.see(record["step"], record.get("quality", {}))
-        self.reporter.log({"message": f"resumed at step {self.step} of {self.plan.total_steps}"})
-
-    def _announce(self) -> None:
-        if self.plan.batch_rows < self.config.global_batch_rows and self.parallel.rank == 0:
-            asked = self.config.global_batch_rows
-            self.reporter.log(
-                {
-                    "message": (
-                        f"batch of {asked} rows reduced to {self.plan.batch_rows}: {self.data.num_rows}"
-                        " training rows"
-                    )
-                }
-            )
-
-    def _say(self, message: str) -> None:
-        if self.parallel.rank == 0:
-            self.reporter.log({"message": message})
-
-    def _record(self, record: dict[str, Any]) -> None:
-        if self.parallel.rank == 0:
-            self.history.append(record)
-            self.reporter.log(record)
-
-    def _seconds(self) -> float:
-        return self.seconds_before + time.monotonic() - self.started
+        self.step = state.data["step"]
+        self.pacing.keep_precision(state.data.get("bf16"))
 
 
 def _average_norms(model: nn.Module, parallel: Parallel) -> None:

@@ -8,14 +8,15 @@ import torch
 from torch import nn
 
 
-def use_bf16(precision: Literal["auto", "fp32", "bf16"], device: torch.device) -> bool:
-    """auto: on GPUs that have bf16, and on CPUs with AVX-512 BF16 or AMX instructions."""
+def choices(precision: Literal["auto", "fp32", "bf16"], device: torch.device) -> tuple[bool, ...]:
+    """Whether to compute in bf16. auto: on GPUs that have it; on CPUs with AVX-512 BF16 or AMX instructions
+    both answers, plain one first, as small products are not faster with it."""
     if precision != "auto":
-        return precision == "bf16"
+        return (precision == "bf16",)
     if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported())
+        return (bool(torch.cuda.is_bf16_supported()),)
     capabilities = torch.cpu.get_capabilities()
-    return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
+    return (False, True) if capabilities.get("avx512_bf16") or capabilities.get("amx_bf16") else (False,)
 
 
 def autocast(device: torch.device, *, bf16: bool) -> AbstractContextManager[object]:

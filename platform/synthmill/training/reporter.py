@@ -1,9 +1,8 @@
 """Where progress goes: the loop logs plain records to one Reporter, which may be several.
 
 A record is JSON data: `{"step", "epoch", "seconds", "<phase>/<term>": ...}` for losses, `{"step", "quality":
-{...}}` for checks and
-`{"message": "..."}` for a line to a person. Checks of images also log `{"step", "sheet": bytes}`, a PNG, the
-only thing that is not JSON.
+{...}}` for checks and `{"message": "..."}` for a line to a person. Checks of images also log `{"step",
+"preview": bytes}`, a PNG, the only thing that is not JSON.
 """
 
 import json
@@ -53,7 +52,7 @@ class Console:
 
     def log(self, record: Record) -> None:
         now = time.monotonic()
-        if "sheet" in record:
+        if "preview" in record:
             return
         if "message" in record:
             line = str(record["message"])
@@ -77,7 +76,7 @@ class Jsonl:
         self._path = path
 
     def log(self, record: Record) -> None:
-        if "sheet" in record:
+        if "preview" in record:
             return
         with self._path.open("a") as file:
             file.write(json.dumps(record, allow_nan=False) + "\n")
@@ -101,8 +100,8 @@ class TensorBoard:
         step = record.get("step")
         if step is None:
             return
-        if "sheet" in record:
-            pixels = png.decode(record["sheet"])
+        if "preview" in record:
+            pixels = png.decode(record["preview"])
             assert pixels is not None, "sheets are written by synthmill.data.png"
             self._write(step, image("samples", pixels, dataformats="HW" if pixels.ndim == 2 else "HWC"))
         for key, value in record.items():

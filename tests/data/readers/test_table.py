@@ -140,8 +140,8 @@ def test_a_column_without_a_name_gets_one(tmp_path: Path) -> None:
         (b"a,b,a\n1,2,3\n1,2,3\n", "rows.csv has two columns named 'a'; rename one"),
         (b"a,b\n1,2\n3\n", "line 3 of rows.csv has 1 cells where the header has 2"),
         (b"a,b\n1,2\n3,4,5\n", "line 3 of rows.csv has 3 cells where the header has 2"),
-        (b"a,b\n1,caf\xe9\n3,x\n", "rows.csv is not UTF-8; save it as UTF-8"),
-        (b"\xff\xfea\x00\n\x00", "rows.csv is UTF-16; save it as UTF-8"),
+        (b"a,b\n1,caf\xe9\n3,x\n", "line 2 of rows.csv is not UTF-8 ('caf\u00e9' in Windows-1252); set"),
+        (b"\xff\xfea\x00\n\x00", "rows.csv has a header but no rows"),
         (b"a,b\n1,?\n2,\n", "column 'b' holds only missing values; drop it with a schema file"),
     ],
 )

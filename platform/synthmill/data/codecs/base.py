@@ -15,7 +15,9 @@ from torch import Tensor
 from synthmill import registry
 from synthmill.config import DataConfig
 from synthmill.data.batch import Batch, Condition
+from synthmill.data.inspection import Inspection
 from synthmill.data.layout import Layout
+from synthmill.data.origin import Form
 from synthmill.data.profile import ColumnProfile, TableProfile
 from synthmill.data.schema import NO_RULES, Rules
 
@@ -30,6 +32,9 @@ class Codec(ABC):
     layout: Layout
     schema: pa.Schema
     """Columns of decoded tables: the source's, in its order and types."""
+    notes: tuple[str, ...] = ()
+    """What a person should know of how columns are learnt, once fitted; holds no value that few rows
+    share."""
     profile: TableProfile | None = None
     """What is known of each column, for codecs that learn columns one by one."""
 
@@ -41,6 +46,11 @@ class Codec(ABC):
         Raises:
             DataError: rows that can't be learnt; one line that names the field and the fix.
         """
+
+    @property
+    def form(self) -> Form:
+        """How decoded rows are published; by default as they are."""
+        return Form(self.schema)
 
     @abstractmethod
     def encode(self, table: pa.Table) -> Batch:
@@ -69,6 +79,16 @@ class Codec(ABC):
     def libraries(self) -> dict[str, str]:
         """Libraries, with versions, that the bytes of decoded cells depend on; part of the compute class."""
         return {}
+
+    @property
+    def typed_schema(self) -> pa.Schema:
+        """Columns as they are learnt and compared: text that is written in a form is the number or date it
+        stands for, and its field carries the form."""
+        return self.schema
+
+    def read(self, table: pa.Table) -> pa.Table:
+        """Rows that are written as `schema` says, as `typed_schema` says."""
+        return table
 
     def condition_table(self, batch: Batch) -> pa.Table:
         """The columns that a condition can read, without the cost of the others; by default all."""
@@ -101,6 +121,10 @@ class Codec(ABC):
     def id_rooms(self) -> list[tuple[str, int]]:
         """For each column of identifiers: its name, and how many its type has room for."""
         return []
+
+    def inspect(self, source: str) -> Inspection | None:
+        """What becomes of each column, as the training rows have it; None where there is nothing to tell."""
+        return None
 
     def summary(self, train: pa.Table, group: str | None) -> dict[str, Any] | None:
         """Counts of the training rows for charts, JSON data; `group` is the column whose equal values are one

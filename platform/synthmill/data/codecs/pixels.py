@@ -21,9 +21,11 @@ from synthmill.data import png
 from synthmill.data.batch import Batch, Condition
 from synthmill.data.codecs.base import Codec
 from synthmill.data.image_file import BrokenImageError, read_image, with_channels
+from synthmill.data.image_table import IMAGE, LABEL, image_of
 from synthmill.data.layout import PixelLayout
 from synthmill.data.mark import label_packet
-from synthmill.data.readers.image import IMAGE, IMAGE_TYPE, LABEL, image_column, image_of
+from synthmill.data.origin import Form, origin_of
+from synthmill.data.readers.image import IMAGE_TYPE, image_column
 from synthmill.data.schema import NO_RULES, Rules
 from synthmill.errors import DataError, IntegrityError
 
@@ -37,6 +39,8 @@ class _File(FrozenModel):
     layout: PixelLayout
     classes: tuple[int | str, ...]
     """The value of each class code, in order."""
+    form: dict[str, Any] | None = None
+    """How classes are published, where the source numbers them."""
 
 
 class PixelCodec(Codec):
@@ -44,10 +48,13 @@ class PixelCodec(Codec):
 
     layout: PixelLayout
 
-    def __init__(self, layout: PixelLayout, classes: tuple[int | str, ...]) -> None:
+    def __init__(
+        self, layout: PixelLayout, classes: tuple[int | str, ...], form: dict[str, Any] | None = None
+    ) -> None:
         self.layout = layout
         self.classes = classes
         self.schema = _schema(classes)
+        self._form = Form(self.schema) if form is None else Form.from_json(form)
         self._code = {value: code for code, value in enumerate(classes)}
 
     @classmethod
@@ -69,7 +76,16 @@ class PixelCodec(Codec):
             rows=train.num_rows,
             flip=config.image.flip,
         )
-        return cls(layout, classes)
+        codec = cls(layout, classes)
+        origin = origin_of(train.schema)
+        if origin is not None and classes:
+            codec._form = Form.of_codec(codec.schema, origin, codec.levels)
+        return codec
+
+    @property
+    def form(self) -> Form:
+        """Classes by their numbers, where the source numbers them."""
+        return self._form
 
     def encode(self, table: pa.Table) -> Batch:
         """`pixels` uint8 (N, C, H, W) and, with classes, `label` int64 (N,). Rows of a class that training
@@ -124,7 +140,12 @@ class PixelCodec(Codec):
         return [counts[level] for level in self.levels(column) or ()]
 
     def to_files(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
-        return dump(_File(layout=self.layout, classes=self.classes)), {}
+        said = dump(_File(layout=self.layout, classes=self.classes))
+        # Left out where there is none: the files of most artifacts stay as they always were.
+        del said["form"]
+        if not self._form.is_plain(self.schema):
+            said["form"] = self._form.to_json()
+        return said, {}
 
     @classmethod
     def from_files(cls, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> "PixelCodec":
@@ -133,7 +154,7 @@ class PixelCodec(Codec):
                 f"codec.json: this version reads {FORMAT}, not {config.get('format')}; upgrade synthmill"
             )
         file = parse_model(_File, dict(config))
-        return cls(file.layout, file.classes)
+        return cls(file.layout, file.classes, file.form)
 
 
 def to_uint8(pixels_NCHW: Tensor) -> Tensor:

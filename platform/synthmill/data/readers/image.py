@@ -9,28 +9,39 @@ evaluation then work as they do for tables.
 import hashlib
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from synthmill.catalog.dataset import read_dataset
+from synthmill.catalog.dataset import described_dataset
 from synthmill.catalog.store import Store
 from synthmill.config import DataConfig, ImageConfig, StorageConfig
 from synthmill.data import png
 from synthmill.data.idx import read_idx
-from synthmill.data.image_file import BrokenImageError, Pixels, read_image, resize, with_channels
+from synthmill.data.image_file import (
+    BrokenImageError,
+    Decoded,
+    Pixels,
+    decode,
+    depth_of,
+    eight_bit,
+    resize,
+    with_channels,
+)
+from synthmill.data.image_folder import Listing, is_idx, is_parquet, list_folder
+from synthmill.data.image_table import IMAGE as IMAGE
+from synthmill.data.image_table import LABEL as LABEL
+from synthmill.data.image_table import Roles, beside, cells_of, named_files, roles
+from synthmill.data.origin import attach, numbered
 from synthmill.data.readers.base import FIELD, Reader, Source
 from synthmill.data.schema import Rules
 from synthmill.errors import DataError
 from synthmill.storage.folder import Folder
 
-IMAGE, LABEL = "image", "label"
 IMAGE_TYPE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-_IMAGE_ENDINGS = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".pgm", ".ppm", ".pnm")
-_PARQUET_ENDINGS = (".parquet", ".pq")
 _NAMED = 5
 """Broken files that a message names."""
 
@@ -40,8 +51,26 @@ class _Raw:
     """One image before it is decoded: its bytes, or pixels where the format has no files; a class or None."""
 
     path: str
-    content: bytes | Pixels
+    content: bytes | Pixels | str
+    """A text says why there is nothing to read."""
     label: Any
+
+
+@dataclass(frozen=True)
+class _Raws:
+    """The images of a source, read one by one."""
+
+    images: Iterable[_Raw]
+    sha256: str
+    uri: str = ""
+    names: tuple[str, ...] = ()
+    """Of the classes, where the source numbers them."""
+    notes: tuple[str, ...] = ()
+
+
+def with_class_names(schema: pa.Schema, names: tuple[str, ...]) -> pa.Schema:
+    """The origin of a table whose source numbers its classes and names the numbers."""
+    return numbered(schema, LABEL, names, {IMAGE: {"_type": "Image"}})
 
 
 class ImageReader(Reader):
@@ -55,21 +84,24 @@ class ImageReader(Reader):
             `data.image.size`, a wrong
                 IDX magic, images without a label among labelled ones.
         """
-        raws, sha256, uri, skipped = _read(config, store)
-        images, labels, paths, broken = _decode(raws, config.image)
-        if len(images) < 2:
+        raws = _read(config, store)
+        found = _decode(raws.images, config.image)
+        if len(found.pixels) < 2:
             raise DataError(
-                f"{config.source} holds {len(images)} readable images; a model needs at least 2, and hundreds"
-                " to be of use",
+                f"{config.source} holds {len(found.pixels)} readable images; a model needs at least 2, and"
+                " hundreds to be of use",
                 field=FIELD,
             )
-        _check_sizes(images, paths)
-        channels = config.image.channels or (1 if all(image.ndim == 2 for image in images) else 3)
-        files = [png.encode(with_channels(image, channels)) for image in images]
-        columns: dict[str, pa.Array] = {IMAGE: image_column(files, paths)}
-        if any(label is not None for label in labels):
-            columns[LABEL] = _label_column(labels, paths)
-        return Source(pa.table(columns), sha256, uri, notes=(*skipped, *broken))
+        _check_sizes(found.pixels, found.paths)
+        channels = config.image.channels or (1 if all(image.ndim == 2 for image in found.pixels) else 3)
+        files = [png.encode(with_channels(image, channels)) for image in found.pixels]
+        columns: dict[str, pa.Array] = {IMAGE: image_column(files, found.paths)}
+        if any(label is not None for label in found.labels):
+            columns[LABEL] = _label_column(found.labels, found.paths)
+        table = pa.table(columns)
+        if raws.names and LABEL in columns:
+            table = attach(table, with_class_names(table.schema, raws.names))
+        return Source(table, raws.sha256, raws.uri, notes=(*raws.notes, *found.notes))
 
 
 def image_column(files: list[bytes], paths: list[str]) -> pa.StructArray:
@@ -79,35 +111,79 @@ def image_column(files: list[bytes], paths: list[str]) -> pa.StructArray:
     )
 
 
-def _decode(
-    raws: Iterable[_Raw], config: ImageConfig
-) -> tuple[list[Pixels], list[Any], list[str], tuple[str, ...]]:
-    images, labels, paths, broken, total = [], [], [], [], 0
+@dataclass
+class _Images:
+    """What could be read, in order."""
+
+    pixels: list[Any] = field(default_factory=list)
+    labels: list[Any] = field(default_factory=list)
+    paths: list[str] = field(default_factory=list)
+    deep: dict[int, int | None] = field(default_factory=dict)
+    """Positions of images of more than 8 bits, and how many bits their files say."""
+    notes: list[str] = field(default_factory=list)
+
+
+def _decode(raws: Iterable[_Raw], config: ImageConfig) -> _Images:
+    """Every image in 8 bits and the recipe's size; unreadable ones are counted, and too many an error."""
+    found, broken, animated = _Images(), [], []
     for raw in raws:
-        total += 1
         try:
-            images.append(
-                read_image(raw.content, config)
+            if isinstance(raw.content, str):
+                raise BrokenImageError(raw.content)
+            image = (
+                decode(raw.content, config.background)
                 if isinstance(raw.content, bytes)
-                else resize(raw.content, config)
+                else Decoded(raw.content)
             )
         except BrokenImageError as fault:
             broken.append(f"{raw.path} ({fault})")
             continue
-        labels.append(raw.label)
-        paths.append(raw.path)
-    if not broken:
-        return images, labels, paths, ()
-    told = (
-        f"{len(broken):,} of {total:,} images can't be read:"
-        f" {', '.join(broken[:_NAMED])}{', ...' if len(broken) > _NAMED else ''}"
-    )
+        if image.pixels.dtype == np.uint16:
+            found.deep[len(found.pixels)] = image.depth
+            found.pixels.append(image.pixels)
+        else:
+            found.pixels.append(resize(image.pixels.astype(np.uint8, copy=False), config))
+        animated += [raw.path] if image.is_animated else []
+        found.labels.append(raw.label)
+        found.paths.append(raw.path)
+    _flatten_deep(found, config)
+    if animated:
+        have = "1 image has" if len(animated) == 1 else f"{len(animated):,} images have"
+        found.notes.append(f"{have} several frames, of which the first is read: {_some(animated)}")
+    if broken:
+        found.notes.append(_broken_note(broken, len(found.paths) + len(broken), config))
+    return found
+
+
+def _flatten_deep(found: _Images, config: ImageConfig) -> None:
+    """Deep images to 8 bits. A file of 16 bits can hold 12 from a camera, and rarely says so: the brightest
+    pixel of all does, as one image can be dark."""
+    unsaid = [i for i, depth in found.deep.items() if depth is None]
+    depth = config.depth
+    if depth is None and unsaid:
+        brightest = max(int(found.pixels[i].max(initial=0)) for i in unsaid)
+        depth = depth_of(brightest)
+        if depth < 16:
+            found.notes.append(
+                f"no pixel of {len(unsaid):,} images of 16 bits is above {brightest:,}: they are read as"
+                f" {depth}-bit; set data.image.depth: 16 to keep them dark"
+            )
+    for i, said in found.deep.items():
+        found.pixels[i] = resize(eight_bit(found.pixels[i], config.depth or said or depth or 16), config)
+
+
+def _broken_note(broken: list[str], total: int, config: ImageConfig) -> str:
+    said = f"{len(broken):,} of {total:,} images can't be read: {_some(broken)}"
     if len(broken) > -(-config.max_broken_share * total // 1):
         raise DataError(
-            f"{told}; remove them, or raise data.image.max_broken_share (now {config.max_broken_share:g})",
+            f"{said}; remove them, or raise data.image.max_broken_share (now {config.max_broken_share:g})",
             field=FIELD,
         )
-    return images, labels, paths, (f"{told}; skipped",)
+    return f"{said}; skipped"
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:_NAMED]) + (", ..." if len(names) > _NAMED else "")
 
 
 def _check_sizes(images: list[Pixels], paths: list[str]) -> None:
@@ -135,92 +211,37 @@ def _label_column(labels: list[Any], paths: list[str]) -> pa.Array:
     return pa.array([str(label) for label in labels], pa.string())
 
 
-def _read(config: DataConfig, store: Store | None) -> tuple[Iterable[_Raw], str, str, tuple[str, ...]]:
-    """Images, digest and address of the source, and notes about what was skipped."""
+def _read(config: DataConfig, store: Store | None) -> _Raws:
     scheme, mark, rest = config.source.partition("://")
     if mark and scheme == "sklearn":
-        return *_sklearn(rest, config.source), ()
+        return _sklearn(rest, config.source)
     if mark and scheme == "dataset":
-        return *_catalog(rest, config, store), ()
-    folder, names, skipped = _files(
-        config.source, store.root.settings if store is not None else StorageConfig()
-    )
-    return _reader(folder, names, config), _sha256(folder, names), config.source, skipped
+        return _catalog(rest, config, store)
+    listing = _files(config.source, store.root.settings if store is not None else StorageConfig())
+    folder, names = listing.folder, listing.names
+    if is_parquet(names[0]):
+        found = _parquet(folder, names, config)
+    else:
+        raws = _idx(folder, names) if is_idx(names[0]) else _class_folders(folder, names)
+        found = _Raws(raws, _sha256(folder, names))
+    return replace(found, uri=config.source, notes=(*listing.notes, *found.notes))
 
 
-def _reader(folder: Folder, names: list[str], config: DataConfig) -> Iterator[_Raw]:
-    if names[0].lower().endswith(_PARQUET_ENDINGS):
-        return _parquet(folder, names, config)
-    if _is_idx(names[0]):
-        return _idx(folder, names)
-    return _class_folders(folder, names)
-
-
-def _files(source: str, settings: StorageConfig) -> tuple[Folder, list[str], tuple[str, ...]]:
-    """The folder, the relative paths of the source's files, sorted, and a note about skipped images; one kind
-    of file."""
+def _files(source: str, settings: StorageConfig) -> Listing:
+    """The relative paths of the source's files, sorted, of one kind; what is skipped stands in the notes."""
     whole = Folder(source, settings)
     parent, _, name = whole.uri.rpartition("/")
     folder = Folder(parent, settings)
     if name and folder.exists(name):
-        return folder, [name, *[partner for partner in _labels_of(name) if folder.exists(partner)][:1]], ()
-    listed = [entry.path for entry in whole.list()]
-    names = [name for name in listed if not _hidden(name)]
-    if not names:
-        raise DataError(f"no images at {source}: no such file, or an empty folder", field=FIELD)
-    for wanted in (_is_parquet, _is_idx, _is_image):
-        found = [name for name in names if wanted(name)]
-        if found:
-            return whole, _once(found), _skipped(listed) if wanted is _is_image else ()
-    raise DataError(
-        f"{source} holds no images ({', '.join(_IMAGE_ENDINGS)}), Parquet or IDX files", field=FIELD
-    )
-
-
-def _is_image(name: str) -> bool:
-    return name.lower().endswith(_IMAGE_ENDINGS)
-
-
-def _is_parquet(name: str) -> bool:
-    return name.lower().endswith(_PARQUET_ENDINGS)
-
-
-def _is_idx(name: str) -> bool:
-    last = name.rsplit("/", 1)[-1].removesuffix(".gz")
-    return not _is_image(last) and (last.endswith((".idx", "-ubyte", ".ubyte")) or "-idx" in last)
-
-
-def _hidden(path: str) -> bool:
-    return any(part.startswith((".", "_")) for part in path.split("/"))
-
-
-def _once(names: list[str]) -> list[str]:
-    """Without `NAME.gz` where NAME is there too, as torchvision leaves its downloads."""
-    known = set(names)
-    return [name for name in names if not (name.endswith(".gz") and name.removesuffix(".gz") in known)]
-
-
-def _skipped(names: list[str]) -> tuple[str, ...]:
-    """A note about images in folders like `_background_`, which may be meant as classes; what begins with a
-    dot never is."""
-    left_out = [
-        name
-        for name in names
-        if _is_image(name) and _hidden(name) and not name.startswith(".") and "/." not in name
-    ]
-    if not left_out:
-        return ()
-    named = sorted({next(part for part in name.split("/") if part.startswith("_")) for name in left_out})
-    some = ", ".join(named[:_NAMED]) + (", ..." if len(named) > _NAMED else "")
-    return (f"{len(left_out):,} images skipped because a name begins with `_` ({some}); rename to use them",)
+        partners = [partner for partner in _labels_of(name) if folder.exists(partner)]
+        return Listing(folder, [name, *partners[:1]])
+    return list_folder(whole, source)
 
 
 def _class_folders(folder: Folder, names: list[str]) -> Iterator[_Raw]:
     """The folder directly above an image is its class; images in the source folder itself have none."""
     return (
-        _Raw(name, folder.read_bytes(name), name.split("/")[-2] if "/" in name else None)
-        for name in names
-        if _is_image(name)
+        _Raw(name, folder.read_bytes(name), name.split("/")[-2] if "/" in name else None) for name in names
     )
 
 
@@ -244,71 +265,63 @@ def _labels_of(name: str) -> tuple[str, ...]:
     """Names that the label file of an IDX file of images may have, packed as the images are first; none when
     it is not one."""
     head, slash, last = name.rpartition("/")
-    if not _is_idx(last) or "images" not in last:
+    if not is_idx(last) or "images" not in last:
         return ()
     partner = head + slash + last.replace("images", "labels").replace("idx3", "idx1")
     return partner, partner.removesuffix(".gz") if partner.endswith(".gz") else f"{partner}.gz"
 
 
-def _parquet(folder: Folder, names: list[str], config: DataConfig) -> Iterator[_Raw]:
+def _parquet(folder: Folder, names: list[str], config: DataConfig) -> _Raws:
+    tables = []
     for name in names:
         try:
-            table = pq.read_table(folder.open_input(name), use_threads=False)
+            tables.append((name, pq.read_table(folder.open_input(name), use_threads=False)))
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError) as fault:
             raise DataError(
                 f"{name} can't be read as Parquet ({str(fault).splitlines()[0][:120]})", field=FIELD
             ) from None
-        yield from _rows(table, config, name)
+    found = [(name, table, roles(table, name, config.target)) for name, table in tables]
+    files = [file for name, table, at in found for file in named_files(folder, name, table, at)]
+    raws = (raw for name, table, at in found for raw in _rows(table, at, name, folder))
+    first = found[0][2]
+    return _Raws(raws, _sha256(folder, [*names, *files]), names=first.names, notes=_noted(first))
 
 
-def _rows(table: pa.Table, config: DataConfig, name: str) -> Iterator[_Raw]:
-    column = image_of(table, name)
-    label = config.target or LABEL
-    if config.target is not None and label not in table.column_names:
-        raise DataError(
-            f"{name} has no column {label!r}; it has {', '.join(table.column_names)}", field="data.target"
-        )
-    labels = table[label].to_pylist() if label in table.column_names else [None] * table.num_rows
-    for i, (cell, value) in enumerate(zip(table[column].to_pylist(), labels, strict=True)):
-        content = cell.get("bytes") if isinstance(cell, dict) else cell
-        path = (cell.get("path") if isinstance(cell, dict) else None) or f"{name}/{i:06d}"
-        yield _Raw(path, content or b"", value)
+def _noted(at: Roles) -> tuple[str, ...]:
+    return () if at.note is None else (at.note,)
 
 
-def image_of(table: pa.Table, name: str) -> str:
-    """The column that holds images: structs with `bytes`, or plain binary; `image` when there are several.
-
-    Raises:
-        DataError: there is none.
-    """
-    found = [field.name for field in table.schema if _holds_images(field.type)]
-    if not found:
-        raise DataError(
-            f"{name} has no column of images (struct<bytes, path> or binary); it has"
-            f" {', '.join(table.column_names)}",
-            field=FIELD,
-        )
-    return IMAGE if IMAGE in found else found[0]
-
-
-def _holds_images(kind: pa.DataType) -> bool:
-    if pa.types.is_struct(kind):
-        return "bytes" in [kind.field(i).name for i in range(kind.num_fields)]
-    return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
+def _rows(table: pa.Table, at: Roles, name: str, folder: Folder | None = None) -> Iterator[_Raw]:
+    above = name.rpartition("/")[0]
+    for path, content, label in cells_of(table, at, name):
+        if content is not None:
+            yield _Raw(path, content, label)
+            continue
+        inside = beside(above, path)
+        if folder is None or inside is None:
+            yield _Raw(path, "its path leads out of the table's folder", label)
+        elif not folder.exists(inside):
+            yield _Raw(path, f"no such file beside {name}", label)
+        else:
+            yield _Raw(path, folder.read_bytes(inside), label)
 
 
-def _catalog(ref: str, config: DataConfig, store: Store | None) -> tuple[Iterable[_Raw], str, str]:
+def _catalog(ref: str, config: DataConfig, store: Store | None) -> _Raws:
     if store is None:
         raise DataError(f"dataset://{ref} needs a store; give --store", field=FIELD)
     version = store.resolve("datasets", ref, field=FIELD)
-    return (
-        _rows(read_dataset(version), config, version.ref),
+    table = described_dataset(version)
+    at = roles(table, version.ref, config.target)
+    return _Raws(
+        _rows(table, at, version.ref),
         version.manifest.content_digest,
-        f"dataset://{version.ref}",
+        uri=f"dataset://{version.ref}",
+        names=at.names,
+        notes=_noted(at),
     )
 
 
-def _sklearn(name: str, uri: str) -> tuple[Iterable[_Raw], str, str]:
+def _sklearn(name: str, uri: str) -> _Raws:
     if name != "digits":
         raise DataError(f"no scikit-learn images named {name!r}; there is: digits", field=FIELD)
     import sklearn.datasets
@@ -316,7 +329,8 @@ def _sklearn(name: str, uri: str) -> tuple[Iterable[_Raw], str, str]:
     bunch = sklearn.datasets.load_digits()
     pixels = (bunch.images * (255.0 / 16.0)).round().astype(np.uint8)
     digest = hashlib.sha256(pixels.tobytes() + bunch.target.astype("<i8").tobytes()).hexdigest()
-    return [_Raw(f"{i:05d}.png", pixels[i], int(bunch.target[i])) for i in range(len(pixels))], digest, uri
+    raws = [_Raw(f"{i:05d}.png", pixels[i], int(bunch.target[i])) for i in range(len(pixels))]
+    return _Raws(raws, digest, uri=uri)
 
 
 def _sha256(folder: Folder, names: list[str]) -> str:

@@ -13,9 +13,9 @@ async function ask(path, options = {}) {
   if (!answer.ok) {
     // A key that may not so much as list models: another one may.
     if (answer.status === 403) $("sign-out").hidden = false;
-    const told = await answer.json().catch(() => null);
+    const refusal = await answer.json().catch(() => null);
     const wait = answer.headers.get("Retry-After");
-    throw new Error((told?.error?.message ?? `The server answered ${answer.status}.`) + (wait ? ` Try again in ${wait} s.` : ""));
+    throw new Error((refusal?.error?.message ?? `The server answered ${answer.status}.`) + (wait ? ` Try again in ${wait} s.` : ""));
   }
   return answer;
 }
@@ -51,7 +51,7 @@ const begin = () => ($("model").options.length ? choose() : start());
 
 async function choose() {
   about = null;
-  for (const told of ["about", "verdict", "curl", "python", "card"]) $(told).replaceChildren();
+  for (const id of ["about", "verdict", "curl", "python", "card"]) $(id).replaceChildren();
   about = await (await ask(`/v1/models/${encodeURIComponent($("model").value)}`)).json();
   const images = about.modality === "image";
   const size = images ? `, ${about.size.replace("x", " x ")} pixels` : `, ${about.schema.length} columns`;
@@ -85,14 +85,14 @@ function showVerdict() {
 
 function showCode() {
   if (!about) return;
-  // A number too large for a script would be told as another one.
+  // A number too large for a script would be read as another one.
   if (!$("seed").validity.valid) { $("curl").textContent = $("python").textContent = "The seed is not valid."; return; }
   const chosen = $("format").selectedOptions[0];
-  const told = about.modality === "image"
+  const code = about.modality === "image"
     ? imagesCode(location.origin, imagesRequest(), keyNeeded)
     : rowsCode(location.origin, about.ref, request(Infinity), keyNeeded, { type: chosen.value, suffix: chosen.dataset.suffix });
-  $("curl").textContent = told.curl;
-  $("python").textContent = told.python;
+  $("curl").textContent = code.curl;
+  $("python").textContent = code.python;
 }
 
 // One condition: column, operator, value; the value offers the column's levels.
@@ -195,8 +195,8 @@ function order() {
 }
 
 // Large figures above the results: [title, value, note] each.
-function showFigures(told) {
-  $("figures").replaceChildren(...told.map(([title, value, note]) => {
+function showFigures(figures) {
+  $("figures").replaceChildren(...figures.map(([title, value, note]) => {
     const group = document.createElement("div"), name = document.createElement("dt"), text = document.createElement("dd");
     name.textContent = title;
     text.textContent = value;
@@ -209,18 +209,18 @@ function showFigures(told) {
 
 function rowFigures(rows, conditions) {
   const compared = figures.filter((drawn) => drawn.overlap !== null);
-  const told = [["Rows shown", rows.length.toLocaleString("en")], ["Columns", String(about.schema.length)]];
-  if (!compared.length) return told;
+  const shown = [["Rows shown", rows.length.toLocaleString("en")], ["Columns", String(about.schema.length)]];
+  if (!compared.length) return shown;
   const mean = compared.reduce((sum, drawn) => sum + drawn.overlap, 0) / compared.length;
   const worst = compared.reduce((a, b) => (b.overlap < a.overlap ? b : a));
   const sample = conditions ? "conditions shift it" : rows.length < 500 ? "few rows: partly chance" : "of single columns";
-  return [...told, ["Mean overlap with training", `${(100 * mean).toFixed(0)}%`, sample], ["Least overlap", `${(100 * worst.overlap).toFixed(0)}%`, worst.name]];
+  return [...shown, ["Mean overlap with training", `${(100 * mean).toFixed(0)}%`, sample], ["Least overlap", `${(100 * worst.overlap).toFixed(0)}%`, worst.name]];
 }
 
 function showImages(data, prompt) {
-  $("images").replaceChildren(...data.map((image, i) => {
+  $("images").replaceChildren(...data.map((generated, i) => {
     const item = document.createElement("li"), link = document.createElement("a"), image = document.createElement("img");
-    image.src = `data:image/png;base64,${image.b64_json}`;
+    image.src = `data:image/png;base64,${generated.b64_json}`;
     image.alt = `AI-generated image ${i + 1}` + (prompt ? ` of class ${prompt}` : "");
     link.href = image.src;
     link.download = `${about.ref.replace("@", "-")}-synthetic-${i + 1}.png`;
@@ -260,12 +260,12 @@ async function download() {
   $("status").textContent = "Downloading...";
   const answer = await post(`/v1/models/${encodeURIComponent(about.ref)}/rows`, request(Infinity), chosen.value);
   const reader = answer.body.getReader(), parts = [];
-  let bytes = 0, told = 0;
+  let bytes = 0, shown = 0;
   for (let piece = await reader.read(); !piece.done; piece = await reader.read()) {
     parts.push(piece.value);
     bytes += piece.value.length;
     // Not every piece: a screen reader would read them all.
-    if (bytes - told > 2e7) { told = bytes; $("status").textContent = `Downloading, ${(bytes / 1e6).toFixed(0)} MB so far.`; }
+    if (bytes - shown > 2e7) { shown = bytes; $("status").textContent = `Downloading, ${(bytes / 1e6).toFixed(0)} MB so far.`; }
   }
   const link = document.createElement("a");
   link.href = URL.createObjectURL(new Blob(parts));
@@ -279,18 +279,18 @@ async function download() {
 // The buttons only look disabled meanwhile: disabling them for real would take the focus from whoever pressed one by keyboard.
 async function act(work) {
   running?.abort();
-  const mine = running = new AbortController();
+  const current = running = new AbortController();
   $("error").hidden = true;
   showBusy(true);
-  const offer = setTimeout(() => { if (running === mine) $("stop").hidden = false; }, 700);
+  const offer = setTimeout(() => { if (running === current) $("stop").hidden = false; }, 700);
   try {
     await work();
   } catch (fault) {
-    if (running !== mine) return;
+    if (running !== current) return;
     if (fault.name === "AbortError") $("status").textContent = "Stopped."; else fail(fault);
   } finally {
     clearTimeout(offer);
-    if (running === mine) {
+    if (running === current) {
       running = null;
       if (document.activeElement === $("stop")) $("go").focus();
       $("stop").hidden = true;

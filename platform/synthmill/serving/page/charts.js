@@ -83,10 +83,10 @@ function percent(share) {
 }
 
 function describe(name, summary, made, overlap) {
-  const told = summary.levels
+  const text = summary.levels
     ? summary.levels.slice(0, 5).map((level, i) => `${level}: ${percent(made.shares[i])}` + (summary.own ? "" : `, training ${percent(summary.shares[i])}`)).join("; ")
     : `from ${edgeText(summary.edges[0], summary)} to ${edgeText(summary.edges.at(-1), summary)}`;
-  return `${name}. ${told}.` + (overlap === null ? "" : ` The two distributions overlap by ${percent(overlap)}.`);
+  return `${name}. ${text}.` + (overlap === null ? "" : ` The two distributions overlap by ${percent(overlap)}.`);
 }
 
 // One line a level: its name, a bar of the generated share with a mark at the training share, and the generated share in figures.

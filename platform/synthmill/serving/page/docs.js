@@ -34,15 +34,15 @@ function fields(schema) {
   return scroll;
 }
 
-function operation(document_, path, method, told) {
+function operation(document_, path, method, described) {
   const section = made("section", undefined, "operation"), title = made("h2");
   title.append(made("span", method.toUpperCase(), "method"), ` ${path}`);
-  section.append(title, made("p", told.description ?? told.summary ?? ""));
-  const body = resolve(document_, told.requestBody?.content?.["application/json"]?.schema);
+  section.append(title, made("p", described.description ?? described.summary ?? ""));
+  const body = resolve(document_, described.requestBody?.content?.["application/json"]?.schema);
   if (body) section.append(made("h3", "Body (JSON)"), fields(body));
-  const kinds = Object.keys(told.responses?.["200"]?.content ?? {});
+  const kinds = Object.keys(described.responses?.["200"]?.content ?? {});
   if (kinds.length > 1) section.append(made("p", `Accept: ${kinds.join(", ")}`));
-  const good = Object.keys(told.responses ?? {}).filter((status) => status < 400);
+  const good = Object.keys(described.responses ?? {}).filter((status) => status < 400);
   section.append(made("p", `Answers with ${good.join(", ")}, or with one of the errors below.`));
   return section;
 }
@@ -52,11 +52,11 @@ function errors(document_) {
   const section = made("section", undefined, "operation"), table = made("table"), head = made("tr"), scroll = made("div", undefined, "scroll");
   for (const title of ["Status", "Meaning"]) { const cell = made("th", title); cell.scope = "col"; head.append(cell); }
   table.append(head);
-  const known = new Map(Object.values(document_.paths).flatMap(Object.values).flatMap((told) => Object.entries(told.responses)));
-  for (const [status, told] of [...known].filter(([status]) => status >= 400).sort()) {
+  const known = new Map(Object.values(document_.paths).flatMap(Object.values).flatMap((described) => Object.entries(described.responses)));
+  for (const [status, answer] of [...known].filter(([status]) => status >= 400).sort()) {
     const row = made("tr"), title = made("th", status);
     title.scope = "row";
-    row.append(title, made("td", told.description));
+    row.append(title, made("td", answer.description));
     table.append(row);
   }
   scroll.append(table);
@@ -67,5 +67,5 @@ function errors(document_) {
 const answer = await fetch("/openapi.json", { credentials: "same-origin" });
 const document_ = await answer.json();
 const sections = Object.entries(document_.paths).flatMap(([path, methods]) =>
-  Object.entries(methods).map(([method, told]) => operation(document_, path, method, told)));
+  Object.entries(methods).map(([method, described]) => operation(document_, path, method, described)));
 document.getElementById("operations").replaceChildren(...sections, errors(document_));

@@ -1,0 +1,101 @@
+"""What every format of a table's file does. One file a format; its name is its registry entry.
+
+A format is chosen by what a file holds, not by what its name ends in: a name can be wrong, the first bytes of
+Parquet, Arrow, ORC, Avro and Excel files can't.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import ClassVar, TypeVar
+
+import pyarrow as pa
+
+from synthmill.errors import DataError
+from synthmill.storage.uri import redact
+
+FIELD = "data.source"
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """What the recipe says of how files are written; null: seen from the file."""
+
+    header: bool | None = None
+    """Whether the first line holds column names."""
+    columns: tuple[str, ...] | None = None
+    """Names of the columns of a file without a header, or in place of its own."""
+    delimiter: str | None = None
+    encoding: str | None = None
+    footer_rows: int | None = None
+    """Lines at the end that are no rows."""
+    sheet: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parsed:
+    """The table in a file, as written."""
+
+    table: pa.Table
+    """The schema's metadata is the file's own."""
+    cells: frozenset[str] = frozenset()
+    """String columns whose type the format does not say, as in CSV: it follows from their values."""
+    notes: tuple[str, ...] = ()
+    """What was decided that a person might want otherwise."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shown:
+    """How a format is named in messages."""
+
+    name: str
+    """As in `x.csv is a Parquet file`."""
+    extra: str | None = None
+    """The extra of the package that brings its library."""
+    endings: tuple[str, ...] = field(default=())
+
+
+class Format(ABC):
+    """One format of files that hold tables."""
+
+    shown: ClassVar[Shown]
+
+    @classmethod
+    @abstractmethod
+    def is_in(cls, data: bytes) -> bool:
+        """Whether the bytes begin as the format's files do."""
+
+    @classmethod
+    @abstractmethod
+    def parse(cls, data: bytes, name: str, options: Options) -> Parsed:
+        """The table in a file's bytes.
+
+        Raises:
+            DataError: one line that names the file, and where it can the line in it and the fix.
+        """
+
+
+def guarded(read: Callable[[], T], name: str, kind: str) -> T:
+    """What `read` returns; Arrow's faults become one line."""
+    try:
+        return read()
+    except (pa.ArrowException, OSError, EOFError, ValueError) as fault:
+        text = redact(str(fault) or type(fault).__name__)
+        raise DataError(f"{name} can't be read as {kind} ({text[:120]})", field=FIELD) from None
+
+
+def check_names(names: list[str], name: str) -> None:
+    """Refuse two columns of one name."""
+    twice = next((column for i, column in enumerate(names) if column in names[:i]), None)
+    if twice is not None:
+        raise DataError(f"{name} has two columns named {twice!r}; rename one", field=FIELD)
+
+
+def missing_library(shown: Shown, name: str) -> DataError:
+    """The error for a format whose library is not installed."""
+    return DataError(
+        f"{name} is {shown.name}, which needs another library; pip install 'synthmill[{shown.extra}]', or"
+        " save it as Parquet or CSV",
+        field=FIELD,
+    )

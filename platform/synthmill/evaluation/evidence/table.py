@@ -1,0 +1,284 @@
+"""Tables: statistics of every synthetic row, computed part by part and merged, and a seeded sample of
+declared size for all that can't read everything."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
+
+import pyarrow as pa
+
+from synthmill.data.schema import ColumnRule
+from synthmill.errors import DataError
+from synthmill.evaluation.align import align_side, common_schema, left_out, seen_kinds, unreadable_notes
+from synthmill.evaluation.checks import align, check_tables
+from synthmill.evaluation.constraints import parse_constraint
+from synthmill.evaluation.evidence.base import Evidence, Need, Page, Request, Rows
+from synthmill.evaluation.plots import closest_rows, plot_data
+from synthmill.evaluation.repeats import repeat_notes
+from synthmill.evaluation.tables import Synthetic, Tables, groups_of, has_rows, numbered, parts_of
+from synthmill.metrics.base import MapTasks, Metric, Part, Profile, Result
+from synthmill.metrics.lib.binning import Plan
+from synthmill.metrics.lib.columns import columns_of, kinds_of
+from synthmill.metrics.lib.learners import LEARNERS, task_of
+from synthmill.metrics.lib.sample import SampleRows
+from synthmill.metrics.lib.table_evidence import Limits, Passes, Real, Settings, TableEvidence, Totals
+from synthmill.metrics.lib.view import PartView
+
+QUICK_ROWS = 10_000
+THOROUGH: dict[str, Any] = {"learners": LEARNERS, "learner_seeds": 12, "baseline_seeds": 3}
+"""Settings of the full and the audit profile."""
+
+
+class Table(Evidence):
+    """Rows with named columns."""
+
+    gates = "gates.yaml"
+    options = frozenset({"include", "secret", "budget"})
+    needs: ClassVar[Mapping[str, Need]] = {
+        "holdout": Need(
+            "unavailable",
+            "needs a holdout: rows of the source that the generator never saw; train with data.split.holdout"
+            " > 0",
+            lambda e: e.real.holdout is not None,
+        ),
+        "target": Need(
+            "not_applicable",
+            "no target column was named, so there is nothing to predict; set data.target",
+            lambda e: e.real.target is not None,
+        ),
+        "constraints": Need(
+            "not_applicable",
+            "no constraints are declared; list them under `constraints` in the gates file",
+            lambda e: bool(e.real.constraints),
+        ),
+        "requested": Need(
+            "not_applicable",
+            "how many rows were asked for is not known",
+            lambda e: e.settings.requested_rows is not None,
+        ),
+        "retrain": Need(
+            "not_applicable",
+            "retraining the generator was not offered; run the job with a recipe and --budget",
+            lambda e: e.settings.retrain is not None,
+        ),
+    }
+    page = Page(
+        heading="Synthetic table",
+        tiles={
+            "Utility": (("utility.lift_dataset", "best"), ("utility.tstr_ratio", None)),
+            "Fidelity": (
+                ("tabular.pair_gap", "worst_decile"),
+                ("tabular.marginal_gap", "worst_decile"),
+                ("diversity.coverage", None),
+            ),
+            "Privacy": (
+                ("privacy.mia_tpr@1fpr", None),
+                ("privacy.near_copy_pvalue", "train_share"),
+                ("privacy.exact_copy_excess", "train_share"),
+            ),
+        },
+        captions={},
+        facts=lambda inputs: [
+            f"{inputs['synthetic_rows']:,} synthetic rows",
+            f"{len(inputs['columns'])} columns",
+        ],
+    )
+
+    def __init__(
+        self,
+        evidence: TableEvidence,
+        *,
+        asked: str = "",
+        include: Sequence[str] = (),
+        notes: Sequence[str] = (),
+    ) -> None:
+        self.evidence = evidence
+        self._asked, self._include, self._notes = asked, include, notes
+
+    @classmethod
+    def from_elsewhere(cls, tables: Tables, *, target: str | None, rules: Mapping[str, ColumnRule]) -> Tables:
+        assert isinstance(tables.synthetic, pa.Table), "data from elsewhere is in memory"
+        check_tables(tables.train, tables.validation, tables.holdout, target)
+        sides = {"validation": tables.validation, "holdout": tables.holdout, "synthetic": tables.synthetic}
+        there = {name: side for name, side in sides.items() if side is not None}
+        schema = common_schema(tables.train, there)
+        train = align_side(tables.train, schema, "train").table
+        aligned = {name: align_side(side, schema, name) for name, side in there.items()}
+        synthetic = aligned["synthetic"]
+        holdout = aligned["holdout"].table if "holdout" in aligned else None
+        return replace(
+            tables,
+            train=train,
+            validation=aligned["validation"].table if "validation" in aligned else None,
+            holdout=holdout,
+            synthetic=synthetic.table,
+            kinds=seen_kinds(tables.train, rules),
+            levels={name: rule.categories for name, rule in rules.items() if rule.categories is not None},
+            unreadable=synthetic.unreadable,
+            notes=(
+                *left_out(there, schema),
+                *unreadable_notes(aligned),
+                *repeat_notes(train, holdout, synthetic.table),
+            ),
+        )
+
+    @classmethod
+    def gather(cls, tables: Tables, request: Request) -> "Table":
+        settings = _settings(request)
+        real = prepare(
+            tables, target=request.target, seed=request.seed, constraints=request.gates.constraints
+        )
+        if tables.whole is not None:
+            real.whole = prepare(
+                tables.whole, target=request.target, seed=request.seed, constraints=request.gates.constraints
+            )
+        totals, sample, notes = read_synthetic(tables.synthetic, real, settings, request.map_tasks)
+        evidence = TableEvidence(real, totals, sample, settings, request.map_tasks, tables.unreadable)
+        return cls(evidence, asked=tables.asked, include=request.options.include, notes=notes)
+
+    @property
+    def has_holdout(self) -> bool:
+        return self.evidence.real.holdout is not None
+
+    def for_metric(self, metric: type[Metric[Any]]) -> TableEvidence:
+        found: TableEvidence = self.evidence
+        return found.on_whole() if metric.on_whole_table else found
+
+    def inputs(self) -> dict[str, Any]:
+        real = self.evidence.real
+        return {
+            "train_rows": real.train.num_rows,
+            "validation_rows": 0 if real.validation is None else real.validation.num_rows,
+            "holdout_rows": 0 if real.holdout is None else real.holdout.num_rows,
+            "synthetic_rows": self.evidence.synthetic_rows,
+            "sampled_synthetic_rows": self.evidence.sample.num_rows,
+            "columns": {c.name: c.kind for c in real.columns},
+            "target": real.target,
+            "task": real.task,
+        }
+
+    def config(self) -> dict[str, Any]:
+        limits = self.evidence.settings.limits
+        return {
+            "neighbour_rows": limits.neighbour_rows,
+            "classifier_rows": limits.classifier_rows,
+            "include": sorted(self._include),
+        }
+
+    def plots(self, results: Mapping[str, Result]) -> dict[str, Any]:
+        return plot_data(self.evidence, results)
+
+    def neighbours(self) -> tuple[dict[str, Any], ...]:
+        return closest_rows(self.evidence)
+
+    def warnings(self, results: Mapping[str, Result]) -> list[str]:
+        said = list(self._notes)
+        if self._asked:
+            said.append(
+                f"the rows were asked for with {self._asked}: figures compare them with such real rows; lift"
+                " adds them to all"
+            )
+        if not self.has_holdout:
+            missing = sorted(name for name, result in results.items() if result.status == "unavailable")
+            said.append(
+                f"no holdout: these figures can't be given: {', '.join(missing)}; nor is there a real-vs-real"
+                " reference for the others"
+            )
+        return said
+
+
+def prepare(tables: Tables, *, target: str | None, seed: int = 0, constraints: Sequence[str] = ()) -> Real:
+    """The real side, checked; can be used for many synthetic tables."""
+    check_tables(tables.train, tables.validation, tables.holdout, target, group=tables.group)
+    train = align(tables.train, tables.train.schema, "train")
+    columns = columns_of(train.schema, _kinds(tables))
+    goal = next((c for c in columns if c.name == target), None)
+    validation, holdout = (
+        align(side, train.schema, name) if has_rows(side) else None
+        for name, side in (("validation", tables.validation), ("holdout", tables.holdout))
+    )
+    return Real(
+        train=train,
+        validation=validation,
+        holdout=holdout,
+        columns=columns,
+        target=target,
+        task=None if goal is None else task_of(goal, train),
+        constraints=tuple(parse_constraint(text, train.schema) for text in constraints),
+        seed=seed,
+        group=tables.group,
+        declared_levels={
+            name: frozenset(levels) for name, levels in tables.levels.items() if name in train.column_names
+        },
+    )
+
+
+@dataclass(frozen=True)
+class ReadParts:
+    """A task: read some consecutive parts and return their merged statistics. Picklable."""
+
+    passes: Passes
+    real_schema: pa.Schema
+    plan: Plan
+
+    def __call__(self, parts: Iterable[Part]) -> tuple[Any, ...]:
+        """Raises DataError where there is no part."""
+        state: tuple[Any, ...] | None = None
+        for part in parts:
+            view = PartView(align(part.load(), self.real_schema, "synthetic"), self.plan, part.first_row)
+            found = self.passes.partial(view)
+            state = found if state is None else self.passes.merge(state, found)
+        if state is None:
+            raise DataError("the synthetic table has no rows", field="synthetic")
+        return state
+
+
+def read_synthetic(
+    synthetic: Synthetic, real: Real, settings: Settings, map_tasks: MapTasks
+) -> tuple[Totals, pa.Table, list[str]]:
+    """Statistics of every synthetic row, a sample of them, and notes for the report."""
+    notes: list[str] = []
+    if isinstance(synthetic, pa.Table):
+        extra = sorted(set(synthetic.column_names) - set(real.train.column_names))
+        if extra:
+            notes = [f"columns that the training rows do not have were left out: {', '.join(extra)}"]
+        synthetic = parts_of(synthetic)
+    in_parts = isinstance(synthetic, Sequence)
+    # The number of rows is a lower bound that lets each part keep less than a whole sample.
+    known_rows = synthetic[-1].first_row if isinstance(synthetic, Sequence) and synthetic else 0
+    passes = real.passes(SampleRows(settings.limits.sample_rows, settings.seed, known_rows))
+    read = ReadParts(passes, real.train.schema, real.plan)
+    states = map_tasks(read, groups_of(list(synthetic))) if in_parts else [read(numbered(synthetic))]
+    merged = states[0]
+    for state in states[1:]:
+        merged = passes.merge(merged, state)
+    totals, sample = passes.finish(merged)
+    check_tables(real.train, None, None, real.target, synthetic_rows=totals.counts.rows)
+    assert sample is not None
+    return totals, sample, notes
+
+
+def _kinds(tables: Tables) -> dict[str, str]:
+    profile = tables.codec.profile if tables.codec is not None else None
+    return kinds_of(profile if profile is not None and not tables.kinds else tables.kinds)
+
+
+def _settings(request: Request) -> Settings:
+    return Settings(
+        seed=request.seed,
+        limits=_limits(request.profile, request.sample_rows),
+        confidence=request.gates.defaults.confidence,
+        requested_rows=request.requested_rows,
+        retrain=request.retrain,
+        budget_seconds=request.options.budget,
+        secrets=request.options.secret,
+        **THOROUGH if request.profile in ("full", "audit") else {},
+    )
+
+
+def _limits(profile: Profile, sample_rows: Rows) -> Limits:
+    if sample_rows == "all":
+        return Limits(None, None)
+    if sample_rows is not None:
+        return Limits(sample_rows, sample_rows)
+    return Limits(QUICK_ROWS, QUICK_ROWS) if profile == "quick" else Limits()

@@ -1,0 +1,86 @@
+"""What is compared, as Arrow tables of any kind of data, and tables that are read part by part."""
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import TYPE_CHECKING, TypeAlias
+
+import pyarrow as pa
+
+from synthmill.metrics.base import Part
+
+if TYPE_CHECKING:
+    from synthmill.data.codecs.base import Codec
+    from synthmill.data.profile import TableProfile
+
+PART_ROWS = 131_072
+MAX_TASKS = 32
+
+Synthetic: TypeAlias = pa.Table | Sequence[Part] | Iterable[pa.Table]
+
+
+@dataclass(frozen=True)
+class Tables:
+    """What is compared. `synthetic`: a table, a sequence of parts (see `metrics.base.Part`), or an iterator
+    of tables."""
+
+    train: pa.Table
+    validation: pa.Table | None
+    holdout: pa.Table | None
+    synthetic: Synthetic
+    kinds: "Mapping[str, str] | TableProfile" = field(default_factory=dict)
+    """Column -> kind, as a mapping or as a profile; what is not named follows from the Arrow types."""
+    group: str | None = None
+    """Column whose equal values the split kept on one side (`data.split.group`)."""
+    levels: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Column -> the only categories it can have, where somebody declared them."""
+    asked: str = ""
+    """What the synthetic rows were asked to be, in words; the real rows here are then those that are so
+    too."""
+    whole: "Tables | None" = None
+    """All real rows, where those above were chosen to match what was asked for: what rows are added to when
+    lift is measured."""
+    codec: "Codec | None" = None
+    """What the generator was fitted with, where there is one; data from elsewhere has none."""
+    unreadable: Mapping[str, int] = field(default_factory=dict)
+    """Column -> synthetic cells that do not read as its type and stand here as missing."""
+    notes: tuple[str, ...] = ()
+    """What the report should say about how these tables came about."""
+
+
+@dataclass(frozen=True)
+class SlicePart:
+    """A part of a table that is in memory."""
+
+    table: pa.Table
+    first_row: int
+
+    def load(self) -> pa.Table:
+        """Its rows."""
+        return self.table
+
+
+def parts_of(table: pa.Table) -> list[Part]:
+    """A table in memory as parts of bounded size; at least one, so that its columns are looked at."""
+    starts = range(0, max(1, table.num_rows), PART_ROWS)
+    return [SlicePart(table.slice(at, PART_ROWS), at) for at in starts]
+
+
+def numbered(tables: Iterable[pa.Table]) -> Iterator[SlicePart]:
+    """Tables that come one after the other, each with the number of its first row."""
+    first_row = 0
+    for table in tables:
+        yield SlicePart(table, first_row)
+        first_row += table.num_rows
+
+
+def groups_of(parts: Sequence[Part]) -> list[list[Part]]:
+    """Parts for at most MAX_TASKS tasks, in order."""
+    count = min(len(parts), MAX_TASKS)
+    bounds = [len(parts) * i // count for i in range(count + 1)] if count else [0]
+    return [list(parts[a:b]) for a, b in pairwise(bounds)]
+
+
+def has_rows(table: pa.Table | None) -> bool:
+    """Whether a side is there at all."""
+    return table is not None and table.num_rows > 0

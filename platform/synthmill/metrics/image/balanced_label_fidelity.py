@@ -1,0 +1,83 @@
+"""Whether images of every class show what their label says, rare classes as much as frequent ones."""
+
+import numpy as np
+
+from synthmill.metrics.base import Estimate, Result
+from synthmill.metrics.lib.classifier import SmallClassifier, predict
+from synthmill.metrics.lib.columns import Floats, Ints
+from synthmill.metrics.lib.image_evidence import ImageEvidence, ImageMetric, Images
+from synthmill.metrics.lib.intervals import normal_interval
+
+LEAST_OF_CLASS = 10
+
+
+class BalancedLabelFidelity(ImageMetric):
+    """Mean of `image.label_fidelity` over classes with 10 synthetic and 10 holdout images; reference: the
+    holdout's.
+
+    Where one image in ten has the rarer of two classes, shuffled labels are right in four of five; here in
+    half.
+    """
+
+    name = "image.balanced_label_fidelity"
+    title = "Images that show their label, by class"
+    question = "Do synthetic images of every class show what their label says?"
+    axis = "fidelity"
+    goal = "maximize"
+    bounds = (0.0, 1.0)
+    needs = ("holdout", "classes")
+    profile = "quick"
+    by_feature = False
+    advice = (
+        "Images of some classes don't show them; rare ones fail first. Balance the classes in training, or"
+        " train longer."
+    )
+
+    def compute(self, evidence: ImageEvidence) -> Result:
+        if few := self.too_few(evidence):
+            return few
+        model = evidence.classifier("train", 0, len(evidence.sides["train"]))
+        (right, count), (real_right, real_count) = (
+            _by_class(model, evidence.images(side), len(evidence.classes))
+            for side in ("synthetic", "holdout")
+        )
+        chosen = np.flatnonzero((count >= LEAST_OF_CLASS) & (real_count >= LEAST_OF_CLASS))
+        if not len(chosen):
+            why = (
+                f"no class has {LEAST_OF_CLASS} images on both sides; image.label_fidelity looks at all"
+                " classes together"
+            )
+            return self.missing("not_applicable", why)
+        shares, real_shares = right[chosen] / count[chosen], real_right[chosen] / real_count[chosen]
+        value, reference = float(shares.mean()), float(real_shares.mean())
+        low, high = normal_interval(
+            value, _variance(right[chosen], count[chosen]), evidence.settings.confidence
+        )
+        return self.named(
+            evidence,
+            value=value,
+            ci=(max(low, 0.0), min(high, 1.0)),
+            reference=reference,
+            n={"holdout": evidence.size, "synthetic": evidence.size, "classes": len(chosen)},
+            method=(
+                f"mean over classes with at least {LEAST_OF_CLASS} images a side; normal interval, two of"
+                " each outcome added; reference: holdout images"
+            ),
+            aspects={"ratio": Estimate(value=value / reference if reference else None, reference=1.0)},
+            per_column={
+                evidence.classes[code]: float(share) for code, share in zip(chosen, shares, strict=True)
+            },
+        )
+
+
+def _by_class(model: SmallClassifier, images: Images, classes: int) -> tuple[Ints, Ints]:
+    """(classes,): images that are classified as labelled, and images."""
+    assert images.labels is not None
+    right = images.labels[predict(model, images.pixels) == images.labels]
+    return np.bincount(right, minlength=classes), np.bincount(images.labels, minlength=classes)
+
+
+def _variance(right: Ints, count: Ints) -> float:
+    """Of the mean of shares (Agresti and Coull 1998 for each)."""
+    share: Floats = (right + 2) / (count + 4)
+    return float((share * (1 - share) / (count + 4)).sum() / len(count) ** 2)

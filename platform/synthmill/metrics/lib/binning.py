@@ -1,0 +1,147 @@
+"""How a table is cut into bins: fitted on the training rows alone, then applied to any table without change.
+
+Numeric columns: a value that holds at least a tenth of the rows gets a bin of its own (zero inflation must
+not swallow the other bins), the rest is cut at its deciles. Categories: every level with at least 5 training
+rows, at most 100, one bin for all others. Missing is a bin of every column. Pairs of columns use the same
+numeric bins and the 9 most frequent levels.
+"""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import pyarrow as pa
+
+from synthmill.metrics.lib.columns import MISSING, Bools, Column, Floats, Ints, floats, texts
+
+NUM_BINS = 10
+MIN_LEVEL_ROWS = 5
+MAX_LEVELS = 100
+MAX_PAIR_LEVELS = 9
+MIN_BIN_ROWS = 20
+
+
+@dataclass(frozen=True)
+class Bins:
+    """The bins of one column. `size` counts all of them; the last one is missing."""
+
+    column: Column
+    size: int
+    coarse: Ints
+    """(size,): bin -> bin used in pairs."""
+    coarse_size: int
+    edges: Floats
+    atoms: Floats
+    levels: dict[str, int]
+    """Category -> index among all training levels, most frequent first; the first `kept` have a bin of their
+    own."""
+    kept: int
+    level_counts: Ints
+    low: float
+    high: float
+    """Smallest and largest training value (numeric; NaN when there is none)."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The bins of every column that is compared, and the pairs of columns that are counted."""
+
+    columns: tuple[Column, ...]
+    bins: dict[str, Bins]
+    pairs: tuple[tuple[str, str], ...] = ()
+    association: dict[tuple[str, str], float] = field(default_factory=dict)
+    """Bias-corrected Cramer's V in the training rows, for every counted pair."""
+    candidates: int = 0
+    """Pairs whose association was measured; fewer than there are in wide tables."""
+
+
+def fit_bins(column: Column, data: pa.ChunkedArray) -> Bins:
+    """The bins of one column, from its training values."""
+    if column.role == "numeric":
+        return _numeric_bins(column, floats(data))
+    return _category_bins(column, *texts(data))
+
+
+def _numeric_bins(column: Column, values: Floats) -> Bins:
+    present = values[np.isfinite(values)]
+    if not len(present):
+        no_values = np.empty(0)
+        return Bins(
+            column, 2, np.arange(2), 2, no_values, no_values, {}, 0, np.empty(0, np.int64), np.nan, np.nan
+        )
+    distinct, counts = np.unique(present, return_counts=True)
+    atoms = distinct[counts >= max(len(present) / NUM_BINS, MIN_BIN_ROWS)]
+    rest = present[~np.isin(present, atoms)]
+    num_bins = int(np.clip(len(rest) // MIN_BIN_ROWS, 1, NUM_BINS))
+    inner = np.quantile(rest, np.arange(1, num_bins) / num_bins, method="lower") if len(rest) else np.empty(0)
+    edges = np.unique(inner)
+    size = len(edges) + 1 + len(atoms) + 1
+    nothing = np.empty(0, np.int64)
+    return Bins(
+        column,
+        size,
+        np.arange(size),
+        size,
+        edges,
+        atoms,
+        {},
+        0,
+        nothing,
+        float(present.min()),
+        float(present.max()),
+    )
+
+
+def _category_bins(column: Column, codes: Ints, values: list[str]) -> Bins:
+    counts = np.bincount(codes[codes != MISSING], minlength=len(values))
+    order = sorted((i for i in range(len(values)) if counts[i]), key=lambda i: (-counts[i], values[i]))
+    level_counts = counts[order].astype(np.int64) if order else np.empty(0, np.int64)
+    kept = min(MAX_LEVELS, int(np.count_nonzero(level_counts >= MIN_LEVEL_ROWS)))
+    shown = min(kept, MAX_PAIR_LEVELS)
+    coarse = np.concatenate([np.minimum(np.arange(kept + 1), shown), [shown + 1]]).astype(np.int64)
+    levels = {values[i]: rank for rank, i in enumerate(order)}
+    nothing = np.empty(0)
+    return Bins(
+        column, kept + 2, coarse, shown + 2, nothing, nothing, levels, kept, level_counts, np.nan, np.nan
+    )
+
+
+def bin_numbers(bins: Bins, values: Floats) -> Ints:
+    """int64 (N,): the bin of each number; infinite values fall into the outer bins."""
+    codes = np.searchsorted(bins.edges, values, side="left")
+    if len(bins.atoms):
+        place = np.minimum(np.searchsorted(bins.atoms, values), len(bins.atoms) - 1)
+        codes = np.where(bins.atoms[place] == values, len(bins.edges) + 1 + place, codes)
+    missing: Bools = np.isnan(values)
+    codes[missing] = bins.size - 1
+    return codes.astype(np.int64, copy=False)
+
+
+def bin_levels(bins: Bins, codes: Ints, values: list[str]) -> Ints:
+    """int64 (N,): the bin of each category given as codes into `values`."""
+    ranks = np.array([*(bins.levels.get(value, bins.kept) for value in values), 0], dtype=np.int64)
+    table = np.minimum(ranks, bins.kept)
+    table[-1] = bins.size - 1
+    return table[codes]
+
+
+def cramers_v(counts: Ints) -> float:
+    """Bias-corrected Cramer's V (Bergsma 2013, eq. 8 to 10) of a contingency table; 0 where a side is
+    constant."""
+    table = counts[counts.sum(axis=1) > 0][:, counts.sum(axis=0) > 0].astype(np.float64)
+    total, (rows, columns) = table.sum(), table.shape
+    if rows < 2 or columns < 2 or total < 2:
+        return 0.0
+    expected = table.sum(axis=1, keepdims=True) * table.sum(axis=0, keepdims=True) / total
+    phi2 = float(((table - expected) ** 2 / expected).sum() / total)
+    corrected = max(0.0, phi2 - (rows - 1) * (columns - 1) / (total - 1))
+    rows_c = rows - (rows - 1) ** 2 / (total - 1)
+    columns_c = columns - (columns - 1) ** 2 / (total - 1)
+    smallest = min(rows_c, columns_c) - 1
+    return float(min(1.0, np.sqrt(corrected / smallest))) if smallest > 0 else 0.0
+
+
+def count_pair(left: Ints, right: Ints, left_size: int, right_size: int) -> Ints:
+    """int64 (left_size, right_size): how often each pair of bins occurs together."""
+    return np.bincount(left * right_size + right, minlength=left_size * right_size).reshape(
+        left_size, right_size
+    )

@@ -1,0 +1,222 @@
+"""Counts of everything that has bins: marginals, pairs, bounds, unseen and impossible values, over every
+row."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow.compute as pc
+
+from synthmill.metrics.base import Mergeable
+from synthmill.metrics.lib.binning import MIN_LEVEL_ROWS, Bins, count_pair
+from synthmill.metrics.lib.columns import Bools, Ints
+from synthmill.metrics.lib.view import PartView
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What makes a cell impossible, known from the real rows (or declared)."""
+
+    never_missing: frozenset[str]
+    closed: dict[str, frozenset[str]]
+    """Column -> the only levels it can have."""
+    whole: frozenset[str]
+    declared: frozenset[str] = frozenset()
+    """Columns whose levels are declared; the other closed vocabularies, and `never_missing`, are what the
+    real rows suggest."""
+    real_rows: int = 0
+    """Rows that the suggestions rest on."""
+
+
+@dataclass(frozen=True)
+class TableCounts:
+    """Counts of one table (or of some of its rows)."""
+
+    rows: int
+    marginals: dict[str, Ints]
+    pairs: dict[tuple[str, str], Ints]
+    out_of_bounds: dict[str, int]
+    """Numeric values outside the training range."""
+    unseen: dict[str, int]
+    """Category values that no training row has."""
+    levels: dict[str, Bools]
+    """Training level -> does it occur."""
+    invalid_rows: int
+    impossible_rows: int
+    """Those with a cell that no table like this can have: infinite, a fraction of a whole number, outside
+    declared levels."""
+    invalid: dict[str, int]
+    suspect: dict[str, int]
+    """Cells that only break what the real rows suggest, by column."""
+    broken: dict[str, int]
+    """Constraint -> rows that break it."""
+
+
+class CountTable(Mergeable[TableCounts, TableCounts]):
+    """Counts every row of a table; size: bins, pairs of bins and training levels."""
+
+    def __init__(
+        self, rules: Rules, constraints: tuple["Constraint", ...] = (), *, with_pairs: bool = True
+    ) -> None:
+        self.rules = rules
+        self.constraints = constraints
+        self.with_pairs = with_pairs
+
+    def partial(self, view: PartView) -> TableCounts:
+        bins = view.plan.bins
+        pairs = view.plan.pairs if self.with_pairs else ()
+        bad = self._invalid(view)
+        numeric = [name for name, b in bins.items() if b.column.role == "numeric"]
+        category = [name for name, b in bins.items() if b.column.role != "numeric"]
+        return TableCounts(
+            rows=view.num_rows,
+            marginals={name: np.bincount(view.codes(name), minlength=b.size) for name, b in bins.items()},
+            pairs={
+                (a, b): count_pair(view.coarse(a), view.coarse(b), bins[a].coarse_size, bins[b].coarse_size)
+                for a, b in pairs
+            },
+            out_of_bounds={name: _outside(bins[name], view) for name in numeric},
+            unseen={name: _unseen(bins[name], view) for name in category},
+            levels={name: _levels(bins[name], view) for name in category},
+            invalid_rows=int(np.count_nonzero(bad.rows | bad.impossible)),
+            impossible_rows=int(np.count_nonzero(bad.impossible)),
+            invalid=bad.by_column,
+            suspect=bad.suspect,
+            broken={c.text: c.broken(view) for c in self.constraints},
+        )
+
+    def merge(self, left: TableCounts, right: TableCounts) -> TableCounts:
+        return TableCounts(
+            rows=left.rows + right.rows,
+            marginals={key: left.marginals[key] + right.marginals[key] for key in left.marginals},
+            pairs={key: left.pairs[key] + right.pairs[key] for key in left.pairs},
+            out_of_bounds=_add(left.out_of_bounds, right.out_of_bounds),
+            unseen=_add(left.unseen, right.unseen),
+            levels={key: left.levels[key] | right.levels[key] for key in left.levels},
+            invalid_rows=left.invalid_rows + right.invalid_rows,
+            impossible_rows=left.impossible_rows + right.impossible_rows,
+            invalid=_add(left.invalid, right.invalid),
+            suspect=_add(left.suspect, right.suspect),
+            broken=_add(left.broken, right.broken),
+        )
+
+    def finish(self, state: TableCounts) -> TableCounts:
+        return state
+
+    def _invalid(self, view: PartView) -> "_Bad":
+        bad = _Bad(np.zeros(view.num_rows, np.bool_), np.zeros(view.num_rows, np.bool_), {}, {})
+        for name in view.plan.bins:
+            self._missing(name, view.codes(name) == view.plan.bins[name].size - 1, bad)
+            self._wrong(view, name, bad)
+        for column in view.plan.columns:
+            if column.role == "identifier":
+                self._missing(column.name, pc.is_null(view.table[column.name]).to_numpy(), bad)
+        return bad
+
+    def _missing(self, name: str, missing: Bools, bad: "_Bad") -> None:
+        if name in self.rules.never_missing:
+            bad.add(name, missing, suspect=True)
+
+    def _wrong(self, view: PartView, name: str, bad: "_Bad") -> None:
+        if view.plan.bins[name].column.role == "numeric":
+            values = view.floats(name)
+            wrong = np.isinf(values)
+            if name in self.rules.whole:
+                wrong |= np.isfinite(values) & (values != np.floor(values))
+            bad.add(name, wrong, suspect=False)
+        elif name in self.rules.closed:
+            codes, values_seen = view.texts(name)
+            allowed = self.rules.closed[name]
+            table = np.array([*(value not in allowed for value in values_seen), False], dtype=np.bool_)
+            bad.add(name, table[codes], suspect=name not in self.rules.declared)
+
+
+@dataclass
+class _Bad:
+    """Rows of one part with a cell that should not be."""
+
+    rows: Bools
+    impossible: Bools
+    by_column: dict[str, int]
+    suspect: dict[str, int]
+
+    def add(self, name: str, cells: Bools, *, suspect: bool) -> None:
+        count = int(np.count_nonzero(cells))
+        if count:
+            self.by_column[name] = self.by_column.get(name, 0) + count
+            if suspect:
+                self.rows |= cells
+                self.suspect[name] = self.suspect.get(name, 0) + count
+            else:
+                self.impossible |= cells
+
+
+@dataclass(frozen=True)
+class Constraint:
+    """A rule between a column and a column or a number; a row with a missing side keeps it."""
+
+    text: str
+    left: str
+    operator: str
+    right: str | float
+
+    def broken(self, view: PartView) -> int:
+        """Rows of a part that break it."""
+        left = view.table[self.left]
+        right = view.table[self.right] if isinstance(self.right, str) else self.right
+        compare = {
+            "<=": pc.less_equal,
+            ">=": pc.greater_equal,
+            "<": pc.less,
+            ">": pc.greater,
+            "==": pc.equal,
+            "!=": pc.not_equal,
+        }
+        kept = pc.fill_null(compare[self.operator](left, right), True)
+        return view.num_rows - int(pc.sum(kept).as_py() or 0)
+
+
+def _outside(bins: Bins, view: PartView) -> int:
+    values = view.floats(bins.column.name)
+    return int(np.count_nonzero((values < bins.low) | (values > bins.high)))
+
+
+def _unseen(bins: Bins, view: PartView) -> int:
+    codes, values = view.texts(bins.column.name)
+    table = np.array([*(value not in bins.levels for value in values), False], dtype=np.bool_)
+    return int(np.count_nonzero(table[codes]))
+
+
+def _levels(bins: Bins, view: PartView) -> Bools:
+    codes, values = view.texts(bins.column.name)
+    seen = np.zeros(len(bins.levels), dtype=np.bool_)
+    used = np.bincount(codes + 1, minlength=len(values) + 1)[1:]
+    seen[
+        [
+            bins.levels[value]
+            for value, count in zip(values, used, strict=True)
+            if count and value in bins.levels
+        ]
+    ] = True
+    return seen
+
+
+def _add(left: dict[str, int], right: dict[str, int]) -> dict[str, int]:
+    return {key: left.get(key, 0) + right.get(key, 0) for key in {**left, **right}}
+
+
+def rules_from(
+    bins: dict[str, Bins],
+    null_counts: dict[str, int],
+    level_counts: dict[str, dict[str, int]],
+    real_rows: int,
+) -> Rules:
+    """Rules that no real row breaks: columns never missing, vocabularies without rare levels, whole
+    numbers."""
+    closed = {
+        name: frozenset(levels)
+        for name, levels in level_counts.items()
+        if levels and min(levels.values()) >= MIN_LEVEL_ROWS
+    }
+    whole = frozenset(name for name, b in bins.items() if b.column.whole)
+    never = frozenset(name for name, count in null_counts.items() if count == 0)
+    return Rules(never_missing=never, closed=closed, whole=whole, real_rows=real_rows)

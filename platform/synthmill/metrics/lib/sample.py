@@ -1,0 +1,69 @@
+"""A fair, seeded sample of a table of any length: the rows with the smallest keys, a key being a hash of seed
+and row number."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+
+from synthmill.metrics.base import Mergeable
+from synthmill.metrics.lib.columns import Hashes, mix
+from synthmill.metrics.lib.view import PartView
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """Rows and their keys, uint64, ascending."""
+
+    keys: Hashes
+    table: pa.Table
+
+
+class SampleRows(Mergeable[Sampled, pa.Table]):
+    """`limit` rows (None: all), drawn without replacement; which ones depends on the seed and the row numbers
+    alone.
+
+    `known_rows`: the table has at least so many rows, so a part needs to keep only keys below a bound that
+    far more than
+    `limit` of them (by 8 standard deviations) lie under; memory is then that of one sample, not one a part.
+    """
+
+    def __init__(self, limit: int | None, seed: int, known_rows: int = 0) -> None:
+        self.limit = limit
+        self.seed = seed
+        needed = 0.0 if limit is None else limit + 8 * math.sqrt(limit) + 32
+        self.bound = None if limit is None or needed >= known_rows else np.uint64(needed / known_rows * 2**64)
+
+    def partial(self, view: PartView) -> Sampled:
+        keys = row_keys(view.first_row, view.num_rows, self.seed)
+        if self.bound is None:
+            return self._smallest(Sampled(keys, view.table))
+        low = np.flatnonzero(keys < self.bound)
+        return self._smallest(Sampled(keys[low], view.table.take(low)))
+
+    def merge(self, left: Sampled, right: Sampled) -> Sampled:
+        return self._smallest(
+            Sampled(np.concatenate([left.keys, right.keys]), pa.concat_tables([left.table, right.table]))
+        )
+
+    def finish(self, state: Sampled) -> pa.Table:
+        return state.table
+
+    def _smallest(self, state: Sampled) -> Sampled:
+        order = np.argsort(state.keys)
+        kept = order if self.limit is None else order[: self.limit]
+        return Sampled(state.keys[kept], state.table.take(kept))
+
+
+def row_keys(first_row: int, num_rows: int, seed: int) -> Hashes:
+    """uint64 (num_rows,): one pseudo-random key a row, the same wherever and in whatever parts the rows are
+    read."""
+    stream = mix(np.full(1, seed & 0xFFFFFFFFFFFFFFFF, dtype=np.uint64))
+    return mix(np.arange(first_row, first_row + num_rows, dtype=np.uint64) ^ stream)
+
+
+def draw(table: pa.Table, limit: int | None, seed: int) -> pa.Table:
+    """The same sample of a table that is in memory, in key order (a random permutation)."""
+    order = np.argsort(row_keys(0, table.num_rows, seed))
+    return table.take(order if limit is None else order[:limit])

@@ -1,0 +1,37 @@
+"""Rows that break a declared rule between columns. Reads every row."""
+
+from synthmill.metrics.base import Result
+from synthmill.metrics.lib.intervals import clopper_pearson
+from synthmill.metrics.lib.table_evidence import TableEvidence, TableMetric
+
+
+class ConstraintViolations(TableMetric):
+    """Share of rows that break the worst of the rules listed under `constraints` in the gates file."""
+
+    name = "tabular.constraint_violations"
+    title = "Constraint violations"
+    question = "Do the rows keep the rules you declared?"
+    axis = "schema"
+    goal = "minimize"
+    bounds = (0.0, 1.0)
+    needs = ("constraints",)
+    profile = "quick"
+    advice = (
+        "Rows break a rule you declared. If real rows break it too (the reference), the rule is wrong; else"
+        " filter or condition on it."
+    )
+
+    def compute(self, evidence: TableEvidence) -> Result:
+        counts, held = evidence.totals.counts, evidence.real.holdout_totals
+        worst = max(counts.broken, key=lambda text: counts.broken[text])
+        real = [evidence.real.train_totals.counts, *([held.counts] if held else [])]
+        real_rows = sum(c.rows for c in real)
+        return self.result(
+            value=counts.broken[worst] / counts.rows,
+            ci=clopper_pearson(counts.broken[worst], counts.rows, evidence.settings.confidence),
+            reference=max(sum(c.broken[text] for c in real) / real_rows for text in counts.broken),
+            n={"synthetic": counts.rows, "real": real_rows},
+            gate_n=counts.rows,
+            method="every row; Clopper-Pearson interval; reference: the real rows",
+            per_column={text: broken / counts.rows for text, broken in counts.broken.items()},
+        )

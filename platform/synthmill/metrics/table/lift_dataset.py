@@ -1,0 +1,196 @@
+"""Does adding these synthetic rows to the training rows make downstream models better? The headline figure of
+a dataset."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import stats
+
+from synthmill.metrics.base import Estimate, Result
+from synthmill.metrics.lib.columns import Floats
+from synthmill.metrics.lib.intervals import bootstrap_weights, holm, percentile_interval
+from synthmill.metrics.lib.learners import SCORE, Labelled, scores
+from synthmill.metrics.lib.lift import MORE_REAL, NOTHING, SYNTHETIC, Recipe, arms
+from synthmill.metrics.lib.table_evidence import TableEvidence, TableMetric
+from synthmill.metrics.lib.utility import (
+    MIN_TEST_ROWS,
+    Arm,
+    combine,
+    predict,
+    score_replicates,
+    why_not,
+)
+
+HARM_LEVEL = 0.005
+
+
+class LiftDataset(TableMetric):
+    """score(train + synthetic) - score(train) on the holdout, at the learner that does best without synthetic
+    rows.
+
+    That learner is chosen on the validation rows, so that the choice does not bend what the holdout says;
+    without enough of them, on the holdout, which `method` then says.
+
+    The interval holds two variances, learner seeds and test rows; it says nothing of another run of the
+    generator or of other training rows (`utility.lift_lowdata` does). As many synthetic rows as training rows
+    are added, or all if there are fewer. Every learner and baseline is in `details`; `harm_bound` is the
+    upper end of a one-sided 99.5% interval for the best learner, Bonferroni-corrected for the number of
+    learners; below 0 means harmful. `reference` is the lift of the validation rows, real rows that were not
+    trained on.
+    """
+
+    name = "utility.lift_dataset"
+    title = "Augmentation lift"
+    question = "Do models get better when these rows are added to the real ones?"
+    axis = "utility"
+    goal = "maximize"
+    on_whole_table = True
+    needs = ("holdout", "target")
+    advice = (
+        "Adding these rows makes models worse or does not help. Full training sets rarely gain; try the"
+        " low-data lift, rare classes (--balance) or fewer synthetic rows, and compare with the baselines,"
+        " which cost nothing."
+    )
+
+    def compute(self, evidence: TableEvidence) -> Result:
+        reason = why_not(evidence)
+        if reason:
+            return self.missing("unavailable", reason)
+        settings, task = evidence.settings, evidence.real.features.task
+        assert task is not None
+        limit = settings.limits.classifier_rows
+        train, test = evidence.labelled("train", limit), evidence.labelled("holdout", limit)
+        fake = evidence.labelled("synthetic", limit).head(len(train))
+        more = None if evidence.real.validation is None else evidence.labelled("validation", limit)
+        recipes = arms(evidence.real.features, train, fake, settings.seed, more)
+        by_learner = [_run(evidence, learner, recipes) for learner in settings.learners]
+        adjusted = holm([found.harm_p for found in by_learner])
+        chosen, where = _choose(evidence, train, more)
+        best = max(by_learner, key=lambda found: chosen.get(found.learner, found.scores[NOTHING][0]))
+        quantile = float(stats.norm.ppf(1 - HARM_LEVEL / len(by_learner)))
+        aspects = {found.learner: found.estimate(settings.confidence) for found in by_learner}
+        aspects |= {
+            f"baseline {arm}": Estimate(value=lift, ci=ci)
+            for arm, (lift, ci) in best.against.items()
+            if arm != SYNTHETIC
+        }
+        aspects["best"] = best.estimate(settings.confidence)
+        aspects["harm_bound"] = Estimate(value=best.lift + quantile * best.error)
+        n = {
+            "train": len(train),
+            "synthetic": len(fake),
+            "holdout": len(test),
+            "learner seeds": settings.learner_seeds,
+        }
+        return self.result(
+            **best.estimate(settings.confidence).model_dump(),
+            n=n,
+            gate_n=min(len(train), len(fake), len(test)),
+            method=(
+                f"{SCORE[task]}; best of {len(by_learner)} learners on {where}; interval: learner seeds,"
+                " bootstrap of test rows"
+            ),
+            aspects=aspects,
+            details={
+                "best_learner": best.learner,
+                "score": SCORE[task],
+                "variance": "learner seeds and test rows; generator and training rows fixed",
+                "learners": {
+                    f.learner: {**f.record(), "harm_p_holm": p}
+                    for f, p in zip(by_learner, adjusted, strict=True)
+                },
+            },
+        )
+
+
+def _choose(
+    evidence: TableEvidence, train: Labelled, validation: Labelled | None
+) -> tuple[dict[str, float], str]:
+    """(score of each learner on the validation rows, what they are called); no scores where they are too few
+    or their target is all one."""
+    settings, task = evidence.settings, evidence.real.features.task
+    assert task is not None
+    too_few = validation is None or len(validation) < MIN_TEST_ROWS
+    if validation is None or too_few or len(np.unique(validation.y)) < 2:
+        return {}, "holdout rows"
+    plan = [Arm(learner, train, (settings.seed,)) for learner in settings.learners]
+    once = np.ones((1, len(validation)))
+    predictions = predict(evidence, plan, validation)
+    found = {
+        learner: float(scores(task, validation.y, prediction, once)[0])
+        for learner, [prediction] in zip(settings.learners, predictions, strict=True)
+    }
+    return found, "validation rows"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one learner gives on every arm."""
+
+    learner: str
+    scores: dict[str, tuple[float, Any]]
+    against: dict[str, tuple[float, Any]]
+    """Arm -> lift over nothing and its interval."""
+    lift: float
+    error: float
+
+    @property
+    def harm_p(self) -> float:
+        """One-sided p of the hypothesis that the lift is at least 0."""
+        return float(stats.norm.cdf(self.lift / self.error)) if self.error > 0 else float(self.lift >= 0)
+
+    def estimate(self, confidence: float) -> Estimate:
+        """The lift of the synthetic rows, beside that of more real rows."""
+        half = float(stats.norm.ppf(0.5 + confidence / 2)) * self.error
+        reference = self.against[MORE_REAL][0] if MORE_REAL in self.against else None
+        return Estimate(value=self.lift, ci=(self.lift - half, self.lift + half), reference=reference)
+
+    def record(self) -> dict[str, Any]:
+        """For the report."""
+        lifts = {arm: {"lift": lift, "ci": ci and list(ci)} for arm, (lift, ci) in self.against.items()}
+        return {
+            "scores": {
+                arm: {"score": score, "ci": ci and list(ci)} for arm, (score, ci) in self.scores.items()
+            },
+            "lifts": lifts,
+        }
+
+
+def _run(evidence: TableEvidence, learner: str, recipes: dict[str, Recipe]) -> Found:
+    settings = evidence.settings
+    seeds = tuple(range(settings.seed, settings.seed + settings.learner_seeds))
+    test = evidence.labelled("holdout", settings.limits.classifier_rows)
+    main = (NOTHING, SYNTHETIC)
+    fewer = seeds[: settings.baseline_seeds]
+    keys = {NOTHING: "train"}
+    plan = [
+        Arm(learner, r.train, seeds if arm in main else fewer, r.weights, keys.get(arm))
+        for arm, r in recipes.items()
+    ]
+    rng = evidence.rng(30)
+    weights = bootstrap_weights(len(test), settings.replicates, rng)
+    picks = rng.integers(1 << 30, size=(settings.replicates, len(seeds)))
+    tables = dict(
+        zip(
+            recipes,
+            (score_replicates(evidence, p, test, weights) for p in predict(evidence, plan, test)),
+            strict=True,
+        )
+    )
+    totals = {arm: combine(table, picks) for arm, table in tables.items()}
+    lifts = {arm: _paired(tables[arm], tables[NOTHING], picks) for arm in recipes if arm != NOTHING}
+    synthetic = lifts[SYNTHETIC]
+    level = settings.confidence
+    return Found(
+        learner,
+        {arm: (float(total[0]), percentile_interval(total[1:], level)) for arm, total in totals.items()},
+        {arm: (float(lift[0]), percentile_interval(lift[1:], level)) for arm, lift in lifts.items()},
+        lift=float(synthetic[0]),
+        error=float(np.nanstd(synthetic[1:], ddof=1)),
+    )
+
+
+def _paired(arm_SB: Floats, nothing_SB: Floats, picks: Any) -> Floats:
+    seeds = min(len(arm_SB), len(nothing_SB))
+    return combine(arm_SB[:seeds] - nothing_SB[:seeds], picks[:, :seeds])

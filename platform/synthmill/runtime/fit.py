@@ -1,0 +1,195 @@
+"""The middle step of a training job: workers run the loop until it ends, however often they are lost.
+
+One worker is a plain Ray actor: Ray Train's controller and its helpers take 16 s until the first step, this
+takes what a process needs to import torch. Several workers are Ray Train's.
+"""
+
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+import safetensors.torch
+from ray.exceptions import RayError, RayTaskError
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from synthmill.config import TrainingConfig, dump
+from synthmill.errors import SynthmillError, TrainingError, UserError
+from synthmill.runtime import cluster
+from synthmill.runtime.history import follow
+from synthmill.runtime.prepare import Prepared, checkpoints_in
+from synthmill.runtime.progress import Progress, say
+from synthmill.runtime.tasks import line_of
+from synthmill.runtime.worker import OUTCOME, Ending, TrainingWorker, Work, train_together
+from synthmill.storage.folder import Folder
+from synthmill.training.artifact import Fitted
+from synthmill.training.checkpoint import Checkpoints
+
+PATIENCE_SECONDS = 10.0
+"""After which a person is told that a worker has no place yet."""
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Which processes a run asks Ray for."""
+
+    workers: int
+    cpus: int
+    gpu: bool
+
+    @property
+    def resources(self) -> dict[str, float]:
+        """Of one worker, as Ray names them."""
+        return {"CPU": self.cpus, **({"GPU": 1} if self.gpu else {})}
+
+
+class Crew:
+    """The workers of one run. They may start before it is known what they will train on."""
+
+    def __init__(self, training: TrainingConfig) -> None:
+        """Raises ResourceError for what the cluster can't hold."""
+        self.shape = _shape(training)
+        self._first = self._start() if self.shape.workers == 1 else None
+
+    def take_first(self) -> Any:
+        """The worker that was started early, or a new one."""
+        worker, self._first = self._first or self._start(), None
+        return worker
+
+    def _start(self) -> Any:
+        cls = ray.remote(num_cpus=self.shape.cpus, num_gpus=1 if self.shape.gpu else 0)(TrainingWorker)
+        return cls.remote()
+
+
+def fit(prepared: Prepared, run: Folder, crew: Crew) -> Fitted:
+    """Train in the run's folder, going on from its checkpoints if the recipe allows.
+
+    Raises:
+        TrainingError: the run diverged, or lost its workers too often; checkpoints stay for the next attempt.
+    """
+    _look_for_checkpoints(prepared, run)
+    work = Work(
+        recipe=dump(prepared.recipe),
+        folder=run,
+        codec=prepared.rows.codec.to_files(),
+        environment=ray.put(cluster.environment()),
+        tables=ray.put((prepared.rows.tables.train, prepared.rows.tables.validation)),
+    )
+    with _progress(prepared, run):
+        if crew.shape.workers == 1:
+            result = _alone(work, crew, prepared.recipe.training.max_failures)
+        else:
+            result = _together(work, crew.shape, prepared.recipe.training.max_failures)
+    if isinstance(result, SynthmillError):
+        raise result
+    assert isinstance(result, dict), f"a worker returned {type(result).__name__}"
+    weights = safetensors.torch.load(run.read_bytes(OUTCOME))
+    return Fitted(weights, result["history"], result["summary"])
+
+
+def _shape(training: TrainingConfig) -> Shape:
+    gpus = ray.cluster_resources().get("GPU", 0)
+    gpu = training.device == "cuda" or (training.device == "auto" and gpus >= training.workers)
+    cluster.require(workers=training.workers, field="training.workers")
+    if gpu:
+        cluster.require(workers=training.workers, gpus=1, field="training.device")
+    if training.threads is not None:
+        cluster.require(
+            workers=training.workers, cpus=training.threads, gpus=1 if gpu else 0, field="training.threads"
+        )
+    return Shape(training.workers, training.threads or cluster.cpus_each(training.workers), gpu)
+
+
+def _look_for_checkpoints(prepared: Prepared, run: Folder) -> None:
+    """Forget those of an earlier attempt, demand them or go on from them, as `training.resume` says."""
+    resume = prepared.recipe.training.resume
+    exist = Checkpoints(checkpoints_in(run)).exist()
+    if resume == "never":
+        checkpoints_in(run).delete_tree()
+    elif resume == "always" and not exist:
+        raise UserError(
+            "there is no checkpoint of this recipe to go on from; use if-possible", field="training.resume"
+        )
+    elif exist:
+        say(f"going on from the last checkpoint in {run.uri}")
+
+
+@contextmanager
+def _progress(prepared: Prepared, run: Folder) -> Iterator[None]:
+    """Shows what the workers write into the run's folder."""
+    done = threading.Event()
+    with Progress("training", prepared.steps) as bar:
+        watcher = threading.Thread(target=follow, args=(run, bar, done), daemon=True)
+        watcher.start()
+        try:
+            yield
+        finally:
+            done.set()
+            watcher.join()
+
+
+def _alone(work: Work, crew: Crew, max_failures: int) -> Any:
+    """One worker; another takes its place when it is lost, and goes on from the last checkpoint."""
+    for lost in range(max_failures + 1):
+        worker = crew.take_first()
+        try:
+            _wait_for_place(worker, crew.shape)
+            return ray.get(worker.fit.remote(work))
+        except RayTaskError as fault:
+            # A fault of ours, not a lost process: it would come again.
+            raise TrainingError(_last_line(fault)) from fault
+        except RayError as fault:
+            if lost == max_failures:
+                raise TrainingError(f"training workers failed: {line_of(fault)}") from fault
+            say(f"the training worker was lost; another goes on ({lost + 1} of {max_failures} times)")
+        finally:
+            # What comes next in this session needs its CPUs now, not when the handle is collected.
+            ray.kill(worker)
+    raise AssertionError("unreachable: the last loss raises")
+
+
+def _wait_for_place(worker: Any, shape: Shape) -> None:
+    ready = worker.ready.remote()
+    if not ray.wait([ready], timeout=PATIENCE_SECONDS)[0]:
+        asked = " and ".join(f"{amount:g} {name}s" for name, amount in shape.resources.items())
+        say(f"waiting for a process with {asked}: Ray starts one where that much is free")
+    ray.get(ready)
+
+
+def _together(work: Work, shape: Shape, max_failures: int) -> Any:
+    """Several workers under Ray Train, which starts all of them again when one is lost."""
+    from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
+    from ray.train.torch import TorchTrainer
+
+    # On the driver's own machine: it is lost only with the job, not with a worker's node.
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    ending = ray.remote(num_cpus=0, scheduling_strategy=here)(Ending).remote()
+    work = Work(**{**vars(work), "ending": ending})
+    with tempfile.TemporaryDirectory(prefix="synthmill-ray-") as scratch:
+        trainer = TorchTrainer(
+            train_together,
+            train_loop_config={"work": work},
+            scaling_config=ScalingConfig(
+                num_workers=shape.workers, use_gpu=shape.gpu, resources_per_worker=shape.resources
+            ),
+            # Checkpoints are ours (encrypted as asked, retried); Ray is given none, and needs no more than a
+            # folder on each machine.
+            run_config=RunConfig(
+                name=f"ray-{ray.get_runtime_context().get_job_id()}",
+                storage_path=scratch,
+                failure_config=FailureConfig(max_failures=max_failures),
+            ),
+        )
+        try:
+            return trainer.fit().return_value
+        except (TrainingFailedError, RayError) as fault:
+            raise ray.get(ending.fault.remote()) or TrainingError(_last_line(fault)) from fault
+
+
+def _last_line(fault: BaseException) -> str:
+    """What went wrong in a worker, without its stack: the last line of the innermost report."""
+    lines = [line.strip() for line in str(fault).splitlines() if line.strip()]
+    return f"training workers failed: {lines[-1] if lines else type(fault).__name__}"

@@ -1,0 +1,82 @@
+"""The first step of a training job: everything that can be wrong with a recipe surfaces here, before
+workers start."""
+
+from dataclasses import dataclass
+
+import synthmill
+from synthmill.catalog.store import Store
+from synthmill.config import Recipe, dump, fingerprint
+from synthmill.data.readers.base import Source, read_source
+from synthmill.models.base import GenerativeModel
+from synthmill.storage.folder import Folder
+from synthmill.training.fit import NOT_IN_RUN_KEY, fresh_model
+from synthmill.training.plan import make_plan
+from synthmill.training.prepare import Rows, prepare_rows, resolve
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that training needs."""
+
+    recipe: Recipe
+    """Resolved."""
+    store: Store
+    rows: Rows
+    run_key: str
+
+    @property
+    def run_name(self) -> str:
+        """Folder of the run below `runs/`: the same for the same work, so that it goes on after a crash."""
+        return f"{self.recipe.name}-{self.run_key[:12]}"
+
+    @property
+    def steps(self) -> int:
+        """Steps of the whole run, as they are planned; 1 for a model without steps."""
+        model: GenerativeModel = fresh_model(self.recipe, self.rows.codec.layout)
+        stages = model.stages()
+        if not stages:
+            return 1
+        rows = self.rows.tables.train.num_rows
+        return make_plan(self.recipe.training, stages, rows, model.row_group, 0).total_steps
+
+
+def prepare(recipe: Recipe, store_uri: str) -> Prepared:
+    """Resolve, probe the store for writing, read, split and fit the codec on the train split.
+
+    Raises:
+        UserError: anything the user can mend.
+    """
+    recipe = resolve(recipe)
+    _check_gates(recipe)
+    store = Store(store_uri, recipe.storage)
+    store.root.probe_write()
+    source = read_source(recipe.data, store=store)
+    return Prepared(recipe, store, prepare_rows(recipe, source), run_key(recipe, source))
+
+
+def _check_gates(recipe: Recipe) -> None:
+    """A gates file is wrong before training, not after."""
+    if recipe.gates != "default":
+        # Gates know every metric, and importing those takes longer than a small training.
+        from synthmill.evaluation.gates import load_gates
+
+        load_gates(recipe.gates)
+
+
+def run_key(recipe: Recipe, source: Source) -> str:
+    """SHA-256 of what determines the model: the same names the same run, and finds its checkpoints."""
+    plain = dump(recipe)
+    # Where and how bytes are stored changes no model.
+    plain.pop("storage")
+    plain["training"] = {
+        name: value for name, value in plain["training"].items() if name not in NOT_IN_RUN_KEY
+    }
+    rules = {name: dump(rule) for name, rule in source.rules.items()}
+    return fingerprint(
+        {"recipe": plain, "rules": rules, "source": source.sha256, "code": synthmill.__version__}
+    )
+
+
+def checkpoints_in(run: Folder) -> Folder:
+    """Where a run keeps its checkpoints."""
+    return run.child("checkpoints")

@@ -1,0 +1,117 @@
+"""What one training process does, whether Ray started it alone or as one of several."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+import safetensors.torch
+import torch
+
+from synthmill.config import Recipe, parse_model
+from synthmill.data.codecs.base import codec_from_files
+from synthmill.errors import SynthmillError
+from synthmill.runtime import cluster
+from synthmill.runtime.history import FolderReporter, PreviewFolder, TensorBoardFolder
+from synthmill.runtime.prepare import checkpoints_in
+from synthmill.storage.folder import Folder
+from synthmill.training.artifact import fitted
+from synthmill.training.checkpoint import Checkpoints
+from synthmill.training.fit import fit
+from synthmill.training.parallel import AllReduce, Parallel, Single
+from synthmill.training.reporter import Fanout, Reporter, Silent
+
+OUTCOME = "outcome.safetensors"
+"""The weights, in the run's folder."""
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a process needs. Large or secret parts are references: Ray shows arguments on its dashboard."""
+
+    recipe: Mapping[str, Any]
+    folder: Folder
+    codec: tuple[dict[str, Any], dict[str, torch.Tensor]]
+    environment: Any
+    """Reference to `cluster.environment()`."""
+    tables: Any
+    """Reference to the train and the validation rows."""
+    ending: Any = None
+    """Handle of an `Ending`; None for a process without fellows."""
+
+
+class TrainingWorker:
+    """A process that trains alone. Making one costs seconds of imports, which pass while the driver still
+    reads the source."""
+
+    def ready(self) -> None:
+        """Answers once the process runs."""
+
+    def fit(self, work: Work) -> Any:
+        """The run's summary, with its history; or an error of ours, as a value so that Ray does not wrap
+        it."""
+        cluster.adopt(ray.get(work.environment))
+        device = torch.device("cuda" if ray.get_gpu_ids() else "cpu")
+        try:
+            return run(work, Single(device))
+        except SynthmillError as fault:
+            return fault
+
+
+class Ending:
+    """Remembers why a run can't go on, for workers that start again because one of them raised that."""
+
+    def __init__(self) -> None:
+        self._fault: SynthmillError | None = None
+
+    def keep(self, fault: SynthmillError) -> None:
+        """The first one counts."""
+        self._fault = self._fault or fault
+
+    def fault(self) -> SynthmillError | None:
+        """What was kept."""
+        return self._fault
+
+
+def train_together(options: Mapping[str, Any]) -> Any:
+    """One of several workers of Ray Train.
+
+    Its errors can't be returned: the fellows would wait for it in the next sum for ever. It leaves them with
+    `Ending` and raises; Ray then starts all workers again, which come back at once with that error.
+    """
+    from ray.train.torch import get_device
+
+    work: Work = options["work"]
+    cluster.adopt(ray.get(work.environment))
+    ended = ray.get(work.ending.fault.remote())
+    if ended is not None:
+        return ended
+    try:
+        return run(work, AllReduce(get_device()))
+    except SynthmillError as fault:
+        ray.get(work.ending.keep.remote(fault))
+        raise
+
+
+def run(work: Work, parallel: Parallel) -> dict[str, Any]:
+    """Train, and leave the weights in the run's folder; the summary and the history come back."""
+    train_rows, validation = ray.get(work.tables)
+    live, events = FolderReporter(work.folder), TensorBoardFolder(work.folder)
+    leads = parallel.rank == 0
+    reporter: Reporter = Fanout(live, events, PreviewFolder(work.folder)) if leads else Silent()
+    outcome = fit(
+        parse_model(Recipe, work.recipe),
+        train_rows,
+        validation,
+        codec_from_files(*work.codec),
+        parallel=parallel,
+        reporter=reporter,
+        checkpoints=Checkpoints(checkpoints_in(work.folder)),
+        most_threads=cluster.threads_here(),
+    )
+    if leads:
+        live.close()
+        events.close()
+        work.folder.write_bytes(OUTCOME, safetensors.torch.save(outcome.state_dict))
+    model = fitted(outcome, workers=parallel.world)
+    return {"summary": model.summary, "history": model.history}

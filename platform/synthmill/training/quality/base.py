@@ -1,0 +1,60 @@
+"""What every quality check does: score a model while it trains. One file a kind of data, found by its
+name."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from typing import Self
+
+import pyarrow as pa
+
+from synthmill import registry
+from synthmill.data.batch import Batch
+from synthmill.data.codecs.base import Codec
+from synthmill.generation.sampler import BLOCK_ROWS, device_of, draw_rows
+from synthmill.models.base import GenerativeModel
+from synthmill.training.rng import generator
+
+FOLDER = "training/quality"
+
+
+class QualityCheck(ABC):
+    """Compares what a model generates with validation rows; is made once a run and called at every check."""
+
+    rows: int
+    """Rows it samples at a check."""
+    preview: bytes | None = None
+    """A PNG of what the last check sampled, where a person can see that."""
+
+    @classmethod
+    @abstractmethod
+    def of(
+        cls, codec: Codec, train: pa.Table, validation: pa.Table, encoded: Batch, *, seed: int
+    ) -> Self | None:
+        """The check of a run on `train`, whose encoded form is `encoded`; None when there is too little to
+        compare with."""
+
+    @abstractmethod
+    def __call__(self, model: GenerativeModel) -> dict[str, float]:
+        """`score` (higher is better), its standard error `noise`, and what else is worth recording. Called in
+        eval mode under `torch.inference_mode`.
+
+        Raises:
+            TrainingError: the model generates what is no data.
+        """
+
+
+def quality_check(
+    kind: str, codec: Codec, train: pa.Table, validation: pa.Table, encoded: Batch, *, seed: int
+) -> QualityCheck | None:
+    """The check of a kind of data, `training/quality/<kind>.py`; None when there is nothing to compare."""
+    check = registry.load(FOLDER, kind, QualityCheck, field="data.kind")
+    return check.of(codec, train, validation, encoded, seed=seed)
+
+
+def sample_blocks(model: GenerativeModel, num_rows: int, seed: int) -> Iterator[Batch]:
+    """`num_rows` unconditional rows, block by block on the CPU; keyed by (seed, block), so that checks of one
+    run differ by the weights alone. One block at a time: a wide table's fill gigabytes."""
+    device = device_of(model)
+    for first in range(0, num_rows, BLOCK_ROWS):
+        draws = generator(device, seed, "quality", first // BLOCK_ROWS)
+        yield draw_rows(model, BLOCK_ROWS, draws).take(slice(0, num_rows - first)).to("cpu")

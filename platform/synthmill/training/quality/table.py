@@ -1,0 +1,156 @@
+"""How good a table model is now: pair accuracy of what it generates against validation rows, over its
+real-vs-real ceiling.
+
+Accuracy of a pair of columns is 1 - TVD of their joint table on deciles and categories (arXiv 2504.01908).
+All pairs come from one matrix product of one-hot rows. The ceiling is what a perfect model would score on
+samples of this size: E |p - q|_1 = sum_b sqrt(2 / pi * p_b (1 - p_b) (1 / n1 + 1 / n2)). Legend: N rows, C
+columns, D bins of all columns.
+"""
+
+import math
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from synthmill.data.batch import Batch
+from synthmill.data.codecs.base import Codec
+from synthmill.models.base import GenerativeModel
+from synthmill.training.quality.base import QualityCheck, sample_blocks
+
+BINS = 10
+MOST_CATEGORIES = 20
+MOST_COLUMNS = 100
+JACKKNIFE_PARTS = 5
+
+
+class Bins:
+    """Deciles and frequent categories of every column, from training rows."""
+
+    def __init__(self, train: pa.Table) -> None:
+        picked = np.unique(
+            np.linspace(0, train.num_columns - 1, min(train.num_columns, MOST_COLUMNS)).astype(int)
+        )
+        self.columns = [train.column_names[index] for index in picked]
+        self._edges: dict[str, NDArray[np.float64]] = {}
+        self._values: dict[str, pa.Array] = {}
+        widths = []
+        for name in self.columns:
+            column = train[name].combine_chunks()
+            if _is_number(column.type):
+                values = _numbers(column)
+                known = values[~np.isnan(values)]
+                deciles = np.linspace(0, 1, BINS + 1)[1:-1]
+                self._edges[name] = np.unique(np.quantile(known, deciles)) if len(known) else np.zeros(0)
+                widths.append(len(self._edges[name]) + 2)
+            else:
+                counts = column.drop_null().value_counts()
+                order = np.argsort(-counts.field("counts").to_numpy(), kind="stable")[:MOST_CATEGORIES]
+                self._values[name] = counts.field("values").take(pa.array(order))
+                widths.append(len(order) + 2)
+        self.offsets_C = torch.tensor(np.concatenate([[0], np.cumsum(widths)[:-1]]), dtype=torch.int64)
+        self.width = int(sum(widths))
+        self.member_DC = torch.zeros(self.width, len(widths))
+        self.member_DC[
+            torch.arange(self.width), torch.repeat_interleave(torch.arange(len(widths)), torch.tensor(widths))
+        ] = 1.0
+
+    def one_hot(self, table: pa.Table) -> Tensor:
+        """float32 (N, D)."""
+        codes_NC = torch.from_numpy(
+            np.stack([self._codes(name, table[name].combine_chunks()) for name in self.columns], axis=1)
+        )
+        return torch.zeros(table.num_rows, self.width).scatter_(1, codes_NC + self.offsets_C, 1.0)
+
+    def _codes(self, name: str, column: Any) -> NDArray[np.int64]:
+        """0: missing; then deciles, or 1: other and the frequent categories."""
+        if name in self._edges:
+            values = _numbers(column)
+            return np.where(
+                np.isnan(values), 0, np.searchsorted(self._edges[name], values, side="right") + 1
+            ).astype(np.int64)
+        known = pc.index_in(column, value_set=self._values[name]).fill_null(-1).to_numpy(zero_copy_only=False)
+        return np.where(column.is_null().to_numpy(zero_copy_only=False), 0, known + 2).astype(np.int64)
+
+
+class TableQuality(QualityCheck):
+    """Samples, decodes and scores rows of a table."""
+
+    @classmethod
+    def of(
+        cls, codec: Codec, train: pa.Table, validation: pa.Table, encoded: Batch, *, seed: int
+    ) -> Self | None:
+        if validation.num_rows == 0 or train.num_columns == 0:
+            return None
+        return cls(codec, train, validation, seed=seed)
+
+    def __init__(self, codec: Codec, train: pa.Table, validation: pa.Table, *, seed: int) -> None:
+        self._codec = codec
+        self._seed = seed
+        self.rows = 4096 if train.num_rows >= 4096 else 2048
+        self._bins = Bins(train)
+        self._real_DD = _joint(self._bins.one_hot(validation))
+        self._ceiling = self._expected(_joint(self._bins.one_hot(train)), validation.num_rows)
+
+    def __call__(self, model: GenerativeModel) -> dict[str, float]:
+        """`score`: pair accuracy over its ceiling, in [0, ~1]; `noise`: its standard error (jackknife over
+        the sampled rows)."""
+        blocks = []
+        for block in sample_blocks(model, self.rows, self._seed):
+            blocks.append(self._bins.one_hot(self._codec.condition_table(block)))
+        groups = torch.cat(blocks).chunk(JACKKNIFE_PARTS)
+        joints = [group_ND.T @ group_ND for group_ND in groups]
+        whole_DD = torch.stack(joints).sum(0)
+        accuracy = self._accuracy(whole_DD / self.rows)
+        kept = [self.rows - group_ND.shape[0] for group_ND in groups]
+        left_out = [
+            self._accuracy((whole_DD - joint_DD) / rows) for joint_DD, rows in zip(joints, kept, strict=True)
+        ]
+        spread = sum((value - sum(left_out) / len(left_out)) ** 2 for value in left_out)
+        noise = math.sqrt((len(left_out) - 1) / len(left_out) * spread)
+        return {
+            "score": accuracy / self._ceiling,
+            "noise": noise / self._ceiling,
+            "accuracy": accuracy,
+            "ceiling": self._ceiling,
+        }
+
+    def _accuracy(self, joint_DD: Tensor) -> float:
+        return self._mean_pair(0.5 * (joint_DD - self._real_DD).abs())
+
+    def _expected(self, joint_DD: Tensor, real_rows: int) -> float:
+        spread_DD = torch.sqrt(2 / math.pi * joint_DD * (1 - joint_DD) * (1 / real_rows + 1 / self.rows))
+        return self._mean_pair(0.5 * torch.minimum(spread_DD, 2 * joint_DD))
+
+    def _mean_pair(self, distance_DD: Tensor) -> float:
+        """1 - the mean over pairs of columns (over columns, if there is one) of distances summed over their
+        cells."""
+        distance_CC = self._bins.member_DC.T @ distance_DD @ self._bins.member_DC
+        columns = distance_CC.shape[0]
+        if columns == 1:
+            return 1.0 - float(distance_CC[0, 0])
+        return 1.0 - float(distance_CC.triu(1).sum()) / (columns * (columns - 1) / 2)
+
+
+def _joint(one_hot_ND: Tensor) -> Tensor:
+    return one_hot_ND.T @ one_hot_ND / one_hot_ND.shape[0]
+
+
+def _is_number(kind: Any) -> bool:
+    return bool(
+        pa.types.is_integer(kind)
+        or pa.types.is_floating(kind)
+        or pa.types.is_decimal(kind)
+        or pa.types.is_temporal(kind)
+    )
+
+
+def _numbers(column: Any) -> NDArray[np.float64]:
+    """float64 with NaN for missing."""
+    if pa.types.is_temporal(column.type):
+        column = column.cast(pa.int32() if column.type.bit_width == 32 else pa.int64())
+    return np.asarray(column.cast(pa.float64(), safe=False).to_numpy(zero_copy_only=False), dtype=np.float64)

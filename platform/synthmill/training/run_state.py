@@ -1,0 +1,154 @@
+"""What of a run outlives a step: its history, its clock and its checkpoints.
+
+`Part` is whatever else a checkpoint holds (the loop, the checker): tensors by name and plain JSON data.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from synthmill.config import TrainingConfig
+from synthmill.errors import RecipeError, TrainingError
+from synthmill.training.checkpoint import Checkpoints, State
+from synthmill.training.parallel import Parallel
+from synthmill.training.reporter import Reporter
+
+
+class Part(Protocol):
+    """Something that goes on where a checkpoint left it."""
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors and JSON data; names of different parts don't meet."""
+
+    def load(self, state: State) -> None:
+        """Take over what `state` returned."""
+
+
+class RunState:
+    """Records, saves and resumes a run; every rank has one, rank 0 writes."""
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        parallel: Parallel,
+        reporter: Reporter,
+        checkpoints: Checkpoints | None,
+        run_key: str,
+    ) -> None:
+        self._config, self._parallel, self._reporter = config, parallel, reporter
+        self._checkpoints, self._run_key = checkpoints, run_key
+        self.history: list[dict[str, Any]] = []
+        self.finished = False
+        """Whether the run came to its end, in this process or the one that it goes on from."""
+        self._seconds_before = 0.0
+        self._started = self._saved = time.monotonic()
+
+    @property
+    def leads(self) -> bool:
+        """Whether this rank holds what the run leaves."""
+        return self._parallel.rank == 0
+
+    @property
+    def seconds(self) -> float:
+        """Training time over all processes that had a part in the run."""
+        return self._seconds_before + time.monotonic() - self._started
+
+    def say(self, message: str) -> None:
+        """A line to a person."""
+        if self._parallel.rank == 0:
+            self._reporter.log({"message": message})
+
+    def record(self, record: dict[str, Any]) -> None:
+        """Add to the history, which the artifact keeps."""
+        if self._parallel.rank == 0:
+            self.history.append(record)
+            self._reporter.log(record)
+
+    def show(self, step: int, preview: bytes | None) -> None:
+        """Pass on a PNG of what a check sampled; the history keeps numbers only."""
+        if preview is not None and self._parallel.rank == 0:
+            self._reporter.log({"step": step, "preview": preview})
+
+    def control(self, should_stop: Callable[[], bool] | None) -> tuple[bool, bool]:
+        """(stop, save), as rank 0's clock says: ranks that disagreed would wait for each other for ever."""
+        stop = save = False
+        if self._parallel.rank == 0:
+            limit = self._config.max_seconds
+            stop = limit is not None and self.seconds >= limit
+            stop = stop or (should_stop is not None and should_stop())
+            waited = time.monotonic() - self._saved
+            save = self._checkpoints is not None and waited >= self._config.checkpoint_seconds
+        if self._parallel.world > 1:
+            flags = torch.tensor([stop, save], dtype=torch.int64, device=self._parallel.device)
+            self._parallel.broadcast_(flags)
+            stop, save = (bool(flag) for flag in flags.tolist())
+        return stop, save
+
+    def save(self, step: int, parts: tuple[Part, ...], *, good_step: int | None) -> None:
+        """Write a checkpoint; the newest one up to `good_step` is kept beside the latest few."""
+        if self._checkpoints is not None and self._parallel.rank == 0:
+            tensors: dict[str, Tensor] = {}
+            data: dict[str, Any] = {
+                "run_key": self._run_key,
+                "step": step,
+                "seconds": self.seconds,
+                "finished": self.finished,
+                "history": self.history,
+            }
+            for part in parts:
+                part_tensors, part_data = part.state()
+                tensors |= part_tensors
+                data |= part_data
+            self._checkpoints.save(step, State(tensors, data), good_step=good_step)
+        self._saved = time.monotonic()
+
+    @property
+    def saves(self) -> bool:
+        """Whether the run leaves checkpoints."""
+        return self._checkpoints is not None
+
+    def resume(self, parts: tuple[Part, ...], total_steps: int) -> None:
+        """Go on from the newest intact checkpoint of this very run, if the recipe allows and there is one.
+
+        Raises:
+            RecipeError: there is none, and the recipe says `resume: always`.
+        """
+        state = self._latest()
+        if state is None:
+            if self._config.resume == "always":
+                raise RecipeError(
+                    "there is no checkpoint of this recipe to go on from; use if-possible",
+                    field="training.resume",
+                )
+            return
+        self._seconds_before = state.data["seconds"]
+        self.finished, self.history = state.data["finished"], state.data["history"]
+        for part in parts:
+            part.load(state)
+        self.say(f"resumed at step {state.data['step']} of {total_steps}")
+
+    def _latest(self) -> State | None:
+        checkpoints, state = self._checkpoints, None
+        if checkpoints is not None and self._config.resume != "never":
+            state = checkpoints.latest()
+            if state is not None and state.data["run_key"] != self._run_key:
+                state = None
+        # Rank 0 deletes damaged checkpoints next: all must have read by then.
+        self._parallel.barrier()
+        if state is not None and checkpoints is not None and checkpoints.damage and self._parallel.rank == 0:
+            self.say(f"{'; '.join(checkpoints.damage)}: an older checkpoint is taken")
+            checkpoints.forget_after(state.data["step"])
+        return state
+
+    def forget_after(self, step: int | None) -> None:
+        """Drop checkpoints that hold a failure rather than a model."""
+        if self._checkpoints is not None and step is not None:
+            self._checkpoints.forget_after(step)
+
+    def failure(self, what: str) -> TrainingError:
+        """An error that says what is left of the run and what to try."""
+        kept = "the last good checkpoint was kept" if self.saves else "no checkpoints were written"
+        return TrainingError(f"{what}; {kept}; try a lower learning rate")
