@@ -11,6 +11,7 @@ import pytest
 from synthmill.data.keys.base import Key, detect, fit_key, key_from_json, names
 from synthmill.data.keys.card import luhn_digit
 from synthmill.data.keys.iban import check_digits
+from synthmill.data.schema import KEY_KINDS
 
 pytest.importorskip("faker")
 RNG = np.random.default_rng(5)
@@ -48,6 +49,10 @@ ROWS = np.arange(2_000, dtype=np.uint64)
 def kind(request: pytest.FixtureRequest) -> str:
     assert request.param in REAL, f"add real values of the kind {request.param!r}"
     return str(request.param)
+
+
+def test_every_kind_can_be_stated() -> None:
+    assert set(KEY_KINDS) == set(names())
 
 
 def _key(kind: str) -> Key:

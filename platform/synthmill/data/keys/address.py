@@ -14,7 +14,6 @@ class Address(Key):
     """`10003 Miller Street, Springfield`: the street and town are made up, the number is nobody's."""
 
     kind: Literal["address"] = "address"
-    locale: str | None
     first: int
 
     @classmethod

@@ -28,6 +28,8 @@ class Key(FrozenModel, ABC):
 
     kind: str
     """The file's name."""
+    locale: str | None = None
+    """One of Faker's, such as `de_DE`; None: en_US."""
     pattern: ClassVar[str] = ""
     """RE2 expression that texts of this kind match as a whole; "": only a schema file can tell the kind."""
 
@@ -39,7 +41,20 @@ class Key(FrozenModel, ABC):
 
     @abstractmethod
     def write(self, rows: UInt64) -> pa.Array:
-        """Texts for global row numbers (N,), different for different rows."""
+        """Texts for global row numbers (N,), different for different rows; two people may share a name."""
+
+    @classmethod
+    def matches(cls, values: pa.Array) -> bool:
+        """Whether all of `values` (distinct texts, not null) are of this kind."""
+        return bool(
+            cls.pattern
+            and len(values)
+            and pc.all(pc.match_substring_regex(values, f"^(?:{cls.pattern})$")).as_py()
+        )
+
+    def beside(self, real: pa.Array) -> "Key":
+        """The same kind of keys, none of which is in `real`."""
+        return type(self).fit(real, self.locale)
 
 
 def names() -> list[str]:
@@ -61,14 +76,10 @@ def key_from_json(saved: dict[str, Any]) -> Key:
     return registry.load(FOLDER, str(saved["kind"]), Key, field="codec.json").model_validate(saved)
 
 
-def detect(values: pa.Array) -> str | None:
-    """The kind whose pattern all of `values` (distinct texts, not null) match; None: they have none in
-    common."""
-    for kind in names():
-        pattern = registry.load(FOLDER, kind, Key).pattern
-        if pattern and len(values) and pc.all(pc.match_substring_regex(values, f"^(?:{pattern})$")).as_py():
-            return kind
-    return None
+def detect(values: pa.Array, kinds: tuple[str, ...] | None = None) -> str | None:
+    """The kind that all of `values` (distinct texts, not null) are of, among `kinds` (None: all)."""
+    found = (kind for kind in kinds or names() if registry.load(FOLDER, kind, Key).matches(values))
+    return next(found, None)
 
 
 @functools.lru_cache(maxsize=8)
@@ -106,12 +117,13 @@ def longest_number(values: pa.Array) -> int:
     """The largest run of digits in texts, as a number below 10^18; 0 without digits."""
     runs = pc.split_pattern_regex(values, r"\D+").flatten()
     short = runs.filter(pc.and_(pc.greater(pc.binary_length(runs), 0), pc.less(pc.binary_length(runs), 18)))
-    return int(pc.max(short.cast(pa.int64())).as_py()) if len(short) else 0
+    largest: int = pc.max(short.cast(pa.int64())).as_py() if len(short) else 0
+    return largest
 
 
 def above(values: pa.Array) -> int:
     """The first power of ten that is larger than every number in `values`."""
-    return 10 ** len(str(longest_number(values)))
+    return int(10 ** len(str(longest_number(values))))
 
 
 def numbers_from(first: int, rows: UInt64) -> list[int]:

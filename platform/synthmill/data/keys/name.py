@@ -22,7 +22,6 @@ class Name(Key):
     """`Anna Meyer-Schulz`; with a number where the source has names of every other form."""
 
     kind: Literal["name"] = "name"
-    locale: str | None
     form: str
     first: int
 
