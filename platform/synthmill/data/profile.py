@@ -38,7 +38,7 @@ from synthmill.data.people import (
     people_of,
     picked,
 )
-from synthmill.data.schema import ColumnRule, Rules
+from synthmill.data.schema import KEY_KINDS, ColumnRule, Rules
 from synthmill.data.sentinels import without_sentinels
 from synthmill.errors import DataError, did_you_mean, raise_faults
 
@@ -153,8 +153,8 @@ def profile_column(
     min_rows = 1 if keep else config.min_category_rows
     if array.null_count == len(array) and rule.categories is None:
         return ColumnProfile(name=name, kind="constant", arrow_type=str(array.type), missing_rows=len(array))
-    if rule.kind == "identifier":
-        return _identifier(name, array)
+    if rule.kind == "identifier" or rule.kind in KEY_KINDS:
+        return _identifier(name, array, rule)
     if is_text(array.type) or rule.kind == "categorical" or rule.categories is not None:
         return _text(name, array, rule, min_rows, people)
     return _number(name, array, rule, min_rows, people, keep=keep)
@@ -183,9 +183,17 @@ def _with_group(rules: Rules, train: pa.Table, config: DataConfig) -> Rules:
     return {**rules, group: ColumnRule(kind="identifier")} if distinct * MOST_ROWS > train.num_rows else rules
 
 
-def _identifier(name: str, array: pa.Array) -> ColumnProfile:
+def _identifier(name: str, array: pa.Array, rule: ColumnRule) -> ColumnProfile:
+    kind = rule.kind if rule.kind in KEY_KINDS else None
     if is_text(array.type):
-        template = fit_template(name, pc.unique(array).drop_null().cast(pa.string()))
+        values = pc.unique(array).drop_null().cast(pa.string())
+        template = fit_template(name, values, kind=kind, locale=rule.locale)
+    elif kind is not None:
+        raise DataError(
+            f"column {name!r} is stated to hold {kind}, which is text, but holds {array.type}; state"
+            " `kind: identifier`, or store it as text",
+            field="data.schema",
+        )
     elif pa.types.is_integer(array.type):
         template = IdTemplate(style="sequence")
     else:
@@ -224,7 +232,7 @@ def _text(name: str, array: pa.Array, rule: ColumnRule, min_rows: int, people: I
         if _is_free_text(values, counts, kept):
             raise _free_text(name)
         if not kept.any() and (len(values) == shared.sum() or len(values) > 100):
-            return _identifier(name, array)
+            return _identifier(name, array, rule)
     if not kept.any():
         fix = "lower data.min_category_rows, or state its `categories` or `kind: drop` in a schema file"
         what = "training rows" if people is None else "people among the training rows"
@@ -326,7 +334,7 @@ def _number(
         and not len(sentinels)
         and is_integer_id(name, distinct, counts, bool((np.diff(values) > 0).all()))
     ):
-        return _identifier(name, array)
+        return _identifier(name, array, rule)
     if len(distinct) == 1 and missing == 0 and not len(sentinels):
         return ColumnProfile(name=name, kind="constant", arrow_type=str(kind), constant=distinct[0].item())
     least = 1 if keep and len(distinct) <= MAX_DISCRETE else max(NEIGHBOURS, min_rows)

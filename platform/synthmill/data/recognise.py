@@ -221,7 +221,8 @@ def _promising(column: pa.ChunkedArray, hint: Hint, null_values: tuple[str, ...]
     """Whether a sample holds anything but text: most columns of text are told by it."""
     if hint.kind in _STATED or hint.datetime_format is not None:
         return True
-    if hint.kind in ("text", "categorical", "identifier", "drop"):
+    if hint.kind not in (None, "boolean"):
+        # Every other kind that can be stated is text.
         return False
     size = min(len(column), PROBE_ROWS)
     sample = column.take(pa.array(np.linspace(0, len(column) - 1, size).astype(np.int64))) if size else column

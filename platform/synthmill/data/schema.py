@@ -24,16 +24,36 @@ LARGEST_BOUND = 1e200
 """So that a bound times the power of ten of a decimal type is still a number."""
 MAX_DECIMALS = 18
 RuleKind = Literal[
-    "integer", "numeric", "boolean", "categorical", "datetime", "date", "identifier", "text", "drop"
+    "integer",
+    "numeric",
+    "boolean",
+    "categorical",
+    "datetime",
+    "date",
+    "identifier",
+    "email",
+    "phone",
+    "name",
+    "address",
+    "iban",
+    "card",
+    "url",
+    "ip",
+    "text",
+    "drop",
 ]
+KEY_KINDS = ("email", "phone", "name", "address", "iban", "card", "url", "ip")
+"""Kinds of identifiers that `data/keys/` makes."""
 
 
 class ColumnRule(FrozenModel):
     """What the user states about one column; what is left out is detected."""
 
     kind: RuleKind | None = None
-    """numeric takes integers too; identifier: regenerated, never copied; drop: left out of the table; text:
-    free text, refused."""
+    """numeric takes integers too; identifier: regenerated, never copied; email, phone, name, address, iban,
+    card, url, ip: identifiers of that kind; drop: left out of the table; text: free text, refused."""
+    locale: str | None = None
+    """For names and addresses: one of Faker's locales, such as `de_DE`; null: en_US."""
     minimum: int | float | str | None = None
     """Public lower bound of a number, or of a date or time as `2020-01-31` or `2020-01-31T08:00:00`: used in
     place of the fitted one; values below it count as equal to it. Dates such as 9999-12-31 that stand for

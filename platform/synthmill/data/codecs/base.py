@@ -114,6 +114,11 @@ class Codec(ABC):
         """Kind, bounds and point masses of a column; None where the codec does not know them."""
         return None
 
+    def beside(self, real: pa.Table) -> "Codec":
+        """The same codec, whose generated identifiers are none of those in `real`, all rows of the source.
+        Only where numbers are free is kept of them."""
+        return self
+
     def first_free_id(self, real: pa.Table, rows: int) -> int:
         """The row number from which `rows` identifiers in a row are none of those in `real`."""
         return 0

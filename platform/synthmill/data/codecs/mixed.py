@@ -204,6 +204,22 @@ class MixedCodec(Codec):
             arrays.append(from_view(array, self.views.get(name), self.typed_schema.field(name).type))
         return pa.table(arrays, schema=self.typed_schema), rows
 
+    def beside(self, real: pa.Table) -> "MixedCodec":
+        if not self._identifiers:
+            return self
+        columns = [
+            column.beside(to_view(flat(real[column.profile.name]), self.views.get(column.profile.name)))
+            if isinstance(column, IdentifierCodec)
+            else column
+            for column in self._columns
+        ]
+        profile = self.profile.model_copy(update={"columns": tuple(column.profile for column in columns)})
+        codec = MixedCodec(
+            profile, columns, typed_schema=self.typed_schema, views=self.views, notes=self.notes
+        )
+        codec._form = self._form
+        return codec
+
     def first_free_id(self, real: pa.Table, rows: int) -> int:
         """The row number from which `rows` identifiers in a row are none of those in `real`: 0, or a power of
         ten, or one in the widest gap between integers.
