@@ -10,16 +10,24 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from synthmill.data import cells
-from synthmill.data.columns import Bool, Int64
-from synthmill.data.forms import _dates, angle, digits, duration, number
+from synthmill.data.columns import Bool, Int64, flat, is_text
+from synthmill.data.forms import _dates, angle, digits, duration, number, scientific, script
 from synthmill.data.forms._missing import is_missing_word
 from synthmill.data.forms.base import Ask, Form, Found, Hint, Values, to_bool
 from synthmill.data.forms.moment import MomentForm
 from synthmill.data.forms.number import NumberForm
+from synthmill.data.forms.script import ScriptForm
 from synthmill.data.forms.several import SeveralForm
 
 Finder = Callable[[Values, Hint], Found | Ask | None]
-FINDERS: tuple[Finder, ...] = (digits.find, number.find, _dates.find, duration.find, angle.find)
+FINDERS: tuple[Finder, ...] = (
+    digits.find,
+    number.find,
+    _dates.find,
+    duration.find,
+    angle.find,
+    scientific.find,
+)
 """Tried in this order, the most rows win: a code of digits would pass for a number, a number for a date."""
 PROBE_ROWS = 2000
 PROBE_SHARE = 0.25
@@ -33,7 +41,7 @@ FEW_LEVELS = 20
 SHOWN = 3
 _STATED: dict[str, tuple[Finder, ...]] = {
     "integer": (number.find, digits.find),
-    "numeric": (number.find, angle.find, digits.find),
+    "numeric": (number.find, angle.find, digits.find, scientific.find),
     "date": (_dates.find,),
     "datetime": (_dates.find, duration.find),
 }
@@ -60,6 +68,7 @@ def recognise(
     *,
     typed_source: bool = False,
     null_values: tuple[str, ...] = (),
+    foreign: bool = False,
 ) -> Reading:
     """Read a column of text (N,).
 
@@ -67,9 +76,16 @@ def recognise(
     as text. In a CSV everything is text, and plain numbers and dates simply have their type. `null_values`
     are heeded like the usual words for a missing value: where the rest is typed.
     """
-    if not _promising(column, hint, null_values):
-        return Reading(column)
+    if not _is_stated(hint):
+        if hint.kind is not None:
+            return Reading(column)
+        sample = _sample(column, null_values)
+        if not _promising(sample, hint):
+            return _as_text(name, column, sample)
     coded = column.combine_chunks().cast(pa.string()).dictionary_encode()
+    zero = script.zero_of(coded.dictionary)
+    if zero is not None:
+        return _foreign(name, column, hint, zero, null_values)
     codes: Int64 = np.asarray(coded.indices.fill_null(-1), dtype=np.int64)
     counts = np.bincount(codes[codes >= 0], minlength=len(coded.dictionary))
     values = Values(coded.dictionary, counts)
@@ -81,22 +97,45 @@ def recognise(
         return Reading(column)
     fit = _fit(rest, hint)
     plain = _plain(rest, hint) if not typed_source else np.zeros(len(rest.texts), dtype=bool)
+    if plain.all() and is_text(cells.plain_typed(pa.chunked_array([rest.texts])).type):
+        # Nanoseconds of the year 1500 look plain, and no plain type holds them.
+        plain = np.zeros(len(rest.texts), dtype=bool)
     if plain.all():
         fit = _Fit([], plain, read=plain, respelled=~plain)
     at = _Column(name, codes, values)
     stated = hint.kind in _STATED or hint.datetime_format is not None
+    if not stated and not typed_source and len(rest.texts) == 1 and not plain.all():
+        # One value for all is repeated word for word, whatever it means.
+        return Reading(_nulled(coded, missing), notes=at.missing_notes(missing))
     if not fit.read.all():
         return _partly(column, at, fit, plain, rest, missing, stated=stated, kind=hint.kind)
     if fit.forms and not stated and _is_categories(rest):
         # Few levels, each frequent: they come out word for word as categories.
         return Reading(_nulled(coded, missing), notes=at.missing_notes(missing))
-    if typed_source and not stated and _are_whole(fit.forms):
+    if typed_source and not foreign and not stated and _are_whole(fit.forms):
         fix = "state `kind: integer` in a schema file to learn them as numbers"
         return Reading(column, notes=(f"column {name!r}: whole numbers stored as text are text; {fix}",))
     form = _joined(fit.forms, rest)
     bare = form is None or (form.plain and not typed_source)
     notes = at.notes(missing, fit.respelled, rest, fit.forms)
+    if plain.all() and len(_offsets(rest.texts)) > 1:
+        several = ", ".join(_offsets(rest.texts)[:SHOWN])
+        notes += (f"column {name!r} has times of several offsets ({several}): they come out in UTC",)
     return Reading(_typed(coded, missing, fit.forms), None if bare else form, notes)
+
+
+def _foreign(
+    name: str, column: pa.ChunkedArray, hint: Hint, zero: str, null_values: tuple[str, ...]
+) -> Reading:
+    """A column whose digits are of another script: read as if they were ASCII, and written back."""
+    marks = script.marks_of(column)
+    ascii_column = pa.chunked_array([script.ascii_digits(flat(column), marks)])
+    # As of a typed source, so that what is read has a form in any case.
+    reading = recognise(name, ascii_column, hint, typed_source=True, null_values=null_values, foreign=True)
+    if reading.form is None:
+        return Reading(column, notes=reading.notes, fault=reading.fault)
+    form = ScriptForm(zero=zero, marks=marks, inner=reading.form.to_json())
+    return Reading(reading.column, form, reading.notes, reading.fault)
 
 
 def _partly(
@@ -111,7 +150,7 @@ def _partly(
     kind: str | None,
 ) -> Reading:
     """A column that no forms read whole: text, or a fault where nearly all of it reads as one type."""
-    if fit.ask is not None:
+    if fit.ask is not None and (stated or not _is_categories(rest)):
         return Reading(column, fault=f"column {at.name!r}: {fit.ask.question} for it in a schema file")
     best = plain if rest.share(plain) > rest.share(fit.read) else fit.read
     near = rest.share(best) >= NEAR
@@ -122,7 +161,7 @@ def _partly(
         return Reading(column, fault=at.fault(odd, what, stated=stated))
     units = None if near or _repeats(rest) else _units(rest, fit.read, fit.forms)
     if units is not None:
-        fix = f"{_SPLIT_UNITS}, or state {{columns: {{{at.name}: {{kind: categorical}}}}}}"
+        fix = f"{_SPLIT_UNITS}, or leave it out: {{columns: {{{at.name}: {{kind: drop}}}}}}"
         return Reading(column, fault=f"column {at.name!r} holds {units}; {fix}")
     return Reading(column, notes=at.part_notes(rest, best, fit.forms))
 
@@ -217,30 +256,60 @@ def _short(text: str) -> str:
     return repr(text if len(text) <= 30 else text[:29] + "\u2026")
 
 
-def _promising(column: pa.ChunkedArray, hint: Hint, null_values: tuple[str, ...]) -> bool:
-    """Whether a sample holds anything but text: most columns of text are told by it."""
-    if hint.kind in _STATED or hint.datetime_format is not None:
-        return True
-    if hint.kind not in (None, "boolean"):
-        # Every other kind that can be stated is text.
-        return False
+def _is_stated(hint: Hint) -> bool:
+    return hint.kind in _STATED or hint.datetime_format is not None
+
+
+def _sample(column: pa.ChunkedArray, null_values: tuple[str, ...]) -> pa.Array:
+    """The different texts of some rows, but for words for a missing value."""
     size = min(len(column), PROBE_ROWS)
     sample = column.take(pa.array(np.linspace(0, len(column) - 1, size).astype(np.int64))) if size else column
     texts = pc.unique(sample.cast(pa.string())).drop_null()
     texts = texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
     known = pc.is_in(texts, value_set=pa.array(null_values, pa.string()))
-    texts = texts.filter(pa.array(~is_missing_word(texts) & ~to_bool(known)))
+    return texts.filter(pa.array(~is_missing_word(texts) & ~to_bool(known)))
+
+
+def _promising(texts: pa.Array, hint: Hint) -> bool:
+    """Whether a sample holds anything but text: most columns of text are told by it."""
     # Whatever is not text has a digit, but for true and false; to read the sample costs more than to look.
     texts_with = pc.or_(
-        pc.match_substring_regex(texts, r"\d"), pc.match_substring_regex(texts, cells.BOOLEAN)
+        pc.match_substring_regex(texts, r"\pN"), pc.match_substring_regex(texts, cells.BOOLEAN)
     )
     if not len(texts) or pc.mean(texts_with).as_py() < PROBE_SHARE:
         return False
     # Codes are told from keys by values that occur twice, which a sample need not show.
-    values = Values(texts, np.full(len(texts), 2, dtype=np.int64))
+    values = Values(script.ascii_digits(texts), np.full(len(texts), 2, dtype=np.int64))
     fit = _fit(values, hint)
     plain = max(values.share(fit.read), values.share(_plain(values, hint)))
     return plain >= PROBE_SHARE or fit.ask is not None
+
+
+_NUMBER = r"[+-]?(?:0|[1-9]\d{0,5})"
+_PAIR = (
+    # Two or three numbers: with brackets or a mark that says so they may be whole, else one has decimals.
+    rf"^(?:(?:\w+ ?)?[(\[]{_NUMBER}(?:\.\d+)?(?:(?:[,;] ?| ){_NUMBER}(?:\.\d+)?){{1,2}}[)\]]"
+    rf"|{_NUMBER}(?:\.\d+)?(?: ?[;/x\x{{d7}}|] ?{_NUMBER}(?:\.\d+)?){{1,2}}"
+    rf"|{_NUMBER}\.\d+(?:,? ?{_NUMBER}(?:\.\d+)){{1,2}})$"
+)
+
+
+def _as_text(name: str, column: pa.ChunkedArray, sample: pa.Array) -> Reading:
+    """A column of text; a fault where its cells hold two numbers, such as latitude and longitude."""
+    if len(sample) and pc.all(pc.match_substring_regex(sample, cells.BARE_EXPONENT)).as_py():
+        fix = "state `kind: numeric` in a schema file if they are numbers"
+        return Reading(column, notes=(f"column {name!r}: texts such as 1E5 are taken for codes; {fix}",))
+    if not len(sample) or pc.mean(pc.match_substring_regex(sample, _PAIR)).as_py() < NEAR:
+        return Reading(column)
+    if len(pc.unique(column)) * MIN_ROWS <= len(column):
+        return Reading(column)
+    return Reading(
+        column,
+        fault=(
+            f"column {name!r} holds several numbers in a cell, such as {_short(sample[0].as_py())}; give each"
+            f" a column of its own, or leave it out: {{columns: {{{name}: {{kind: drop}}}}}}"
+        ),
+    )
 
 
 def _fit(values: Values, hint: Hint) -> _Fit:
@@ -314,12 +383,25 @@ def _plain(values: Values, hint: Hint) -> Bool:
         for kind, mask in zip(kinds, masks, strict=True)
     ]
     none = np.zeros(len(values.texts), dtype=bool)
+    if hint.kind is None and cells.are_exponent_codes(values.texts):
+        masks[kinds.index("number")] = none
     zoned = cells.zone_mask(values.texts)
     masks += [mask & zoned for mask in masks] + [mask & ~zoned for mask in masks]
+    if len(_offsets(values.texts)) == 1:
+        # One offset for all is part of how they are written; several can't be told apart in the output.
+        masks = [mask & ~to_bool(cells.offset_mask(values.texts)) for mask in masks]
     if zoned.any() and not zoned.all():
         # Times with and without a zone have no plain type in common.
         masks = [mask for mask in masks if not (mask & zoned).any() or not (mask & ~zoned).any()]
     return max([none, *masks], key=lambda mask: int(values.counts[mask].sum()))
+
+
+def _offsets(texts: pa.Array) -> list[str]:
+    """The different offsets from UTC, UTC's own among them, in which times end."""
+    zoned = texts.filter(pa.array(cells.zone_mask(texts)))
+    ends = pc.replace_substring_regex(zoned, r"^.*?(Z|[+-]\d{2}(:?\d{2})?)$", r"\1")
+    found: list[str] = pc.unique(ends).to_pylist() if pc.any(cells.offset_mask(zoned)).as_py() else []
+    return found
 
 
 def _are_whole(forms: list[Form]) -> bool:
@@ -376,7 +458,7 @@ def _is_code(values: Values, best: Bool) -> bool:
     if to_bool(pc.match_substring_regex(odd, r"^0\d+$")).any():
         return True
     lengths = np.unique(np.asarray(pc.utf8_length(values.texts)))
-    lettered = to_bool(pc.match_substring_regex(odd, r"^(\d+[ -]?\pL{1,3}|\pL{1,3}[ -]?\d+)$"))
+    lettered = to_bool(pc.match_substring_regex(odd, r"^(\d+[ -]?\pL{1,3}|\pL{1,3}[ -]?\d+|\d+[eE]\d+)$"))
     return (len(lengths) == 1 and len(values.texts) > 50) or (
         values.share(~best) > 0.02 and bool(lettered.mean() > 0.5)
     )

@@ -99,7 +99,7 @@ def evaluate(
         config={**_config(request), **found.config()},
         gates=outcomes,
         metrics=results,
-        privacy=privacy_section(results, found.has_holdout, kind=kind),
+        privacy=privacy_section(results, found.has_holdout, kind=kind, kept_rare=tables.kept_rare),
         plots=plots,
         images=images,
         neighbours=nearest,

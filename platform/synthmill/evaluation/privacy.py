@@ -26,8 +26,11 @@ DISCLAIMER = (
 )
 
 
-def privacy_section(results: Mapping[str, Result], has_holdout: bool, *, kind: str) -> Privacy:
-    """What this evaluation tested, by the results that have a value."""
+def privacy_section(
+    results: Mapping[str, Result], has_holdout: bool, *, kind: str, kept_rare: str | None = None
+) -> Privacy:
+    """What this evaluation tested, by the results that have a value; `kept_rare` is the target whose rare
+    classes the generator was told to keep."""
     private = {name: cls for name, cls in metric_classes(kind).items() if cls.axis == "privacy"}
     done = [name for name in private if name in results and results[name].status == "ok"]
     not_done = [name for name in private if name not in done]
@@ -35,6 +38,12 @@ def privacy_section(results: Mapping[str, Result], has_holdout: bool, *, kind: s
     if not has_holdout:
         open_ones.insert(
             0, "everything that compares with people the generator never saw: there is no holdout"
+        )
+    if kept_rare is not None:
+        open_ones.insert(
+            0,
+            f"classes of the target {kept_rare!r} that few people share: they were kept on purpose"
+            " (data.rare_target: keep), and generated rows show that there are such people",
         )
     return Privacy(
         threat_model=THREAT_MODEL,

@@ -169,6 +169,7 @@ def report_on(
         holdout=real.holdout,
         synthetic=_parts(folder, parts, generator.codec),
         codec=generator.codec,
+        kept_rare=_kept_rare(generator),
         group=real.split.group,
         levels={name: rule.categories for name, rule in rules.items() if rule.categories is not None},
     )
@@ -311,3 +312,9 @@ def _opened(report: Version, model: Version) -> bool:
         parent.kind == "model" and parent.digest == model.manifest.content_digest
         for parent in report.manifest.parents
     )
+
+
+def _kept_rare(generator: Generator) -> str | None:
+    """The target whose rare classes the model was told to keep."""
+    data: dict[str, Any] = generator.config["recipe"]["data"]
+    return data.get("target") if data.get("rare_target") == "keep" else None

@@ -255,7 +255,8 @@ class Service:
         schema = served.generator.schema
         if columns is not None:
             schema = pa.schema([schema.field(name) for name in columns if name in schema.names])
-        return form(schema, label_of(served, seed))
+        # Arrow and Parquet say what a published dataset says: categories, classes, the types of data frames.
+        return form(schema, label_of(served, seed), served.generator.codec.form.select(schema.names))
 
     async def _reread_keys(self) -> None:
         if not self.args.insecure_local:
