@@ -2,7 +2,6 @@
 person
 must decide."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,42 +9,30 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from synthmill.data import cells
-from synthmill.data.columns import Bool, Int64, flat, is_text
-from synthmill.data.forms import _dates, angle, digits, duration, number, scientific, script
+from synthmill.data.column_texts import ColumnTexts, noun, short
+from synthmill.data.columns import Bool, flat
+from synthmill.data.fitting import (
+    MAX_FORMS,
+    MIN_ROWS,
+    STATED,
+    Fit,
+    fit_forms,
+    is_categories,
+    joined,
+    plain_texts,
+    repeats,
+)
+from synthmill.data.forms import number, script
 from synthmill.data.forms._missing import is_missing_word
-from synthmill.data.forms.base import Ask, Form, Found, Hint, Values, to_bool
-from synthmill.data.forms.moment import MomentForm
+from synthmill.data.forms.base import Form, Found, Hint, Values, to_bool
 from synthmill.data.forms.number import NumberForm
 from synthmill.data.forms.script import ScriptForm
-from synthmill.data.forms.several import SeveralForm
 
-Finder = Callable[[Values, Hint], Found | Ask | None]
-FINDERS: tuple[Finder, ...] = (
-    digits.find,
-    number.find,
-    _dates.find,
-    duration.find,
-    angle.find,
-    scientific.find,
-)
-"""Tried in this order, the most rows win: a code of digits would pass for a number, a number for a date."""
 PROBE_ROWS = 2000
 PROBE_SHARE = 0.25
 """The share of different texts in a sample that must read as something before all are looked at."""
 NEAR = 0.8
 """The share of rows that read as one type from which the others are faults."""
-MAX_FORMS = 8
-MIN_SPELLING_SHARE = 0.01
-MIN_ROWS = 5
-FEW_LEVELS = 20
-SHOWN = 3
-_STATED: dict[str, tuple[Finder, ...]] = {
-    "integer": (number.find, digits.find),
-    "numeric": (number.find, angle.find, digits.find, scientific.find),
-    "date": (_dates.find,),
-    "datetime": (_dates.find, duration.find),
-}
-_NOUNS = {"number": "numbers", "date": "dates", "time of day": "times of day"}
 
 
 @dataclass(frozen=True)
@@ -68,7 +55,6 @@ def recognise(
     *,
     typed_source: bool = False,
     null_values: tuple[str, ...] = (),
-    foreign: bool = False,
 ) -> Reading:
     """Read a column of text (N,).
 
@@ -86,42 +72,41 @@ def recognise(
     zero = script.zero_of(coded.dictionary)
     if zero is not None:
         return _foreign(name, column, hint, zero, null_values)
-    codes: Int64 = np.asarray(coded.indices.fill_null(-1), dtype=np.int64)
-    counts = np.bincount(codes[codes >= 0], minlength=len(coded.dictionary))
-    values = Values(coded.dictionary, counts)
-    missing = is_missing_word(values.texts) | to_bool(
-        pc.is_in(values.texts, value_set=pa.array(null_values, pa.string()))
-    )
-    rest = values.where(~missing)
+    texts = ColumnTexts.of(name, coded, null_values)
+    return _read(column, coded, texts, hint, typed_source=typed_source)
+
+
+def _read(
+    column: pa.ChunkedArray,
+    coded: pa.Array,
+    texts: ColumnTexts,
+    hint: Hint,
+    *,
+    typed_source: bool,
+    foreign: bool = False,
+) -> Reading:
+    """A column of text, dictionary-encoded, as the forms or the plain type of its cells say."""
+    rest, stated = texts.rest, _is_stated(hint)
     if not len(rest.texts):
         return Reading(column)
-    fit = _fit(rest, hint)
-    plain = _plain(rest, hint) if not typed_source else np.zeros(len(rest.texts), dtype=bool)
-    if plain.all() and is_text(cells.plain_typed(pa.chunked_array([rest.texts])).type):
-        # Nanoseconds of the year 1500 look plain, and no plain type holds them.
-        plain = np.zeros(len(rest.texts), dtype=bool)
-    if plain.all():
-        fit = _Fit([], plain, read=plain, respelled=~plain)
-    at = _Column(name, codes, values)
-    stated = hint.kind in _STATED or hint.datetime_format is not None
+    plain = np.zeros(len(rest.texts), dtype=bool) if typed_source else plain_texts(rest, hint)
     if not stated and not typed_source and len(rest.texts) == 1 and not plain.all():
         # One value for all is repeated word for word, whatever it means.
-        return Reading(_nulled(coded, missing), notes=at.missing_notes(missing))
+        return Reading(_nulled(coded, texts.missing), notes=texts.missing_notes())
+    fit = Fit([], plain, read=plain, respelled=~plain) if plain.all() else fit_forms(rest, hint)
     if not fit.read.all():
-        return _partly(column, at, fit, plain, rest, missing, stated=stated, kind=hint.kind)
-    if fit.forms and not stated and _is_categories(rest):
+        return _partly(column, texts, fit, plain, stated=stated, kind=hint.kind)
+    if fit.forms and not stated and is_categories(rest):
         # Few levels, each frequent: they come out word for word as categories.
-        return Reading(_nulled(coded, missing), notes=at.missing_notes(missing))
+        return Reading(_nulled(coded, texts.missing), notes=texts.missing_notes())
     if typed_source and not foreign and not stated and _are_whole(fit.forms):
         fix = "state `kind: integer` in a schema file to learn them as numbers"
-        return Reading(column, notes=(f"column {name!r}: whole numbers stored as text are text; {fix}",))
-    form = _joined(fit.forms, rest)
+        note = f"column {texts.name!r}: whole numbers stored as text are text; {fix}"
+        return Reading(column, notes=(note,))
+    form = joined(fit.forms, rest)
     bare = form is None or (form.plain and not typed_source)
-    notes = at.notes(missing, fit.respelled, rest, fit.forms)
-    if plain.all() and len(_offsets(rest.texts)) > 1:
-        several = ", ".join(_offsets(rest.texts)[:SHOWN])
-        notes += (f"column {name!r} has times of several offsets ({several}): they come out in UTC",)
-    return Reading(_typed(coded, missing, fit.forms), None if bare else form, notes)
+    notes = texts.notes(fit.respelled, fit.forms)
+    return Reading(_typed(coded, texts.missing, fit.forms), None if bare else form, notes)
 
 
 def _foreign(
@@ -130,8 +115,10 @@ def _foreign(
     """A column whose digits are of another script: read as if they were ASCII, and written back."""
     marks = script.marks_of(column)
     ascii_column = pa.chunked_array([script.ascii_digits(flat(column), marks)])
+    coded = ascii_column.combine_chunks().dictionary_encode()
+    texts = ColumnTexts.of(name, coded, null_values)
     # As of a typed source, so that what is read has a form in any case.
-    reading = recognise(name, ascii_column, hint, typed_source=True, null_values=null_values, foreign=True)
+    reading = _read(ascii_column, coded, texts, hint, typed_source=True, foreign=True)
     if reading.form is None:
         return Reading(column, notes=reading.notes, fault=reading.fault)
     form = ScriptForm(zero=zero, marks=marks, inner=reading.form.to_json())
@@ -139,125 +126,28 @@ def _foreign(
 
 
 def _partly(
-    column: pa.ChunkedArray,
-    at: "_Column",
-    fit: "_Fit",
-    plain: Bool,
-    rest: Values,
-    missing: Bool,
-    *,
-    stated: bool,
-    kind: str | None,
+    column: pa.ChunkedArray, at: ColumnTexts, fit: Fit, plain: Bool, *, stated: bool, kind: str | None
 ) -> Reading:
     """A column that no forms read whole: text, or a fault where nearly all of it reads as one type."""
-    if fit.ask is not None and (stated or not _is_categories(rest)):
+    rest = at.rest
+    if fit.ask is not None and (stated or not is_categories(rest)):
         return Reading(column, fault=f"column {at.name!r}: {fit.ask.question} for it in a schema file")
     best = plain if rest.share(plain) > rest.share(fit.read) else fit.read
     near = rest.share(best) >= NEAR
-    if stated or (near and not _is_code(rest, best) and not _is_categories(rest)):
+    if stated or (near and not _is_code(rest, best) and not is_categories(rest)):
         odd = np.zeros(len(at.values.texts), dtype=bool)
-        odd[np.flatnonzero(~missing)[~best]] = True
-        what = f"stated to be {kind}" if stated else _noun(rest, best, fit.forms)
+        odd[np.flatnonzero(~at.missing)[~best]] = True
+        what = f"stated to be {kind}" if stated else noun(rest, best, fit.forms)
         return Reading(column, fault=at.fault(odd, what, stated=stated))
-    units = None if near or _repeats(rest) else _units(rest, fit.read, fit.forms)
+    units = None if near or repeats(rest) else _units(rest, fit.read, fit.forms)
     if units is not None:
         fix = f"{_SPLIT_UNITS}, or leave it out: {{columns: {{{at.name}: {{kind: drop}}}}}}"
         return Reading(column, fault=f"column {at.name!r} holds {units}; {fix}")
-    return Reading(column, notes=at.part_notes(rest, best, fit.forms))
-
-
-@dataclass(frozen=True)
-class _Fit:
-    """Forms that together read a column's texts, the one of most rows first."""
-
-    forms: list[Form]
-    exact: Bool
-    """The texts that a form writes just so."""
-    read: Bool
-    respelled: Bool
-    """Those that are read, and would be written otherwise."""
-    ask: Ask | None = None
-    """A question that stood in the way."""
-
-
-@dataclass(frozen=True)
-class _Column:
-    """A column for its notes and faults."""
-
-    name: str
-    codes: Int64
-    values: Values
-
-    def shown(self, which: Bool) -> str:
-        """A few texts with the first row of each, rows counted from 1."""
-        rows = np.flatnonzero(np.isin(self.codes, np.flatnonzero(which)))
-        _, first = np.unique(self.codes[rows], return_index=True)
-        some = rows[np.sort(first)[:SHOWN]]
-        texts = [
-            f"{_short(self.values.texts[int(self.codes[row])].as_py())} (row {row + 1:,})" for row in some
-        ]
-        more = len(rows) - len(some)
-        return ", ".join(texts) + (f" and {more:,} more" if more > 0 else "")
-
-    def fault(self, odd: Bool, what: str, *, stated: bool) -> str:
-        words = self.values.texts.filter(pa.array(odd)).to_pylist()[:SHOWN]
-        nulls = ", ".join(f'"{word}"' for word in words)
-        kind = "categorical" if _repeats(self.values) else "drop"
-        other = (
-            "correct the schema file" if stated else f"state {{columns: {{{self.name}: {{kind: {kind}}}}}}}"
-        )
-        verb = "is" if stated else "holds"
-        holds = "but holds" if stated else "but also"
-        return (
-            f"column {self.name!r} {verb} {what}, {holds} {self.shown(odd)}; correct them, take them"
-            f" for missing"
-            f" (add {nulls} to `data.null_values`), or {other}"
-        )
-
-    def missing_notes(self, missing: Bool) -> tuple[str, ...]:
-        if not missing.any():
-            return ()
-        words = [
-            f"{text!r} ({rows:,} rows)"
-            for text, rows in zip(
-                self.values.texts.filter(pa.array(missing)).to_pylist(),
-                self.values.counts[missing].tolist(),
-                strict=True,
-            )
-        ]
-        return (f"column {self.name!r}: {', '.join(words[:5])} taken for missing",)
-
-    def notes(self, missing: Bool, respelled: Bool, rest: Values, forms: list[Form]) -> tuple[str, ...]:
-        notes = list(self.missing_notes(missing))
-        if len(forms) > 1:
-            notes.append(
-                f"column {self.name!r} is written in {len(forms)} ways"
-                f" ({', '.join(form.example for form in forms)}); each is drawn as often as in the source"
-            )
-        if respelled.any():
-            rows = int(rest.counts[respelled].sum())
-            notes.append(
-                f"column {self.name!r}: {rows:,} cells are written otherwise than {forms[0].example!r}"
-            )
-        zones = {getattr(form, "zone", None) is None for form in forms}
-        if len(zones) > 1 and all(form.group == "date" for form in forms):
-            notes.append(f"column {self.name!r}: times without a zone are taken for UTC")
-        return tuple(notes)
-
-    def part_notes(self, rest: Values, best: Bool, forms: list[Form]) -> tuple[str, ...]:
-        share = rest.share(best)
-        if share < 0.5 or _is_categories(rest):
-            return ()
-        what = _noun(rest, best, forms)
-        return (f"column {self.name!r} is learnt as text, though {share:.0%} of its cells read as {what}",)
-
-
-def _short(text: str) -> str:
-    return repr(text if len(text) <= 30 else text[:29] + "\u2026")
+    return Reading(column, notes=at.part_notes(best, fit.forms))
 
 
 def _is_stated(hint: Hint) -> bool:
-    return hint.kind in _STATED or hint.datetime_format is not None
+    return hint.kind in STATED or hint.datetime_format is not None
 
 
 def _sample(column: pa.ChunkedArray, null_values: tuple[str, ...]) -> pa.Array:
@@ -280,8 +170,8 @@ def _promising(texts: pa.Array, hint: Hint) -> bool:
         return False
     # Codes are told from keys by values that occur twice, which a sample need not show.
     values = Values(script.ascii_digits(texts), np.full(len(texts), 2, dtype=np.int64))
-    fit = _fit(values, hint)
-    plain = max(values.share(fit.read), values.share(_plain(values, hint)))
+    fit = fit_forms(values, hint)
+    plain = max(values.share(fit.read), values.share(plain_texts(values, hint)))
     return plain >= PROBE_SHARE or fit.ask is not None
 
 
@@ -306,52 +196,13 @@ def _as_text(name: str, column: pa.ChunkedArray, sample: pa.Array) -> Reading:
     return Reading(
         column,
         fault=(
-            f"column {name!r} holds several numbers in a cell, such as {_short(sample[0].as_py())}; give each"
+            f"column {name!r} holds several numbers in a cell, such as {short(sample[0].as_py())}; give each"
             f" a column of its own, or leave it out: {{columns: {{{name}: {{kind: drop}}}}}}"
         ),
     )
 
 
-def _fit(values: Values, hint: Hint) -> _Fit:
-    """Greedily: the form of most rows, then that of most of the others, while they mean the same."""
-    forms: list[Form] = []
-    read = np.zeros(len(values.texts), dtype=bool)
-    exact = read.copy()
-    asked = None
-    finders = _STATED.get(hint.kind or "", FINDERS) if hint.datetime_format is None else (_dates.find,)
-    for _ in range(MAX_FORMS):
-        left = np.flatnonzero(~exact)
-        part = values.where(~exact)
-        found = [finder(part, hint) for finder in finders] if len(left) else []
-        asked = asked or (next((one for one in found if isinstance(one, Ask)), None) if not forms else None)
-        fitting = [one for one in found if isinstance(one, Found) and one.fits.any()]
-        fitting = [one for one in fitting if not forms or one.form.group == forms[0].group]
-        if not fitting:
-            break
-        best = max(fitting, key=lambda one: part.share(one.fits))
-        rows = part.counts[best.fits].sum()
-        if forms and rows < max(MIN_ROWS, MIN_SPELLING_SHARE * values.rows):
-            break
-        texts = part.texts.filter(pa.array(best.fits))
-        same = to_bool(pc.equal(best.form.write(best.form.parse(texts)), texts))
-        at = left[best.fits]
-        read[at] = True
-        if not same.any() or best.form in forms:
-            forms += [] if forms else [best.form]
-            break
-        forms.append(best.form)
-        exact[at[same]] = True
-    for form in forms[:1] if not exact.all() else []:
-        read |= to_bool(form.parse(values.texts).is_valid())
-    return _Fit(forms, exact, read, read & ~exact, None if read.all() else asked)
-
-
 _SPLIT_UNITS = "give the unit a column of its own, or write all in one"
-
-
-def _repeats(values: Values) -> bool:
-    """Whether texts occur so often that they are categories."""
-    return values.rows >= MIN_ROWS * len(values.texts)
 
 
 def _units(values: Values, read: Bool, forms: list[Form]) -> str | None:
@@ -371,39 +222,6 @@ def _units(values: Values, read: Bool, forms: list[Form]) -> str | None:
     return " and ".join(dict.fromkeys(word.replace("number", "numbers", 1) for word in found))
 
 
-def _plain(values: Values, hint: Hint) -> Bool:
-    """The texts that are plain numbers, booleans or ISO dates and times: whichever most rows are."""
-    if hint.datetime_format is not None:
-        return np.zeros(len(values.texts), dtype=bool)
-    kinds = cells.PLAIN if hint.kind is None else cells.PLAIN_OF.get(hint.kind, ())
-    masks = [cells.plain_mask(values.texts, kind) for kind in kinds]
-    day = MomentForm(pattern="%Y-%m-%d").parse(pc.utf8_slice_codeunits(values.texts, 0, 10))
-    masks = [
-        mask & to_bool(day.is_valid()) if kind in ("date", "datetime") else mask
-        for kind, mask in zip(kinds, masks, strict=True)
-    ]
-    none = np.zeros(len(values.texts), dtype=bool)
-    if hint.kind is None and cells.are_exponent_codes(values.texts):
-        masks[kinds.index("number")] = none
-    zoned = cells.zone_mask(values.texts)
-    masks += [mask & zoned for mask in masks] + [mask & ~zoned for mask in masks]
-    if len(_offsets(values.texts)) == 1:
-        # One offset for all is part of how they are written; several can't be told apart in the output.
-        masks = [mask & ~to_bool(cells.offset_mask(values.texts)) for mask in masks]
-    if zoned.any() and not zoned.all():
-        # Times with and without a zone have no plain type in common.
-        masks = [mask for mask in masks if not (mask & zoned).any() or not (mask & ~zoned).any()]
-    return max([none, *masks], key=lambda mask: int(values.counts[mask].sum()))
-
-
-def _offsets(texts: pa.Array) -> list[str]:
-    """The different offsets from UTC, UTC's own among them, in which times end."""
-    zoned = texts.filter(pa.array(cells.zone_mask(texts)))
-    ends = pc.replace_substring_regex(zoned, r"^.*?(Z|[+-]\d{2}(:?\d{2})?)$", r"\1")
-    found: list[str] = pc.unique(ends).to_pylist() if pc.any(cells.offset_mask(zoned)).as_py() else []
-    return found
-
-
 def _are_whole(forms: list[Form]) -> bool:
     """Whether all is whole numbers without any mark, which may as well be codes."""
     return len(forms) == 1 and isinstance(forms[0], NumberForm) and forms[0].plain and not forms[0].decimals
@@ -414,7 +232,7 @@ def _typed(coded: pa.Array, missing: Bool, forms: list[Form]) -> pa.ChunkedArray
     if not forms:
         column = pa.chunked_array([_nulled(coded, missing).combine_chunks()])
         return cells.plain_typed(column)
-    form = _joined(forms, None)
+    form = joined(forms, None)
     assert form is not None
     texts = pc.if_else(pa.array(missing), pa.scalar(None, pa.string()), coded.dictionary)
     return pa.chunked_array([form.parse(texts).take(coded.indices)])
@@ -423,28 +241,6 @@ def _typed(coded: pa.Array, missing: Bool, forms: list[Form]) -> pa.ChunkedArray
 def _nulled(coded: pa.Array, missing: Bool) -> pa.ChunkedArray:
     texts = pc.if_else(pa.array(missing), pa.scalar(None, pa.string()), coded.dictionary)
     return pa.chunked_array([texts.take(coded.indices)])
-
-
-def _joined(forms: list[Form], values: Values | None) -> Form | None:
-    """One form of them all, with the share of rows of each."""
-    if len(forms) < 2:
-        return forms[0] if forms else None
-    shares = [1.0] * len(forms)
-    if values is not None:
-        left = np.ones(len(values.texts), dtype=bool)
-        for at, form in enumerate(forms):
-            same = left & to_bool(pc.equal(form.write(form.parse(values.texts)), values.texts))
-            shares[at] = float(values.counts[same].sum())
-            left &= ~same
-    total = sum(shares)
-    return SeveralForm(
-        forms=tuple(form.to_json() for form in forms), shares=tuple(share / total for share in shares)
-    )
-
-
-def _is_categories(values: Values) -> bool:
-    """Whether the texts are few and each is frequent."""
-    return len(values.texts) <= FEW_LEVELS and bool((values.counts >= MIN_ROWS).all())
 
 
 def _is_code(values: Values, best: Bool) -> bool:
@@ -462,9 +258,3 @@ def _is_code(values: Values, best: Bool) -> bool:
     return (len(lengths) == 1 and len(values.texts) > 50) or (
         values.share(~best) > 0.02 and bool(lettered.mean() > 0.5)
     )
-
-
-def _noun(values: Values, best: Bool, forms: list[Form]) -> str:
-    if forms and to_bool(forms[0].parse(values.texts).is_valid())[best].any():
-        return _NOUNS.get(forms[0].group, forms[0].group.replace("number", "numbers", 1))
-    return cells.plain_noun(values.texts.filter(pa.array(best)))
