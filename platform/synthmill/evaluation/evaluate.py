@@ -13,14 +13,7 @@ from typing import Any
 from synthmill.config import fingerprint
 from synthmill.errors import RecipeError, did_you_mean
 from synthmill.evaluation.baseline import incomparable, regressions
-from synthmill.evaluation.evidence.base import (
-    Evidence,
-    Options,
-    Request,
-    Rows,
-    evidence_door,
-    refuse_ignored,
-)
+from synthmill.evaluation.evidence.base import Evidence, Options, Request, Rows, evidence_door, refuse_ignored
 from synthmill.evaluation.gates import Gates, judge, load_gates, verdict
 from synthmill.evaluation.privacy import privacy_section
 from synthmill.evaluation.report import Report, sentence

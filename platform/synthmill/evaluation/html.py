@@ -29,7 +29,7 @@ from synthmill.evaluation.words import (
     worst_columns,
 )
 from synthmill.metrics.base import Estimate
-from synthmill.metrics.lib.lift import NOTHING, SYNTHETIC
+from synthmill.metrics.lib.baselines import NOTHING, SYNTHETIC
 
 MAX_HEATMAP_COLUMNS = 30
 AXES = ("utility", "fidelity", "diversity", "privacy", "overfit", "schema")

@@ -1,5 +1,4 @@
-"""What a metric is: a pure function with a declared axis, goal, bounds, modality and needs, and the one shape
-of its answer.
+"""What a metric is: a pure function with a declared axis, goal, bounds, modality and needs; and its result.
 
 A metric is one file in the folder of its kind of data (`table/`, `image/`, or `common/` where several kinds
 share it); the file's name is its registry entry, and `Metric.name` is the dotted name that reports and gates
@@ -10,7 +9,7 @@ statistics, so that parts can be read anywhere in any number of processes and gi
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar, cast
 
 import pyarrow as pa
 from pydantic import Field
@@ -33,11 +32,11 @@ KINDS = "evaluation/evidence"
 State = TypeVar("State")
 Out = TypeVar("Out")
 Evidence = TypeVar("Evidence")
+Value = TypeVar("Value")
 
 
 class MapTasks(Protocol):
-    """Runs a picklable function on every item, anywhere, and returns the answers in the order of the
-    items."""
+    """Runs a picklable function on every item, anywhere; results in the order of the items."""
 
     def __call__(self, function: Callable[[Any], Any], items: Sequence[Any], /) -> list[Any]: ...
 
@@ -68,14 +67,26 @@ class Mergeable(ABC, Generic[State, Out]):
     def merge(self, left: State, right: State) -> State:
         """The statistic of the rows of both."""
 
-    @abstractmethod
     def finish(self, state: State) -> Out:
-        """What metrics read."""
+        """What metrics read: the state itself, unless a statistic says otherwise."""
+        return cast(Out, state)
+
+
+class Once:
+    """Base of evidence: what several metrics read of it is computed once, by the first that needs it."""
+
+    def __init__(self) -> None:
+        self._outcomes: dict[object, object] = {}
+
+    def once(self, make: Callable[[Self], Value]) -> Value:
+        """`make(self)`, a pure function of this evidence."""
+        if make not in self._outcomes:
+            self._outcomes[make] = make(self)
+        return cast(Value, self._outcomes[make])
 
 
 class Part(Protocol):
-    """Some consecutive rows of a table that is too large to hold; must survive being sent to another
-    process."""
+    """Some consecutive rows of a table that is too large for memory; can be sent to another process."""
 
     @property
     def first_row(self) -> int:
@@ -92,8 +103,7 @@ class Estimate(FrozenModel):
     ci: tuple[float, float] | None = None
     """Confidence interval; null where the method gives none (a p-value, a count of everything)."""
     reference: float | None = None
-    """The same figure with real rows, never seen by the generator, in the place of the synthetic ones; null:
-    no such rows."""
+    """The figure of real rows that the generator never saw; null: there are none."""
 
     @property
     def interval(self) -> tuple[float, float] | None:
@@ -102,7 +112,7 @@ class Estimate(FrozenModel):
 
 
 class Result(Estimate):
-    """One metric's answer."""
+    """What one metric measured."""
 
     metric: str
     axis: Axis
@@ -119,7 +129,7 @@ class Result(Estimate):
     n: dict[str, int] = Field(default_factory=dict)
     """Rows that entered, by table."""
     gate_n: int = 0
-    """The count that a gate's minimum is held against: usually the smallest table's rows."""
+    """The count that a gate's minimum is compared with: usually the smallest table's rows."""
     method: str = ""
     aspects: dict[str, Estimate] = Field(default_factory=dict)
     """Further figures of the same metric (worst decile, each learner) that gates can name."""
@@ -145,12 +155,11 @@ class Metric(ABC, Generic[Evidence]):
     needs: ClassVar[tuple[str, ...]] = ()
     """What must be there: holdout, target, constraints, requested, retrain, attacks."""
     on_whole_table: ClassVar[bool] = False
-    """Whether it reads all real rows even where the synthetic ones were asked for with conditions."""
+    """Whether it reads all real rows even where the synthetic ones were requested with conditions."""
     profile: ClassVar[Profile | Literal["opt-in"]] = "standard"
     """The cheapest profile that includes it; `opt-in` metrics run only when they are named."""
     advice: ClassVar[str]
-    """What to do when a gate on it fails, in one or two sentences for the person who trained the
-    generator."""
+    """What to do when a gate on it fails, for the person who trained the generator."""
 
     @abstractmethod
     def compute(self, evidence: Evidence) -> Result:
@@ -173,14 +182,14 @@ class Metric(ABC, Generic[Evidence]):
 def metric_classes(kind: str | None = None) -> dict[str, type[Metric[Any]]]:
     """Every metric of a kind of data (None: of any), by dotted name, in alphabetical order of names."""
     folders = [f"metrics/{name}" for name in (registry.names(KINDS) if kind is None else [kind])]
-    found = [
+    classes = [
         registry.load(folder, file, Metric)
         for folder in (*folders, "metrics/common")
         for file in registry.names(folder)
     ]
     return {
         cls.name: cls
-        for cls in sorted(found, key=lambda cls: cls.name)
+        for cls in sorted(classes, key=lambda cls: cls.name)
         if kind is None or kind in cls.modalities
     }
 

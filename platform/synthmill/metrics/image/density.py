@@ -1,6 +1,6 @@
 """How much of the synthetic images lies where real ones are."""
 
-from synthmill.metrics.base import Estimate, Result
+from synthmill.metrics.base import Result
 from synthmill.metrics.lib.image_evidence import ImageEvidence, ImageMetric
 from synthmill.metrics.lib.intervals import normal_interval
 from synthmill.metrics.lib.prdc import K_DENSITY
@@ -24,15 +24,9 @@ class ImageDensity(ImageMetric):
         if few := self.too_few(evidence):
             return few
         synthetic, train = evidence.prdc
-        value, reference = synthetic.density, train.density
-        return self.named(
-            evidence,
-            value=value,
-            ci=normal_interval(synthetic.density, synthetic.density_variance, evidence.settings.confidence),
-            reference=reference,
-            method=(
-                f"k = {K_DENSITY}, equal numbers; variance over holdout images; reference: training images"
-                " against holdout images"
-            ),
-            aspects={"ratio": Estimate(value=value / reference if reference else None, reference=1.0)},
+        interval = normal_interval(synthetic.density, synthetic.density_variance, evidence.confidence)
+        method = (
+            f"k = {K_DENSITY}, equal numbers; variance over holdout images; reference: training images"
+            " against holdout images"
         )
+        return self.beside_training(evidence, synthetic.density, train.density, interval, method)

@@ -1,6 +1,6 @@
 """How far the synthetic images' features are from the holdout's, as Gaussians."""
 
-from synthmill.metrics.base import Estimate, Result
+from synthmill.metrics.base import Result
 from synthmill.metrics.lib.frechet import Moments, frechet_with_error
 from synthmill.metrics.lib.image_evidence import ImageEvidence, ImageMetric
 from synthmill.metrics.lib.intervals import normal_interval
@@ -29,14 +29,7 @@ class FrechetDistance(ImageMetric):
         real = Moments.of(evidence.features("holdout"))
         value, error = frechet_with_error(evidence.features("synthetic"), real)
         reference, _ = frechet_with_error(evidence.features("train"), real)
-        return self.named(
-            evidence,
-            value=value,
-            ci=normal_interval(value, error**2, evidence.settings.confidence),
-            reference=reference,
-            method=(
-                "features scaled to total variance 1; jackknife over tenths of the synthetic images; equal"
-                " numbers"
-            ),
-            aspects={"ratio": Estimate(value=value / reference if reference > 0 else None, reference=1.0)},
-        )
+        interval = normal_interval(value, error**2, evidence.confidence)
+        method = "features scaled to total variance 1; jackknife over tenths of the synthetic images; equal"
+            " numbers"
+        return self.beside_training(evidence, value, reference, interval, method)

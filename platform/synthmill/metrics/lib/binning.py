@@ -124,16 +124,25 @@ def bin_levels(bins: Bins, codes: Ints, values: list[str]) -> Ints:
     return table[codes]
 
 
-def cramers_v(counts: Ints) -> float:
-    """Bias-corrected Cramer's V (Bergsma 2013, eq. 8 to 10) of a contingency table; 0 where a side is
+def chi_squared(counts: Ints) -> tuple[float, Floats]:
+    """Pearson's statistic of independence, and the part of the table that it is of; 0 where a side is
     constant."""
+    # A level that occurs on neither side would divide by an expectation of 0.
     table = counts[counts.sum(axis=1) > 0][:, counts.sum(axis=0) > 0].astype(np.float64)
+    if min(table.shape) < 2:
+        return 0.0, table
+    expected = table.sum(axis=1, keepdims=True) * table.sum(axis=0, keepdims=True) / table.sum()
+    return float(((table - expected) ** 2 / expected).sum()), table
+
+
+def cramers_v(counts: Ints) -> float:
+    """Bias-corrected Cramer's V (Bergsma 2013, eq. 8 to 10); 0 where a side is constant."""
+    chi2, table = chi_squared(counts)
     total, (rows, columns) = table.sum(), table.shape
-    if rows < 2 or columns < 2 or total < 2:
+    if min(rows, columns) < 2:
         return 0.0
-    expected = table.sum(axis=1, keepdims=True) * table.sum(axis=0, keepdims=True) / total
-    phi2 = float(((table - expected) ** 2 / expected).sum() / total)
-    corrected = max(0.0, phi2 - (rows - 1) * (columns - 1) / (total - 1))
+    # Without the correction V grows with the number of cells: many-level columns would take all places.
+    corrected = max(0.0, chi2 / total - (rows - 1) * (columns - 1) / (total - 1))
     rows_c = rows - (rows - 1) ** 2 / (total - 1)
     columns_c = columns - (columns - 1) ** 2 / (total - 1)
     smallest = min(rows_c, columns_c) - 1

@@ -13,6 +13,21 @@ from synthmill.metrics.lib.view import PartView
 
 
 @dataclass(frozen=True)
+class Flagged:
+    """Values that were looked at, and those among them that a statistic flags, by column."""
+
+    values: dict[str, int]
+    flagged: dict[str, int]
+
+
+class CountFlagged(Mergeable[Flagged, Flagged]):
+    """Base of statistics that count flagged values; size: two numbers a column."""
+
+    def merge(self, left: Flagged, right: Flagged) -> Flagged:
+        return Flagged(_add(left.values, right.values), _add(left.flagged, right.flagged))
+
+
+@dataclass(frozen=True)
 class Rules:
     """What makes a cell impossible, known from the real rows (or declared)."""
 
@@ -98,9 +113,6 @@ class CountTable(Mergeable[TableCounts, TableCounts]):
             suspect=_add(left.suspect, right.suspect),
             broken=_add(left.broken, right.broken),
         )
-
-    def finish(self, state: TableCounts) -> TableCounts:
-        return state
 
     def _invalid(self, view: PartView) -> "_Bad":
         bad = _Bad(np.zeros(view.num_rows, np.bool_), np.zeros(view.num_rows, np.bool_), {}, {})

@@ -1,5 +1,4 @@
-"""The near-copy test on images: training and holdout images, equal numbers, that have a synthetic one too
-near."""
+"""The near-copy test on images: equally many training and holdout images with a synthetic one too near."""
 
 import hashlib
 from collections import Counter
@@ -8,21 +7,20 @@ from collections.abc import Callable
 import numpy as np
 import pyarrow as pa
 
-from synthmill.metrics.base import Estimate, Result
+from synthmill.metrics.base import Result
 from synthmill.metrics.lib.columns import Ints
 from synthmill.metrics.lib.extractor import Features
 from synthmill.metrics.lib.image_evidence import LEAST, ImageEvidence, ImageMetric, ImageSide
 from synthmill.metrics.lib.neighbours import nearest
 from synthmill.metrics.lib.singles import SinglePair
-from synthmill.metrics.table.near_copy import near_copies
+from synthmill.metrics.table.near_copy import copy_fields
 
 SIDES: tuple[ImageSide, ...] = ("train", "holdout")
 Points = Callable[[ImageSide, int | None], Features]
 
 
 def copy_result(metric: ImageMetric, evidence: ImageEvidence, points: Points) -> Result:
-    """The test in one space. All kept synthetic images enter: more of them find more copies on both sides
-    alike."""
+    """The test in one space."""
     if few := metric.too_few(evidence):
         return few
     train_at, holdout_at = evidence.once(_singles)
@@ -31,30 +29,18 @@ def copy_result(metric: ImageMetric, evidence: ImageEvidence, points: Points) ->
         return metric.missing(
             "unavailable", f"only {size} images a side occur once; {LEAST} are needed", gate_n=size
         )
-    train, holdout = (
-        points("train", int(train_at[-1]) + 1)[train_at],
-        points("holdout", int(holdout_at[-1]) + 1)[holdout_at],
-    )
+    train = points("train", int(train_at[-1]) + 1)[train_at]
+    holdout = points("holdout", int(holdout_at[-1]) + 1)[holdout_at]
+    # All of the sample: more synthetic images find more copies on both sides alike.
     synthetic = points("synthetic", len(evidence.sides["synthetic"]))
     pair = SinglePair(
         train, holdout, synthetic, nearest(train, synthetic)[0], nearest(holdout, synthetic)[0], pa.table({})
     )
-    found = near_copies(pair)
-    a, b = found.counts[found.best]
-    return metric.named(
-        evidence,
-        value=found.p,
-        reference=0.5,
-        n={"train": size, "holdout": size, "synthetic": len(synthetic)},
-        gate_n=min(size, len(synthetic)),
-        method="images that occur once, equal sides; exact hypergeometric test at 3 scales, Bonferroni; "
-        "reference: a p-value's mean without copying",
-        aspects={
-            "ratio": Estimate(value=(a + 0.5) / (b + 0.5), reference=1.0),
-            "train_share": Estimate(value=a / size, reference=b / size),
-        },
-        details={"scales": found.rows()},
+    method = (
+        "images that occur once, equal sides; exact hypergeometric test at 3 scales, Bonferroni; reference:"
+        " a p-value's mean without copying"
     )
+    return metric.named(evidence, method=method, **copy_fields(pair))
 
 
 def _singles(evidence: ImageEvidence) -> tuple[Ints, Ints]:

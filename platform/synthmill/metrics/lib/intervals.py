@@ -1,9 +1,10 @@
 """Intervals and tests that several metrics share. Every function is pure; `confidence` is two-sided."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 from scipy import stats
 
 from synthmill.metrics.lib.columns import Bools, Floats, Ints
@@ -34,18 +35,38 @@ def influence_interval(
 
 def wilson(successes: int, trials: int, confidence: float = 0.95) -> Interval:
     """Score interval of a proportion (Wilson 1927); (0, 1) without trials."""
-    if trials == 0:
-        return 0.0, 1.0
-    interval = stats.binomtest(successes, trials).proportion_ci(confidence, method="wilson")
-    return float(interval.low), float(interval.high)
+    return _proportion(successes, trials, confidence, "wilson")
 
 
 def clopper_pearson(successes: int, trials: int, confidence: float = 0.95) -> Interval:
     """Exact interval of a proportion (Clopper and Pearson 1934); (0, 1) without trials."""
+    return _proportion(successes, trials, confidence, "exact")
+
+
+def _proportion(
+    successes: int, trials: int, confidence: float, method: Literal["wilson", "exact"]
+) -> Interval:
     if trials == 0:
         return 0.0, 1.0
-    interval = stats.binomtest(successes, trials).proportion_ci(confidence, method="exact")
+    interval = stats.binomtest(successes, trials).proportion_ci(confidence, method=method)
     return float(interval.low), float(interval.high)
+
+
+def u_statistic(h_NN: npt.NDArray[Any]) -> tuple[float, float]:
+    """Mean of a symmetric kernel over pairs of N items, its diagonal 0, and the variance of that mean,
+    (4 (n - 2) zeta_1 + 2 zeta_2) / (n (n - 1)) (Hoeffding 1948, eq. 5.13).
+
+    zeta_2 is the variance of h, zeta_1 that of its mean over one argument, less what averaging n - 1 values
+    adds to it.
+    """
+    n = len(h_NN)
+    pairs = n * (n - 1)
+    # Sums in float64: the mean is a small difference of terms near 1, which float32 would round away.
+    value = float(h_NN.sum(dtype=np.float64) / pairs)
+    influence = h_NN.sum(axis=1, dtype=np.float64) / (n - 1)
+    second = max(0.0, float((h_NN**2).sum(dtype=np.float64) / pairs - value**2))
+    first = max(0.0, (float(influence.var(ddof=1)) - second / (n - 1)) / (1 - 1 / (n - 1)))
+    return value, 4 * (n - 2) / pairs * first + 2 * second / pairs
 
 
 def excess_p(in_train: int, in_holdout: int, num_train: int, num_holdout: int) -> float:
@@ -81,8 +102,7 @@ def expected_variation(counts: Ints, num_left: int, num_right: int) -> float:
     """Total variation that sampling noise alone gives between two samples of one distribution.
 
     E|p - q| per bin ~ sqrt(2/pi * p (1 - p) (1/n1 + 1/n2)), the normal approximation (mostlyai-qa's
-    `accuracy_max`).
-    `counts` estimate p.
+    `accuracy_max`). `counts` estimate p.
     """
     if counts.sum() == 0 or num_left == 0 or num_right == 0:
         return 0.0

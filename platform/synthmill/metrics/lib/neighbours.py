@@ -18,8 +18,7 @@ def nearest(
 
     Candidates come from a matrix product in float32, which can confuse points whose distances differ by less
     than about 0.003; the distances of those chosen are computed again from differences, so that a copy is at
-    distance 0 exactly.
-    `skip_self`: queries and points are the same rows, none is its own neighbour.
+    distance 0 exactly. `skip_self`: queries and points are the same rows, none is its own neighbour.
     """
     if len(points_MD) < k + int(skip_self):
         raise ValueError(f"{k} neighbours need at least {k + int(skip_self)} points, got {len(points_MD)}")

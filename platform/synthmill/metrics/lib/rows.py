@@ -44,9 +44,6 @@ class CountDistinct(Mergeable[DistinctRows, DistinctRows]):
         ).astype(np.int64)
         return self._shrink(DistinctRows(level, hashes, counts, left.rows + right.rows))
 
-    def finish(self, state: DistinctRows) -> DistinctRows:
-        return state
-
     def _shrink(self, state: DistinctRows) -> DistinctRows:
         while len(state.hashes) > self.limit:
             state = _at_level(state, state.level + 1)
@@ -120,9 +117,6 @@ class CountMatches(Mergeable[MatchCounts, MatchCounts]):
             left.rows_in_holdout + right.rows_in_holdout,
             left.rows + right.rows,
         )
-
-    def finish(self, state: MatchCounts) -> MatchCounts:
-        return state
 
 
 def _found(known: Hashes, rows: Hashes) -> tuple[Bools, int]:

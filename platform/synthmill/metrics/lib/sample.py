@@ -25,8 +25,8 @@ class SampleRows(Mergeable[Sampled, pa.Table]):
     alone.
 
     `known_rows`: the table has at least so many rows, so a part needs to keep only keys below a bound that
-    far more than
-    `limit` of them (by 8 standard deviations) lie under; memory is then that of one sample, not one a part.
+    far more than `limit` of them (by 8 standard deviations) lie under; memory is then that of one sample, not
+    one a part.
     """
 
     def __init__(self, limit: int | None, seed: int, known_rows: int = 0) -> None:

@@ -9,24 +9,13 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import pyarrow as pa
 
-from synthmill.metrics.base import MapTasks, Mergeable, Metric, Retrain, map_serially
-from synthmill.metrics.lib.binning import (
-    MAX_PAIR_LEVELS,
-    NUM_BINS,
-    Plan,
-    fit_bins,
-)
-from synthmill.metrics.lib.columns import MISSING, Column, Floats, Ints, row_hashes, texts
-from synthmill.metrics.lib.counts import Constraint, CountTable, Rules, TableCounts, rules_from
-from synthmill.metrics.lib.forms import ColumnForm, CountForms, FormCounts, fit_forms
-from synthmill.metrics.lib.identifiers import (
-    CountIdentifiers,
-    IdentifierCounts,
-    RealIdentifiers,
-    real_identifiers,
-)
+from synthmill.metrics.base import MapTasks, Mergeable, Metric, Once, Retrain, map_serially
+from synthmill.metrics.lib.binning import MAX_PAIR_LEVELS, NUM_BINS, Plan, fit_bins
+from synthmill.metrics.lib.columns import Column, Floats, level_counts, row_hashes, texts
+from synthmill.metrics.lib.counts import Constraint, CountTable, Flagged, Rules, TableCounts, rules_from
+from synthmill.metrics.lib.forms import ColumnForm, CountForms, fit_forms
+from synthmill.metrics.lib.identifiers import CountIdentifiers, RealIdentifiers, real_identifiers
 from synthmill.metrics.lib.learners import Features, Labelled, Prediction, Task, fit_features, labelled
-from synthmill.metrics.lib.once import Once
 from synthmill.metrics.lib.pairs import choose_pairs
 from synthmill.metrics.lib.rows import (
     CountDistinct,
@@ -96,8 +85,8 @@ class Totals:
     counts: TableCounts
     distinct: DistinctRows
     matches: MatchCounts | None = None
-    forms: FormCounts | None = None
-    identifiers: IdentifierCounts | None = None
+    forms: Flagged | None = None
+    identifiers: Flagged | None = None
 
 
 @dataclass(frozen=True)
@@ -165,7 +154,9 @@ class Real:
         """What no real row does; from train, validation and holdout together."""
         tables = [t for t in (self.train, self.validation, self.holdout) if t is not None]
         nulls = {c.name: sum(t[c.name].null_count for t in tables) for c in self.columns}
-        levels = {c.name: _level_counts(c.name, tables) for c in self.columns if c.role == "category"}
+        levels = {
+            c.name: level_counts([t[c.name] for t in tables]) for c in self.columns if c.role == "category"
+        }
         rules = rules_from(self.plan.bins, nulls, levels, sum(t.num_rows for t in tables))
         kept = {
             name: allowed
@@ -353,17 +344,6 @@ def _beside_all(evidence: TableEvidence) -> TableEvidence:
     return TableEvidence(
         evidence.real.whole, evidence.totals, evidence.sample, evidence.settings, evidence.map_tasks
     )
-
-
-def _level_counts(name: str, tables: list[pa.Table]) -> dict[str, int]:
-    total: dict[str, int] = {}
-    for table in tables:
-        codes, values = texts(table[name])
-        counts: Ints = np.bincount(codes[codes != MISSING], minlength=len(values))
-        for value, count in zip(values, counts, strict=True):
-            if count:
-                total[value] = total.get(value, 0) + int(count)
-    return total
 
 
 BIN_NOTE = (

@@ -28,7 +28,8 @@ class Validity:
 
 def row_validity(counts: TableCounts, rules: Rules, holdout: TableCounts | None) -> Validity:
     """Of a table whose rows were counted."""
-    suspect = sum(beyond_chance(counts, rules).values())
+    # Counted by column: 0 of N real rows and k of M synthetic ones may be chance in one column of many.
+    suspect = sum(k for k in counts.suspect.values() if is_beyond(k, counts.rows, rules.real_rows))
     return Validity(
         rows=counts.rows,
         invalid=counts.invalid_rows,
@@ -37,12 +38,6 @@ def row_validity(counts: TableCounts, rules: Rules, holdout: TableCounts | None)
         cells=counts.invalid,
         read="every row",
     )
-
-
-def beyond_chance(counts: TableCounts, rules: Rules) -> dict[str, int]:
-    """Suspect cells by column, of the columns with more of them than fall to one side by chance: 0 of N real,
-    k of M synthetic."""
-    return {name: k for name, k in counts.suspect.items() if is_beyond(k, counts.rows, rules.real_rows)}
 
 
 def is_beyond(suspect: int, rows: int, real_rows: int) -> bool:

@@ -1,6 +1,6 @@
 """The column pair trends score of SDMetrics, for comparison with reports made there."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,7 @@ import pyarrow as pa
 from synthmill.metrics.base import Estimate, Result
 from synthmill.metrics.lib.association import cramers_v_plain
 from synthmill.metrics.lib.binning import Bins
-from synthmill.metrics.lib.columns import Bools, Floats, Ints, floats, texts
+from synthmill.metrics.lib.columns import MISSING, Bools, Floats, Ints, common_codes, floats
 from synthmill.metrics.lib.intervals import influence_interval
 from synthmill.metrics.lib.pairs import MAX_PAIRS, looked_at
 from synthmill.metrics.lib.table_evidence import TableEvidence, TableMetric
@@ -17,6 +17,7 @@ from synthmill.metrics.lib.table_evidence import TableEvidence, TableMetric
 NUM_BINS = 10
 MIN_CORRELATION = 0.5
 MIN_ASSOCIATION = 0.3
+Pair = tuple[str, str]
 
 
 class ColumnPairTrends(TableMetric):
@@ -44,27 +45,20 @@ class ColumnPairTrends(TableMetric):
             return self.missing("not_applicable", "a single column has no pairs")
         train, fake = evidence.table("train", limit), evidence.table("synthetic", limit)
         found = pair_trends(bins, pairs, train, fake)
-        held = (
-            None
-            if evidence.real.holdout is None
-            else pair_trends(bins, pairs, train, evidence.table("holdout", limit))
-        )
-        scores = {pair: trend.score for pair, trend in found.items()}
+        real = {}
+        if evidence.real.holdout is not None:
+            real = pair_trends(bins, pairs, train, evidence.table("holdout", limit))
         associated = [pair for pair, trend in found.items() if trend.associated]
-        value = _mean(scores.values())
-        moves = [
-            np.sum([side[i] for side in (trend.moves for trend in found.values())], axis=0)
-            / max(len(found), 1)
-            for i in (0, 1)
-        ]
+        value, interval = _mean(found, found), None
+        if value is not None:
+            left, right = (
+                np.sum([trend.moves[i] for trend in found.values()], axis=0) / len(found) for i in (0, 1)
+            )
+            interval = influence_interval(value, left, right, evidence.confidence, self.bounds)
         return self.result(
             value=value,
-            ci=(
-                None
-                if value is None
-                else influence_interval(value, moves[0], moves[1], evidence.settings.confidence, self.bounds)
-            ),
-            reference=None if held is None else _mean(trend.score for trend in held.values()),
+            ci=interval,
+            reference=_mean(real, real),
             n={"train": train.num_rows, "synthetic": fake.num_rows, "pairs": len(pairs)},
             gate_n=min(train.num_rows, fake.num_rows),
             method=(
@@ -73,15 +67,10 @@ class ColumnPairTrends(TableMetric):
             ),
             aspects={
                 "associated_pairs": Estimate(
-                    value=_mean(scores[pair] for pair in associated),
-                    reference=(
-                        None
-                        if held is None
-                        else _mean(held[pair].score for pair in associated if pair in held)
-                    ),
+                    value=_mean(found, associated), reference=_mean(real, associated)
                 )
             },
-            per_column={f"{a}|{b}": score for (a, b), score in scores.items()},
+            per_column={f"{a}|{b}": trend.score for (a, b), trend in found.items()},
         )
 
 
@@ -119,14 +108,8 @@ Sides = tuple[Ints, Ints]
 def _codes(real: pa.Table, fake: pa.Table, name: str, numbers: tuple[Floats, Floats] | None) -> Sides:
     if numbers is not None:
         return _own_bins(numbers[0]), _own_bins(numbers[1])
-    (first, first_values), (second, second_values) = texts(real[name]), texts(fake[name])
-    place = {value: i for i, value in enumerate(dict.fromkeys([*first_values, *second_values]))}
-    missing = len(place)
-    tables = [
-        np.array([*(place[v] for v in values), missing], dtype=np.int64)
-        for values in (first_values, second_values)
-    ]
-    return tables[0][first], tables[1][second]
+    first, second, size = common_codes(real[name], fake[name])
+    return np.where(first == MISSING, size, first), np.where(second == MISSING, size, second)
 
 
 def _own_bins(values: Floats) -> Ints:
@@ -167,6 +150,6 @@ def _contingency(a: Sides, b: Sides) -> Trend:
     return Trend(score, strength > MIN_ASSOCIATION, (signs[cells[0]], signs[cells[1]]))
 
 
-def _mean(values: Iterable[float]) -> float | None:
-    listed = list(values)
-    return float(np.mean(listed)) if listed else None
+def _mean(trends: Mapping[Pair, Trend], pairs: Iterable[Pair]) -> float | None:
+    scores = [trends[pair].score for pair in pairs if pair in trends]
+    return float(np.mean(scores)) if scores else None

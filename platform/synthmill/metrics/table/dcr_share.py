@@ -6,6 +6,7 @@ from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
 from synthmill.metrics.base import Estimate, Result
+from synthmill.metrics.lib.attacks import sides
 from synthmill.metrics.lib.columns import Floats
 from synthmill.metrics.lib.intervals import wilson
 from synthmill.metrics.lib.neighbours import Points, nearest
@@ -39,8 +40,8 @@ class DcrShare(TableMetric):
 
     def compute(self, evidence: TableEvidence) -> Result:
         real, limit = evidence.real, evidence.settings.limits.neighbour_rows
-        assert real.holdout is not None
-        size = min(real.train.num_rows, real.holdout.num_rows, limit or real.train.num_rows)
+        # Equal sides: the nearest of more rows is nearer.
+        size = sides(evidence)
         fake = evidence.points("synthetic", limit)
         if min(size, len(fake)) < MIN_ROWS or not real.space.axes:
             return self.missing(
@@ -82,18 +83,14 @@ def column_groups(evidence: TableEvidence) -> dict[str, Floats]:
     slices = evidence.real.space.groups
     width = sum(s.stop - s.start for s in slices.values())
     groups = {"all columns": np.arange(width)}
-    names, association = list(slices), evidence.real.plan.association
+    names, known = list(slices), evidence.real.plan.association
     if len(names) < MIN_COLUMNS:
         return groups
-    far = np.array(
-        [
-            [
-                0.0 if a == b else 1 - max(association.get((a, b), 0.0), association.get((b, a), 0.0))
-                for b in names
-            ]
-            for a in names
-        ]
-    )
+    far = np.ones((len(names), len(names)))
+    np.fill_diagonal(far, 0.0)
+    for (a, b), strength in known.items():
+        i, j = names.index(a), names.index(b)
+        far[i, j] = far[j, i] = 1 - strength
     label = fcluster(linkage(squareform(far, checks=False), "average"), GROUPS, "maxclust")
     for k in np.unique(label):
         members = [name for name, own in zip(names, label, strict=True) if own == k]

@@ -1,7 +1,8 @@
 """Are generated identifiers new? Reads every row."""
 
 from synthmill.metrics.base import Estimate, Result
-from synthmill.metrics.lib.identifiers import IdentifierCounts, RealIdentifiers
+from synthmill.metrics.lib.counts import Flagged
+from synthmill.metrics.lib.identifiers import RealIdentifiers
 from synthmill.metrics.lib.intervals import rate_difference, wilson
 from synthmill.metrics.lib.table_evidence import TableEvidence, TableMetric
 
@@ -38,13 +39,13 @@ class IdentifierOverlap(TableMetric):
         judged = [name for name in known if counts.values[name]]
         if not judged:
             return self.missing("not_applicable", "no column holds identifiers")
-        share = {name: counts.real[name] / counts.values[name] for name in judged}
+        share = {name: counts.flagged[name] / counts.values[name] for name in judged}
         excess = {name: _excess(known[name], counts, name) for name in judged}
         worst = max(judged, key=lambda name: (excess[name], share[name]))
         reference = known[worst].reference
         return self.result(
             value=share[worst],
-            ci=wilson(counts.real[worst], counts.values[worst], evidence.confidence),
+            ci=wilson(counts.flagged[worst], counts.values[worst], evidence.confidence),
             reference=None if reference is None or not reference[1] else reference[0] / reference[1],
             n={"synthetic": counts.values[worst], "real identifiers": len(known[worst].known)},
             gate_n=counts.values[worst],
@@ -58,9 +59,9 @@ class IdentifierOverlap(TableMetric):
         )
 
 
-def _excess(real: RealIdentifiers, counts: IdentifierCounts, name: str) -> float:
+def _excess(real: RealIdentifiers, counts: Flagged, name: str) -> float:
     """What is certainly more than fresh real rows have."""
-    hits, total = counts.real[name], counts.values[name]
+    hits, total = counts.flagged[name], counts.values[name]
     if not real.repeat:
         return hits / total
     if real.reference is None or not real.reference[1]:

@@ -8,19 +8,12 @@ import numpy as np
 from scipy import stats
 
 from synthmill.metrics.base import Estimate, Result
+from synthmill.metrics.lib.baselines import MORE_REAL, NOTHING, SYNTHETIC, Recipe, arms
 from synthmill.metrics.lib.columns import Floats
 from synthmill.metrics.lib.intervals import bootstrap_weights, holm, percentile_interval
 from synthmill.metrics.lib.learners import SCORE, Labelled, scores
-from synthmill.metrics.lib.lift import MORE_REAL, NOTHING, SYNTHETIC, Recipe, arms
 from synthmill.metrics.lib.table_evidence import TableEvidence, TableMetric
-from synthmill.metrics.lib.utility import (
-    MIN_TEST_ROWS,
-    Arm,
-    combine,
-    predict,
-    score_replicates,
-    why_not,
-)
+from synthmill.metrics.lib.utility import MIN_TEST_ROWS, Arm, combine, predict, score_replicates, why_not
 
 HARM_LEVEL = 0.005
 

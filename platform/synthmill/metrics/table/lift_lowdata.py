@@ -11,10 +11,10 @@ from scipy import stats
 
 from synthmill.errors import SynthmillError
 from synthmill.metrics.base import Estimate, Result, Retrain
+from synthmill.metrics.lib.baselines import NOTHING, SYNTHETIC, arms
 from synthmill.metrics.lib.binning import fit_bins
 from synthmill.metrics.lib.columns import Column, Floats
 from synthmill.metrics.lib.learners import SCORE, Fit, Task, fit_features, fit_predict, labelled, scores
-from synthmill.metrics.lib.lift import NOTHING, SYNTHETIC, arms
 from synthmill.metrics.lib.table_evidence import TableEvidence, TableMetric
 from synthmill.metrics.lib.utility import why_not
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from synthmill.metrics.base import Result
-from synthmill.metrics.lib.attacks import Attempts, attack_result, matrices, sides
+from synthmill.metrics.lib.attacks import Attempts, attack_result, sides
 from synthmill.metrics.lib.columns import Bools, Floats, Ints
 from synthmill.metrics.lib.table_evidence import TableEvidence, TableMetric
 
@@ -35,7 +35,9 @@ class SinglingOut(TableMetric):
         features = evidence.real.all_features
         if not features.columns:
             return self.missing("unavailable", "the table has only identifier columns")
-        train, holdout, fake = matrices(evidence, sides(evidence))
+        rows, limit = sides(evidence), evidence.settings.limits.neighbour_rows
+        train, holdout = (features.matrix(evidence.table(side, rows)) for side in ("train", "holdout"))
+        fake = features.matrix(evidence.table("synthetic", limit))
         rng, wanted = evidence.rng(40), evidence.settings.attacks
         informed = _unique(_from_rows(fake, features.categorical, rng, wanted * TRIES), fake, wanted)
         guessed = _guess(fake, features.categorical, rng, wanted)
