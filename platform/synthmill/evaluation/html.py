@@ -17,6 +17,7 @@ from synthmill.evaluation.evidence.base import Page, evidence_door
 from synthmill.evaluation.gates import GateResult
 from synthmill.evaluation.report import Report
 from synthmill.evaluation.words import (
+    VERDICT_WORDS,
     direction_word,
     interval,
     level,
@@ -25,7 +26,6 @@ from synthmill.evaluation.words import (
     percent,
     question,
     title,
-    verdict_word,
     worst_columns,
 )
 from synthmill.metrics.base import Estimate
@@ -50,6 +50,8 @@ LABELS = {
 """What a tile calls a figure, where the metric's title would not say enough."""
 REAL = {"train_share": "unseen rows", "privacy.mia_tpr@1fpr": "by guessing"}
 """What the real-vs-real tick stands for."""
+SHARES = ("privacy.mia_tpr@1fpr", "utility.tstr_ratio", "diversity.coverage")
+"""Figures that are shown in percent."""
 HEADLINES = {
     "pass": "Passed: every gate was met",
     "warn": "Passed: every required gate was met, some points deserve a look",
@@ -61,9 +63,11 @@ HEADLINES = {
 def to_html(report: Report) -> str:
     """The page; well below 500 kB for tables of up to some hundred columns."""
     page = evidence_door(report.kind).page
+    near_copies = report.metrics.get("privacy.near_copy_pvalue")
+    distances = report.plots.get("distances")
     return _template().render(
         report=report,
-        verdict=verdict_word(report.verdict),
+        verdict=VERDICT_WORDS[report.verdict],
         headline=HEADLINES[report.verdict],
         heading=str(report.provenance.get("dataset") or page.heading),
         facts=_facts(report, page),
@@ -71,16 +75,17 @@ def to_html(report: Report) -> str:
         + [_provenance_tile(report)],
         problems=_problems(report),
         lift=_lift(report),
-        columns=_columns(report),
+        columns=[
+            {**column, "plot": Markup(svg.bars(column["labels"], column["shares"]))}
+            for column in report.plots.get("columns", ())
+        ],
         heatmap=_heatmap(report),
         images=[(*page.captions[name], uri) for name, uri in report.images.items() if name in page.captions],
-        scales=_scales(report),
-        distances=(
-            Markup(svg.quantile_curves(report.plots["distances"])) if report.plots.get("distances") else None
-        ),
+        scales=near_copies.details.get("scales", []) if near_copies and near_copies.status == "ok" else [],
+        distances=Markup(svg.quantile_curves(distances)) if distances else None,
         privacy=[report.metrics[name] for name in report.privacy.tested],
         regressions=[g for g in report.gates if g.kind == "regression"],
-        gates=[g for g in report.gates if g.kind == "threshold"],
+        gates=_thresholds(report),
         metrics=sorted(report.metrics.values(), key=lambda m: (AXES.index(m.axis), m.metric)),
         reproduce=_reproduce(report),
         level=level(report.confidence),
@@ -129,19 +134,17 @@ def _facts(report: Report, page: Page) -> list[str]:
 
 
 def _tile(report: Report, name: str, figures: tuple[tuple[str, str | None], ...]) -> Tile:
-    shown = [
-        f
-        for f in (_figure(report, *figure, large=i == 0) for i, figure in enumerate(figures))
-        if f is not None
-    ]
+    shown = (_figure(report, *figure, large=i == 0) for i, figure in enumerate(figures))
     gates = [
         g
-        for g in report.gates
-        if g.kind == "threshold"
-        and g.metric in report.metrics
-        and report.metrics[g.metric].axis in TILE_AXES[name]
+        for g in _thresholds(report)
+        if g.metric in report.metrics and report.metrics[g.metric].axis in TILE_AXES[name]
     ]
-    return Tile(name, _state(gates), tuple(shown))
+    return Tile(name, _state(gates), tuple(figure for figure in shown if figure is not None))
+
+
+def _thresholds(report: Report) -> list[GateResult]:
+    return [g for g in report.gates if g.kind == "threshold"]
 
 
 def _state(gates: list[GateResult]) -> str:
@@ -165,12 +168,13 @@ def _figure(report: Report, name: str, aspect: str | None, *, large: bool) -> Fi
     if result.status != "ok":
         return Figure(label, "?", result.reason or "", "inconclusive")
     shown = result if aspect is None else result.aspects.get(aspect, Estimate())
-    gates = [g for g in report.gates if g.kind == "threshold" and g.metric == name and g.severity != "info"]
+    gates = [g for g in _thresholds(report) if g.metric == name and g.severity != "info"]
     own = [g for g in gates if g.aspect == aspect]
+    # These two aspects are shown because they can be read; what is judged is another aspect of the figure.
     state = _state(gates if aspect in ("best", "train_share") or not own else own)
     if shown.value is None:
         return Figure(label, "-", "", state)
-    words = percent if _is_share(name, aspect) else number
+    words = percent if aspect == "train_share" or name in SHARES else number
     parts = [f"{level(result.confidence)}: {words(shown.ci[0])} to {words(shown.ci[1])}"] if shown.ci else []
     real = REAL.get(aspect or "", REAL.get(name, "real rows"))
     parts += [f"{real}: {words(shown.reference)}"] if shown.reference is not None else []
@@ -179,26 +183,9 @@ def _figure(report: Report, name: str, aspect: str | None, *, large: bool) -> Fi
     bar = svg.Range(
         shown.value, shown.ci, shown.reference, limits.get("at most"), limits.get("at least"), state
     )
-    drawn = Markup(
-        svg.range_bar(
-            bar, label=None if not large or shown.reference is None else f"{real} {words(shown.reference)}"
-        )
-    )
-    return Figure(label, _value(name, aspect, shown.value), "\n".join(parts), state, drawn)
-
-
-def _is_share(name: str, aspect: str | None) -> bool:
-    return aspect == "train_share" or name in (
-        "privacy.mia_tpr@1fpr",
-        "utility.tstr_ratio",
-        "diversity.coverage",
-    )
-
-
-def _value(name: str, aspect: str | None, value: float) -> str:
-    if name == "utility.lift_dataset":
-        return f"{value:+.4f}"
-    return percent(value) if _is_share(name, aspect) else number(value)
+    tick = f"{real} {words(shown.reference)}" if large and shown.reference is not None else None
+    value = f"{shown.value:+.4f}" if name == "utility.lift_dataset" else words(shown.value)
+    return Figure(label, value, "\n".join(parts), state, Markup(svg.range_bar(bar, label=tick)))
 
 
 def _provenance_tile(report: Report) -> Tile:
@@ -230,23 +217,22 @@ def _problems(report: Report) -> list[dict[str, Any]]:
     cards = []
     for name, gates in by_metric.items():
         failed = [g for g in gates if g.status == "fail"]
-        state = (
-            "inconclusive"
-            if not failed
-            else ("fail" if any(g.severity == "error" for g in failed) else "warn")
-        )
+        severities = {g.severity for g in failed}
+        # A warning beside the error on the same aspect says the same twice: the strictest stays.
         strictest = {(g.aspect, g.bound, g.op, g.kind): g for g in reversed(failed or gates)}
-        lines = [g.explain[:1].upper() + g.explain[1:] for g in reversed(strictest.values())]
-        own = [g.advice for g in failed if g.kind == "threshold"] or [g.advice for g in failed]
-        card = {
-            "title": title(name),
-            "question": question(name),
-            "name": name,
-            "state": state,
-            "lines": lines,
-        }
-        worst = worst_columns(report.metrics[name], report.inputs["columns"]) if failed else []
-        cards.append({**card, "columns": worst, "advice": own[0] if own else ""})
+        # Advice on the figure itself helps more than that to compare two recipes.
+        advice = [g.advice for g in sorted(failed, key=lambda g: g.kind != "threshold")]
+        cards.append(
+            {
+                "title": title(name),
+                "question": question(name),
+                "name": name,
+                "state": "inconclusive" if not failed else "fail" if "error" in severities else "warn",
+                "lines": [g.explain[:1].upper() + g.explain[1:] for g in reversed(strictest.values())],
+                "columns": worst_columns(report.metrics[name], report.inputs["columns"]) if failed else [],
+                "advice": advice[0] if advice else "",
+            }
+        )
     return cards
 
 
@@ -262,7 +248,8 @@ def _lift(report: Report) -> dict[str, Any] | None:
         rows = []
         for arm in sorted(found, key=lambda arm: (arm != SYNTHETIC, arm)):
             kind = "synthetic" if arm == SYNTHETIC else "baseline"
-            rows.append(svg.Whisker(arm, found[arm]["lift"], _pair(found[arm]["ci"]), kind))
+            ci = found[arm]["ci"]
+            rows.append(svg.Whisker(arm, found[arm]["lift"], (ci[0], ci[1]) if ci else None, kind))
         out["arms"] = Markup(svg.dot_plot(rows, unit=full.details["score"]))
         out["result"] = full
         out["learners"] = [
@@ -279,31 +266,19 @@ def _lift(report: Report) -> dict[str, Any] | None:
     return out or None
 
 
-def _pair(ci: Any) -> tuple[float, float] | None:
-    return None if ci is None else (float(ci[0]), float(ci[1]))
-
-
-def _columns(report: Report) -> list[dict[str, Any]]:
-    return [
-        {**column, "plot": Markup(svg.bars(column["labels"], column["shares"]))}
-        for column in report.plots.get("columns", ())
-    ]
-
-
 def _heatmap(report: Report) -> dict[str, Any] | None:
     result = report.metrics.get("tabular.pair_gap")
     if result is None or not result.per_column:
         return None
-    values: dict[tuple[str, str], float] = {}
     names = [str(name) for name in report.inputs["columns"]]
-    for key, value in result.per_column.items():
-        if pair := pair_of(key, names):
-            values[pair] = value
+    pairs = ((pair_of(key, names), value) for key, value in result.per_column.items())
+    values = {pair: value for pair, value in pairs if pair}
     worst: dict[str, float] = {}
     for (a, b), value in values.items():
         worst[a], worst[b] = max(worst.get(a, -1.0), value), max(worst.get(b, -1.0), value)
-    kept = set(sorted(worst, key=lambda name: -worst[name])[:MAX_HEATMAP_COLUMNS])
-    shown = [name for name in names if name in kept]
+    # Wide tables show the columns that are worst off; a square of 500 names can't be read.
+    chosen = set(sorted(worst, key=lambda name: -worst[name])[:MAX_HEATMAP_COLUMNS])
+    shown = [name for name in names if name in chosen]
     listed = sorted(values.items(), key=lambda item: -item[1])[:8]
     return {
         "plot": Markup(svg.heatmap(shown, values, 0.15)),
@@ -312,22 +287,15 @@ def _heatmap(report: Report) -> dict[str, Any] | None:
     }
 
 
-def _scales(report: Report) -> list[dict[str, Any]]:
-    result = report.metrics.get("privacy.near_copy_pvalue")
-    return [] if result is None or result.status != "ok" else list(result.details.get("scales", []))
-
-
 def _reproduce(report: Report) -> list[tuple[str, str]]:
     inputs, config = report.inputs, report.config
-    sides = ", ".join(
-        f"{side} {inputs[f'{side}_rows']:,}" for side in ("train", "validation", "holdout", "synthetic")
-    )
+    names = ("train", "validation", "holdout", "synthetic")
+    sides = ", ".join(f"{side} {inputs[f'{side}_rows']:,}" for side in names)
+    limits = (config["neighbour_rows"], config["classifier_rows"])
+    near, learnt = ("all" if limit is None else f"{limit:,}" for limit in limits)
     rows = [
         ("Rows", sides),
-        (
-            "Sampled rows a side",
-            f"neighbours {_limit(config['neighbour_rows'])}, classifiers {_limit(config['classifier_rows'])}",
-        ),
+        ("Sampled rows a side", f"neighbours {near}, classifiers {learnt}"),
         ("Target", f"{inputs['target']} ({inputs['task']})" if inputs["target"] else "none"),
         ("Seed", str(config["seed"])),
         ("Gates", f"sha256 {config['gates_sha256'][:16]}"),
@@ -337,7 +305,3 @@ def _reproduce(report: Report) -> list[tuple[str, str]]:
     ]
     scalars = {key: value for key, value in report.provenance.items() if isinstance(value, str | int | float)}
     return rows + [(key.replace("_", " ").capitalize(), str(value)) for key, value in scalars.items()]
-
-
-def _limit(rows: int | None) -> str:
-    return "all" if rows is None else f"{rows:,}"

@@ -7,8 +7,7 @@ from synthmill.evaluation.report import Report
 
 
 def to_junit(report: Report) -> bytes:
-    """`failure`: an error gate failed. `skipped`: inconclusive, not run or not applicable. Warnings pass and
-    print a line."""
+    """`failure`: an error gate failed. `skipped`: inconclusive, not run, not applicable. Warnings pass."""
     cases = [_case(gate) for gate in report.gates]
     failed = sum(case.find("failure") is not None for case in cases)
     skipped = sum(case.find("skipped") is not None for case in cases)
@@ -23,11 +22,9 @@ def to_junit(report: Report) -> bytes:
         timestamp=report.created,
     )
     properties = ET.SubElement(suite, "properties")
-    for key, value in (
-        ("verdict", report.verdict),
-        ("profile", report.config.get("profile")),
-        ("report_sha256", report.digest),
-    ):
+    profile = report.config.get("profile")
+    facts = {"verdict": report.verdict, "profile": profile, "report_sha256": report.digest}
+    for key, value in facts.items():
         ET.SubElement(properties, "property", name=key, value=str(value))
     suite.extend(cases)
     root = ET.Element("testsuites")

@@ -13,11 +13,6 @@ VERDICT_WORDS: dict[Verdict, str] = {
 }
 
 
-def verdict_word(verdict: Verdict) -> str:
-    """The verdict as a word to print."""
-    return VERDICT_WORDS[verdict]
-
-
 def title(name: str) -> str:
     """A metric's title, or its name where it is not installed."""
     classes = metric_classes()
@@ -29,6 +24,7 @@ def title(name: str) -> str:
 
 def question(name: str) -> str:
     """What a metric answers, in plain words; empty where it is not installed."""
+    # `privacy.mia_tpr@1fpr` has an @ of its own; after `image.fd@` stands the extractor.
     known = metric_classes().get(name.partition("@")[0]) or metric_classes().get(name)
     return known.question if known else ""
 
@@ -74,9 +70,8 @@ def pair_of(key: str, columns: Collection[str]) -> tuple[str, str] | None:
 
 
 def worst_columns(result: Result, columns: Collection[str], count: int = 5) -> list[str]:
-    """The columns or pairs that a figure is worst in, with their values, the worst first."""
-    named = columns_at_fault(result, columns, count)
-    return [f"{name} ({number(value)})" for name, value in named]
+    """The same as `columns_at_fault`, each with its value in words."""
+    return [f"{name} ({number(value)})" for name, value in columns_at_fault(result, columns, count)]
 
 
 def columns_at_fault(result: Result, columns: Collection[str], count: int) -> list[tuple[str, float]]:
@@ -88,6 +83,7 @@ def columns_at_fault(result: Result, columns: Collection[str], count: int) -> li
         name: value for name, value in result.per_column.items() if (value < ideal if up else value > ideal)
     }
     ranked = sorted(worse, key=lambda name: worse[name] if up else -worse[name])
+    # A key may name a column or a pair, and `|` may stand in a column's own name: columns go first.
     known = set(columns)
     pairs = {name: None if name in known else pair_of(name, known) for name in ranked[:count]}
     return [(" and ".join(pair) if pair else name, worse[name]) for name, pair in pairs.items()]

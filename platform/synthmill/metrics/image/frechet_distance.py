@@ -30,6 +30,8 @@ class FrechetDistance(ImageMetric):
         value, error = frechet_with_error(evidence.features("synthetic"), real)
         reference, _ = frechet_with_error(evidence.features("train"), real)
         interval = normal_interval(value, error**2, evidence.confidence)
-        method = "features scaled to total variance 1; jackknife over tenths of the synthetic images; equal"
+        method = (
+            "features scaled to total variance 1; jackknife over tenths of the synthetic images; equal"
             " numbers"
+        )
         return self.beside_training(evidence, value, reference, interval, method)
