@@ -1,5 +1,4 @@
-"""Judge synthetic data that anything made: tables from memory in, a report out. Needs no model, no store and
-no cluster."""
+"""Judge synthetic data from anywhere: tables in, a report out; no model, store or cluster needed."""
 
 from collections.abc import Mapping
 from typing import Any

@@ -59,8 +59,7 @@ def regressions(gates: Gates, results: Mapping[str, Result], baseline: Mapping[s
 
 
 def incomparable(results: Mapping[str, Result], baseline: Mapping[str, Any]) -> list[str]:
-    """A warning that names the figures which the baseline has by another way of measuring, such as another
-    feature extractor."""
+    """A warning with the figures that the baseline measured differently (another feature extractor)."""
     past = baseline.get("metrics", {})
     names = [name for name, r in results.items() if name in past and _full_name(past[name], name) != r.metric]
     if not names:

@@ -139,7 +139,7 @@ def compute(
         begun = time.monotonic()
         need = evidence.unmet(metric)
         result = (
-            metric.missing(need.status, need.reason)
+            metric.result(status=need.status, reason=need.reason)
             if need
             else metric().compute(evidence.for_metric(metric))
         )

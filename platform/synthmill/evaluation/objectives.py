@@ -30,8 +30,7 @@ class Objective:
     """None: this data can't give it; a search leaves it out."""
     goal: Goal
     kind: str
-    """objective, or constraint: a search must keep it within the default gates' limits rather than optimise
-    it."""
+    """objective, or constraint: kept within the default gates' limits rather than optimised."""
 
 
 SOURCES: tuple[tuple[str, str, str | None, str], ...] = (

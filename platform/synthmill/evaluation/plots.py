@@ -1,5 +1,4 @@
-"""The numbers that report.html draws: shares of bins, gaps of pairs, distances to the nearest synthetic row.
-Aggregates only."""
+"""The numbers that report.html draws: shares of bins, gaps of pairs, distances; aggregates only."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -29,8 +28,7 @@ def plot_data(evidence: TableEvidence, results: Mapping[str, Result]) -> dict[st
 
 
 def closest_rows(evidence: TableEvidence) -> tuple[dict[str, Any], ...]:
-    """The synthetic rows nearest to a real row: how near, to which side, and which columns differ. No cell is
-    shown."""
+    """The synthetic rows nearest to a real row: distance, its side, columns that differ; no cell is shown."""
     pair = single_pair(evidence) if evidence.real.holdout is not None else None
     if pair is None:
         return ()

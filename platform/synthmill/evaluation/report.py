@@ -1,5 +1,4 @@
-"""The outcome of an evaluation: `report.json`, format `synthmill.report/1`. docs/evaluation.md documents
-every field."""
+"""The result of an evaluation: `report.json`, format `synthmill.report/1` (docs/evaluation.md)."""
 
 import hashlib
 import json

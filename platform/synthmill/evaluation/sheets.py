@@ -1,5 +1,4 @@
-"""Contact sheets of images, as PNG files: samples by class, a walk between two noises, and images beside the
-nearest real ones."""
+"""Contact sheets as PNG files: samples by class, and images beside the nearest real ones."""
 
 import base64
 

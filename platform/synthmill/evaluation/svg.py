@@ -1,5 +1,4 @@
-"""Inline SVG for the report: every mark has a text label or a title, colours come from the page's CSS
-variables."""
+"""Inline SVG for the report: every mark has a label or a title, colours are the page's CSS variables."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

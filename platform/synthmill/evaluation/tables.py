@@ -21,8 +21,7 @@ Synthetic: TypeAlias = pa.Table | Sequence[Part] | Iterable[pa.Table]
 
 @dataclass(frozen=True)
 class Tables:
-    """What is compared. `synthetic`: a table, a sequence of parts (see `metrics.base.Part`), or an iterator
-    of tables."""
+    """What is compared. `synthetic`: a table, a sequence of parts, or an iterator of tables."""
 
     train: pa.Table
     validation: pa.Table | None
@@ -35,11 +34,9 @@ class Tables:
     levels: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Column -> the only categories it can have, where somebody declared them."""
     asked: str = ""
-    """What the synthetic rows were asked to be, in words; the real rows here are then those that are so
-    too."""
+    """The condition that was requested, in words; the real rows here are then those that meet it."""
     whole: "Tables | None" = None
-    """All real rows, where those above were chosen to match what was asked for: what rows are added to when
-    lift is measured."""
+    """All real rows, where those above were chosen by a condition: lift adds rows to these."""
     codec: "Codec | None" = None
     """What the generator was fitted with, where there is one; data from elsewhere has none."""
     unreadable: Mapping[str, int] = field(default_factory=dict)

@@ -62,8 +62,7 @@ def estimate_words(estimate: Estimate) -> tuple[str, str, str]:
 
 
 def pair_of(key: str, columns: Collection[str]) -> tuple[str, str] | None:
-    """The two columns that a figure's key `a|b` names, which may have `|` in their own names; None where it
-    names no two of them."""
+    """The two columns that a key `a|b` names, which may have `|` in their names; None: no two of them."""
     parts = key.split("|")
     splits = (("|".join(parts[:i]), "|".join(parts[i:])) for i in range(1, len(parts)))
     return next((pair for pair in splits if pair[0] in columns and pair[1] in columns), None)
@@ -75,8 +74,7 @@ def worst_columns(result: Result, columns: Collection[str], count: int = 5) -> l
 
 
 def columns_at_fault(result: Result, columns: Collection[str], count: int) -> list[tuple[str, float]]:
-    """The columns or pairs that a figure is worst in and their values, the worst first; those at their ideal
-    are left out."""
+    """The columns or pairs that a figure is worst in and their values, worst first; none at their ideal."""
     up = result.direction == "maximize"
     ideal = 1.0 if up else 0.0
     worse = {

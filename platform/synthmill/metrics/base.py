@@ -121,8 +121,7 @@ class Result(Estimate):
     """The ideal value where `direction` is target."""
     bounds: tuple[float | None, float | None] = (None, None)
     status: Literal["ok", "unavailable", "not_applicable"] = "ok"
-    """unavailable: this data can't answer (no holdout, too few rows). not_applicable: nothing to answer (no
-    target named)."""
+    """unavailable: this data can't answer. not_applicable: nothing to answer (no target named)."""
     reason: str | None = None
     """Why there is no value, and what to do about it."""
     confidence: float = 0.95
@@ -139,8 +138,7 @@ class Result(Estimate):
 
 
 class Metric(ABC, Generic[Evidence]):
-    """Base of every metric, by the evidence that it reads (`lib.table_evidence`, `lib.image_evidence`).
-    Instances hold no state."""
+    """Base of every metric, by the evidence that it reads. Instances have no state."""
 
     name: ClassVar[str]
     title: ClassVar[str]
@@ -173,9 +171,14 @@ class Metric(ABC, Generic[Evidence]):
         )
 
     @classmethod
-    def missing(cls, status: Literal["unavailable", "not_applicable"], reason: str, **fields: Any) -> Result:
-        """A `Result` without a value and the reason why."""
-        return cls.result(status=status, reason=reason, **fields)
+    def unavailable(cls, reason: str, **fields: Any) -> Result:
+        """A `Result` without a value: this data can't answer."""
+        return cls.result(status="unavailable", reason=reason, **fields)
+
+    @classmethod
+    def not_applicable(cls, reason: str, **fields: Any) -> Result:
+        """A `Result` without a value: there is nothing to answer."""
+        return cls.result(status="not_applicable", reason=reason, **fields)
 
 
 @cache

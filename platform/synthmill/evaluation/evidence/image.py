@@ -294,8 +294,7 @@ def _named(table: pa.Table, target: str | None, side: str) -> pa.Table:
 
 
 def _check_one_size(train: pa.Table, sides: Mapping[str, pa.Table | None]) -> None:
-    """Images that would have to be scaled to be compared are refused: scaling changes every figure. Looks at
-    the first image of each side."""
+    """Refuse images of other sizes, by the first of each side: scaling them would change every figure."""
     wanted = size_of(train[IMAGE][0].as_py()["bytes"], "train")
     for side, table in sides.items():
         if table is None or not table.num_rows:

@@ -45,7 +45,7 @@ class SchemaValid(Metric[JudgesValidity]):
     def compute(self, evidence: JudgesValidity) -> Result:
         checked = evidence.validity()
         if isinstance(checked, str):
-            return self.missing("not_applicable", checked)
+            return self.not_applicable(checked)
         rows, confidence = checked.rows, evidence.confidence
         valid, certain = rows - checked.invalid, rows - checked.beyond_chance
         return self.result(

@@ -42,7 +42,7 @@ class BalancedLabelFidelity(ImageMetric):
                 f"no class has {LEAST_OF_CLASS} images on both sides; image.label_fidelity looks at all"
                 " classes together"
             )
-            return self.missing("not_applicable", why)
+            return self.not_applicable(why)
         shares, real_shares = right[chosen] / count[chosen], real_right[chosen] / real_count[chosen]
         value, reference = float(shares.mean()), float(real_shares.mean())
         # Two of each outcome added (Agresti and Coull 1998): a class all of whose few images are right would

@@ -12,8 +12,7 @@ LEAST_OF_CLASS = 5
 
 
 class ClassCoverage(ImageMetric):
-    """Share of classes that occur, of those with at least 5 training and 20 expected images: chance leaves
-    one out once in 5e8."""
+    """Share of classes that occur, of those with at least 5 training and 20 expected images."""
 
     name = "image.class_coverage"
     title = "Class coverage"
@@ -33,9 +32,7 @@ class ClassCoverage(ImageMetric):
         train, found = evidence.label_rows("train").classes, evidence.label_rows("synthetic")
         due = _due(train, found.total)
         if not due.any():
-            return self.missing(
-                "not_applicable", f"no class is frequent enough to expect {EXPECTED_ROWS} images of it"
-            )
+            return self.not_applicable(f"no class is frequent enough to expect {EXPECTED_ROWS} images of it")
         seen = found.classes > 0
         hit, count = int((seen & due).sum()), int(due.sum())
         reference = None
@@ -46,7 +43,7 @@ class ClassCoverage(ImageMetric):
         return self.named(
             evidence,
             value=hit / count,
-            ci=wilson(hit, count, evidence.settings.confidence),
+            ci=wilson(hit, count, evidence.confidence),
             reference=reference,
             n={"train": int(train.sum()), "synthetic": found.total, "classes": count},
             gate_n=min(int(train.sum()), found.total),

@@ -6,8 +6,7 @@ from synthmill.metrics.lib.prdc import K_DENSITY
 
 
 class ImageCoverage(ImageMetric):
-    """Share of holdout images with a synthetic one nearer than their 5th real neighbour (arXiv 2002.09797,
-    equation 8)."""
+    """Share of holdout images with a synthetic one within their 5th neighbour (arXiv 2002.09797, eq. 8)."""
 
     name = "image.coverage"
     title = "Coverage of images"

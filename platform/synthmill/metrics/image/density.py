@@ -7,8 +7,7 @@ from synthmill.metrics.lib.prdc import K_DENSITY
 
 
 class ImageDensity(ImageMetric):
-    """Mean number of holdout neighbourhoods a synthetic image falls into, over 5 (arXiv 2002.09797, equation
-    5)."""
+    """Mean count of holdout neighbourhoods a synthetic image falls into, over 5 (arXiv 2002.09797, eq. 5)."""
 
     name = "image.density"
     title = "Density of images"

@@ -7,8 +7,7 @@ from synthmill.metrics.lib.intervals import normal_interval
 
 
 class FrechetDistance(ImageMetric):
-    """FD (arXiv 1706.08500, equation 6) of synthetic to holdout images; reference: of training to holdout
-    images, equal numbers."""
+    """FD (arXiv 1706.08500, eq. 6) of synthetic to holdout images; reference: of as many training images."""
 
     name = "image.fd"
     title = "Frechet distance"

@@ -19,10 +19,8 @@ class FrechetInfinity(ImageMetric):
 
     def compute(self, evidence: ImageEvidence) -> Result:
         if evidence.size < 4 * SMALLEST:
-            return self.missing(
-                "unavailable",
-                f"only {evidence.size} images a side; {4 * SMALLEST} are needed",
-                gate_n=evidence.size,
+            return self.unavailable(
+                f"only {evidence.size} images a side; {4 * SMALLEST} are needed", gate_n=evidence.size
             )
         real = evidence.features("holdout")
         value, error = frechet_infinity_with_error(evidence.features("synthetic"), real, evidence.rng(1))
@@ -30,7 +28,7 @@ class FrechetInfinity(ImageMetric):
         return self.named(
             evidence,
             value=value,
-            ci=normal_interval(value, error**2, evidence.settings.confidence),
+            ci=normal_interval(value, error**2, evidence.confidence),
             reference=reference,
             method=(
                 "line through FD at 8 numbers of images from a fifth to all; jackknife over tenths of both"

@@ -12,8 +12,7 @@ LEAST_OF_CLASS = 10
 
 
 class IntraClassVariance(ImageMetric):
-    """Mean over classes of trace(covariance of synthetic features) / trace(covariance of holdout
-    features)."""
+    """Mean over classes of trace(covariance of synthetic features) / trace(covariance of holdout ones)."""
 
     name = "image.intra_class_variance_ratio"
     title = "Variety within classes"
@@ -34,8 +33,8 @@ class IntraClassVariance(ImageMetric):
         real, synthetic, train = (self._spread(evidence, side) for side in ("holdout", "synthetic", "train"))
         both = [code for code in real if code in synthetic and code in train]
         if not both:
-            return self.missing(
-                "unavailable", f"no class has {LEAST_OF_CLASS} images on every side", gate_n=evidence.size
+            return self.unavailable(
+                f"no class has {LEAST_OF_CLASS} images on every side", gate_n=evidence.size
             )
         rng = evidence.rng(2)
         ratios = np.array([synthetic[code].mean() / max(real[code].mean(), 1e-12) for code in both])
@@ -49,7 +48,7 @@ class IntraClassVariance(ImageMetric):
         return self.named(
             evidence,
             value=float(ratios.mean()),
-            ci=percentile_interval(drawn, evidence.settings.confidence),
+            ci=percentile_interval(drawn, evidence.confidence),
             reference=reference,
             method=(
                 f"squared distances to class means, classes with at least {LEAST_OF_CLASS} images; bootstrap"

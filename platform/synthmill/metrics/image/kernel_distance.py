@@ -42,7 +42,7 @@ class KernelDistance(ImageMetric):
         return self.named(
             evidence,
             value=generated.value,
-            ci=normal_interval(generated.value, generated.error**2, evidence.settings.confidence),
+            ci=normal_interval(generated.value, generated.error**2, evidence.confidence),
             reference=reference.value,
             n={"train": size, "holdout": size, "synthetic": size},
             gate_n=size,
@@ -63,8 +63,7 @@ class Kid:
 
 
 def kid(left_ND: Features, right_ND: Features) -> Kid:
-    """Equal numbers of points of mean square norm about 1, so that x.y stands for x.y / d of features of mean
-    square 1 each."""
+    """Equally many points of mean square norm 1, so that x.y is x.y / d of features of mean square 1."""
     xx, yy, xy = _kernel(left_ND, left_ND), _kernel(right_ND, right_ND), _kernel(left_ND, right_ND)
     h = xx + yy - xy - xy.T
     np.fill_diagonal(h, 0.0)

@@ -6,8 +6,7 @@ from synthmill.metrics.lib.intervals import wilson
 
 
 class LabelFidelity(ImageMetric):
-    """Accuracy, on synthetic images, of a classifier of the training images (GAN-test, arXiv 1807.09499);
-    reference: on the holdout."""
+    """Accuracy, on synthetic images, of a classifier of the training images (GAN-test, arXiv 1807.09499)."""
 
     name = "image.label_fidelity"
     title = "Images that show their label"

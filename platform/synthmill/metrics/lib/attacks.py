@@ -64,13 +64,13 @@ def attack_result(
 
     `chosen_among`: the attempts are the worst of so many; the interval is Bonferroni-corrected for it.
     """
-    value, ci = risk(attempts, 1 - (1 - evidence.settings.confidence) / chosen_among)
+    value, ci = risk(attempts, 1 - (1 - evidence.confidence) / chosen_among)
     rates = {kind: getattr(attempts, kind) / attempts.number for kind in ("main", "control", "baseline")}
     return cls.result(
         value=value,
         ci=ci,
         reference=0.0,
-        confidence=evidence.settings.confidence,
+        confidence=evidence.confidence,
         n={"attempts": attempts.number},
         gate_n=attempts.number,
         method=f"{method}; Wilson rates; reference: no more success on training rows than on the holdout",

@@ -55,8 +55,7 @@ def classifier_for(pixels: Pixels, classes: int) -> SmallClassifier:
 def fit_classifier(
     pixels: Pixels, labels: Labels, classes: int, *, seed: int, steps: int = STEPS
 ) -> SmallClassifier:
-    """Adam with a cosine schedule on cross-entropy; the same images, labels and seed give the same weights on
-    one machine."""
+    """Adam, cosine schedule, cross-entropy; on one machine images, labels and seed decide the weights."""
     with torch.random.fork_rng(devices=[]), torch.inference_mode(False), torch.enable_grad():
         torch.manual_seed(seed)
         model = classifier_for(pixels, classes)

@@ -1,5 +1,4 @@
-"""Arrow columns as arrays: numbers as float64 with NaN for missing, categories as codes into a fixed
-vocabulary."""
+"""Arrow columns as arrays: numbers as float64 with NaN for missing, categories as codes into a vocabulary."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

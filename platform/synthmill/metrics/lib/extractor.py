@@ -24,8 +24,7 @@ RANDOM_SEED = 20_260
 
 
 class Extractor:
-    """Images to features, scaled so that the training images have total variance 1: figures don't depend on
-    the scale."""
+    """Images to features, scaled so that the training images have total variance 1."""
 
     def __init__(self, kind: str, sha256: str, function: Callable[[Tensor], Tensor], train: Pixels) -> None:
         self.name = f"{kind}-{sha256[:8]}"
@@ -86,8 +85,7 @@ def _random(train: Pixels) -> Extractor:
 
 
 def _torchscript(path: Path, train: Pixels) -> Extractor:
-    """A TorchScript file: float32 (N, C, H, W) in [-1, 1] to (N, D). It is the user's own code, named by the
-    user."""
+    """A TorchScript file: float32 (N, C, H, W) in [-1, 1] to (N, D). It is code that the user names."""
     if not path.is_file():
         raise RecipeError(f"no file at {path}", field=FIELD)
     try:

@@ -71,8 +71,7 @@ def fit_forms(columns: Sequence[Column], tables: Sequence[pa.Table]) -> dict[str
 
 
 def beyond_chance(name: str, counts: Flagged, form: ColumnForm, columns: int) -> bool:
-    """Whether a column has more values of new forms than fresh real rows would (hypergeometric, corrected for
-    the number of columns)."""
+    """Whether a column has more values of new forms than fresh real rows would (hypergeometric)."""
     new, total = counts.flagged[name], counts.values[name]
     if not new:
         return False
@@ -127,8 +126,7 @@ def _padded(value: str) -> bool:
 
 
 def _fineness(column: pa.ChunkedArray) -> Ints:
-    """(values,): decimals of each number, or the unit that each time is whole in; missing and infinite values
-    are left out."""
+    """(values,): decimals of each number, or the unit that each time is whole in; finite values only."""
     arrow = column.type
     if pa.types.is_temporal(arrow):
         return _units(column, arrow)

@@ -59,8 +59,7 @@ def frechet(left: Moments, right: Moments) -> float:
 
 
 def frechet_with_error(points_ND: Features, real: Moments) -> tuple[float, float]:
-    """The distance of points to real moments, and its standard error over the points (delete-a-tenth
-    jackknife)."""
+    """The distance of points to real moments, and its standard error (delete-a-tenth jackknife)."""
     parts = [Moments.of(part) for part in np.array_split(points_ND, PARTS)]
     whole = sum(parts[1:], parts[0])
     return frechet(whole, real), _jackknife([frechet(whole - part, real) for part in parts])

@@ -26,9 +26,7 @@ def copy_result(metric: ImageMetric, evidence: ImageEvidence, points: Points) ->
     train_at, holdout_at = evidence.once(_singles)
     size = len(train_at)
     if size < LEAST:
-        return metric.missing(
-            "unavailable", f"only {size} images a side occur once; {LEAST} are needed", gate_n=size
-        )
+        return metric.unavailable(f"only {size} images a side occur once; {LEAST} are needed", gate_n=size)
     train = points("train", int(train_at[-1]) + 1)[train_at]
     holdout = points("holdout", int(holdout_at[-1]) + 1)[holdout_at]
     # All of the sample: more synthetic images find more copies on both sides alike.

@@ -168,8 +168,7 @@ class ImageEvidence(Once):
         return np.random.default_rng([self.settings.seed & 0xFFFFFFFF, 100 + purpose])
 
     def classifier(self, side: ImageSide, seed: int, count: int) -> SmallClassifier:
-        """A classifier of a side's classes; seed 0 on all training images is the extractor's own, where it
-        has one."""
+        """A classifier of a side's classes; seed 0 on all training images is the extractor's own."""
         if (
             side == "train"
             and seed == 0
@@ -234,10 +233,8 @@ class ImageMetric(Metric[ImageEvidence]):
         """The result instead of a value when a side is small."""
         if evidence.size >= LEAST:
             return None
-        return self.missing(
-            "unavailable",
-            f"only {evidence.size} images on the smallest side; {LEAST} are needed",
-            gate_n=evidence.size,
+        return self.unavailable(
+            f"only {evidence.size} images on the smallest side; {LEAST} are needed", gate_n=evidence.size
         )
 
 

@@ -25,8 +25,7 @@ def influence_interval(
     confidence: float,
     bounds: tuple[float | None, float | None] = (None, None),
 ) -> Interval:
-    """Delta method: `left` and `right` are how much each row of two independent samples moves the value; cut
-    at `bounds`."""
+    """Delta method: how much each row of two independent samples moves the value; cut at `bounds`."""
     low, high = normal_interval(value, float(left.var() / len(left) + right.var() / len(right)), confidence)
     return (low if bounds[0] is None else max(low, bounds[0])), (
         high if bounds[1] is None else min(high, bounds[1])
@@ -111,8 +110,7 @@ def expected_variation(counts: Ints, num_left: int, num_right: int) -> float:
 
 
 def auc(positive: Floats, negative: Floats) -> tuple[float, float]:
-    """Area under the ROC curve and its variance (DeLong 1988), scores of the two classes; ties count one
-    half."""
+    """Area under the ROC curve and its variance (DeLong 1988) from scores; ties count one half."""
     m, n = len(positive), len(negative)
     ranks = stats.rankdata(np.concatenate([positive, negative]))
     within_p, within_n = stats.rankdata(positive), stats.rankdata(negative)

@@ -1,5 +1,4 @@
-"""Precision and recall (arXiv 1904.06991, equation 2), density and coverage (arXiv 2002.09797, equations 5, 8
-and 9) of points of any kind."""
+"""Precision and recall (arXiv 1904.06991, eq. 2), density and coverage (arXiv 2002.09797, eq. 5, 8 and 9)."""
 
 from dataclasses import dataclass
 
@@ -67,8 +66,7 @@ def prdc(real: Points, other: Points, radii_NK: Floats | None = None) -> Prdc:
 
 
 def expected_coverage(rows: int, k: int = K_DENSITY) -> float:
-    """Coverage of equally many rows of one distribution (arXiv 2002.09797, eq. 9): 1 - prod (N - i) / (2N -
-    i), i = 1..k."""
+    """Of equally many rows of one distribution (arXiv 2002.09797, eq. 9): 1 - prod_i (N - i) / (2N - i)."""
     i = np.arange(1, k + 1)
     return float(1 - np.prod((rows - i) / (2 * rows - i)))
 

@@ -13,8 +13,7 @@ class RowCoverage:
     synthetic: Coverage
     holdout: Coverage | None
     tied: float
-    """Share of training rows with 5 equal ones: of them the density counts nothing, as nothing lies strictly
-    within radius 0."""
+    """Share of training rows with 5 equal ones: the density counts nothing within a radius of 0."""
 
 
 def row_coverage(evidence: TableEvidence) -> RowCoverage | None:

@@ -1,5 +1,4 @@
-"""Which rows are equal: duplicates inside a table, and synthetic rows that are real rows, over every row in
-bounded memory."""
+"""Which rows are equal, inside a table and with real rows: over every row, in bounded memory."""
 
 from dataclasses import dataclass
 
@@ -15,8 +14,7 @@ MAX_HASHES = 1 << 19
 
 @dataclass(frozen=True)
 class DistinctRows:
-    """Row hashes whose lowest `level` bits are zero, with how often each occurs (distinct sampling, Gibbons
-    2001)."""
+    """Row hashes whose lowest `level` bits are zero, with their counts (distinct sampling, Gibbons 2001)."""
 
     level: int
     hashes: Hashes
@@ -25,8 +23,7 @@ class DistinctRows:
 
 
 class CountDistinct(Mergeable[DistinctRows, DistinctRows]):
-    """How often distinct rows occur: exact up to `limit` distinct rows, beyond that for a fair sample of
-    them."""
+    """How often distinct rows occur: exact up to `limit` of them, beyond that for a fair sample."""
 
     def __init__(self, limit: int = MAX_HASHES) -> None:
         self.limit = limit

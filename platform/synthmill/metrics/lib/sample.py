@@ -1,5 +1,4 @@
-"""A fair, seeded sample of a table of any length: the rows with the smallest keys, a key being a hash of seed
-and row number."""
+"""A fair, seeded sample of a table of any length: those with the smallest hashes of seed and row number."""
 
 import math
 from dataclasses import dataclass
@@ -57,8 +56,7 @@ class SampleRows(Mergeable[Sampled, pa.Table]):
 
 
 def row_keys(first_row: int, num_rows: int, seed: int) -> Hashes:
-    """uint64 (num_rows,): one pseudo-random key a row, the same wherever and in whatever parts the rows are
-    read."""
+    """uint64 (num_rows,): one pseudo-random key a row, the same in whatever parts the rows are read."""
     stream = mix(np.full(1, seed & 0xFFFFFFFFFFFFFFFF, dtype=np.uint64))
     return mix(np.arange(first_row, first_row + num_rows, dtype=np.uint64) ^ stream)
 

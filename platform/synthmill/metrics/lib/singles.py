@@ -1,5 +1,4 @@
-"""Train and holdout rows that occur once, equally many, with their distances to the synthetic rows: what
-privacy tests compare."""
+"""Train and holdout rows that occur once, equally many, with their distances to the synthetic rows."""
 
 from dataclasses import dataclass
 

@@ -57,8 +57,7 @@ class Space:
 
 
 def fit_space(columns: tuple[Column, ...], tables: list[pa.Table]) -> Space:
-    """Coordinates from the rows of all tables together, so that none of them is favoured; identifiers are
-    left out."""
+    """Coordinates from the rows of all tables together, so that none is favoured; no identifiers."""
     pooled = pa.concat_tables(tables)
     return Space(tuple(_fit_axis(c, pooled[c.name]) for c in columns if c.role != "identifier"))
 

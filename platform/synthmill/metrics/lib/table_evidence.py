@@ -1,8 +1,7 @@
-"""What metrics look at: the real tables, statistics of every synthetic row, a sample of them, and encodings
-shared between metrics."""
+"""What metrics of tables read: real tables, statistics of every synthetic row, a sample, shared encodings."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
@@ -91,8 +90,7 @@ class Totals:
 
 @dataclass(frozen=True)
 class Passes:
-    """The statistics that one reading of a table computes, as one mergeable statistic with the sample beside
-    it."""
+    """The statistics that one reading of a table computes, as one mergeable statistic, and the sample."""
 
     count: CountTable
     distinct: CountDistinct
@@ -123,8 +121,7 @@ class Passes:
 
 @dataclass
 class Real:
-    """The real tables and all that can be known from them alone; computed once, whatever is compared with
-    them."""
+    """The real tables and all that can be known from them alone, computed once."""
 
     train: pa.Table
     validation: pa.Table | None
@@ -141,31 +138,34 @@ class Real:
     whole: "Real | None" = None
     """All real rows, where these are only those that match what was asked for."""
 
+    @property
+    def tables(self) -> list[pa.Table]:
+        """Those that there are."""
+        return [table for table in (self.train, self.validation, self.holdout) if table is not None]
+
     @cached_property
     def plan(self) -> Plan:
         """Bins and pairs, from the training rows alone."""
         bins = {c.name: fit_bins(c, self.train[c.name]) for c in self.columns if c.role != "identifier"}
-        return choose_pairs(
-            Plan(self.columns, bins), draw(self.train, ASSOCIATION_ROWS, self.seed), self.seed
-        )
+        sample = draw(self.train, ASSOCIATION_ROWS, self.seed)
+        return choose_pairs(Plan(self.columns, bins), sample, self.seed)
 
     @cached_property
     def rules(self) -> Rules:
         """What no real row does; from train, validation and holdout together."""
-        tables = [t for t in (self.train, self.validation, self.holdout) if t is not None]
+        tables = self.tables
         nulls = {c.name: sum(t[c.name].null_count for t in tables) for c in self.columns}
         levels = {
             c.name: level_counts([t[c.name] for t in tables]) for c in self.columns if c.role == "category"
         }
         rules = rules_from(self.plan.bins, nulls, levels, sum(t.num_rows for t in tables))
-        kept = {
+        # A declaration that real rows break is wrong, and would fail every generator.
+        declared = {
             name: allowed
             for name, allowed in self.declared_levels.items()
             if allowed.issuperset(levels.get(name, ()))
         }
-        return Rules(
-            rules.never_missing, {**rules.closed, **kept}, rules.whole, frozenset(kept), rules.real_rows
-        )
+        return replace(rules, closed={**rules.closed, **declared}, declared=frozenset(declared))
 
     @cached_property
     def single_sides(self) -> tuple[pa.Table, pa.Table] | None:
@@ -179,14 +179,14 @@ class Real:
         sides = (self.train, self.holdout)
         hashes = [row_hashes(self.columns, side) for side in sides]
         known = single_rows(*hashes)
-        kept = [
-            side.filter(np.isin(h, k))
-            for side, h, k in zip(sides, hashes, (known.train, known.holdout), strict=True)
-        ]
-        one, other = (
-            side if self.group is None else _one_a_group(side, self.group, self.seed) for side in kept
+        singles = (known.train, known.holdout)
+        first, second = (
+            side.filter(np.isin(h, single)) for side, h, single in zip(sides, hashes, singles, strict=True)
         )
-        return one, other
+        if self.group is None:
+            return first, second
+        # The split put all rows of a group on one side, so only one of them is an independent draw.
+        return _one_a_group(first, self.group, self.seed), _one_a_group(second, self.group, self.seed)
 
     @cached_property
     def singles(self) -> RealRows | None:
@@ -210,9 +210,7 @@ class Real:
     @cached_property
     def forms(self) -> dict[str, ColumnForm]:
         """The written form of every column's real values."""
-        return fit_forms(
-            self.columns, [t for t in (self.train, self.validation, self.holdout) if t is not None]
-        )
+        return fit_forms(self.columns, self.tables)
 
     @cached_property
     def identifiers(self) -> dict[str, RealIdentifiers]:
@@ -283,6 +281,7 @@ class TableEvidence(Once):
 
     def on_whole(self) -> "TableEvidence":
         """The same synthetic rows beside all real ones."""
+        # Computed once, as metrics share what it remembers.
         return self if self.real.whole is None else self.once(_beside_all)
 
     @property
@@ -292,8 +291,8 @@ class TableEvidence(Once):
 
     def validity(self) -> Validity:
         """Rows with a cell that no real row has."""
-        held = self.real.holdout_totals
-        return row_validity(self.totals.counts, self.real.rules, None if held is None else held.counts)
+        holdout = self.real.holdout_totals
+        return row_validity(self.totals.counts, self.real.rules, None if holdout is None else holdout.counts)
 
     @property
     def synthetic_rows(self) -> int:
@@ -305,13 +304,11 @@ class TableEvidence(Once):
         return np.random.default_rng([self.settings.seed & 0xFFFFFFFF, purpose])
 
     def table(self, side: Side, limit: int | None = None) -> pa.Table:
-        """At most `limit` rows of a side, a seeded sample in random order; the synthetic one is the kept
-        sample."""
+        """At most `limit` rows of a side, a seeded sample in random order."""
         if side == "synthetic":
             return self.sample if limit is None else self.sample.slice(0, limit)
-        table = {"train": self.real.train, "validation": self.real.validation, "holdout": self.real.holdout}[
-            side
-        ]
+        real = self.real
+        table = {"train": real.train, "validation": real.validation, "holdout": real.holdout}[side]
         assert table is not None, f"a metric read the {side} rows without declaring that it needs them"
         if side not in self._shuffled:
             self._shuffled[side] = draw(table, None, self.settings.seed + 1)
@@ -340,10 +337,9 @@ class TableMetric(Metric[TableEvidence]):
 
 
 def _beside_all(evidence: TableEvidence) -> TableEvidence:
-    assert evidence.real.whole is not None
-    return TableEvidence(
-        evidence.real.whole, evidence.totals, evidence.sample, evidence.settings, evidence.map_tasks
-    )
+    whole = evidence.real.whole
+    assert whole is not None
+    return TableEvidence(whole, evidence.totals, evidence.sample, evidence.settings, evidence.map_tasks)
 
 
 BIN_NOTE = (

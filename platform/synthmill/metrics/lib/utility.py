@@ -45,13 +45,11 @@ class Arm:
     seeds: tuple[int, ...]
     weights: Floats | None = None
     key: str | None = None
-    """Set where `train` is the head of the training rows: figures that need the same predictions share
-    them."""
+    """Set where `train` is the head of the training rows: figures share such predictions."""
 
 
 def predict(evidence: TableEvidence, arms: Sequence[Arm], test: Labelled) -> list[list[Floats]]:
-    """Predictions on the test rows, by arm and seed; the linear learner has no randomness and is trained
-    once."""
+    """Predictions on the test rows, by arm and seed; the linear learner has no randomness, so one seed."""
     features, known = evidence.real.features, evidence.predictions
     jobs: dict[Prediction, Fit] = {}
     wanted: list[list[Prediction]] = []

@@ -41,6 +41,5 @@ def row_validity(counts: TableCounts, rules: Rules, holdout: TableCounts | None)
 
 
 def is_beyond(suspect: int, rows: int, real_rows: int) -> bool:
-    """Whether `suspect` of `rows` synthetic rows are more than chance would give, when none of `real_rows`
-    is."""
+    """Whether chance would hardly give `suspect` of `rows` synthetic rows when none of `real_rows` is."""
     return bool(stats.hypergeom.sf(suspect - 1, rows + real_rows, rows, suspect) < CHANCE)

@@ -1,5 +1,4 @@
-"""One part of a table, seen through a plan: every encoding is computed once and shared by the statistics that
-need it."""
+"""One part of a table, seen through a plan: every encoding is computed once and shared."""
 
 from functools import cached_property
 

@@ -42,11 +42,9 @@ class AttributeInference(TableMetric):
         )
         number = min(evidence.settings.attacks, sides(evidence))
         if len(names) < 2 or number < MIN_ATTEMPTS:
-            return self.missing(
-                "unavailable", f"needs 2 columns and {MIN_ATTEMPTS} holdout rows", gate_n=number
-            )
+            return self.unavailable(f"needs 2 columns and {MIN_ATTEMPTS} holdout rows", gate_n=number)
         found = {str(name): _attack(evidence, str(name), number) for name in secrets}
-        risks = {name: risk(attempts, evidence.settings.confidence)[0] for name, attempts in found.items()}
+        risks = {name: risk(attempts, evidence.confidence)[0] for name, attempts in found.items()}
         worst = max(risks, key=lambda name: risks[name])
         method = (
             f"all other columns known, one neighbour; interval corrected for the choice among {len(found)}"

@@ -31,7 +31,7 @@ class BoundaryAdherence(TableMetric):
             name: present[name] - outside for name, outside in counts.out_of_bounds.items() if present[name]
         }
         if not inside:
-            return self.missing("not_applicable", "no numeric column has values")
+            return self.not_applicable("no numeric column has values")
         shares = {name: good / present[name] for name, good in inside.items()}
         worst = min(shares, key=lambda name: shares[name])
         reference = None
@@ -43,7 +43,7 @@ class BoundaryAdherence(TableMetric):
             )
         return self.result(
             value=shares[worst],
-            ci=wilson(inside[worst], present[worst], evidence.settings.confidence),
+            ci=wilson(inside[worst], present[worst], evidence.confidence),
             reference=reference,
             n={"train": real.train.num_rows, "synthetic": counts.rows},
             gate_n=min(real.train.num_rows, present[worst]),

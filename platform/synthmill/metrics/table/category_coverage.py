@@ -33,8 +33,8 @@ class CategoryCoverage(TableMetric):
         real, counts = evidence.real, evidence.totals.counts
         found = _coverage(evidence, counts.levels, counts.rows, MIN_LEVEL_ROWS)
         if not found:
-            return self.missing(
-                "not_applicable", "no category column has a level that is frequent enough to be expected"
+            return self.not_applicable(
+                "no category column has a level that is frequent enough to be expected"
             )
         held = real.holdout_totals
         reference = None
@@ -45,7 +45,7 @@ class CategoryCoverage(TableMetric):
         frequent = _coverage(evidence, counts.levels, counts.rows, FREQUENT_ROWS)
         return self.result(
             value=found[worst][0] / found[worst][1],
-            ci=wilson(*found[worst], evidence.settings.confidence),
+            ci=wilson(*found[worst], evidence.confidence),
             reference=reference,
             n={
                 "train": real.train.num_rows,

@@ -42,7 +42,7 @@ class ColumnPairTrends(TableMetric):
         pairs, bins = evidence.real.plan.pairs, evidence.real.plan.bins
         limit = evidence.settings.limits.classifier_rows
         if not pairs:
-            return self.missing("not_applicable", "a single column has no pairs")
+            return self.not_applicable("a single column has no pairs")
         train, fake = evidence.table("train", limit), evidence.table("synthetic", limit)
         found = pair_trends(bins, pairs, train, fake)
         real = {}

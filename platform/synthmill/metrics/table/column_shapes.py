@@ -14,8 +14,7 @@ from synthmill.metrics.lib.table_evidence import TableEvidence, TableMetric
 
 
 class ColumnShapes(TableMetric):
-    """Mean over columns of 1 - Kolmogorov-Smirnov distance (numbers) or 1 - total variation (categories),
-    missing left out."""
+    """Mean over columns of 1 - Kolmogorov-Smirnov distance or 1 - total variation, missing left out."""
 
     name = "tabular.column_shapes"
     title = "Column shapes (SDMetrics)"
@@ -31,7 +30,7 @@ class ColumnShapes(TableMetric):
     def compute(self, evidence: TableEvidence) -> Result:
         bins, limit = evidence.real.plan.bins, evidence.settings.limits.classifier_rows
         if not bins:
-            return self.missing("not_applicable", "the table has only identifier columns")
+            return self.not_applicable("the table has only identifier columns")
         train, fake = evidence.table("train", limit), evidence.table("synthetic", limit)
         found = _shapes(bins, train, fake)
         value = interval = reference = None

@@ -28,7 +28,7 @@ class ConstraintViolations(TableMetric):
         real_rows = sum(c.rows for c in real)
         return self.result(
             value=counts.broken[worst] / counts.rows,
-            ci=clopper_pearson(counts.broken[worst], counts.rows, evidence.settings.confidence),
+            ci=clopper_pearson(counts.broken[worst], counts.rows, evidence.confidence),
             reference=max(sum(c.broken[text] for c in real) / real_rows for text in counts.broken),
             n={"synthetic": counts.rows, "real": real_rows},
             gate_n=counts.rows,

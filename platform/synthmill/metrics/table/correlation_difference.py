@@ -30,7 +30,7 @@ class CorrelationDifference(TableMetric):
     def compute(self, evidence: TableEvidence) -> Result:
         pairs, limit = evidence.real.plan.pairs, evidence.settings.limits.classifier_rows
         if not pairs:
-            return self.missing("not_applicable", "a single column has no pairs")
+            return self.not_applicable("a single column has no pairs")
         train, fake = evidence.table("train", limit), evidence.table("synthetic", limit)
         ours = strengths(evidence, train)
         theirs = strengths(evidence, fake)
@@ -39,7 +39,7 @@ class CorrelationDifference(TableMetric):
         reference = None
         if evidence.real.holdout is not None:
             reference = float(np.abs(strengths(evidence, evidence.table("holdout", limit)) - ours).max())
-        z = float(stats.norm.ppf(1 - (1 - evidence.settings.confidence) / (2 * len(pairs))))
+        z = float(stats.norm.ppf(1 - (1 - evidence.confidence) / (2 * len(pairs))))
         half = z * float(
             np.sqrt(
                 (1 - ours[worst] ** 2) ** 2 / train.num_rows + (1 - theirs[worst] ** 2) ** 2 / fake.num_rows

@@ -1,5 +1,4 @@
-"""Are synthetic rows nearer to training rows than to rows the generator never saw? Overfitting, not
-privacy."""
+"""Are synthetic rows nearer to training rows than to unseen ones? Overfitting, not privacy."""
 
 import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
@@ -44,9 +43,7 @@ class DcrShare(TableMetric):
         size = sides(evidence)
         fake = evidence.points("synthetic", limit)
         if min(size, len(fake)) < MIN_ROWS or not real.space.axes:
-            return self.missing(
-                "unavailable", f"{min(size, len(fake))} rows a side are too few; {MIN_ROWS} are needed"
-            )
+            return self.unavailable(f"{min(size, len(fake))} rows a side are too few; {MIN_ROWS} are needed")
         groups = column_groups(evidence)
         train, holdout = evidence.points("train", size), evidence.points("holdout", size)
         shares = {name: share_nearer(fake[:, c], train[:, c], holdout[:, c]) for name, c in groups.items()}
@@ -57,7 +54,7 @@ class DcrShare(TableMetric):
             reference = max(share_nearer(other[:, c], train[:, c], holdout[:, c]) for c in groups.values())
         return self.result(
             value=shares[worst],
-            ci=wilson(round(shares[worst] * len(fake)), len(fake), evidence.settings.confidence),
+            ci=wilson(round(shares[worst] * len(fake)), len(fake), evidence.confidence),
             reference=reference,
             n={"train": size, "holdout": size, "synthetic": len(fake)},
             gate_n=min(size, len(fake)),

@@ -29,17 +29,17 @@ class Density(TableMetric):
     def compute(self, evidence: TableEvidence) -> Result:
         found = evidence.once(row_coverage)
         if found is None:
-            return self.missing("unavailable", f"too few rows for {K_DENSITY} neighbours")
+            return self.unavailable(f"too few rows for {K_DENSITY} neighbours")
         if found.tied > 0.5:
             why = (
                 f"{found.tied:.0%} of the training rows have {K_DENSITY} equal ones, so no neighbourhood"
                 " to lie in; see diversity.coverage"
             )
-            return self.missing("unavailable", why, gate_n=found.synthetic.rows)
+            return self.unavailable(why, gate_n=found.synthetic.rows)
         synthetic = found.synthetic
         return self.result(
             value=synthetic.density,
-            ci=normal_interval(synthetic.density, synthetic.density_variance, evidence.settings.confidence),
+            ci=normal_interval(synthetic.density, synthetic.density_variance, evidence.confidence),
             reference=found.holdout.density if found.holdout else 1.0,
             n={"train": synthetic.rows, "synthetic": synthetic.rows},
             gate_n=synthetic.rows,

@@ -34,14 +34,12 @@ class ExactCopy(TableMetric):
         assert singles is not None
         num_train, num_holdout = len(singles.train), len(singles.holdout)
         if not num_train or not num_holdout:
-            return self.missing(
-                "unavailable", "no row occurs only once, so no row can be told from a chance match"
-            )
+            return self.unavailable("no row occurs only once, so no row can be told from a chance match")
         a, b = int(matches.train.sum()), int(matches.holdout.sum())
         p = excess_p(a, b, num_train, num_holdout)
         return self.result(
             value=a / num_train - b / num_holdout,
-            ci=rate_difference(a, num_train, b, num_holdout, evidence.settings.confidence),
+            ci=rate_difference(a, num_train, b, num_holdout, evidence.confidence),
             reference=0.0,
             n={"single train rows": num_train, "single holdout rows": num_holdout, "synthetic": matches.rows},
             gate_n=min(num_train, num_holdout, matches.rows),

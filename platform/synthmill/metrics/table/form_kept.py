@@ -44,7 +44,7 @@ class FormKept(TableMetric):
         others = {name: bad for name, bad in evidence.unreadable.items() if name not in forms and bad}
         values = sum(counts.values.values()) + sum(others.values())
         if not values:
-            return self.missing("not_applicable", "no column has a written form to keep")
+            return self.not_applicable("no column has a written form to keep")
         strange = sum(counts.flagged.values()) + sum(others.values())
         share = {name: 1 - bad / counts.values[name] for name, bad in counts.flagged.items() if bad}
         certain = [

@@ -38,7 +38,7 @@ class IdentifierOverlap(TableMetric):
         assert counts is not None
         judged = [name for name in known if counts.values[name]]
         if not judged:
-            return self.missing("not_applicable", "no column holds identifiers")
+            return self.not_applicable("no column holds identifiers")
         share = {name: counts.flagged[name] / counts.values[name] for name in judged}
         excess = {name: _excess(known[name], counts, name) for name in judged}
         worst = max(judged, key=lambda name: (excess[name], share[name]))

@@ -39,7 +39,7 @@ class InternalDuplicates(TableMetric):
             reference = duplicate_share(holdout, common) - duplicate_share(train, common)
         return self.result(
             value=ours - theirs,
-            ci=normal_interval(ours - theirs, variance, evidence.settings.confidence),
+            ci=normal_interval(ours - theirs, variance, evidence.confidence),
             reference=reference,
             n={"train": train.rows, "synthetic": synthetic.rows, "compared at": size},
             gate_n=size,

@@ -1,5 +1,4 @@
-"""Does adding these synthetic rows to the training rows make downstream models better? The headline figure of
-a dataset."""
+"""Does adding these rows to the training rows make downstream models better? A dataset's headline figure."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -49,7 +48,7 @@ class LiftDataset(TableMetric):
     def compute(self, evidence: TableEvidence) -> Result:
         reason = why_not(evidence)
         if reason:
-            return self.missing("unavailable", reason)
+            return self.unavailable(reason)
         settings, task = evidence.settings, evidence.real.features.task
         assert task is not None
         limit = settings.limits.classifier_rows
@@ -70,16 +69,11 @@ class LiftDataset(TableMetric):
         }
         aspects["best"] = best.estimate(settings.confidence)
         aspects["harm_bound"] = Estimate(value=best.lift + quantile * best.error)
-        n = {
-            "train": len(train),
-            "synthetic": len(fake),
-            "holdout": len(test),
-            "learner seeds": settings.learner_seeds,
-        }
+        rows = {"train": len(train), "synthetic": len(fake), "holdout": len(test)}
         return self.result(
-            **best.estimate(settings.confidence).model_dump(),
-            n=n,
-            gate_n=min(len(train), len(fake), len(test)),
+            **aspects["best"].model_dump(),
+            n={**rows, "learner seeds": settings.learner_seeds},
+            gate_n=min(rows.values()),
             method=(
                 f"{SCORE[task]}; best of {len(by_learner)} learners on {where}; interval: learner seeds,"
                 " bootstrap of test rows"
@@ -100,8 +94,7 @@ class LiftDataset(TableMetric):
 def _choose(
     evidence: TableEvidence, train: Labelled, validation: Labelled | None
 ) -> tuple[dict[str, float], str]:
-    """(score of each learner on the validation rows, what they are called); no scores where they are too few
-    or their target is all one."""
+    """(score of each learner on the validation rows, their name); no scores where they can't choose."""
     settings, task = evidence.settings, evidence.real.features.task
     assert task is not None
     too_few = validation is None or len(validation) < MIN_TEST_ROWS
@@ -142,48 +135,37 @@ class Found:
     def record(self) -> dict[str, Any]:
         """For the report."""
         lifts = {arm: {"lift": lift, "ci": ci and list(ci)} for arm, (lift, ci) in self.against.items()}
-        return {
-            "scores": {
-                arm: {"score": score, "ci": ci and list(ci)} for arm, (score, ci) in self.scores.items()
-            },
-            "lifts": lifts,
-        }
+        scores = {arm: {"score": score, "ci": ci and list(ci)} for arm, (score, ci) in self.scores.items()}
+        return {"scores": scores, "lifts": lifts}
 
 
 def _run(evidence: TableEvidence, learner: str, recipes: dict[str, Recipe]) -> Found:
     settings = evidence.settings
     seeds = tuple(range(settings.seed, settings.seed + settings.learner_seeds))
     test = evidence.labelled("holdout", settings.limits.classifier_rows)
-    main = (NOTHING, SYNTHETIC)
-    fewer = seeds[: settings.baseline_seeds]
-    keys = {NOTHING: "train"}
-    plan = [
-        Arm(learner, r.train, seeds if arm in main else fewer, r.weights, keys.get(arm))
-        for arm, r in recipes.items()
-    ]
+    plan = []
+    for arm, recipe in recipes.items():
+        # The baselines are there to compare with, and cost as much as the figure itself for each seed.
+        own_seeds = seeds if arm in (NOTHING, SYNTHETIC) else seeds[: settings.baseline_seeds]
+        key = "train" if arm == NOTHING else None
+        plan.append(Arm(learner, recipe.train, own_seeds, recipe.weights, key))
     rng = evidence.rng(30)
     weights = bootstrap_weights(len(test), settings.replicates, rng)
     picks = rng.integers(1 << 30, size=(settings.replicates, len(seeds)))
-    tables = dict(
-        zip(
-            recipes,
-            (score_replicates(evidence, p, test, weights) for p in predict(evidence, plan, test)),
-            strict=True,
-        )
-    )
+    scored = [score_replicates(evidence, p, test, weights) for p in predict(evidence, plan, test)]
+    tables = dict(zip(recipes, scored, strict=True))
     totals = {arm: combine(table, picks) for arm, table in tables.items()}
-    lifts = {arm: _paired(tables[arm], tables[NOTHING], picks) for arm in recipes if arm != NOTHING}
+    lifts = {}
+    for arm in (arm for arm in recipes if arm != NOTHING):
+        # Paired: what the seed and the drawn test rows do to both arms cancels in the difference.
+        shared = min(len(tables[arm]), len(tables[NOTHING]))
+        difference = tables[arm][:shared] - tables[NOTHING][:shared]
+        lifts[arm] = combine(difference, picks[:, :shared])
+
+    def intervals(drawn: dict[str, Floats]) -> dict[str, tuple[float, Any]]:
+        level = settings.confidence
+        return {arm: (float(v[0]), percentile_interval(v[1:], level)) for arm, v in drawn.items()}
+
     synthetic = lifts[SYNTHETIC]
-    level = settings.confidence
-    return Found(
-        learner,
-        {arm: (float(total[0]), percentile_interval(total[1:], level)) for arm, total in totals.items()},
-        {arm: (float(lift[0]), percentile_interval(lift[1:], level)) for arm, lift in lifts.items()},
-        lift=float(synthetic[0]),
-        error=float(np.nanstd(synthetic[1:], ddof=1)),
-    )
-
-
-def _paired(arm_SB: Floats, nothing_SB: Floats, picks: Any) -> Floats:
-    seeds = min(len(arm_SB), len(nothing_SB))
-    return combine(arm_SB[:seeds] - nothing_SB[:seeds], picks[:, :seeds])
+    error = float(np.nanstd(synthetic[1:], ddof=1))
+    return Found(learner, intervals(totals), intervals(lifts), lift=float(synthetic[0]), error=error)

@@ -32,8 +32,8 @@ class Linkability(TableMetric):
         slices = evidence.real.space.groups
         number = min(evidence.settings.attacks, sides(evidence))
         if len(slices) < MIN_COLUMNS or number < MIN_ATTEMPTS:
-            return self.missing(
-                "unavailable", f"needs {MIN_COLUMNS} columns and {MIN_ATTEMPTS} holdout rows", gate_n=number
+            return self.unavailable(
+                f"needs {MIN_COLUMNS} columns and {MIN_ATTEMPTS} holdout rows", gate_n=number
             )
         rng = evidence.rng(41)
         order = [list(slices)[i] for i in rng.permutation(len(slices))]

@@ -27,7 +27,7 @@ class MarginalGap(TableMetric):
     def compute(self, evidence: TableEvidence) -> Result:
         names = list(evidence.real.plan.bins)
         if not names:
-            return self.missing("unavailable", "the table has only identifier columns")
+            return self.unavailable("the table has only identifier columns")
         found = gaps(
             evidence,
             lambda counts: [counts.marginals[name] for name in names],

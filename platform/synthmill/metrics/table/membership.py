@@ -46,10 +46,8 @@ class Membership(TableMetric):
         pair = single_pair(evidence)
         size = 0 if pair is None else len(pair.train)
         if pair is None or size < MIN_SIDE or len(pair.synthetic) < 2 * K:
-            return self.missing(
-                "unavailable",
-                f"{size} single rows a side can't show a rate of 1%; {MIN_SIDE} is the least",
-                gate_n=size,
+            return self.unavailable(
+                f"{size} single rows a side can't show a rate of 1%; {MIN_SIDE} is the least", gate_n=size
             )
         attacks = {"nearest": judge_scores(-pair.from_train[:, 0], -pair.from_holdout[:, 0], FPR)}
         around = _reference(evidence, pair)
@@ -60,7 +58,7 @@ class Membership(TableMetric):
             )
         best = max(attacks, key=lambda name: attacks[name].hits)
         strongest = attacks[best]
-        rng, confidence = evidence.rng(40), evidence.settings.confidence
+        rng, confidence = evidence.rng(40), evidence.confidence
         intervals = {name: rate_interval(a, confidence, rng) for name, a in attacks.items()}
         aspects = {
             name: Estimate(value=a.hits / size, ci=intervals[name], reference=FPR)

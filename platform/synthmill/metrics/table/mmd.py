@@ -14,8 +14,7 @@ MIN_ROWS = 10
 
 
 class Mmd(TableMetric):
-    """Unbiased squared maximum mean discrepancy, RBF kernel, median heuristic (Gretton et al. 2012, eq. 3);
-    train against synthetic."""
+    """Unbiased squared MMD, RBF kernel, median heuristic (Gretton et al. 2012, eq. 3), from train."""
 
     name = "fidelity.mmd2"
     title = "Kernel distance (MMD)"
@@ -29,7 +28,7 @@ class Mmd(TableMetric):
         limit, real = evidence.settings.limits.neighbour_rows, evidence.real
         size = min(real.train.num_rows, evidence.sample.num_rows, limit or MAX_ROWS, MAX_ROWS)
         if size < MIN_ROWS or not real.space.axes:
-            return self.missing("unavailable", f"{size} rows a side are too few; {MIN_ROWS} are needed")
+            return self.unavailable(f"{size} rows a side are too few; {MIN_ROWS} are needed")
         train = evidence.points("train", size)
         width = median_distance(train)
         synthetic = mmd2(train, evidence.points("synthetic", size), width)
@@ -45,7 +44,7 @@ class Mmd(TableMetric):
             )
         return self.result(
             value=synthetic.value,
-            ci=normal_interval(synthetic.value, synthetic.variance, evidence.settings.confidence),
+            ci=normal_interval(synthetic.value, synthetic.variance, evidence.confidence),
             reference=None if holdout is None else holdout.value,
             n={"train": size, "synthetic": size},
             gate_n=size,

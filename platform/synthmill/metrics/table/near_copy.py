@@ -39,7 +39,7 @@ class NearCopy(TableMetric):
     def compute(self, evidence: TableEvidence) -> Result:
         pair = single_pair(evidence)
         if pair is None:
-            return self.missing("unavailable", "too few holdout rows occur once to tell copies from chance")
+            return self.unavailable("too few holdout rows occur once to tell copies from chance")
         method = "rows that occur once, equal sides; exact hypergeometric test at 3 scales, Bonferroni"
         return self.result(method=method, **copy_fields(pair))
 

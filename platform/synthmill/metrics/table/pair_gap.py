@@ -38,7 +38,7 @@ class PairGap(TableMetric):
         plan, train = evidence.real.plan, evidence.real.train_totals.counts
         pairs = list(plan.pairs)
         if not pairs:
-            return self.missing("not_applicable", "a single column has no pairs")
+            return self.not_applicable("a single column has no pairs")
         found = gaps(
             evidence,
             lambda counts: [counts.pairs[pair] for pair in pairs],
@@ -83,8 +83,7 @@ class PairGap(TableMetric):
 
 
 def distance_from_independence(counts: Ints) -> float:
-    """Total variation between a contingency table and the product of its margins, less what sampling noise
-    gives; at least 0."""
+    """Total variation of a table from the product of its margins, less sampling noise; at least 0."""
     total = counts.sum()
     product = np.outer(counts.sum(axis=1), counts.sum(axis=0)) / max(total, 1) ** 2
     found = 0.5 * float(np.abs(counts / max(total, 1) - product).sum())

@@ -1,5 +1,4 @@
-"""How well could an attacker who can train the same recipe tell members? An audit of the recipe with shadow
-generators."""
+"""How well could an attacker who can train the same recipe tell members? An audit of the recipe."""
 
 import time
 from dataclasses import dataclass
@@ -49,14 +48,13 @@ class ShadowMembership(TableMetric):
         settings = evidence.settings
         pool = evidence.table("train", settings.shadow_rows)
         if pool.num_rows < MIN_ROWS or not evidence.real.space.axes:
-            return self.missing(
-                "unavailable", f"{pool.num_rows} training rows are too few to audit; {MIN_ROWS} are needed"
+            return self.unavailable(
+                f"{pool.num_rows} training rows are too few to audit; {MIN_ROWS} are needed"
             )
         seen, phi = run_shadows(evidence, pool)
         if len(phi) < MIN_MODELS:
-            return self.missing(
-                "unavailable",
-                f"the budget allowed {len(phi)} of at least {MIN_MODELS} shadow generators; raise --budget",
+            return self.unavailable(
+                f"the budget allowed {len(phi)} of at least {MIN_MODELS} shadow generators; raise --budget"
             )
         members, others = attack_all(seen, phi)
         threshold = np.sort(others)[::-1][int(FPR * len(others))]
@@ -76,8 +74,7 @@ class ShadowMembership(TableMetric):
 
 @dataclass(frozen=True)
 class Shadow:
-    """One shadow generator as a task: seed -> which rows it saw, and the statistic of every row.
-    Picklable."""
+    """One shadow generator as a picklable task: seed -> which rows it saw, and the statistic of every row."""
 
     pool: pa.Table
     points: Points
@@ -93,8 +90,7 @@ class Shadow:
 
 
 def run_shadows(evidence: TableEvidence, pool: pa.Table) -> tuple[Bools, Floats]:
-    """(models, rows) each: membership and statistics, pair after pair of generators until the budget is
-    spent."""
+    """(models, rows) each: membership and statistics, wave after wave until the budget is spent."""
     settings = evidence.settings
     assert settings.retrain is not None
     task = Shadow(pool, evidence.real.space.points(pool), evidence.real.space, settings.retrain)

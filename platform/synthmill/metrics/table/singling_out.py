@@ -15,8 +15,7 @@ MIN_ATTEMPTS = 50
 
 
 class SinglingOut(TableMetric):
-    """Predicates on 3 columns that hold for exactly one synthetic row, tried on the training rows (arXiv
-    2211.10459, 3.1)."""
+    """Predicates that hold for one synthetic row, tried on training rows (arXiv 2211.10459, 3.1)."""
 
     name = "privacy.singling_out"
     title = "Singling out"
@@ -34,7 +33,7 @@ class SinglingOut(TableMetric):
     def compute(self, evidence: TableEvidence) -> Result:
         features = evidence.real.all_features
         if not features.columns:
-            return self.missing("unavailable", "the table has only identifier columns")
+            return self.unavailable("the table has only identifier columns")
         rows, limit = sides(evidence), evidence.settings.limits.neighbour_rows
         train, holdout = (features.matrix(evidence.table(side, rows)) for side in ("train", "holdout"))
         fake = features.matrix(evidence.table("synthetic", limit))
@@ -43,10 +42,8 @@ class SinglingOut(TableMetric):
         guessed = _guess(fake, features.categorical, rng, wanted)
         number = min(len(informed), len(guessed))
         if number < MIN_ATTEMPTS:
-            return self.missing(
-                "unavailable",
-                f"only {number} predicates isolate a synthetic row; {MIN_ATTEMPTS} are needed",
-                gate_n=number,
+            return self.unavailable(
+                f"only {number} predicates isolate a synthetic row; {MIN_ATTEMPTS} are needed", gate_n=number
             )
         found = Attempts(
             main=sum(p.count(train) == 1 for p in informed[:number]),

@@ -32,13 +32,11 @@ class TargetClasses(TableMetric):
         real = evidence.real
         assert real.target is not None
         if real.task == "regression":
-            return self.missing("not_applicable", "the target is a number, not one of several classes")
+            return self.not_applicable("the target is a number, not one of several classes")
         sample = evidence.sample
         seen = classes_seen(real.train[real.target], sample[real.target])
         if not seen:
-            return self.missing(
-                "not_applicable", f"no class is frequent enough to expect {EXPECTED_ROWS} rows of it"
-            )
+            return self.not_applicable(f"no class is frequent enough to expect {EXPECTED_ROWS} rows of it")
         held = (
             None if real.holdout is None else classes_seen(real.train[real.target], real.holdout[real.target])
         )
