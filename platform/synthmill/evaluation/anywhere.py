@@ -73,5 +73,5 @@ def evaluate(
 
 def kind_of(schema: pa.Schema) -> str:
     """The kind of data whose door says that such columns are its own; a table where none does."""
-    found = [name for name in registry.names(KINDS) if evidence_door(name).holds(schema)]
-    return found[0] if found else "table"
+    claims = [name for name in registry.names(KINDS) if evidence_door(name).holds(schema)]
+    return claims[0] if claims else "table"

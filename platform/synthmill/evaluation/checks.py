@@ -59,5 +59,6 @@ def nan_as_null(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """The column with NaN, which data frames write for missing, as missing."""
     if not pa.types.is_floating(column.type):
         return column
+    # Two kinds of missing would be counted as a difference between tables.
     nan = pc.is_nan(column)
     return pc.if_else(nan, pa.scalar(None, column.type), column) if pc.any(nan).as_py() else column

@@ -2,7 +2,7 @@
 cluster.
 
 `map_tasks` decides where the work runs: the default is a plain loop, `runtime/` passes one that uses Ray
-tasks. What depends on the kind of data stands in its door (`evaluation/evidence/`).
+tasks. What depends on the kind of data is in its door (`evaluation/evidence/`).
 """
 
 import time
@@ -100,7 +100,7 @@ def _report(
     gates = request.gates
     outcomes = (*judge(gates, results), *regressions(gates, results, baseline))
     decided = verdict(outcomes, gates.defaults)
-    # `asked`: the file's word since its first version.
+    # `asked` is the file's key since its first version.
     inputs = {**({"asked": tables.asked} if tables.asked else {}), **evidence.inputs()}
     return Report(
         kind=kind,

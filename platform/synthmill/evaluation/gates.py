@@ -41,7 +41,7 @@ class Gate(FrozenModel):
     aggregate: str | None = Field(None, alias="aggregate")
     """An aspect of the metric (`worst_decile`, `p_value`, ...); null: its value."""
     learner: str | None = None
-    """The same, for metrics that answer by learner (`best`, `any`, `linear`, ...)."""
+    """The same, for metrics with a figure by learner (`best`, `any`, `linear`, ...)."""
     bound: Literal["value", "lower", "upper"] = "value"
     """Judge the value or an end of its confidence interval."""
     relative_to: Literal["nothing", "reference"] = "nothing"
@@ -140,6 +140,7 @@ def load_gates(name_or_path: str = "default", *, shipped: str = "gates.yaml") ->
     if not isinstance(raw, dict):
         raise RecipeError(f"{name_or_path} must be a mapping with a list of gates", field="gates")
     gates = parse_model(Gates, raw, prefix="gates")
+    # A misspelt metric would otherwise be a gate that never runs.
     known = metric_classes()
     for gate in gates.gates:
         if gate.metric not in known:
@@ -212,10 +213,12 @@ def _status(
         return "not_applicable", result.reason or "nothing to judge"
     if result.status == "unavailable":
         return "inconclusive", result.reason or "the metric has no value"
+    # Fail closed: too few rows to judge is not a pass.
     if result.gate_n < minimum:
         return "inconclusive", f"{result.gate_n:,} rows a side are too few to judge; {minimum:,} are needed"
     if judged is None:
         return "inconclusive", f"no {gate.bound} of {gate.aspect or 'the metric'} to judge"
+    # NaN compares false with every threshold, which would let the gate pass.
     if not math.isfinite(judged):
         return "inconclusive", f"{_words(gate)} is {judged:g}, not a finite number"
     missed = judged > threshold if op == "at most" else judged < threshold

@@ -49,7 +49,7 @@ LABELS = {
 }
 """What a tile calls a figure, where the metric's title would not say enough."""
 REAL = {"train_share": "unseen rows", "privacy.mia_tpr@1fpr": "by guessing"}
-"""What the real-vs-real tick stands for."""
+"""What the real-vs-real tick means."""
 SHARES = ("privacy.mia_tpr@1fpr", "utility.tstr_ratio", "diversity.coverage")
 """Figures that are shown in percent."""
 HEADLINES = {
@@ -99,6 +99,7 @@ def to_html(report: Report) -> str:
 
 @cache
 def _template() -> Template:
+    # Names of columns and datasets are text from elsewhere: everything is escaped.
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -205,6 +206,7 @@ def _provenance_tile(report: Report) -> Tile:
     holdout = report.inputs.get("holdout_rows", 0)
     note = f"{holdout:,} rows never trained on" if holdout else "none: no real-vs-real figures"
     figures.append(Figure("Holdout", "", note, "pass" if holdout else "inconclusive"))
+    # Who made the rows, and that some were never trained on, is what the other tiles rest on.
     state = "inconclusive" if not holdout or not known.get("model") else "pass"
     return Tile("Provenance", "warn" if known.get("contains_training_rows") else state, tuple(figures))
 
@@ -244,12 +246,12 @@ def _lift(report: Report) -> dict[str, Any] | None:
         out["curve"] = Markup(svg.lift_curve(curves, unit=low.method.split(";")[0]))
         out["curve_result"] = low
     if full is not None and full.status == "ok":
-        found = full.details["learners"][full.details["best_learner"]]["lifts"]
+        lifts = full.details["learners"][full.details["best_learner"]]["lifts"]
         rows = []
-        for arm in sorted(found, key=lambda arm: (arm != SYNTHETIC, arm)):
+        for arm in sorted(lifts, key=lambda arm: (arm != SYNTHETIC, arm)):
             kind = "synthetic" if arm == SYNTHETIC else "baseline"
-            ci = found[arm]["ci"]
-            rows.append(svg.Whisker(arm, found[arm]["lift"], (ci[0], ci[1]) if ci else None, kind))
+            ci = lifts[arm]["ci"]
+            rows.append(svg.Whisker(arm, lifts[arm]["lift"], (ci[0], ci[1]) if ci else None, kind))
         out["arms"] = Markup(svg.dot_plot(rows, unit=full.details["score"]))
         out["result"] = full
         out["learners"] = [

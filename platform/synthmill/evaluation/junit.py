@@ -43,5 +43,6 @@ def _case(gate: GateResult) -> ET.Element:
     elif gate.status in ("inconclusive", "not_run", "not_applicable"):
         ET.SubElement(case, "skipped", message=f"{gate.status.replace('_', ' ')}: {gate.explain}")
     else:
+        # A warning is no failure to a CI system, but must be read.
         ET.SubElement(case, "system-out").text = ("WARNING: " if gate.status == "fail" else "") + gate.explain
     return case

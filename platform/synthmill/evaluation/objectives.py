@@ -1,7 +1,7 @@
 """The tuning hook: a named set of objectives on the validation rows, cheap enough to run every few hundred
 training steps.
 
-Tuning must never see the holdout, so validation stands in its place here. Prepare once, call for every
+Tuning must never see the holdout, so validation takes its place here. Prepare once, call for every
 candidate; a call costs one pass over the synthetic rows, a nearest-neighbour search on at most 2,000 rows a
 side and two small gradient boostings.
 """
@@ -45,7 +45,7 @@ GOALS: dict[str, Goal] = {"privacy_near_copies": "minimize", "overfit": "minimiz
 
 @dataclass(frozen=True)
 class Objectives:
-    """Scores candidates against one source; `real` holds validation where evaluation holds the holdout."""
+    """Scores candidates against one source; `real` has validation in the place of the holdout."""
 
     real: Real
     settings: Settings
@@ -60,13 +60,13 @@ class Objectives:
         ]
         door = Table(evidence)
         results = compute(door, chosen, self.settings.confidence)
-        found: dict[str, Objective] = {}
+        outcomes: dict[str, Objective] = {}
         for name, metric, aspect, kind in SOURCES:
             result = results[metric]
             estimate: Any = result if aspect is None else result.aspects.get(aspect)
             value = None if result.status != "ok" or estimate is None else estimate.value
-            found[name] = Objective(name, value, GOALS.get(name, classes[metric].goal), kind)
-        return found
+            outcomes[name] = Objective(name, value, GOALS.get(name, classes[metric].goal), kind)
+        return outcomes
 
 
 def objectives(
@@ -79,6 +79,8 @@ def objectives(
     """
     if not validation.num_rows:
         raise DataError("is empty; tuning needs validation rows", field="data.split.validation")
+    # Validation in the place of the holdout, which tuning must never see.
     real = prepare(Tables(train, None, validation, train, kinds or {}), target=target, seed=seed)
+    # Small and cheap: a search calls this hundreds of times.
     settings = Settings(seed=seed, limits=Limits(ROWS, ROWS), learner_seeds=1, replicates=50)
     return Objectives(real, settings)

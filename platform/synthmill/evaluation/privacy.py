@@ -26,6 +26,7 @@ DISCLAIMER = (
 
 def privacy_section(results: Mapping[str, Result], has_holdout: bool, *, kind: str) -> Privacy:
     """What this evaluation tested, by the results that have a value."""
+    # What was not tested is as much a result as what was.
     private = {name: cls for name, cls in metric_classes(kind).items() if cls.axis == "privacy"}
     done = [name for name in private if name in results and results[name].status == "ok"]
     open_ones = []

@@ -25,6 +25,7 @@ def neighbours(evidence: ImageEvidence) -> bytes:
 
     Shows real images.
     """
+    # By pixels, which everybody can check by eye.
     made = evidence.flat_pixels("synthetic")
     gap, train_index = nearest(evidence.flat_pixels("train"), made)
     order = np.argsort(gap[:, 0], kind="stable")[:NEIGHBOURS]

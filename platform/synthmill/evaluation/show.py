@@ -22,6 +22,7 @@ def show(report: Report, console: Console | None = None) -> None:
         importlib.import_module("IPython.display").display(report)
         return
     color = COLORS[report.verdict]
+    # Text, not markup: a column may be called [bold].
     summary = Text(report.summary[:1].upper() + report.summary[1:] + ".")
     console.print(Panel(summary, title=VERDICT_WORDS[report.verdict], border_style=color, title_align="left"))
     console.print(Group(*(table for table in (_figures(report), _gates(report)) if table.row_count)))

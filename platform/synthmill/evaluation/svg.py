@@ -53,8 +53,8 @@ def range_bar(item: Range, *, label: str | None = None, width: int = 240) -> str
         if label:
             parts.append(_text(r, y + 23, label, anchor))
     parts.append(f'<circle cx="{x(item.value)}" cy="{y}" r="5.5" class="dot {item.state}"/>')
-    said = f"value {number(item.value)}" + (f", limit {number(limits[0])}" if limits else "")
-    return _svg(width, height, parts, said)
+    label_text = f"value {number(item.value)}" + (f", limit {number(limits[0])}" if limits else "")
+    return _svg(width, height, parts, label_text)
 
 
 def bars(

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from synthmill.data.codecs.base import Codec
     from synthmill.data.profile import TableProfile
 
+# Bounds the memory of a task.
 PART_ROWS = 131_072
 MAX_TASKS = 32
 
@@ -30,7 +31,7 @@ class Tables:
     kinds: "Mapping[str, str] | TableProfile" = field(default_factory=dict)
     """Column -> kind, as a mapping or as a profile; what is not named follows from the Arrow types."""
     group: str | None = None
-    """Column whose equal values the split kept on one side (`data.split.group`)."""
+    """Column whose equal values are on one side of the split (`data.split.group`)."""
     levels: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Column -> the only categories it can have, where somebody declared them."""
     asked: str = ""
@@ -40,7 +41,7 @@ class Tables:
     codec: "Codec | None" = None
     """What the generator was fitted with, where there is one; data from elsewhere has none."""
     unreadable: Mapping[str, int] = field(default_factory=dict)
-    """Column -> synthetic cells that do not read as its type and stand here as missing."""
+    """Column -> synthetic cells that do not read as its type and are missing here."""
     notes: tuple[str, ...] = ()
     """What the report should say about how these tables came about."""
 
@@ -74,6 +75,7 @@ def numbered(tables: Iterable[pa.Table]) -> Iterator[SlicePart]:
 def groups_of(parts: Sequence[Part]) -> list[list[Part]]:
     """Parts for at most MAX_TASKS tasks, in order."""
     count = min(len(parts), MAX_TASKS)
+    # Consecutive parts, because states are merged in row order.
     bounds = [len(parts) * i // count for i in range(count + 1)] if count else [0]
     return [list(parts[a:b]) for a, b in pairwise(bounds)]
 

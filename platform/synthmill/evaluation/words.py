@@ -24,7 +24,7 @@ def title(name: str) -> str:
 
 def question(name: str) -> str:
     """What a metric answers, in plain words; empty where it is not installed."""
-    # `privacy.mia_tpr@1fpr` has an @ of its own; after `image.fd@` stands the extractor.
+    # `privacy.mia_tpr@1fpr` has an @ of its own; after `image.fd@` comes the extractor.
     known = metric_classes().get(name.partition("@")[0]) or metric_classes().get(name)
     return known.question if known else ""
 
@@ -81,7 +81,7 @@ def columns_at_fault(result: Result, columns: Collection[str], count: int) -> li
         name: value for name, value in result.per_column.items() if (value < ideal if up else value > ideal)
     }
     ranked = sorted(worse, key=lambda name: worse[name] if up else -worse[name])
-    # A key may name a column or a pair, and `|` may stand in a column's own name: columns go first.
+    # A key may name a column or a pair, and `|` may be in a column's own name: columns go first.
     known = set(columns)
     pairs = {name: None if name in known else pair_of(name, known) for name in ranked[:count]}
     return [(" and ".join(pair) if pair else name, worse[name]) for name, pair in pairs.items()]

@@ -2,8 +2,8 @@
 
 A metric is one file in the folder of its kind of data (`table/`, `image/`, or `common/` where several kinds
 share it); the file's name is its registry entry, and `Metric.name` is the dotted name that reports and gates
-use. What metrics share stands in `lib/`. Figures that must read every row are built from `Mergeable`
-statistics, so that parts can be read anywhere in any number of processes and give the same answer.
+use. What metrics share is in `lib/`. Figures that must read every row are built from `Mergeable`
+statistics, so that parts can be read anywhere in any number of processes and give the same result.
 """
 
 from abc import ABC, abstractmethod
@@ -24,6 +24,7 @@ Goal = Literal["maximize", "minimize", "target"]
 Axis = Literal["schema", "fidelity", "diversity", "utility", "privacy", "overfit"]
 Profile = Literal["quick", "standard", "full", "audit"]
 """How thoroughly to look; each includes what the one before it does."""
+# From cheap to thorough: a profile includes all before it.
 PROFILES: tuple[Profile, ...] = ("quick", "standard", "full", "audit")
 
 KINDS = "evaluation/evidence"
@@ -48,7 +49,7 @@ class Retrain(Protocol):
 
 
 def map_serially(function: Callable[[Any], Any], items: Sequence[Any], /) -> list[Any]:
-    """The plain loop that stands in where no cluster is given."""
+    """The plain loop, where no cluster is given."""
     return [function(item) for item in items]
 
 
@@ -184,6 +185,7 @@ class Metric(ABC, Generic[Evidence]):
 @cache
 def metric_classes(kind: str | None = None) -> dict[str, type[Metric[Any]]]:
     """Every metric of a kind of data (None: of any), by dotted name, in alphabetical order of names."""
+    # `common` last and for every kind; what a class says of its kinds decides.
     folders = [f"metrics/{name}" for name in (registry.names(KINDS) if kind is None else [kind])]
     classes = [
         registry.load(folder, file, Metric)
@@ -199,4 +201,5 @@ def metric_classes(kind: str | None = None) -> dict[str, type[Metric[Any]]]:
 
 def in_profile(cls: type[Metric[Any]], profile: Profile) -> bool:
     """Whether a profile includes a metric; each profile includes the cheaper ones."""
+    # Opt-in metrics are attacks, which take long: they run only when they are named.
     return cls.profile != "opt-in" and PROFILES.index(cls.profile) <= PROFILES.index(profile)

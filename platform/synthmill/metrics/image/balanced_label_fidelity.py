@@ -36,6 +36,7 @@ class BalancedLabelFidelity(ImageMetric):
         if few := self.too_few(evidence):
             return few
         (right, count), (real_right, real_count) = evidence.once(shown_labels)
+        # A class of few images would weigh as much as one of thousands and be all noise.
         chosen = np.flatnonzero((count >= LEAST_OF_CLASS) & (real_count >= LEAST_OF_CLASS))
         if not len(chosen):
             why = (

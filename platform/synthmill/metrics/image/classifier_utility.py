@@ -37,6 +37,7 @@ class ClassifierUtility(ImageMetric):
         if len(np.unique(holdout.labels)) < 2:
             return self.unavailable("the holdout images have a single class: there is nothing to tell apart")
         scores = []
+        # Both arms with the same seeds and the same number of images.
         for seed in range(evidence.settings.learner_seeds):
             pair = [
                 accuracy(evidence.classifier(side, 1 + seed, count), holdout.pixels, holdout.labels)[0]

@@ -25,6 +25,7 @@ class FrechetDistance(ImageMetric):
     def compute(self, evidence: ImageEvidence) -> Result:
         if few := self.too_few(evidence):
             return few
+        # Gates judge the ratio: the value itself depends on extractor and number of images.
         real = Moments.of(evidence.features("holdout"))
         value, error = frechet_with_error(evidence.features("synthetic"), real)
         reference, _ = frechet_with_error(evidence.features("train"), real)

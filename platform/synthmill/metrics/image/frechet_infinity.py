@@ -18,6 +18,7 @@ class FrechetInfinity(ImageMetric):
     advice = "See image.fd. This one can be compared between data sets of different sizes."
 
     def compute(self, evidence: ImageEvidence) -> Result:
+        # The line needs several sizes of at least 50 images each.
         if evidence.size < 4 * SMALLEST:
             return self.unavailable(
                 f"only {evidence.size} images a side; {4 * SMALLEST} are needed", gate_n=evidence.size

@@ -38,6 +38,7 @@ class IntraClassVariance(ImageMetric):
             )
         rng = evidence.rng(2)
         ratios = np.array([synthetic[code].mean() / max(real[code].mean(), 1e-12) for code in both])
+        # Both sides are samples, so both are drawn again.
         drawn = np.array(
             [
                 [_resampled(synthetic[c], rng) / max(_resampled(real[c], rng), 1e-12) for c in both]
@@ -65,12 +66,12 @@ class IntraClassVariance(ImageMetric):
         """Class -> squared distance of each of its images to their mean, (n - 1) in the denominator."""
         labels, features = evidence.images(side).labels, evidence.features(side)  # type: ignore[arg-type]
         assert labels is not None
-        found = {}
+        spread = {}
         for code in range(len(evidence.classes)):
             points = features[labels == code].astype(np.float64)
             if len(points) >= LEAST_OF_CLASS:
-                found[code] = np.square(points - points.mean(0)).sum(1) * len(points) / (len(points) - 1)
-        return found
+                spread[code] = np.square(points - points.mean(0)).sum(1) * len(points) / (len(points) - 1)
+        return spread
 
 
 def _resampled(values: Floats, rng: np.random.Generator) -> float:

@@ -21,6 +21,7 @@ def correlation_ratio(codes: Floats, values: Floats, size: int) -> float:
     """eta: root of the share of the ranks' variance that the group means explain; 0 where there is none."""
     present = np.isfinite(values)
     groups, ranks = codes[present].astype(np.int64), stats.rankdata(values[present])
+    # Ranks rather than values, as in Spearman: one outlier must not decide the strength.
     if len(ranks) < 3 or ranks.std() == 0:
         return 0.0
     counts = np.bincount(groups, minlength=size)

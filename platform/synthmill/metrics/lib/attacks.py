@@ -34,6 +34,7 @@ class Attempts:
 
 def wilson_rate(hits: int, attempts: int, confidence: float) -> tuple[float, float]:
     """Centre and half width of Wilson's interval."""
+    # Wilson, as in the paper: with 0 hits the normal interval would have no width.
     z = float(stats.norm.ppf(0.5 + confidence / 2))
     total = attempts + z**2
     half = z / total * float(np.sqrt(hits * (attempts - hits) / attempts + z**2 / 4))
@@ -64,6 +65,7 @@ def attack_result(
 
     `chosen_among`: the attempts are the worst of so many; the interval is Bonferroni-corrected for it.
     """
+    # The worst of several columns is chosen for being the worst, which an interval must allow for.
     value, ci = risk(attempts, 1 - (1 - evidence.confidence) / chosen_among)
     rates = {kind: getattr(attempts, kind) / attempts.number for kind in ("main", "control", "baseline")}
     return cls.result(
@@ -78,6 +80,7 @@ def attack_result(
             **{kind: Estimate(value=rate) for kind, rate in rates.items()},
             "p_value": Estimate(value=min(1.0, chosen_among * attempts.p), reference=0.5),
         },
+        # An attack that guessing beats says nothing of the data (Anonymeter: it "cannot be trusted").
         details={"stronger_than_guessing": attempts.main > attempts.baseline, **details},
     )
 

@@ -68,6 +68,7 @@ def interpolated(train: Labelled, rows: int, rng: np.random.Generator, features:
         if features.task == "regression"
         else [np.flatnonzero(train.y == c) for c in np.unique(train.y)]
     )
+    # Neighbours of one class only, or the new row would have no class of its own.
     for members in groups:
         # Bounded, as the search grows with the square of the rows.
         pool = members if len(members) <= POOL_ROWS else rng.choice(members, POOL_ROWS, replace=False)
@@ -79,6 +80,7 @@ def interpolated(train: Labelled, rows: int, rng: np.random.Generator, features:
         partner[places] = pool[near[np.arange(len(places)), chosen]]
     share = rng.random((rows, 1))
     a, b = train.x[picked], train.x[partner]
+    # A missing number has nothing to go half-way to.
     between = np.where(np.isnan(a) | np.isnan(b), a, a + share * (b - a))
     x = np.where(features.categorical, np.where(rng.random(a.shape) < 0.5, a, b), between)
     if features.task != "regression":
@@ -89,4 +91,5 @@ def interpolated(train: Labelled, rows: int, rng: np.random.Generator, features:
 def balanced_weights(train: Labelled) -> Floats:
     """(N,): weights that give every class the same total."""
     classes, where, counts = np.unique(train.y, return_inverse=True, return_counts=True)
+    # The cheapest remedy for rare classes: no row is added at all.
     return np.asarray(len(train) / (len(classes) * counts[where]), dtype=np.float64)

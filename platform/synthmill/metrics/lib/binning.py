@@ -18,8 +18,6 @@ MIN_LEVEL_ROWS = 5
 MAX_LEVELS = 100
 MAX_PAIR_LEVELS = 9
 MIN_BIN_ROWS = 20
-NO_VALUES: Floats = np.empty(0)
-NO_COUNTS: Ints = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True)
@@ -31,12 +29,12 @@ class Bins:
     coarse: Ints
     """(size,): bin -> bin used in pairs."""
     coarse_size: int
-    edges: Floats = NO_VALUES
-    atoms: Floats = NO_VALUES
+    edges: Floats = field(default_factory=lambda: np.empty(0))
+    atoms: Floats = field(default_factory=lambda: np.empty(0))
     levels: dict[str, int] = field(default_factory=dict)
     """Category -> index among all training levels, most frequent first; `kept` have their own bin."""
     kept: int = 0
-    level_counts: Ints = NO_COUNTS
+    level_counts: Ints = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     low: float = np.nan
     high: float = np.nan
     """Smallest and largest training value (numeric; NaN when there is none)."""
@@ -67,6 +65,7 @@ def _numeric_bins(column: Column, values: Floats) -> Bins:
     if len(present):
         low, high = float(present.min()), float(present.max())
         distinct, counts = np.unique(present, return_counts=True)
+        # Zero inflation: half of the rows at 0 would leave one bin for the rest between equal deciles.
         atoms = distinct[counts >= max(len(present) / NUM_BINS, MIN_BIN_ROWS)]
         rest = present[~np.isin(present, atoms)]
         # Fewer bins in small tables: a bin of some rows is all noise.
@@ -80,9 +79,12 @@ def _numeric_bins(column: Column, values: Floats) -> Bins:
 def _category_bins(column: Column, data: pa.ChunkedArray) -> Bins:
     codes, values = texts(data)
     counts = np.bincount(codes[codes != MISSING], minlength=len(values))
+    # Ties by name, so that the order does not depend on which part was read first.
     order = sorted((i for i in range(len(values)) if counts[i]), key=lambda i: (-counts[i], values[i]))
-    level_counts = counts[order].astype(np.int64) if order else NO_COUNTS
+    level_counts = counts[np.array(order, dtype=np.int64)].astype(np.int64)
+    # A level of a few rows is sampling noise by itself.
     kept = min(MAX_LEVELS, int(np.count_nonzero(level_counts >= MIN_LEVEL_ROWS)))
+    # Pairs have the product of both sizes: 100 levels each would leave no row a cell.
     shown = min(kept, MAX_PAIR_LEVELS)
     coarse = np.concatenate([np.minimum(np.arange(kept + 1), shown), [shown + 1]]).astype(np.int64)
     levels = {values[i]: rank for rank, i in enumerate(order)}
@@ -91,6 +93,7 @@ def _category_bins(column: Column, data: pa.ChunkedArray) -> Bins:
 
 def bin_numbers(bins: Bins, values: Floats) -> Ints:
     """int64 (N,): the bin of each number; infinite values fall into the outer bins."""
+    # Values below and above all training values fall into the outer bins, so no row is lost.
     codes = np.searchsorted(bins.edges, values, side="left")
     if len(bins.atoms):
         place = np.minimum(np.searchsorted(bins.atoms, values), len(bins.atoms) - 1)
@@ -102,6 +105,7 @@ def bin_numbers(bins: Bins, values: Floats) -> Ints:
 
 def bin_levels(bins: Bins, codes: Ints, values: list[str]) -> Ints:
     """int64 (N,): the bin of each category given as codes into `values`."""
+    # A level that training does not have shares the bin of the rare ones.
     ranks = np.array([*(bins.levels.get(value, bins.kept) for value in values), 0], dtype=np.int64)
     table = np.minimum(ranks, bins.kept)
     table[-1] = bins.size - 1

@@ -72,6 +72,7 @@ def _role(kind: str | None, arrow: pa.DataType) -> Role:
     word = kind or _kind(arrow)
     if word in IDENTIFIER_KINDS:
         return "identifier"
+    # A profile may call text numeric that this table has as text; the values decide.
     return "numeric" if word in NUMERIC_KINDS and is_number(arrow) else "category"
 
 
@@ -91,6 +92,7 @@ def floats(column: pa.ChunkedArray | pa.Array) -> Floats:
     """float64 (N,), NaN where missing; datetimes and dates in their own unit since the epoch."""
     arrow = column.type
     if pa.types.is_temporal(arrow):
+        # Arrow casts times to integers of the same width only.
         wide = pa.int32() if arrow.bit_width == 32 else pa.int64()
         column = pc.cast(column, wide)
     values: Any = pc.cast(column, pa.float64(), safe=False)
@@ -103,6 +105,7 @@ def floats(column: pa.ChunkedArray | pa.Array) -> Floats:
 def texts(column: pa.ChunkedArray | pa.Array) -> tuple[Ints, list[str]]:
     """Codes int64 (N,), MISSING where missing, and the distinct values as text they point to."""
     if pa.types.is_dictionary(column.type):
+        # A dictionary may list values that no row has, or one value twice.
         column = pc.cast(column, column.type.value_type)
     encoded = pc.dictionary_encode(column)
     if isinstance(encoded, pa.ChunkedArray):
@@ -183,5 +186,6 @@ def row_hashes(columns: tuple[Column, ...], table: pa.Table) -> Hashes:
     total = np.zeros(table.num_rows, dtype=np.uint64)
     for column in columns:
         if column.role != "identifier":
+            # Order matters: without the multiplication, equal values in two columns would cancel out.
             total = mix(total * np.uint64(0x100000001B3) ^ value_hashes(column, table[column.name]))
     return total

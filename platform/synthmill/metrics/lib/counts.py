@@ -174,7 +174,7 @@ OPERATORS = {
 
 @dataclass(frozen=True)
 class Constraint:
-    """A rule between a column and a column or a number; a row with a missing side keeps it."""
+    """A rule between a column and a column or a number; a row with a missing side satisfies it."""
 
     text: str
     left: str

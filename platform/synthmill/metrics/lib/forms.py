@@ -24,6 +24,7 @@ RUNS = ((r"\p{Lu}+", "A"), (r"\p{Ll}+", "a"), (r"[^\p{Lu}\p{Ll}\P{L}]+", "x"), (
 NO_FORM = MOST_DECIMALS + 1
 SECONDS = (86_400.0, 3_600.0, 60.0, 1.0)
 """Units of time from coarse to fine; a value that is whole in none of them has the form after the last."""
+# As for suspect cells (lib/validity.py).
 CHANCE = 0.001
 
 
@@ -94,6 +95,7 @@ def _fit(column: Column, sides: Sequence[pa.ChunkedArray]) -> ColumnForm | None:
         return None
     if column.role == "numeric" or is_number(arrow):
         fineness = np.concatenate([_fineness(side) for side in sides])
+        # Measured values have as many decimals as a float can hold; that is no form.
         if not len(fineness) or fineness.max() == NO_FORM:
             return None
         finest = int(fineness.max())
@@ -145,6 +147,7 @@ def _fineness(column: pa.ChunkedArray) -> Ints:
 
 
 def _units(column: pa.ChunkedArray, arrow: pa.DataType) -> Ints:
+    # A date has no unit of its own; dates are whole days.
     a_second = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}.get(getattr(arrow, "unit", "s"), 1)
     if pa.types.is_date(arrow):
         return np.zeros(len(column) - column.null_count, dtype=np.int64)

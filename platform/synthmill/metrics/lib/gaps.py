@@ -47,6 +47,7 @@ class Gaps:
         for view, num_rows in zip(self.views, self.rows, strict=True):
             influence = np.zeros(view.num_rows)
             for item in chosen:
+                # Half the sign: TV is half the L1 distance, and moves by that much with a row's bin.
                 influence += 0.5 * self.signs[item][self.codes(view, item)]
             # The variance of one row's influence is estimated from a sample, that of the mean is of all rows.
             variance += float((influence / len(chosen)).var()) / num_rows
@@ -90,6 +91,7 @@ def _gaps(train: Sequence[Ints], other: Sequence[Ints]) -> tuple[Floats, tuple[F
     values, signs = [], []
     for left, right in zip(train, other, strict=True):
         n_left, n_right = int(left.sum()), int(right.sum())
+        # Many levels and few rows alone give a large distance; what chance explains is taken off.
         values.append(total_variation(left, right) - expected_variation(left, n_left, n_right))
         signs.append(np.sign(right / max(n_right, 1) - left / max(n_left, 1)).ravel())
     return np.array(values), tuple(signs)

@@ -18,7 +18,7 @@ class RealIdentifiers:
     known: Hashes
     """Sorted, each once."""
     repeat: bool
-    """Whether a value stands in several rows, as a customer's number does in a table of orders."""
+    """Whether a value occurs in several rows, as a customer's number does in a table of orders."""
     reference: tuple[int, int] | None
     """Holdout values that train or validation have, and how many there are; None: no holdout."""
 
@@ -33,6 +33,7 @@ class CountIdentifiers(CountFlagged):
         counts = Flagged({}, {})
         for name, column in self.known.items():
             codes, distinct = view.texts(name)
+            # Each distinct value is hashed once, however many rows have it.
             uses = np.bincount(codes[codes != MISSING], minlength=len(distinct))
             counts.values[name] = int(uses.sum())
             counts.flagged[name] = int(uses[np.isin(text_hashes(distinct), column.known)].sum())
@@ -62,6 +63,6 @@ def real_identifiers(
 
 
 def _values(column: pa.ChunkedArray) -> tuple[Hashes, Ints]:
-    """Hashes of the distinct values, and in how many rows each stands."""
+    """Hashes of the distinct values, and in how many rows each occurs."""
     codes, distinct = texts(column)
     return text_hashes(distinct), np.bincount(codes[codes != MISSING], minlength=len(distinct))

@@ -31,6 +31,7 @@ def copy_result(metric: ImageMetric, evidence: ImageEvidence, points: Points) ->
     holdout = points("holdout", int(holdout_at[-1]) + 1)[holdout_at]
     # All of the sample: more synthetic images find more copies on both sides alike.
     synthetic = points("synthetic", len(evidence.sides["synthetic"]))
+    # One neighbour is all that the test reads.
     pair = SinglePair(
         train, holdout, synthetic, nearest(train, synthetic)[0], nearest(holdout, synthetic)[0], pa.table({})
     )
@@ -42,12 +43,13 @@ def copy_result(metric: ImageMetric, evidence: ImageEvidence, points: Points) ->
 
 
 def _singles(evidence: ImageEvidence) -> tuple[Ints, Ints]:
-    """Where, in the evidence's order, train and holdout images stand that occur once in both together;
+    """Places, in the evidence's order, of train and holdout images that occur once in both together;
     equally many.
 
     The split keeps equal images on one side, so only for those that occur once is their side chance. How many
     synthetic images there are does not matter: a few copies are sought among all real images.
     """
+    # Whole sides, not samples: a second copy outside the sample makes a row no single one.
     times = Counter(digest for side in SIDES for digest in _digests(evidence, side, whole=True))
     train, holdout = (
         np.flatnonzero([times[digest] == 1 for digest in _digests(evidence, side)]) for side in SIDES

@@ -101,6 +101,8 @@ class ImageEvidence(Once):
     @property
     def size(self) -> int:
         """Images of each side that enter."""
+        # Frechet distance, precision and recall depend on how many images there are: equal numbers, or the
+        # reference would not compare.
         least = min(len(side) for side in self.sides.values())
         return least if self.settings.limit is None else min(self.settings.limit, least)
 
@@ -165,6 +167,7 @@ class ImageEvidence(Once):
 
     def rng(self, purpose: int) -> np.random.Generator:
         """A generator of its own for each purpose."""
+        # Purposes from 100 on, as the sides have the first numbers.
         return np.random.default_rng([self.settings.seed & 0xFFFFFFFF, 100 + purpose])
 
     def classifier(self, side: ImageSide, seed: int, count: int) -> SmallClassifier:

@@ -78,6 +78,7 @@ def excess_p(in_train: int, in_holdout: int, num_train: int, num_holdout: int) -
     hits = in_train + in_holdout
     if hits == 0:
         return 1.0
+    # Exact, as counts of copies are small; a normal approximation would fail honest generators.
     return float(min(1.0, stats.hypergeom.sf(in_train - 1, num_train + num_holdout, num_train, hits)))
 
 
@@ -85,6 +86,7 @@ def rate_difference(a: int, num_a: int, b: int, num_b: int, confidence: float = 
     """Interval of a/num_a - b/num_b (Newcombe 1998, method 10: hybrid of two Wilson intervals)."""
     p, q = a / num_a, b / num_b
     (low_p, high_p), (low_q, high_q) = wilson(a, num_a, confidence), wilson(b, num_b, confidence)
+    # Newcombe: the plain interval has no width where both rates are 0, the usual case for copies.
     difference = p - q
     below, above = np.hypot(p - low_p, high_q - q), np.hypot(high_p - p, q - low_q)
     return float(difference - below), float(difference + above)
@@ -116,6 +118,7 @@ def auc(positive: Floats, negative: Floats) -> tuple[float, float]:
     within_p, within_n = stats.rankdata(positive), stats.rankdata(negative)
     v10 = (ranks[:m] - within_p) / n
     v01 = 1.0 - (ranks[m:] - within_n) / m
+    # A single row has no spread: the largest variance that an indicator can have.
     variance = (v10.var(ddof=1) / m if m > 1 else 0.25) + (v01.var(ddof=1) / n if n > 1 else 0.25)
     return float(v10.mean()), float(variance)
 
@@ -124,6 +127,7 @@ def weighted_auc(truth: Bools, score: Floats, weights_BN: Floats) -> Floats:
     """(B,): the AUC under each row of non-negative weights (B, N); NaN where a class has no weight."""
     order = np.argsort(score, kind="stable")
     score, truth, weights_BN = score[order], truth[order], weights_BN[:, order]
+    # Rows of equal score are one step of the curve, or their order would decide.
     starts = np.flatnonzero(np.concatenate([[True], score[1:] != score[:-1]]))
     positive = np.add.reduceat(weights_BN * truth, starts, axis=1)
     negative = np.add.reduceat(weights_BN * ~truth, starts, axis=1)
@@ -153,6 +157,7 @@ def holm(p_values: Sequence[float]) -> list[float]:
     order = np.argsort(p_values, kind="stable")
     adjusted, running = [0.0] * len(p_values), 0.0
     for rank, index in enumerate(order):
+        # Adjusted values must not fall: a hypothesis is rejected only if all with smaller p are.
         running = max(running, (len(p_values) - rank) * p_values[index])
         adjusted[index] = min(1.0, running)
     return adjusted

@@ -147,6 +147,7 @@ def labelled(features: Features, table: pa.Table) -> Labelled:
     assert features.target is not None
     table = table.filter(pc.is_valid(table[features.target.name]))
     y = features.labels(table)
+    # A learner can neither be trained on nor scored by rows without a known target.
     keep = np.isfinite(y) if features.task == "regression" else y >= 0
     return Labelled(features.matrix(table)[keep], y[keep])
 
@@ -185,6 +186,7 @@ def fit_predict(job: Fit) -> Floats:
     features, model = job.features, _model(job)
     x: Any
     x_test: Any
+    # One thread: sums in another order would change the last bits with the number of cores.
     with threadpool_limits(1):
         if job.learner == "linear":
             x, x_test = features.dense(job.x), features.dense(job.x_test)
@@ -232,8 +234,10 @@ def scores(task: Task, truth: Any, predicted: Floats, weights_BN: Floats) -> Flo
         mean = (weights_BN * truth).sum(axis=1) / weights_BN.sum(axis=1)
         residual = (weights_BN * (truth - predicted) ** 2).sum(axis=1)
         total = (weights_BN * (truth - mean[:, None]) ** 2).sum(axis=1)
+        # A constant target has no variance to explain.
         return np.asarray(1 - residual / np.maximum(total, 1e-300))
     if task == "binary":
         return weighted_auc(truth == 1, predicted[:, 1], weights_BN)
+    # Macro average: a rare class counts as much as a frequent one.
     each = [weighted_auc(truth == c, predicted[:, c], weights_BN) for c in np.unique(truth)]
     return np.asarray(np.nanmean(np.stack(each), axis=0))

@@ -31,8 +31,9 @@ def choose_pairs(plan: Plan, sample: pa.Table, seed: int) -> Plan:
         # tables, whose figures were calibrated without this, have too few pairs for it to matter.
         by_chance = len(candidates) == MAX_CANDIDATES and is_chance(counts, MAX_CANDIDATES)
         strength[(a, b)] = 0.0 if by_chance else cramers_v(counts)
-    kept = set(sorted(strength, key=lambda pair: (-strength[pair], pair))[:MAX_PAIRS])
-    pairs = tuple(pair for pair in strength if pair in kept)
+    # Only associated pairs: independent ones are easy and would dilute the gap.
+    strongest = set(sorted(strength, key=lambda pair: (-strength[pair], pair))[:MAX_PAIRS])
+    pairs = tuple(pair for pair in strength if pair in strongest)
     association = {pair: strength[pair] for pair in pairs}
     return replace(plan, pairs=pairs, association=association, candidates=len(strength))
 

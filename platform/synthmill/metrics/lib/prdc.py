@@ -53,13 +53,14 @@ def coverage(real: Points, radii_NK: Floats, other: Points) -> Coverage:
 
 def prdc(real: Points, other: Points, radii_NK: Floats | None = None) -> Prdc:
     """All four; equally many points a side. `radii_NK` where they are known."""
+    # The radii of the real side are needed twice: for the synthetic images and for the reference.
     real_radii = neighbour_radii(real) if radii_NK is None else radii_NK
-    found = coverage(real, real_radii, other)
+    covered = coverage(real, real_radii, other)
     return Prdc(
-        rows=found.rows,
-        covered=found.covered,
-        density=found.density,
-        density_variance=found.density_variance,
+        rows=covered.rows,
+        covered=covered.covered,
+        density=covered.density,
+        density_variance=covered.density_variance,
         precise=_in_any(other, real, real_radii[:, K_MANIFOLD - 1]),
         recalled=_in_any(real, other, neighbour_radii(other)[:, K_MANIFOLD - 1]),
     )

@@ -42,6 +42,7 @@ class CountDistinct(Mergeable[DistinctRows, DistinctRows]):
         return self._shrink(DistinctRows(level, hashes, counts, left.rows + right.rows))
 
     def _shrink(self, state: DistinctRows) -> DistinctRows:
+        # Halved by one more bit of the hash: which rows stay does not depend on the order of the parts.
         while len(state.hashes) > self.limit:
             state = _at_level(state, state.level + 1)
         return state
@@ -69,9 +70,11 @@ def duplicate_share(state: DistinctRows, at_rows: int) -> float:
     possible = times <= left_out
     log_absent = np.full(len(times), -np.inf)
     c = times[possible].astype(np.float64)
+    # In logarithms of gamma functions: the binomials themselves overflow.
     log_absent[possible] = (
         gammaln(total - c + 1) - gammaln(left_out - c + 1) - gammaln(total + 1) + gammaln(left_out + 1.0)
     )
+    # Each hash that is there stands for 2^level distinct rows.
     distinct = float((how_many * -np.expm1(log_absent)).sum()) * 2.0**state.level
     return float(np.clip(1.0 - distinct / at_rows, 0.0, 1.0))
 
@@ -96,7 +99,7 @@ class MatchCounts:
 
 
 class CountMatches(Mergeable[MatchCounts, MatchCounts]):
-    """Exact copies: which real rows are found among the synthetic rows; size: one bit a real row."""
+    """Exact copies: which real rows occur among the synthetic rows; size: one bit a real row."""
 
     def __init__(self, real: RealRows) -> None:
         self.real = real
@@ -121,9 +124,9 @@ def _found(known: Hashes, rows: Hashes) -> tuple[Bools, int]:
         return np.zeros(0, dtype=np.bool_), 0
     place = np.minimum(np.searchsorted(known, rows), len(known) - 1)
     hit = known[place] == rows
-    found = np.zeros(len(known), dtype=np.bool_)
-    found[place[hit]] = True
-    return found, int(np.count_nonzero(hit))
+    matched = np.zeros(len(known), dtype=np.bool_)
+    matched[place[hit]] = True
+    return matched, int(np.count_nonzero(hit))
 
 
 def single_rows(train: Hashes, holdout: Hashes) -> RealRows:

@@ -36,6 +36,7 @@ def _draw_pair(evidence: TableEvidence) -> SinglePair | None:
     sides, space = evidence.real.single_sides, evidence.real.space
     assert sides is not None
     limit, seed = evidence.settings.limits.neighbour_rows, evidence.settings.seed
+    # Equal sides, so that by chance a copy is as likely to hit either.
     size = min(sides[0].num_rows, sides[1].num_rows, limit or sides[0].num_rows)
     synthetic = evidence.points("synthetic", limit)
     if size < 2 or len(synthetic) < K or not space.axes:

@@ -42,7 +42,7 @@ class Limits:
 
     @property
     def sample_rows(self) -> int | None:
-        """Synthetic rows that must be kept for them."""
+        """Synthetic rows that they need in the sample."""
         if self.neighbour_rows is None or self.classifier_rows is None:
             return None
         return max(self.neighbour_rows, self.classifier_rows)
@@ -62,7 +62,7 @@ class Settings:
     replicates: int = 200
     """Bootstrap draws of the test rows."""
     requested_rows: int | None = None
-    """Rows the generator was asked for; None: unknown."""
+    """Rows that were requested of the generator; None: unknown."""
     retrain: Retrain | None = None
     """Trains a fresh generator on a subset and samples from it; None: can't retrain."""
     budget_seconds: float | None = None
@@ -132,11 +132,11 @@ class Real:
     constraints: tuple[Constraint, ...] = ()
     seed: int = 0
     group: str | None = None
-    """Column whose equal values the split kept on one side; privacy tests then count one row a group."""
+    """Column whose equal values are on one side of the split; privacy tests then count one row a group."""
     declared_levels: dict[str, frozenset[str]] = field(default_factory=dict)
     """Column -> the only levels it can have, as declared; left aside where real rows have others."""
     whole: "Real | None" = None
-    """All real rows, where these are only those that match what was asked for."""
+    """All real rows, where these are only those that meet the requested condition."""
 
     @property
     def tables(self) -> list[pa.Table]:
@@ -201,6 +201,7 @@ class Real:
         return Passes(
             count=CountTable(self.rules, self.constraints),
             distinct=CountDistinct(),
+            # Without a holdout nothing says how many copies would be chance.
             matches=None if self.singles is None else CountMatches(self.singles),
             forms=CountForms(self.forms),
             identifiers=CountIdentifiers(self.identifiers),
@@ -228,12 +229,14 @@ class Real:
         return None if self.holdout is None else self._totals(self.holdout)
 
     def _totals(self, table: pa.Table) -> Totals:
+        # No copies, forms or identifiers: real rows are what these compare with.
         passes = Passes(CountTable(self.rules, self.constraints), CountDistinct())
         return passes.finish(passes.partial(PartView(table, self.plan)))[0]
 
     @cached_property
     def space(self) -> Space:
         """Coordinates of rows, fitted on train and holdout together."""
+        # Fitted on both: fitted on train alone, training rows would lie closer together than unseen ones.
         return fit_space(self.columns, [self.train] if self.holdout is None else [self.train, self.holdout])
 
     @cached_property
@@ -267,7 +270,7 @@ class TableEvidence(Once):
     ) -> None:
         super().__init__()
         self.unreadable = unreadable or {}
-        """Column -> synthetic cells that do not read as its type; they stand as missing here."""
+        """Column -> synthetic cells that do not read as its type; they are missing here."""
         self.real = real
         self.totals = totals
         self.sample = sample
@@ -305,6 +308,7 @@ class TableEvidence(Once):
 
     def table(self, side: Side, limit: int | None = None) -> pa.Table:
         """At most `limit` rows of a side, a seeded sample in random order."""
+        # Already a seeded sample in random order.
         if side == "synthetic":
             return self.sample if limit is None else self.sample.slice(0, limit)
         real = self.real

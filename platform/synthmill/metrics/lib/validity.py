@@ -6,6 +6,7 @@ from scipy import stats
 
 from synthmill.metrics.lib.counts import Rules, TableCounts
 
+# With 0.001 a column, fresh real rows failed in 0 of 3,500 trials (docs/calibration.md).
 CHANCE = 0.001
 
 

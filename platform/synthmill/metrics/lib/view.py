@@ -57,6 +57,7 @@ class PartView:
         """The bins of a column as pairs use them, int64 (N,)."""
         codes = self.codes(name)
         bins = self.plan.bins[name]
+        # Numeric columns have the same bins in pairs; no need to look every row up.
         return codes if bins.coarse_size == bins.size else bins.coarse[codes]
 
     @cached_property

@@ -33,6 +33,7 @@ class BoundaryAdherence(TableMetric):
         if not inside:
             return self.not_applicable("no numeric column has values")
         shares = {name: good / present[name] for name, good in inside.items()}
+        # The worst column: one column out of range is a fault however many are not.
         worst = min(shares, key=lambda name: shares[name])
         reference = None
         if real.holdout_totals is not None:

@@ -51,6 +51,7 @@ class ClassifierTest(TableMetric):
             # Holdout rows first: where the limit cuts, training rows go, which the generator may have copied.
             real = np.concatenate([holdout, train])[: limit or None]
         fake = features.matrix(evidence.table("synthetic", limit))
+        # Equal sides: chance is then an accuracy and a pMSE centre of one half.
         size = min(len(real), len(fake))
         if size < MIN_ROWS:
             return self.unavailable(
@@ -58,15 +59,15 @@ class ClassifierTest(TableMetric):
             )
         rng = evidence.rng(10)
         real = real[rng.permutation(len(real))[:size]]
-        found = _versus(evidence, real, fake[:size], importance=True)
+        verdict = _versus(evidence, real, fake[:size], importance=True)
         reference, rows = None, 0
         if holdout is not None and min(len(train), len(holdout)) >= MIN_ROWS:
             rows = min(len(train), len(holdout), size)
             reference = _versus(evidence, train[:rows], holdout[:rows], importance=False)
         names = (column.name for column in features.columns)
         return self.result(
-            value=found.auc,
-            ci=normal_interval(found.auc, found.variance, evidence.confidence),
+            value=verdict.auc,
+            ci=normal_interval(verdict.auc, verdict.variance, evidence.confidence),
             reference=None if reference is None else reference.auc,
             n={"real": size, "synthetic": size, "reference a side": rows},
             gate_n=size,
@@ -75,9 +76,9 @@ class ClassifierTest(TableMetric):
                 " against holdout"
             ),
             aspects={
-                "pmse": Estimate(value=found.pmse, reference=None if reference is None else reference.pmse)
+                "pmse": Estimate(value=verdict.pmse, reference=None if reference is None else reference.pmse)
             },
-            per_column={n: float(value) for n, value in zip(names, found.importance, strict=True)},
+            per_column={n: float(value) for n, value in zip(names, verdict.importance, strict=True)},
         )
 
 
@@ -107,15 +108,17 @@ class Verdict:
 def _versus(evidence: TableEvidence, real: Floats, fake: Floats, *, importance: bool) -> Verdict:
     x, categorical = np.concatenate([real, fake]), evidence.real.all_features.categorical
     y = np.arange(len(x)) >= len(real)
+    # Each row is scored by a model that did not see it; in the same fold its own label would be learnt.
     fold_of = evidence.rng(11).permutation(len(x)) % FOLDS
     seed = evidence.settings.seed & 0x7FFFFFFF
     jobs = [Fold(x, y, fold_of == k, categorical, seed + k, importance and k == 0) for k in range(FOLDS)]
-    found = evidence.map_tasks(run_fold, jobs)
+    folds = evidence.map_tasks(run_fold, jobs)
     return Verdict(
-        auc=float(np.mean([f[0] for f in found])),
-        variance=float(np.sum([f[1] for f in found]) / FOLDS**2),
-        pmse=float(np.mean([f[2] for f in found])),
-        importance=found[0][3],
+        auc=float(np.mean([f[0] for f in folds])),
+        # Of a mean of folds; their training rows overlap, which makes this a little small.
+        variance=float(np.sum([f[1] for f in folds]) / FOLDS**2),
+        pmse=float(np.mean([f[2] for f in folds])),
+        importance=folds[0][3],
     )
 
 

@@ -44,15 +44,15 @@ class ColumnPairTrends(TableMetric):
         if not pairs:
             return self.not_applicable("a single column has no pairs")
         train, fake = evidence.table("train", limit), evidence.table("synthetic", limit)
-        found = pair_trends(bins, pairs, train, fake)
+        trends = pair_trends(bins, pairs, train, fake)
         real = {}
         if evidence.real.holdout is not None:
             real = pair_trends(bins, pairs, train, evidence.table("holdout", limit))
-        associated = [pair for pair, trend in found.items() if trend.associated]
-        value, interval = _mean(found, found), None
+        associated = [pair for pair, trend in trends.items() if trend.associated]
+        value, interval = _mean(trends, trends), None
         if value is not None:
             left, right = (
-                np.sum([trend.moves[i] for trend in found.values()], axis=0) / len(found) for i in (0, 1)
+                np.sum([trend.moves[i] for trend in trends.values()], axis=0) / len(trends) for i in (0, 1)
             )
             interval = influence_interval(value, left, right, evidence.confidence, self.bounds)
         return self.result(
@@ -67,10 +67,10 @@ class ColumnPairTrends(TableMetric):
             ),
             aspects={
                 "associated_pairs": Estimate(
-                    value=_mean(found, associated), reference=_mean(real, associated)
+                    value=_mean(trends, associated), reference=_mean(real, associated)
                 )
             },
-            per_column={f"{a}|{b}": trend.score for (a, b), trend in found.items()},
+            per_column={f"{a}|{b}": trend.score for (a, b), trend in trends.items()},
         )
 
 
@@ -116,21 +116,20 @@ def _own_bins(values: Floats) -> Ints:
     present = values[np.isfinite(values)]
     if not len(present):
         return np.full(len(values), NUM_BINS + 1, dtype=np.int64)
+    # Each table by its own range, as SDMetrics does: a shifted table then looks the same.
     return np.digitize(values, np.histogram_bin_edges(present, NUM_BINS)).astype(np.int64)
 
 
 def _correlation(a: tuple[Floats, Floats], b: tuple[Floats, Floats]) -> Trend | None:
-    found, moves = [], []
+    r, moves = [], []
     for x, y in zip(a, b, strict=True):
         both = np.isfinite(x) & np.isfinite(y)
         if both.sum() < 2 or x[both].std() == 0 or y[both].std() == 0:
             return None
-        found.append(float(np.corrcoef(x[both], y[both])[0, 1]))
-        moves.append(_correlation_moves(x, y, both, found[-1]))
-    sign = np.sign(found[1] - found[0]) / 2
-    return Trend(
-        1 - abs(found[0] - found[1]) / 2, abs(found[0]) > MIN_CORRELATION, (sign * moves[0], sign * moves[1])
-    )
+        r.append(float(np.corrcoef(x[both], y[both])[0, 1]))
+        moves.append(_correlation_moves(x, y, both, r[-1]))
+    sign = np.sign(r[1] - r[0]) / 2
+    return Trend(1 - abs(r[0] - r[1]) / 2, abs(r[0]) > MIN_CORRELATION, (sign * moves[0], sign * moves[1]))
 
 
 def _correlation_moves(x: Floats, y: Floats, both: Bools, r: float) -> Floats:

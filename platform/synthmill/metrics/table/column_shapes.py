@@ -32,12 +32,12 @@ class ColumnShapes(TableMetric):
         if not bins:
             return self.not_applicable("the table has only identifier columns")
         train, fake = evidence.table("train", limit), evidence.table("synthetic", limit)
-        found = _shapes(bins, train, fake)
+        shapes = _shapes(bins, train, fake)
         value = interval = reference = None
-        if found:
-            value = _mean(found)
-            real_moves = np.mean([shape.real for shape in found.values()], axis=0)
-            fake_moves = np.mean([shape.fake for shape in found.values()], axis=0)
+        if shapes:
+            value = _mean(shapes)
+            real_moves = np.mean([shape.real for shape in shapes.values()], axis=0)
+            fake_moves = np.mean([shape.fake for shape in shapes.values()], axis=0)
             interval = influence_interval(value, real_moves, fake_moves, evidence.confidence, self.bounds)
         if evidence.real.holdout is not None:
             others = _shapes(bins, train, evidence.table("holdout", limit))
@@ -49,7 +49,7 @@ class ColumnShapes(TableMetric):
             n={"train": train.num_rows, "synthetic": fake.num_rows},
             gate_n=min(train.num_rows, fake.num_rows),
             method="seeded sample; delta-method interval, which SDMetrics does not give",
-            per_column={name: shape.score for name, shape in found.items()},
+            per_column={name: shape.score for name, shape in shapes.items()},
         )
 
 
@@ -84,7 +84,7 @@ def ks_complement(real: Floats, fake: Floats) -> Shape | None:
         np.where(np.isnan(side), 0.0, sign * ((side <= both[widest]) - share[widest]))
         for side, share in ((real, first), (fake, second))
     ]
-    shares = [len(kept) / len(side) for kept, side in zip(present, (real, fake), strict=True)]
+    shares = [len(values) / len(side) for values, side in zip(present, (real, fake), strict=True)]
     return Shape(float(1 - abs(first[widest] - second[widest])), moves[0] / shares[0], moves[1] / shares[1])
 
 

@@ -39,6 +39,8 @@ class CorrelationDifference(TableMetric):
         reference = None
         if evidence.real.holdout is not None:
             reference = float(np.abs(strengths(evidence, evidence.table("holdout", limit)) - ours).max())
+        # The largest of up to 300 differences is large by chance; Bonferroni allows for the choice. It is too
+        # narrow all the same for sparse columns, so the gate compares with the holdout.
         z = float(stats.norm.ppf(1 - (1 - evidence.confidence) / (2 * len(pairs))))
         half = z * float(
             np.sqrt(

@@ -22,11 +22,12 @@ class Coverage(TableMetric):
     )
 
     def compute(self, evidence: TableEvidence) -> Result:
-        found = evidence.once(row_coverage)
-        if found is None:
+        neighbours = evidence.once(row_coverage)
+        if neighbours is None:
             return self.unavailable(f"too few rows for {K_DENSITY} neighbours")
-        synthetic, holdout = found.synthetic, found.holdout
+        synthetic, holdout = neighbours.synthetic, neighbours.holdout
         value = synthetic.covered / synthetic.rows
+        # Without a holdout the expectation has a closed form, whatever the distribution.
         reference = holdout.covered / holdout.rows if holdout else expected_coverage(synthetic.rows)
         return self.result(
             value=value,

@@ -72,6 +72,7 @@ def share_nearer(rows: Points, train: Points, holdout: Points) -> float:
     to_train, to_holdout = (
         nearest(np.ascontiguousarray(rows), np.ascontiguousarray(side))[0][:, 0] for side in (train, holdout)
     )
+    # In discrete tables most distances are ties, which speak for neither side.
     return float((to_train < to_holdout).mean() + 0.5 * (to_train == to_holdout).mean())
 
 
@@ -88,6 +89,7 @@ def column_groups(evidence: TableEvidence) -> dict[str, Floats]:
     for (a, b), strength in known.items():
         i, j = names.index(a), names.index(b)
         far[i, j] = far[j, i] = 1 - strength
+    # Average linkage of 1 - association: columns that describe one thing leak together.
     label = fcluster(linkage(squareform(far, checks=False), "average"), GROUPS, "maxclust")
     for k in np.unique(label):
         members = [name for name, own in zip(names, label, strict=True) if own == k]

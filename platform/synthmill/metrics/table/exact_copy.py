@@ -1,4 +1,4 @@
-"""Synthetic rows that are training rows, held against the holdout. Reads every row."""
+"""Synthetic rows that are training rows, compared with the holdout. Reads every row."""
 
 from synthmill.metrics.base import Estimate, Result
 from synthmill.metrics.lib.intervals import excess_p, rate_difference
@@ -36,6 +36,7 @@ class ExactCopy(TableMetric):
         if not num_train or not num_holdout:
             return self.unavailable("no row occurs only once, so no row can be told from a chance match")
         a, b = int(matches.train.sum()), int(matches.holdout.sum())
+        # Per real row, not per synthetic one: a generator that repeats one copy often is one leak.
         p = excess_p(a, b, num_train, num_holdout)
         return self.result(
             value=a / num_train - b / num_holdout,

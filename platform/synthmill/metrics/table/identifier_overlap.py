@@ -14,7 +14,7 @@ class IdentifierOverlap(TableMetric):
     """Share of generated identifiers that are those of a real row of train, validation or holdout, in the
     worst column.
 
-    Where no real identifier stands in two rows, every one that is generated again is a fault. Where they
+    Where no real identifier occurs in two rows, every one that is generated again is a fault. Where they
     repeat (a customer's number in a table of orders), fresh real rows have known ones too: the aspect
     `excess` is then only what lies certainly above the share of holdout rows whose identifier train or
     validation have (Newcombe interval, lower end).
@@ -67,4 +67,5 @@ def _excess(real: RealIdentifiers, counts: Flagged, name: str) -> float:
     if real.reference is None or not real.reference[1]:
         # Without a holdout nobody knows how often fresh rows would have a known one.
         return 0.0
+    # The lower end: what real rows have by chance must not fail a generator.
     return max(0.0, rate_difference(hits, total, *real.reference, CERTAIN)[0])

@@ -29,6 +29,7 @@ class InternalDuplicates(TableMetric):
     def compute(self, evidence: TableEvidence) -> Result:
         real, synthetic = evidence.real, evidence.totals.distinct
         train = real.train_totals.distinct
+        # A larger table has more duplicates by chance alone.
         size = min(synthetic.rows, train.rows)
         ours, theirs = duplicate_share(synthetic, size), duplicate_share(train, size)
         variance = (ours * (1 - ours) + theirs * (1 - theirs)) / size

@@ -53,15 +53,18 @@ class LiftDataset(TableMetric):
         assert task is not None
         limit = settings.limits.classifier_rows
         train, test = evidence.labelled("train", limit), evidence.labelled("holdout", limit)
+        # As many as training rows: more would measure the number of rows beside their worth.
         fake = evidence.labelled("synthetic", limit).head(len(train))
         more = None if evidence.real.validation is None else evidence.labelled("validation", limit)
         recipes = arms(evidence.real.features, train, fake, settings.seed, more)
         by_learner = [_run(evidence, learner, recipes) for learner in settings.learners]
-        adjusted = holm([found.harm_p for found in by_learner])
+        # Harm is tested for each learner; Holm allows for their number.
+        adjusted = holm([lift.harm_p for lift in by_learner])
         chosen, where = _choose(evidence, train, more)
-        best = max(by_learner, key=lambda found: chosen.get(found.learner, found.scores[NOTHING][0]))
+        # By the score without synthetic rows, so that the choice does not favour the lift.
+        best = max(by_learner, key=lambda lift: chosen.get(lift.learner, lift.scores[NOTHING][0]))
         quantile = float(stats.norm.ppf(1 - HARM_LEVEL / len(by_learner)))
-        aspects = {found.learner: found.estimate(settings.confidence) for found in by_learner}
+        aspects = {lift.learner: lift.estimate(settings.confidence) for lift in by_learner}
         aspects |= {
             f"baseline {arm}": Estimate(value=lift, ci=ci)
             for arm, (lift, ci) in best.against.items()
@@ -103,11 +106,11 @@ def _choose(
     plan = [Arm(learner, train, (settings.seed,)) for learner in settings.learners]
     once = np.ones((1, len(validation)))
     predictions = predict(evidence, plan, validation)
-    found = {
+    chosen = {
         learner: float(scores(task, validation.y, prediction, once)[0])
         for learner, [prediction] in zip(settings.learners, predictions, strict=True)
     }
-    return found, "validation rows"
+    return chosen, "validation rows"
 
 
 @dataclass(frozen=True)

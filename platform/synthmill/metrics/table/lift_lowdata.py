@@ -45,6 +45,7 @@ class LiftLowdata(TableMetric):
         sizes = [n for n in evidence.settings.lowdata_rows if n <= evidence.real.train.num_rows]
         if reason or not sizes:
             return self.unavailable(reason or "fewer training rows than the smallest size")
+        # Some models need more rows than the smallest size has; the others still say something.
         cells, faults = run_cells(evidence, sizes)
         sizes = [n for n in sizes if n not in faults]
         if not sizes:
@@ -144,17 +145,18 @@ def run_cells(evidence: TableEvidence, sizes: list[int]) -> tuple[Cells, dict[in
     assert real.target is not None
     test = evidence.table("holdout", settings.limits.classifier_rows)
     cell = Cell(real.train, test, real.columns, real.target, real.task, settings.learners, settings.retrain)
-    started, found, faults = time.monotonic(), Cells(), dict[int, str]()
+    started, cells, faults = time.monotonic(), Cells(), dict[int, str]()
+    # Seed by seed: when the budget ends, every size has the same seeds.
     for seed in range(settings.seed, settings.seed + settings.lowdata_seeds):
         keys = [(rows, seed) for rows in sizes if rows not in faults]
         for key, scored in zip(keys, evidence.map_tasks(cell, keys), strict=True):
             if isinstance(scored, str):
                 faults[key[0]] = scored
             else:
-                found[key] = scored
+                cells[key] = scored
         if settings.budget_seconds is not None and time.monotonic() - started > settings.budget_seconds:
             break
-    return {key: scores for key, scores in found.items() if key[0] not in faults}, faults
+    return {key: scores for key, scores in cells.items() if key[0] not in faults}, faults
 
 
 def stratified(strata: Any, rows: int, seed: int) -> Any:

@@ -36,13 +36,14 @@ class Linkability(TableMetric):
                 f"needs {MIN_COLUMNS} columns and {MIN_ATTEMPTS} holdout rows", gate_n=number
             )
         rng = evidence.rng(41)
+        # A seeded split: halves that somebody chose could hide or make a link.
         order = [list(slices)[i] for i in rng.permutation(len(slices))]
         halves = [
             np.concatenate([np.arange(slices[n].start, slices[n].stop) for n in order[k::2]])
             for k in range(2)
         ]
         fake = evidence.points("synthetic", evidence.settings.limits.neighbour_rows)
-        found = Attempts(
+        attempts = Attempts(
             main=_linked(evidence.points("train", number), fake, halves),
             control=_linked(evidence.points("holdout", number), fake, halves),
             baseline=int(
@@ -52,7 +53,7 @@ class Linkability(TableMetric):
         )
         return attack_result(
             Linkability,
-            found,
+            attempts,
             evidence,
             "columns in two random halves, one neighbour",
             halves=[sorted(order[0::2]), sorted(order[1::2])],

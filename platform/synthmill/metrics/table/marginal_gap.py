@@ -28,18 +28,18 @@ class MarginalGap(TableMetric):
         names = list(evidence.real.plan.bins)
         if not names:
             return self.unavailable("the table has only identifier columns")
-        found = gaps(
+        measured = gaps(
             evidence,
             lambda counts: [counts.marginals[name] for name in names],
             lambda view, item: view.codes(names[item]),
         )
         every = range(len(names))
         return self.result(
-            **found.mean(every).model_dump(),
-            n={"train": found.rows[0], "synthetic": found.rows[1]},
-            gate_n=min(found.rows),
+            **measured.mean(every).model_dump(),
+            n={"train": measured.rows[0], "synthetic": measured.rows[1]},
+            gate_n=min(measured.rows),
             method=f"every row; {BIN_NOTE}; delta-method interval",
             # A mean hides a dead column, so gates read the worst tenth.
-            aspects={"worst_decile": found.worst(every)},
-            per_column={name: float(value) for name, value in zip(names, found.values, strict=True)},
+            aspects={"worst_decile": measured.worst(every)},
+            per_column={name: float(value) for name, value in zip(names, measured.values, strict=True)},
         )

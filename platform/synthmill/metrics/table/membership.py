@@ -56,6 +56,7 @@ class Membership(TableMetric):
             attacks["calibrated"] = judge_scores(
                 _ratio(pair.from_train, far[0]), _ratio(pair.from_holdout, far[1]), FPR
             )
+        # TPR at 1% FPR, not AUC: the average over everyone hides a few victims (arXiv 2112.03570).
         best = max(attacks, key=lambda name: attacks[name].hits)
         strongest = attacks[best]
         rng, confidence = evidence.rng(40), evidence.confidence
@@ -67,6 +68,7 @@ class Membership(TableMetric):
         aspects |= {f"{name}_auc": Estimate(value=a.auc, reference=0.5) for name, a in attacks.items()}
         if around is not None:
             aspects["outliers"] = _on_outliers(pair, far[0][:, -1], far[1][:, -1], confidence, rng)
+        # The stronger of two attacks was chosen: Bonferroni.
         aspects["p_value"] = Estimate(value=min(1.0, len(attacks) * strongest.p_value), reference=0.5)
         return self.result(
             value=strongest.hits / size,
@@ -153,6 +155,7 @@ def exceed_p(hits: int, allowed: int, members: int, others: int) -> float:
 
 def _reference(evidence: TableEvidence, pair: SinglePair) -> Points | None:
     real, limit = evidence.real, evidence.settings.limits.neighbour_rows
+    # Reference rows that neither trained the generator nor are attacked.
     if real.validation is not None and real.validation.num_rows >= MIN_REFERENCE_ROWS:
         return evidence.points("validation", limit)
     rest = pair.other_train if limit is None else pair.other_train.slice(0, limit)
@@ -163,10 +166,11 @@ def _on_outliers(
     pair: SinglePair, far_members: Floats, far_others: Floats, confidence: float, rng: np.random.Generator
 ) -> Estimate:
     """The nearest-row attack on the tenth of the rows that are farthest from real reference rows."""
+    # Rare people are the easiest to recognise, and an average does not show them.
     edge = np.quantile(np.concatenate([far_members, far_others]), 0.9)
     members, others = far_members >= edge, far_others >= edge
     count = int(members.sum())
     if min(count, int(others.sum())) < MIN_OUTLIERS:
         return Estimate()
-    found = judge_scores(-pair.from_train[members, 0], -pair.from_holdout[others, 0], FPR)
-    return Estimate(value=found.hits / count, ci=rate_interval(found, confidence, rng), reference=FPR)
+    attack = judge_scores(-pair.from_train[members, 0], -pair.from_holdout[others, 0], FPR)
+    return Estimate(value=attack.hits / count, ci=rate_interval(attack, confidence, rng), reference=FPR)

@@ -30,6 +30,7 @@ class Mmd(TableMetric):
         if size < MIN_ROWS or not real.space.axes:
             return self.unavailable(f"{size} rows a side are too few; {MIN_ROWS} are needed")
         train = evidence.points("train", size)
+        # From train alone: a width that the synthetic rows could change would excuse them.
         width = median_distance(train)
         synthetic = mmd2(train, evidence.points("synthetic", size), width)
         holdout = None
@@ -38,6 +39,7 @@ class Mmd(TableMetric):
             holdout = mmd2(train[:held_size], evidence.points("holdout", held_size), width)
         aspects = {}
         if holdout is not None:
+            # In standard errors of real rows, as the plain value has no scale.
             error = float(np.sqrt(max(holdout.variance, 1e-12)))
             aspects["excess_in_standard_errors"] = Estimate(
                 value=(synthetic.value - holdout.value) / error, reference=0.0

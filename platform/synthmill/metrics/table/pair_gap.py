@@ -39,7 +39,7 @@ class PairGap(TableMetric):
         pairs = list(plan.pairs)
         if not pairs:
             return self.not_applicable("a single column has no pairs")
-        found = gaps(
+        gap = gaps(
             evidence,
             lambda counts: [counts.pairs[pair] for pair in pairs],
             lambda view, item: (
@@ -50,7 +50,7 @@ class PairGap(TableMetric):
         strength = np.array([plan.association[pair] for pair in pairs])
         order = np.argsort(-strength, kind="stable")[: max(MIN_TOP_PAIRS, len(pairs) // 4)]
         top = [int(i) for i in order]
-        mean = found.mean(top)
+        mean = gap.mean(top)
         assert mean.value is not None
         assert mean.ci is not None
         # Weak dependence can be lost altogether without a gap of 0.15, so it has a scale of its own; below
@@ -59,25 +59,30 @@ class PairGap(TableMetric):
         scale = dependence if dependence > MIN_STRENGTH else np.inf
         return self.result(
             **mean.model_dump(),
-            n={"train": found.rows[0], "synthetic": found.rows[1], "pairs": len(top), **sampled_pairs(plan)},
-            gate_n=min(found.rows),
+            n={
+                "train": gap.rows[0],
+                "synthetic": gap.rows[1],
+                "pairs": len(top),
+                **sampled_pairs(plan),
+            },
+            gate_n=min(gap.rows),
             method=(
                 f"every row; {len(top)} most associated of {len(pairs)} counted pairs (limit"
                 f" {MAX_PAIRS}{looked_at(plan)}); {BIN_NOTE}; delta-method interval"
             ),
             aspects={
-                "worst_decile": found.worst(top),
+                "worst_decile": gap.worst(top),
                 "lost_share": Estimate(
                     value=mean.value / scale,
                     ci=(mean.ci[0] / scale, mean.ci[1] / scale),
                     reference=None if mean.reference is None else mean.reference / scale,
                 ),
                 "all_pairs": Estimate(
-                    value=float(found.values.mean()),
-                    reference=None if found.reference is None else float(found.reference.mean()),
+                    value=float(gap.values.mean()),
+                    reference=None if gap.reference is None else float(gap.reference.mean()),
                 ),
             },
-            per_column={f"{a}|{b}": float(value) for (a, b), value in zip(pairs, found.values, strict=True)},
+            per_column={f"{a}|{b}": float(value) for (a, b), value in zip(pairs, gap.values, strict=True)},
             details={"dependence": dependence, "top_pairs": [f"{pairs[i][0]}|{pairs[i][1]}" for i in top]},
         )
 
@@ -86,6 +91,6 @@ def distance_from_independence(counts: Ints) -> float:
     """Total variation of a table from the product of its margins, less sampling noise; at least 0."""
     total = counts.sum()
     product = np.outer(counts.sum(axis=1), counts.sum(axis=0)) / max(total, 1) ** 2
-    found = 0.5 * float(np.abs(counts / max(total, 1) - product).sum())
+    distance = 0.5 * float(np.abs(counts / max(total, 1) - product).sum())
     noise = 0.5 * float(np.sqrt(2 / np.pi * product * (1 - product) / max(total, 1)).sum())
-    return max(0.0, found - noise)
+    return max(0.0, distance - noise)

@@ -37,6 +37,7 @@ class TstrRatio(TableMetric):
         assert task is not None
         limit = settings.limits.classifier_rows
         train, test, fake = (evidence.labelled(name, limit) for name in ("train", "holdout", "synthetic"))
+        # Equal rows, or the ratio would measure how many there are.
         size = min(len(train), len(fake))
         seeds = tuple(range(settings.seed, settings.seed + settings.learner_seeds))
         arms = [
