@@ -26,9 +26,8 @@ class ClassifierUtility(ImageMetric):
 
     def compute(self, evidence: ImageEvidence) -> Result:
         holdout = evidence.images("holdout", len(evidence.sides["holdout"]))
-        count = min(
-            len(evidence.sides["train"]), len(evidence.sides["synthetic"]), evidence.settings.limit or 1 << 60
-        )
+        sizes = [len(evidence.sides["train"]), len(evidence.sides["synthetic"])]
+        count = min(sizes + ([evidence.settings.limit] if evidence.settings.limit else []))
         if min(count, len(holdout)) < 50:
             return self.unavailable(
                 f"only {min(count, len(holdout))} images to train or test with; 50 are needed"
@@ -48,9 +47,8 @@ class ClassifierUtility(ImageMetric):
         ratio = float(tstr.mean() / trtr.mean())
         # Two sources of chance: who is in the holdout (binomial, paired scores are at most that wide) and the
         # classifier's seed.
-        spread = tstr.mean() * (1 - tstr.mean()) / len(holdout) + (
-            tstr.var(ddof=1) / len(tstr) if len(tstr) > 1 else 0.0
-        )
+        by_seed = tstr.var(ddof=1) / len(tstr) if len(tstr) > 1 else 0.0
+        spread = tstr.mean() * (1 - tstr.mean()) / len(holdout) + by_seed
         half = float(stats.norm.ppf(0.5 + evidence.confidence / 2)) * float(np.sqrt(spread)) / trtr.mean()
         return self.named(
             evidence,

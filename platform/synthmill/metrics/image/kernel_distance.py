@@ -34,10 +34,8 @@ class KernelDistance(ImageMetric):
         train = evidence.features("train", size)
         # The cube of x.y / d + 1 depends on the scale, which differs from extractor to extractor.
         scale = np.float32(1.0 / np.sqrt(np.square(train).sum(1).mean()))
-        generated, reference = (
-            kid(evidence.features("synthetic", size) * scale, real * scale),
-            kid(train * scale, real * scale),
-        )
+        generated = kid(evidence.features("synthetic", size) * scale, real * scale)
+        reference = kid(train * scale, real * scale)
         excess = (generated.value - reference.value) / max(generated.error, 1e-12)
         return self.named(
             evidence,

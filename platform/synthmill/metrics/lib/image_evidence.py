@@ -5,7 +5,6 @@ Both sides and the holdout enter with equal numbers, because most of these figur
 there are.
 """
 
-from abc import abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -196,18 +195,13 @@ class ImageMetric(Metric[ImageEvidence]):
     by_feature: ClassVar[bool] = True
     """Whether the figure depends on the extractor."""
 
-    @abstractmethod
-    def compute(self, evidence: ImageEvidence) -> Result:
-        """The figure; `needs` are satisfied when it is called."""
-
     def named(self, evidence: ImageEvidence, **fields: Any) -> Result:
         """A result whose `metric` says `name@extractor`, and whose counts are those that entered."""
-        counts = {
-            "n": {"train": evidence.size, "holdout": evidence.size, "synthetic": evidence.size},
-            "gate_n": evidence.size,
-        }
+        n = dict.fromkeys(("train", "holdout", "synthetic"), evidence.size)
+        # Values of different extractors can't be compared: the name must show which it was.
         full = f"{self.name}@{evidence.extractor.name}" if self.by_feature else self.name
-        return self.result(**(counts | fields)).model_copy(update={"metric": full})
+        result = self.result(**({"n": n, "gate_n": evidence.size} | fields))
+        return result.model_copy(update={"metric": full})
 
     def beside_training(
         self, evidence: ImageEvidence, value: float, reference: float, interval: Interval, method: str

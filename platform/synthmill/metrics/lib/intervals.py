@@ -27,9 +27,8 @@ def influence_interval(
 ) -> Interval:
     """Delta method: how much each row of two independent samples moves the value; cut at `bounds`."""
     low, high = normal_interval(value, float(left.var() / len(left) + right.var() / len(right)), confidence)
-    return (low if bounds[0] is None else max(low, bounds[0])), (
-        high if bounds[1] is None else min(high, bounds[1])
-    )
+    least, most = bounds
+    return low if least is None else max(low, least), high if most is None else min(high, most)
 
 
 def wilson(successes: int, trials: int, confidence: float = 0.95) -> Interval:

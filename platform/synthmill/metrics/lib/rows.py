@@ -9,6 +9,7 @@ from synthmill.metrics.base import Mergeable
 from synthmill.metrics.lib.columns import Bools, Hashes, Ints
 from synthmill.metrics.lib.view import PartView
 
+# 4 MB of hashes and as much of counts, however many rows there are.
 MAX_HASHES = 1 << 19
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -179,10 +179,8 @@ class Real:
         sides = (self.train, self.holdout)
         hashes = [row_hashes(self.columns, side) for side in sides]
         known = single_rows(*hashes)
-        singles = (known.train, known.holdout)
-        first, second = (
-            side.filter(np.isin(h, single)) for side, h, single in zip(sides, hashes, singles, strict=True)
-        )
+        parts = zip(sides, hashes, (known.train, known.holdout), strict=True)
+        first, second = (side.filter(np.isin(h, single)) for side, h, single in parts)
         if self.group is None:
             return first, second
         # The split put all rows of a group on one side, so only one of them is an independent draw.
@@ -336,8 +334,6 @@ class TableEvidence(Once):
 
 class TableMetric(Metric[TableEvidence]):
     """Base of metrics of tables."""
-
-    modalities: ClassVar[tuple[str, ...]] = ("table",)
 
 
 def _beside_all(evidence: TableEvidence) -> TableEvidence:

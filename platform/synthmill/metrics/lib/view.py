@@ -47,10 +47,10 @@ class PartView:
         """The bins of a column, int64 (N,)."""
         if name not in self._codes:
             bins = self.plan.bins[name]
-            numeric = bins.column.role == "numeric"
-            self._codes[name] = (
-                bin_numbers(bins, self.floats(name)) if numeric else bin_levels(bins, *self.texts(name))
-            )
+            if bins.column.role == "numeric":
+                self._codes[name] = bin_numbers(bins, self.floats(name))
+            else:
+                self._codes[name] = bin_levels(bins, *self.texts(name))
         return self._codes[name]
 
     def coarse(self, name: str) -> Ints:

@@ -62,12 +62,12 @@ def _attack(evidence: TableEvidence, secret: str, number: int) -> Attempts:
     slices = evidence.real.space.groups
     known = np.concatenate([np.arange(s.start, s.stop) for name, s in slices.items() if name != secret])
     # All columns but the secret: what the attacker knows.
-    fake_points = np.ascontiguousarray(evidence.points("synthetic", limit)[:, known])
+    fake_points = evidence.points("synthetic", limit)[:, known]
     fake = features.matrix(evidence.table("synthetic", limit))[:, j]
     reach = 0.0 if features.categorical[j] else TOLERANCE * _spread(floats(evidence.real.train[secret]))
     hits = []
     for side in ("train", "holdout"):
-        targets = np.ascontiguousarray(evidence.points(side, number)[:, known])
+        targets = evidence.points(side, number)[:, known]
         truth = features.matrix(evidence.table(side, number))[:, j]
         hits.append(_right(fake[nearest(targets, fake_points)[1][:, 0]], truth, reach=reach))
     truth = features.matrix(evidence.table("train", number))[:, j]

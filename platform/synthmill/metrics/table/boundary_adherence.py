@@ -27,9 +27,7 @@ class BoundaryAdherence(TableMetric):
     def compute(self, evidence: TableEvidence) -> Result:
         real, counts = evidence.real, evidence.totals.counts
         present = {name: counts.rows - int(counts.marginals[name][-1]) for name in counts.out_of_bounds}
-        inside = {
-            name: present[name] - outside for name, outside in counts.out_of_bounds.items() if present[name]
-        }
+        inside = {n: present[n] - outside for n, outside in counts.out_of_bounds.items() if present[n]}
         if not inside:
             return self.not_applicable("no numeric column has values")
         shares = {name: good / present[name] for name, good in inside.items()}

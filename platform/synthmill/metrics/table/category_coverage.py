@@ -42,25 +42,19 @@ class CategoryCoverage(TableMetric):
             other = _coverage(evidence, holdout.counts.levels, holdout.counts.rows, MIN_LEVEL_ROWS)
             reference = min((hit / total for hit, total in other.values()), default=None)
         worst = min(covered, key=lambda name: covered[name][0] / covered[name][1])
+        levels = sum(total for _, total in covered.values())
         frequent = _coverage(evidence, counts.levels, counts.rows, FREQUENT_ROWS)
+        least_frequent = min((hit / total for hit, total in frequent.values()), default=1.0)
         return self.result(
             value=covered[worst][0] / covered[worst][1],
             ci=wilson(*covered[worst], evidence.confidence),
             reference=reference,
-            n={
-                "train": real.train.num_rows,
-                "synthetic": counts.rows,
-                "levels": sum(total for _, total in covered.values()),
-            },
+            n={"train": real.train.num_rows, "synthetic": counts.rows, "levels": levels},
             gate_n=min(real.train.num_rows, counts.rows),
             method="every row; Wilson interval over the levels of the worst column",
             aspects={
-                "frequent": Estimate(
-                    value=min((hit / total for hit, total in frequent.values()), default=1.0), reference=1.0
-                ),
-                "all_levels": Estimate(
-                    value=sum(h for h, _ in covered.values()) / sum(t for _, t in covered.values())
-                ),
+                "frequent": Estimate(value=least_frequent, reference=1.0),
+                "all_levels": Estimate(value=sum(hit for hit, _ in covered.values()) / levels),
             },
             per_column={name: hit / total for name, (hit, total) in covered.items()},
         )

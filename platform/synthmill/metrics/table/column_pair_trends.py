@@ -94,9 +94,8 @@ def pair_trends(
     codes = {name: _codes(real, fake, name, numbers.get(name)) for name in used}
     out: dict[tuple[str, str], Trend] = {}
     for a, b in pairs:
-        trend = (
-            _correlation(numbers[a], numbers[b]) if {a, b} <= numeric else _contingency(codes[a], codes[b])
-        )
+        both_numeric = {a, b} <= numeric
+        trend = _correlation(numbers[a], numbers[b]) if both_numeric else _contingency(codes[a], codes[b])
         if trend is not None:
             out[a, b] = trend
     return out

@@ -69,9 +69,7 @@ class DcrShare(TableMetric):
 
 def share_nearer(rows: Points, train: Points, holdout: Points) -> float:
     """Share of rows nearer to train than to holdout; ties count one half."""
-    to_train, to_holdout = (
-        nearest(np.ascontiguousarray(rows), np.ascontiguousarray(side))[0][:, 0] for side in (train, holdout)
-    )
+    to_train, to_holdout = (nearest(rows, side)[0][:, 0] for side in (train, holdout))
     # In discrete tables most distances are ties, which speak for neither side.
     return float((to_train < to_holdout).mean() + 0.5 * (to_train == to_holdout).mean())
 

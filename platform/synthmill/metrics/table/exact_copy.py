@@ -36,6 +36,7 @@ class ExactCopy(TableMetric):
         if not num_train or not num_holdout:
             return self.unavailable("no row occurs only once, so no row can be told from a chance match")
         a, b = int(matches.train.sum()), int(matches.holdout.sum())
+        copies, others = matches.rows_in_train, matches.rows_in_holdout
         # Per real row, not per synthetic one: a generator that repeats one copy often is one leak.
         p = excess_p(a, b, num_train, num_holdout)
         return self.result(
@@ -51,14 +52,7 @@ class ExactCopy(TableMetric):
             aspects={
                 "p_value": Estimate(value=p, reference=0.5),
                 "train_share": Estimate(value=a / num_train, reference=b / num_holdout),
-                "synthetic_share": Estimate(
-                    value=matches.rows_in_train / matches.rows,
-                    reference=matches.rows_in_holdout / matches.rows,
-                ),
+                "synthetic_share": Estimate(value=copies / matches.rows, reference=others / matches.rows),
             },
-            details={
-                "train_rows_found": a,
-                "holdout_rows_found": b,
-                "synthetic_rows_in_train": matches.rows_in_train,
-            },
+            details={"train_rows_found": a, "holdout_rows_found": b, "synthetic_rows_in_train": copies},
         )

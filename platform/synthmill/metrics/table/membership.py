@@ -53,16 +53,15 @@ class Membership(TableMetric):
         around = _reference(evidence, pair)
         if around is not None:
             far = tuple(nearest(rows, around, K)[0] for rows in (pair.train, pair.holdout))
-            attacks["calibrated"] = judge_scores(
-                _ratio(pair.from_train, far[0]), _ratio(pair.from_holdout, far[1]), FPR
-            )
+            ratios = (_ratio(pair.from_train, far[0]), _ratio(pair.from_holdout, far[1]))
+            attacks["calibrated"] = judge_scores(*ratios, FPR)
         # TPR at 1% FPR, not AUC: the average over everyone hides a few victims (arXiv 2112.03570).
         best = max(attacks, key=lambda name: attacks[name].hits)
         strongest = attacks[best]
+        rows = {"members": size, "non-members": size, "synthetic": len(pair.synthetic)}
         rng, confidence = evidence.rng(40), evidence.confidence
-        intervals = {name: rate_interval(a, confidence, rng) for name, a in attacks.items()}
         aspects = {
-            name: Estimate(value=a.hits / size, ci=intervals[name], reference=FPR)
+            name: Estimate(value=a.hits / size, ci=rate_interval(a, confidence, rng), reference=FPR)
             for name, a in attacks.items()
         }
         aspects |= {f"{name}_auc": Estimate(value=a.auc, reference=0.5) for name, a in attacks.items()}
@@ -71,15 +70,8 @@ class Membership(TableMetric):
         # The stronger of two attacks was chosen: Bonferroni.
         aspects["p_value"] = Estimate(value=min(1.0, len(attacks) * strongest.p_value), reference=0.5)
         return self.result(
-            value=strongest.hits / size,
-            ci=intervals[best],
-            reference=FPR,
-            n={
-                "members": size,
-                "non-members": size,
-                "synthetic": len(pair.synthetic),
-                "reference": 0 if around is None else len(around),
-            },
+            **aspects[best].model_dump(),
+            n={**rows, "reference": 0 if around is None else len(around)},
             gate_n=size,
             method=(
                 "rows that occur once, equal sides; interval: the wider of Clopper-Pearson and bootstrap;"
@@ -115,14 +107,8 @@ def judge_scores(members: Floats, others: Floats, fpr: float) -> Attack:
     allowed = int(fpr * len(others))
     threshold = np.sort(others)[::-1][allowed]
     hits = int(np.count_nonzero(members > threshold))
-    return Attack(
-        hits,
-        allowed,
-        members,
-        others,
-        auc(members, others)[0],
-        exceed_p(hits, allowed, len(members), len(others)),
-    )
+    p = exceed_p(hits, allowed, len(members), len(others))
+    return Attack(hits, allowed, members, others, auc(members, others)[0], p)
 
 
 def rate_interval(attack: Attack, confidence: float, rng: np.random.Generator) -> Interval:
@@ -134,9 +120,8 @@ def rate_interval(attack: Attack, confidence: float, rng: np.random.Generator) -
     observed threshold is the wider one: each end is the outer of the two.
     """
     size, others = len(attack.members), np.sort(attack.others)[::-1]
-    ranks = (rng.beta(attack.allowed + 1, len(others) - attack.allowed, REPLICATES) * len(others)).astype(
-        np.int64
-    )
+    shares = rng.beta(attack.allowed + 1, len(others) - attack.allowed, REPLICATES)
+    ranks = (shares * len(others)).astype(np.int64)
     above = size - np.searchsorted(np.sort(attack.members), others[ranks], side="right")
     drawn = percentile_interval(rng.binomial(size, above / size) / size, confidence)
     exact = clopper_pearson(attack.hits, size, confidence)

@@ -101,9 +101,8 @@ def run_shadows(evidence: TableEvidence, pool: pa.Table) -> tuple[Bools, Floats]
     # Waves, so that the budget can end between them and a cluster has something to share.
     wave = 4
     for first in range(0, settings.shadow_models, wave):
-        shadows += evidence.map_tasks(
-            task, [settings.seed + i for i in range(first, min(first + wave, settings.shadow_models))]
-        )
+        seeds = range(first, min(first + wave, settings.shadow_models))
+        shadows += evidence.map_tasks(task, [settings.seed + i for i in seeds])
         if settings.budget_seconds is not None and time.monotonic() - started > settings.budget_seconds:
             break
     return np.stack([f[0] for f in shadows]), np.stack([f[1] for f in shadows])

@@ -22,7 +22,6 @@ class TstrRatio(TableMetric):
     question = "Does a model trained on synthetic rows do as well on real ones?"
     axis = "utility"
     goal = "maximize"
-    bounds = (None, None)
     needs = ("holdout", "target")
     advice = (
         "Models trained on these rows do worse than on real ones. Check the target's distribution and its"
