@@ -59,6 +59,7 @@ def align_side(table: pa.Table, schema: pa.Schema, side: str) -> Aligned:
     Raises:
         DataError: columns are missing or hold something else; names all of them.
     """
+    # All columns at fault in one message: a person mends a file once.
     _refuse_missing(table, schema, side)
     columns, unreadable, faults = [], {}, []
     places = _places(table)
@@ -163,6 +164,7 @@ def _is_text(kind: pa.DataType) -> bool:
 def _wider(kind: pa.DataType, other: pa.ChunkedArray) -> pa.DataType:
     """The type that holds both, where both are numbers or both are times; else `kind`."""
     theirs = other.type
+    # A column that is empty in train takes whatever type the other side has.
     if pa.types.is_null(kind):
         return theirs
     # pandas writes whole numbers with a gap as floats; only real fractions make the column one.
@@ -170,6 +172,7 @@ def _wider(kind: pa.DataType, other: pa.ChunkedArray) -> pa.DataType:
         return pa.float64() if _has_fractions(other.cast(pa.float64())) else kind
     if pa.types.is_integer(kind) and pa.types.is_integer(theirs):
         return next((wide for wide in (kind, pa.int64()) if _fits(other, wide)), pa.float64())
+    # float32 would round the other side's values and make them look new.
     if pa.types.is_floating(kind) and pa.types.is_floating(theirs):
         return kind if kind.bit_width >= theirs.bit_width else theirs
     if pa.types.is_date(kind) and pa.types.is_timestamp(theirs):
@@ -178,6 +181,7 @@ def _wider(kind: pa.DataType, other: pa.ChunkedArray) -> pa.DataType:
         at_midnight = pc.equal(naive, pc.floor_temporal(naive, unit="day"))
         return kind if pc.all(at_midnight).as_py() in (True, None) else pa.timestamp(theirs.unit)
     if pa.types.is_timestamp(kind) and pa.types.is_timestamp(theirs):
+        # The finer unit, or every time of that side would be cut to whole seconds.
         units = ("s", "ms", "us", "ns")
         return pa.timestamp(max(kind.unit, theirs.unit, key=units.index))
     return kind
@@ -231,6 +235,7 @@ def _cast(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
 def _parsed(column: pa.ChunkedArray, kind: pa.DataType) -> tuple[pa.ChunkedArray, int]:
     """Text read as numbers, times or yes and no."""
     cells = pc.utf8_trim_whitespace(column)
+    # An empty cell is a missing one in every CSV dialect.
     cells = pc.if_else(pc.equal(cells, ""), None, cells)
     if pa.types.is_boolean(kind):
         lower = pc.utf8_lower(cells)
@@ -239,6 +244,7 @@ def _parsed(column: pa.ChunkedArray, kind: pa.DataType) -> tuple[pa.ChunkedArray
     elif pa.types.is_temporal(kind):
         read = _times(cells, kind)
     elif pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        # pandas, as Arrow's parser stops at the first cell that is no number.
         numbers = pd.to_numeric(pd.Series(cells.to_pylist(), dtype=object), errors="coerce")
         parsed = pa.chunked_array([pa.array(numbers.to_numpy(np.float64), from_pandas=True)])
         if pa.types.is_integer(kind):
@@ -254,6 +260,7 @@ def _times(cells: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
     if pa.types.is_time(kind) or pa.types.is_duration(kind):
         return _cast(cells, kind)
     zone = getattr(kind, "tz", None)
+    # Each cell by its own format: files from elsewhere mix them.
     read = pd.to_datetime(
         pd.Series(cells.to_pylist(), dtype=object), errors="coerce", format="mixed", utc=zone is not None
     )
@@ -265,6 +272,7 @@ def _times(cells: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
 
 def _checked(read: pa.ChunkedArray, cells: pa.ChunkedArray) -> tuple[pa.ChunkedArray, int]:
     bad = read.null_count - cells.null_count
+    # Mostly unreadable is another column, not a few bad cells.
     if bad > MOST_UNREADABLE * (len(cells) - cells.null_count):
         raise _AnotherTypeError
     return read, bad
@@ -274,5 +282,6 @@ def _example(column: pa.ChunkedArray) -> str:
     """The type, and a value of text, as they are named to a person."""
     if not _is_text(_unwrapped(column.type)):
         return str(column.type)
+    # A value says more than the word string.
     value = next((cell for cell in column.to_pylist() if cell), "")
     return f"text such as {value[:20]!r}"

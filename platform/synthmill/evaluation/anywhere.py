@@ -49,6 +49,7 @@ def evaluate(
         DataError: data that can't be compared; one line that names the table and every column at fault.
         UserError: an option that this kind of data would ignore.
     """
+    # The training table decides: it is the one that a person is sure of.
     kind = kind or kind_of(train.schema)
     tables = Tables(
         train=train,

@@ -20,9 +20,11 @@ def regressions(gates: Gates, results: Mapping[str, Result], baseline: Mapping[s
     limit = gates.defaults.regression_sigmas
     for name, result in results.items():
         before = baseline.get("metrics", {}).get(name)
+        # Figures of different extractors have different names; their values do not compare.
         if before is None or _full_name(before, name) != result.metric:
             continue
         past, past_ci = before.get("value"), before.get("ci")
+        # Without an interval on both sides nobody knows what chance explains.
         known = all(value is not None and math.isfinite(value) for value in (result.value, past))
         if not known or result.value is None or result.ci is None or past_ci is None:
             continue

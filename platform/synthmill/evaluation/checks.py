@@ -18,6 +18,7 @@ def check_tables(
     """Raises DataError for an empty table or a target that is not a column."""
     if not train.num_columns or not train.num_rows:
         raise DataError("the training table has no rows; there is nothing to compare with", field="train")
+    # A group column that is not there would silently count every row as a group of its own.
     for field, name in (("data.target", target), ("data.split.group", group)):
         if name is not None and name not in train.column_names:
             raise DataError(f"no column named {name!r}{did_you_mean(name, train.column_names)}", field=field)

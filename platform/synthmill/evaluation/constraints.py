@@ -28,6 +28,7 @@ def parse_constraint(text: str, schema: pa.Schema) -> Constraint:
         )
     other: str | float
     try:
+        # A number first: a column named `0` needs backticks.
         other = float(right)
     except ValueError:
         other = right.strip("`")

@@ -143,6 +143,7 @@ def compute(
             if need
             else metric().compute(evidence.for_metric(metric))
         )
+        # By the plain name, as gates know it; `metric` in the result has the extractor.
         results[metric.name] = result.model_copy(update={"confidence": confidence})
         if timings is not None:
             timings[metric.name] = time.monotonic() - begun

@@ -69,6 +69,7 @@ class Gate(FrozenModel):
     @property
     def id(self) -> str:
         """A name that is unique within a sensible gates file."""
+        # Severity included: a metric often has a warning below its error.
         parts = (self.metric, self.aspect, None if self.bound == "value" else self.bound, self.severity)
         return ":".join(part for part in parts if part)
 
@@ -211,6 +212,7 @@ def _status(
         return "not_run", "this profile does not compute the metric"
     if result.status == "not_applicable":
         return "not_applicable", result.reason or "nothing to judge"
+    # Fail closed: a gate that could not look has not passed.
     if result.status == "unavailable":
         return "inconclusive", result.reason or "the metric has no value"
     # Fail closed: too few rows to judge is not a pass.
@@ -251,6 +253,7 @@ ASPECT_WORDS = {
 
 
 def _words(gate: Gate) -> str:
+    # The value of such a metric is the p-value itself.
     aspect = "p_value" if gate.aspect is None and gate.metric.endswith("_pvalue") else gate.aspect
     what = ASPECT_WORDS.get(aspect, (aspect or "").replace("_", " "))
     end = {"value": "", "lower": "lower bound of the ", "upper": "upper bound of the "}[gate.bound]

@@ -179,6 +179,7 @@ def _figure(report: Report, name: str, aspect: str | None, *, large: bool) -> Fi
     parts = [f"{level(result.confidence)}: {words(shown.ci[0])} to {words(shown.ci[1])}"] if shown.ci else []
     real = REAL.get(aspect or "", REAL.get(name, "real rows"))
     parts += [f"{real}: {words(shown.reference)}"] if shown.reference is not None else []
+    # Only limits on the value itself can be drawn on its axis.
     same = [g for g in gates if g.aspect == aspect and g.severity == "error" and g.relative_to == "nothing"]
     limits = {g.op: g.threshold for g in same}
     bar = svg.Range(
@@ -281,6 +282,7 @@ def _heatmap(report: Report) -> dict[str, Any] | None:
     # Wide tables show the columns that are worst off; a square of 500 names can't be read.
     chosen = set(sorted(worst, key=lambda name: -worst[name])[:MAX_HEATMAP_COLUMNS])
     shown = [name for name in names if name in chosen]
+    # Beside the heat map, because colours can't be read off exactly.
     listed = sorted(values.items(), key=lambda item: -item[1])[:8]
     return {
         "plot": Markup(svg.heatmap(shown, values, 0.15)),
@@ -305,5 +307,6 @@ def _reproduce(report: Report) -> list[tuple[str, str]]:
         ("synthmill", report.version),
         ("Computed in", f"{report.timings.get('total', 0):.1f} s"),
     ]
+    # Nested provenance is in the JSON; the page lists what fits a line.
     scalars = {key: value for key, value in report.provenance.items() if isinstance(value, str | int | float)}
     return rows + [(key.replace("_", " ").capitalize(), str(value)) for key, value in scalars.items()]

@@ -34,6 +34,7 @@ def to_junit(report: Report) -> bytes:
 
 
 def _case(gate: GateResult) -> ET.Element:
+    # CI systems group cases by class: a metric's gates are listed together.
     group, _, name = gate.id.partition(":")
     case = ET.Element(
         "testcase", classname=f"gates.{group}", name=f"{name or group} {gate.op} {gate.threshold:g}", time="0"

@@ -56,4 +56,5 @@ def headlines(report: Report) -> list[tuple[str, Estimate, Result]]:
 
 
 def _cell(text: str) -> str:
+    # A pipe in a column's name would end the cell.
     return text.replace("|", "\\|").replace("\n", " ")

@@ -37,6 +37,7 @@ SOURCES: tuple[tuple[str, str, str | None, str], ...] = (
     ("fidelity_columns", "tabular.marginal_gap", None, "objective"),
     ("fidelity_pairs", "tabular.pair_gap", None, "objective"),
     ("utility", "utility.tstr_ratio", None, "objective"),
+    # A search that optimised these would trade people's privacy for fidelity.
     ("privacy_near_copies", "privacy.near_copy_pvalue", "ratio", "constraint"),
     ("overfit", "overfit.dcr_share", None, "constraint"),
 )

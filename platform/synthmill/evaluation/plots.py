@@ -87,6 +87,7 @@ def display_order(bins: Bins) -> list[int]:
     """Coarse bins in the order of their values: single points stand among the ranges, missing comes last."""
     if bins.column.role != "numeric":
         return list(range(bins.coarse_size))
+    # A point mass is drawn after the range that ends at it.
     upper = [*bins.edges, np.inf, *bins.atoms]
     return [*sorted(range(bins.size - 1), key=lambda i: (upper[i], i)), bins.size - 1]
 
@@ -97,6 +98,7 @@ def _number(bins: Bins, value: float) -> str:
         unit = "D" if arrow.bit_width == 32 else getattr(arrow, "unit", "s")
         return str(np.array(int(value)).astype(f"datetime64[{unit}]").astype("datetime64[D]"))
     if value and abs(value) >= 1000:
+        # Exact edges are training values, which a report must not show.
         digits = DIGITS - 1 - int(np.floor(np.log10(abs(value))))
         return f"{round(value, digits):,.0f}"
     return f"{value:.{DIGITS}g}"

@@ -11,6 +11,7 @@ NOTABLE_SHARE = 0.01
 
 def repeat_notes(train: pa.Table, holdout: pa.Table | None, synthetic: pa.Table) -> list[str]:
     """What a person should know before reading figures that assume an unseen holdout and new rows."""
+    # Hashes of whole rows, so that wide tables cost no more memory.
     known = row_hashes(train)
     distinct, counts = np.unique(known, return_counts=True)
     # Tables of few categories repeat rows by chance; the training rows show how often.

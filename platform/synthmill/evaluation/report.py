@@ -98,6 +98,7 @@ class Report(FrozenModel):
             for full, result in self.metrics.items()
             if name in (full.partition(".")[2], f"{result.axis}.{full.partition('.')[2]}")
         ]
+        # Two figures of one short name: guessing would answer another question.
         if len(matches) != 1:
             raise NotFoundError(f"no figure named {name!r}{did_you_mean(name, self.metrics)}", field="report")
         return matches[0]
@@ -132,6 +133,7 @@ class Report(FrozenModel):
     def failing(self) -> list[GateResult]:
         """Gates of severity warn or error that failed or are inconclusive, the worst first."""
         rank = {"error": 0, "warn": 1, "info": 2}
+        # An inconclusive gate is listed: what was not tested is not passed.
         bad = [g for g in self.gates if g.status in ("fail", "inconclusive") and g.severity != "info"]
         return sorted(bad, key=lambda g: (g.status != "fail", rank[g.severity], g.id))
 
@@ -143,6 +145,7 @@ def from_json(data: bytes) -> Report:
 
 def _finite(value: Any) -> Any:
     if isinstance(value, float):
+        # JSON has no NaN or infinity, and other languages' parsers refuse Python's.
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
         return {str(key): _finite(item) for key, item in value.items()}

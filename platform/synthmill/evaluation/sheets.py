@@ -28,6 +28,7 @@ def neighbours(evidence: ImageEvidence) -> bytes:
     # By pixels, which everybody can check by eye.
     made = evidence.flat_pixels("synthetic")
     gap, train_index = nearest(evidence.flat_pixels("train"), made)
+    # The nearest pairs first: if anything was copied, it is here.
     order = np.argsort(gap[:, 0], kind="stable")[:NEIGHBOURS]
     chosen = train_index[order, 0]
     rows = [evidence.images("synthetic").pixels[chosen], evidence.images("train").pixels[order]]

@@ -28,6 +28,7 @@ def range_bar(item: Range, *, label: str | None = None, width: int = 240) -> str
     points = [item.value, *(item.ci or ()), *limits]
     points += [] if item.reference is None else [item.reference]
     low, high = min(points), max(points)
+    # Room at both ends, also where all points are one.
     pad = (high - low) * 0.12 or max(abs(high), 1e-3) * 0.5
     low, high = low - pad, high + pad
     y, height = 12, 42 if label else 24
@@ -94,6 +95,7 @@ def bars(
 
 def heatmap(names: Sequence[str], values: dict[tuple[str, str], float], limit: float) -> str:
     """Gaps of pairs as a lower triangle; full colour at `limit` and beyond."""
+    # Small enough for 30 columns, large enough to point at.
     cell = max(12, min(30, 520 // max(len(names), 1)))
     left, size = 150, cell * len(names)
     parts = []
@@ -108,6 +110,7 @@ def heatmap(names: Sequence[str], values: dict[tuple[str, str], float], limit: f
                     ' class="empty"/>'
                 )
                 continue
+            # Never white: white means that the pair was not counted.
             shade = max(0.04, min(1.0, value / limit))
             text = f"{escape(a)} and {escape(b)}: gap {number(value)}"
             parts.append(
@@ -132,6 +135,7 @@ class Whisker:
 
 def dot_plot(rows: Sequence[Whisker], *, unit: str, width: int = WIDTH) -> str:
     """Values with intervals around a zero line, one row each."""
+    # Zero is always on the axis: whether an interval crosses it is the question.
     points = [0.0, *(r.value for r in rows), *(x for r in rows for x in r.ci or ())]
     low, high = min(points), max(points)
     pad = (high - low) * 0.08 or 0.01

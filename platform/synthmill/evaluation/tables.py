@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 # Bounds the memory of a task.
 PART_ROWS = 131_072
+# Each task returns a state with a sample of its own: a bound on what the driver merges.
 MAX_TASKS = 32
 
 Synthetic: TypeAlias = pa.Table | Sequence[Part] | Iterable[pa.Table]
@@ -66,6 +67,7 @@ def parts_of(table: pa.Table) -> list[Part]:
 
 def numbered(tables: Iterable[pa.Table]) -> Iterator[SlicePart]:
     """Tables that come one after the other, each with the number of its first row."""
+    # Row numbers decide who is sampled, so they must not depend on how the rows come.
     first_row = 0
     for table in tables:
         yield SlicePart(table, first_row)

@@ -42,6 +42,7 @@ def number(value: float | None) -> str:
         return f"{value:.0e}"
     if abs(value) >= 1000:
         return f"{value:,.0f}"
+    # 0.0213 rather than 0.0213456: a report states what its interval supports.
     text = f"{value:.3g}" if abs(value) >= 0.1 else f"{value:.4f}".rstrip("0").rstrip(".")
     return "0" if text in ("-0", "") else text
 
@@ -64,6 +65,7 @@ def estimate_words(estimate: Estimate) -> tuple[str, str, str]:
 def pair_of(key: str, columns: Collection[str]) -> tuple[str, str] | None:
     """The two columns that a key `a|b` names, which may have `|` in their names; None: no two of them."""
     parts = key.split("|")
+    # Every place to split is tried, as a name may have the separator in it.
     splits = (("|".join(parts[:i]), "|".join(parts[i:])) for i in range(1, len(parts)))
     return next((pair for pair in splits if pair[0] in columns and pair[1] in columns), None)
 

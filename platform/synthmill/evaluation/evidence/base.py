@@ -177,6 +177,7 @@ class Evidence(ABC):
     @classmethod
     def metrics(cls, kind: str, profile: Profile, include: Sequence[str]) -> list[type[Metric[Any]]]:
         """The profile's metrics of this kind and those that were named."""
+        # Only this kind's metrics: one of another kind would ask this evidence for what it lacks.
         known = metric_classes(kind)
         for name in include:
             if name not in known:

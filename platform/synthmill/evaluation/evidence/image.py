@@ -122,6 +122,7 @@ class Image(Evidence):
     def sheets_of(cls, generator: Generator, seed: int) -> dict[str, bytes]:
         """Walks between two noises, a class a row; none of models that are not made of one noise vector."""
         codec = generator.codec
+        # A page has room for ten rows.
         levels = (codec.levels(LABEL) or [])[:STRIP_CLASSES]
         conditions = [codec.condition(LABEL, level) for level in levels]
         # The same bits as when rows are generated.
@@ -215,6 +216,7 @@ def gather(
     if not rows:
         raise DataError("there are no synthetic images to evaluate", field="synthetic")
     sampled = _images(synthetic, codec, "synthetic")
+    # Unknown labels are dropped when images are encoded, so other labels leave nothing.
     if not len(sampled):
         known, got = (", ".join(map(repr, list(values)[:3])) for values in (codec.classes, labels))
         raise DataError(
@@ -263,6 +265,7 @@ def read_images(
     synthetic: Synthetic, settings: ImageSettings, map_tasks: MapTasks
 ) -> tuple[pa.Table, int, Counter[Any]]:
     """At most `settings.limit` rows, how many there are, and all their labels."""
+    # A seeded sample over all parts, whoever reads them.
     sample = SampleRows(settings.limit, settings.seed)
     if isinstance(synthetic, pa.Table):
         synthetic = parts_of(synthetic)
@@ -275,6 +278,7 @@ def _codec(tables: Tables) -> PixelCodec:
     """The generator's codec; images from elsewhere are described by the training images."""
     if isinstance(tables.codec, PixelCodec):
         return tables.codec
+    # From the training images alone, as the generator's own would be.
     return PixelCodec.fit(tables.train, DataConfig(source="train", kind="image"), {})
 
 
@@ -314,6 +318,7 @@ def size_of(content: bytes, side: str) -> tuple[int, int]:
 
 
 def _images(table: pa.Table, codec: PixelCodec, side: str) -> Images:
+    # Without labels every class would look missing.
     if codec.classes and LABEL not in table.column_names:
         raise DataError(
             f"these images have no {LABEL!r} column as those of the generator do; name the classes in it",

@@ -25,6 +25,7 @@ from synthmill.metrics.lib.sample import SampleRows
 from synthmill.metrics.lib.table_evidence import Limits, Passes, Real, Settings, TableEvidence, Totals
 from synthmill.metrics.lib.view import PartView
 
+# The quick profile runs inside generation jobs and must take seconds.
 QUICK_ROWS = 10_000
 THOROUGH: dict[str, Any] = {"learners": LEARNERS, "learner_seeds": 12, "baseline_seeds": 3}
 """Settings of the full and the audit profile."""
@@ -181,6 +182,7 @@ class Table(Evidence):
 def prepare(tables: Tables, *, target: str | None, seed: int = 0, constraints: Sequence[str] = ()) -> Real:
     """The real side, checked; can be used for many synthetic tables."""
     check_tables(tables.train, tables.validation, tables.holdout, target, group=tables.group)
+    # Train too, for its NaN.
     train = align(tables.train, tables.train.schema, "train")
     profile = tables.codec.profile if tables.codec is not None and not tables.kinds else None
     columns = columns_of(train.schema, kinds_of(profile or tables.kinds))
@@ -238,11 +240,13 @@ def read_synthetic(
     in_parts = isinstance(synthetic, Sequence)
     # The number of rows is a lower bound that lets each part keep less than a whole sample.
     known_rows = synthetic[-1].first_row if isinstance(synthetic, Sequence) and synthetic else 0
+    # One reading of every part computes all statistics: reading is what takes long.
     passes = real.passes(SampleRows(settings.limits.sample_rows, settings.seed, known_rows))
     read = ReadParts(passes, real.train.schema, real.plan)
     states = map_tasks(read, groups_of(list(synthetic))) if in_parts else [read(numbered(synthetic))]
     # In the order of the rows, so that the result does not depend on who read which part.
     totals, sample = passes.finish(reduce(passes.merge, states))
+    # Only now is it known: parts and iterators can not know how many rows they have.
     check_tables(real.train, None, None, real.target, synthetic_rows=totals.counts.rows)
     assert sample is not None
     return totals, sample, notes

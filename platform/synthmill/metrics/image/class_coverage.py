@@ -37,6 +37,7 @@ class ClassCoverage(ImageMetric):
         seen = made.classes > 0
         hit, count = int((seen & due).sum()), int(due.sum())
         reference = None
+        # The holdout may be too small to expect every class, which the reference allows for.
         if "holdout" in evidence.sides:
             holdout = evidence.label_rows("holdout")
             due_there = _due(train, holdout.total)

@@ -10,6 +10,7 @@ from synthmill.metrics.lib.extractor import Features
 from synthmill.metrics.lib.image_evidence import ImageEvidence, ImageMetric
 from synthmill.metrics.lib.intervals import normal_interval, u_statistic
 
+# Three matrices of this size in float64 are 96 MB.
 MAX_ROWS = 2_000
 
 

@@ -34,6 +34,7 @@ class SmallClassifier(nn.Module):
             # Averages, not maxima: many times faster on a CPU, and as accurate here.
             layers += [nn.Conv2d(channels, wide, 3, padding=1), nn.ReLU(), nn.AvgPool2d(2, ceil_mode=True)]
             channels, height, width, wide = wide, -(-height // 2), -(-width // 2), min(2 * wide, 64)
+            # Small images get two convolutions all the same.
             if max(height, width) <= 7 and len(layers) >= 6:
                 break
         self.body = nn.Sequential(*layers)

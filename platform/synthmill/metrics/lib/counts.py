@@ -94,6 +94,7 @@ class CountTable(Mergeable[TableCounts, TableCounts]):
             out_of_bounds=outside,
             unseen={name: int(np.count_nonzero(_not_in(view, name, bins[name].levels))) for name in category},
             levels={name: _levels(bins[name], view) for name in category},
+            # Rows, not cells: a row with two faults is one that can't be used.
             invalid_rows=int(np.count_nonzero(invalid.rows | invalid.impossible)),
             impossible_rows=int(np.count_nonzero(invalid.impossible)),
             invalid=invalid.by_column,
@@ -216,6 +217,7 @@ def rules_from(
     real_rows: int,
 ) -> Rules:
     """Rules that no real row breaks: never missing, vocabularies without rare levels, whole numbers."""
+    # A rare level means that others exist: only a vocabulary without any is taken for complete.
     closed = {
         name: frozenset(levels)
         for name, levels in level_counts.items()

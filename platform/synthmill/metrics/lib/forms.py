@@ -56,6 +56,7 @@ class CountForms(CountFlagged):
                 fineness = _fineness(view.table[name])
                 new_forms = fineness > form.finest
             else:
+                # Each distinct value is looked at once, however often it occurs.
                 codes, seen = view.texts(name)
                 patterns = text_patterns(seen, exact=form.exact)
                 new = np.array([pattern not in form.patterns for pattern in patterns], dtype=np.bool_)
@@ -91,6 +92,7 @@ def text_patterns(values: Sequence[str], *, exact: bool) -> list[str]:
 
 def _fit(column: Column, sides: Sequence[pa.ChunkedArray]) -> ColumnForm | None:
     arrow = column.type
+    # Values of these types are written in one way.
     if pa.types.is_boolean(arrow) or pa.types.is_nested(arrow) or pa.types.is_binary(arrow):
         return None
     if column.role == "numeric" or is_number(arrow):

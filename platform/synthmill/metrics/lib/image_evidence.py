@@ -149,6 +149,7 @@ class ImageEvidence(Once):
     def features(self, side: ImageSide, count: int | None = None) -> Features:
         """Features of the same images, float32 (N, D)."""
         if side not in self._features:
+            # Of all images once; metrics take as many as they compare.
             self._features[side] = self.extractor(self.images(side, len(self.sides[side])).pixels)
         return self._features[side][: self.size if count is None else count]
 
@@ -178,6 +179,7 @@ class ImageEvidence(Once):
             and isinstance(self.extractor, ClassifierExtractor)
         ):
             return self.extractor.classifier
+        # Two metrics need the same classifiers, which take seconds each.
         key = (side, seed, count)
         if key not in self._classifiers:
             chosen = self.images(side, count)

@@ -22,7 +22,7 @@ def nearest(
     """
     if len(points_MD) < k + int(skip_self):
         raise ValueError(f"{k} neighbours need at least {k + int(skip_self)} points, got {len(points_MD)}")
-    # Some columns of a matrix are not contiguous, and products of such copy every block.
+    # Callers pass some columns of a matrix, of which a product would copy every block.
     queries_ND, points_MD = np.ascontiguousarray(queries_ND), np.ascontiguousarray(points_MD)
     indices = np.empty((len(queries_ND), k), dtype=np.int64)
     for start, gaps in _blocks(queries_ND, points_MD):

@@ -7,6 +7,7 @@ import numpy as np
 from synthmill.metrics.lib.columns import Floats, Ints
 from synthmill.metrics.lib.neighbours import Points, count_within, nearest
 
+# k as in both papers: 3 for precision and recall, 5 for density and coverage.
 K_MANIFOLD, K_DENSITY = 3, 5
 
 

@@ -31,6 +31,7 @@ class SampleRows(Mergeable[Sampled, pa.Table]):
     def __init__(self, limit: int | None, seed: int, known_rows: int = 0) -> None:
         self.limit = limit
         self.seed = seed
+        # 8 standard deviations: too few rows below the bound are then out of the question.
         needed = 0.0 if limit is None else limit + 8 * math.sqrt(limit) + 32
         # Every part would otherwise retain a whole sample, as it can't know how small its keys are among all.
         self.bound = None if limit is None or needed >= known_rows else np.uint64(needed / known_rows * 2**64)

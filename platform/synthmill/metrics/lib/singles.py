@@ -41,6 +41,7 @@ def _draw_pair(evidence: TableEvidence) -> SinglePair | None:
     synthetic = evidence.points("synthetic", limit)
     if size < 2 or len(synthetic) < K or not space.axes:
         return None
+    # Another seed than that of `table()`: these rows are chosen among the single ones.
     train = draw(sides[0], None, seed + 2)
     a, b = space.points(train.slice(0, size)), space.points(draw(sides[1], size, seed + 2))
     return SinglePair(

@@ -34,6 +34,7 @@ class CorrelationDifference(TableMetric):
         train, fake = evidence.table("train", limit), evidence.table("synthetic", limit)
         ours = strengths(evidence, train)
         theirs = strengths(evidence, fake)
+        # The largest, because one lost relation is a fault that a mean over 300 pairs hides.
         gaps = np.abs(theirs - ours)
         worst = int(np.argmax(gaps))
         reference = None

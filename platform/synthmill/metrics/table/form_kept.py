@@ -56,6 +56,7 @@ class FormKept(TableMetric):
         return self.result(
             value=1 - strange / values,
             ci=wilson(values - strange, values, evidence.confidence),
+            # Forms come from all real rows, so these have every one by construction.
             reference=1.0,
             n={"synthetic": evidence.synthetic_rows, "columns": len(forms) + len(others)},
             gate_n=evidence.synthetic_rows,

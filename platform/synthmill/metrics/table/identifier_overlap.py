@@ -41,6 +41,7 @@ class IdentifierOverlap(TableMetric):
             return self.not_applicable("no column holds identifiers")
         share = {name: counts.flagged[name] / counts.values[name] for name in judged}
         excess = {name: _excess(known[name], counts, name) for name in judged}
+        # The certain excess first, as a repeating identifier has known values by right.
         worst = max(judged, key=lambda name: (excess[name], share[name]))
         reference = known[worst].reference
         return self.result(

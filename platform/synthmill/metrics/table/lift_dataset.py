@@ -63,6 +63,7 @@ class LiftDataset(TableMetric):
         chosen, where = _choose(evidence, train, more)
         # By the score without synthetic rows, so that the choice does not favour the lift.
         best = max(by_learner, key=lambda lift: chosen.get(lift.learner, lift.scores[NOTHING][0]))
+        # Bonferroni over the learners, as the best of them is judged.
         quantile = float(stats.norm.ppf(1 - HARM_LEVEL / len(by_learner)))
         aspects = {lift.learner: lift.estimate(settings.confidence) for lift in by_learner}
         aspects |= {
@@ -170,5 +171,6 @@ def _run(evidence: TableEvidence, learner: str, recipes: dict[str, Recipe]) -> F
         return {arm: (float(v[0]), percentile_interval(v[1:], level)) for arm, v in drawn.items()}
 
     synthetic = lifts[SYNTHETIC]
+    # A bootstrap draw without one of the classes has no AUC.
     error = float(np.nanstd(synthetic[1:], ddof=1))
     return Found(learner, intervals(totals), intervals(lifts), lift=float(synthetic[0]), error=error)

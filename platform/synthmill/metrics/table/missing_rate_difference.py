@@ -26,6 +26,7 @@ class MissingRateDifference(TableMetric):
         if not names:
             return self.not_applicable("the table has only identifier columns")
         train, holdout = real.train_totals.counts, real.holdout_totals
+        # Missing is the last bin of every column.
         missing = {name: (int(counts.marginals[name][-1]), int(train.marginals[name][-1])) for name in names}
         differences = {name: a / counts.rows - b / train.rows for name, (a, b) in missing.items()}
         worst = max(names, key=lambda name: abs(differences[name]))
