@@ -295,12 +295,15 @@ def _reproduce(report: Report) -> list[tuple[str, str]]:
     inputs, config = report.inputs, report.config
     names = ("train", "validation", "holdout", "synthetic")
     sides = ", ".join(f"{side} {inputs[f'{side}_rows']:,}" for side in names)
-    limits = (config["neighbour_rows"], config["classifier_rows"])
-    near, learnt = ("all" if limit is None else f"{limit:,}" for limit in limits)
+    # Only what a kind states: another may read every row, or have nothing to predict.
+    sampled, target = [], inputs.get("target")
+    for name, key in (("neighbours", "neighbour_rows"), ("classifiers", "classifier_rows")):
+        if key in config:
+            sampled.append(f"{name} {'all' if config[key] is None else format(config[key], ',')}")
     rows = [
         ("Rows", sides),
-        ("Sampled rows a side", f"neighbours {near}, classifiers {learnt}"),
-        ("Target", f"{inputs['target']} ({inputs['task']})" if inputs["target"] else "none"),
+        *([("Sampled rows a side", ", ".join(sampled))] if sampled else []),
+        ("Target", f"{target} ({inputs['task']})" if target else "none"),
         ("Seed", str(config["seed"])),
         ("Gates", f"sha256 {config['gates_sha256'][:16]}"),
         ("Report", f"sha256 {report.digest[:16]}"),
