@@ -65,12 +65,7 @@ def evaluate(
         raise RecipeError(f"must be a positive number or 'all', got {sample_rows}", field="sample_rows")
     refuse_ignored(kind, options)
     door = evidence_door(kind)
-<<<<<<< HEAD
-    gates = gates or load_gates(shipped=door.gates)
-=======
-    _check(kind, profile, sample_rows, options)
     gates = gates or load_gates(shipped=door.gates_file())
->>>>>>> main
     request = Request(
         target=target,
         profile=profile,
