@@ -251,7 +251,6 @@ def augment(
     result_file: ResultFile = None,
 ) -> dict[str, Any]:
     """Publish a synthetic dataset as Parquet: exactly once, the same bytes for any number of workers."""
-    from synthmill.catalog.images import empty_folder, export_images
     from synthmill.runtime.augment import AugmentRequest, augment
     from synthmill.runtime.options import storage_settings
 
@@ -275,6 +274,9 @@ def augment(
         gates=gates,
     )
     if export is not None:
+        from synthmill.catalog.images import empty_folder, export_images
+
+        # A folder with files in it is refused before any work.
         empty_folder(Path(export))
     done = augment(request, store, run_id=_run_id(), storage=storage_settings(set_))
     manifest = done.version.manifest

@@ -105,6 +105,8 @@ def session_beside(prepare: Callable[[], T]) -> Iterator[Future[T]]:
 
     The thread is not Ray's: the kernel ends Ray's processes with the thread that started them.
     """
+    # `prepare` may load torch, which reads it once.
+    threads.bound_spin()
     with ThreadPoolExecutor(1) as pool:
         preparing = pool.submit(prepare)
         if "RAY_ADDRESS" in os.environ and not ray.is_initialized():

@@ -12,13 +12,11 @@ import pyarrow as pa
 
 from synthmill.catalog.dataset import part_entries, read_verified
 from synthmill.catalog.manifest import FileEntry, Parent
-from synthmill.catalog.provenance import source_type
+from synthmill.catalog.provenance import SYNTHETIC_COLUMN, source_type
 from synthmill.catalog.store import Store, Version
-from synthmill.config import DataConfig, StorageConfig, fingerprint, parse_model
+from synthmill.config import StorageConfig, fingerprint
 from synthmill.data.origin import Form
-from synthmill.data.readers.base import load_rules, read_source
 from synthmill.data.schema import ColumnRule
-from synthmill.data.split import Split, SplitTables, open_split
 from synthmill.errors import DataError, NotFoundError
 from synthmill.evaluation.evaluate import evaluate as evaluate_tables
 from synthmill.evaluation.evidence.base import evidence_door, refuse_ignored
@@ -32,11 +30,10 @@ from synthmill.runtime import cluster
 from synthmill.runtime.asked import as_asked
 from synthmill.runtime.evaluate_request import Thoroughness
 from synthmill.runtime.retrain import Retrain
+from synthmill.runtime.source import gates_name, rules_of, source_tables
 from synthmill.runtime.tasks import map_on_ray
 from synthmill.storage.folder import Folder
 from synthmill.storage.parquet import read_part
-
-SYNTHETIC_COLUMN = "is_synthetic"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,9 +95,7 @@ class FolderPart:
 def check_gates(given: str | None, generator: Generator) -> Gates:
     """The gates that were asked for, or else those of the model's recipe; a user's mistake in them surfaces
     before any work."""
-    recipe: Any = generator.config["recipe"]
-    name = given if given is not None else str(recipe.get("gates", "default"))
-    return load_gates(name, shipped=evidence_door(generator.kind).gates)
+    return load_gates(gates_name(given, generator), shipped=evidence_door(generator.kind).gates)
 
 
 def evaluate(
@@ -158,7 +153,7 @@ def report_on(
     gates = check_gates(request.gates, generator)
     real = source_tables(store, generator)
     config: dict[str, Any] = dict(generator.config)
-    rules = _rules(store, config)
+    rules = rules_of(store, config)
     tables = Tables(
         train=real.train,
         validation=real.validation,
@@ -202,26 +197,6 @@ def _retrain(
         return None
     seconds = request.budget_seconds / 10 if request.budget_seconds else None
     return Retrain(config["recipe"], rules, seconds)
-
-
-def _rules(store: Store, config: dict[str, Any]) -> Mapping[str, ColumnRule]:
-    """What the schema file stated when the model was trained; artifacts that don't say are older."""
-    if "rules" in config:
-        return {name: parse_model(ColumnRule, rule) for name, rule in config["rules"].items()}
-    return load_rules(parse_model(DataConfig, config["recipe"]["data"]), store.root.settings)
-
-
-def source_tables(store: Store, generator: Generator) -> SplitTables:
-    """The real rows a model was trained beside, split as they were then.
-
-    Raises:
-        DataError: the source can't be read, or is not the one that was trained on.
-    """
-    config: dict[str, Any] = dict(generator.config)
-    data = parse_model(DataConfig, {**config["recipe"]["data"], "source": config["source"]["uri"]})
-    return open_split(
-        read_source(data, store=store, rules=_rules(store, config)), parse_model(Split, config["split"])
-    )
 
 
 def plan_of(version: Version) -> ShardPlan | None:

@@ -7,7 +7,7 @@ are read meanwhile.
 
 from typing import TYPE_CHECKING
 
-from synthmill import registry, threads
+from synthmill import registry
 from synthmill.config import Recipe
 from synthmill.errors import NotFoundError, did_you_mean
 from synthmill.runtime import cluster
@@ -30,7 +30,6 @@ def train(recipe: Recipe, store_uri: str, *, run_id: str) -> "Version":
         # The commonest mistake; it need not wait for Ray.
         hint = did_you_mean(recipe.model.name, known)
         raise NotFoundError(f"no model named {recipe.model.name!r}{hint}", field="model.name")
-    threads.bound_spin()
     with cluster.session_beside(lambda: _prepare(recipe, store_uri)) as preparing:
         from synthmill.runtime.fit import Crew, fit
         from synthmill.runtime.publish import publish

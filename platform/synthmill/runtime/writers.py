@@ -16,7 +16,7 @@ from ray.exceptions import NodeDiedError, OutOfMemoryError, WorkerCrashedError
 
 from synthmill.catalog.dataset import finished_shards, write_shard
 from synthmill.catalog.manifest import FileEntry
-from synthmill.catalog.provenance import footer
+from synthmill.catalog.provenance import SYNTHETIC_COLUMN, footer
 from synthmill.catalog.store import Draft, Store
 from synthmill.config import StorageConfig
 from synthmill.errors import ResourceError, SynthmillError
@@ -24,7 +24,6 @@ from synthmill.generation.compute import PORTABLE_ENV, compute_class
 from synthmill.generation.generator import Generator
 from synthmill.generation.shards import ShardPlan
 from synthmill.runtime import cluster
-from synthmill.runtime.evaluate import SYNTHETIC_COLUMN
 from synthmill.runtime.tasks import get, line_of
 from synthmill.storage.folder import Folder
 
