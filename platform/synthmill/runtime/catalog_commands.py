@@ -181,18 +181,14 @@ def runs_show(
     from synthmill.runtime.progress import say
 
     name, _, number = ref.partition("/")
-    found = [run for run in Store(store).runs(name) if number in ("", str(run.number))]
-    if not found:
+    runs = [run for run in Store(store).runs(name) if number in ("", str(run.number))]
+    if not runs:
         raise NotFoundError(
             f"no run {ref!r}{did_you_mean(ref, [run.ref for run in Store(store).runs()])}", field="run"
         )
-    folder = found[-1].folder
+    folder = runs[-1].folder
     record = folder.read_json("live.json") if folder.exists("live.json") else {}
-    say(
-        json.dumps(
-            {"ref": found[-1].ref, "uri": folder.uri, "running": found[-1].running, **record}, indent=2
-        )
-    )
+    say(json.dumps({"ref": runs[-1].ref, "uri": folder.uri, "running": runs[-1].running, **record}, indent=2))
 
 
 def _age(text: str) -> timedelta:

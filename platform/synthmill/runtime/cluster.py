@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,22 +24,34 @@ FORWARDED = ("AWS_", "SYNTHMILL_", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "no_pr
 """Environment variables that workers need as the driver has them. They travel as arguments, not in the
 runtime environment, because that one is shown on the dashboard and AWS_ holds keys."""
 
+SOURCE_ROOT = Path(next(iter(synthmill.__path__))).parent
 T = TypeVar("T")
 
-SOURCE_ROOT = Path(next(iter(synthmill.__path__))).parent
-
-
-QUIET_ALONE = {
-    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+ANYWHERE = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # Ray Train would replace `print` in its workers, to write the lines to a log of its own.
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
+    # Relative paths of a recipe mean the folder that the command was started in.
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    # Seconds between two looks of Ray Train's controller at its workers; a run ends at one of them.
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "1",
+    # A process that has no GPU of Ray's keeps the CUDA_VISIBLE_DEVICES that it inherits.
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+"""Environment variables of Ray wherever it runs; what the user set stays."""
+ALONE = {
+    # Without a dashboard nobody reads metrics and events, and gathering them takes time from training: 8.8%
+    # of a core in all (docs/log.md).
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_enable_metrics_collection": "0",
     "RAY_task_events_report_interval_ms": "0",
     "REPORTER_UPDATE_INTERVAL_MS": "60000",
+    # This machine is no spot instance: nothing takes it away.
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    # Ray's 15 would let every other process of the machine go before a worker.
     "RAY_worker_niceness": "0",
 }
-"""Ray on this machine alone, without a dashboard: nobody reads its metrics and no node is taken away, and
-what gathers them takes its time from training. Workers get the processor as the command that started them
-would, not after all other processes."""
+"""Further ones of Ray on this machine alone."""
 
 
 @contextmanager
@@ -67,19 +78,8 @@ def session() -> Iterator[None]:
 def _connect() -> None:
     # Before Ray's processes start: they inherit it.
     threads.bound_spin()
-    quiet = {
-        "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
-        "RAY_CHDIR_TO_TRIAL_DIR": "0",
-        "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "1",
-    }
-    for key, value in (
-        *quiet.items(),
-        ("RAY_USAGE_STATS_ENABLED", "0"),
-        ("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0"),
-    ):
-        os.environ.setdefault(key, value)
     address = os.environ.get("RAY_ADDRESS")
-    for key, value in ({} if address else QUIET_ALONE).items():
+    for key, value in {**ANYWHERE, **({} if address else ALONE)}.items():
         os.environ.setdefault(key, value)
     options: dict[str, Any] = {
         "log_to_driver": bool(os.environ.get("SYNTHMILL_WORKER_LOGS")),
@@ -87,13 +87,19 @@ def _connect() -> None:
     }
     try:
         if address:
+            # The cluster's processes run already, and its nodes may lack the package.
             spin = {"GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", threads.SPIN_TURNS)}
             package = [str(SOURCE_ROOT / "synthmill")]
             ray.init(address=address, runtime_env={"py_modules": package, "env_vars": spin}, **options)
         else:
             with _package_on_path(), _without_helpers(logs=options["log_to_driver"]):
                 ray.init(address="local", include_dashboard=False, **options)
-            _hide_token()
+            # Ray writes the token of this cluster to a file that everybody may read, and with it run code as
+            # this user.
+            token = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token").expanduser()
+            with contextlib.suppress(OSError):
+                if token.stat().st_mode & 0o077:
+                    token.chmod(0o600)
     except (RayError, ConnectionError, RuntimeError, ValueError) as fault:
         line = str(fault).strip().splitlines()[0] if str(fault).strip() else type(fault).__name__
         raise SynthmillError(f"can't join Ray at {address or 'this machine'}: {line}") from fault
@@ -110,7 +116,7 @@ def session_beside(prepare: Callable[[], T]) -> Iterator[Future[T]]:
     with ThreadPoolExecutor(1) as pool:
         preparing = pool.submit(prepare)
         if "RAY_ADDRESS" in os.environ and not ray.is_initialized():
-            # A cluster that others share is asked for nothing before the job is known to be right.
+            # A cluster that others share does no work for a job that may turn out to be wrong.
             preparing.result()
         with session():
             yield preparing
@@ -163,36 +169,31 @@ def _without_helpers(*, logs: bool) -> Iterator[None]:
         yield
 
 
-def _hide_token() -> None:
-    """Ray writes the token of a cluster on this machine to a file that everybody may read, and with it run
-    code as this user."""
-    token = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token").expanduser()
-    with contextlib.suppress(OSError):
-        if token.stat().st_mode & 0o077:
-            token.chmod(0o600)
-
-
 def require(*, workers: int, cpus: float = 1, gpus: float = 0, field: str) -> None:
     """Refuse at once what the cluster can't hold now and could never hold by scaling up: a worker does not
     span machines.
 
     Raises:
-        ResourceError: names `field`, what was asked for and what there is.
+        ResourceError: names `field`, what is needed and what there is.
     """
-    if _autoscales():
+    # A cluster that its launcher scales may still grow.
+    if Path("~/ray_bootstrap_config.yaml").expanduser().exists() and "RAY_ADDRESS" in os.environ:
         return
-    asked = {resource: each for resource, each in (("CPU", cpus), ("GPU", gpus)) if each}
+    needed = {resource: each for resource, each in (("CPU", cpus), ("GPU", gpus)) if each}
     have = ray.cluster_resources()
-    for resource, each in asked.items():
+    for resource, each in needed.items():
+        # In floats three times 0.1 is a little more than 0.3.
         if each * workers > have.get(resource, 0) + 1e-9:
+            total = f"{workers} workers need {each * workers:g} {resource}s"
+            one = f"one worker needs {each:g} {resource}s" if each > 1 else f"a {resource} is needed"
             raise ResourceError(
-                f"{_needs(workers, resource, each)} but the cluster has {have.get(resource, 0):g};"
-                f" {_fix(have, asked)}",
+                f"{one if workers == 1 else total} but the cluster has {have.get(resource, 0):g};"
+                f" {_fix(have, needed)}",
                 field=field,
             )
-    room = _room([node["Resources"] for node in ray.nodes() if node["Alive"]], asked)
+    room = _room([node["Resources"] for node in ray.nodes() if node["Alive"]], needed)
     if room < workers:
-        each_asks = " and ".join(f"{each:g} {resource}s" for resource, each in asked.items())
+        each_asks = " and ".join(f"{each:g} {resource}s" for resource, each in needed.items())
         raise ResourceError(
             f"{workers} workers of {each_asks} do not fit the cluster's machines, which hold {room}; ask for"
             " fewer or smaller ones",
@@ -200,27 +201,21 @@ def require(*, workers: int, cpus: float = 1, gpus: float = 0, field: str) -> No
         )
 
 
-def _needs(workers: int, resource: str, each: float) -> str:
-    if workers == 1:
-        return f"one worker needs {each:g} {resource}s" if each > 1 else f"a {resource} is needed"
-    return f"{workers} workers need {each * workers:g} {resource}s"
-
-
-def _fix(have: Mapping[str, float], asked: Mapping[str, float]) -> str:
+def _fix(have: Mapping[str, float], needed: Mapping[str, float]) -> str:
     """How many such workers, or how large ones, would do."""
-    most = min(int(have.get(resource, 0) // each) for resource, each in asked.items())
+    most = min(int(have.get(resource, 0) // each) for resource, each in needed.items())
     if most >= 1:
         return f"use at most {most}"
-    short = next(resource for resource, each in asked.items() if have.get(resource, 0) < each)
+    short = next(resource for resource, each in needed.items() if have.get(resource, 0) < each)
     if have.get(short, 0) >= 1:
         return f"use at most {have[short]:g} a worker"
     return "choose cpu or auto" if short == "GPU" else "no machine of it takes tasks"
 
 
-def _room(machines: list[Mapping[str, float]], asked: Mapping[str, float]) -> int:
-    """How many workers that each ask for so much fit, whole, on the machines."""
+def _room(machines: list[Mapping[str, float]], needed: Mapping[str, float]) -> int:
+    """How many workers that each need so much fit, whole, on the machines."""
     return sum(
-        min(int((machine.get(resource, 0) + 1e-9) // each) for resource, each in asked.items())
+        min(int((machine.get(resource, 0) + 1e-9) // each) for resource, each in needed.items())
         for machine in machines
     )
 
@@ -242,10 +237,12 @@ def total_cpus() -> int:
 
 def cpus_each(workers: int) -> int:
     """Whole CPUs that each of so many equal workers can have at once, now; at least 1."""
+    # Private, but the only place that says what is free on each node rather than in sum.
     free = sorted((node.get("CPU", 0) for node in available_resources_per_node().values()), reverse=True)
     nodes = [int(cpus) for cpus in free if cpus >= 1][:workers]
     if not nodes:
         return 1
+    # Workers are alike, so the node with the fewest free CPUs decides for all.
     per_node = -(-workers // len(nodes))
     return max(1, min(nodes) // per_node)
 
@@ -256,10 +253,6 @@ def threads_here() -> int:
     return max(1, min(int(given), os.cpu_count() or 1))
 
 
-def _autoscales() -> bool:
-    return Path("~/ray_bootstrap_config.yaml").expanduser().exists() and "RAY_ADDRESS" in os.environ
-
-
 def environment() -> dict[str, str]:
     """What a worker must have in its environment to reach what the driver reaches."""
     return {key: value for key, value in os.environ.items() if key.startswith(FORWARDED)}
@@ -268,4 +261,3 @@ def environment() -> dict[str, str]:
 def adopt(env: Mapping[str, str]) -> None:
     """Called first in a worker, with the driver's `environment()`."""
     os.environ.update(env)
-    sys.stdout.flush()

@@ -32,6 +32,7 @@ class Bins:
     """Deciles and frequent categories of every column, from training rows."""
 
     def __init__(self, train: pa.Table) -> None:
+        # Pairs grow with the square of the columns; an even choice of them says as much of the model.
         picked = np.unique(
             np.linspace(0, train.num_columns - 1, min(train.num_columns, MOST_COLUMNS)).astype(int)
         )
@@ -91,6 +92,7 @@ class TableQuality(QualityCheck):
     def __init__(self, codec: Codec, train: pa.Table, validation: pa.Table, *, seed: int) -> None:
         self._codec = codec
         self._seed = seed
+        # Whole blocks, as sampling draws them; more rows cost time and gain little on a small table.
         self.rows = 4096 if train.num_rows >= 4096 else 2048
         self._bins = Bins(train)
         self._real_DD = _joint(self._bins.one_hot(validation))
@@ -107,9 +109,11 @@ class TableQuality(QualityCheck):
         joints = [group_ND.T @ group_ND for group_ND in groups]
         whole_DD = torch.stack(joints).sum(0)
         accuracy = self._accuracy(whole_DD / self.rows)
-        kept = [self.rows - group_ND.shape[0] for group_ND in groups]
+        # Joint counts add up, so leaving a part out is a subtraction.
+        remaining = [self.rows - group_ND.shape[0] for group_ND in groups]
         left_out = [
-            self._accuracy((whole_DD - joint_DD) / rows) for joint_DD, rows in zip(joints, kept, strict=True)
+            self._accuracy((whole_DD - joint_DD) / rows)
+            for joint_DD, rows in zip(joints, remaining, strict=True)
         ]
         spread = sum((value - sum(left_out) / len(left_out)) ** 2 for value in left_out)
         noise = math.sqrt((len(left_out) - 1) / len(left_out) * spread)
