@@ -13,7 +13,7 @@ import traceback
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -40,8 +40,8 @@ DEMO_RECIPE = "demo"
 SHELLS = ("bash", "zsh", "fish", "powershell", "pwsh")
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(requested: bool) -> None:
+    if requested:
         sys.stdout.write(f"synthmill {synthmill.__version__}\n")
         raise typer.Exit
 
@@ -55,9 +55,16 @@ def options(
     """Options before the command."""
 
 
-def main() -> None:
-    """The `synthmill` command."""
-    sys.exit(run(sys.argv[1:]))
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """The `synthmill` command; ends the process."""
+    code = run(sys.argv[1:] if arguments is None else arguments)
+    if code == 130:
+        # Ctrl-C on a terminal ends Ray's processes as well, and Ray's threads in this one then crash now and
+        # then while Python ends, so that the exit code is 139. Everything is closed and written by now.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:
@@ -109,6 +116,7 @@ def verb(function: Callable[..., dict[str, Any]]) -> Callable[..., int]:
 
         place = place_of_job(options)
         try:
+            # Before the work: a place that can't be written would lose the result of hours.
             if place:
                 place.clear()
         except SynthmillError as fault:
@@ -132,6 +140,7 @@ def _fail(fault: Exception, place: "ResultPlace | None") -> int:
     code = fault.exit_code if isinstance(fault, SynthmillError) else 3
     line = " ".join(str(fault).split()) or type(fault).__name__
     message = line if ours else f"{type(fault).__name__}: {line}"
+    # A stack helps whoever mends our bug, and hides a user's own mistake.
     if not ours or os.environ.get("SYNTHMILL_DEBUG"):
         traceback.print_exception(fault)
     sys.stderr.write(f"error: {message}\n")
@@ -157,6 +166,7 @@ def _close(result: dict[str, Any], place: "ResultPlace | None") -> int:
 
 
 def _interrupt_on_sigterm() -> None:
+    # Schedulers and containers stop a process by SIGTERM; it then closes what it has open, as for Ctrl-C.
     def stop(signum: int, frame: Any) -> None:
         raise KeyboardInterrupt
 
@@ -164,10 +174,6 @@ def _interrupt_on_sigterm() -> None:
         signal.signal(signal.SIGTERM, stop)
     except ValueError:
         return  # Not the main thread: whoever owns it handles signals.
-
-
-def _run_id() -> str:
-    return uuid.uuid4().hex
 
 
 @app.command()
@@ -195,7 +201,7 @@ def train(
 
         say(yaml.safe_dump(dump(resolve(loaded)), sort_keys=False).rstrip())
         return {"dry_run": True}
-    version = train(loaded, store, run_id=_run_id())
+    version = train(loaded, store, run_id=uuid.uuid4().hex)
     quality = version.manifest.details["training"].get("quality")
     return {
         "model": version.ref,
@@ -278,7 +284,7 @@ def augment(
 
         # A folder with files in it is refused before any work.
         empty_folder(Path(export))
-    done = augment(request, store, run_id=_run_id(), storage=storage_settings(set_))
+    done = augment(request, store, run_id=uuid.uuid4().hex, storage=storage_settings(set_))
     manifest = done.version.manifest
     exported = (
         {"exported": export, "images": export_images(done.version, Path(export))}
@@ -406,7 +412,7 @@ def evaluate(
     done = evaluate(
         EvaluateRequest(dataset=dataset, gates=gates, workers=workers, **shared),
         store,
-        run_id=_run_id(),
+        run_id=uuid.uuid4().hex,
         storage=storage,
         output=output,
     )
@@ -432,7 +438,7 @@ def demo(store: StoreOption = DEFAULT_STORE, result_file: ResultFile = None) -> 
     """Train on a medical table, publish a synthetic one, evaluate it, and say where everything is."""
     from synthmill.runtime.demo import demo
 
-    return demo(store, _run_id())
+    return demo(store, uuid.uuid4().hex)
 
 
 setup_commands.register(app, verb)

@@ -75,7 +75,7 @@ def test_a_killed_driver_resumes_with_the_same_command(
     again = start_job("train", *train_arguments(source, tmp_path, *LONG))
     output, errors = again.communicate(timeout=300)
     assert again.returncode == 0, errors
-    assert "going on from the last checkpoint" in output
+    assert "resuming from the last checkpoint" in output
     assert last_line(output)["model"] == "customers@1"
     assert weights(tmp_path) == undisturbed
 

@@ -143,15 +143,15 @@ def test_several_clauses_must_all_hold() -> None:
         ("agee=3", "no column named 'agee'; did you mean 'age'?"),
         ("plan=gold", "plan=gold: no generated row has that value of 'plan'; there is: basic, pro, team"),
         ("plan!=bassic", "did you mean 'basic'?"),
-        ("plan<pro", "plan<pro: 'plan' holds text, which has no order; use = or !="),
-        ("age=old", "age=old: 'old' is no number, which 'age' holds"),
+        ("plan<pro", "plan<pro: 'plan' contains text, which has no order; use = or !="),
+        ("age=old", "age=old: 'old' is no number, which 'age' contains"),
         ("age=nan", "'nan' is no number"),
         ("age>200", "age>200: generated values of 'age' lie between 2"),
         ("age<0", "generated values of 'age' lie between"),
         ("member=maybe", "'maybe' is no true or false"),
         ("joined=yesterday", "'yesterday' is no date or time"),
-        ("customer=C-00001", "'customer' is an identifier and made anew for each row; use another column"),
-        ("member>false", "'member' holds true or false, which has no order; use = or !="),
+        ("customer=C-00001", "'customer' is an identifier, new for each row; use another column"),
+        ("member>false", "'member' contains true or false, which has no order; use = or !="),
         ("country=BE", "no generated row has that value of 'country'; there is: NL"),
     ],
 )
@@ -240,7 +240,7 @@ def test_levels_of_every_type_are_checked() -> None:
         where.check(codec)
         assert where.mask(table).any(), text
     for text in ("grade>4", "grade=5", "one!=7", "empty=1", "price=1.15", "ratio=1"):
-        with pytest.raises(ConditionError, match=r"no value of '\w+' meets it; there is: "):
+        with pytest.raises(ConditionError, match=r"no value of '\w+' satisfies it; there is: "):
             Where.parse([text]).check(codec)
     assert native(Where.parse(["price=1.1"]), codec) is not None
     assert native(Where.parse(["ratio=0.50"]), codec) is not None

@@ -71,6 +71,7 @@ def draft_recipe(
     if paths:
         folder = Folder(source, settings)
         classes = {path.rpartition("/")[0].rpartition("/")[2] for path in paths}
+        # Evenly over the folder: the first ones may all be of one class.
         shown = [folder.read_bytes(path) for path in paths[:: max(1, len(paths) // MOST_LOOKED_AT)]]
         return _of_images(source, name, len(paths), shown, 0 if "" in classes else len(classes), [])
     config = DataConfig(source=source, kind="table")
@@ -79,7 +80,15 @@ def draft_recipe(
         raise DataError(
             f"no column named {target!r}{did_you_mean(target, table.column_names)}", field="--target"
         )
-    column = next((c for c in table.column_names if _holds_images(table.schema.field(c).type)), None)
+    # A Hugging Face image: a struct with the file's bytes.
+    column = next(
+        (
+            column_name
+            for column_name, kind in zip(table.column_names, table.schema.types, strict=True)
+            if pa.types.is_struct(kind) and "bytes" in [inner.name for inner in kind]
+        ),
+        None,
+    )
     if column is not None:
         return _of_image_table(source, name, table, column, target)
     return _of_table(source, plain_table(table), name, target, schema_name, config)
@@ -108,11 +117,11 @@ def _of_table(
 ) -> Draft:
     group = _guess_group(table, target)
     seen = [_look(column, table[column], config, column == group) for column in table.column_names]
-    kept = [column for column in seen if column.profile is not None]
-    if not any(column.profile and column.profile.kind not in ("identifier", "constant") for column in kept):
+    usable = [column for column in seen if column.profile is not None]
+    if not any(column.profile and column.profile.kind not in ("identifier", "constant") for column in usable):
         raise DataError(f"{source} has no column that can be learnt", field="source")
     dropped = {column.name: column.dropped for column in seen if column.profile is None}
-    guess = target or _guess_target(kept)
+    guess = target or _guess_target(usable)
     lines = [
         *_head(source, f"{table.num_rows:,} rows, {len(seen)} columns"),
         f"name: {name}",
@@ -146,7 +155,7 @@ def _look(name: str, column: pa.ChunkedArray, config: DataConfig, is_group: bool
         return Seen(name, None, 0, f"of type {column.type}, which no model here can learn")
     distinct = int(pc.count_distinct(column).as_py())
     if distinct == 0:
-        return Seen(name, None, 0, "holds only missing values")
+        return Seen(name, None, 0, "has only missing values")
     rule = ColumnRule(kind="identifier") if is_group else ColumnRule()
     try:
         return Seen(name, profile_column(name, flat(column), rule, config), distinct)
@@ -222,7 +231,7 @@ def _words(column: Seen, rows: int) -> str:
     if profile is None:
         return f"left out: {column.dropped}"
     if profile.kind == "identifier":
-        return "identifier: made anew in the same pattern, never copied"
+        return "identifier: new ones in the same pattern, never copies"
     if profile.kind == "constant":
         return "constant: comes out as it went in"
     parts: list[str] = [profile.kind]
@@ -257,11 +266,6 @@ def _find_images(source: str, settings: StorageConfig) -> list[str]:
     paths = [entry.path for entry in Folder(source, settings).list()]
     shown = [p for p in paths if not any(part.startswith(("_", ".")) for part in p.split("/"))]
     return sorted(path for path in shown if path.lower().endswith(IMAGE_ENDINGS))
-
-
-def _holds_images(kind: pa.DataType) -> bool:
-    """Whether a column is of Hugging Face image structs."""
-    return bool(pa.types.is_struct(kind)) and "bytes" in [field.name for field in kind]
 
 
 def _of_image_table(source: str, name: str, table: pa.Table, column: str, target: str | None) -> Draft:
@@ -321,6 +325,6 @@ def _of_images(
 
 
 def _quoted(text: str) -> str:
-    """A YAML scalar on one line, whatever it holds; plain where YAML reads it back as the same text."""
+    """A YAML scalar on one line, whatever the text; plain where YAML reads it back as the same text."""
     plain = re.fullmatch(r"[A-Za-z_][\w./-]*", text) and yaml.safe_load(text) == text
     return text if plain else json.dumps(text, ensure_ascii=True)

@@ -141,13 +141,14 @@ class KeyFile:
         could come back.
 
         Raises:
-            StorageError: another change does not end; names the file that holds this one up.
+            StorageError: another change does not end; names the lock file.
         """
         self._token = secrets.token_hex(16)
         self._lock()
         try:
             yield self.read()
         finally:
+            # Somebody may have removed it, and another change made its own.
             if self._holds_lock():
                 self._folder.delete(self._lock_name)
 
@@ -172,6 +173,7 @@ class KeyFile:
         while not self._folder.create(
             self._lock_name, json_bytes({"token": self._token, "process": owner.this_process()})
         ):
+            # A process of this machine that was killed left its lock behind.
             if owner.has_ended(self._read_lock().get("process")):
                 self._folder.delete(self._lock_name)
             elif time.monotonic() > last:
@@ -205,6 +207,7 @@ class KeyFile:
                 else "there are none yet: make one with `synthmill keys create`"
             )
             raise AuthError(f"Authorization: a key is needed; {how}", status=401, reason="auth")
+        # An unknown id is compared as well: the time of the answer must not tell ids that exist.
         match = _TOKEN.match(token)
         key_id, secret = match.groups() if match else ("", "")
         key = self._keys.get(key_id)

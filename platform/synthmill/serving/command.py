@@ -170,6 +170,6 @@ def _with_settings(base: dict[str, Any], overrides: list[str]) -> dict[str, Any]
             raise RecipeError(f"expected key=value, got {override!r}", field="--set")
         node = settings.setdefault(groups[0], {}) if groups else settings
         if not isinstance(node, dict):
-            raise RecipeError(f"{groups[0]!r} holds a value, not keys", field=f"--set {path}")
+            raise RecipeError(f"{groups[0]!r} is a value, not a group of keys", field=f"--set {path}")
         node[name] = parse_value(text)
     return settings

@@ -21,7 +21,7 @@ class Limits(FrozenModel):
     max_images: int = Field(64, ge=1)
     """Images in one request."""
     max_pixels: int = Field(2**26, ge=1)
-    """Pixels of all images of one request that asks for a size: n x width x height."""
+    """Pixels of all images of one request that states a size: n x width x height."""
     max_body_bytes: int = Field(65_536, ge=1024)
     """Size of a request's body."""
     max_queued_rows: int = Field(65_536, ge=1)
@@ -81,7 +81,7 @@ class ServeArgs(FrozenModel):
     insecure_local: bool = False
     """Serve without keys, on the loopback interface only."""
     max_loaded_models: int = Field(4, ge=1)
-    """Model versions that a replica keeps in memory; the least recently used one goes."""
+    """Model versions in a replica's memory; the least recently used one goes."""
     refresh_seconds: float = Field(10.0, gt=0)
     """Time between two looks at the store for newer versions."""
     batch_rows: int = Field(4096, ge=1)

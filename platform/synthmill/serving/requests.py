@@ -60,7 +60,7 @@ class RowsRequest(_Strict):
     different ones each time."""
     where: tuple[Clause, ...] = Field((), max_length=16, json_schema_extra=CONDITIONS)
     """Conditions that every row meets, joined by AND: `age>=40`, `` `BMI >= 30`=yes `` for a column whose
-    name holds an operator, or an object `{"column": "BMI >= 30", "op": "=", "value": "yes"}`."""
+    name contains an operator, or an object `{"column": "BMI >= 30", "op": "=", "value": "yes"}`."""
     columns: tuple[Annotated[str, StringConstraints(max_length=200)], ...] | None = Field(
         None, min_length=1, max_length=10_000
     )

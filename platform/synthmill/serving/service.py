@@ -92,13 +92,14 @@ class Service:
     async def close(self) -> None:
         """Stop background work and threads; report the last counts."""
         await end(self._tasks)
+        # The shared state may be gone already.
         with contextlib.suppress(Exception):
             await self.report()
         await self.queue.close()
         self.models.close()
 
     def find_key(self, token: str | None) -> Key:
-        """Who is asking; AuthError without a valid key."""
+        """The key of a token; AuthError without a valid one."""
         return LOCAL if self.args.insecure_local else self.keys.find(token, now=datetime.now(UTC))
 
     async def report(self) -> None:
@@ -230,7 +231,7 @@ class Service:
         """Bytes of each piece. The next one is computed while one is sent, so at most two are in memory."""
         with self.queue.stream():
             step = functools.partial(_step, pieces, encoder)
-            # Begun before anything is sent: a condition that no row meets is then still answered with 422.
+            # Begun before anything is sent: a condition that no row satisfies is then answered with 422.
             ahead = asyncio.ensure_future(self.queue.run(served.ref, step))
             sent = 0
             head = encoder.begin()
@@ -309,4 +310,4 @@ async def _every(seconds: float, work: Callable[[], Any]) -> None:
         except SynthmillError as fault:
             log.warning("%s", fault)
         except Exception:
-            log.exception("background work failed; it goes on")
+            log.exception("background work failed; the next round follows")
