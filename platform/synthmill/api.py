@@ -54,8 +54,8 @@ def fit(
         ray, workers: train on Ray, on this machine or the cluster of RAY_ADDRESS, in so many processes.
         progress: show a bar; default: on terminals and in notebooks.
 
-    Rows in memory are all used, but for a tenth that chooses among the weights: a holdout is yours to set aside. Of a file
-    a fifth becomes the holdout, as recipes do. Ctrl-C ends training early and keeps the best weights so far.
+    Rows in memory are all used, but for a tenth that chooses among the weights: set a holdout aside first. Of
+    a file a fifth becomes the holdout, as recipes do. Ctrl-C ends training with the best weights so far.
 
     Raises:
         UserError: anything that can be mended, in one line that names the field and the fix.

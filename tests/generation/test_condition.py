@@ -282,9 +282,12 @@ def test_every_value_that_a_message_lists_can_be_asked_for() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("t32>8", "'8' is no time of day (write 08:30 or 08:30:15.5), which 't32' holds"),
-        ("t64=2024-01-01", "'2024-01-01' is no time of day (write 08:30 or 08:30:15.5), which 't64' holds"),
-        ("span>1.5", "'1.5' is no whole number of s, which 'span' holds"),
+        ("t32>8", "'8' is no time of day (write 08:30 or 08:30:15.5), which 't32' contains"),
+        (
+            "t64=2024-01-01",
+            "'2024-01-01' is no time of day (write 08:30 or 08:30:15.5), which 't64' contains",
+        ),
+        ("span>1.5", "'1.5' is no whole number of s, which 'span' contains"),
     ],
 )
 def test_what_is_no_time_of_day_or_duration(text: str, message: str) -> None:

@@ -53,6 +53,7 @@ class Generator:
         model = build(name, artifact.config["model_config"], codec.layout)
         # Weights of earlier versions have other names.
         model.load_state_dict(migrate(name, artifact.weights, model.state_dict()))
+        # BatchNorm and dropout would mix rows of a block and draw numbers of their own.
         model.eval()
         return cls(model, codec, ref, digest, artifact.config)
 

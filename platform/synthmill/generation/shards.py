@@ -84,6 +84,7 @@ def _dealt(quotas: tuple[int, ...], rows: int, shard_rows: int) -> list[list[int
 
 
 def _proportional(left: list[int], rows: int) -> list[int]:
+    # Largest remainders, ties by place: in integers, so that every machine deals out the same.
     total = sum(left)
     share = [have * rows // total for have in left]
     by_remainder = sorted(range(len(left)), key=lambda k: (-(left[k] * rows % total), k))

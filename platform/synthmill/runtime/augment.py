@@ -112,6 +112,7 @@ def augment(
         job = Job(env, store_uri, storage, generator.ref, generator.digest, plan, mixed=work.mixed)
         writers = Writers(workers, job, portable=request.portable)
         run_key = _run_key(work, writers.compute_class)
+        # Only a worker knows how its machine computes, and so what this run would write.
         with store.begin(
             "datasets", request.dataset, run_key=run_key, run_id=run_id, if_exists=request.if_exists
         ) as draft:
@@ -175,7 +176,7 @@ def _plan(request: AugmentRequest, generator: "Generator", real: pa.Table | None
                 " real; rename it, or drop it in a schema file, and train again",
                 field="--mix-real",
             )
-        # Generated identifiers go on where those of the real rows end.
+        # Generated identifiers continue where those of the real rows end.
         plan = plan.model_copy(update={"first_id": generator.codec.first_free_id(real, request.rows)})
     if request.balance is None:
         return plan
@@ -223,20 +224,27 @@ def _fill(work: _Work, draft: Draft, writers: "Writers") -> Augmented:
     say("comparing the rows with the real ones")
     report, why = _quick_report(work, draft, files)
     _gate(work.request, draft, report, why)
+    parents = [Parent(kind="model", ref=generator.ref, digest=generator.digest)]
+    if work.mixed:
+        source: Any = generator.config["source"]
+        parents.append(Parent(kind="source", ref=source["uri"], digest=source["sha256"]))
+    gate: dict[str, Any] = {"verdict": report.verdict if report else "inconclusive", "why": why}
+    if report is not None:
+        gate |= {"report": draft.folder.uri_of("_report.json"), "report_sha256": report.digest}
     version = draft.commit(
         draft.manifest(
             files=files,
             schema=dataset_schema(generator, plan, mixed=work.mixed),
-            parents=_parents(generator, mixed=work.mixed),
+            parents=tuple(parents),
             seed=plan.seed,
             compute_class=writers.compute_class,
             labels=labels(run_key=draft.run_key, mixed=work.mixed),
-            gate=_gate_entry(draft, report, why),
+            gate=gate,
             contains_training_rows=work.mixed or generator.model.copies_training_rows,
             details={"plan": plan.model_dump(mode="json"), "mix_real": work.mixed},
         )
     )
-    return Augmented(version, report.verdict if report else "inconclusive", reused=False)
+    return Augmented(version, gate["verdict"], reused=False)
 
 
 def _quick_report(work: _Work, draft: Draft, files: Sequence[FileEntry]) -> "tuple[Report | None, str]":
@@ -264,30 +272,11 @@ def _quick_report(work: _Work, draft: Draft, files: Sequence[FileEntry]) -> "tup
             requested_rows=plan.rows,
         )
     except DataError as fault:
+        # The source may be gone or changed since training; the rows are good all the same.
         return None, str(fault)
     for name, content in report_files(report).items():
         draft.folder.write_bytes(f"_{name}", content)
     return report, report.summary
-
-
-def _parents(generator: "Generator", *, mixed: bool) -> tuple[Parent, ...]:
-    """The model, and the source whose rows stand among the generated ones."""
-    model = Parent(kind="model", ref=generator.ref, digest=generator.digest)
-    if not mixed:
-        return (model,)
-    source: Any = generator.config["source"]
-    return model, Parent(kind="source", ref=source["uri"], digest=source["sha256"])
-
-
-def _gate_entry(draft: Draft, report: "Report | None", why: str) -> dict[str, Any]:
-    if report is None:
-        return {"verdict": "inconclusive", "why": why}
-    return {
-        "verdict": report.verdict,
-        "why": why,
-        "report": draft.folder.uri_of("_report.json"),
-        "report_sha256": report.digest,
-    }
 
 
 def _gate(request: AugmentRequest, draft: Draft, report: "Report | None", why: str) -> None:
@@ -296,6 +285,7 @@ def _gate(request: AugmentRequest, draft: Draft, report: "Report | None", why: s
     ):
         return
     verdict = report.verdict if report else "inconclusive"
+    # Not deleted: whoever reads the report may want to see the rows.
     where = draft.quarantine(f"gates: {verdict}")
     raise GateFailedError(
         f"{request.dataset} was not published: {verdict}, {why}; parts and report are in {where}"

@@ -138,6 +138,7 @@ def threads() -> Finding:
     if stated and stated.isdigit() and int(stated) > cores:
         fix = "unset OMP_NUM_THREADS: threads that share a processor wait for each other"
         return Finding("threads", "warn", detail, fix)
+    # Spinning threads of a busy machine cost a small step up to fifty times its own time (threads.py).
     if load > 2 * usable:
         return Finding("threads", "warn", detail, "other processes are using them; times will vary")
     return Finding("threads", "ok", detail)
@@ -173,8 +174,9 @@ def disk() -> Finding:
     folder = Path(tempfile.gettempdir())
     usage = shutil.disk_usage(folder)
     detail = f"{usage.free / GIB:.1f} GiB free in {folder}"
+    # A folder that can't be written raises here, and becomes a finding.
     with tempfile.NamedTemporaryFile(dir=folder):
-        pass  # A read-only folder for temporary files raises here, and becomes a finding.
+        pass
     if usage.used / usage.total > RAY_DISK_LIMIT:
         return Finding(
             "disk", "fail", f"{detail}: {usage.used / usage.total:.0%} full", "free some, or set TMPDIR"
@@ -191,6 +193,7 @@ def gpu() -> Finding:
     if torch.cuda.is_available():
         names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
         return Finding("gpu", "ok", f"{', '.join(names)}, CUDA {torch.version.cuda}")
+    # The commonest case of a slow first run: a CPU build of torch beside a driver.
     if Path("/dev/nvidia0").exists() or shutil.which("nvidia-smi"):
         built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built for CPUs alone"
         fix = "install torch from a CUDA wheel index that fits the driver (nvidia-smi shows it)"
@@ -203,8 +206,9 @@ def ray_address() -> Finding:
     address = os.environ.get("RAY_ADDRESS")
     if not address:
         return Finding("ray", "ok", "starts on this machine when a job needs it")
-    host, port = _host_and_port(address, 6379)
-    fault = _unreachable(host, port)
+    # `ray://host:10001`, `host:6379` or `host`.
+    parts = urlsplit(address if "://" in address else f"//{address}")
+    fault = _unreachable(parts.hostname or address, parts.port or 6379)
     if fault:
         fix = "start the cluster, open the port, or unset RAY_ADDRESS to use this machine"
         return Finding("ray", "fail", f"RAY_ADDRESS {address} does not answer ({fault})", fix)
@@ -221,6 +225,7 @@ def storage(store: str | None, environment: Mapping[str, str]) -> Finding | None
     if uri is None:
         return None if endpoint is None else _endpoint(endpoint)
     try:
+        # A wrong endpoint should be known in seconds, not after a job's two minutes of retries.
         Folder(uri, StorageConfig(retry_seconds=PROBE_SECONDS, connect_seconds=CONNECT_SECONDS)).probe_write()
     except SynthmillError as fault:
         fix = (
@@ -270,12 +275,6 @@ def _unreachable(host: str, port: int) -> str:
     return ""
 
 
-def _host_and_port(address: str, default: int) -> tuple[str, int]:
-    """`ray://host:10001`, `host:6379` or `host`."""
-    parts = urlsplit(address if "://" in address else f"//{address}")
-    return parts.hostname or address, parts.port or default
-
-
 def _free_memory() -> int | None:
     try:
         text = Path("/proc/meminfo").read_text()
@@ -288,5 +287,6 @@ def _free_memory() -> int | None:
         used = int(Path("/sys/fs/cgroup/memory.current").read_text())
     except (OSError, ValueError):
         return free
+    # A container sees the whole machine's memory, and is killed at its own limit.
     left = None if limit == "max" else int(limit) - used
     return min((value for value in (free, left) if value is not None), default=None)

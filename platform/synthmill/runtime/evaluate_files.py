@@ -56,6 +56,7 @@ def evaluate_files(
     """
     settings = storage or StorageConfig()
     store = Store(store_uri, settings)
+    # The cheap mistakes first: reading the sides may take minutes.
     baseline = _baseline(request.baseline)
     train, kind = _read_train(request, store)
     refuse_ignored(kind, request.options)

@@ -74,7 +74,9 @@ class FolderReporter:
         """Merge `record` into the latest; write them when the last write is long enough ago."""
         if "preview" in record:
             return
-        self._latest |= _flat(record)
+        for key, value in record.items():
+            nested = value if isinstance(value, Mapping) else None
+            self._latest |= {key: value} if nested is None else {f"{key}/{k}": v for k, v in nested.items()}
         if "message" in record:
             self._messages.append(str(record["message"]))
         if time.monotonic() - self._written >= self._wait:
@@ -123,17 +125,6 @@ class Shown:
             if isinstance(record.get(key), int | float)
         ]
         self._bar.update(int(record.get("step") or 0), ", ".join(notes))
-
-
-def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in record.items():
-        flat.update(
-            {f"{key}/{inner}": item for inner, item in value.items()}
-            if isinstance(value, Mapping)
-            else {key: value}
-        )
-    return flat
 
 
 def _interval(folder: Folder) -> float:

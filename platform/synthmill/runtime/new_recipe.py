@@ -100,6 +100,7 @@ def write(draft: Draft, recipe: Path, schema: Path, *, force: bool) -> None:
     Raises:
         UserError: one is there already, and `force` is not given.
     """
+    # Both are looked at before either is written.
     wanted = {recipe: draft.recipe, **({schema: draft.schema} if draft.schema is not None else {})}
     there = next((path for path in wanted if path.exists()), None)
     if there is not None and not force:
@@ -122,13 +123,18 @@ def _of_table(
         raise DataError(f"{source} has no column that can be learnt", field="source")
     dropped = {column.name: column.dropped for column in seen if column.profile is None}
     guess = target or _guess_target(usable)
+    if guess is None:
+        target_lines = ["  # target: COLUMN  # what downstream models predict; utility figures need it"]
+    else:
+        why = "" if target is not None else "  # a guess: what do downstream models predict?"
+        target_lines = [f"  target: {_quoted(guess)}{why}"]
     lines = [
         *_head(source, f"{table.num_rows:,} rows, {len(seen)} columns"),
         f"name: {name}",
         "data:",
         f"  source: {_quoted(source)}",
         "  kind: table",
-        *_target_lines(guess, given=target is not None),
+        *target_lines,
         *(
             [f"  schema: {_quoted(schema_name)}  # leaves out the columns below that can't be learnt"]
             if dropped
@@ -137,7 +143,12 @@ def _of_table(
         *_split_lines(group, table.num_rows),
         "  # What was seen in each column:",
         *[f"  #   {_quoted(column.name)}: {_words(column, table.num_rows)}" for column in seen],
-        *_model_lines(table.num_rows),
+        "model:",
+        "  name: tvae  # quick and good; ctgan knows conditions natively. docs/recipes.md has their settings",
+        "training:",
+        "  seed: 0",
+        "  max_epochs: 300",
+        f"  global_batch_rows: {min(500, max(50, table.num_rows // 10))}",
     ]
     return Draft("\n".join(lines) + "\n", _schema_text(dropped), guess, dropped)
 
@@ -156,6 +167,7 @@ def _look(name: str, column: pa.ChunkedArray, config: DataConfig, is_group: bool
     distinct = int(pc.count_distinct(column).as_py())
     if distinct == 0:
         return Seen(name, None, 0, "has only missing values")
+    # By the code that training uses, so that both agree on what is refused.
     rule = ColumnRule(kind="identifier") if is_group else ColumnRule()
     try:
         return Seen(name, profile_column(name, flat(column), rule, config), distinct)
@@ -176,6 +188,7 @@ def _guess_target(columns: list[Seen]) -> str | None:
     named = next((c.name for c in usable if TARGET_NAMES.match(c.name)), None)
     if named is not None or not usable:
         return named
+    # Where no name tells, files for classification have their classes last.
     last = usable[-1]
     assert last.profile is not None
     classes = last.profile.kind in ("categorical", "boolean") and 2 <= last.distinct <= MOST_CLASSES
@@ -195,14 +208,6 @@ def _guess_group(table: pa.Table, target: str | None) -> str | None:
     return None
 
 
-def _target_lines(target: str | None, *, given: bool) -> list[str]:
-    if target is None:
-        return ["  # target: COLUMN  # what downstream models predict; utility figures need it"]
-    return [
-        f"  target: {_quoted(target)}" + ("" if given else "  # a guess: what do downstream models predict?")
-    ]
-
-
 def _split_lines(group: str | None, rows: int) -> list[str]:
     why = "decided before anything is fitted; only evaluation opens the holdout"
     if rows < FEW_ROWS:
@@ -213,17 +218,6 @@ def _split_lines(group: str | None, rows: int) -> list[str]:
             f"    group: {_quoted(group)}  # a guess: its rows belong to one person and stay on one side"
         ]
     return lines
-
-
-def _model_lines(rows: int) -> list[str]:
-    return [
-        "model:",
-        "  name: tvae  # quick and good; ctgan knows conditions natively. docs/recipes.md has their settings",
-        "training:",
-        "  seed: 0",
-        "  max_epochs: 300",
-        f"  global_batch_rows: {min(500, max(50, rows // 10))}",
-    ]
 
 
 def _words(column: Seen, rows: int) -> str:
@@ -294,6 +288,7 @@ def _of_images(
     if not shapes:
         raise DataError(f"none of the images in {source} can be read", field="source")
     (height, width), _ = shapes.most_common(1)[0]
+    # The image models halve a side several times; multiples of 8 halve evenly.
     side = max(SMALLEST_SIDE, min(LARGEST_SIDE, height, width) // 8 * 8)
     same = len(shapes) == 1 and height == width == side
     looked = sum(shapes.values())

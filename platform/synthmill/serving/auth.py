@@ -233,6 +233,7 @@ def create_key(
     now: datetime,
 ) -> tuple[str, Key]:
     """Add a key to the document; returns what the client must send, which is stored nowhere, and the key."""
+    # A long random secret needs no slow hash: nobody can try 2^256 of them.
     key_id, salt, secret = secrets.token_hex(6), secrets.token_hex(16), secrets.token_urlsafe(32)
     key = Key(
         id=key_id,
@@ -268,6 +269,7 @@ def parse_scopes(text: str) -> tuple[Scope, ...]:
     for part in parts:
         if part not in SCOPES:
             raise UserError(f"no scope {part!r}{did_you_mean(part, SCOPES)}", field="--scopes")
+    # In one order and once each, however they were written.
     return tuple(scope for scope in SCOPES if scope in parts)
 
 

@@ -236,7 +236,13 @@ class WorkQueue:
             for waiting in batch:
                 _fail(waiting.answer, fault)
             return
-        self._observe(group.source.ref, rows, len(batch), time.monotonic() - started)
+        ref, seconds = group.source.ref, time.monotonic() - started
+        # A moving average: the wait that a 429 names should follow what the models do now.
+        self._rows_per_second += RATE_WEIGHT * (rows / max(seconds, 1e-6) - self._rows_per_second)
+        self._metrics.add("synthmill_batches_total", 1, model=ref)
+        self._metrics.add("synthmill_batch_rows_total", rows, model=ref)
+        self._metrics.add("synthmill_batch_requests_total", len(batch), model=ref)
+        self._metrics.add("synthmill_batch_capacity_rows_total", self.batch_rows, model=ref)
         for waiting, result in zip(batch, results, strict=True):
             if isinstance(result, Exception):
                 _fail(waiting.answer, result)
@@ -276,14 +282,6 @@ class WorkQueue:
         else:
             del self._groups[group.source]
         return batch
-
-    def _observe(self, ref: str, rows: int, requests: int, seconds: float) -> None:
-        # A moving average: the wait that a 429 names should follow what the models do now.
-        self._rows_per_second += RATE_WEIGHT * (rows / max(seconds, 1e-6) - self._rows_per_second)
-        self._metrics.add("synthmill_batches_total", 1, model=ref)
-        self._metrics.add("synthmill_batch_rows_total", rows, model=ref)
-        self._metrics.add("synthmill_batch_requests_total", requests, model=ref)
-        self._metrics.add("synthmill_batch_capacity_rows_total", self.batch_rows, model=ref)
 
 
 def _compute(source: Source, rows: int, batch: list[_Waiting]) -> list[Any]:

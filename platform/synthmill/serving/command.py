@@ -82,6 +82,7 @@ def create(
     from synthmill.serving.auth import create_key, parse_names, parse_scopes
     from synthmill.serving.quota import Quota
 
+    # The closing line has the key in it, and a result file may be read by anybody with access to the store.
     if result_file:
         raise UserError("not with this command: the key would be written to a file", field="--result-file")
     if days is not None and not 0 <= days <= MAX_DAYS:

@@ -62,6 +62,7 @@ class Scaling(FrozenModel):
             raise ValueError(
                 f"max_replicas ({self.max_replicas}) is below min_replicas ({self.min_replicas})"
             )
+        # An average over less than one report would be of nothing.
         if self.look_back_s <= self.report_s:
             raise ValueError(f"look_back_s ({self.look_back_s:g}) must be above report_s ({self.report_s:g})")
         return self
@@ -110,6 +111,7 @@ class ServeArgs(FrozenModel):
         for ref in value:
             if not MODEL_REF.match(ref):
                 raise ValueError(f"{ref!r} is not NAME or NAME@N")
+        # One name, one default version: two of them would leave open what the bare name means.
         names = [ref.partition("@")[0] for ref in value]
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice:

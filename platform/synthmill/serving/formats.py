@@ -203,6 +203,7 @@ class _Written(Format):
     def piece(self, table: pa.Table) -> bytes:
         self.rows += table.num_rows
         if table.num_rows:
+            # The labels are in the schema, which the writer compares.
             self._writer.write_table(table.cast(self._labelled))
         return self._drain.take()
 

@@ -138,6 +138,7 @@ class Models:
         if not MODEL_REF.match(ref):
             raise NotFoundError(f"{ref[:80]!r} is not NAME or NAME@N", field="model")
         name, _, number = ref.partition("@")
+        # Also for a pinned number, so that an unknown name gets the hint at the closest one.
         newest = self.newest(name, among=among)
         if not number or int(number) == newest.number:
             return newest
@@ -178,6 +179,7 @@ class Models:
                     continue
                 await self._load(newest)
             except SynthmillError as fault:
+                # A damaged new version must not end what works.
                 log.warning("%s is not served: %s", name, fault)
                 continue
             self._newest[name] = newest
@@ -185,20 +187,21 @@ class Models:
         return switched
 
     async def _load(self, version: Version) -> Served:
-        """Load once, however many ask; make room by dropping what was not used for longest."""
+        """Load once, however many requests need it; make room by dropping the least recently used one."""
+
+        async def load() -> Served:
+            served: Served = await self._thread(_open, version, self._device)
+            self._loaded[version.ref] = served
+            while len(self._loaded) > self._max_loaded:
+                self._loaded.popitem(last=False)
+            return served
+
         task = self._loading.get(version.ref)
         if task is None:
-            task = self._loading[version.ref] = asyncio.create_task(self._load_now(version))
+            task = self._loading[version.ref] = asyncio.create_task(load())
             task.add_done_callback(lambda _: self._loading.pop(version.ref, None))
         # A client that leaves must not end the loading that others wait for.
         return await asyncio.shield(task)
-
-    async def _load_now(self, version: Version) -> Served:
-        served: Served = await self._thread(_open, version, self._device)
-        self._loaded[version.ref] = served
-        while len(self._loaded) > self._max_loaded:
-            self._loaded.popitem(last=False)
-        return served
 
     def _find(self, name: str) -> Version:
         pins = self._entries[name].numbers

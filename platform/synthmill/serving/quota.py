@@ -83,6 +83,7 @@ class Window:
 
     def give_back(self, amount: int) -> None:
         """Undo what was taken last."""
+        # The newest first: what was leased a moment ago is what comes back.
         for slot in reversed(self._slots):
             undone = min(amount, slot[1])
             slot[1] -= undone
@@ -123,6 +124,7 @@ class Ledger:
             windows[name] = self._windows.setdefault((key_id, name), Window(limit, seconds))
             # A changed quota applies at once, to what was used under the old one.
             windows[name].limit = limit
+        # All are looked at before one is charged: a refused request uses up nothing.
         for name, window in windows.items():
             if window.room(now) < needs[name]:
                 return Refusal(name, window.seconds_until(now, needs[name]))
@@ -193,6 +195,7 @@ class Meter:
             return
         needs = {name: 1 if name.startswith("requests") else rows for name in limits}
         for name, (limit, _) in limits.items():
+            # Waiting would not help: the client needs another answer than "later".
             if needs[name] > limit:
                 raise UserError(f"{rows:,} rows are more than this key's {name} of {limit:,}", field=field)
         if self._from_lease(key_id, needs):

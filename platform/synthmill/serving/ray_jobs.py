@@ -109,6 +109,7 @@ class RayJobRunner:
     def _attach_or_submit(self, job_id: str, arguments: list[str]) -> str:
         """The id of the submission that runs the job: one that an earlier server left running, or a new
         one."""
+        # Ray takes a submission's id only once, so each attempt has its own.
         attempt = 1
         while (status := self._status(f"{job_id}.{attempt}")) is not None:
             if not status.is_terminal():
@@ -142,6 +143,7 @@ class RayJobRunner:
             try:
                 info = await asyncio.to_thread(self._client.get_job_info, submission)
             except (RuntimeError, OSError, RayError):
+                # The dashboard restarts with the head node, and the job goes on meanwhile.
                 failures += 1
             else:
                 failures = 0

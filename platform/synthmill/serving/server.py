@@ -168,6 +168,7 @@ def _serving(application: Any, host: str, port: int) -> Iterator[None]:
     from ray import serve
     from ray.exceptions import RayError
 
+    # Its progress would mix with our own lines.
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     try:
         with ThreadPoolExecutor(1) as pool:
@@ -209,6 +210,7 @@ def _await_controller(proxies: "Future[None]") -> None:
 
 def _cause(report: str) -> str:
     """The line of a worker's report that names the error, without colours and stack."""
+    # Ray Serve's message is a whole stack, with terminal colours.
     lines = [_COLOURS.sub("", line).strip() for line in report.splitlines() if line.strip()]
     named = [line for line in lines if _ERROR.match(line)]
     return (named or lines or ["no reason was given"])[-1][:500]

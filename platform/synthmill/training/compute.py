@@ -228,6 +228,7 @@ def _own(means: Means) -> Means:
     def own(model: GenerativeModel, phase: str, batch: Batch, rng: Rng, progress: float) -> dict[str, Tensor]:
         return means(model, phase, batch, rng, progress)
 
+    # torch.compile caches by code object.
     own.__code__ = own.__code__.replace()
     return own
 

@@ -59,6 +59,7 @@ def fit(
     data = codec.encode(train_rows).to(parallel.device)
     kind = model.modalities[0] if recipe.data.kind == "auto" else recipe.data.kind
     quality = quality_check(kind, codec, train_rows, validation, data, seed=recipe.training.seed)
+    # Models in closed form read the rows once; there is nothing to loop over.
     if not model.stages():
         return _fit_closed(model, data, quality, reporter)
     return train(

@@ -75,6 +75,7 @@ class TensorBoard:
     """
 
     def __init__(self, folder: Path) -> None:
+        # Only rank 0 writes events; the import costs every other process time for nothing.
         from tensorboardX.event_file_writer import EventsWriter
 
         folder.mkdir(parents=True, exist_ok=True)

@@ -81,6 +81,7 @@ class RunState:
             stop = stop or (should_stop is not None and should_stop())
             waited = time.monotonic() - self._saved
             save = self._checkpoints is not None and waited >= self._config.checkpoint_seconds
+        # One process needs no agreement, and reading a flag back would make it wait for its GPU.
         if self._parallel.world > 1:
             flags = torch.tensor([stop, save], dtype=torch.int64, device=self._parallel.device)
             self._parallel.broadcast_(flags)
@@ -134,6 +135,7 @@ class RunState:
         checkpoints, state = self._checkpoints, None
         if checkpoints is not None and self._config.resume != "never":
             state = checkpoints.latest()
+            # Of another recipe or another codec: its weights fit no longer.
             if state is not None and state.data["run_key"] != self._run_key:
                 state = None
         # Rank 0 deletes damaged checkpoints next: all must have read by then.

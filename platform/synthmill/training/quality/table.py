@@ -42,7 +42,8 @@ class Bins:
         widths = []
         for name in self.columns:
             column = train[name].combine_chunks()
-            if _is_number(column.type):
+            kinds = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_temporal)
+            if any(is_kind(column.type) for is_kind in kinds):
                 values = _numbers(column)
                 known = values[~np.isnan(values)]
                 deciles = np.linspace(0, 1, BINS + 1)[1:-1]
@@ -143,15 +144,6 @@ class TableQuality(QualityCheck):
 
 def _joint(one_hot_ND: Tensor) -> Tensor:
     return one_hot_ND.T @ one_hot_ND / one_hot_ND.shape[0]
-
-
-def _is_number(kind: Any) -> bool:
-    return bool(
-        pa.types.is_integer(kind)
-        or pa.types.is_floating(kind)
-        or pa.types.is_decimal(kind)
-        or pa.types.is_temporal(kind)
-    )
 
 
 def _numbers(column: Any) -> NDArray[np.float64]:
