@@ -94,12 +94,7 @@ def _connect() -> None:
         else:
             with _package_on_path(), _without_helpers(logs=options["log_to_driver"]):
                 ray.init(address="local", include_dashboard=False, **options)
-            # Ray writes the token of this cluster to a file that everybody may read, and with it run code as
-            # this user.
-            token = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token").expanduser()
-            with contextlib.suppress(OSError):
-                if token.stat().st_mode & 0o077:
-                    token.chmod(0o600)
+            _hide_token()
     except (RayError, ConnectionError, RuntimeError, ValueError) as fault:
         line = str(fault).strip().splitlines()[0] if str(fault).strip() else type(fault).__name__
         raise SynthmillError(f"can't join Ray at {address or 'this machine'}: {line}") from fault
@@ -167,6 +162,15 @@ def _without_helpers(*, logs: bool) -> Iterator[None]:
                 stack.callback(setattr, owner, name, getattr(owner, name))
                 setattr(owner, name, other)
         yield
+
+
+def _hide_token() -> None:
+    """Ray writes the token of a cluster on this machine to a file that everybody may read, and with it run
+    code as this user."""
+    token = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or "~/.ray/auth_token").expanduser()
+    with contextlib.suppress(OSError):
+        if token.stat().st_mode & 0o077:
+            token.chmod(0o600)
 
 
 def require(*, workers: int, cpus: float = 1, gpus: float = 0, field: str) -> None:
