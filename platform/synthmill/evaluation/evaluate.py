@@ -67,7 +67,7 @@ def evaluate(
     started = time.monotonic()
     door = evidence_door(kind)
     _check(kind, profile, sample_rows, options)
-    gates = gates or load_gates(shipped=door.gates)
+    gates = gates or load_gates(shipped=door.gates_file())
     request = Request(
         target=target,
         profile=profile,

@@ -9,6 +9,7 @@ failed (fail), an error gate is inconclusive (inconclusive), a warn gate failed 
 import math
 from collections.abc import Mapping, Sequence
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Literal
 
@@ -124,15 +125,16 @@ class GateResult(FrozenModel):
     advice: str = ""
 
 
-def load_gates(name_or_path: str = "default", *, shipped: str = "gates.yaml") -> Gates:
-    """The gates that ship with the package (`default`: the file `shipped`) or a gates file.
+def load_gates(name_or_path: str = "default", *, shipped: Traversable | None = None) -> Gates:
+    """The gates that ship with the package (`default`: the file `shipped`, None: that of tables) or a gates
+    file.
 
     Raises:
         NotFoundError: no such file.
         RecipeError: not YAML, an unknown key, an unknown metric.
     """
     if name_or_path == "default":
-        text = (resources.files("synthmill") / "evaluation" / shipped).read_text()
+        text = (shipped or resources.files("synthmill") / "evaluation" / "gates.yaml").read_text()
     elif Path(name_or_path).is_file():
         text = Path(name_or_path).read_text()
     else:

@@ -322,13 +322,14 @@ def _reproduce(report: Report) -> list[tuple[str, str]]:
     sides = ", ".join(
         f"{side} {inputs[f'{side}_rows']:,}" for side in ("train", "validation", "holdout", "synthetic")
     )
+    # Only what a kind states: another may read every row, or have nothing to predict.
+    limits = {"neighbours": "neighbour_rows", "classifiers": "classifier_rows"}
+    sampled = ", ".join(f"{name} {_limit(config[key])}" for name, key in limits.items() if key in config)
+    target = inputs.get("target")
     rows = [
         ("Rows", sides),
-        (
-            "Sampled rows a side",
-            f"neighbours {_limit(config['neighbour_rows'])}, classifiers {_limit(config['classifier_rows'])}",
-        ),
-        ("Target", f"{inputs['target']} ({inputs['task']})" if inputs["target"] else "none"),
+        *([("Sampled rows a side", sampled)] if sampled else []),
+        ("Target", f"{target} ({inputs['task']})" if target else "none"),
         ("Seed", str(config["seed"])),
         ("Gates", f"sha256 {config['gates_sha256'][:16]}"),
         ("Report", f"sha256 {report.digest[:16]}"),

@@ -17,6 +17,7 @@ from synthmill.catalog.provenance import SYNTHETIC_COLUMN, labels
 from synthmill.catalog.store import Draft, Store, Version, check_name
 from synthmill.config import StorageConfig, fingerprint
 from synthmill.data.columns import flat
+from synthmill.data.written import write_texts
 from synthmill.errors import DataError, GateFailedError, UserError
 from synthmill.generation.shards import ShardPlan, level_quotas
 from synthmill.runtime import cluster
@@ -211,7 +212,8 @@ def _fill(work: _Work, draft: Draft, writers: "Writers") -> Augmented:
     plan, generator = work.plan, work.generator
     parts = [Part(shard.index, None) for shard in plan.shards()]
     if work.real is not None:
-        rows = work.real.train
+        # As the source writes them, like the generated rows beside them.
+        rows = write_texts(work.real.train)
         parts += [
             Part(plan.num_shards + index, rows.slice(start, plan.shard_rows))
             for index, start in enumerate(range(0, rows.num_rows, plan.shard_rows))

@@ -16,6 +16,7 @@ from synthmill.catalog.provenance import SYNTHETIC_COLUMN, source_type
 from synthmill.catalog.store import Store, Version
 from synthmill.config import StorageConfig, fingerprint
 from synthmill.data.origin import Form
+from synthmill.data.written import read_texts
 from synthmill.errors import DataError, NotFoundError
 from synthmill.evaluation.evaluate import evaluate as evaluate_tables
 from synthmill.evaluation.evidence.base import evidence_door, refuse_ignored
@@ -80,21 +81,23 @@ class FolderPart:
     first_row: int
     form: Form
     """How the model's columns are published."""
+    schema: pa.Schema
+    """The model's columns, as they are compared: text in a form is what it stands for."""
 
     def load(self) -> pa.Table:
         """Its synthetic rows, verified."""
         part = read_part(read_verified(self.folder, self.entry), self.folder.uri_of(self.entry.path))
         # Categories, numbers of classes and the like are a matter of form; metrics compare decoded values.
         table = self.form.read(part)
-        if SYNTHETIC_COLUMN not in table.column_names or SYNTHETIC_COLUMN in self.form.schema.names:
-            return table
-        return table.filter(table[SYNTHETIC_COLUMN]).drop_columns([SYNTHETIC_COLUMN])
+        if SYNTHETIC_COLUMN in table.column_names and SYNTHETIC_COLUMN not in self.form.schema.names:
+            table = table.filter(table[SYNTHETIC_COLUMN]).drop_columns([SYNTHETIC_COLUMN])
+        return read_texts(table, self.schema)
 
 
 def check_gates(given: str | None, generator: Generator) -> Gates:
     """The gates of the request, or else those of the model's recipe; called before any work, so that a
     mistake in them surfaces early."""
-    return load_gates(gates_name(given, generator), shipped=evidence_door(generator.kind).gates)
+    return load_gates(gates_name(given, generator), shipped=evidence_door(generator.kind).gates_file())
 
 
 def evaluate(
@@ -150,9 +153,10 @@ def report_on(
 ) -> Report:
     """The report on parts in a folder, committed or not; needs a Ray session."""
     gates = check_gates(request.gates, generator)
+    codec = generator.codec
     parts, first_row = [], 0
     for entry in entries:
-        parts.append(FolderPart(folder, entry, first_row, generator.codec.form))
+        parts.append(FolderPart(folder, entry, first_row, codec.form, codec.typed_schema))
         first_row += entry.rows or 0
     real = source_tables(store, generator)
     config: dict[str, Any] = dict(generator.config)

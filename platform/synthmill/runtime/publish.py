@@ -24,6 +24,10 @@ def publish(prepared: Prepared, model: Fitted, *, run_id: str) -> Version:
             parents=parents,
             seed=recipe.training.seed,
             contains_training_rows=model_class(recipe.model.name).copies_training_rows,
-            details={"model": recipe.model.name, "training": model.summary},
+            details={
+                "model": recipe.model.name,
+                "training": model.summary,
+                "notes": [*source.notes, *prepared.rows.codec.notes],
+            },
         )
         return draft.commit(manifest)

@@ -2,6 +2,7 @@
 too."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from synthmill.catalog.store import Store
@@ -9,6 +10,7 @@ from synthmill.config import DataConfig, parse_model
 from synthmill.data.readers.base import load_rules, read_source
 from synthmill.data.schema import ColumnRule
 from synthmill.data.split import Split, SplitTables, open_split
+from synthmill.data.written import as_learnt
 from synthmill.generation.generator import Generator
 
 
@@ -35,4 +37,6 @@ def source_tables(store: Store, generator: Generator) -> SplitTables:
     config: dict[str, Any] = dict(generator.config)
     data = parse_model(DataConfig, {**config["recipe"]["data"], "source": config["source"]["uri"]})
     source = read_source(data, store=store, rules=rules_of(store, config))
+    # Text in a form (a date, a number with a unit) is compared as what it stands for.
+    source = replace(source, table=as_learnt(source.table, generator.codec.typed_schema))
     return open_split(source, parse_model(Split, config["split"]))

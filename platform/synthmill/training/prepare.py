@@ -44,4 +44,7 @@ def prepare_rows(recipe: Recipe, source: Source) -> Rows:
     # Before anything is fitted: the codec must see nothing of the other sides.
     tables = split_table(source.table, recipe.data.split, sha256=source.sha256)
     codec = codec_class(model_class(recipe.model.name).encoding)
-    return Rows(source, tables, codec.fit(tables.train, recipe.data, source.rules))
+    fitted = codec.fit(tables.train, recipe.data, source.rules)
+    # Identifiers must be nobody's, those of validation and holdout rows included: the one thing that is
+    # looked up in all rows, and no value of them stays in the codec.
+    return Rows(source, tables, fitted.beside(source.table))

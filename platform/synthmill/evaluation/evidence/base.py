@@ -7,6 +7,8 @@ says what the report shows of it. `evaluation/evaluate.py` does everything else,
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
+from importlib import resources
+from importlib.resources.abc import Traversable
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import pyarrow as pa
@@ -101,13 +103,19 @@ class Evidence(ABC):
     """One evaluation's evidence. `evidence` is what the metrics of this kind read."""
 
     gates: ClassVar[str]
-    """The shipped gates file that holds unless another is named."""
+    """The gates file that holds unless another is named: in `evaluation/` of the package that the kind comes
+    from."""
     options: ClassVar[frozenset[str]]
     """The options that this kind understands."""
     needs: ClassVar[Mapping[str, Need]]
     page: ClassVar[Page]
     evidence: Any
     """Typed by each door; the metrics of a kind and its door agree on it."""
+
+    @classmethod
+    def gates_file(cls) -> Traversable:
+        """The shipped gates file."""
+        return resources.files(cls.__module__.partition(".")[0]) / "evaluation" / cls.gates
 
     @classmethod
     @abstractmethod
@@ -144,7 +152,8 @@ class Evidence(ABC):
 
     @abstractmethod
     def inputs(self) -> dict[str, Any]:
-        """What was compared, for the report."""
+        """What was compared, for the report: at least `columns`, and the rows of each side as `train_rows`,
+        `validation_rows`, `holdout_rows` and `synthetic_rows`."""
 
     @abstractmethod
     def config(self) -> dict[str, Any]:
