@@ -21,7 +21,7 @@ import synthmill
 from synthmill import threads
 from synthmill.errors import ColumnsError, SynthmillError, UserError
 from synthmill.runtime import catalog_commands, setup_commands
-from synthmill.runtime.options import DEFAULT_STORE, ResultFile, StorageOption, StoreOption
+from synthmill.runtime.options import DEFAULT_STORE, ResultFile, StorageOption, StoreOption, choice
 from synthmill.serving import command as serving_commands
 
 if TYPE_CHECKING:
@@ -37,7 +37,6 @@ app = typer.Typer(
 ParserError: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 """What the parser raises; typer brings its own copy of click, or uses the installed one, by version."""
 DEMO_RECIPE = "demo"
-SHELLS = ("bash", "zsh", "fish", "powershell", "pwsh")
 
 
 def _version(requested: bool) -> None:
@@ -72,7 +71,7 @@ def run(arguments: list[str]) -> int:
     threads.bound_spin()
     _interrupt_on_sigterm()
     try:
-        if _show_completion(arguments):
+        if setup_commands.show_completion(arguments):
             return 0
         code = typer.main.get_command(app).main(args=arguments, prog_name="synthmill", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
@@ -91,19 +90,6 @@ def run(arguments: list[str]) -> int:
         # Typer ends the process itself when it knows no completion for the shell; 1 is for gates alone.
         return 2 if stop.code else 0
     return int(code or 0)
-
-
-def _show_completion(arguments: list[str]) -> bool:
-    """`--show-completion bash`, for scripts that name the shell; typer's own option only guesses it from the
-    parent process, and fails under make, in containers and in CI."""
-    if arguments[:1] != ["--show-completion"] or len(arguments) == 1:
-        return False
-    from typer.completion import get_completion_script  # type: ignore[attr-defined]
-
-    shell = _choice("--show-completion", arguments[1], SHELLS)
-    script = get_completion_script(prog_name="synthmill", complete_var="_SYNTHMILL_COMPLETE", shell=shell)
-    sys.stdout.write(script + "\n")
-    return True
 
 
 def verb(function: Callable[..., dict[str, Any]]) -> Callable[..., int]:
@@ -280,11 +266,11 @@ def augment(
         mix_real=mix_real,
         columns=tuple(part.strip() for part in columns.split(",")) if columns else None,
         shard_rows=shard_rows,
-        require=_choice("--require", require, ("pass",)),
+        require=choice("--require", require, ("pass",)),
         allow_inconclusive=allow_inconclusive,
         allow_copies=allow_copies,
         portable=portable,
-        if_exists=_choice("--if-exists", if_exists, ("new", "reuse")),
+        if_exists=choice("--if-exists", if_exists, ("new", "reuse")),
         gates=gates,
     )
     if export is not None:
@@ -374,7 +360,7 @@ def evaluate(
     """Measure fidelity, utility and privacy against real rows the model never saw; exit 1 when a gate
     fails."""
     shared: dict[str, Any] = {
-        "profile": _choice("--profile", profile, ("quick", "standard", "full", "audit")),
+        "profile": choice("--profile", profile, ("quick", "standard", "full", "audit")),
         "baseline": baseline,
         "seed": seed,
         "sample_rows": sample_rows,
@@ -452,12 +438,6 @@ def demo(store: StoreOption = DEFAULT_STORE, result_file: ResultFile = None) -> 
 setup_commands.register(app, verb)
 catalog_commands.register(app, verb)
 serving_commands.register(app, verb)
-
-
-def _choice(field: str, value: str | None, known: tuple[str, ...]) -> Any:
-    if value is not None and value not in known:
-        raise UserError(f"must be one of {', '.join(known)}, got {value!r}", field=field)
-    return value
 
 
 if __name__ == "__main__":
