@@ -142,9 +142,9 @@ class Jobs:
         """For ever: say that this server's jobs are alive, and take up those whose owner is gone."""
         while True:
             try:
-                for job_id in [*self._tasks, *(record.id for record in self._waiting)]:
-                    alive = self._folder.child(job_id)
-                    await asyncio.to_thread(alive.write_json, "alive.json", {})
+                # Listed here, on the event loop: on a thread the dictionary could change meanwhile.
+                owned = [*self._tasks, *(record.id for record in self._waiting)]
+                await asyncio.to_thread(self._say_alive, owned)
                 await self.resume()
             except StorageError as fault:
                 # It may be there the next time.
@@ -228,6 +228,10 @@ class Jobs:
 
         # Together: each command may take its whole grace period.
         await asyncio.gather(*(let_go(job_id) for job_id in list(self._tasks)))
+
+    def _say_alive(self, job_ids: list[str]) -> None:
+        for job_id in job_ids:
+            self._folder.child(job_id).write_json("alive.json", {})
 
     def _abandoned(self) -> list[JobRecord]:
         """Records of jobs that nobody looks after; one that can't be read stops no other."""
