@@ -7,6 +7,6 @@ import _path
 
 if __name__ == "__main__":
     _path.prepare()
-    from synthmill.cli import run
+    from synthmill.cli import main
 
-    sys.exit(run(["train", *sys.argv[1:]]))
+    main(["train", *sys.argv[1:]])

@@ -77,9 +77,14 @@ def _send(number: signal.Signals, pids: set[int]) -> None:
 
 
 def start_job(
-    verb: str, *arguments: str, env: dict[str, str] | None = None, cwd: Path | None = None
+    verb: str,
+    *arguments: str,
+    env: dict[str, str] | None = None,
+    cwd: Path | None = None,
+    own_group: bool = False,
 ) -> "subprocess.Popen[str]":
-    """`python jobs/<verb>.py ...` as a user would start it."""
+    """`python jobs/<verb>.py ...` as a user would start it; with `own_group` as from a terminal, whose Ctrl-C
+    all processes of the group get."""
     return subprocess.Popen(
         [sys.executable, str(ROOT / "jobs" / f"{verb}.py"), *arguments],
         stdout=subprocess.PIPE,
@@ -87,4 +92,5 @@ def start_job(
         text=True,
         env={**os.environ, **(env or {})},
         cwd=cwd or ROOT,
+        start_new_session=own_group,
     )

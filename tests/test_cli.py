@@ -336,3 +336,19 @@ def test_shells_complete_commands() -> None:
 def test_completion_for_an_unknown_shell_is_the_users_mistake(capsys: pytest.CaptureFixture[str]) -> None:
     code, _, errors = command(capsys, "--show-completion", "tcsh")
     assert (code, "--show-completion: must be one of bash, zsh" in errors) == (2, True)
+
+
+def test_an_interrupted_command_exits_130_whatever_happens_at_the_end_of_python() -> None:
+    """Ray's threads can crash there, when Ctrl-C has ended Ray's processes before."""
+    script = (
+        "import atexit, os, signal; from synthmill import cli; cli.run = lambda arguments: CODE;"
+        " atexit.register(os.kill, os.getpid(), signal.SIGKILL); cli.main([])"
+    )
+
+    def code_of(code: int) -> int:
+        return subprocess.run(
+            [sys.executable, "-c", script.replace("CODE", str(code))], check=False
+        ).returncode
+
+    assert code_of(130) == 130
+    assert code_of(0) == -9, "what is registered runs otherwise"

@@ -54,8 +54,8 @@ def fit(
         ray, workers: train on Ray, on this machine or the cluster of RAY_ADDRESS, in so many processes.
         progress: show a bar; default: on terminals and in notebooks.
 
-    Rows in memory are all used, but for a tenth that chooses among the weights: hold out your own. Of a file
-    a fifth is held out as well, as recipes do. Ctrl-C ends training early and keeps the best weights so far.
+    Rows in memory are all used, but for a tenth that chooses among the weights: set a holdout aside first. Of
+    a file a fifth becomes the holdout, as recipes do. Ctrl-C ends training with the best weights so far.
 
     Raises:
         UserError: anything that can be mended, in one line that names the field and the fix.
@@ -122,7 +122,7 @@ def evaluate(
     from synthmill.evaluation.evidence.base import Options
     from synthmill.library.judging import Question, judge
 
-    asked = Question(
+    question = Question(
         target=target,
         kind=kind,
         schema=None if schema is None else fspath(schema),
@@ -135,7 +135,7 @@ def evaluate(
             include=tuple(include), secret=tuple(secrets), extractor=extractor, neighbours=neighbours
         ),
     )
-    return judge(synthetic, train, validation, holdout, asked)
+    return judge(synthetic, train, validation, holdout, question)
 
 
 def train(recipe: RecipeLike, *, store: str | None = None, overrides: Overrides = ()) -> Version:
@@ -143,7 +143,7 @@ def train(recipe: RecipeLike, *, store: str | None = None, overrides: Overrides 
 
     Raises:
         UserError: anything that can be mended, before workers start.
-        TrainingError: the run diverged, or lost its workers too often; the same call goes on from its
+        TrainingError: the run diverged, or lost its workers too often; the same call resumes from its
             checkpoints.
     """
     from synthmill.library.recipes import read_recipe

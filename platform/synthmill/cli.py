@@ -13,7 +13,7 @@ import traceback
 import uuid
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -21,7 +21,7 @@ import synthmill
 from synthmill import threads
 from synthmill.errors import ColumnsError, SynthmillError, UserError
 from synthmill.runtime import catalog_commands, setup_commands
-from synthmill.runtime.options import DEFAULT_STORE, ResultFile, StorageOption, StoreOption
+from synthmill.runtime.options import DEFAULT_STORE, ResultFile, StorageOption, StoreOption, choice
 from synthmill.serving import command as serving_commands
 
 if TYPE_CHECKING:
@@ -37,11 +37,10 @@ app = typer.Typer(
 ParserError: Any = next(base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException")
 """What the parser raises; typer brings its own copy of click, or uses the installed one, by version."""
 DEMO_RECIPE = "demo"
-SHELLS = ("bash", "zsh", "fish", "powershell", "pwsh")
 
 
-def _version(asked: bool) -> None:
-    if asked:
+def _version(requested: bool) -> None:
+    if requested:
         sys.stdout.write(f"synthmill {synthmill.__version__}\n")
         raise typer.Exit
 
@@ -55,9 +54,16 @@ def options(
     """Options before the command."""
 
 
-def main() -> None:
-    """The `synthmill` command."""
-    sys.exit(run(sys.argv[1:]))
+def main(arguments: list[str] | None = None) -> NoReturn:
+    """The `synthmill` command; ends the process."""
+    code = run(sys.argv[1:] if arguments is None else arguments)
+    if code == 130:
+        # Ctrl-C on a terminal ends Ray's processes as well, and Ray's threads in this one then crash now and
+        # then while Python ends, so that the exit code is 139. Everything is closed and written by now.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def run(arguments: list[str]) -> int:
@@ -65,7 +71,7 @@ def run(arguments: list[str]) -> int:
     threads.bound_spin()
     _interrupt_on_sigterm()
     try:
-        if _show_completion(arguments):
+        if setup_commands.show_completion(arguments):
             return 0
         code = typer.main.get_command(app).main(args=arguments, prog_name="synthmill", standalone_mode=False)
     except (KeyboardInterrupt, typer.Abort):
@@ -86,19 +92,6 @@ def run(arguments: list[str]) -> int:
     return int(code or 0)
 
 
-def _show_completion(arguments: list[str]) -> bool:
-    """`--show-completion bash`, for scripts that name the shell; typer's own option only guesses it from the
-    parent process, and fails under make, in containers and in CI."""
-    if arguments[:1] != ["--show-completion"] or len(arguments) == 1:
-        return False
-    from typer.completion import get_completion_script  # type: ignore[attr-defined]
-
-    shell = _choice("--show-completion", arguments[1], SHELLS)
-    script = get_completion_script(prog_name="synthmill", complete_var="_SYNTHMILL_COMPLETE", shell=shell)
-    sys.stdout.write(script + "\n")
-    return True
-
-
 def verb(function: Callable[..., dict[str, Any]]) -> Callable[..., int]:
     """Makes a job of a function that returns its result: prints it last, turns what it raises into an exit
     code."""
@@ -109,6 +102,7 @@ def verb(function: Callable[..., dict[str, Any]]) -> Callable[..., int]:
 
         place = place_of_job(options)
         try:
+            # Before the work: a place that can't be written would lose the result of hours.
             if place:
                 place.clear()
         except SynthmillError as fault:
@@ -132,6 +126,7 @@ def _fail(fault: Exception, place: "ResultPlace | None") -> int:
     code = fault.exit_code if isinstance(fault, SynthmillError) else 3
     line = " ".join(str(fault).split()) or type(fault).__name__
     message = line if ours else f"{type(fault).__name__}: {line}"
+    # A stack helps whoever mends our bug, and hides a user's own mistake.
     if not ours or os.environ.get("SYNTHMILL_DEBUG"):
         traceback.print_exception(fault)
     # Each column at fault has a line of its own; everything else is one line.
@@ -159,6 +154,7 @@ def _close(result: dict[str, Any], place: "ResultPlace | None") -> int:
 
 
 def _interrupt_on_sigterm() -> None:
+    # Schedulers and containers stop a process by SIGTERM; it then closes what it has open, as for Ctrl-C.
     def stop(signum: int, frame: Any) -> None:
         raise KeyboardInterrupt
 
@@ -166,10 +162,6 @@ def _interrupt_on_sigterm() -> None:
         signal.signal(signal.SIGTERM, stop)
     except ValueError:
         return  # Not the main thread: whoever owns it handles signals.
-
-
-def _run_id() -> str:
-    return uuid.uuid4().hex
 
 
 @app.command()
@@ -203,7 +195,7 @@ def train(
         from synthmill.runtime.inspect_source import inspected
 
         return inspected(loaded, store, as_json=as_json)
-    version = train(loaded, store, run_id=_run_id())
+    version = train(loaded, store, run_id=uuid.uuid4().hex)
     quality = version.manifest.details["training"].get("quality")
     return {
         "model": version.ref,
@@ -259,7 +251,6 @@ def augment(
     result_file: ResultFile = None,
 ) -> dict[str, Any]:
     """Publish a synthetic dataset as Parquet: exactly once, the same bytes for any number of workers."""
-    from synthmill.catalog.images import empty_folder, export_images
     from synthmill.runtime.augment import AugmentRequest, augment
     from synthmill.runtime.options import storage_settings
 
@@ -275,16 +266,19 @@ def augment(
         mix_real=mix_real,
         columns=tuple(part.strip() for part in columns.split(",")) if columns else None,
         shard_rows=shard_rows,
-        require=_choice("--require", require, ("pass",)),
+        require=choice("--require", require, ("pass",)),
         allow_inconclusive=allow_inconclusive,
         allow_copies=allow_copies,
         portable=portable,
-        if_exists=_choice("--if-exists", if_exists, ("new", "reuse")),
+        if_exists=choice("--if-exists", if_exists, ("new", "reuse")),
         gates=gates,
     )
     if export is not None:
+        from synthmill.catalog.images import empty_folder, export_images
+
+        # A folder with files in it is refused before any work.
         empty_folder(Path(export))
-    done = augment(request, store, run_id=_run_id(), storage=storage_settings(set_))
+    done = augment(request, store, run_id=uuid.uuid4().hex, storage=storage_settings(set_))
     manifest = done.version.manifest
     exported = (
         {"exported": export, "images": export_images(done.version, Path(export))}
@@ -366,7 +360,7 @@ def evaluate(
     """Measure fidelity, utility and privacy against real rows the model never saw; exit 1 when a gate
     fails."""
     shared: dict[str, Any] = {
-        "profile": _choice("--profile", profile, ("quick", "standard", "full", "audit")),
+        "profile": choice("--profile", profile, ("quick", "standard", "full", "audit")),
         "baseline": baseline,
         "seed": seed,
         "sample_rows": sample_rows,
@@ -412,7 +406,7 @@ def evaluate(
     done = evaluate(
         EvaluateRequest(dataset=dataset, gates=gates, workers=workers, **shared),
         store,
-        run_id=_run_id(),
+        run_id=uuid.uuid4().hex,
         storage=storage,
         output=output,
     )
@@ -438,18 +432,12 @@ def demo(store: StoreOption = DEFAULT_STORE, result_file: ResultFile = None) -> 
     """Train on a medical table, publish a synthetic one, evaluate it, and say where everything is."""
     from synthmill.runtime.demo import demo
 
-    return demo(store, _run_id())
+    return demo(store, uuid.uuid4().hex)
 
 
 setup_commands.register(app, verb)
 catalog_commands.register(app, verb)
 serving_commands.register(app, verb)
-
-
-def _choice(field: str, value: str | None, known: tuple[str, ...]) -> Any:
-    if value is not None and value not in known:
-        raise UserError(f"must be one of {', '.join(known)}, got {value!r}", field=field)
-    return value
 
 
 if __name__ == "__main__":

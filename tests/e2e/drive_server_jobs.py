@@ -55,7 +55,7 @@ def take_up(client: JobSubmissionClient, state_name: str, job_id: str) -> str:
         task = asyncio.create_task(runner.run(job_id, ["--version"]))
         while not runner.is_running(job_id):
             await asyncio.sleep(0.1)
-        submission = runner.submission_of(job_id)
+        submission = runner._submissions[job_id]
         task.cancel()
         return submission
 

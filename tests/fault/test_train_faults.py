@@ -1,8 +1,10 @@
-"""Killed training workers and drivers: the run goes on from its last checkpoint, and nothing is trained
+"""Killed training workers and drivers: the run resumes from its last checkpoint, and nothing is trained
 twice."""
 
 import hashlib
 import json
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -75,7 +77,7 @@ def test_a_killed_driver_resumes_with_the_same_command(
     again = start_job("train", *train_arguments(source, tmp_path, *LONG))
     output, errors = again.communicate(timeout=300)
     assert again.returncode == 0, errors
-    assert "going on from the last checkpoint" in output
+    assert "resuming from the last checkpoint" in output
     assert last_line(output)["model"] == "customers@1"
     assert weights(tmp_path) == undisturbed
 
@@ -170,3 +172,13 @@ def test_a_killed_worker_goes_on_to_draw_the_same_images(tmp_path: Path) -> None
         assert job.returncode == 0, errors
         found.append(digits_of(tmp_path / name))
     assert found[0] == found[1]
+
+
+def test_ctrl_c_on_a_terminal_exits_130_with_the_closing_line(source: Path, tmp_path: Path) -> None:
+    """A terminal sends it to Ray's processes, too."""
+    job = start_job("train", *train_arguments(source, tmp_path, *LONG), own_group=True)
+    until(lambda: checkpoints(tmp_path), what="a checkpoint")
+    os.killpg(job.pid, signal.SIGINT)
+    output, _ = job.communicate(timeout=120)
+    assert job.returncode == 130
+    assert last_line(output) == {"status": "interrupted", "exit_code": 130}

@@ -143,15 +143,15 @@ def test_several_clauses_must_all_hold() -> None:
         ("agee=3", "no column named 'agee'; did you mean 'age'?"),
         ("plan=gold", "plan=gold: no generated row has that value of 'plan'; there is: basic, pro, team"),
         ("plan!=bassic", "did you mean 'basic'?"),
-        ("plan<pro", "plan<pro: 'plan' holds text, which has no order; use = or !="),
-        ("age=old", "age=old: 'old' is no number, which 'age' holds"),
+        ("plan<pro", "plan<pro: 'plan' contains text, which has no order; use = or !="),
+        ("age=old", "age=old: 'old' is no number, which 'age' contains"),
         ("age=nan", "'nan' is no number"),
         ("age>200", "age>200: generated values of 'age' lie between 2"),
         ("age<0", "generated values of 'age' lie between"),
         ("member=maybe", "'maybe' is no true or false"),
         ("joined=yesterday", "'yesterday' is no date or time"),
-        ("customer=C-00001", "'customer' is an identifier and made anew for each row; use another column"),
-        ("member>false", "'member' holds true or false, which has no order; use = or !="),
+        ("customer=C-00001", "'customer' is an identifier, new for each row; use another column"),
+        ("member>false", "'member' contains true or false, which has no order; use = or !="),
         ("country=BE", "no generated row has that value of 'country'; there is: NL"),
     ],
 )
@@ -240,7 +240,7 @@ def test_levels_of_every_type_are_checked() -> None:
         where.check(codec)
         assert where.mask(table).any(), text
     for text in ("grade>4", "grade=5", "one!=7", "empty=1", "price=1.15", "ratio=1"):
-        with pytest.raises(ConditionError, match=r"no value of '\w+' meets it; there is: "):
+        with pytest.raises(ConditionError, match=r"no value of '\w+' satisfies it; there is: "):
             Where.parse([text]).check(codec)
     assert native(Where.parse(["price=1.1"]), codec) is not None
     assert native(Where.parse(["ratio=0.50"]), codec) is not None
@@ -282,9 +282,12 @@ def test_every_value_that_a_message_lists_can_be_asked_for() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("t32>8", "'8' is no time of day (write 08:30 or 08:30:15.5), which 't32' holds"),
-        ("t64=2024-01-01", "'2024-01-01' is no time of day (write 08:30 or 08:30:15.5), which 't64' holds"),
-        ("span>1.5", "'1.5' is no whole number of s, which 'span' holds"),
+        ("t32>8", "'8' is no time of day (write 08:30 or 08:30:15.5), which 't32' contains"),
+        (
+            "t64=2024-01-01",
+            "'2024-01-01' is no time of day (write 08:30 or 08:30:15.5), which 't64' contains",
+        ),
+        ("span>1.5", "'1.5' is no whole number of s, which 'span' contains"),
     ],
 )
 def test_what_is_no_time_of_day_or_duration(text: str, message: str) -> None:

@@ -53,7 +53,7 @@ def test_a_condition_that_is_hardly_ever_met_stops_with_the_rate(
     plan = ShardPlan(rows=1000, seed=0, where=("age>=80", "visits>=79", "spend>=1350"), max_tries_per_row=1)
     with pytest.raises(
         ConditionError,
-        match=r"age>=80 and visits>=79 and spend>=1350: only [0-9,]+ of 16,384 generated rows met it",
+        match=r"age>=80 and visits>=79 and spend>=1350: only [0-9,]+ of 16,384 generated rows satisfied it",
     ):
         list(seeded_pieces(generator, plan))
 

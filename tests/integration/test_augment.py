@@ -138,7 +138,7 @@ def test_a_finished_job_is_reused_only_on_request(trained: Version) -> None:
 
 
 def test_an_impossible_condition_stops_with_the_rate(trained: Version) -> None:
-    with pytest.raises(ConditionError, match=r"only 0 of [\d,]+ generated rows met it \(0\.0000%\)"):
+    with pytest.raises(ConditionError, match=r"only 0 of [\d,]+ generated rows satisfied it \(0\.0000%\)"):
         publish(trained, "never", rows=100, where=("age>=30", "age<30"))
     assert Store(store_of(trained)).versions("datasets", "never") == []
 

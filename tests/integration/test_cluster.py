@@ -80,17 +80,21 @@ def test_the_token_of_a_cluster_on_this_machine_is_for_its_user_alone(
 def test_a_cluster_of_one_command_starts_without_what_nobody_talks_to(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    from ray._private import utils
     from ray._private.node import Node
 
     names = ("start_monitor", "start_api_server", "start_log_monitor")
     before = {name: getattr(Node, name) for name in names}
+    assert utils.get_dashboard_dependency_error() is None, "a Ray with its dashboard"
     with cluster._without_helpers(logs=False):
+        assert utils.get_dashboard_dependency_error() is not None, "the agent needs no web server"
         node = object.__new__(Node)
         for name in names:
             getattr(node, name)(
                 include_dashboard=False, raise_on_failure=False
             ) if "api" in name else getattr(node, name)()
     assert {name: getattr(Node, name) for name in names} == before
+    assert utils.get_dashboard_dependency_error() is None
     with cluster._without_helpers(logs=True):
         assert Node.start_log_monitor is before["start_log_monitor"]
     monkeypatch.delattr(Node, "start_monitor")

@@ -145,7 +145,7 @@ def test_rows_generated_in_vain_are_used_up():
         quota = Quota(rows_per_day=10)
         with pytest.raises(TooRareError):
             async with meter.charged("key", quota, rows=10, field="num_rows"):
-                raise TooRareError("only 0 of 262,144 generated rows met it", field="where")
+                raise TooRareError("only 0 of 262,144 generated rows satisfied it", field="where")
         with pytest.raises(QuotaError, match="rows_per_day of 10"):
             await meter.charge("key", quota, rows=1)
 

@@ -91,7 +91,7 @@ def run(model: GenerativeModel, folder: MemoryFolder, **others: Any) -> None:
 def test_a_collapse_ends_the_run_and_keeps_the_last_good_checkpoint() -> None:
     folder, records = MemoryFolder(), Records()
     with pytest.raises(
-        TrainingError, match=r"collapsed: coverage .* under 0\.05 for 3 checks.*last good checkpoint was kept"
+        TrainingError, match=r"collapsed: coverage .* under 0\.05 for 3 checks.*last good checkpoint remains"
     ):
         run(turning(to_gray), folder, reporter=records)
     coverage = {
@@ -116,7 +116,7 @@ def test_weights_that_are_not_finite_are_never_a_checkpoint() -> None:
         return {"slope": (weight.sum() * 0.0).abs().sqrt().expand(batch.num_rows)}
 
     with pytest.raises(
-        TrainingError, match=r"(weights became infinite|became nan).*last good checkpoint was kept"
+        TrainingError, match=r"(weights became infinite|became nan).*last good checkpoint remains"
     ):
         run(turning(infinite), folder)
     kept = Checkpoints(folder).latest()

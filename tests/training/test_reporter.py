@@ -1,12 +1,11 @@
 import io
-import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from synthmill.data import png
-from synthmill.training.reporter import Console, Fanout, Jsonl, TensorBoard
+from synthmill.training.reporter import Console, Fanout, TensorBoard
 
 
 def test_console_prints_messages_and_checks_always_and_losses_now_and_then() -> None:
@@ -26,11 +25,12 @@ def test_console_prints_messages_and_checks_always_and_losses_now_and_then() -> 
 def test_every_reporter_of_a_fanout_gets_every_record(tmp_path: Path) -> None:
     records = [{"step": 1, "loss": 0.5}, {"step": 2, "quality": {"score": 0.9}}]
     board = TensorBoard(tmp_path / "events")
-    fanout = Fanout(Jsonl(tmp_path / "history.jsonl"), board)
+    stream = io.StringIO()
+    fanout = Fanout(Console(stream), board)
     for record in records:
         fanout.log(record)
     board.close()
-    assert [json.loads(line) for line in (tmp_path / "history.jsonl").read_text().splitlines()] == records
+    assert stream.getvalue().splitlines() == ["step 1: loss 0.5", "step 2: score 0.9"]
     (events,) = (tmp_path / "events").iterdir()
     assert b"quality/score" in events.read_bytes()
     assert b"loss" in events.read_bytes()

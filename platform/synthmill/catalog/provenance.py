@@ -20,6 +20,8 @@ AIGC_KEY = "AIGC"
 SOURCE_TYPE_KEY = "iptc.digitalSourceType"
 PROVENANCE_KEY = "synthmill.provenance"
 PRODUCER = "synthmill"
+SYNTHETIC_COLUMN = "is_synthetic"
+"""The column of a dataset that has real rows too."""
 _CODE = re.compile(r"^[\x21-\x7e]+$")
 
 

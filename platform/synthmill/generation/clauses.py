@@ -1,6 +1,6 @@
 """One comparison of a column with a value, as text and as a mapping.
 
-Text is `COLUMN OP VALUE`. Backticks quote a column whose name holds an operator, as in SQL and pandas; a
+Text is `COLUMN OP VALUE`. Backticks quote a column whose name contains an operator, as in SQL and pandas; a
 backtick inside is doubled. The value is everything behind the operator and is never quoted.
 """
 
@@ -43,8 +43,13 @@ class Clause:
 
     def __str__(self) -> str:
         plain = f"{self.column}{self.op}{self.value}"
-        # Most columns need no quotes, and messages are easier to read without.
-        return plain if _reads_as(plain, self) else f"{quoted(self.column)}{self.op}{self.value}"
+        try:
+            # Most columns need no quotes, and messages are easier to read without.
+            if parse_where(plain) == self:
+                return plain
+        except ConditionError:
+            pass
+        return f"{quoted(self.column)}{self.op}{self.value}"
 
 
 Given = str | Clause | Mapping[str, object]
@@ -58,7 +63,7 @@ def quoted(column: str) -> str:
 
 def parse_where(text: str) -> Clause:
     """Split behind a name in backticks, else at the leftmost operator: `income=>50K` asks for the value
-    `>50K`. White space at the ends of both parts is dropped, but for what backticks hold.
+    `>50K`. White space at the ends of both parts is dropped, but not inside backticks.
 
     Raises:
         ConditionError: no operator, no column or no value, or a backtick that is not closed.
@@ -67,7 +72,14 @@ def parse_where(text: str) -> Clause:
     if name is None:
         if text.lstrip().startswith("`") and text.count("`") % 2:
             raise ConditionError(f"{text!r}: the backtick before the column is not closed", field=FIELD)
-        return _split(text)
+        # The leftmost operator; of two that begin there the longer, by the order of the alternatives.
+        first = _OPERATOR.search(text)
+        if first is None:
+            raise ConditionError(
+                f"{text!r} compares nothing; write COLUMN=VALUE, or use one of {' '.join(OPERATORS)}",
+                field=FIELD,
+            )
+        return _checked(Clause(text[: first.start()].strip(), first[0], text[first.end() :].strip()), text)
     operator = _OPERATOR.match(text, name.end())
     if operator is None:
         raise ConditionError(
@@ -106,7 +118,7 @@ def clauses_of(condition: "Given") -> tuple[Clause, ...]:
 
 
 def where_texts(where: "Given | Iterable[Given]") -> tuple[str, ...]:
-    """Conditions as plans and manifests keep them, each the text of one clause, from one or several
+    """Conditions as plans and manifests record them, each the text of one clause, from one or several
     conditions.
 
     Raises:
@@ -119,16 +131,6 @@ def where_texts(where: "Given | Iterable[Given]") -> tuple[str, ...]:
     )
 
 
-def _split(text: str) -> Clause:
-    found = _OPERATOR.search(text)
-    # Of two operators that begin at one place the longer wins, which the order of alternatives sees to.
-    if found is None:
-        raise ConditionError(
-            f"{text!r} compares nothing; write COLUMN=VALUE, or use one of {' '.join(OPERATORS)}", field=FIELD
-        )
-    return _checked(Clause(text[: found.start()].strip(), found[0], text[found.end() :].strip()), text)
-
-
 def _checked(clause: Clause, text: str) -> Clause:
     if not clause.column or not clause.value:
         raise ConditionError(
@@ -136,13 +138,6 @@ def _checked(clause: Clause, text: str) -> Clause:
             field=FIELD,
         )
     return clause
-
-
-def _reads_as(text: str, clause: Clause) -> bool:
-    try:
-        return parse_where(text) == clause
-    except ConditionError:
-        return False
 
 
 def _from_object(condition: Mapping[str, object]) -> Clause:
@@ -160,21 +155,22 @@ def _from_object(condition: Mapping[str, object]) -> Clause:
 
 def _text_of(value: object, column: str) -> str:
     """The value as `--where` would have it."""
+    # First: a bool is an int, too.
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, datetime | date | time):
         return value.isoformat()
-    # NaN and null meet no comparison; saying so beats a condition that no row ever meets.
+    # NaN and null satisfy no comparison; an error beats a condition that no row ever satisfies.
     if value is None or (isinstance(value, float) and math.isnan(value)):
         raise ConditionError(
-            f"{quoted(column)}: a missing value meets no comparison; give a value", field=FIELD
+            f"{quoted(column)}: a missing value satisfies no comparison; give a value", field=FIELD
         )
     if isinstance(value, str):
         return value.strip()
     if isinstance(value, int | float | Decimal):
         return str(value)
-    item = getattr(value, "item", None)
     # numpy's scalars, which data frames hand out.
+    item = getattr(value, "item", None)
     if callable(item):
         return _text_of(item(), column)
     raise ConditionError(

@@ -23,6 +23,7 @@ def compute_class(sampler: Sampler) -> str:
     on_cpu = device == "cpu"
     parts = {
         "device": device,
+        # Kernels add up in another order for each instruction set; GPUs differ by model.
         "isa": torch.backends.cpu.get_cpu_capability() if on_cpu else torch.cuda.get_device_name(),
         "sampling": SAMPLING,
         "encoding": sampler.model.encoding,

@@ -35,7 +35,8 @@ _WORDS = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no"
 
 @dataclass(frozen=True)
 class Where:
-    """Rows that meet every clause; none: all rows. A missing value meets no comparison, not even `!=`."""
+    """Rows that satisfy every clause; without clauses all rows. A missing value satisfies no comparison, not
+    even `!=`."""
 
     clauses: tuple[Clause, ...] = ()
 
@@ -48,7 +49,7 @@ class Where:
         return " and ".join(map(str, self.clauses))
 
     def check(self, codec: Codec) -> None:
-        """Refuse what the codec's rows can never meet.
+        """Refuse what the codec's rows can never satisfy.
 
         Raises:
             ConditionError: an unknown column, a value that is no number or date, not among a column's levels
@@ -65,7 +66,7 @@ class Where:
             _check(clause, codec)
 
     def mask(self, table: pa.Table) -> npt.NDArray[np.bool_]:
-        """True for the rows that meet every clause, bool (N,)."""
+        """True for the rows that satisfy every clause, bool (N,)."""
         keep = np.ones(table.num_rows, dtype=bool)
         for clause in self.clauses:
             keep &= (
@@ -76,10 +77,10 @@ class Where:
         return keep
 
     def split(self, codec: Codec, model: GenerativeModel) -> tuple[Condition | None, "Where"]:
-        """(what the model is told, what rows are still rejected for).
+        """(what the model generates for, what rows are still rejected for).
 
-        A model is told every equality that a single code stands for, as far as it takes conditions: one class
-        or one column's category, or any of them. What it was told, its rows have by construction.
+        A model gets every equality that a single code stands for, as far as it takes conditions: one class or
+        one column's category, or any of them. Its rows have these values by construction.
         """
         if model.conditions == "none":
             return None, self
@@ -87,7 +88,17 @@ class Where:
         residual: list[Clause] = []
         for clause in self.clauses:
             known = codec.condition(clause.column, clause.value) if clause.op == "=" else None
-            if known is None or (native is not None and not _takes_both(native, known, model)):
+            # A second equality, too, if the model takes several: one about the same span would replace the
+            # first.
+            takes = known is not None and (
+                native is None
+                or (
+                    model.conditions == "any"
+                    and known.label is None
+                    and not set(native.codes) & set(known.codes)
+                )
+            )
+            if known is None or not takes:
                 residual.append(clause)
             else:
                 native = known if native is None else native.merge(known)
@@ -95,18 +106,13 @@ class Where:
 
 
 def _meant(clause: Clause, names: list[str]) -> str:
-    """A hint at the column: one whose name holds the operator at which the text was split, or a like name."""
+    """A hint: a column whose name contains the operator at which the text was split, or a similar name."""
     written = f"{clause.column}{clause.op}{clause.value}".replace(" ", "")
     odd = [name for name in names if any(op in name for op in OPERATORS)]
     split = next((name for name in odd if written.startswith(name.replace(" ", ""))), None)
     if split is None:
         return did_you_mean(clause.column, names)
-    return f"; put a name that holds an operator in backticks: {quoted(split)}"
-
-
-def _takes_both(native: Condition, other: Condition, model: GenerativeModel) -> bool:
-    """Whether a model can be told a second equality: one about the same span would replace the first."""
-    return model.conditions == "any" and other.label is None and not set(native.codes) & set(other.codes)
+    return f"; put a name that contains an operator in backticks: {quoted(split)}"
 
 
 def parse_latents(texts: Iterable[str], known: tuple[Latent, ...]) -> dict[str, float]:
@@ -115,7 +121,7 @@ def parse_latents(texts: Iterable[str], known: tuple[Latent, ...]) -> dict[str, 
     Raises:
         ConditionError: not NAME=NUMBER, or a name that the model does not know.
     """
-    found: dict[str, float] = {}
+    codes: dict[str, float] = {}
     for text in texts:
         name, mark, value = (part.strip() for part in text.partition("="))
         try:
@@ -134,8 +140,8 @@ def parse_latents(texts: Iterable[str], known: tuple[Latent, ...]) -> dict[str, 
         if not latent.low <= number <= latent.high or (latent.integer and not number.is_integer()):
             what = "a whole number" if latent.integer else "a number"
             raise ConditionError(f"{name} is {what} from {latent.low:g} to {latent.high:g}", field="--latent")
-        found[name] = number
-    return found
+        codes[name] = number
+    return codes
 
 
 def _check(clause: Clause, codec: Codec) -> None:
@@ -144,14 +150,14 @@ def _check(clause: Clause, codec: Codec) -> None:
     profile = codec.column_info(clause.column)
     if profile is not None and profile.kind == "identifier":
         raise ConditionError(
-            f"{clause}: {clause.column!r} is an identifier and made anew for each row; use another column",
+            f"{clause}: {clause.column!r} is an identifier, new for each row; use another column",
             field=FIELD,
         )
     levels = codec.levels(clause.column)
     if (is_text(kind) or pa.types.is_boolean(kind)) and clause.op not in ("=", "!="):
         what = "text" if is_text(kind) else "true or false"
         raise ConditionError(
-            f"{clause}: {clause.column!r} holds {what}, which has no order; use = or !=", field=FIELD
+            f"{clause}: {clause.column!r} contains {what}, which has no order; use = or !=", field=FIELD
         )
     if is_text(kind):
         known = {level.strip() for level in levels or ()}
@@ -166,7 +172,7 @@ def _check(clause: Clause, codec: Codec) -> None:
     if levels is not None and ordered and not any(_meets(level, clause, value, kind) for level in levels):
         there = ", ".join(_as_written(level, kind) for level in levels[:20]) or "none"
         raise ConditionError(
-            f"{clause}: no value of {clause.column!r} meets it; there is: {there}", field=FIELD
+            f"{clause}: no value of {clause.column!r} satisfies it; there is: {there}", field=FIELD
         )
     if levels is None and profile is not None and profile.minimum is not None and ordered:
         _check_bounds(clause, profile, value, kind)
@@ -240,12 +246,13 @@ def _operand(kind: pa.DataType, clause: Clause, form: Form | None) -> Any:
         if is_temporal(kind):
             return _time(kind, text)
         number = _number(kind, text)
+        # Nothing equals NaN, and no row would ever be accepted.
         if math.isnan(number):
             raise ValueError(text)
         return number
     except (ValueError, KeyError, pa.ArrowInvalid, pa.ArrowNotImplementedError):
         raise ConditionError(
-            f"{clause}: {text!r} is no {_noun(kind)}, which {clause.column!r} holds", field=FIELD
+            f"{clause}: {text!r} is no {_noun(kind)}, which {clause.column!r} contains", field=FIELD
         ) from None
 
 
@@ -264,12 +271,14 @@ def _time(kind: pa.DataType, text: str) -> pa.Scalar:
     if pa.types.is_duration(kind):
         return from_words(pa.array([text]), kind)[0]
     zone = getattr(kind, "tz", None)
+    # Microseconds reach from year 1 to 9999, nanoseconds from 1678 to 2261: only where they are written.
     unit = "ns" if getattr(kind, "unit", "") == "ns" and re.search(r"\.\d{7}", text) else "us"
     try:
         return pa.scalar(text).cast(pa.timestamp(unit, zone))
     except pa.ArrowInvalid:
         if zone is None:
             raise
+        # Arrow reads no time without a zone into a column that has one: it is taken as UTC.
         return (
             pa.scalar(text)
             .cast(pa.timestamp(unit))

@@ -47,11 +47,13 @@ class Generator:
 
     @classmethod
     def of(cls, artifact: Artifact, *, ref: str, digest: str) -> "Generator":
-        """What an artifact holds, ready to sample; it need not be in a store."""
+        """An artifact, ready to sample; it need not be in a store."""
         codec = codec_from_files(artifact.codec, artifact.codec_tensors)
         name = str(artifact.config["model"])
         model = build(name, artifact.config["model_config"], codec.layout)
+        # Weights of earlier versions have other names.
         model.load_state_dict(migrate(name, artifact.weights, model.state_dict()))
+        # BatchNorm and dropout would mix rows of a block and draw numbers of their own.
         model.eval()
         return cls(model, codec, ref, digest, artifact.config)
 
@@ -69,14 +71,14 @@ class Generator:
         columns: list[str] | None = None,
         latent: Mapping[str, float] | None = None,
     ) -> pa.Table:
-        """`num_rows` rows that meet every clause of `where`; equal to the first rows of an augment job with
-        the same seed.
+        """`num_rows` rows that satisfy every clause of `where`; equal to the first rows of an augment job
+        with the same seed.
 
         `latent` fixes codes of models that have some (infogan: `c1`, `c2`, ...; `model.latent_codes`).
 
         Raises:
-            ConditionError: a clause can't be parsed, names no column or value, or is met too rarely; an
-            unknown code.
+            ConditionError: a clause can't be parsed, names no column or value, or is satisfied too rarely;
+            an unknown code.
         """
         if num_rows < 1:
             raise UserError(f"must be at least 1, got {num_rows}", field="num_rows")
@@ -151,6 +153,7 @@ class Generator:
                 plan, shard, group, quota.rows, self._where(plan, quota.value), MOST_BLOCKS
             )
         ]
+        # Shuffled, or a reader of the first rows would see one class alone.
         key, counter = plan.seed & (2**64 - 1), shard.index
         order = np.random.Generator(np.random.Philox(key=key, counter=counter)).permutation(shard.rows)
         return concat(groups).take(torch.from_numpy(order))

@@ -1,5 +1,5 @@
-"""Where rows are sampled: the one place that draws blocks, tells the model a condition and rejects what does
-not meet it. Shards of a job, streams and single requests of a server, and quality checks are thin callers.
+"""Where rows are sampled: the one place that draws blocks, passes a condition to the model and rejects what
+does not satisfy it. Shards of a job, streams, requests to a server and quality checks are thin callers.
 
 A row computed alone differs in its last bits from the same row in a larger batch, and an argmax can flip. So
 seeded rows are always computed in whole blocks of 1,024, each its own forward pass at exactly that shape with
@@ -27,11 +27,11 @@ SAMPLING = 3
 """Raised whenever the same model and seed come to give other rows; part of the compute class. 2: faster draws
 of codes and latents; 3: rare categories are drawn for each row, not for each combination of codes."""
 MOST_BLOCKS = 64
-"""Blocks drawn before their rows are handed on; bounds memory, and does not change a row."""
+"""Blocks drawn before their rows are passed on; bounds memory, and does not change a row."""
 LEAST_TRIES = 256 * BLOCK_ROWS
-"""Rows generated at least before a condition is given up, however few rows are wanted."""
+"""Rows generated at least before a condition is given up, however few rows are requested."""
 TRIES_PER_ROW = 1000
-"""Rows generated for each row wanted before a condition is given up."""
+"""Rows generated for each requested one before a condition is given up."""
 
 
 class Sampler:
@@ -48,7 +48,7 @@ class Sampler:
             return self.codec.pack(draw_rows(self.model, rows, generator, condition)).to("cpu")
 
     def draw_fresh(self, rows: int, *, condition: Condition | None = None) -> Batch:
-        """Rows that nobody can ask for again: their seed is the operating system's."""
+        """Rows that can't be reproduced: their seed is the operating system's."""
         generator = torch.Generator(device=device_of(self.model))
         generator.seed()
         return self.draw(rows, generator=generator, condition=condition)
@@ -78,17 +78,15 @@ class Sampler:
         most_blocks: int = MOST_BLOCKS,
         field: str = FIELD,
     ) -> Iterator[Batch]:
-        """The first `rows` rows of the blocks (seed, *path, 0), (.., 1), ... that meet `where`, in order and
-        in batches of at most `most_blocks` blocks; a batch is empty where no row of its blocks met the
-        condition.
+        """The first `rows` rows of the blocks (seed, *path, 0), (.., 1), ... that satisfy `where`, in order
+        and in batches of at most `most_blocks` blocks; a batch is empty where no row of its blocks did.
 
-        What the model can be told of the condition it is told, together with `latent`; rows that do not meet
+        The model gets as much of the condition as it takes, together with `latent`; rows that do not satisfy
         the rest are rejected. Where the batches are cut changes no row.
 
         Raises:
-            TooRareError: `tries_per_row` rows were generated for each row wanted; names `field`, and states
-            the
-                share of generated rows that met the condition.
+            TooRareError: `tries_per_row` rows were generated for each requested one; names `field`, and
+            states the share of generated rows that satisfied the condition.
         """
         where = where or Where()
         condition, residual = where.split(self.codec, self.model)
@@ -99,9 +97,9 @@ class Sampler:
         while accepted < rows:
             if generated >= limit:
                 raise TooRareError(
-                    f"{where}: only {accepted:,} of {generated:,} generated rows met it"
-                    f" ({accepted / generated:.4%}) where {rows:,} were wanted; relax the condition, or train"
-                    " on more rows that meet it",
+                    f"{where}: only {accepted:,} of {generated:,} generated rows satisfied it"
+                    f" ({accepted / generated:.4%}) where {rows:,} were requested; relax the condition, or"
+                    " train on more rows that satisfy it",
                     field=field,
                 )
             size = _next_blocks(
@@ -112,6 +110,7 @@ class Sampler:
             if residual.clauses:
                 mask = residual.mask(self.codec.condition_table(batch))
                 batch = batch.take(torch.from_numpy(np.flatnonzero(mask)))
+            # Whole blocks were generated, whatever was missing.
             batch = batch.take(slice(0, rows - accepted))
             accepted += batch.num_rows
             yield batch

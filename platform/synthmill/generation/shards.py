@@ -1,7 +1,7 @@
 """What a generation job consists of: shards of 65,536 rows, each complete in itself.
 
 A shard's rows depend on (model, seed, shard index, conditions) and on nothing else. Conditions and class
-quotas apply inside the shard, so that every shard, and the whole, has exactly the rows asked for.
+quotas apply inside the shard, so that every shard, and the whole, has exactly the requested rows.
 """
 
 import functools
@@ -47,7 +47,7 @@ class ShardPlan(FrozenModel):
     """Row number that identifiers count from; above 0 where real rows stand among the generated ones."""
     shard_rows: int = SHARD_ROWS
     max_tries_per_row: int = 1000
-    """Rows generated for each row wanted before a condition is given up."""
+    """Rows generated for each requested one before a condition is given up."""
 
     @property
     def num_shards(self) -> int:
@@ -75,7 +75,7 @@ class ShardPlan(FrozenModel):
 
 @functools.lru_cache(maxsize=2)
 def _dealt(quotas: tuple[int, ...], rows: int, shard_rows: int) -> list[list[int]]:
-    """Every shard's share; kept, as each shard of a job needs what all before it took."""
+    """Every shard's share; cached, as each shard of a job depends on what all before it took."""
     left, dealt = list(quotas), []
     for first in range(0, rows, shard_rows):
         dealt.append(_proportional(left, min(shard_rows, rows - first)))
@@ -84,6 +84,7 @@ def _dealt(quotas: tuple[int, ...], rows: int, shard_rows: int) -> list[list[int
 
 
 def _proportional(left: list[int], rows: int) -> list[int]:
+    # Largest remainders, ties by place: in integers, so that every machine deals out the same.
     total = sum(left)
     share = [have * rows // total for have in left]
     by_remainder = sorted(range(len(left)), key=lambda k: (-(left[k] * rows % total), k))

@@ -17,12 +17,12 @@ PIECE_BLOCKS = 8
 
 
 def seeded_pieces(generator: Generator, plan: ShardPlan, *, blocks: int = PIECE_BLOCKS) -> Iterator[pa.Table]:
-    """Tables of at most `blocks` blocks that are, in order, the rows of the plan; empty ones where no row met
-    the condition.
+    """Tables of at most `blocks` blocks that are, in order, the rows of the plan; empty ones where no row
+    satisfied the condition.
 
     Raises:
-        TooRareError: after `plan.max_tries_per_row` rows generated for each row wanted; states the acceptance
-        rate.
+        TooRareError: after `plan.max_tries_per_row` rows generated for each requested one; states the
+        acceptance rate.
     """
     assert not plan.quotas, "balanced rows are shuffled within a shard; they come shard by shard"
     generator.check(plan)
@@ -47,7 +47,7 @@ def _tables(generator: Generator, plan: ShardPlan, blocks: int) -> Iterator[pa.T
 def fresh_pieces(
     generator: Generator, sampler: Sampler, rows: int, *, columns: tuple[str, ...] | None, piece_rows: int
 ) -> Iterator[pa.Table]:
-    """Unseeded rows in tables of at most `piece_rows` rows; `sampler` holds a copy of the generator's model,
+    """Unseeded rows in tables of at most `piece_rows` rows; `sampler` has a copy of the generator's model,
     perhaps on a GPU."""
     for first_row in range(0, rows, piece_rows):
         batch = sampler.draw_fresh(min(piece_rows, rows - first_row))

@@ -7,32 +7,29 @@ deals out shards, replaces lost actors, evaluates what was written and commits t
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
 
 import synthmill
 from synthmill.catalog.manifest import FileEntry, Parent
-from synthmill.catalog.provenance import labels
+from synthmill.catalog.provenance import SYNTHETIC_COLUMN, labels
 from synthmill.catalog.store import Draft, Store, Version, check_name
 from synthmill.config import StorageConfig, fingerprint
 from synthmill.data.columns import flat
 from synthmill.data.written import write_texts
 from synthmill.errors import DataError, GateFailedError, UserError
-from synthmill.evaluation.files import report_files
-from synthmill.evaluation.report import Report
-from synthmill.generation.generator import Generator, classes_of
 from synthmill.generation.shards import ShardPlan, level_quotas
 from synthmill.runtime import cluster
-from synthmill.runtime.evaluate import (
-    SYNTHETIC_COLUMN,
-    EvaluateRequest,
-    check_gates,
-    report_on,
-    source_tables,
-)
 from synthmill.runtime.progress import Progress, say
-from synthmill.runtime.writers import Job, Part, Writers, dataset_schema
+
+# Ray takes seconds to start, and torch and the metrics as long to import: torch is imported while Ray starts,
+# the metrics when the parts are written.
+if TYPE_CHECKING:
+    from synthmill.data.split import SplitTables
+    from synthmill.evaluation.report import Report
+    from synthmill.generation.generator import Generator
+    from synthmill.runtime.writers import Writers
 
 PARQUET_FORMAT = 2
 """Raised whenever the same rows would be written as other bytes. 2: real rows have the chosen columns
@@ -74,6 +71,22 @@ class Augmented:
     reused: bool
 
 
+@dataclass(frozen=True)
+class _Work:
+    """What one request comes to: all that the workers and the manifest need."""
+
+    request: AugmentRequest
+    store: Store
+    generator: "Generator"
+    plan: ShardPlan
+    real: "SplitTables | None"
+    """The real rows that are published too."""
+
+    @property
+    def mixed(self) -> bool:
+        return self.real is not None
+
+
 def augment(
     request: AugmentRequest, store_uri: str, *, run_id: str, storage: StorageConfig | None = None
 ) -> Augmented:
@@ -86,45 +99,39 @@ def augment(
     """
     storage = storage or StorageConfig()
     store = Store(store_uri, storage)
-    source_version = store.resolve("models", request.model, field="--model")
-    _check(request, source_version)
-    store.root.probe_write()
-    generator = Generator.load(source_version)
-    check_gates(request.gates, generator)
-    real = source_tables(store, generator) if request.mix_real else None
-    plan = _plan(request, generator, real.train if real else None)
-    with cluster.session():
+    source = store.resolve("models", request.model, field="--model")
+    _check(request, source)
+    with cluster.session_beside(lambda: _prepare(request, store, source)) as preparing:
+        from synthmill.runtime.writers import Job, Writers
+
+        work = preparing.result()
+        plan, generator = work.plan, work.generator
         cluster.warn_of_local(store.root)
         workers = request.workers or max(1, min(cluster.total_cpus(), plan.num_shards))
         cluster.require(workers=workers, field="--workers")
-        job = Job(
-            cluster.environment(),
-            store_uri,
-            storage,
-            generator.ref,
-            generator.digest,
-            plan,
-            mixed=real is not None,
-        )
+        env = cluster.environment()
+        job = Job(env, store_uri, storage, generator.ref, generator.digest, plan, mixed=work.mixed)
         writers = Writers(workers, job, portable=request.portable)
-        run_key = _run_key(plan, generator, writers.compute_class, real.split.source_sha256 if real else None)
+        run_key = _run_key(work, writers.compute_class)
+        # Only a worker knows how its machine computes, and so what this run would write.
         with store.begin(
             "datasets", request.dataset, run_key=run_key, run_id=run_id, if_exists=request.if_exists
         ) as draft:
             if draft.finished:
-                return Augmented(
-                    draft.finished, str((draft.finished.manifest.gate or {}).get("verdict")), reused=True
-                )
-            return _fill(request, store, draft, writers, generator, plan, real.train if real else None)
+                verdict = str((draft.finished.manifest.gate or {}).get("verdict"))
+                return Augmented(draft.finished, verdict, reused=True)
+            return _fill(work, draft, writers)
 
 
 def _check(request: AugmentRequest, version: Version) -> None:
-    if request.rows < 1:
-        raise UserError(f"must be at least 1, got {request.rows}", field="--rows")
-    if request.workers is not None and request.workers < 1:
-        raise UserError(f"must be at least 1, got {request.workers}", field="--workers")
-    if request.shard_rows < 1:
-        raise UserError(f"must be at least 1, got {request.shard_rows}", field="--shard-rows")
+    """Mistakes that need no model to be seen."""
+    for field, value in (
+        ("--rows", request.rows),
+        ("--workers", request.workers),
+        ("--shard-rows", request.shard_rows),
+    ):
+        if value is not None and value < 1:
+            raise UserError(f"must be at least 1, got {value}", field=field)
     check_name(request.dataset, field="--dataset")
     if version.manifest.contains_training_rows and not (request.allow_copies or request.require):
         raise UserError(
@@ -134,7 +141,25 @@ def _check(request: AugmentRequest, version: Version) -> None:
         )
 
 
-def _plan(request: AugmentRequest, generator: Generator, real: pa.Table | None) -> ShardPlan:
+def _prepare(request: AugmentRequest, store: Store, source: Version) -> _Work:
+    """Load the model and check the request against it, the store and the gates."""
+    from synthmill.generation.generator import Generator
+    from synthmill.runtime.source import gates_name, source_tables
+
+    store.root.probe_write()
+    generator = Generator.load(source)
+    if gates_name(request.gates, generator) != "default":
+        # A gates file of one's own may be wrong. The shipped one is not, and reading it imports every metric.
+        from synthmill.runtime.evaluate import check_gates
+
+        check_gates(request.gates, generator)
+    real = source_tables(store, generator) if request.mix_real else None
+    return _Work(request, store, generator, _plan(request, generator, real.train if real else None), real)
+
+
+def _plan(request: AugmentRequest, generator: "Generator", real: pa.Table | None) -> ShardPlan:
+    from synthmill.generation.generator import classes_of
+
     plan = ShardPlan(
         rows=request.rows,
         seed=request.seed,
@@ -145,32 +170,34 @@ def _plan(request: AugmentRequest, generator: Generator, real: pa.Table | None) 
         shard_rows=request.shard_rows,
     )
     generator.check(plan)
-    if real is not None and SYNTHETIC_COLUMN in generator.schema.names:
-        raise UserError(
-            f"the source has a column {SYNTHETIC_COLUMN!r} of its own, which says here which rows are real;"
-            " rename it, or drop it in a schema file, and train again",
-            field="--mix-real",
-        )
     if real is not None:
+        if SYNTHETIC_COLUMN in generator.schema.names:
+            raise UserError(
+                f"the source has a column {SYNTHETIC_COLUMN!r} of its own, which says here which rows are"
+                " real; rename it, or drop it in a schema file, and train again",
+                field="--mix-real",
+            )
+        # Generated identifiers continue where those of the real rows end.
         plan = plan.model_copy(update={"first_id": generator.codec.first_free_id(real, request.rows)})
     if request.balance is None:
         return plan
     classes = classes_of(generator, request.balance)
-    found = (
+    existing = (
         [0] * len(classes)
         if real is None
         else generator.codec.count_levels(request.balance, flat(real[request.balance]))
     )
-    counts = dict(zip(classes, found, strict=True))
+    counts = dict(zip(classes, existing, strict=True))
     return plan.model_copy(update={"quotas": level_quotas(counts, request.rows)})
 
 
-def _run_key(plan: ShardPlan, generator: Generator, compute_class: str, real_sha256: str | None) -> str:
+def _run_key(work: _Work, compute_class: str) -> str:
+    """SHA-256 of what determines the bytes: a run of the same key takes over what this one wrote."""
     return fingerprint(
         {
-            "model": generator.digest,
-            "plan": plan.model_dump(mode="json"),
-            "real": real_sha256,
+            "model": work.generator.digest,
+            "plan": work.plan.model_dump(mode="json"),
+            "real": work.real.split.source_sha256 if work.real else None,
             "compute_class": compute_class,
             "format": PARQUET_FORMAT,
             "code": synthmill.__version__,
@@ -178,104 +205,89 @@ def _run_key(plan: ShardPlan, generator: Generator, compute_class: str, real_sha
     )
 
 
-def _fill(
-    request: AugmentRequest,
-    store: Store,
-    draft: Draft,
-    writers: Writers,
-    generator: Generator,
-    plan: ShardPlan,
-    real: pa.Table | None,
-) -> Augmented:
+def _fill(work: _Work, draft: Draft, writers: "Writers") -> Augmented:
+    """Write the parts, judge them, and commit the manifest last."""
+    from synthmill.runtime.writers import Part, dataset_schema
+
+    plan, generator = work.plan, work.generator
     parts = [Part(shard.index, None) for shard in plan.shards()]
-    if real is not None:
-        real = write_texts(real)
+    if work.real is not None:
+        # As the source writes them, like the generated rows beside them.
+        rows = write_texts(work.real.train)
         parts += [
-            Part(plan.num_shards + i, real.slice(start, plan.shard_rows))
-            for i, start in enumerate(range(0, real.num_rows, plan.shard_rows))
+            Part(plan.num_shards + index, rows.slice(start, plan.shard_rows))
+            for index, start in enumerate(range(0, rows.num_rows, plan.shard_rows))
         ]
     say(f"{draft.ref}: {plan.rows:,} rows in {len(parts)} parts, {writers.count} worker(s)")
     with Progress("generating", len(parts)) as bar:
         files = tuple(writers.write_all(parts, draft, on_part=bar.update))
+    # Before minutes of evaluation: another run may have taken this version over meanwhile.
     draft.check_owned()
-    report, why = _quick_report(request, store, draft, generator, files, plan)
-    _gate(request, draft, report, why)
+    say("comparing the rows with the real ones")
+    report, why = _quick_report(work, draft, files)
+    _gate(work.request, draft, report, why)
+    parents = [Parent(kind="model", ref=generator.ref, digest=generator.digest)]
+    if work.mixed:
+        source: Any = generator.config["source"]
+        parents.append(Parent(kind="source", ref=source["uri"], digest=source["sha256"]))
+    gate: dict[str, Any] = {"verdict": report.verdict if report else "inconclusive", "why": why}
+    if report is not None:
+        gate |= {"report": draft.folder.uri_of("_report.json"), "report_sha256": report.digest}
     version = draft.commit(
         draft.manifest(
             files=files,
-            schema=dataset_schema(generator, plan, mixed=real is not None),
-            parents=_parents(generator, mixed=real is not None),
+            schema=dataset_schema(generator, plan, mixed=work.mixed),
+            parents=tuple(parents),
             seed=plan.seed,
             compute_class=writers.compute_class,
-            labels=labels(run_key=draft.run_key, mixed=real is not None),
-            gate=_gate_entry(draft, report, why),
-            contains_training_rows=real is not None or generator.model.copies_training_rows,
-            details={"plan": plan.model_dump(mode="json"), "mix_real": real is not None},
+            labels=labels(run_key=draft.run_key, mixed=work.mixed),
+            gate=gate,
+            contains_training_rows=work.mixed or generator.model.copies_training_rows,
+            details={"plan": plan.model_dump(mode="json"), "mix_real": work.mixed},
         )
     )
-    return Augmented(version, report.verdict if report else "inconclusive", reused=False)
+    return Augmented(version, gate["verdict"], reused=False)
 
 
-def _quick_report(
-    request: AugmentRequest,
-    store: Store,
-    draft: Draft,
-    generator: Generator,
-    files: Sequence[FileEntry],
-    plan: ShardPlan,
-) -> tuple[Report | None, str]:
-    """The quick profile on the written parts; None, with the reason, when the real rows can't be read any
+def _quick_report(work: _Work, draft: Draft, files: Sequence[FileEntry]) -> "tuple[Report | None, str]":
+    """The quick profile on the generated parts; None, with the reason, when the real rows can't be read any
     more."""
-    synthetic = files[: plan.num_shards]
+    request, plan = work.request, work.plan
     if plan.columns is not None:
         return None, "only some columns were published"
+    from synthmill.evaluation.files import report_files
+    from synthmill.runtime.evaluate import EvaluateRequest, report_on
+
+    question = EvaluateRequest(
+        dataset=request.dataset, profile="quick", gates=request.gates, workers=request.workers
+    )
     try:
-        asked = EvaluateRequest(
-            dataset=request.dataset, profile="quick", gates=request.gates, workers=request.workers
-        )
         report = report_on(
-            store,
-            generator,
+            work.store,
+            work.generator,
             draft.folder,
-            synthetic,
-            asked,
+            # Parts of real rows come after the generated ones.
+            files[: plan.num_shards],
+            question,
             dataset=draft.ref,
             plan=plan,
             requested_rows=plan.rows,
         )
     except DataError as fault:
+        # The source may be gone or changed since training; the rows are good all the same.
         return None, str(fault)
     for name, content in report_files(report).items():
         draft.folder.write_bytes(f"_{name}", content)
     return report, report.summary
 
 
-def _parents(generator: Generator, *, mixed: bool) -> tuple[Parent, ...]:
-    """The model, and the source whose rows stand among the generated ones."""
-    model = Parent(kind="model", ref=generator.ref, digest=generator.digest)
-    if not mixed:
-        return (model,)
-    source: Any = generator.config["source"]
-    return model, Parent(kind="source", ref=source["uri"], digest=source["sha256"])
-
-
-def _gate_entry(draft: Draft, report: Report | None, why: str) -> dict[str, Any]:
-    if report is None:
-        return {"verdict": "inconclusive", "why": why}
-    return {
-        "verdict": report.verdict,
-        "why": why,
-        "report": draft.folder.uri_of("_report.json"),
-        "report_sha256": report.digest,
-    }
-
-
-def _gate(request: AugmentRequest, draft: Draft, report: Report | None, why: str) -> None:
+def _gate(request: AugmentRequest, draft: Draft, report: "Report | None", why: str) -> None:
     if request.require is None or (
         report is not None and report.passed(allow_inconclusive=request.allow_inconclusive)
     ):
         return
     verdict = report.verdict if report else "inconclusive"
+    # Not deleted: whoever reads the report may want to see the rows.
     where = draft.quarantine(f"gates: {verdict}")
     raise GateFailedError(
         f"{request.dataset} was not published: {verdict}, {why}; parts and report are in {where}"

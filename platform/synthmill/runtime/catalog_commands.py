@@ -89,46 +89,44 @@ def gc(
     from synthmill.catalog import admin
     from synthmill.catalog.store import Store
 
-    return {"removed": admin.gc(Store(store, storage_settings(set_)), _age(older_than))}
-
-
-def _list(kind: "Kind", store_uri: str) -> None:
-    from synthmill.catalog.store import Store
-    from synthmill.runtime.progress import say
-
-    store = Store(store_uri)
-    for item in store.names(kind):
-        for number in store.versions(kind, item):
-            manifest = store.resolve(kind, f"{item}@{number}", field=kind).manifest
-            verdict = (manifest.gate or {}).get("verdict", "")
-            say(
-                "\t".join(
-                    str(cell) for cell in (f"{item}@{number}", manifest.created, manifest.rows or "", verdict)
-                ).rstrip()
-            )
-
-
-def _show(kind: "Kind", ref: str, store_uri: str) -> None:
-    from synthmill.catalog.store import Store
-    from synthmill.config import dump
-    from synthmill.runtime.progress import say
-
-    version = Store(store_uri).resolve(kind, ref, field=kind.rstrip("s"))
-    say(json.dumps({"ref": version.ref, "uri": version.uri, **dump(version.manifest)}, indent=2))
+    units = {"d": "days", "h": "hours", "m": "minutes"}
+    # At most nine digits: Python's own limit on days is below ten.
+    match = re.fullmatch(r"(\d{1,9})([dhm])", older_than)
+    age = timedelta(**{units[match[2]]: int(match[1])}) if match else None
+    if age is None or age > OLDEST:
+        raise UserError(
+            f"expected a number and d, h or m, such as 7d, at most {OLDEST.days}d, got {older_than[:80]!r}",
+            field="--older-than",
+        )
+    return {"removed": admin.gc(Store(store, storage_settings(set_)), age)}
 
 
 def _list_and_show(group: typer.Typer, kind: "Kind") -> None:
     @group.command("list")
     def list_(store: StoreOption = DEFAULT_STORE) -> None:
         """Complete versions, one a line: ref, created, rows, verdict."""
-        _list(kind, store)
+        from synthmill.catalog.store import Store
+        from synthmill.runtime.progress import say
+
+        catalog = Store(store)
+        for name in catalog.names(kind):
+            for number in catalog.versions(kind, name):
+                manifest = catalog.resolve(kind, f"{name}@{number}", field=kind).manifest
+                verdict = (manifest.gate or {}).get("verdict", "")
+                cells = (f"{name}@{number}", manifest.created, manifest.rows or "", verdict)
+                say("\t".join(map(str, cells)).rstrip())
 
     @group.command("show")
     def show(
         ref: Annotated[str, typer.Argument(help="NAME or NAME@N.")], store: StoreOption = DEFAULT_STORE
     ) -> None:
         """The manifest of a version, as JSON."""
-        _show(kind, ref, store)
+        from synthmill.catalog.store import Store
+        from synthmill.config import dump
+        from synthmill.runtime.progress import say
+
+        version = Store(store).resolve(kind, ref, field=kind.rstrip("s"))
+        say(json.dumps({"ref": version.ref, "uri": version.uri, **dump(version.manifest)}, indent=2))
 
 
 def pull_dataset(
@@ -181,28 +179,11 @@ def runs_show(
     from synthmill.runtime.progress import say
 
     name, _, number = ref.partition("/")
-    found = [run for run in Store(store).runs(name) if number in ("", str(run.number))]
-    if not found:
+    runs = [run for run in Store(store).runs(name) if number in ("", str(run.number))]
+    if not runs:
         raise NotFoundError(
             f"no run {ref!r}{did_you_mean(ref, [run.ref for run in Store(store).runs()])}", field="run"
         )
-    folder = found[-1].folder
+    folder = runs[-1].folder
     record = folder.read_json("live.json") if folder.exists("live.json") else {}
-    say(
-        json.dumps(
-            {"ref": found[-1].ref, "uri": folder.uri, "running": found[-1].running, **record}, indent=2
-        )
-    )
-
-
-def _age(text: str) -> timedelta:
-    match = re.fullmatch(r"(\d{1,9})([dhm])", text)
-    age = (
-        timedelta(**{{"d": "days", "h": "hours", "m": "minutes"}[match[2]]: int(match[1])}) if match else None
-    )
-    if age is None or age > OLDEST:
-        raise UserError(
-            f"expected a number and d, h or m, such as 7d, at most {OLDEST.days}d, got {text[:80]!r}",
-            field="--older-than",
-        )
-    return age
+    say(json.dumps({"ref": runs[-1].ref, "uri": folder.uri, "running": runs[-1].running, **record}, indent=2))

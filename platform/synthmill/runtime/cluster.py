@@ -3,7 +3,6 @@
 import contextlib
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,22 +24,34 @@ FORWARDED = ("AWS_", "SYNTHMILL_", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "no_pr
 """Environment variables that workers need as the driver has them. They travel as arguments, not in the
 runtime environment, because that one is shown on the dashboard and AWS_ holds keys."""
 
+SOURCE_ROOT = Path(next(iter(synthmill.__path__))).parent
 T = TypeVar("T")
 
-SOURCE_ROOT = Path(next(iter(synthmill.__path__))).parent
-
-
-QUIET_ALONE = {
-    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+ANYWHERE = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    # Ray Train would replace `print` in its workers, to write the lines to a log of its own.
+    "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
+    # Relative paths of a recipe mean the folder that the command was started in.
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    # Seconds between two looks of Ray Train's controller at its workers; a run ends at one of them.
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "1",
+    # A process that has no GPU of Ray's keeps the CUDA_VISIBLE_DEVICES that it inherits.
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+"""Environment variables of Ray wherever it runs; what the user set stays."""
+ALONE = {
+    # Without a dashboard nobody reads metrics and events, and gathering them takes time from training: 8.8%
+    # of a core in all (docs/log.md).
     "RAY_TRAIN_METRICS_ENABLED": "0",
     "RAY_enable_metrics_collection": "0",
     "RAY_task_events_report_interval_ms": "0",
     "REPORTER_UPDATE_INTERVAL_MS": "60000",
+    # This machine is no spot instance: nothing takes it away.
+    "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
+    # Ray's 15 would let every other process of the machine go before a worker.
     "RAY_worker_niceness": "0",
 }
-"""Ray on this machine alone, without a dashboard: nobody reads its metrics and no node is taken away, and
-what gathers them takes its time from training. Workers get the processor as the command that started them
-would, not after all other processes."""
+"""Further ones of Ray on this machine alone."""
 
 
 @contextmanager
@@ -67,19 +78,8 @@ def session() -> Iterator[None]:
 def _connect() -> None:
     # Before Ray's processes start: they inherit it.
     threads.bound_spin()
-    quiet = {
-        "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
-        "RAY_CHDIR_TO_TRIAL_DIR": "0",
-        "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "1",
-    }
-    for key, value in (
-        *quiet.items(),
-        ("RAY_USAGE_STATS_ENABLED", "0"),
-        ("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0"),
-    ):
-        os.environ.setdefault(key, value)
     address = os.environ.get("RAY_ADDRESS")
-    for key, value in ({} if address else QUIET_ALONE).items():
+    for key, value in {**ANYWHERE, **({} if address else ALONE)}.items():
         os.environ.setdefault(key, value)
     options: dict[str, Any] = {
         "log_to_driver": bool(os.environ.get("SYNTHMILL_WORKER_LOGS")),
@@ -87,6 +87,7 @@ def _connect() -> None:
     }
     try:
         if address:
+            # The cluster's processes run already, and its nodes may lack the package.
             spin = {"GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", threads.SPIN_TURNS)}
             package = [str(SOURCE_ROOT / "synthmill")]
             ray.init(address=address, runtime_env={"py_modules": package, "env_vars": spin}, **options)
@@ -105,10 +106,12 @@ def session_beside(prepare: Callable[[], T]) -> Iterator[Future[T]]:
 
     The thread is not Ray's: the kernel ends Ray's processes with the thread that started them.
     """
+    # `prepare` may load torch, which reads it once.
+    threads.bound_spin()
     with ThreadPoolExecutor(1) as pool:
         preparing = pool.submit(prepare)
         if "RAY_ADDRESS" in os.environ and not ray.is_initialized():
-            # A cluster that others share is asked for nothing before the job is known to be right.
+            # A cluster that others share does no work for a job that may turn out to be wrong.
             preparing.result()
         with session():
             yield preparing
@@ -131,28 +134,34 @@ def _package_on_path() -> Iterator[None]:
 
 @contextmanager
 def _without_helpers(*, logs: bool) -> Iterator[None]:
-    """Start Ray without its API server, its autoscaler and, unless logs are wanted, its log monitor.
+    """Start Ray without its API server, its autoscaler and, unless logs are wanted, its log monitor, and its
+    agent without a web server.
 
-    Nobody talks to them in a cluster of one command, and together they cost half of what starting takes: 10.1
-    CPU seconds until a first task has run became 5.2. Ray has no option for it; a version that is built
-    otherwise starts as it does by itself.
+    Nobody talks to them in a cluster of one command. The first three cost half of what starting takes (10.1
+    CPU seconds until a first task has run became 5.2), and the node waits for the agent's web server (3.8
+    seconds until a first task instead of 7.4). Ray has no option for it; a version that is built otherwise
+    starts as it does by itself.
     """
+    from ray._private import utils
     from ray._private.node import Node
-
-    unwanted = ["start_monitor", "start_api_server", *([] if logs else ["start_log_monitor"])]
-    kept = {name: getattr(Node, name) for name in unwanted if hasattr(Node, name)}
 
     def nothing(self: Any, **options: Any) -> None:
         # What start_api_server sets besides.
         self._webui_url = None
 
-    for name in kept:
-        setattr(Node, name, nothing)
-    try:
+    def absent() -> ImportError:
+        # What Ray sees where it was installed without its dashboard: its agent then starts as "minimal".
+        return ImportError("not needed")
+
+    unwanted = ["start_monitor", "start_api_server", *([] if logs else ["start_log_monitor"])]
+    replacements: list[tuple[Any, str, Any]] = [(Node, name, nothing) for name in unwanted]
+    replacements.append((utils, "get_dashboard_dependency_error", absent))
+    with contextlib.ExitStack() as stack:
+        for owner, name, other in replacements:
+            if hasattr(owner, name):
+                stack.callback(setattr, owner, name, getattr(owner, name))
+                setattr(owner, name, other)
         yield
-    finally:
-        for name, method in kept.items():
-            setattr(Node, name, method)
 
 
 def _hide_token() -> None:
@@ -169,22 +178,26 @@ def require(*, workers: int, cpus: float = 1, gpus: float = 0, field: str) -> No
     span machines.
 
     Raises:
-        ResourceError: names `field`, what was asked for and what there is.
+        ResourceError: names `field`, what is needed and what there is.
     """
-    if _autoscales():
+    # A cluster that its launcher scales may still grow.
+    if Path("~/ray_bootstrap_config.yaml").expanduser().exists() and "RAY_ADDRESS" in os.environ:
         return
-    asked = {resource: each for resource, each in (("CPU", cpus), ("GPU", gpus)) if each}
+    needed = {resource: each for resource, each in (("CPU", cpus), ("GPU", gpus)) if each}
     have = ray.cluster_resources()
-    for resource, each in asked.items():
+    for resource, each in needed.items():
+        # In floats three times 0.1 is a little more than 0.3.
         if each * workers > have.get(resource, 0) + 1e-9:
+            total = f"{workers} workers need {each * workers:g} {resource}s"
+            one = f"one worker needs {each:g} {resource}s" if each > 1 else f"a {resource} is needed"
             raise ResourceError(
-                f"{_needs(workers, resource, each)} but the cluster has {have.get(resource, 0):g};"
-                f" {_fix(have, asked)}",
+                f"{one if workers == 1 else total} but the cluster has {have.get(resource, 0):g};"
+                f" {_fix(have, needed)}",
                 field=field,
             )
-    room = _room([node["Resources"] for node in ray.nodes() if node["Alive"]], asked)
+    room = _room([node["Resources"] for node in ray.nodes() if node["Alive"]], needed)
     if room < workers:
-        each_asks = " and ".join(f"{each:g} {resource}s" for resource, each in asked.items())
+        each_asks = " and ".join(f"{each:g} {resource}s" for resource, each in needed.items())
         raise ResourceError(
             f"{workers} workers of {each_asks} do not fit the cluster's machines, which hold {room}; ask for"
             " fewer or smaller ones",
@@ -192,27 +205,21 @@ def require(*, workers: int, cpus: float = 1, gpus: float = 0, field: str) -> No
         )
 
 
-def _needs(workers: int, resource: str, each: float) -> str:
-    if workers == 1:
-        return f"one worker needs {each:g} {resource}s" if each > 1 else f"a {resource} is needed"
-    return f"{workers} workers need {each * workers:g} {resource}s"
-
-
-def _fix(have: Mapping[str, float], asked: Mapping[str, float]) -> str:
+def _fix(have: Mapping[str, float], needed: Mapping[str, float]) -> str:
     """How many such workers, or how large ones, would do."""
-    most = min(int(have.get(resource, 0) // each) for resource, each in asked.items())
+    most = min(int(have.get(resource, 0) // each) for resource, each in needed.items())
     if most >= 1:
         return f"use at most {most}"
-    short = next(resource for resource, each in asked.items() if have.get(resource, 0) < each)
+    short = next(resource for resource, each in needed.items() if have.get(resource, 0) < each)
     if have.get(short, 0) >= 1:
         return f"use at most {have[short]:g} a worker"
     return "choose cpu or auto" if short == "GPU" else "no machine of it takes tasks"
 
 
-def _room(machines: list[Mapping[str, float]], asked: Mapping[str, float]) -> int:
-    """How many workers that each ask for so much fit, whole, on the machines."""
+def _room(machines: list[Mapping[str, float]], needed: Mapping[str, float]) -> int:
+    """How many workers that each need so much fit, whole, on the machines."""
     return sum(
-        min(int((machine.get(resource, 0) + 1e-9) // each) for resource, each in asked.items())
+        min(int((machine.get(resource, 0) + 1e-9) // each) for resource, each in needed.items())
         for machine in machines
     )
 
@@ -234,10 +241,12 @@ def total_cpus() -> int:
 
 def cpus_each(workers: int) -> int:
     """Whole CPUs that each of so many equal workers can have at once, now; at least 1."""
+    # Private, but the only place that says what is free on each node rather than in sum.
     free = sorted((node.get("CPU", 0) for node in available_resources_per_node().values()), reverse=True)
     nodes = [int(cpus) for cpus in free if cpus >= 1][:workers]
     if not nodes:
         return 1
+    # Workers are alike, so the node with the fewest free CPUs decides for all.
     per_node = -(-workers // len(nodes))
     return max(1, min(nodes) // per_node)
 
@@ -248,10 +257,6 @@ def threads_here() -> int:
     return max(1, min(int(given), os.cpu_count() or 1))
 
 
-def _autoscales() -> bool:
-    return Path("~/ray_bootstrap_config.yaml").expanduser().exists() and "RAY_ADDRESS" in os.environ
-
-
 def environment() -> dict[str, str]:
     """What a worker must have in its environment to reach what the driver reaches."""
     return {key: value for key, value in os.environ.items() if key.startswith(FORWARDED)}
@@ -260,4 +265,3 @@ def environment() -> dict[str, str]:
 def adopt(env: Mapping[str, str]) -> None:
     """Called first in a worker, with the driver's `environment()`."""
     os.environ.update(env)
-    sys.stdout.flush()

@@ -1,5 +1,6 @@
 """`synthmill doctor`: is this machine fit for the work, and if not, what is to be done."""
 
+import contextlib
 import importlib.metadata
 import os
 import platform
@@ -45,6 +46,16 @@ class Finding:
 
 def examine(store: str | None) -> list[Finding]:
     """Every check, in the order in which one would mend things; `store` None: what the environment names."""
+
+    def guarded(check: Callable[[], Finding | None]) -> Finding | None:
+        # A check that fails itself is a finding, too: the others still have something to say.
+        try:
+            return check()
+        except Exception as fault:
+            name = getattr(check, "__name__", "check").replace("_", " ")
+            detail = f"could not be checked: {type(fault).__name__}: {fault}"
+            return Finding(name, "warn", detail, "report this")
+
     checks: tuple[Callable[[], Finding | None], ...] = (
         python,
         packages,
@@ -57,16 +68,7 @@ def examine(store: str | None) -> list[Finding]:
         ray_address,
         lambda: storage(store, os.environ),
     )
-    return [finding for check in checks if (finding := _guarded(check)) is not None]
-
-
-def _guarded(check: Callable[[], Finding | None]) -> Finding | None:
-    """A check that fails itself is a finding, too: the others still have something to say."""
-    try:
-        return check()
-    except Exception as fault:
-        name = getattr(check, "__name__", "check").replace("_", " ")
-        return Finding(name, "warn", f"could not be checked: {type(fault).__name__}: {fault}", "report this")
+    return [finding for check in checks if (finding := guarded(check)) is not None]
 
 
 def python() -> Finding:
@@ -82,20 +84,20 @@ def python() -> Finding:
 
 def packages() -> Finding:
     """What is installed, and whether it is what the tests ran with."""
-    found: dict[str, str] = {}
+    versions: dict[str, str] = {}
     missing = []
     for name in PACKAGES:
         try:
-            found[name] = importlib.metadata.version(name)
+            versions[name] = importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:
             missing.append(name)
-    detail = ", ".join(f"{name} {version}" for name, version in found.items())
+    detail = ", ".join(f"{name} {version}" for name, version in versions.items())
     if missing:
         return Finding("packages", "fail", f"{', '.join(missing)} missing; {detail}", "pip install synthmill")
     other = [
         f"{name} {version}"
         for name, version in TESTED.items()
-        if not re.match(rf"{re.escape(version)}(\D|$)", found[name])
+        if not re.match(rf"{re.escape(version)}(\D|$)", versions[name])
     ]
     if other:
         return Finding("packages", "warn", detail, f"tested with {', '.join(other)}; use constraints.txt")
@@ -106,8 +108,12 @@ def processor() -> Finding:
     """Which instructions torch uses here; without AVX2 a step takes several times as long."""
     import torch
 
-    capability = torch.backends.cpu.get_cpu_capability()
-    flags = _cpu_flags()
+    capability, text = torch.backends.cpu.get_cpu_capability(), ""
+    # Torch names no bf16 instructions; Linux does, as `flags` or, on ARM, `Features`.
+    with contextlib.suppress(OSError):
+        text = Path("/proc/cpuinfo").read_text()
+    line = re.search(r"^(?:flags|Features)\s*:\s*(.*)$", text, re.MULTILINE)
+    flags = set(line[1].split()) if line else set()
     bf16 = "bf16 in hardware" if {"avx512_bf16", "amx_bf16"} & flags else "no bf16 in hardware"
     detail = f"{capability}, {bf16}"
     if capability == "DEFAULT" and platform.machine() in ("x86_64", "AMD64"):
@@ -119,15 +125,20 @@ def processor() -> Finding:
 def threads() -> Finding:
     """How many processors this process may use, and whether others use them already."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    limit = _cgroup_cpus()
+    limit = None
+    # A container's limit is no affinity: threads for all cores would be throttled (cgroup v2).
+    with contextlib.suppress(OSError, ValueError):
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        limit = None if quota == "max" else int(quota) / int(period)
     usable = min(cores, limit) if limit is not None else float(cores)
-    told = os.environ.get("OMP_NUM_THREADS")
-    detail = f"{usable:g} of {os.cpu_count()} processors" + (f", OMP_NUM_THREADS={told}" if told else "")
+    stated = os.environ.get("OMP_NUM_THREADS")
     load = os.getloadavg()[0]
-    detail += f", load {load:.1f}"
-    if told and told.isdigit() and int(told) > cores:
+    detail = f"{usable:g} of {os.cpu_count()} processors"
+    detail += (f", OMP_NUM_THREADS={stated}" if stated else "") + f", load {load:.1f}"
+    if stated and stated.isdigit() and int(stated) > cores:
         fix = "unset OMP_NUM_THREADS: threads that share a processor wait for each other"
         return Finding("threads", "warn", detail, fix)
+    # Spinning threads of a busy machine cost a small step up to fifty times its own time (threads.py).
     if load > 2 * usable:
         return Finding("threads", "warn", detail, "other processes are using them; times will vary")
     return Finding("threads", "ok", detail)
@@ -163,8 +174,9 @@ def disk() -> Finding:
     folder = Path(tempfile.gettempdir())
     usage = shutil.disk_usage(folder)
     detail = f"{usage.free / GIB:.1f} GiB free in {folder}"
+    # A folder that can't be written raises here, and becomes a finding.
     with tempfile.NamedTemporaryFile(dir=folder):
-        pass  # A read-only folder for temporary files raises here, and becomes a finding.
+        pass
     if usage.used / usage.total > RAY_DISK_LIMIT:
         return Finding(
             "disk", "fail", f"{detail}: {usage.used / usage.total:.0%} full", "free some, or set TMPDIR"
@@ -181,6 +193,7 @@ def gpu() -> Finding:
     if torch.cuda.is_available():
         names = [torch.cuda.get_device_name(number) for number in range(torch.cuda.device_count())]
         return Finding("gpu", "ok", f"{', '.join(names)}, CUDA {torch.version.cuda}")
+    # The commonest case of a slow first run: a CPU build of torch beside a driver.
     if Path("/dev/nvidia0").exists() or shutil.which("nvidia-smi"):
         built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built for CPUs alone"
         fix = "install torch from a CUDA wheel index that fits the driver (nvidia-smi shows it)"
@@ -193,8 +206,9 @@ def ray_address() -> Finding:
     address = os.environ.get("RAY_ADDRESS")
     if not address:
         return Finding("ray", "ok", "starts on this machine when a job needs it")
-    host, port = _host_and_port(address, 6379)
-    fault = _unreachable(host, port)
+    # `ray://host:10001`, `host:6379` or `host`.
+    parts = urlsplit(address if "://" in address else f"//{address}")
+    fault = _unreachable(parts.hostname or address, parts.port or 6379)
     if fault:
         fix = "start the cluster, open the port, or unset RAY_ADDRESS to use this machine"
         return Finding("ray", "fail", f"RAY_ADDRESS {address} does not answer ({fault})", fix)
@@ -211,6 +225,7 @@ def storage(store: str | None, environment: Mapping[str, str]) -> Finding | None
     if uri is None:
         return None if endpoint is None else _endpoint(endpoint)
     try:
+        # A wrong endpoint should be known in seconds, not after a job's two minutes of retries.
         Folder(uri, StorageConfig(retry_seconds=PROBE_SECONDS, connect_seconds=CONNECT_SECONDS)).probe_write()
     except SynthmillError as fault:
         fix = (
@@ -260,30 +275,6 @@ def _unreachable(host: str, port: int) -> str:
     return ""
 
 
-def _host_and_port(address: str, default: int) -> tuple[str, int]:
-    """`ray://host:10001`, `host:6379` or `host`."""
-    parts = urlsplit(address if "://" in address else f"//{address}")
-    return parts.hostname or address, parts.port or default
-
-
-def _cpu_flags() -> set[str]:
-    try:
-        text = Path("/proc/cpuinfo").read_text()
-    except OSError:
-        return set()
-    line = re.search(r"^(?:flags|Features)\s*:\s*(.*)$", text, re.MULTILINE)
-    return set(line[1].split()) if line else set()
-
-
-def _cgroup_cpus() -> float | None:
-    """The container's limit; None: no limit, or not in a container (cgroup v2)."""
-    try:
-        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-    except (OSError, ValueError):
-        return None
-    return None if quota == "max" else int(quota) / int(period)
-
-
 def _free_memory() -> int | None:
     try:
         text = Path("/proc/meminfo").read_text()
@@ -296,5 +287,6 @@ def _free_memory() -> int | None:
         used = int(Path("/sys/fs/cgroup/memory.current").read_text())
     except (OSError, ValueError):
         return free
+    # A container sees the whole machine's memory, and is killed at its own limit.
     left = None if limit == "max" else int(limit) - used
     return min((value for value in (free, left) if value is not None), default=None)

@@ -4,7 +4,7 @@ in the store."""
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,11 @@ import pyarrow as pa
 
 from synthmill.catalog.dataset import part_entries, read_verified
 from synthmill.catalog.manifest import FileEntry, Parent
-from synthmill.catalog.provenance import source_type
+from synthmill.catalog.provenance import SYNTHETIC_COLUMN, source_type
 from synthmill.catalog.store import Store, Version
-from synthmill.config import DataConfig, StorageConfig, fingerprint, parse_model
-from synthmill.data.codecs.base import Codec
+from synthmill.config import StorageConfig, fingerprint
 from synthmill.data.origin import Form
-from synthmill.data.readers.base import load_rules, read_source
-from synthmill.data.schema import ColumnRule
-from synthmill.data.split import Split, SplitTables, open_split
-from synthmill.data.written import as_learnt, read_texts
+from synthmill.data.written import read_texts
 from synthmill.errors import DataError, NotFoundError
 from synthmill.evaluation.evaluate import evaluate as evaluate_tables
 from synthmill.evaluation.evidence.base import evidence_door, refuse_ignored
@@ -31,14 +27,13 @@ from synthmill.evaluation.tables import Tables
 from synthmill.generation.generator import Generator
 from synthmill.generation.shards import ShardPlan
 from synthmill.runtime import cluster
-from synthmill.runtime.asked import as_asked
 from synthmill.runtime.evaluate_request import Thoroughness
+from synthmill.runtime.requested import as_requested
 from synthmill.runtime.retrain import Retrain
+from synthmill.runtime.source import gates_name, rules_of, source_tables
 from synthmill.runtime.tasks import map_on_ray
 from synthmill.storage.folder import Folder
 from synthmill.storage.parquet import read_part
-
-SYNTHETIC_COLUMN = "is_synthetic"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,11 +95,9 @@ class FolderPart:
 
 
 def check_gates(given: str | None, generator: Generator) -> Gates:
-    """The gates that were asked for, or else those of the model's recipe; a user's mistake in them surfaces
-    before any work."""
-    recipe: Any = generator.config["recipe"]
-    name = given if given is not None else str(recipe.get("gates", "default"))
-    return load_gates(name, shipped=evidence_door(generator.kind).gates_file())
+    """The gates of the request, or else those of the model's recipe; called before any work, so that a
+    mistake in them surfaces early."""
+    return load_gates(gates_name(given, generator), shipped=evidence_door(generator.kind).gates_file())
 
 
 def evaluate(
@@ -150,7 +143,7 @@ def report_on(
     store: Store,
     generator: Generator,
     folder: Folder,
-    parts: Sequence[FileEntry],
+    entries: Sequence[FileEntry],
     request: EvaluateRequest,
     *,
     baseline: Mapping[str, Any] | None = None,
@@ -160,21 +153,31 @@ def report_on(
 ) -> Report:
     """The report on parts in a folder, committed or not; needs a Ray session."""
     gates = check_gates(request.gates, generator)
+    codec = generator.codec
+    parts, first_row = [], 0
+    for entry in entries:
+        parts.append(FolderPart(folder, entry, first_row, codec.form, codec.typed_schema))
+        first_row += entry.rows or 0
     real = source_tables(store, generator)
     config: dict[str, Any] = dict(generator.config)
-    rules = _rules(store, config)
+    rules = rules_of(store, config)
+    retrain = None
+    if request.profile in ("full", "audit"):
+        # Ten trainings or so share the budget.
+        seconds = request.budget_seconds / 10 if request.budget_seconds else None
+        retrain = Retrain(config["recipe"], rules, seconds)
     tables = Tables(
         train=real.train,
         validation=real.validation,
         holdout=real.holdout,
-        synthetic=_parts(folder, parts, generator.codec),
+        synthetic=parts,
         codec=generator.codec,
         kept_rare=_kept_rare(generator),
         group=real.split.group,
         levels={name: rule.categories for name, rule in rules.items() if rule.categories is not None},
     )
     return evaluate_tables(
-        tables if plan is None else as_asked(tables, plan, request.seed),
+        tables if plan is None else as_requested(tables, plan, request.seed),
         kind=generator.kind,
         target=config["recipe"]["data"]["target"],
         profile=request.profile,
@@ -193,65 +196,26 @@ def report_on(
         map_tasks=map_on_ray(request.workers),
         requested_rows=requested_rows,
         options=request.options,
-        retrain=_retrain(config, rules, request),
+        retrain=retrain,
         sheets=evidence_door(generator.kind).sheets_of(generator, request.seed),
     )
 
 
-def _retrain(
-    config: dict[str, Any], rules: Mapping[str, ColumnRule], request: EvaluateRequest
-) -> Retrain | None:
-    """What the full and the audit profile train generators with; one training may take a tenth of the
-    budget."""
-    if request.profile not in ("full", "audit"):
-        return None
-    seconds = request.budget_seconds / 10 if request.budget_seconds else None
-    return Retrain(config["recipe"], rules, seconds)
-
-
-def _rules(store: Store, config: dict[str, Any]) -> Mapping[str, ColumnRule]:
-    """What the schema file stated when the model was trained; artifacts that don't say are older."""
-    if "rules" in config:
-        return {name: parse_model(ColumnRule, rule) for name, rule in config["rules"].items()}
-    return load_rules(parse_model(DataConfig, config["recipe"]["data"]), store.root.settings)
-
-
-def source_tables(store: Store, generator: Generator) -> SplitTables:
-    """The real rows a model was trained beside, split as they were then.
-
-    Raises:
-        DataError: the source can't be read, or is not the one that was trained on.
-    """
-    config: dict[str, Any] = dict(generator.config)
-    data = parse_model(DataConfig, {**config["recipe"]["data"], "source": config["source"]["uri"]})
-    source = read_source(data, store=store, rules=_rules(store, config))
-    source = replace(source, table=as_learnt(source.table, generator.codec.typed_schema))
-    return open_split(source, parse_model(Split, config["split"]))
-
-
 def plan_of(version: Version) -> ShardPlan | None:
-    """What was asked for when a dataset was generated."""
-    told = version.manifest.details.get("plan")
-    return None if told is None else ShardPlan.model_validate(told)
+    """The request that a dataset was generated for; None for datasets that do not say."""
+    plan = version.manifest.details.get("plan")
+    return None if plan is None else ShardPlan.model_validate(plan)
 
 
 def model_of(version: Version) -> str:
     """The model that a dataset was generated by."""
-    found = next((parent.ref for parent in version.manifest.parents if parent.kind == "model"), None)
-    if found is None:
+    ref = next((parent.ref for parent in version.manifest.parents if parent.kind == "model"), None)
+    if ref is None:
         raise DataError(
             f"{version.ref} names no model it came from; only generated datasets can be evaluated",
             field="--dataset",
         )
-    return found
-
-
-def _parts(folder: Folder, entries: Sequence[FileEntry], codec: Codec) -> list[FolderPart]:
-    parts, first_row = [], 0
-    for entry in entries:
-        parts.append(FolderPart(folder, entry, first_row, codec.form, codec.typed_schema))
-        first_row += entry.rows or 0
-    return parts
+    return ref
 
 
 def _baseline(store: Store, ref: str | None) -> Mapping[str, Any] | None:
@@ -262,10 +226,10 @@ def _baseline(store: Store, ref: str | None) -> Mapping[str, Any] | None:
     else:
         text = store.resolve("reports", ref, field="--baseline").folder.read_bytes("report.json").decode()
     try:
-        found: Mapping[str, Any] = json.loads(text)
+        report: Mapping[str, Any] = json.loads(text)
     except ValueError:
         raise NotFoundError(f"{ref} is not a report", field="--baseline") from None
-    return found
+    return report
 
 
 def _save(
@@ -285,7 +249,13 @@ def _save(
             "seed": request.seed,
         }
     )
-    opened = 1 + sum(_opened(version, model) for version in store.open_versions("reports"))
+    digest = model.manifest.content_digest
+    # Of all reports on this model: the more often a holdout is looked at, the less its figures prove.
+    opened = 1 + sum(
+        other.manifest.holdout_opened > 0
+        and any(parent.kind == "model" and parent.digest == digest for parent in other.manifest.parents)
+        for other in store.open_versions("reports")
+    )
     with store.begin("reports", dataset.name, run_key=key, run_id=run_id) as draft:
         entries = []
         for name, content in files.items():
@@ -297,7 +267,7 @@ def _save(
             files=tuple(entries),
             parents=(
                 Parent(kind="dataset", ref=dataset.ref, digest=dataset.manifest.content_digest),
-                Parent(kind="model", ref=model.ref, digest=model.manifest.content_digest),
+                Parent(kind="model", ref=model.ref, digest=digest),
             ),
             seed=request.seed,
             gate={"verdict": report.verdict, "report": "report.json", "report_sha256": report.digest},
@@ -305,13 +275,6 @@ def _save(
             details={"profile": request.profile},
         )
         return draft.commit(manifest)
-
-
-def _opened(report: Version, model: Version) -> bool:
-    return report.manifest.holdout_opened > 0 and any(
-        parent.kind == "model" and parent.digest == model.manifest.content_digest
-        for parent in report.manifest.parents
-    )
 
 
 def _kept_rare(generator: Generator) -> str | None:

@@ -56,6 +56,7 @@ def evaluate_files(
     """
     settings = storage or StorageConfig()
     store = Store(store_uri, settings)
+    # The cheap mistakes first: reading the sides may take minutes.
     baseline = _baseline(request.baseline)
     train, kind = _read_train(request, store)
     refuse_ignored(kind, request.options)
@@ -129,10 +130,10 @@ def _baseline(path: str | None) -> dict[str, object] | None:
             f"no file at {path}; give the report.json of an earlier report", field="--baseline"
         )
     try:
-        found: dict[str, object] = json.loads(Path(path).read_text())
+        report: dict[str, object] = json.loads(Path(path).read_text())
     except ValueError:
         raise NotFoundError(f"{path} is not a report", field="--baseline") from None
-    return found
+    return report
 
 
 def _write(report: Report, synthetic: str, output: str | None, settings: StorageConfig) -> tuple[str, ...]:

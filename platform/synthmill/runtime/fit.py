@@ -6,8 +6,6 @@ takes what a process needs to import torch. Several workers are Ray Train's.
 
 import tempfile
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,7 +27,7 @@ from synthmill.training.artifact import Fitted
 from synthmill.training.checkpoint import Checkpoints
 
 PATIENCE_SECONDS = 10.0
-"""After which a person is told that a worker has no place yet."""
+"""After which a line says that a worker still waits for free resources."""
 
 
 @dataclass(frozen=True)
@@ -47,11 +45,25 @@ class Shape:
 
 
 class Crew:
-    """The workers of one run. They may start before it is known what they will train on."""
+    """The workers of one run. They may start before the data is read."""
 
     def __init__(self, training: TrainingConfig) -> None:
         """Raises ResourceError for what the cluster can't hold."""
-        self.shape = _shape(training)
+        gpus = ray.cluster_resources().get("GPU", 0)
+        gpu = training.device == "cuda" or (training.device == "auto" and gpus >= training.workers)
+        # From the coarsest to the finest, so that the message names the field that is at fault.
+        cluster.require(workers=training.workers, field="training.workers")
+        if gpu:
+            cluster.require(workers=training.workers, gpus=1, field="training.device")
+        if training.threads is not None:
+            cluster.require(
+                workers=training.workers,
+                cpus=training.threads,
+                gpus=1 if gpu else 0,
+                field="training.threads",
+            )
+        cpus = training.threads or cluster.cpus_each(training.workers)
+        self.shape = Shape(training.workers, cpus, gpu)
         self._first = self._start() if self.shape.workers == 1 else None
 
     def take_first(self) -> Any:
@@ -65,12 +77,21 @@ class Crew:
 
 
 def fit(prepared: Prepared, run: Folder, crew: Crew) -> Fitted:
-    """Train in the run's folder, going on from its checkpoints if the recipe allows.
+    """Train in the run's folder, from its checkpoints where `training.resume` says so.
 
     Raises:
         TrainingError: the run diverged, or lost its workers too often; checkpoints stay for the next attempt.
     """
-    _look_for_checkpoints(prepared, run)
+    resume, checkpoints = prepared.recipe.training.resume, checkpoints_in(run)
+    exist = Checkpoints(checkpoints).exist()
+    if resume == "never":
+        checkpoints.delete_tree()
+    elif resume == "always" and not exist:
+        raise UserError(
+            "there is no checkpoint of this recipe to resume from; use if-possible", field="training.resume"
+        )
+    elif exist:
+        say(f"resuming from the last checkpoint in {run.uri}")
     work = Work(
         recipe=dump(prepared.recipe),
         folder=run,
@@ -78,11 +99,20 @@ def fit(prepared: Prepared, run: Folder, crew: Crew) -> Fitted:
         environment=ray.put(cluster.environment()),
         tables=ray.put((prepared.rows.tables.train, prepared.rows.tables.validation)),
     )
-    with _progress(prepared, run):
-        if crew.shape.workers == 1:
-            result = _alone(work, crew, prepared.recipe.training.max_failures)
-        else:
-            result = _together(work, crew.shape, prepared.recipe.training.max_failures)
+    # Workers write their records into the run's folder: Ray hands on metrics only with checkpoints.
+    done = threading.Event()
+    with Progress("training", prepared.steps) as bar:
+        watcher = threading.Thread(target=follow, args=(run, bar, done), daemon=True)
+        watcher.start()
+        try:
+            failures = prepared.recipe.training.max_failures
+            if crew.shape.workers == 1:
+                result = _alone(work, crew, failures)
+            else:
+                result = _together(work, crew.shape, failures)
+        finally:
+            done.set()
+            watcher.join()
     if isinstance(result, SynthmillError):
         raise result
     assert isinstance(result, dict), f"a worker returned {type(result).__name__}"
@@ -90,53 +120,15 @@ def fit(prepared: Prepared, run: Folder, crew: Crew) -> Fitted:
     return Fitted(weights, result["history"], result["summary"])
 
 
-def _shape(training: TrainingConfig) -> Shape:
-    gpus = ray.cluster_resources().get("GPU", 0)
-    gpu = training.device == "cuda" or (training.device == "auto" and gpus >= training.workers)
-    cluster.require(workers=training.workers, field="training.workers")
-    if gpu:
-        cluster.require(workers=training.workers, gpus=1, field="training.device")
-    if training.threads is not None:
-        cluster.require(
-            workers=training.workers, cpus=training.threads, gpus=1 if gpu else 0, field="training.threads"
-        )
-    return Shape(training.workers, training.threads or cluster.cpus_each(training.workers), gpu)
-
-
-def _look_for_checkpoints(prepared: Prepared, run: Folder) -> None:
-    """Forget those of an earlier attempt, demand them or go on from them, as `training.resume` says."""
-    resume = prepared.recipe.training.resume
-    exist = Checkpoints(checkpoints_in(run)).exist()
-    if resume == "never":
-        checkpoints_in(run).delete_tree()
-    elif resume == "always" and not exist:
-        raise UserError(
-            "there is no checkpoint of this recipe to go on from; use if-possible", field="training.resume"
-        )
-    elif exist:
-        say(f"going on from the last checkpoint in {run.uri}")
-
-
-@contextmanager
-def _progress(prepared: Prepared, run: Folder) -> Iterator[None]:
-    """Shows what the workers write into the run's folder."""
-    done = threading.Event()
-    with Progress("training", prepared.steps) as bar:
-        watcher = threading.Thread(target=follow, args=(run, bar, done), daemon=True)
-        watcher.start()
-        try:
-            yield
-        finally:
-            done.set()
-            watcher.join()
-
-
 def _alone(work: Work, crew: Crew, max_failures: int) -> Any:
-    """One worker; another takes its place when it is lost, and goes on from the last checkpoint."""
+    """One worker; another replaces it when it is lost, and resumes from the last checkpoint."""
     for lost in range(max_failures + 1):
         worker = crew.take_first()
         try:
-            _wait_for_place(worker, crew.shape)
+            ready = worker.ready.remote()
+            if not ray.wait([ready], timeout=PATIENCE_SECONDS)[0]:
+                needs = " and ".join(f"{amount:g} {name}s" for name, amount in crew.shape.resources.items())
+                say(f"waiting for a process with {needs}: Ray starts one when that much is free")
             return ray.get(worker.fit.remote(work))
         except RayTaskError as fault:
             # A fault of ours, not a lost process: it would come again.
@@ -144,19 +136,11 @@ def _alone(work: Work, crew: Crew, max_failures: int) -> Any:
         except RayError as fault:
             if lost == max_failures:
                 raise TrainingError(f"training workers failed: {line_of(fault)}") from fault
-            say(f"the training worker was lost; another goes on ({lost + 1} of {max_failures} times)")
+            say(f"the training worker was lost; another one resumes ({lost + 1} of {max_failures} times)")
         finally:
             # What comes next in this session needs its CPUs now, not when the handle is collected.
             ray.kill(worker)
     raise AssertionError("unreachable: the last loss raises")
-
-
-def _wait_for_place(worker: Any, shape: Shape) -> None:
-    ready = worker.ready.remote()
-    if not ray.wait([ready], timeout=PATIENCE_SECONDS)[0]:
-        asked = " and ".join(f"{amount:g} {name}s" for name, amount in shape.resources.items())
-        say(f"waiting for a process with {asked}: Ray starts one where that much is free")
-    ray.get(ready)
 
 
 def _together(work: Work, shape: Shape, max_failures: int) -> Any:
@@ -175,8 +159,8 @@ def _together(work: Work, shape: Shape, max_failures: int) -> Any:
             scaling_config=ScalingConfig(
                 num_workers=shape.workers, use_gpu=shape.gpu, resources_per_worker=shape.resources
             ),
-            # Checkpoints are ours (encrypted as asked, retried); Ray is given none, and needs no more than a
-            # folder on each machine.
+            # Checkpoints are ours (encrypted as the recipe says, retried). Ray gets none, and needs no more
+            # than a scratch folder.
             run_config=RunConfig(
                 name=f"ray-{ray.get_runtime_context().get_job_id()}",
                 storage_path=scratch,

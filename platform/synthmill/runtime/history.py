@@ -1,8 +1,8 @@
 """How a run's records travel from the worker that makes them to the person who waits: through the run's
 folder.
 
-Ray keeps metrics only with checkpoints, and its report() blocks the loop; a file in the run's folder does
-neither.
+Ray stores metrics only with checkpoints, and its report() blocks the loop until the controller's next poll; a
+file in the run's folder does neither.
 """
 
 import tempfile
@@ -24,10 +24,11 @@ REMOTE_SECONDS = 5.0
 
 
 class TensorBoardFolder:
-    """TensorBoard events of a run, kept in `tensorboard/` of its folder."""
+    """TensorBoard events of a run, in `tensorboard/` of its folder."""
 
     def __init__(self, folder: Folder) -> None:
         self._folder, self._wait = folder.child("tensorboard"), 10 * _interval(folder)
+        # The writer appends, which object stores can't: it has a local file, copied whole now and then.
         self._scratch = tempfile.TemporaryDirectory(prefix="synthmill-")
         self._writer = TensorBoard(Path(self._scratch.name))
         self._written = time.monotonic()
@@ -60,8 +61,8 @@ class PreviewFolder:
 
 
 class FolderReporter:
-    """A training reporter that keeps the latest records readable for the driver, at most once a second or
-    five."""
+    """A training reporter that leaves the latest records where the driver reads them, at most once a second
+    or five."""
 
     def __init__(self, folder: Folder) -> None:
         self._folder, self._wait = folder, _interval(folder)
@@ -70,10 +71,12 @@ class FolderReporter:
         self._written = 0.0
 
     def log(self, record: Mapping[str, Any]) -> None:
-        """Keep `record`; write it when the last write is long enough ago."""
+        """Merge `record` into the latest; write them when the last write is long enough ago."""
         if "preview" in record:
             return
-        self._latest |= _flat(record)
+        for key, value in record.items():
+            nested = value if isinstance(value, Mapping) else None
+            self._latest |= {key: value} if nested is None else {f"{key}/{k}": v for k, v in nested.items()}
         if "message" in record:
             self._messages.append(str(record["message"]))
         if time.monotonic() - self._written >= self._wait:
@@ -95,10 +98,12 @@ def follow(folder: Folder, bar: Progress, done: Event) -> None:
         ended = done.wait(_interval(folder) if started is not None else 0)
         try:
             if started is None:
+                # By the folder's own clock; what is older is an earlier attempt's.
                 started = folder.now()
             elif folder.entry(LIVE).modified >= started:
                 shown.update(folder.read_json(LIVE))
         except StorageError:
+            # Nothing written yet, or a store that is slow: progress is no reason to end a run.
             continue
 
 
@@ -120,17 +125,6 @@ class Shown:
             if isinstance(record.get(key), int | float)
         ]
         self._bar.update(int(record.get("step") or 0), ", ".join(notes))
-
-
-def _flat(record: Mapping[str, Any]) -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for key, value in record.items():
-        flat.update(
-            {f"{key}/{inner}": item for inner, item in value.items()}
-            if isinstance(value, Mapping)
-            else {key: value}
-        )
-    return flat
 
 
 def _interval(folder: Folder) -> float:

@@ -71,6 +71,7 @@ def draft_recipe(
     if paths:
         folder = Folder(source, settings)
         classes = {path.rpartition("/")[0].rpartition("/")[2] for path in paths}
+        # Evenly over the folder: the first ones may all be of one class.
         shown = [folder.read_bytes(path) for path in paths[:: max(1, len(paths) // MOST_LOOKED_AT)]]
         return _of_images(source, name, len(paths), shown, 0 if "" in classes else len(classes), [])
     config = DataConfig(source=source, kind="table")
@@ -79,7 +80,15 @@ def draft_recipe(
         raise DataError(
             f"no column named {target!r}{did_you_mean(target, table.column_names)}", field="--target"
         )
-    column = next((c for c in table.column_names if _holds_images(table.schema.field(c).type)), None)
+    # A Hugging Face image: a struct with the file's bytes.
+    column = next(
+        (
+            column_name
+            for column_name, kind in zip(table.column_names, table.schema.types, strict=True)
+            if pa.types.is_struct(kind) and "bytes" in [inner.name for inner in kind]
+        ),
+        None,
+    )
     if column is not None:
         return _of_image_table(source, name, table, column, target)
     return _of_table(source, plain_table(table), name, target, schema_name, config)
@@ -91,6 +100,7 @@ def write(draft: Draft, recipe: Path, schema: Path, *, force: bool) -> None:
     Raises:
         UserError: one is there already, and `force` is not given.
     """
+    # Both are looked at before either is written.
     wanted = {recipe: draft.recipe, **({schema: draft.schema} if draft.schema is not None else {})}
     there = next((path for path in wanted if path.exists()), None)
     if there is not None and not force:
@@ -108,18 +118,23 @@ def _of_table(
 ) -> Draft:
     group = _guess_group(table, target)
     seen = [_look(column, table[column], config, column == group) for column in table.column_names]
-    kept = [column for column in seen if column.profile is not None]
-    if not any(column.profile and column.profile.kind not in ("identifier", "constant") for column in kept):
+    usable = [column for column in seen if column.profile is not None]
+    if not any(column.profile and column.profile.kind not in ("identifier", "constant") for column in usable):
         raise DataError(f"{source} has no column that can be learnt", field="source")
     dropped = {column.name: column.dropped for column in seen if column.profile is None}
-    guess = target or _guess_target(kept)
+    guess = target or _guess_target(usable)
+    if guess is None:
+        target_lines = ["  # target: COLUMN  # what downstream models predict; utility figures need it"]
+    else:
+        why = "" if target is not None else "  # a guess: what do downstream models predict?"
+        target_lines = [f"  target: {_quoted(guess)}{why}"]
     lines = [
         *_head(source, f"{table.num_rows:,} rows, {len(seen)} columns"),
         f"name: {name}",
         "data:",
         f"  source: {_quoted(source)}",
         "  kind: table",
-        *_target_lines(guess, given=target is not None),
+        *target_lines,
         *(
             [f"  schema: {_quoted(schema_name)}  # leaves out the columns below that can't be learnt"]
             if dropped
@@ -128,7 +143,12 @@ def _of_table(
         *_split_lines(group, table.num_rows),
         "  # What was seen in each column:",
         *[f"  #   {_quoted(column.name)}: {_words(column, table.num_rows)}" for column in seen],
-        *_model_lines(table.num_rows),
+        "model:",
+        "  name: tvae  # quick and good; ctgan knows conditions natively. docs/recipes.md has their settings",
+        "training:",
+        "  seed: 0",
+        "  max_epochs: 300",
+        f"  global_batch_rows: {min(500, max(50, table.num_rows // 10))}",
     ]
     return Draft("\n".join(lines) + "\n", _schema_text(dropped), guess, dropped)
 
@@ -146,7 +166,8 @@ def _look(name: str, column: pa.ChunkedArray, config: DataConfig, is_group: bool
         return Seen(name, None, 0, f"of type {column.type}, which no model here can learn")
     distinct = int(pc.count_distinct(column).as_py())
     if distinct == 0:
-        return Seen(name, None, 0, "holds only missing values")
+        return Seen(name, None, 0, "has only missing values")
+    # By the code that training uses, so that both agree on what is refused.
     rule = ColumnRule(kind="identifier") if is_group else ColumnRule()
     try:
         return Seen(name, profile_column(name, flat(column), rule, config), distinct)
@@ -167,6 +188,7 @@ def _guess_target(columns: list[Seen]) -> str | None:
     named = next((c.name for c in usable if TARGET_NAMES.match(c.name)), None)
     if named is not None or not usable:
         return named
+    # Where no name tells, files for classification have their classes last.
     last = usable[-1]
     assert last.profile is not None
     classes = last.profile.kind in ("categorical", "boolean") and 2 <= last.distinct <= MOST_CLASSES
@@ -186,14 +208,6 @@ def _guess_group(table: pa.Table, target: str | None) -> str | None:
     return None
 
 
-def _target_lines(target: str | None, *, given: bool) -> list[str]:
-    if target is None:
-        return ["  # target: COLUMN  # what downstream models predict; utility figures need it"]
-    return [
-        f"  target: {_quoted(target)}" + ("" if given else "  # a guess: what do downstream models predict?")
-    ]
-
-
 def _split_lines(group: str | None, rows: int) -> list[str]:
     why = "decided before anything is fitted; only evaluation opens the holdout"
     if rows < FEW_ROWS:
@@ -206,23 +220,12 @@ def _split_lines(group: str | None, rows: int) -> list[str]:
     return lines
 
 
-def _model_lines(rows: int) -> list[str]:
-    return [
-        "model:",
-        "  name: tvae  # quick and good; ctgan knows conditions natively. docs/recipes.md has their settings",
-        "training:",
-        "  seed: 0",
-        "  max_epochs: 300",
-        f"  global_batch_rows: {min(500, max(50, rows // 10))}",
-    ]
-
-
 def _words(column: Seen, rows: int) -> str:
     profile = column.profile
     if profile is None:
         return f"left out: {column.dropped}"
     if profile.kind == "identifier":
-        return "identifier: made anew in the same pattern, never copied"
+        return "identifier: new ones in the same pattern, never copies"
     if profile.kind == "constant":
         return "constant: comes out as it went in"
     parts: list[str] = [profile.kind]
@@ -259,11 +262,6 @@ def _find_images(source: str, settings: StorageConfig) -> list[str]:
     return sorted(path for path in shown if path.lower().endswith(IMAGE_ENDINGS))
 
 
-def _holds_images(kind: pa.DataType) -> bool:
-    """Whether a column is of Hugging Face image structs."""
-    return bool(pa.types.is_struct(kind)) and "bytes" in [field.name for field in kind]
-
-
 def _of_image_table(source: str, name: str, table: pa.Table, column: str, target: str | None) -> Draft:
     chosen = target or next((c for c in table.column_names if c != column and TARGET_NAMES.match(c)), None)
     classes = int(pc.count_distinct(table[chosen]).as_py()) if chosen else 0
@@ -290,6 +288,7 @@ def _of_images(
     if not shapes:
         raise DataError(f"none of the images in {source} can be read", field="source")
     (height, width), _ = shapes.most_common(1)[0]
+    # The image models halve a side several times; multiples of 8 halve evenly.
     side = max(SMALLEST_SIDE, min(LARGEST_SIDE, height, width) // 8 * 8)
     same = len(shapes) == 1 and height == width == side
     looked = sum(shapes.values())
@@ -321,6 +320,6 @@ def _of_images(
 
 
 def _quoted(text: str) -> str:
-    """A YAML scalar on one line, whatever it holds; plain where YAML reads it back as the same text."""
+    """A YAML scalar on one line, whatever the text; plain where YAML reads it back as the same text."""
     plain = re.fullmatch(r"[A-Za-z_][\w./-]*", text) and yaml.safe_load(text) == text
     return text if plain else json.dumps(text, ensure_ascii=True)

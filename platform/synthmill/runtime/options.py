@@ -5,6 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from synthmill.errors import UserError
+
 if TYPE_CHECKING:
     from synthmill.config import StorageConfig
 
@@ -20,6 +22,14 @@ StorageOption = Annotated[
     list[str] | None, typer.Option("--set", help="storage.key=value; may be given again.")
 ]
 DEFAULT_STORE = "store"
+
+
+def choice(field: str, value: str | None, known: tuple[str, ...]) -> Any:
+    """The value, if it is known or none was given; else UserError names the option and the values."""
+    # Not an enumeration of the parser's: its message would not have the form of all others.
+    if value is not None and value not in known:
+        raise UserError(f"must be one of {', '.join(known)}, got {value!r}", field=field)
+    return value
 
 
 def storage_settings(overrides: list[str] | None) -> "StorageConfig":

@@ -26,7 +26,7 @@ class Prepared:
 
     @property
     def run_name(self) -> str:
-        """Folder of the run below `runs/`: the same for the same work, so that it goes on after a crash."""
+        """Folder of the run below `runs/`: the same for the same work, so that it resumes after a crash."""
         return f"{self.recipe.name}-{self.run_key[:12]}"
 
     @property
@@ -47,20 +47,17 @@ def prepare(recipe: Recipe, store_uri: str) -> Prepared:
         UserError: anything the user can mend.
     """
     recipe = resolve(recipe)
-    _check_gates(recipe)
-    store = Store(store_uri, recipe.storage)
-    store.root.probe_write()
-    source = read_source(recipe.data, store=store)
-    return Prepared(recipe, store, prepare_rows(recipe, source), run_key(recipe, source))
-
-
-def _check_gates(recipe: Recipe) -> None:
-    """A gates file is wrong before training, not after."""
     if recipe.gates != "default":
-        # Gates know every metric, and importing those takes longer than a small training.
+        # A gates file is wrong before training, not after. Importing what knows it takes longer than a small
+        # training: gates know every metric.
         from synthmill.evaluation.gates import load_gates
 
         load_gates(recipe.gates)
+    store = Store(store_uri, recipe.storage)
+    # A store that can't be written is known before the source is read, which may take minutes.
+    store.root.probe_write()
+    source = read_source(recipe.data, store=store)
+    return Prepared(recipe, store, prepare_rows(recipe, source), run_key(recipe, source))
 
 
 def run_key(recipe: Recipe, source: Source) -> str:
@@ -78,5 +75,5 @@ def run_key(recipe: Recipe, source: Source) -> str:
 
 
 def checkpoints_in(run: Folder) -> Folder:
-    """Where a run keeps its checkpoints."""
+    """The folder of a run's checkpoints."""
     return run.child("checkpoints")

@@ -16,6 +16,7 @@ def publish(prepared: Prepared, model: Fitted, *, run_id: str) -> Version:
         Parent(kind="source", ref=source.uri, digest=source.sha256),
         Parent(kind="recipe", ref=recipe.name, digest=artifact.config["recipe_fingerprint"]),
     )
+    # Claimed only now: a run that fails leaves no number behind.
     with prepared.store.begin("models", recipe.name, run_key=prepared.run_key, run_id=run_id) as draft:
         files = write_artifact(draft.folder, artifact)
         manifest = draft.manifest(

@@ -45,7 +45,7 @@ class ResultPlace:
 
 
 def place_of_job(options: Mapping[str, Any]) -> ResultPlace | None:
-    """Where a job with these options tells its result; None: nowhere."""
+    """Where a job with these options writes its result; None: nowhere."""
     uri = options.get("result_file")
     return ResultPlace(uri, _settings(options.get("recipe"), options.get("set_") or [])) if uri else None
 

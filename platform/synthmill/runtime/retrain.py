@@ -32,6 +32,7 @@ class Retrain:
     def __call__(self, subset: pa.Table, seed: int) -> pa.Table:
         """About as many rows as `subset` has, at least 500. Codec and model see nothing but the subset."""
         recipe = parse_model(Recipe, self.recipe)
+        # Tasks run side by side, one CPU each, so more threads or workers would only compete.
         limits = [limit for limit in (recipe.training.max_seconds, self.max_seconds) if limit is not None]
         changed = {"seed": seed, "threads": 1, "workers": 1, "max_seconds": min(limits) if limits else None}
         recipe = recipe.model_copy(update={"training": recipe.training.model_copy(update=changed)})
@@ -40,6 +41,7 @@ class Retrain:
         codec = codec_class(model_class(recipe.model.name).encoding).fit(subset, data, self.rules)
         outcome = fit(recipe, subset, subset.slice(0, 0), codec, parallel=Single(), reporter=Silent())
         model = build(recipe.model.name, recipe.model.config, codec.layout)
+        # The published weights: the loop's model has the last ones.
         model.load_state_dict(outcome.state_dict)
         model.eval()
         generator = Generator(model, codec, ref=recipe.name, digest="", config={})

@@ -1,11 +1,14 @@
 """The commands that one begins with: `init` writes a recipe, `doctor` looks at the machine."""
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from synthmill.runtime.options import ResultFile, StorageOption, Verb
+from synthmill.runtime.options import ResultFile, StorageOption, Verb, choice
+
+SHELLS = ("bash", "zsh", "fish", "powershell", "pwsh")
 
 
 def register(app: typer.Typer, verb: Verb) -> None:
@@ -13,6 +16,19 @@ def register(app: typer.Typer, verb: Verb) -> None:
     an exit code."""
     app.command()(verb(init))
     app.command()(verb(doctor))
+
+
+def show_completion(arguments: list[str]) -> bool:
+    """`--show-completion bash`, for scripts that name the shell; typer's own option only guesses it from the
+    parent process, and fails under make, in containers and in CI."""
+    if arguments[:1] != ["--show-completion"] or len(arguments) == 1:
+        return False
+    from typer.completion import get_completion_script  # type: ignore[attr-defined]
+
+    shell = choice("--show-completion", arguments[1], SHELLS)
+    script = get_completion_script(prog_name="synthmill", complete_var="_SYNTHMILL_COMPLETE", shell=shell)
+    sys.stdout.write(script + "\n")
+    return True
 
 
 def init(

@@ -33,6 +33,7 @@ def map_on_ray(workers: int | None) -> MapTasks:
     order."""
 
     def run(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+        # Once in the object store, instead of once with each task: it carries the evidence.
         env, shared = cluster.environment(), ray.put(function)
         task = ray.remote(num_cpus=1, max_retries=3)(_apply)
         waiting = list(enumerate(items))
@@ -40,6 +41,7 @@ def map_on_ray(workers: int | None) -> MapTasks:
         results: list[Any] = [None] * len(waiting)
         limit = workers or cluster.total_cpus()
         while waiting or running:
+            # `--workers` bounds how many run at a time; Ray has no such limit.
             while waiting and len(running) < limit:
                 at, item = waiting.pop(0)
                 running[task.remote(env, shared, item)] = at

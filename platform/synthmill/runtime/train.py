@@ -1,13 +1,13 @@
 """Train on Ray: the driver prepares and publishes, workers run the one loop.
 
-A run is named by what determines it, so the same command after a crash finds its checkpoints and goes on.
+A run is named by what determines it, so the same command after a crash resumes from its checkpoints.
 What imports torch is imported late here: Ray takes seconds to start on this machine, and torch and the source
 are read meanwhile.
 """
 
 from typing import TYPE_CHECKING
 
-from synthmill import registry, threads
+from synthmill import registry
 from synthmill.config import Recipe
 from synthmill.errors import NotFoundError, did_you_mean
 from synthmill.runtime import cluster
@@ -30,8 +30,13 @@ def train(recipe: Recipe, store_uri: str, *, run_id: str) -> "Version":
         # The commonest mistake; it need not wait for Ray.
         hint = did_you_mean(recipe.model.name, known)
         raise NotFoundError(f"no model named {recipe.model.name!r}{hint}", field="model.name")
-    threads.bound_spin()
-    with cluster.session_beside(lambda: _prepare(recipe, store_uri)) as preparing:
+
+    def prepared_rows() -> "Prepared":
+        from synthmill.runtime.prepare import prepare
+
+        return prepare(recipe, store_uri)
+
+    with cluster.session_beside(prepared_rows) as preparing:
         from synthmill.runtime.fit import Crew, fit
         from synthmill.runtime.publish import publish
 
@@ -46,12 +51,6 @@ def train(recipe: Recipe, store_uri: str, *, run_id: str) -> "Version":
             # Resuming a run that is published would publish it again.
             run.folder.delete_tree("checkpoints")
     return version
-
-
-def _prepare(recipe: Recipe, store_uri: str) -> "Prepared":
-    from synthmill.runtime.prepare import prepare
-
-    return prepare(recipe, store_uri)
 
 
 def _introduce(prepared: "Prepared") -> None:

@@ -37,7 +37,7 @@ class Work:
     tables: Any
     """Reference to the train and the validation rows."""
     ending: Any = None
-    """Handle of an `Ending`; None for a process without fellows."""
+    """Handle of an `Ending`; None for a process that trains alone."""
 
 
 class TrainingWorker:
@@ -50,6 +50,7 @@ class TrainingWorker:
     def fit(self, work: Work) -> Any:
         """The run's summary, with its history; or an error of ours, as a value so that Ray does not wrap
         it."""
+        # Before anything reads the store: credentials travel beside the job, not in it.
         cluster.adopt(ray.get(work.environment))
         device = torch.device("cuda" if ray.get_gpu_ids() else "cpu")
         try:
@@ -69,15 +70,15 @@ class Ending:
         self._fault = self._fault or fault
 
     def fault(self) -> SynthmillError | None:
-        """What was kept."""
+        """The reason; None while the run goes on."""
         return self._fault
 
 
 def train_together(options: Mapping[str, Any]) -> Any:
     """One of several workers of Ray Train.
 
-    Its errors can't be returned: the fellows would wait for it in the next sum for ever. It leaves them with
-    `Ending` and raises; Ray then starts all workers again, which come back at once with that error.
+    Its errors can't be returned: the other workers would wait for it in the next sum for ever. It leaves them
+    with `Ending` and raises; Ray then starts all workers again, which return that error at once.
     """
     from ray.train.torch import get_device
 
@@ -98,6 +99,7 @@ def run(work: Work, parallel: Parallel) -> dict[str, Any]:
     train_rows, validation = ray.get(work.tables)
     live, events = FolderReporter(work.folder), TensorBoardFolder(work.folder)
     leads = parallel.rank == 0
+    # One process writes: the records of all ranks are the same.
     reporter: Reporter = Fanout(live, events, PreviewFolder(work.folder)) if leads else Silent()
     outcome = fit(
         parse_model(Recipe, work.recipe),
@@ -112,6 +114,7 @@ def run(work: Work, parallel: Parallel) -> dict[str, Any]:
     if leads:
         live.close()
         events.close()
+        # Not through Ray's object store: weights may be larger than it.
         work.folder.write_bytes(OUTCOME, safetensors.torch.save(outcome.state_dict))
     model = fitted(outcome, workers=parallel.world)
     return {"summary": model.summary, "history": model.history}

@@ -1,7 +1,7 @@
 """Ray tasks that write parts: each computes a whole shard, writes it and then its receipt.
 
-Ray runs a task again when its worker or node is lost. A worker process keeps the last model it loaded, so a
-job's shards, and a second job on the same model, pay for loading once a process.
+Ray runs a task again when its worker or node is lost. A worker process caches the last model it loaded, so
+a job's shards, and a second job on the same model, pay for loading once a process.
 """
 
 import functools
@@ -16,7 +16,7 @@ from ray.exceptions import NodeDiedError, OutOfMemoryError, WorkerCrashedError
 
 from synthmill.catalog.dataset import finished_shards, write_shard
 from synthmill.catalog.manifest import FileEntry
-from synthmill.catalog.provenance import footer
+from synthmill.catalog.provenance import SYNTHETIC_COLUMN, footer
 from synthmill.catalog.store import Draft, Store
 from synthmill.config import StorageConfig
 from synthmill.errors import ResourceError, SynthmillError
@@ -24,7 +24,6 @@ from synthmill.generation.compute import PORTABLE_ENV, compute_class
 from synthmill.generation.generator import Generator
 from synthmill.generation.shards import ShardPlan
 from synthmill.runtime import cluster
-from synthmill.runtime.evaluate import SYNTHETIC_COLUMN
 from synthmill.runtime.tasks import get, line_of
 from synthmill.storage.folder import Folder
 
@@ -59,8 +58,10 @@ class Writers:
     def __init__(self, count: int, job: Job, *, portable: bool = False) -> None:
         self.count = count
         self._job = ray.put(job)
+        # Spread: parts that pile up on one node share its memory and its connection to the store.
         options: dict[str, Any] = {"num_cpus": 1, "max_retries": MAX_RETRIES, "scheduling_strategy": "SPREAD"}
         if portable:
+            # Torch reads them once, when it loads: new processes, not those that Ray keeps ready.
             options["runtime_env"] = {"env_vars": PORTABLE_ENV}
         self._write = ray.remote(**options)(write_part)
         self.compute_class: str = get([ray.remote(**options)(class_of).remote(self._job)])[0]
@@ -93,6 +94,7 @@ class Writers:
                     f"part {index} lost its worker {MAX_RETRIES + 1} times: {line_of(fault)}"
                 ) from fault
             on_part(len(done))
+            # Another run may have taken this version over while this one waited.
             draft.check_alive()
         return [done[part.index] for part in parts]
 
@@ -105,14 +107,16 @@ def class_of(job: Job) -> str:
 def write_part(job: Job, part: Part, folder: Folder, run_key: str, expected_class: str) -> FileEntry:
     """In a worker: compute (or take) the rows, write the part, then its receipt."""
     generator = _generator(job)
-    found = compute_class(generator.sampler)
-    if found != expected_class:
+    own_class = compute_class(generator.sampler)
+    if own_class != expected_class:
+        # The same seed would give other rows in this part than a rerun elsewhere.
         raise ResourceError(
-            f"the cluster's machines compute differently ({found} | {expected_class}); add --portable",
+            f"the cluster's machines compute differently ({own_class} | {expected_class}); add --portable",
             field="--workers",
         )
     schema = dataset_schema(generator, job.plan, mixed=job.mixed)
     table = generator.shard(job.plan, job.plan.shard(part.index)) if part.rows is None else part.rows
+    # Models generate plain values; categories, numbers of classes and the like come back on the way out.
     form = generator.codec.form.select(job.plan.columns or generator.schema.names)
     written = form.write(table.select(form.schema.names))
     if job.mixed:
@@ -132,8 +136,8 @@ def write_part(job: Job, part: Part, folder: Folder, run_key: str, expected_clas
 
 
 def dataset_schema(generator: Generator, plan: ShardPlan, *, mixed: bool) -> pa.Schema:
-    """What every part of a dataset has, real rows included: the columns asked for, and whether a row is
-    synthetic where both are there."""
+    """What every part of a dataset has, real rows included: the requested columns, and whether a row is
+    synthetic where both kinds are there."""
     schema = generator.codec.form.select(plan.columns or generator.schema.names).schema
     return schema.append(pa.field(SYNTHETIC_COLUMN, pa.bool_())) if mixed else schema
 

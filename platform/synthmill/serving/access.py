@@ -1,5 +1,5 @@
-"""What routes share, those of every kind of data included: which key asks, which model it may use, and the
-labels of what a model generated."""
+"""What routes of every kind of data share: which key a request has, which model it may use, and the labels of
+what a model generated."""
 
 from typing import Annotated, Any
 
@@ -19,6 +19,7 @@ def _allow(scope: Scope) -> Any:
     """A dependency: the request's key, which must have the scope."""
 
     async def allowed(request: Request) -> Key:
+        # Left there by the guard, which answered every request without one.
         key: Key = request.state.key
         key.check(scope)
         return key

@@ -1,7 +1,7 @@
 """The HTTP interface: routes, and what they document. Errors and admission are in guard.py, work is in
 service.py."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Annotated, Any
 
@@ -54,7 +54,7 @@ ERRORS: dict[int | str, dict[str, Any]] = {
 }
 ROW_FORMATS: dict[int | str, dict[str, Any]] = {
     200: {
-        "description": "Rows, in the format that Accept asks for",
+        "description": "Rows, in the format that Accept names",
         "content": {name: {"schema": {"type": "string"}} for name in FORMATS},
     }
 }
@@ -74,7 +74,7 @@ def create_app(service: Service) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
         responses=ERRORS,
-        lifespan=_no_lifespan,
+        lifespan=_no_lifespan,  # The replica starts the service before there is an application.
     )
     _add_models(app, service)
     _add_rows(app, service)
@@ -145,6 +145,7 @@ def _add_jobs(app: FastAPI, service: Service) -> None:
     async def start_job(body: JobRequest, key: MayRunJobs) -> JSONResponse:
         """Publish a dataset of any size in the store, as `synthmill augment` does."""
         name = body.model.partition("@")[0]
+        # As in find_served: for an unknown name "no such model" helps more than "may not use".
         if name in service.models.names:
             key.check("jobs", model=name)
         version = await service.models.version(body.model, among=usable_models(service, key))
@@ -185,16 +186,16 @@ def _add_operations(app: FastAPI, service: Service) -> None:
 
 
 def _add_pages(app: FastAPI) -> None:
+    def route(name: str) -> Callable[[], Awaitable[Response]]:
+        # A function around it, or every route would send the last file of the loop.
+        async def page() -> Response:
+            file = page_file(name)
+            return Response(file.data, media_type=file.media_type)
+
+        return page
+
     for path, name in (*PAGES.items(), *((f"/page/{name}", name) for name in ASSETS)):
-        app.add_api_route(path, _page(name), include_in_schema=False)
-
-
-def _page(name: str) -> Any:
-    async def page() -> Response:
-        file = page_file(name)
-        return Response(file.data, media_type=file.media_type)
-
-    return page
+        app.add_api_route(path, route(name), include_in_schema=False)
 
 
 def _add_errors(app: FastAPI, service: Service) -> None:

@@ -17,6 +17,7 @@ from ray.serve import Application
 from ray.serve.config import AutoscalingConfig, BackpressureConfig, DeploymentActorConfig
 
 import synthmill
+from synthmill import threads
 from synthmill.catalog.store import Store
 from synthmill.errors import SynthmillError, UserError
 from synthmill.runtime import cluster
@@ -26,6 +27,7 @@ from synthmill.serving.state import NAME as STATE
 from synthmill.serving.state import StateActor, plain
 
 DRAIN_SECONDS = 60.0
+"""Time that the requests of a stopping replica have to end."""
 # A replica refuses for itself, with a message and counted (guard.py). Ray's limits only keep a flood from its
 # memory: they leave room for what a full replica still answers, and for as many connections as HAProxy takes.
 SPARE_REQUESTS = 64
@@ -45,11 +47,13 @@ class SharedStateClient:
         self._actor: Any = None
 
     def __getattr__(self, name: str) -> Any:
+        # Any method of the protocol: the actor's own methods are their definition.
         async def call(*args: Any) -> Any:
             try:
                 self._actor = self._actor or serve.get_deployment_actor(STATE)
                 return await getattr(self._actor, name).remote(*args)
             except RayTaskError as fault:
+                # Ray wraps what an actor raised; the API answers to our own errors.
                 if isinstance(fault.cause, SynthmillError):
                     raise fault.cause from None
                 raise
@@ -64,6 +68,9 @@ class Replica:
     """One process that answers requests."""
 
     async def __init__(self, args: dict[str, Any], environment: dict[str, str]) -> None:  # type: ignore[misc]
+        # Before torch loads, which reads it once. `synthmill serve` sets it for the processes of its own Ray;
+        # those of an existing cluster have the node's environment.
+        threads.bound_spin()
         import torch
 
         from synthmill.serving.service import Service
@@ -108,7 +115,7 @@ def build(args: ServeArgs) -> Application:
 
 def application(args: ServeArgs, *, runtime_env: dict[str, Any] | None) -> Application:
     """See `build`; without `runtime_env`, Ray's own processes must have `worker_variables` already. Ray then
-    gives the application processes that it keeps ready, instead of starting new ones."""
+    gives the application processes that are ready already, instead of starting new ones."""
     check_models(Store(args.store, args.storage), args.models)
     environment = cluster.environment()
     options = {"runtime_env": runtime_env} if runtime_env else {}
@@ -116,6 +123,7 @@ def application(args: ServeArgs, *, runtime_env: dict[str, Any] | None) -> Appli
         name=STATE,
         actor_class=ray.remote(StateActor),
         init_kwargs={"args": plain(args), "environment": environment},
+        # It waits, mostly: a CPU of its own would be one replica fewer.
         actor_options={"num_cpus": 0, **options},
     )
     deployment = serve.deployment(
@@ -172,6 +180,7 @@ def worker_variables() -> dict[str, str]:
 
 
 async def _require_loopback() -> None:
+    # Private: Ray Serve tells a replica nothing of the proxy's address.
     from ray.serve.context import _get_global_client
 
     options = await _get_global_client()._controller.get_http_config.remote()

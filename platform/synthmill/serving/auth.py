@@ -141,13 +141,14 @@ class KeyFile:
         could come back.
 
         Raises:
-            StorageError: another change does not end; names the file that holds this one up.
+            StorageError: another change does not end; names the lock file.
         """
         self._token = secrets.token_hex(16)
         self._lock()
         try:
             yield self.read()
         finally:
+            # Somebody may have removed it, and another change made its own.
             if self._holds_lock():
                 self._folder.delete(self._lock_name)
 
@@ -172,6 +173,7 @@ class KeyFile:
         while not self._folder.create(
             self._lock_name, json_bytes({"token": self._token, "process": owner.this_process()})
         ):
+            # A process of this machine that was killed left its lock behind.
             if owner.has_ended(self._read_lock().get("process")):
                 self._folder.delete(self._lock_name)
             elif time.monotonic() > last:
@@ -205,6 +207,7 @@ class KeyFile:
                 else "there are none yet: make one with `synthmill keys create`"
             )
             raise AuthError(f"Authorization: a key is needed; {how}", status=401, reason="auth")
+        # An unknown id is compared as well: the time of the answer must not tell ids that exist.
         match = _TOKEN.match(token)
         key_id, secret = match.groups() if match else ("", "")
         key = self._keys.get(key_id)
@@ -230,6 +233,7 @@ def create_key(
     now: datetime,
 ) -> tuple[str, Key]:
     """Add a key to the document; returns what the client must send, which is stored nowhere, and the key."""
+    # A long random secret needs no slow hash: nobody can try 2^256 of them.
     key_id, salt, secret = secrets.token_hex(6), secrets.token_hex(16), secrets.token_urlsafe(32)
     key = Key(
         id=key_id,
@@ -265,6 +269,7 @@ def parse_scopes(text: str) -> tuple[Scope, ...]:
     for part in parts:
         if part not in SCOPES:
             raise UserError(f"no scope {part!r}{did_you_mean(part, SCOPES)}", field="--scopes")
+    # In one order and once each, however they were written.
     return tuple(scope for scope in SCOPES if scope in parts)
 
 

@@ -26,9 +26,10 @@ class QueuedRows:
         """Replicas wanted; Ray Serve applies its bounds and delays to it."""
         by_rows = math.ceil(_sum(context, QUEUED_ROWS) / self.target_rows)
         by_requests = math.ceil(context.total_num_requests / self.target_requests)
-        kept = min(context.current_num_replicas, math.ceil(_sum(context, BUSY) / TARGET_BUSY))
+        # Never more than there are now: a busy replica alone is no reason to start another.
+        busy = min(context.current_num_replicas, math.ceil(_sum(context, BUSY) / TARGET_BUSY))
         low, high = context.capacity_adjusted_min_replicas, context.capacity_adjusted_max_replicas
-        return max(low, min(high, max(by_rows, by_requests, kept))), dict(context.policy_state or {})
+        return max(low, min(high, max(by_rows, by_requests, busy))), dict(context.policy_state or {})
 
 
 def _sum(context: Any, name: str) -> float:

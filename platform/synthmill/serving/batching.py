@@ -150,7 +150,7 @@ class WorkQueue:
             self.encoding_rows -= rows
 
     def _require_room(self, waiting: int, rows: int) -> None:
-        # One request always fits, whatever it asks for: its own limits are checked before.
+        # One request always fits, whatever its size: its own limits are checked before.
         if waiting and waiting + rows > self.max_queued_rows:
             raise BusyError(
                 f"{waiting:,} rows wait already and this replica queues at most {self.max_queued_rows:,}",
@@ -195,7 +195,7 @@ class WorkQueue:
         """What the autoscaler reads: work that waits, and the share of its processors that this process
         used since the last time.
 
-        A large request counts as a full batch: it keeps one replica busy, and no other can help it.
+        A large request counts as a full batch: it occupies one replica, and no other can help it.
         """
         now, used = time.monotonic(), time.process_time()
         busy = (used - self._last_used) / max(now - self._last_load, 1e-3) / self._threads
@@ -212,6 +212,7 @@ class WorkQueue:
                 await self._run_batch(item)
 
     async def _run_piece(self, piece: _Piece) -> None:
+        # The client has gone.
         if piece.answer.done():
             return
         try:
@@ -235,7 +236,13 @@ class WorkQueue:
             for waiting in batch:
                 _fail(waiting.answer, fault)
             return
-        self._observe(group.source.ref, rows, len(batch), time.monotonic() - started)
+        ref, seconds = group.source.ref, time.monotonic() - started
+        # A moving average: the wait that a 429 names should follow what the models do now.
+        self._rows_per_second += RATE_WEIGHT * (rows / max(seconds, 1e-6) - self._rows_per_second)
+        self._metrics.add("synthmill_batches_total", 1, model=ref)
+        self._metrics.add("synthmill_batch_rows_total", rows, model=ref)
+        self._metrics.add("synthmill_batch_requests_total", len(batch), model=ref)
+        self._metrics.add("synthmill_batch_capacity_rows_total", self.batch_rows, model=ref)
         for waiting, result in zip(batch, results, strict=True):
             if isinstance(result, Exception):
                 _fail(waiting.answer, result)
@@ -276,16 +283,10 @@ class WorkQueue:
             del self._groups[group.source]
         return batch
 
-    def _observe(self, ref: str, rows: int, requests: int, seconds: float) -> None:
-        self._rows_per_second += RATE_WEIGHT * (rows / max(seconds, 1e-6) - self._rows_per_second)
-        self._metrics.add("synthmill_batches_total", 1, model=ref)
-        self._metrics.add("synthmill_batch_rows_total", rows, model=ref)
-        self._metrics.add("synthmill_batch_requests_total", requests, model=ref)
-        self._metrics.add("synthmill_batch_capacity_rows_total", self.batch_rows, model=ref)
-
 
 def _compute(source: Source, rows: int, batch: list[_Waiting]) -> list[Any]:
     drawn = source.draw(rows)
+    # A request that can't be encoded must not fail the others of its batch.
     results: list[Any] = []
     start = 0
     for waiting in batch:

@@ -82,6 +82,7 @@ def create(
     from synthmill.serving.auth import create_key, parse_names, parse_scopes
     from synthmill.serving.quota import Quota
 
+    # The closing line has the key in it, and a result file may be read by anybody with access to the store.
     if result_file:
         raise UserError("not with this command: the key would be written to a file", field="--result-file")
     if days is not None and not 0 <= days <= MAX_DAYS:
@@ -170,6 +171,6 @@ def _with_settings(base: dict[str, Any], overrides: list[str]) -> dict[str, Any]
             raise RecipeError(f"expected key=value, got {override!r}", field="--set")
         node = settings.setdefault(groups[0], {}) if groups else settings
         if not isinstance(node, dict):
-            raise RecipeError(f"{groups[0]!r} holds a value, not keys", field=f"--set {path}")
+            raise RecipeError(f"{groups[0]!r} is a value, not a group of keys", field=f"--set {path}")
         node[name] = parse_value(text)
     return settings

@@ -21,7 +21,7 @@ class Limits(FrozenModel):
     max_images: int = Field(64, ge=1)
     """Images in one request."""
     max_pixels: int = Field(2**26, ge=1)
-    """Pixels of all images of one request that asks for a size: n x width x height."""
+    """Pixels of all images of one request that states a size: n x width x height."""
     max_body_bytes: int = Field(65_536, ge=1024)
     """Size of a request's body."""
     max_queued_rows: int = Field(65_536, ge=1)
@@ -62,6 +62,7 @@ class Scaling(FrozenModel):
             raise ValueError(
                 f"max_replicas ({self.max_replicas}) is below min_replicas ({self.min_replicas})"
             )
+        # An average over less than one report would be of nothing.
         if self.look_back_s <= self.report_s:
             raise ValueError(f"look_back_s ({self.look_back_s:g}) must be above report_s ({self.report_s:g})")
         return self
@@ -81,7 +82,7 @@ class ServeArgs(FrozenModel):
     insecure_local: bool = False
     """Serve without keys, on the loopback interface only."""
     max_loaded_models: int = Field(4, ge=1)
-    """Model versions that a replica keeps in memory; the least recently used one goes."""
+    """Model versions in a replica's memory; the least recently used one goes."""
     refresh_seconds: float = Field(10.0, gt=0)
     """Time between two looks at the store for newer versions."""
     batch_rows: int = Field(4096, ge=1)
@@ -110,6 +111,7 @@ class ServeArgs(FrozenModel):
         for ref in value:
             if not MODEL_REF.match(ref):
                 raise ValueError(f"{ref!r} is not NAME or NAME@N")
+        # One name, one default version: two of them would leave open what the bare name means.
         names = [ref.partition("@")[0] for ref in value]
         twice = next((name for name in names if names.count(name) > 1), None)
         if twice:

@@ -60,6 +60,7 @@ def columns(served: Served) -> list[dict[str, Any]]:
         column: dict[str, Any] = {"name": field.name, "type": str(field.type)}
         levels = served.generator.codec.levels(field.name)
         if levels is not None:
+            # A page and a client can offer some hundreds; the total says that there are more.
             column["levels"] = levels[:MOST_LEVELS]
             column["levels_total"] = len(levels)
         known = served.generator.codec.column_info(field.name)

@@ -19,6 +19,7 @@ def parse_entries(refs: tuple[str, ...]) -> list[Entry]:
     for ref in refs:
         name, _, number = ref.partition("@")
         known = numbers.setdefault(name, set())
+        # The bare name beside a pin allows every version.
         numbers[name] = None if known is None or not number else known | {int(number)}
     return [
         Entry(name=name, numbers=tuple(sorted(pins)) if pins is not None else None)

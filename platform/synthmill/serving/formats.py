@@ -2,7 +2,7 @@
 AI-generated.
 
 JSON and NDJSON are made by Arrow's kernels, a column at a time and without the interpreter's lock. A stream
-that was cut can be told from a whole one: NDJSON ends in a line with the count, JSON in its closing bracket,
+that was cut differs from a whole one: NDJSON ends in a line with the count, JSON in its closing bracket,
 Arrow in its end-of-stream marker, Parquet in its footer, CSV in the last chunk of the HTTP message.
 """
 
@@ -41,6 +41,7 @@ class Drawn:
 
     def text(self, start: int, rows: int, ending: str) -> bytes:
         """Rows `start .. start + rows` as JSON objects, each followed by `ending`."""
+        # Arrow's own buffers: a request's slice is cut out by offsets, without an object for each row.
         if ending not in self._text:
             lines = json_objects(self.table, ending)
             offsets = memoryview(lines.buffers()[1]).cast("i")
@@ -111,6 +112,7 @@ class Json(Format):
         return self.begin() + self._joined(drawn.text(start, rows, ",\n"), rows) + self.end()
 
     def _joined(self, text: bytes, rows: int) -> bytes:
+        # JSON has no comma after the last row, which is known only when the next piece comes.
         separator = b",\n" if self.rows and rows else b""
         self.rows += rows
         return separator + text[:-2]
@@ -205,7 +207,7 @@ class _Written(Format):
     def piece(self, table: pa.Table) -> bytes:
         self.rows += table.num_rows
         if table.num_rows:
-            # In the form of published datasets.
+            # The labels are in the schema, which the writer compares.
             self._writer.write_table(self.form.write(table).cast(self._labelled))
         return self._drain.take()
 

@@ -1,4 +1,4 @@
-"""What stands before every endpoint: who is asking, how much they send, and what becomes of errors. Pure
+"""What precedes every endpoint: whose request it is, how much it sends, and what becomes of errors. Pure
 ASGI, no copies of bodies.
 
 Nothing passes without a key but the two health checks, the form that takes one and its style. A browser keeps
@@ -103,6 +103,7 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
+            # No route takes a websocket; passing one on would go round the key.
             if scope["type"] == "lifespan":
                 await self._app(scope, receive, send)
             return
@@ -123,6 +124,7 @@ class Guard:
         """None for a request that may go on; its key is then in the scope's state."""
         headers, path = Headers(scope=scope), scope["path"]
         state = scope.setdefault("state", {})
+        # A page of another site may resolve its own name to 127.0.0.1; its requests name that host.
         if self._service.args.insecure_local and _host(headers) not in LOCAL_HOSTS:
             return problem(
                 403,
@@ -135,6 +137,7 @@ class Guard:
                 state["key"] = self._service.find_key(_token(headers))
             except AuthError as fault:
                 self._reject(fault.reason)
+                # People get the form that takes a key, programs an error.
                 if path == "/" and "text/html" in headers.get("accept", ""):
                     return HTMLResponse(
                         sign_in_page(None), 401, headers={"WWW-Authenticate": 'Bearer realm="synthmill"'}
@@ -156,6 +159,7 @@ class Guard:
             return None
         accepted = FORM_BODY if path in FORM_PATHS else JSON_BODY
         sent = headers.get("content-type", "").partition(";")[0].strip().lower()
+        # A browser sends forms and text for any other site, but JSON only where this server agreed to it.
         if sent not in accepted and path != "/sign-out":
             self._reject("input")
             return problem(
@@ -166,12 +170,9 @@ class Guard:
             )
         length = headers.get("content-length", "0")
         if not length.isdigit() or int(length) > self._service.args.limits.max_body_bytes:
-            return self._too_large()
+            self._reject("limit")
+            return problem(413, self._limit_message(), "invalid_request", param="body")
         return None
-
-    def _too_large(self) -> Response:
-        self._reject("limit")
-        return problem(413, self._limit_message(), "invalid_request", param="body")
 
     def _limit_message(self) -> str:
         return f"body: at most {self._service.args.limits.max_body_bytes:,} bytes"
@@ -211,17 +212,14 @@ class _Sender:
                 *message["headers"],
                 *((name, value) for name, value in HEADERS.items() if name not in names),
             ]
-            self._count(message["status"])
+            # The route's pattern, not the path: every path that somebody tries would be a series of its own.
+            endpoint = getattr(self._scope.get("route"), "path", "") or "none"
+            model = self._scope.get("state", {}).get("model", "")
+            labels = {"endpoint": endpoint, "model": model, "status": str(message["status"])}
+            self._metrics.add("synthmill_requests_total", 1, **labels)
+            seconds = time.perf_counter() - self._started
+            self._metrics.observe("synthmill_request_seconds", seconds, endpoint=endpoint)
         await self._send(message)
-
-    def _count(self, status: int) -> None:
-        route = self._scope.get("route")
-        endpoint = getattr(route, "path", "") or "none"
-        model = self._scope.get("state", {}).get("model", "")
-        self._metrics.add("synthmill_requests_total", 1, endpoint=endpoint, model=model, status=str(status))
-        self._metrics.observe(
-            "synthmill_request_seconds", time.perf_counter() - self._started, endpoint=endpoint
-        )
 
 
 def _means_work(scope: Scope) -> bool:

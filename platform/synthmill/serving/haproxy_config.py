@@ -3,7 +3,7 @@
 Only the standard library: haproxy.py copies this file into the wrapper's folder, where it outlives the
 package's own place.
 
-Requests pass HAProxy twice. HAProxy 2.8 closes a client's kept connection without an answer when the server's
+Requests pass HAProxy twice. HAProxy 2.8 closes a client's persistent connection without an answer when the server's
 was reset under the request, because a browser would send again what failed on a used connection; other
 clients don't. So a second frontend, before Ray's, takes the clients' connections and opens one for each
 request to Ray's, where every request is then a connection's first and gets a 503 instead.
@@ -71,18 +71,14 @@ def rewrite(config: str, *, pages: Path, most_files: int) -> str:
         for section in sections
     ]
     for section in changed:
-        _require_private(section)
+        # Our own front may be reached from elsewhere, and Ray's for gRPC, which exists when somebody configured
+        # it.
+        if _title(section) == GRPC_FRONT:
+            continue
+        for bind in re.findall(r"(?m)^ +bind (\S+)", section):
+            if not bind.startswith(("127.0.0.1:", "unix@")):
+                raise ValueError(f"{_title(section)} listens on {bind}")
     return "".join([*changed, *_front(binds[0], socket, clients)])
-
-
-def _require_private(section: str) -> None:
-    """ValueError for a section that can be reached from elsewhere. Only our own front may, and Ray's for gRPC,
-    which is there when somebody asked for it."""
-    if _title(section) == GRPC_FRONT:
-        return
-    for bind in re.findall(r"(?m)^ +bind (\S+)", section):
-        if not bind.startswith(("127.0.0.1:", "unix@")):
-            raise ValueError(f"{_title(section)} listens on {bind}")
 
 
 def _title(section: str) -> str:
@@ -102,24 +98,18 @@ def _change(section: str, *, socket: str, pages: Path, maxconn: int, elsewhere: 
     if title == "global":
         return re.sub(r"(?m)^( +maxconn) \d+", rf"\g<1> {maxconn}", section)
     if title == "defaults":
-        return "".join(
-            [
-                re.sub(r"(?m)^ +errorfile .*\n", "", section),
-                *(_error_file(pages, *item) for item in PAGES.items()),
-            ]
-        )
+        # In quotes, whatever the folder is called.
+        folder = str(pages).replace("\\", "\\\\").replace('"', '\\"')
+        files = [f'    errorfile {status} "{folder}/{page}.http"\n' for status, page in PAGES.items()]
+        return "".join([re.sub(r"(?m)^ +errorfile .*\n", "", section), *files])
     if title == f"frontend {RAYS_FRONT}":
+        # A function, as `re` would read backslashes of a path in a template.
         return re.sub(r"(?m)^ +bind .+", lambda _: INNER.replace("{socket}", socket), section)
     if title == "backend default_backend":
         return f"{title}\n    http-request return status {elsewhere} default-errorfiles\n"
     if title in ("frontend prometheus", "listen stats"):
         return re.sub(r"(?m)^( +bind )[^:\s]*:", r"\g<1>127.0.0.1:", section)
     return section
-
-
-def _error_file(pages: Path, status: int, page: int) -> str:
-    path = str(pages / f"{page}.http").replace("\\", "\\\\").replace('"', '\\"')
-    return f'    errorfile {status} "{path}"\n'
 
 
 def _front(bind: str, socket: str, clients: int) -> list[str]:

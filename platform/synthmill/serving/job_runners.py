@@ -1,6 +1,7 @@
 """What runs a job's command: here a process of this machine, in ray_jobs.py the cluster's job server."""
 
 import asyncio
+import contextlib
 import ctypes
 import os
 import signal
@@ -55,19 +56,23 @@ class ProcessRunner:
 
     async def run(self, job_id: str, arguments: list[str]) -> Outcome:
         """See `Runner`."""
+        # Ray of its own would share this machine's CPUs with the replicas unknown to either.
+        address = ray.get_runtime_context().gcs_address if ray.is_initialized() else None
+        same_cluster = {"RAY_ADDRESS": address} if address else {}
         process = await asyncio.create_subprocess_exec(
             *COMMAND,
             *arguments,
-            env={**os.environ, **_same_cluster(), "PYTHONPATH": python_path()},
+            env={**os.environ, **same_cluster, "PYTHONPATH": python_path()},
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.PIPE,
-            start_new_session=True,
+            start_new_session=True,  # `kill` ends the command's own processes, too.
             preexec_fn=_die_with_parent,
         )
         self._processes[job_id] = process
         try:
             if job_id in self._stopping:
+                # `stop` came while the process was being made.
                 _signal(process.terminate)
             _, errors = await process.communicate()
             return Outcome(process.returncode or 0, errors.decode(errors="replace"))
@@ -98,18 +103,13 @@ def python_path() -> str:
     return os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
-def _same_cluster() -> dict[str, str]:
-    return {"RAY_ADDRESS": ray.get_runtime_context().gcs_address} if ray.is_initialized() else {}
-
-
 def _die_with_parent() -> None:
     """In the child: a state actor that is killed takes its processes with it; whoever resumes their jobs must
-    not find them running."""
+    not run beside them."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _signal(send: Callable[[], None]) -> None:
-    try:
+    # It may end by itself at any moment.
+    with contextlib.suppress(ProcessLookupError):
         send()
-    except ProcessLookupError:
-        return

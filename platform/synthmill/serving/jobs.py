@@ -1,5 +1,5 @@
 """Datasets too large for a connection: `POST /v1/jobs` runs the augment command, as a Ray job or as a process
-of its own (job_runners.py), and keeps what is known of it in the store.
+of its own (job_runners.py), and records what is known of it in the store.
 
 <store>/jobs/<id>/request.json     what was requested, by which key
 <store>/jobs/<id>/result.json      the command's closing line, written by the command itself
@@ -7,8 +7,8 @@ of its own (job_runners.py), and keeps what is known of it in the store.
 <store>/jobs/<id>/alive.json       rewritten every few seconds by the server that owns it
 
 What a job is doing follows from these and from whether its command runs. A job whose owner is gone is taken
-up by the next server: it waits for a command that still runs, or runs the same request again, which goes on
-where it stopped, keeping whole parts.
+up by the next server: it waits for a command that still runs, or runs the same request again, which resumes
+where it stopped, with the parts that are whole.
 """
 
 import asyncio
@@ -34,9 +34,12 @@ from synthmill.storage.folder import Folder
 Status = Literal["queued", "running", "done", "failed", "cancelled"]
 JOB_ID = re.compile(r"^job-[0-9a-f]{24}$")
 STOP_SECONDS = 20.0
+"""Time to heed a request to stop, before a command is killed."""
 ALIVE_SECONDS = 10.0
 LOST_SECONDS = 45.0
+"""Four missed signs of life: a slow store delays some of them."""
 RETRY_SECONDS = 30
+"""What a client that is refused should wait."""
 log = logging.getLogger("ray.serve")
 
 
@@ -139,6 +142,7 @@ class Jobs:
         """For ever: say that this server's jobs are alive, and take up those whose owner is gone."""
         while True:
             try:
+                # Listed here, on the event loop: on a thread the dictionary could change meanwhile.
                 owned = [*self._tasks, *(record.id for record in self._waiting)]
                 await asyncio.to_thread(self._say_alive, owned)
                 await self.resume()
@@ -146,7 +150,7 @@ class Jobs:
                 # It may be there the next time.
                 log.warning("jobs: %s", fault)
             except Exception:
-                log.exception("jobs: looking after them failed; it goes on")
+                log.exception("jobs: looking after them failed; the next round follows")
             await asyncio.sleep(ALIVE_SECONDS)
 
     async def resume(self) -> None:
@@ -208,28 +212,31 @@ class Jobs:
         return {"queued": len(self._waiting), "running": len(self._tasks)}
 
     async def close(self) -> None:
-        """Interrupt commands that would end with this process, and let go of the others; `resume` takes them
-        all up again."""
+        """Interrupt commands that would end with this process, and leave the others; `resume` takes them all
+        up again."""
         self._waiting.clear()
-        await asyncio.gather(*(self._let_go(job_id) for job_id in list(self._tasks)))
 
-    async def _let_go(self, job_id: str) -> None:
-        runner = self._runners.get(job_id)
-        if runner is None or not runner.outlives_us:
-            await self._stop(job_id)
-            return
-        task = self._tasks[job_id]
-        task.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await task
+        async def let_go(job_id: str) -> None:
+            runner = self._runners.get(job_id)
+            if runner is None or not runner.outlives_us:
+                await self._stop(job_id)
+                return
+            task = self._tasks[job_id]
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+        # Together: each command may take its whole grace period.
+        await asyncio.gather(*(let_go(job_id) for job_id in list(self._tasks)))
 
     def _say_alive(self, job_ids: list[str]) -> None:
         for job_id in job_ids:
             self._folder.child(job_id).write_json("alive.json", {})
 
     def _abandoned(self) -> list[JobRecord]:
-        """Records of jobs that nobody looks after; one that can't be read holds up no other."""
+        """Records of jobs that nobody looks after; one that can't be read stops no other."""
         abandoned = []
+        # `_settled` spares most of the requests: a store has many old jobs.
         for job_id in self._folder.children():
             if job_id not in self._settled and JOB_ID.match(job_id):
                 try:
@@ -262,8 +269,7 @@ class Jobs:
             if record.id in self._stopping:
                 await runner.stop(record.id)
             outcome = await runner.run(record.id, self._arguments(record))
-            # A command that this server stopped has not failed: it is cancelled, or another server goes on
-            # with it.
+            # A command that this server stopped has not failed: it is cancelled, or another one resumes it.
             if record.id not in self._stopping:
                 await asyncio.to_thread(self._note_failure, record.id, outcome)
         except Exception as fault:
@@ -309,7 +315,7 @@ class Jobs:
             folder.write_json("result.json", failure)
 
     def _documents(self, job_id: str) -> dict[str, Any]:
-        """What the store holds of a job: request, result, cancelled; None for what is not there."""
+        """A job's documents in the store: request, result, cancelled; None for what is not there."""
         folder, documents = self._folder.child(job_id), {}
         for name in ("request", "result", "cancelled"):
             try:
@@ -318,7 +324,7 @@ class Jobs:
                 documents[name] = None
             if not isinstance(documents[name], dict | None):
                 raise StorageError(f"{folder.uri_of(f'{name}.json')}: not a JSON object")
-        # A command that its server interrupted is not finished: another server goes on with it.
+        # A command that its server interrupted is not finished: another server resumes it.
         if (documents["result"] or {}).get("status") == "interrupted":
             documents["result"] = None
         return documents

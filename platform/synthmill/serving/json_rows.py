@@ -64,6 +64,7 @@ def _json_values(array: pa.Array) -> tuple[pa.Array, str]:
         return _json_values(array.cast(kind.value_type))
     writer = next((write for holds, write in _WRITERS if holds(kind)), any_text)
     text, quote = writer(array)
+    # Quotes are joined on with the column's name, in one kernel call, unless a null must stand without them.
     if not text.null_count:
         return text, quote
     text = pc.binary_join_element_wise(pa.scalar(quote), text, pa.scalar(quote), "") if quote else text
@@ -88,22 +89,20 @@ def _timestamp_text(array: pa.Array) -> Text:
 
 def _string_text(array: pa.Array) -> Text:
     text = array.cast(pa.string())
-    if not _needs_escape(text):
+    # Hardly any text needs an escape, and looking at the bytes is quicker than encoding every value.
+    data = text.buffers()[2]
+    if data is None or data.size == 0:
         return text, '"'
+    offsets = np.frombuffer(text.buffers()[1], np.int32)
+    data_B = np.frombuffer(data, np.uint8)[offsets[text.offset] : offsets[text.offset + len(text)]]
+    if not _ESCAPED[data_B].any():
+        return text, '"'
+    # Each different value once: categories repeat.
     encoded = text.dictionary_encode()
     escaped = pa.array(
         [json.dumps(value, ensure_ascii=False) for value in encoded.dictionary.to_pylist()], pa.string()
     )
     return escaped.take(encoded.indices), ""
-
-
-def _needs_escape(text: pa.StringArray) -> bool:
-    data = text.buffers()[2]
-    if data is None or data.size == 0:
-        return False
-    offsets = np.frombuffer(text.buffers()[1], np.int32)
-    data_B = np.frombuffer(data, np.uint8)[offsets[text.offset] : offsets[text.offset + len(text)]]
-    return bool(_ESCAPED[data_B].any())
 
 
 def any_text(array: pa.Array) -> Text:

@@ -1,8 +1,8 @@
 """What `GET /metrics` shows Prometheus: the whole application, whichever replica answers.
 
-A replica counts in its own process and reports all its counts every second; the shared state keeps each
+A replica counts in its own process and reports all its counts every second; the shared state has each
 replica's last report and adds them up. So a report may be lost or come twice, the counts of a stopped replica
-stay, and an actor that begins anew soon knows what living replicas counted before.
+stay, and an actor that was restarted soon knows what living replicas counted before.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -73,7 +73,7 @@ class Metrics:
     """What happened in this process since it began."""
 
     def __init__(self) -> None:
-        # One of its own: the default registry belongs to the process, which in tests holds several services.
+        # One of its own: the default registry belongs to the process, which in tests has several services.
         self._registry = CollectorRegistry()
         self._counters = {
             name: Counter(name, metric.text, metric.labels, registry=self._registry)
@@ -110,7 +110,7 @@ def add_up(reports: Iterable[Mapping[Series, float]]) -> Values:
     totals: Values = {}
     for report in reports:
         for series, amount in report.items():
-            # Plain tuples, after their way from another process.
+            # Plain tuples, when they come from another process.
             series = Series(*series)
             totals[series] = totals.get(series, 0.0) + amount
     return totals
@@ -133,12 +133,7 @@ class _Given(Collector):
             for name, metric in METRICS.items()
         }
         for series, value in self._values.items():
-            families[_family(series.name)].add_sample(series.name, dict(series.labels), value)
+            # Of a histogram, a series is named after its bucket, count or sum.
+            name = series.name if series.name in METRICS else series.name.rpartition("_")[0]
+            families[name].add_sample(series.name, dict(series.labels), value)
         yield from (family for family in families.values() if family.samples)
-
-
-def _family(name: str) -> str:
-    """The metric that a series belongs to."""
-    if name in METRICS:
-        return name
-    return name.rpartition("_")[0]

@@ -1,4 +1,4 @@
-"""The model versions a replica serves: found in the store, loaded in the background, kept in a bounded cache.
+"""The model versions a replica serves: looked up in the store, loaded in the background, in a bounded cache.
 
 `adult@1` stays what it is. `adult` is the newest version: the store is looked at every few seconds, a newer
 version is loaded and warmed first and only then answers; requests that began with the old one finish with it.
@@ -110,7 +110,7 @@ class Models:
         return len(self._loaded)
 
     async def start(self) -> None:
-        """Find the version of every name, and load and warm as many as the cache holds."""
+        """Find the version of every name, and load and warm as many as fit the cache."""
         for name in self._entries:
             self._newest[name] = await self._thread(self._find, name)
         for version in list(self._newest.values())[: self._max_loaded]:
@@ -138,6 +138,7 @@ class Models:
         if not MODEL_REF.match(ref):
             raise NotFoundError(f"{ref[:80]!r} is not NAME or NAME@N", field="model")
         name, _, number = ref.partition("@")
+        # Also for a pinned number, so that an unknown name gets the hint at the closest one.
         newest = self.newest(name, among=among)
         if not number or int(number) == newest.number:
             return newest
@@ -166,7 +167,7 @@ class Models:
     async def refresh(self) -> list[str]:
         """Look for newer versions of names that are not pinned; returns the refs that answer from now on.
 
-        A version that can't be loaded, or must not be served, is passed over: the one before it goes on.
+        A version that can't be loaded, or must not be served, is skipped: the one before it stays in use.
         """
         switched = []
         for name, entry in self._entries.items():
@@ -178,6 +179,7 @@ class Models:
                     continue
                 await self._load(newest)
             except SynthmillError as fault:
+                # A damaged new version must not end what works.
                 log.warning("%s is not served: %s", name, fault)
                 continue
             self._newest[name] = newest
@@ -185,19 +187,21 @@ class Models:
         return switched
 
     async def _load(self, version: Version) -> Served:
-        """Load once, however many ask; make room by dropping what was not used for longest."""
+        """Load once, however many requests need it; make room by dropping the least recently used one."""
+
+        async def load() -> Served:
+            served: Served = await self._thread(_open, version, self._device)
+            self._loaded[version.ref] = served
+            while len(self._loaded) > self._max_loaded:
+                self._loaded.popitem(last=False)
+            return served
+
         task = self._loading.get(version.ref)
         if task is None:
-            task = self._loading[version.ref] = asyncio.create_task(self._load_now(version))
+            task = self._loading[version.ref] = asyncio.create_task(load())
             task.add_done_callback(lambda _: self._loading.pop(version.ref, None))
+        # A client that leaves must not end the loading that others wait for.
         return await asyncio.shield(task)
-
-    async def _load_now(self, version: Version) -> Served:
-        served: Served = await self._thread(_open, version, self._device)
-        self._loaded[version.ref] = served
-        while len(self._loaded) > self._max_loaded:
-            self._loaded.popitem(last=False)
-        return served
 
     def _find(self, name: str) -> Version:
         pins = self._entries[name].numbers
@@ -216,6 +220,7 @@ def _open(version: Version, device: str) -> Served:
     generator = Generator.load(version)
     if generator.model.copies_training_rows:
         raise DataError(f"{version.ref} copies training rows; it is not served", field="models")
+    # Seeded rows need the CPU's bits, so a GPU gets a copy.
     free = generator.model if device == "cpu" else copy.deepcopy(generator.model).to(torch.device(device))
     card = next(
         (
@@ -226,6 +231,6 @@ def _open(version: Version, device: str) -> Served:
         "",
     )
     served = Served(version, generator, Sampler(free, generator.codec), card)
-    drawn = served.draw(WARM_ROWS)
-    drawn.text(0, WARM_ROWS, "\n")
+    # The first call of a model allocates and chooses kernels; no client should wait for that.
+    served.draw(WARM_ROWS).text(0, WARM_ROWS, "\n")
     return served

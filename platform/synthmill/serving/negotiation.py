@@ -1,4 +1,4 @@
-"""Which form of answer an Accept header asks for (RFC 9110, 12.5.1)."""
+"""Which form of answer an Accept header requests (RFC 9110, 12.5.1)."""
 
 from functools import lru_cache
 
@@ -37,6 +37,7 @@ def negotiate(accept: str | None, forms: tuple[type[Format], ...]) -> type[Forma
 
 def _preference(item: str) -> tuple[str, float]:
     media_type, *parameters = (part.strip().lower() for part in item.split(";"))
+    # What can't be read is refused rather than preferred.
     quality = next((part[2:] for part in parameters if part.startswith("q=")), "1")
     try:
         return media_type, float(quality)

@@ -1,9 +1,9 @@
 """Rate and row quotas of a key, for the application as a whole: sliding windows in one place, leases to the
 replicas.
 
-A replica asks for what a request needs and gets a little more, taken off the window at once, so what is used
-can never pass the limit. What is leased and lies idle is a few per cent of the limit over all replicas: that
-is all they can fall short by.
+A replica leases what a request needs and a little more, taken off the window at once, so what is used can
+never pass the limit. What is leased and lies idle is a few per cent of the limit over all replicas: they fall
+short by no more.
 """
 
 import asyncio
@@ -20,7 +20,9 @@ from synthmill.errors import SynthmillError, TooRareError, UserError
 
 SLOTS = 60
 SPARE_SHARE = 0.03
+"""Of a limit, over all replicas: what may be leased beyond the need."""
 LEASE_SECONDS = 2.0
+"""After which what lies idle goes back."""
 
 
 class Quota(FrozenModel):
@@ -81,6 +83,7 @@ class Window:
 
     def give_back(self, amount: int) -> None:
         """Undo what was taken last."""
+        # The newest first: what was leased a moment ago is what comes back.
         for slot in reversed(self._slots):
             undone = min(amount, slot[1])
             slot[1] -= undone
@@ -116,10 +119,12 @@ class Ledger:
         """
         now = self._clock()
         self.give_back(key_id, unused)
-        windows = {
-            name: self._window(key_id, name, limit, seconds)
-            for name, (limit, seconds) in quota.limits().items()
-        }
+        windows = {}
+        for name, (limit, seconds) in quota.limits().items():
+            windows[name] = self._windows.setdefault((key_id, name), Window(limit, seconds))
+            # A changed quota applies at once, to what was used under the old one.
+            windows[name].limit = limit
+        # All are looked at before one is charged: a refused request uses up nothing.
         for name, window in windows.items():
             if window.room(now) < needs[name]:
                 return Refusal(name, window.seconds_until(now, needs[name]))
@@ -137,13 +142,8 @@ class Ledger:
             if amount and (key_id, name) in self._windows:
                 self._windows[key_id, name].give_back(amount)
 
-    def _window(self, key_id: str, name: str, limit: int, seconds: float) -> Window:
-        window = self._windows.setdefault((key_id, name), Window(limit, seconds))
-        window.limit = limit
-        return window
-
     def _sharers(self, key_id: str, replica: str, now: float) -> int:
-        """Replicas that asked for this key in the time a lease lasts."""
+        """Replicas that used this key in the time a lease lasts."""
         lessees = self._lessees.setdefault(key_id, {})
         lessees[replica] = now
         for name in [name for name, seen in lessees.items() if now - seen > LEASE_SECONDS]:
@@ -162,7 +162,7 @@ class _Lease:
 
 
 class Meter:
-    """A replica's side: charges requests to leases, and asks for more when they don't suffice."""
+    """A replica's side: charges requests to leases, and leases more when they don't suffice."""
 
     def __init__(self, lease: Lease, clock: Callable[[], float] = time.monotonic) -> None:
         self._lease = lease
@@ -184,7 +184,7 @@ class Meter:
             raise
 
     async def charge(self, key_id: str, quota: Quota, *, rows: int, field: str = "num_rows") -> None:
-        """Charge one request of so many rows; `field` is where the client asked for them.
+        """Charge one request of so many rows; `field` is where the client stated them.
 
         Raises:
             UserError: more rows than the quota ever has.
@@ -195,10 +195,12 @@ class Meter:
             return
         needs = {name: 1 if name.startswith("requests") else rows for name in limits}
         for name, (limit, _) in limits.items():
+            # Waiting would not help: the client needs another answer than "later".
             if needs[name] > limit:
                 raise UserError(f"{rows:,} rows are more than this key's {name} of {limit:,}", field=field)
         if self._from_lease(key_id, needs):
             return
+        # Of many requests of one key that run out together, one renews, and the others use its lease.
         async with self._renewing[key_id]:
             if not self._from_lease(key_id, needs):
                 await self._renew(key_id, quota, needs)
@@ -210,6 +212,7 @@ class Meter:
             raise QuotaError(
                 f"this key's {granted.limit} of {limit:,} are used up", max(1, round(granted.seconds + 0.5))
             )
+        # Of requests that failed while the ledger answered.
         refunded = self._take_unused(key_id)
         amounts = {name: granted[name] - need + refunded.get(name, 0) for name, need in needs.items()}
         self._leases[key_id] = _Lease(amounts, self._clock() + LEASE_SECONDS)

@@ -15,7 +15,7 @@ from synthmill.serving.job_runners import Outcome, ProcessRunner, Runner, python
 POLL_SECONDS = 1.0
 LOST_AFTER = 30
 """Looks in a row at which nobody knows the job, or nobody answers, before it counts as lost."""
-KEPT = ("working_dir", "pip", "uv", "conda", "container", "image_uri")
+INHERITED = ("working_dir", "pip", "uv", "conda", "container", "image_uri")
 """Parts of this actor's runtime environment that a job needs too: where the package and its requirements come
 from."""
 log = logging.getLogger("ray.serve")
@@ -56,11 +56,11 @@ def _dashboard_url() -> str | None:
         from ray._private import ray_constants
         from ray.experimental import internal_kv
 
-        # Asked once: the client's own look-up tries for 20 s where there is no dashboard.
+        # One look: the client's own tries for 20 s where there is no dashboard.
         key, namespace = ray_constants.DASHBOARD_ADDRESS, ray_constants.KV_NAMESPACE_DASHBOARD
         address = internal_kv._internal_kv_get(key, namespace=namespace)
     except (ImportError, AttributeError):
-        # Another Ray: the client finds it.
+        # Another Ray: the client looks it up.
         return str(ray.get_runtime_context().gcs_address)
     return f"http://{address.decode()}" if address else None
 
@@ -92,10 +92,6 @@ class RayJobRunner:
             self._running.discard(job_id)
             self._stopping.discard(job_id)
 
-    def submission_of(self, job_id: str) -> str:
-        """The submission that runs a job now."""
-        return self._submissions[job_id]
-
     def is_running(self, job_id: str) -> bool:
         """See `Runner`."""
         return job_id in self._running
@@ -113,6 +109,7 @@ class RayJobRunner:
     def _attach_or_submit(self, job_id: str, arguments: list[str]) -> str:
         """The id of the submission that runs the job: one that an earlier server left running, or a new
         one."""
+        # Ray takes a submission's id only once, so each attempt has its own.
         attempt = 1
         while (status := self._status(f"{job_id}.{attempt}")) is not None:
             if not status.is_terminal():
@@ -120,12 +117,12 @@ class RayJobRunner:
             attempt += 1
         entry = [sys.executable, "-m", "synthmill.serving.job_entry", self._actor, self._namespace]
         ours = ray.get_runtime_context().runtime_env
-        kept = {name: ours[name] for name in KEPT if ours.get(name)}
+        inherited = {name: ours[name] for name in INHERITED if ours.get(name)}
         variables = {**(ours.get("env_vars") or {}), "PYTHONPATH": python_path()}
         submission: str = self._client.submit_job(
             entrypoint=shlex.join([*entry, *arguments]),
             submission_id=f"{job_id}.{attempt}",
-            runtime_env={**kept, "env_vars": variables},
+            runtime_env={**inherited, "env_vars": variables},
             metadata={"synthmill": job_id},
         )
         return submission
@@ -146,6 +143,7 @@ class RayJobRunner:
             try:
                 info = await asyncio.to_thread(self._client.get_job_info, submission)
             except (RuntimeError, OSError, RayError):
+                # The dashboard restarts with the head node, and the job goes on meanwhile.
                 failures += 1
             else:
                 failures = 0

@@ -46,10 +46,6 @@ def as_texts(value: Any) -> Any:
         raise ValueError(str(fault).removeprefix(f"{FIELD}: ")) from None
 
 
-def _as_tuple(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
-
-
 class RowsRequest(_Strict):
     """Rows of a table."""
 
@@ -60,7 +56,7 @@ class RowsRequest(_Strict):
     different ones each time."""
     where: tuple[Clause, ...] = Field((), max_length=16, json_schema_extra=CONDITIONS)
     """Conditions that every row meets, joined by AND: `age>=40`, `` `BMI >= 30`=yes `` for a column whose
-    name holds an operator, or an object `{"column": "BMI >= 30", "op": "=", "value": "yes"}`."""
+    name contains an operator, or an object `{"column": "BMI >= 30", "op": "=", "value": "yes"}`."""
     columns: tuple[Annotated[str, StringConstraints(max_length=200)], ...] | None = Field(
         None, min_length=1, max_length=10_000
     )
@@ -69,7 +65,9 @@ class RowsRequest(_Strict):
     @field_validator("where", mode="before")
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
-        return () if value is None else _as_tuple(as_texts(value))
+        texts = () if value is None else as_texts(value)
+        # Strict fields take tuples alone; JSON has lists, and one condition may come by itself.
+        return (texts,) if isinstance(texts, str) else tuple(texts) if isinstance(texts, list) else texts
 
     @field_validator("columns", mode="before")
     @classmethod

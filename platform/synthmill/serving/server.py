@@ -50,13 +50,15 @@ def run(settings: dict[str, Any], *, host: str, port: int) -> dict[str, Any]:
         prepare_environment(Path(scratch), port)
         from synthmill.serving.app import application, worker_variables
 
-        # Ray's processes have them from this one, if it starts Ray; a cluster that is there does not.
+        # Ray's processes inherit them from this one if it starts Ray; an existing cluster does not.
         joins = "RAY_ADDRESS" in os.environ
         variables = worker_variables()
         os.environ.update({} if joins else variables)
         app = application(args, runtime_env={"env_vars": variables} if joins else None)
         say("joining Ray" if joins else "starting Ray")
-        with _cluster(), _serving(app, host, port):
+        from synthmill.runtime import cluster
+
+        with cluster.session(), _serving(app, host, port):
             _greet(args, host, port)
             stopped.wait()
     return {"served": list(args.models)}
@@ -71,7 +73,7 @@ def _with_most_replicas(scaling: Any) -> Any:
 
 
 def prepare_environment(scratch: Path, port: int) -> None:
-    """What Ray Serve reads when its processes start. Set by the user already: kept."""
+    """What Ray Serve reads when its processes start; what the user set stays."""
     from synthmill.serving.haproxy import unsupported
 
     defaults = {
@@ -94,6 +96,7 @@ def prepare_environment(scratch: Path, port: int) -> None:
 def _haproxy_settings(scratch: Path, port: int) -> dict[str, str]:
     from synthmill.serving.haproxy import install
 
+    # By the server's own port: two of them on one machine get different ranges.
     first_replica_port = FIRST_REPLICA_PORT + REPLICA_PORTS * (port % 10)
     return {
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
@@ -151,19 +154,11 @@ def _require_free(host: str, port: int) -> None:
 
 
 def _stop_signal() -> threading.Event:
-    """Set by SIGINT and SIGTERM, which then no longer interrupt start-up or shutdown half-way."""
+    """Set by SIGINT and SIGTERM, which then no longer interrupt start-up or shutdown midway."""
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
     return stopped
-
-
-@contextmanager
-def _cluster() -> Iterator[None]:
-    from synthmill.runtime import cluster
-
-    with cluster.session():
-        yield
 
 
 @contextmanager
@@ -173,6 +168,7 @@ def _serving(application: Any, host: str, port: int) -> Iterator[None]:
     from ray import serve
     from ray.exceptions import RayError
 
+    # Its progress would mix with our own lines.
     logging.getLogger("ray.serve").setLevel(logging.WARNING)
     try:
         with ThreadPoolExecutor(1) as pool:
@@ -214,6 +210,7 @@ def _await_controller(proxies: "Future[None]") -> None:
 
 def _cause(report: str) -> str:
     """The line of a worker's report that names the error, without colours and stack."""
+    # Ray Serve's message is a whole stack, with terminal colours.
     lines = [_COLOURS.sub("", line).strip() for line in report.splitlines() if line.strip()]
     named = [line for line in lines if _ERROR.match(line)]
     return (named or lines or ["no reason was given"])[-1][:500]

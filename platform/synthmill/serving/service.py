@@ -92,13 +92,14 @@ class Service:
     async def close(self) -> None:
         """Stop background work and threads; report the last counts."""
         await end(self._tasks)
+        # The shared state may be gone already.
         with contextlib.suppress(Exception):
             await self.report()
         await self.queue.close()
         self.models.close()
 
     def find_key(self, token: str | None) -> Key:
-        """Who is asking; AuthError without a valid key."""
+        """The key of a token; AuthError without a valid one."""
         return LOCAL if self.args.insecure_local else self.keys.find(token, now=datetime.now(UTC))
 
     async def report(self) -> None:
@@ -119,8 +120,13 @@ class Service:
             BusyError: too much waits already.
         """
         columns = list(request.columns) if request.columns is not None else None
-        encoder = self._encoder(served, form, request.seed, columns)
         source = self._source(served, request)
+        schema = served.generator.schema
+        if columns is not None:
+            schema = pa.schema([schema.field(name) for name in columns])
+        # Arrow and Parquet say what a published dataset says: categories, classes, types of data frames.
+        published = served.generator.codec.form.select(schema.names)
+        encoder = form(schema, label_of(served, request.seed), published)
         if source is not None:
             finish = functools.partial(encoder.whole, rows=request.num_rows, columns=columns)
             body = await self.queue.draw(source, request.num_rows, finish)
@@ -168,6 +174,7 @@ class Service:
     def _source(self, served: Served, request: RowsRequest) -> Served | Conditioned | None:
         """What answers a small unseeded request in a shared batch; None: it is large, seeded, or rows must be
         rejected."""
+        # Before anything is queued: a mistake costs neither the client a wait nor others their turn.
         if request.columns is not None or request.where:
             served.generator.check(
                 ShardPlan(rows=request.num_rows, seed=0, columns=request.columns, where=request.where)
@@ -177,6 +184,7 @@ class Service:
         if not request.where:
             return served
         generator = served.generator
+        # Rejection takes an unknown number of forward passes, so such a request can't share one.
         condition, residual = Where.parse(request.where).split(generator.codec, generator.model)
         if condition is None or residual.clauses:
             return None
@@ -193,6 +201,7 @@ class Service:
 
     async def check_job(self, request: JobRequest, version: Version) -> None:
         """Refuse at once a job that names columns or conditions that the model does not have."""
+        # A job that fails after minutes in the queue would say the same, later.
         served = await self.models.get(version.ref)
         plan = ShardPlan(
             rows=request.rows,
@@ -230,7 +239,7 @@ class Service:
         """Bytes of each piece. The next one is computed while one is sent, so at most two are in memory."""
         with self.queue.stream():
             step = functools.partial(_step, pieces, encoder)
-            # Begun before anything is sent: a condition that no row meets is then still answered with 422.
+            # Begun before anything is sent: a condition that no row satisfies is then answered with 422.
             ahead = asyncio.ensure_future(self.queue.run(served.ref, step))
             sent = 0
             head = encoder.begin()
@@ -247,16 +256,8 @@ class Service:
                         head = b""
                 yield head + encoder.end()
             finally:
+                # The client may have gone while the next piece is computed.
                 ahead.cancel()
-
-    def _encoder(
-        self, served: Served, form: type[Format], seed: int | None, columns: list[str] | None
-    ) -> Format:
-        schema = served.generator.schema
-        if columns is not None:
-            schema = pa.schema([schema.field(name) for name in columns if name in schema.names])
-        # Arrow and Parquet say what a published dataset says: categories, classes, the types of data frames.
-        return form(schema, label_of(served, seed), served.generator.codec.form.select(schema.names))
 
     async def _reread_keys(self) -> None:
         if not self.args.insecure_local:
@@ -310,4 +311,4 @@ async def _every(seconds: float, work: Callable[[], Any]) -> None:
         except SynthmillError as fault:
             log.warning("%s", fault)
         except Exception:
-            log.exception("background work failed; it goes on")
+            log.exception("background work failed; the next round follows")

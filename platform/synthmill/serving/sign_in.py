@@ -1,4 +1,4 @@
-"""The form that takes a key, and the way out. Whoever sends it has no key yet, so it may hold up nothing and
+"""The form that takes a key, and signing out. Whoever sends it has no key yet, so it must block nothing and
 break nothing."""
 
 import asyncio
@@ -24,11 +24,8 @@ def add_sign_in(app: FastAPI, service: Service) -> None:
     async def sign_in(request: Request) -> Response:
         try:
             body = await asyncio.wait_for(request.body(), BODY_SECONDS)
-            token = (
-                parse_qs(body.decode(errors="replace"), max_num_fields=MOST_FIELDS)
-                .get("key", [""])[0]
-                .strip()
-            )
+            fields = parse_qs(body.decode(errors="replace"), max_num_fields=MOST_FIELDS)
+            token = fields.get("key", [""])[0].strip()
             service.find_key(token)
         except TimeoutError:
             return _again("the form did not arrive; send it again", 408, {"Connection": "close"})
@@ -40,6 +37,7 @@ def add_sign_in(app: FastAPI, service: Service) -> None:
             return _again(str(fault).partition(": ")[2], 401)
         answer = RedirectResponse("/", 303)
         if not service.args.insecure_local:
+            # Behind a gateway that ends TLS the connection itself is plain.
             secure = request.headers.get("x-forwarded-proto", request.url.scheme) == "https"
             answer.set_cookie(COOKIE, token, httponly=True, samesite="strict", secure=secure)
         return answer

@@ -18,7 +18,7 @@ FRESH_SECONDS = 10.0
 
 
 class StateActor:
-    """The actor behind `service.SharedState`. After a crash quotas begin anew, counters come back with the
+    """The actor behind `service.SharedState`. After a crash quotas start afresh, counters come back with the
     next report of each living replica, and jobs are in the store."""
 
     def __init__(self, args: dict[str, Any], environment: dict[str, str]) -> None:
@@ -82,7 +82,7 @@ class StateActor:
         return self._environment
 
     async def close(self) -> None:
-        """Let go of the jobs; the next state actor goes on with them."""
+        """Leave the jobs to the next state actor."""
         if self._watching is not None:
             self._watching.cancel()
         await self._jobs.close()

@@ -1,7 +1,7 @@
-"""A large answer on its way to a client, and its end: whatever ends it, the work behind it ends at once.
+"""A large answer while it is sent, and its end: whatever ends it, the work behind it ends at once.
 
-Python closes a generator that was left half-way when its last reference goes, and a traceback in a cycle
-keeps one until the garbage collector runs, which an idle process seldom does. So nothing here waits for that.
+Python closes an abandoned generator when its last reference goes, and a traceback in a cycle preserves one
+until the garbage collector runs, which an idle process seldom does. So nothing here waits for that.
 """
 
 from collections.abc import AsyncGenerator

@@ -44,6 +44,7 @@ def build_artifact(recipe: Recipe, rows: Rows, model: Fitted) -> Artifact:
     codec_json, codec_tensors = rows.codec.to_files()
     plain = dump(recipe)
     source = rows.source
+    # What sampling and evaluating need, so that neither reads the recipe's file or the run.
     config = {
         "format": "synthmill.artifact/1",
         "model": recipe.model.name,

@@ -57,7 +57,9 @@ class Checker:
             TrainingError: the model collapsed, or generates what can't be scored.
         """
         self._checked_step = step
+        # One rank is enough: the averages are the same on all.
         wrong = self._score(step, averaged) if self._parallel.rank == 0 else ""
+        # One broadcast for all three: ranks that disagreed about the end would wait for each other for ever.
         late = self._patience is not None and self.selection.checks_without_improvement >= self._patience
         flags = torch.tensor(
             [late, self.watch.suspicious, bool(wrong)], dtype=torch.int64, device=self._parallel.device
@@ -127,5 +129,5 @@ class Checker:
 
 
 def copied(model: GenerativeModel) -> dict[str, Tensor]:
-    """A model's weights on the CPU, apart from the model."""
+    """A copy of a model's weights on the CPU."""
     return {name: tensor.detach().to("cpu", copy=True) for name, tensor in model.state_dict().items()}

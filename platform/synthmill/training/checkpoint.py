@@ -1,10 +1,10 @@
-"""Checkpoints of a run: safetensors and JSON, manifest last, verified on load; the newest few are kept.
+"""Checkpoints of a run: safetensors and JSON, manifest last, verified on load; the newest few stay.
 
     step-0000001200/state.safetensors, state.json,
     manifest.json {"format": "synthmill.checkpoint/1", "step", "files": {name: {bytes, sha256}}}
 
-A folder without a manifest is an interrupted write and is passed over; one whose bytes don't match it is
-damaged, and the newest intact one is taken instead.
+A folder without a manifest is an interrupted write and is skipped; one whose bytes don't match it is damaged,
+and the newest intact one is taken instead.
 """
 
 import hashlib
@@ -61,12 +61,13 @@ class Checkpoints:
         self._folder = folder
         self._keep = keep
         self.damage: list[str] = []
-        """What `latest` found wrong with the checkpoints that it passed over."""
+        """What is wrong with the checkpoints that `latest` skipped."""
 
     def save(self, step: int, state: State, *, good_step: int | None = None) -> None:
-        """Write the checkpoint of `step`, then forget the oldest; the newest one that is not after
+        """Write the checkpoint of `step`, then delete the oldest; the newest one that is not after
         `good_step` stays as well."""
         name = _name(step)
+        # Copies: parameters are views of one flat tensor, and safetensors refuses memory that is shared.
         tensors = save(
             {key: value.detach().to("cpu").contiguous().clone() for key, value in state.tensors.items()}
         )
@@ -75,13 +76,15 @@ class Checkpoints:
         for file, content in ((TENSORS, tensors), (DATA, data)):
             self._folder.write_bytes(f"{name}/{file}", content)
             files[file] = {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        # Last, so that a write that is cut off leaves no checkpoint rather than half of one.
         self._folder.write_json(f"{name}/{MANIFEST}", {"format": FORMAT, "step": step, "files": files})
         whole = [other for other in self._names() if self._is_whole(other)]
         good = [other for other in whole if good_step is not None and other <= _name(good_step)][-1:]
-        for old in (
-            other for other in self._names() if other < whole[-self._keep :][0] and other not in good
-        ):
-            self._folder.delete_tree(old)
+        oldest = whole[-self._keep :][0]
+        for other in self._names():
+            # Names have leading zeros, so they sort as their steps do.
+            if other < oldest and other not in good:
+                self._folder.delete_tree(other)
 
     def forget_after(self, step: int) -> None:
         """Drop the checkpoints after `step`, unless there is none before."""
@@ -95,7 +98,7 @@ class Checkpoints:
 
     def latest(self) -> State | None:
         """The newest complete checkpoint that is intact, or None when there is none at all; see `damage` for
-        what was passed over.
+        what was skipped.
 
         Raises:
             IntegrityError: every checkpoint is damaged, or one has an unknown format.
@@ -109,8 +112,7 @@ class Checkpoints:
                     self.damage.append(str(fault))
         if self.damage:
             raise IntegrityError(
-                f"{'; '.join(self.damage)}; no checkpoint is left to go on from: training.resume=never starts"
-                " anew"
+                f"{'; '.join(self.damage)}; no checkpoint remains: training.resume=never starts afresh"
             )
         return None
 

@@ -22,15 +22,16 @@ class CollapseWatch:
         """Coverage is gone; checkpoints of such weights are of no use."""
         return self.gone_checks > 0
 
-    def see(self, step: int, found: Mapping[str, float]) -> str:
+    def see(self, step: int, scores: Mapping[str, float]) -> str:
         """Take in the next check; what went wrong, or nothing."""
-        coverage = found.get("coverage")
+        coverage = scores.get("coverage")
         if coverage is None:
             return ""
         self.best = max(self.best, coverage)
         if not (self.best > COVERED and coverage < COLLAPSED):
             self.gone_checks, self.good_step = 0, step
             return ""
+        # One bad check is noise: the averages of a young GAN swing.
         self.gone_checks += 1
         if self.gone_checks < CHECKS:
             return ""

@@ -4,7 +4,7 @@ CUDA graph.
 Parameters, their names and what is drawn are the same in all three, so that a checkpoint of one is a
 checkpoint of the others. Compiled code and graphs read their random numbers as inputs: a phase's first update
 runs as written and shows which numbers its loss draws; from the second on they are drawn beforehand, from the
-same keys. Dropout draws from torch's own generator, whose seed a graph reads anew at each replay.
+same keys. Dropout draws from torch's own generator, whose seed a graph reads again at each replay.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -54,7 +54,7 @@ class Settings:
 def make_compute(
     model: GenerativeModel, config: TrainingConfig, settings: Settings, say: Callable[[str], None]
 ) -> Compute:
-    """What the recipe asks for, where the device has it; `say` takes a line to a person."""
+    """What the recipe requests, where the device has it; `say` takes a line for a person."""
     graphs = config.cuda_graphs and settings.device.type == "cuda"
     if not (config.compile or graphs):
         return AsWritten(model, settings)
@@ -93,6 +93,7 @@ def differentiate(
     with precision.autocast(settings.device, bf16=settings.bf16):
         terms = means(model, phase, batch, rng, progress)
     stacked = torch.stack(list(terms.values())) * settings.share
+    # Terms named log_ are recorded only.
     minimised = [index for index, name in enumerate(terms) if not name.startswith("log_")]
     total = stacked if len(minimised) == len(terms) else torch.stack([stacked[index] for index in minimised])
     total.sum().backward()  # type: ignore[no-untyped-call]
@@ -138,10 +139,10 @@ class Given:
 
 
 def drawn(rng: Rng, draw: Draw) -> Tensor:
-    """What the draw gives."""
+    """The numbers of one draw."""
     kind, name, arguments = draw
-    found: Tensor = getattr(rng, kind)(name, *arguments)
-    return found
+    numbers: Tensor = getattr(rng, kind)(name, *arguments)
+    return numbers
 
 
 class Prepared:
@@ -168,24 +169,23 @@ class Prepared:
     ) -> tuple[tuple[str, ...], Tensor]:
         draws = self._draws.get(phase.name)
         if draws is None:
+            # As written: only running the loss shows which numbers it draws.
             recorder = Recorder(rng)
-            found = differentiate(
+            result = differentiate(
                 means_of, self._model, phase.name, batch, recorder, progress, self._settings
             )
             self._draws[phase.name] = recorder.draws
-            return found
+            return result
         given = {draw: drawn(rng, draw) for draw in draws}
-        captured = (
-            self._capture(phase, parameters, batch, given)
-            if self._graphs and not phase.reads_progress
-            else None
-        )
-        if captured is not None:
-            return captured.replay(batch, given)
+        # A graph would replay the progress of its capture for ever.
+        if self._graphs and not phase.reads_progress:
+            captured = self._capture(phase, parameters, batch, given)
+            if captured is not None:
+                return captured.replay(batch, given)
         means = self._means_of(phase)
-        return differentiate(
-            means, self._model, phase.name, batch, Given(given), self._place(phase, progress), self._settings
-        )
+        # Compiled code is compiled again for every number that it sees: progress goes only where it is read.
+        place = progress if phase.reads_progress else 0.0
+        return differentiate(means, self._model, phase.name, batch, Given(given), place, self._settings)
 
     def _capture(
         self, phase: Phase, parameters: list[nn.Parameter], batch: Batch, given: dict[Draw, Tensor]
@@ -202,6 +202,7 @@ class Prepared:
                 self._captured[phase.name] = None
                 reason = (str(fault).splitlines() or [type(fault).__name__])[0]
                 self._say(f"phase {phase.name} runs without a CUDA graph: {reason}")
+                # Half a backward pass may be in them.
                 for parameter in parameters:
                     parameter.grad = None
         return self._captured[phase.name]
@@ -219,10 +220,6 @@ class Prepared:
             )
         return self._means[phase.name]
 
-    def _place(self, phase: Phase, progress: float) -> float:
-        """Progress only where it is read: compiled code is made anew for every number that it sees."""
-        return progress if phase.reads_progress else 0.0
-
 
 def _own(means: Means) -> Means:
     """The same function with code of its own, so that what is compiled for one phase is not looked through
@@ -231,6 +228,7 @@ def _own(means: Means) -> Means:
     def own(model: GenerativeModel, phase: str, batch: Batch, rng: Rng, progress: float) -> dict[str, Tensor]:
         return means(model, phase, batch, rng, progress)
 
+    # torch.compile caches by code object.
     own.__code__ = own.__code__.replace()
     return own
 

@@ -32,6 +32,7 @@ class Ema:
     def update(self, weights: Tensor, steps: int) -> None:
         """Take in the flat `weights` after `steps` (1, 2, ...) steps."""
         covered = 1 if steps <= EVERY_STEPS else EVERY_STEPS
+        # The average moves slowly, and a pass over all weights costs memory bandwidth.
         if steps % covered == 0:
             decay = min(self._decay, (1 + steps) / (10 + steps)) ** covered
             self._average.lerp_(weights, 1.0 - decay)
@@ -42,6 +43,7 @@ class Ema:
         refits the rest."""
         own = dict(self.model.named_buffers())
         for name, buffer in model.named_buffers():
+            # Only what changed: a buffer that `finish` refitted must not fall back to the initial one.
             if not torch.equal(buffer, self._seen[name]):
                 own[name].copy_(buffer)
                 self._seen[name].copy_(buffer)

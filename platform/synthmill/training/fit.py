@@ -31,8 +31,8 @@ NOT_IN_RUN_KEY = (
     "compile",
     "cuda_graphs",
 )
-"""Training fields that don't change what a run computes, but for rounding: a run goes on with other values of
-them."""
+"""Training fields that don't change what a run computes, but for rounding: a run may be resumed with other
+values of them."""
 
 
 def fit(
@@ -55,9 +55,11 @@ def fit(
     states no number.
     """
     model = fresh_model(recipe, codec.layout).to(parallel.device)
+    # Whole on the device: tables and small images fit, and permuting them there needs no loader processes.
     data = codec.encode(train_rows).to(parallel.device)
     kind = model.modalities[0] if recipe.data.kind == "auto" else recipe.data.kind
     quality = quality_check(kind, codec, train_rows, validation, data, seed=recipe.training.seed)
+    # Models in closed form read the rows once; there is nothing to loop over.
     if not model.stages():
         return _fit_closed(model, data, quality, reporter)
     return train(

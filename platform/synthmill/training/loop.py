@@ -105,6 +105,7 @@ def _advance(loop: "Loop", checker: Checker, run: RunState, should_stop: Callabl
         return
     loop.start()
     plan, stop = loop.plan, False
+    # Every decision inside follows from the step or from rank 0's word, or ranks would wait for each other.
     while not stop and loop.step < plan.total_steps:
         loop.advance()
         last = loop.step == plan.total_steps
@@ -123,6 +124,7 @@ def _advance(loop: "Loop", checker: Checker, run: RunState, should_stop: Callabl
     if checker.owes(loop.step):
         checker.check(loop.step, loop.averaged)
     elif checker.chosen is None and run.leads:
+        # Nothing was checked: the averages are published, and what follows from them must be refitted.
         loop.averaged()
     run.finished = True
     _save(loop, checker, run)
@@ -231,6 +233,7 @@ class Loop:
         are drawn later stay as they are."""
         compute = AsWritten(self._model, Settings(self._parallel.device, self._share, bf16))
         stage = self.plan.at(min(self.step, self.plan.total_steps - 1)).stage
+        # BatchNorm takes in the rows that it sees, in a step of no consequence too.
         buffers = [buffer.clone() for buffer in self._model.buffers()]
         for phase in stage.phases:
             optimizer = self._optimizers[stage.name, phase.name]
@@ -247,6 +250,7 @@ class Loop:
         """One step: every phase that is due, then the average."""
         started = time.perf_counter()
         span = self.plan.at(self.step)
+        # Dropout draws from torch's own generator; keyed by step, a resumed run drops the same units.
         torch.manual_seed(key(self._seed, "dropout", self.step, self._parallel.rank))
         first, length = span.first, span.last - span.first
         progress = (self.step - first) / length
@@ -298,6 +302,7 @@ class Loop:
         if not self._sums:
             return
         names = [f"{phase}/{term.removeprefix('log_')}" for phase, terms in self._sums for term in terms]
+        # One transfer from the device and one sum over ranks, whatever the number of terms.
         totals = torch.cat([total.float() / updates for total, updates in self._sums.values()])
         self._parallel.all_reduce_(totals)
         values = totals.tolist()
@@ -351,6 +356,7 @@ def _average_norms(model: nn.Module, parallel: Parallel) -> None:
     """Running statistics of every BatchNorm become their mean over ranks."""
     if parallel.world == 1:
         return
+    # Each rank's have seen other rows; the published model needs one answer.
     norms = (module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm))
     buffers = [buffer for norm in norms for buffer in norm.buffers() if buffer.is_floating_point()]
     for buffer in buffers:

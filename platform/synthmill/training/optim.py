@@ -30,6 +30,7 @@ def flatten(model: nn.Module) -> Tensor:
     flat = torch.zeros(end, device=next(iter(model.parameters())).device)
     with torch.no_grad():
         for parameter, start in zip(model.parameters(), starts, strict=True):
+            # The parameter's own strides: a channels-last weight stays so.
             view = flat.as_strided(parameter.shape, parameter.stride(), start)
             view.copy_(parameter)
             parameter.data = view
@@ -51,10 +52,12 @@ class PhaseOptimizer:
         self._settings: Adam = phase.optimizer
         self._means = [torch.zeros_like(parameter) for parameter in self.parameters]
         self._squares = [torch.zeros_like(parameter) for parameter in self.parameters]
+        # The fused kernel counts a tensor's steps beside it, on its device.
         self._steps = [torch.zeros((), device=parameter.device) for parameter in self.parameters]
 
     def forget_gradients(self) -> None:
         """Before a backward pass."""
+        # None instead of zeros: the first backward pass then writes instead of adding.
         for parameter in self.parameters:
             parameter.grad = None
 
@@ -132,6 +135,7 @@ def _sum_gradients(parameters: list[nn.Parameter], parallel: Parallel) -> list[T
             parameter.grad = torch.zeros_like(parameter)
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     if parallel.world > 1:
+        # A message's fixed cost outweighs its bytes: all gradients travel in one.
         flat = torch.cat([gradient.flatten() for gradient in gradients])
         parallel.all_reduce_(flat)
         for gradient, part in zip(

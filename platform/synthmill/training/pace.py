@@ -3,7 +3,7 @@
 More threads are taken only where they are at least 1.3 times as fast as one, as other processes need the
 processor too, and bf16 likewise. Both change what is computed (threads the last bits, bf16 more), so that a
 choice which came out differently in two runs would make two models of one recipe. Small steps, which gain
-nothing, are therefore not timed: they take one thread and fp32, always. A run that is resumed goes on with
+nothing, are therefore not timed: they take one thread and fp32, always. A resumed run keeps
 its precision, and whoever needs equal bits from large steps sets `training.threads` and `training.precision`.
 """
 
@@ -149,6 +149,7 @@ class Pacing:
             self._try_step(pace.bf16)
             seconds = time.perf_counter() - started
             best, spent = min(best, seconds), spent + seconds
+            # Two long steps are enough: four at each pace could take half a minute.
             if trial and spent > TRIAL_SECONDS:
                 break
         return best

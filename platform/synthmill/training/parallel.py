@@ -1,5 +1,5 @@
-"""How workers meet: the only file that knows ranks. A model, the loop and the optimizers see local rows and
-global sums."""
+"""How workers cooperate: the only file that knows ranks. A model, the loop and the optimizers see local rows
+and global sums."""
 
 from typing import Protocol
 
@@ -11,7 +11,7 @@ from synthmill.errors import RecipeError
 
 
 class Parallel(Protocol):
-    """What the loop needs of its fellow workers."""
+    """What the loop needs of the other workers."""
 
     @property
     def rank(self) -> int:

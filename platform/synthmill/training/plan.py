@@ -46,6 +46,7 @@ def make_plan(
     config: TrainingConfig, stages: tuple[Stage, ...], rows: int, row_group: int, check_rows: int
 ) -> Plan:
     """`rows` training rows, at least `row_group`; `check_rows` rows sampled a quality check."""
+    # Whole groups of rows: a critic that judges several at once must get all of a group.
     batch_rows = max(row_group, min(config.global_batch_rows, rows) // row_group * row_group)
     steps_per_epoch = max(1, rows // batch_rows)
     total_steps = config.max_epochs * steps_per_epoch
@@ -54,6 +55,7 @@ def make_plan(
     check_cost_steps = (
         STEPS_PER_CHECK + STEPS_PER_SAMPLED_BATCH * (check_rows + 0.2 * min(rows, 20_000)) / batch_rows
     )
+    # In steps, not seconds: the same checks on every machine, so that the same weights are chosen.
     spaced = max(-(-total_steps // MOST_CHECKS), int(check_cost_steps / CHECK_SHARE))
     return Plan(
         batch_rows=batch_rows,
@@ -71,6 +73,7 @@ def _spans(stages: tuple[Stage, ...], total_steps: int) -> tuple[StageSpan, ...]
     done, first = 0.0, 0
     for stage in stages:
         done += stage.share
+        # Rounding must not leave a step at the end without a stage.
         last = total_steps if stage is stages[-1] else round(total_steps * done / whole)
         spans.append(StageSpan(stage, first, last))
         first = last

@@ -20,7 +20,7 @@ def choices(precision: Literal["auto", "fp32", "bf16"], device: torch.device) ->
 
 
 def autocast(device: torch.device, *, bf16: bool) -> AbstractContextManager[object]:
-    """Matrix products in bf16 inside it, when asked for."""
+    """Matrix products in bf16 inside it, with `bf16`."""
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=bf16)
 
 

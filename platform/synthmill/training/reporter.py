@@ -5,7 +5,6 @@ A record is JSON data: `{"step", "epoch", "seconds", "<phase>/<term>": ...}` for
 "preview": bytes}`, a PNG, the only thing that is not JSON.
 """
 
-import json
 import sys
 import time
 from collections.abc import Mapping
@@ -70,26 +69,14 @@ class Console:
         self._stream.flush()
 
 
-class Jsonl:
-    """Appends every record to a local file, one JSON object a line."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def log(self, record: Record) -> None:
-        if "preview" in record:
-            return
-        with self._path.open("a") as file:
-            file.write(json.dumps(record, allow_nan=False) + "\n")
-
-
 class TensorBoard:
     """Writes the numbers of every record as TensorBoard scalars, and sheets as images, into a local folder.
 
-    Not by tensorboardX's SummaryWriter: its thread holds events back, and its flush does not wait for them.
+    Not by tensorboardX's SummaryWriter: its thread delays events, and its flush does not wait for them.
     """
 
     def __init__(self, folder: Path) -> None:
+        # Only rank 0 writes events; the import costs every other process time for nothing.
         from tensorboardX.event_file_writer import EventsWriter
 
         folder.mkdir(parents=True, exist_ok=True)

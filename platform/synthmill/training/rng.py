@@ -1,7 +1,7 @@
 """Random numbers for the *global* batch, keyed by (seed, step, phase, repeat, name), of which each rank takes
 its rows.
 
-So N workers compute what one does, a resumed run goes on with the same noise, and no state has to be saved.
+So N workers compute what one does, a resumed run draws the same noise, and no state has to be saved.
 """
 
 import hashlib
@@ -38,19 +38,18 @@ class StepRng:
         return self
 
     def normal(self, name: str, *shape: int) -> Tensor:
-        return torch.randn(self._rows, *shape, generator=self._keyed(name), device=self._generator.device)[
-            self._local
-        ]
+        # All rows of the global batch, and then a slice: the numbers of a row don't depend on who draws it.
+        generator = self._keyed(name)
+        return torch.randn(self._rows, *shape, generator=generator, device=generator.device)[self._local]
 
     def uniform(self, name: str, *shape: int) -> Tensor:
-        return torch.rand(self._rows, *shape, generator=self._keyed(name), device=self._generator.device)[
-            self._local
-        ]
+        generator = self._keyed(name)
+        return torch.rand(self._rows, *shape, generator=generator, device=generator.device)[self._local]
 
     def integers(self, name: str, high: int, *shape: int) -> Tensor:
-        return torch.randint(
-            high, (self._rows, *shape), generator=self._keyed(name), device=self._generator.device
-        )[self._local]
+        generator = self._keyed(name)
+        numbers = torch.randint(high, (self._rows, *shape), generator=generator, device=generator.device)
+        return numbers[self._local]
 
     def _keyed(self, name: str) -> torch.Generator:
         return self._generator.manual_seed(key(self._seed, *self._place, name))

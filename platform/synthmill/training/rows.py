@@ -1,8 +1,7 @@
 """Which training rows a step reads: epochs of permutations, or training-by-sampling (arXiv 1907.00503,
 section 4.3).
 
-Nothing here is done row by row in Python, and nothing is kept across steps but the permutation of the current
-epoch.
+Nothing here is done row by row in Python, and only the permutation of the current epoch stays across steps.
 """
 
 import torch
@@ -32,6 +31,7 @@ class Shuffled:
         """The local rows of the run's batch `number` (0, 1, ...)."""
         epoch, position = divmod(number, self.per_epoch)
         if epoch != self._epoch:
+            # On the CPU whatever the device: CPUs and GPUs permute differently.
             draws = generator("cpu", self._seed, "epoch", epoch)
             self._order = torch.randperm(self._data.num_rows, generator=draws).to(self._device)
             self._epoch = epoch
@@ -70,10 +70,12 @@ class ByCategory:
 
     def batch(self, rng: StepRng, *, with_rows: bool = True) -> Batch:
         """Local rows with their `condition` int64 (rows, 2); the condition alone without `with_rows`."""
+        # In double, as the cumulative weights are.
         uniform_B2 = rng.uniform("category-rows", 2).double()
         flat_B = torch.searchsorted(
             self._cumulative_F, uniform_B2[:, 0].contiguous() * self._cumulative_F[-1], right=True
         )
+        # Rounding may carry a draw past the last code.
         flat_B = flat_B.clamp_max(len(self._cumulative_F) - 1)
         condition_B2 = torch.stack([self._span_F[flat_B], self._code_F[flat_B]], 1)
         if not with_rows:

@@ -1,6 +1,6 @@
 """What of a run outlives a step: its history, its clock and its checkpoints.
 
-`Part` is whatever else a checkpoint holds (the loop, the checker): tensors by name and plain JSON data.
+`Part` is whatever else a checkpoint contains (the loop, the checker): tensors by name and plain JSON data.
 """
 
 import time
@@ -18,10 +18,10 @@ from synthmill.training.reporter import Reporter
 
 
 class Part(Protocol):
-    """Something that goes on where a checkpoint left it."""
+    """Something that is saved in a checkpoint and restored from it."""
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Tensors and JSON data; names of different parts don't meet."""
+        """Tensors and JSON data; names of different parts differ."""
 
     def load(self, state: State) -> None:
         """Take over what `state` returned."""
@@ -42,13 +42,13 @@ class RunState:
         self._checkpoints, self._run_key = checkpoints, run_key
         self.history: list[dict[str, Any]] = []
         self.finished = False
-        """Whether the run came to its end, in this process or the one that it goes on from."""
+        """Whether the run came to its end, in this process or the one that it resumes."""
         self._seconds_before = 0.0
         self._started = self._saved = time.monotonic()
 
     @property
     def leads(self) -> bool:
-        """Whether this rank holds what the run leaves."""
+        """Whether this rank writes the results."""
         return self._parallel.rank == 0
 
     @property
@@ -62,13 +62,13 @@ class RunState:
             self._reporter.log({"message": message})
 
     def record(self, record: dict[str, Any]) -> None:
-        """Add to the history, which the artifact keeps."""
+        """Add to the history, which goes into the artifact."""
         if self._parallel.rank == 0:
             self.history.append(record)
             self._reporter.log(record)
 
     def show(self, step: int, preview: bytes | None) -> None:
-        """Pass on a PNG of what a check sampled; the history keeps numbers only."""
+        """Pass on a PNG of what a check sampled; the history has numbers only."""
         if preview is not None and self._parallel.rank == 0:
             self._reporter.log({"step": step, "preview": preview})
 
@@ -81,6 +81,7 @@ class RunState:
             stop = stop or (should_stop is not None and should_stop())
             waited = time.monotonic() - self._saved
             save = self._checkpoints is not None and waited >= self._config.checkpoint_seconds
+        # One process needs no agreement, and reading a flag back would make it wait for its GPU.
         if self._parallel.world > 1:
             flags = torch.tensor([stop, save], dtype=torch.int64, device=self._parallel.device)
             self._parallel.broadcast_(flags)
@@ -88,7 +89,7 @@ class RunState:
         return stop, save
 
     def save(self, step: int, parts: tuple[Part, ...], *, good_step: int | None) -> None:
-        """Write a checkpoint; the newest one up to `good_step` is kept beside the latest few."""
+        """Write a checkpoint; the newest one up to `good_step` stays beside the latest few."""
         if self._checkpoints is not None and self._parallel.rank == 0:
             tensors: dict[str, Tensor] = {}
             data: dict[str, Any] = {
@@ -120,7 +121,7 @@ class RunState:
         if state is None:
             if self._config.resume == "always":
                 raise RecipeError(
-                    "there is no checkpoint of this recipe to go on from; use if-possible",
+                    "there is no checkpoint of this recipe to resume from; use if-possible",
                     field="training.resume",
                 )
             return
@@ -134,6 +135,7 @@ class RunState:
         checkpoints, state = self._checkpoints, None
         if checkpoints is not None and self._config.resume != "never":
             state = checkpoints.latest()
+            # Of another recipe or another codec: its weights fit no longer.
             if state is not None and state.data["run_key"] != self._run_key:
                 state = None
         # Rank 0 deletes damaged checkpoints next: all must have read by then.
@@ -150,5 +152,5 @@ class RunState:
 
     def failure(self, what: str) -> TrainingError:
         """An error that says what is left of the run and what to try."""
-        kept = "the last good checkpoint was kept" if self.saves else "no checkpoints were written"
-        return TrainingError(f"{what}; {kept}; try a lower learning rate")
+        remaining = "the last good checkpoint remains" if self.saves else "no checkpoints were written"
+        return TrainingError(f"{what}; {remaining}; try a lower learning rate")

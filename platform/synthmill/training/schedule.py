@@ -10,6 +10,7 @@ def factor(schedule: Schedule, warmup_steps: int, step: int, total_steps: int) -
     """What the learning rate is multiplied by at `step` (0, 1, ...) of a stage of `total_steps`; in (0,
     1]."""
     if step < warmup_steps:
+        # Above 0 from the first step: a step at rate 0 would be wasted.
         return (step + 1) / (warmup_steps + 1)
     done = (step - warmup_steps) / max(1, total_steps - warmup_steps)
     if schedule == "cosine":

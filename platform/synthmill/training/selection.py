@@ -31,13 +31,14 @@ class Selection:
     def add(self, candidate: Candidate) -> None:
         """Take in the next check."""
         best = self.best
+        # A gain within noise is none: patience would never run out otherwise.
         if best is not None and candidate.score <= best.score + candidate.noise:
             self.checks_without_improvement += 1
         else:
             self.checks_without_improvement = 0
         if best is not None and candidate.score <= best.score:
             return
-        within = [kept for kept in self.candidates if kept.score >= candidate.score - candidate.noise]
+        within = [other for other in self.candidates if other.score >= candidate.score - candidate.noise]
         self.candidates = [*within[: MOST_CANDIDATES - 1], candidate]
 
     @property

@@ -1,4 +1,4 @@
-"""What evaluation must know of a kind of data: one file a kind, found by its name.
+"""What evaluation must know of a kind of data: one file a kind; its name is its registry entry.
 
 A door reads the real side and the synthetic parts into the evidence that this kind's metrics look at, and
 says what the report shows of it. `evaluation/evaluate.py` does everything else, for all kinds alike.
@@ -69,7 +69,7 @@ class Request:
     options: Options = Options()
     map_tasks: MapTasks = map_serially
     requested_rows: int | None = None
-    """How many rows the generator was asked for; None: unknown."""
+    """How many rows were requested of the generator; None: unknown."""
     retrain: Retrain | None = None
     sheets: Mapping[str, bytes] | None = None
     """Further contact sheets (PNG) for the report, by name."""
@@ -77,7 +77,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Need:
-    """What a metric can need, and what is said where it is not there."""
+    """What a metric can need, and the reason to give where it is missing."""
 
     status: Literal["unavailable", "not_applicable"]
     reason: str
@@ -186,6 +186,7 @@ class Evidence(ABC):
     @classmethod
     def metrics(cls, kind: str, profile: Profile, include: Sequence[str]) -> list[type[Metric[Any]]]:
         """The profile's metrics of this kind and those that were named."""
+        # Only this kind's metrics: one of another kind would ask this evidence for what it lacks.
         known = metric_classes(kind)
         for name in include:
             if name not in known:
@@ -193,7 +194,9 @@ class Evidence(ABC):
         return [metric for name, metric in known.items() if in_profile(metric, profile) or name in include]
 
     def unmet(self, metric: type[Metric[Any]]) -> Need | None:
-        """The need of a metric that is not met; what does not apply is said before what is lacking."""
+        """The need of a metric that is not met; what does not apply comes before what is lacking."""
+        # That there is no target is the answer; that there is no holdout as well would send people the wrong
+        # way.
         needs = sorted(
             (self.needs[name] for name in metric.needs), key=lambda need: need.status != "not_applicable"
         )
@@ -208,6 +211,7 @@ def evidence_door(kind: str, *, field: str = "data.kind") -> type[Evidence]:
 def refuse_ignored(kind: str, options: Options) -> None:
     """Raises UserError for an option that evaluations of this kind would not read."""
     understood = evidence_door(kind).options
+    # A secret column that is silently ignored would look tested.
     for name in options.given():
         if name not in understood:
             takers = [other for other in registry.names(KINDS) if name in evidence_door(other).options]

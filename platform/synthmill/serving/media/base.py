@@ -1,4 +1,4 @@
-"""What a kind of data answers over HTTP: one file a kind, found by its name.
+"""What a kind of data answers over HTTP: one file a kind, loaded by its name.
 
 Every kind answers rows; one that is more than rows (images, sound) adds a route, a request and a description
 of its own in its file.
@@ -19,7 +19,7 @@ FOLDER = "serving/media"
 
 
 class Media:
-    """Nothing is kept in it: the class itself is used. A kind that answers rows alone states two words."""
+    """It has no state: the class itself is used. A kind that answers rows alone states two words."""
 
     modality: ClassVar[str]
     """The kind as clients read it in a model's description."""
@@ -30,7 +30,7 @@ class Media:
 
     @classmethod
     def add_routes(cls, app: "FastAPI", service: "Service") -> None:
-        """Routes that this kind has beside the rows; access.py holds what they share with all others."""
+        """Routes that this kind has beside the rows; access.py has what they share with all others."""
 
     @classmethod
     def size(cls, served: "Served") -> str | None:

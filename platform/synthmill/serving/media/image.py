@@ -180,8 +180,8 @@ def encode_image(row: pa.Table, *, size: tuple[int, int] | None) -> dict[str, An
 
 
 def _scaled(image: bytes, size: tuple[int, int]) -> bytes:
-    """Small whole multiples keep their pixels as squares; anything else is interpolated. The label is made
-    anew for the new pixels."""
+    """Small whole multiples keep their pixels as squares; anything else is interpolated. The label is written
+    again for the new pixels."""
     opened = Image.open(io.BytesIO(image))
     if opened.size == size:
         return image

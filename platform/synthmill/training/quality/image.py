@@ -63,6 +63,7 @@ class ImageQuality(QualityCheck):
         picked = np.random.default_rng(seed).permutation(len(pixels))[: self.rows]
         like_real = self._extractor(pixels[picked])
         self._ceiling = self._covered(like_real[: self._size]) if len(like_real) >= self._size else 1.0
+        # What other real images reach: the distance of small samples is above zero by itself.
         self._floor = frechet_with_error(like_real, self._moments)[0]
         self._shown = (
             self._fidelity(validation["pixels"].cpu().numpy(), validation["label"].cpu().numpy())
@@ -98,11 +99,9 @@ class ImageQuality(QualityCheck):
             score += min(1.0, fidelity / self._shown)
             noise = math.hypot(noise, _error(fidelity, len(pixels)) / self._shown)
             scores |= {"label_fidelity": fidelity, "label_fidelity_real": self._shown}
-        nats = [
-            nats_B
-            for batch in self._validation
-            if (nats_B := model.nats(batch.to(device_of(model)))) is not None
-        ]
+        # Distance and coverage can't tell memorised training images from good ones; likelihood can.
+        device = device_of(model)
+        nats = [nats_B for batch in self._validation if (nats_B := model.nats(batch.to(device))) is not None]
         if nats:
             scores["validation_nats"] = float(torch.cat(nats).mean())
             score -= scores["validation_nats"]

@@ -32,6 +32,7 @@ class Bins:
     """Deciles and frequent categories of every column, from training rows."""
 
     def __init__(self, train: pa.Table) -> None:
+        # Pairs grow with the square of the columns; an even choice of them says as much of the model.
         picked = np.unique(
             np.linspace(0, train.num_columns - 1, min(train.num_columns, MOST_COLUMNS)).astype(int)
         )
@@ -41,7 +42,8 @@ class Bins:
         widths = []
         for name in self.columns:
             column = train[name].combine_chunks()
-            if _is_number(column.type):
+            kinds = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_temporal)
+            if any(is_kind(column.type) for is_kind in kinds):
                 values = _numbers(column)
                 known = values[~np.isnan(values)]
                 deciles = np.linspace(0, 1, BINS + 1)[1:-1]
@@ -91,6 +93,7 @@ class TableQuality(QualityCheck):
     def __init__(self, codec: Codec, train: pa.Table, validation: pa.Table, *, seed: int) -> None:
         self._codec = codec
         self._seed = seed
+        # Whole blocks, as sampling draws them; more rows cost time and gain little on a small table.
         self.rows = 4096 if train.num_rows >= 4096 else 2048
         self._bins = Bins(train)
         self._real_DD = _joint(self._bins.one_hot(validation))
@@ -106,9 +109,11 @@ class TableQuality(QualityCheck):
         joints = [group_ND.T @ group_ND for group_ND in groups]
         whole_DD = torch.stack(joints).sum(0)
         accuracy = self._accuracy(whole_DD / self.rows)
-        kept = [self.rows - group_ND.shape[0] for group_ND in groups]
+        # Joint counts add up, so leaving a part out is a subtraction.
+        remaining = [self.rows - group_ND.shape[0] for group_ND in groups]
         left_out = [
-            self._accuracy((whole_DD - joint_DD) / rows) for joint_DD, rows in zip(joints, kept, strict=True)
+            self._accuracy((whole_DD - joint_DD) / rows)
+            for joint_DD, rows in zip(joints, remaining, strict=True)
         ]
         spread = sum((value - sum(left_out) / len(left_out)) ** 2 for value in left_out)
         noise = math.sqrt((len(left_out) - 1) / len(left_out) * spread)
@@ -138,15 +143,6 @@ class TableQuality(QualityCheck):
 
 def _joint(one_hot_ND: Tensor) -> Tensor:
     return one_hot_ND.T @ one_hot_ND / one_hot_ND.shape[0]
-
-
-def _is_number(kind: Any) -> bool:
-    return bool(
-        pa.types.is_integer(kind)
-        or pa.types.is_floating(kind)
-        or pa.types.is_decimal(kind)
-        or pa.types.is_temporal(kind)
-    )
 
 
 def _numbers(column: Any) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ from synthmill.evaluation.evaluate import evaluate
 from synthmill.evaluation.evidence.base import Options
 from synthmill.evaluation.tables import Tables
 from synthmill.generation.shards import ShardPlan, level_quotas
-from synthmill.runtime.asked import as_asked
+from synthmill.runtime.requested import as_requested
 
 REAL = {"train": people(3000, 1), "validation": people(600, 2), "holdout": people(1500, 3)}
 
@@ -26,7 +26,7 @@ def test_real_rows_that_meet_a_condition_pass_when_they_are_compared_with_their_
     rows = fresh.filter(pc.equal(fresh["city"], "Bern"))
     plan = ShardPlan(rows=rows.num_rows, seed=0, where=("city=Bern",))
     assert "tabular.marginal_gap" in failed(evaluate(tables(rows), target="outcome", profile="quick"))
-    report = evaluate(as_asked(tables(rows), plan), target="outcome", profile="quick")
+    report = evaluate(as_requested(tables(rows), plan), target="outcome", profile="quick")
     assert not failed(report)
     assert report.inputs["asked"] == "city=Bern"
     assert report.inputs["train_rows"] == pc.sum(pc.equal(REAL["train"]["city"], "Bern")).as_py()
@@ -39,13 +39,13 @@ def test_balanced_rows_are_compared_with_balanced_rows():
     balanced = np.concatenate([np.flatnonzero(pc.equal(fresh["city"], name))[:500] for name in classes])
     rows = fresh.take(np.sort(balanced))
     plan = ShardPlan(rows=2500, seed=0, balance="city", quotas=level_quotas(dict.fromkeys(classes, 0), 2500))
-    compared = as_asked(tables(rows), plan)
+    compared = as_requested(tables(rows), plan)
     assert set(pc.value_counts(compared.train["city"]).field("counts").to_pylist()) == {
         min(pc.value_counts(REAL["train"]["city"]).field("counts").to_pylist())
     }
     assert "tabular.marginal_gap" in failed(evaluate(tables(rows), target="outcome", profile="quick"))
     assert not failed(evaluate(compared, target="outcome", profile="quick"))
-    assert as_asked(tables(rows), plan).train.equals(compared.train)
+    assert as_requested(tables(rows), plan).train.equals(compared.train)
 
 
 def test_lift_is_measured_on_all_rows():
@@ -53,7 +53,7 @@ def test_lift_is_measured_on_all_rows():
     rows = fresh.filter(pc.equal(fresh["outcome"], "ill"))
     plan = ShardPlan(rows=rows.num_rows, seed=0, where=("outcome=ill",))
     report = evaluate(
-        as_asked(tables(rows), plan),
+        as_requested(tables(rows), plan),
         target="outcome",
         profile="quick",
         options=Options(include=("utility.lift_dataset", "utility.tstr_ratio")),
@@ -65,9 +65,9 @@ def test_lift_is_measured_on_all_rows():
 
 def test_nothing_asked_changes_nothing():
     given = tables(people(10, 9))
-    assert as_asked(given, ShardPlan(rows=10, seed=0)) is given
+    assert as_requested(given, ShardPlan(rows=10, seed=0)) is given
 
 
 def test_a_condition_that_no_training_row_meets():
     with pytest.raises(DataError, match="no training row has age>=500"):
-        as_asked(tables(people(10, 9)), ShardPlan(rows=10, seed=0, where=("age>=500",)))
+        as_requested(tables(people(10, 9)), ShardPlan(rows=10, seed=0, where=("age>=500",)))
