@@ -1,5 +1,6 @@
 """Kinds of input that were damaged once, each from its reading to the rows that come out."""
 
+import re
 from collections import Counter
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -271,7 +272,7 @@ def test_an_inspection_says_what_becomes_of_each_column(tmp_path: Path) -> None:
     ]
     assert seen.columns[0].form == "-$1,234.50"
     assert "'x1' (row 1)" in seen.faults[0]
-    assert "learnt as a curve" in seen.to_text()
+    assert re.search(r"\busd .* curve$", seen.to_text(), re.MULTILINE)
     (tmp_path / "s.yaml").write_text(seen.to_schema().replace("columns:", "columns:\n  v: {kind: drop}"))
     again = read_source(DataConfig(source=str(tmp_path / "in.csv"), schema=str(tmp_path / "s.yaml")))
     assert again.table.column_names == ["usd", "g"]
@@ -296,9 +297,7 @@ def test_int96_beyond_nanoseconds_is_read_in_microseconds(tmp_path: Path) -> Non
 def test_text_that_is_hardly_ever_repeated_stops_and_each_fix_works(tmp_path: Path) -> None:
     cells = ["none" if i % 10 == 0 else f"Word {'abcdefgh'[i % 8]}{i}" for i in range(ROWS)]
     source = read_csv(tmp_path, {"s": cells})
-    with pytest.raises(
-        DataError, match=r"column 's': the values of 720 of 800 training rows .* `kind: drop`"
-    ):
+    with pytest.raises(DataError, match=r"column 's': the values of 720 of 800 .* `kind: drop`"):
         generate(source)
     assert set(generate(source, s=ColumnRule(kind="categorical"))["s"].to_pylist()) == {"none"}
     assert len(set(generate(source, s=ColumnRule(kind="identifier"))["s"].to_pylist())) == ROWS
@@ -314,9 +313,7 @@ def test_several_offsets_come_out_in_utc_with_a_note(tmp_path: Path) -> None:
 
 def test_an_inspection_fits_a_terminal_and_names_a_rare_class(tmp_path: Path) -> None:
     columns = {
-        "a rather long name of a column": [
-            f"2024-01-{i % 28 + 1:02d} 10:11:{i % 60:02d}" for i in range(ROWS)
-        ],
+        "a long name of a column": [f"2024-01-{i % 28 + 1:02d} 10:11:{i % 60:02d}" for i in range(ROWS)],
         "words": [f"quite a long category number {i % 9}" for i in range(ROWS)],
         "fraud": ["1" if i < 3 else "0" for i in range(ROWS)],
     }

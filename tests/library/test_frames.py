@@ -130,18 +130,14 @@ def test_views_of_strings_and_seconds_of_the_day_stay_so() -> None:
 
 def test_intervals_are_refused_in_one_line() -> None:
     frame = pd.DataFrame({"band": pd.cut(pd.Series(range(100)), 5), "x": range(100)})
-    with pytest.raises(
-        DataError, match="data: column 'band' is of type struct<.*> which no model|column 'band'"
-    ):
+    with pytest.raises(DataError, match=r"column 'band' is of type struct<.*>, which no model"):
         synthmill.fit(frame, model="marginals")
 
 
 def test_the_card_says_what_was_decided() -> None:
-    table = pa.table(
-        {"x": [None if i % 9 else float("inf") for i in range(300)], "y": [i % 2 for i in range(300)]}
-    )
-    table = table.set_column(0, "x", pa.array([float("inf") if i % 9 == 0 else i / 7 for i in range(300)]))
-    rare = table.set_column(1, "y", pa.array([2 if i < 3 else i % 2 for i in range(300)]))
-    model = synthmill.fit(rare, target="y", model="marginals", overrides={"data": {"rare_target": "keep"}})
+    rows = range(300)
+    numbers = [float("inf") if i % 9 == 0 else i / 7 for i in rows]
+    rare = pa.table({"x": numbers, "y": [2 if i < 3 else i % 2 for i in rows]})
+    model = synthmill.fit(rare, target="y", model="marginals", overrides={"data.rare_target": "keep"})
     assert "infinite values are learnt as values of their own" in model.artifact.card
     assert "**classes of the target that few people share are kept**" in model.artifact.card
