@@ -57,6 +57,15 @@ def refused(message: str, cells: list[str]) -> Style:
     return Style(cells, refused=message)
 
 
+ARABIC_MARKS = {ord("."): "\u066b", ord(","): "\u066c"}
+
+
+def script(text_: str, zero: int) -> str:
+    """Digits of another script; its full-width point, too."""
+    marks = {ord("."): "\uff0e"} if zero == 0xFF10 else {}
+    return text_.translate({ord("0") + digit: chr(zero + digit) for digit in range(10)} | marks)
+
+
 def swap(text_: str, pairs: str) -> str:
     """Characters replaced pairwise: `,.` and `.,` swapped by `",..,"`."""
     return text_.translate({ord(a): b for a, b in zip(pairs[::2], pairs[1::2], strict=True)})
@@ -226,7 +235,44 @@ STYLES: dict[str, Style] = {
     "versions": text(each(range(ROWS), lambda i: f"{i % 3}.{i % 7}.{i}")),
     "words": text(WORDS),
     "mail": text(each(range(ROWS), lambda i: f"p{i}@example.org")),
-    "house numbers": text(every(each(WHOLE, lambda v: str(v % 150 + 1)), 9, lambda i: f"{i % 2}a")),
+    "house numbers": text(every(each(WHOLE, lambda v: str(v % 40 + 1)), 9, lambda i: f"{i % 2}a")),
+    "codes of digits and E": text(each(range(ROWS), lambda i: f"{i % 7 + 1}E{i % 5}")).note(
+        "taken for codes"
+    ),
+    "few ambiguous dates": text(each(range(ROWS), lambda i: ("01/02/2024", "03/04/2024")[i % 2])),
+    "few ambiguous numbers": text(each(range(ROWS), lambda i: ("1,234", "2,345")[i % 2])),
+    # Other scripts, and marks that nobody sees.
+    "arabic digits": kept("double", each(SIGNED, lambda v: script(f"{v:.2f}", 0x660))),
+    "arabic marks": kept("double", each(MONEY, lambda v: script(f"{v:,.2f}", 0x660).translate(ARABIC_MARKS))),
+    "persian whole numbers": kept("int64", each(WHOLE, lambda v: script(str(v), 0x6F0))),
+    "full-width digits": kept("double", each(MONEY, lambda v: script(f"{v:.1f}", 0xFF10))),
+    "arabic dates": kept("date32[day]", [script(cell, 0x660) for cell in dates("%Y-%m-%d")]),
+    "right-to-left marks": kept("double", each(MONEY, lambda v: f"\u200f{v:.2f}")),
+    "no-width marks": kept("double", each(MONEY, lambda v: f"{v:.2f}\u200b")),
+    # Times, where they are hard.
+    "one offset": kept("timestamp[ms, tz=+01:00]", [f"{t:%Y-%m-%dT%H:%M:%S}+01:00" for t in MOMENTS]),
+    "zones by season": kept(
+        "timestamp[ms, tz=UTC]",
+        [f"{t:%d.%m.%Y %H:%M} {'CEST' if 3 < t.month < 11 else 'CET'}" for t in MOMENTS],
+    ).note("2 ways"),
+    "as C writes times": kept("timestamp[ms]", [f"{t:%a %b %d %H:%M:%S %Y}" for t in MOMENTS]),
+    "as posts are dated": kept(
+        "timestamp[ms, tz=UTC]", [f"{t:%a %b %d %H:%M:%S} +0000 {t:%Y}" for t in MOMENTS]
+    ),
+    "timedeltas of Python": kept("duration[s]", each(WHOLE, lambda v: str(timedelta(seconds=int(v))))),
+    "hours and padded minutes": kept(
+        "duration[s]", each(WHOLE, lambda v: f"{v // 3600 % 90}h {v // 60 % 60:02d}m")
+    ),
+    "numbers of months": kept("date32[day]", [f"{t:%Y%m}" for t in MOMENTS]),
+    "ticks beyond nanoseconds": kept(
+        "timestamp[us]", [f"{t.year - 500}{t:-%m-%d %H:%M:%S}.{t.second:06d}0" for t in MOMENTS]
+    ),
+    # Several numbers in a cell.
+    "places": refused("several numbers in a cell", each(MONEY, lambda v: f"{v / 90:.4f}, {v / 70:.4f}")),
+    "points": refused("several numbers in a cell", each(MONEY, lambda v: f"POINT ({v:.2f} {v / 70:.3f})")),
+    "blood pressures": refused(
+        "several numbers in a cell", each(WHOLE, lambda v: f"{v % 97 + 90}/{v % 53 + 50}")
+    ),
     # Missing values, each in a way of its own.
     **{
         f"missing as {word}": kept("double", every(PLAIN, 8, lambda i, word=word: word), typed=True).note(

@@ -1,5 +1,6 @@
 """Kinds of input that were damaged once, each from its reading to the rows that come out."""
 
+import re
 from collections import Counter
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -271,7 +272,54 @@ def test_an_inspection_says_what_becomes_of_each_column(tmp_path: Path) -> None:
     ]
     assert seen.columns[0].form == "-$1,234.50"
     assert "'x1' (row 1)" in seen.faults[0]
-    assert "learnt as a curve" in seen.to_text()
+    assert re.search(r"\busd .* curve$", seen.to_text(), re.MULTILINE)
     (tmp_path / "s.yaml").write_text(seen.to_schema().replace("columns:", "columns:\n  v: {kind: drop}"))
     again = read_source(DataConfig(source=str(tmp_path / "in.csv"), schema=str(tmp_path / "s.yaml")))
     assert again.table.column_names == ["usd", "g"]
+
+
+def test_int96_beyond_nanoseconds_is_read_in_microseconds(tmp_path: Path) -> None:
+    """Spark's old times, with the date that stands for none: as nanoseconds it would be one of 1816."""
+    path = tmp_path / "in.parquet"
+    late, soon = datetime(9999, 12, 31), datetime(2020, 1, 1)
+    times = {
+        "until": [late if i % 5 == 0 else soon + timedelta(hours=i) for i in range(ROWS)],
+        "since": [soon + timedelta(hours=i) for i in range(ROWS)],
+    }
+    pq.write_table(pa.table({**times, "g": GROUPS}), path, use_deprecated_int96_timestamps=True)
+    source = read_source(DataConfig(source=str(path)))
+    assert source.table.schema.field("since").type == pa.timestamp("ns")
+    assert source.table["until"].to_pylist() == times["until"]
+    made = generate(source)["until"].to_pylist()
+    assert {time.year for time in made} == {2020, 9999}
+
+
+def test_text_that_is_hardly_ever_repeated_stops_and_each_fix_works(tmp_path: Path) -> None:
+    cells = ["none" if i % 10 == 0 else f"Word {'abcdefgh'[i % 8]}{i}" for i in range(ROWS)]
+    source = read_csv(tmp_path, {"s": cells})
+    with pytest.raises(DataError, match=r"column 's': the values of 720 of 800 .* `kind: drop`"):
+        generate(source)
+    assert set(generate(source, s=ColumnRule(kind="categorical"))["s"].to_pylist()) == {"none"}
+    assert len(set(generate(source, s=ColumnRule(kind="identifier"))["s"].to_pylist())) == ROWS
+
+
+def test_several_offsets_come_out_in_utc_with_a_note(tmp_path: Path) -> None:
+    cells = [f"2024-01-01T{i % 24:02d}:00:00+0{i % 2 + 1}:00" for i in range(ROWS)]
+    source = read_csv(tmp_path, {"t": cells})
+    assert source.table.schema.field("t").type == pa.timestamp("ms", "UTC")
+    assert source.table["t"][1].as_py() == datetime.fromisoformat(cells[1])
+    assert any("several offsets (+01:00, +02:00): they come out in UTC" in note for note in source.notes)
+
+
+def test_an_inspection_fits_a_terminal_and_names_a_rare_class(tmp_path: Path) -> None:
+    columns = {
+        "a long name of a column": [f"2024-01-{i % 28 + 1:02d} 10:11:{i % 60:02d}" for i in range(ROWS)],
+        "words": [f"quite a long category number {i % 9}" for i in range(ROWS)],
+        "fraud": ["1" if i < 3 else "0" for i in range(ROWS)],
+    }
+    read_csv(tmp_path, columns)
+    config = DataConfig(source=str(tmp_path / "in.csv"), target="fraud")
+    found = inspect_source(config)
+    table = [line for line in found.to_text().splitlines() if not line.startswith(("note:", "fault:"))]
+    assert max(map(len, table)) <= 110
+    assert any("1 class has too few" in fault for fault in found.faults)

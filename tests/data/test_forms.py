@@ -17,6 +17,8 @@ from synthmill.data.forms.duration import DurationForm
 from synthmill.data.forms.epoch import EpochForm
 from synthmill.data.forms.moment import MomentForm
 from synthmill.data.forms.number import NumberForm
+from synthmill.data.forms.scientific import ScientificForm
+from synthmill.data.forms.script import ScriptForm
 from synthmill.data.forms.several import SeveralForm
 from synthmill.data.recognise import recognise
 from synthmill.data.written import form_of, read_texts, with_form, write_texts
@@ -78,7 +80,9 @@ def test_any_duration_reads_as_it_was_written(seconds: list[int], days: bool, ze
     typed = pa.array(seconds, pa.duration("s"))
     for form in (
         DurationForm(days=" days " if days else "", padded=zeros),
+        DurationForm(days=" days, ", plural=True, padded=zeros),
         DurationForm(style="units", units=("d", "h", "m", "s"), zeros=zeros),
+        DurationForm(style="units", units=("h", "m", "s"), zeros=zeros, digits=2),
         DurationForm(style="units", units=(" hours", " min", " sec"), gap=", ", zeros=zeros),
         DurationForm(style="iso", units=("D", "H", "M", "S")),
     ):
@@ -142,6 +146,8 @@ def test_every_form_goes_through_json_and_a_schema(name: str) -> None:
         "angle": AngleForm(decimals=3),
         "digits": DigitsForm(width=5),
         "epoch": EpochForm(),
+        "scientific": ScientificForm(decimals=3),
+        "script": ScriptForm(zero="\u0660", inner=NumberForm(decimals=1).to_json()),
         "several": SeveralForm(
             forms=(NumberForm().to_json(), NumberForm(plus=True).to_json()), shares=(0.5, 0.5)
         ),

@@ -99,3 +99,45 @@ def test_a_path_is_a_source(tmp_path: Path) -> None:
 def test_rows_in_memory_are_all_used(tmp_path: Path) -> None:
     model = synthmill.fit(pa.table({"a": [i % 60 for i in range(300)]}), model="marginals")
     assert model.artifact.config["split"]["counts"] == {"train": 270, "validation": 30, "holdout": 0}
+
+
+def test_a_frame_comes_back_with_its_own_types() -> None:
+    rows = 300
+    frame = pd.DataFrame(
+        {
+            "size": pd.Categorical(["S", "M", "L"] * 100, categories=["S", "M", "L", "XL"], ordered=True),
+            "n": pd.array([None if i % 7 == 0 else i % 50 for i in range(rows)], dtype="Int64"),
+            "month": pd.period_range("2000-01", periods=rows, freq="M"),
+            "length": pd.to_timedelta([i % 90 for i in range(rows)], unit="min"),
+        }
+    )
+    made = synthmill.fit(frame, model="marginals").sample(50, seed=1).to_pandas()
+    assert made.dtypes.to_dict() == frame.dtypes.to_dict()
+    assert list(made["size"].cat.categories) == ["S", "M", "L", "XL"]
+
+
+def test_views_of_strings_and_seconds_of_the_day_stay_so() -> None:
+    seconds = pa.array([i * 60 for i in range(300)], pa.int32()).cast(pa.time32("s"))
+    words = pa.array(["a", "b", "c"] * 100, pa.string_view())
+    coded = pa.DictionaryArray.from_arrays(
+        pa.array([0, 1] * 150, pa.uint8()), pa.array(["x", "y"], pa.string_view())
+    )
+    table = pa.table({"at": seconds, "word": words, "coded": coded})
+    made = synthmill.fit(table, model="marginals").sample(50, seed=1)
+    assert made.schema.field("at").type == pa.time32("s")
+    assert set(made["coded"].to_pylist()) == {"x", "y"}
+
+
+def test_intervals_are_refused_in_one_line() -> None:
+    frame = pd.DataFrame({"band": pd.cut(pd.Series(range(100)), 5), "x": range(100)})
+    with pytest.raises(DataError, match=r"column 'band' is of type struct<.*>, which no model"):
+        synthmill.fit(frame, model="marginals")
+
+
+def test_the_card_says_what_was_decided() -> None:
+    rows = range(300)
+    numbers = [float("inf") if i % 9 == 0 else i / 7 for i in rows]
+    rare = pa.table({"x": numbers, "y": [2 if i < 3 else i % 2 for i in rows]})
+    model = synthmill.fit(rare, target="y", model="marginals", overrides={"data.rare_target": "keep"})
+    assert "infinite values are learnt as values of their own" in model.artifact.card
+    assert "**classes of the target that few people share are kept**" in model.artifact.card

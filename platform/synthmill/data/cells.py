@@ -15,6 +15,9 @@ _NOT_FINITE = r"^(?i:[+-]?inf(inity)?|nan)$"
 _LEADING_ZERO = r"^(\+|-?0\d)"
 """Numbers that are written in a form of their own: with a plus, or with leading zeros, as codes and telephone
 numbers are."""
+BARE_EXPONENT = r"^\d+[eE]\d+$"
+"""`1E5`: programs that write numbers put a point or a sign somewhere, people who write codes do not."""
+_POINT = r"\.|[eE][+-]"
 BOOLEAN = r"^(?i:true|false)$"
 _DATE = r"^\d{4}-\d{2}-\d{2}$"
 _DATETIME = r"^\d{4}-\d{2}-\d{2}[T ]([01]\d|2[0-3]):[0-5]\d(:[0-5]\d(\.\d{1,9})?)?(Z|[+-]\d{2}:?\d{2})?$"
@@ -44,7 +47,7 @@ def detect_types(
     columns, fields = [], []
     for name, column in zip(table.column_names, table.columns, strict=True):
         untyped = column.type == pa.string()
-        columns.append(column if name in keep_text or not untyped else _typed(column))
+        columns.append(column if name in keep_text or not untyped else _typed(column, keep_offsets=True))
         fields.append(
             pa.field(
                 name,
@@ -83,6 +86,18 @@ def zone_mask(texts: pa.Array) -> npt.NDArray[np.bool_]:
     return np.asarray(pc.match_substring_regex(texts, r":\d{2}.*" + _ZONE), dtype=bool)
 
 
+def offset_mask(texts: pa.Array) -> pa.Array:
+    """Which texts (N,) are times with an offset from UTC, for which a type has no place, bool (N,)."""
+    offset = pc.match_substring_regex(texts, r":\d{2}.*[+-]\d{2}(:?\d{2})?$")
+    return pc.and_(offset, pc.invert(pc.match_substring_regex(texts, r"[+-]00(:?00)?$")))
+
+
+def are_exponent_codes(texts: pa.Array) -> bool:
+    """Whether what looks like numbers with an exponent are codes such as 1E5."""
+    bare = pc.match_substring_regex(texts, BARE_EXPONENT)
+    return bool(pc.any(bare).as_py() and not pc.any(pc.match_substring_regex(texts, _POINT)).as_py())
+
+
 def plain_typed(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """The narrowest plain type that all values fit; text where there is none."""
     return _typed(column)
@@ -113,19 +128,23 @@ def as_time(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return column.cast(pa.timestamp(unit, "UTC" if zoned else None))
 
 
-def _typed(column: pa.ChunkedArray) -> pa.ChunkedArray:
+def _typed(column: pa.ChunkedArray, *, keep_offsets: bool = False) -> pa.ChunkedArray:
     values = pc.unique(column.combine_chunks()).drop_null()
     if len(values) == 0:
         return column
     try:
-        if _all(values, _DECIMAL) and not pc.any(pc.match_substring_regex(values, _LEADING_ZERO)).as_py():
+        if (
+            _all(values, _DECIMAL)
+            and not pc.any(pc.match_substring_regex(values, _LEADING_ZERO)).as_py()
+            and not are_exponent_codes(values)
+        ):
             too_long = _all(values, _INTEGER) and not _fits_int64(values)
             return column if too_long or _all(values, _NOT_FINITE) else as_number(column)
         if _all(values, BOOLEAN):
             return pc.equal(pc.utf8_lower(column), "true")
         if _all(values, _DATE):
             return column.cast(pa.date32())
-        if _all(values, _DATETIME):
+        if _all(values, _DATETIME) and not (keep_offsets and pc.any(offset_mask(values)).as_py()):
             return as_time(column)
     except pa.ArrowInvalid:
         return column

@@ -84,6 +84,11 @@ def plain_column(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArr
     plain = plain_type(column.type)
     if column.type == plain:
         return column
+    if pa.types.is_dictionary(column.type) and column.type.value_type != plain:
+        # Arrow casts no dictionary of views, which Polars has, or of extension types, as pandas' intervals.
+        if isinstance(column, pa.ChunkedArray):
+            return pa.chunked_array([plain_column(chunk) for chunk in column.chunks], plain)
+        return plain_column(column.dictionary).take(column.indices)
     if not isinstance(column.type, pa.BaseExtensionType):
         return column.cast(plain)
     if isinstance(column, pa.ChunkedArray):

@@ -24,7 +24,11 @@ from synthmill.errors import DataError, did_you_mean
 
 MIN_COMPACT_DATES = 10
 """So many different numbers of 8 digits that are all dates are no chance: one number in 28 is a date."""
-_COMPACT = {"%Y%m%d": (1583_01_01, 9999_12_31), "%Y%m%d%H%M%S": (1583_01_01_000000, 9999_12_31_235959)}
+_COMPACT = {
+    "%Y%m%d": (1583_01_01, 9999_12_31),
+    "%Y%m%d%H%M%S": (1583_01_01_000000, 9999_12_31_235959),
+    "%Y%m": (1800_01, 2199_12),
+}
 """Patterns of compact dates and times, with the least and the largest of their numbers."""
 
 

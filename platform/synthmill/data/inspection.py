@@ -1,6 +1,7 @@
 """A source seen before it is trained on: each column's kind, type, form, values, and what happens to it."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -15,6 +16,7 @@ from synthmill.data.forms.base import Form
 from synthmill.data.forms.moment import MomentForm
 from synthmill.data.forms.number import NumberForm
 from synthmill.data.identifiers import write_ids
+from synthmill.data.notes import check_target, notes_of
 from synthmill.data.people import people_of
 from synthmill.data.profile import ColumnProfile, TableProfile, profile_column
 from synthmill.data.schema import ColumnRule, Rules
@@ -25,7 +27,11 @@ from synthmill.errors import DataError
 FORMAT = "synthmill.inspection/1"
 SHOWN_LEVELS = 4
 SHOWN_COLUMNS = 60
+SHOWN_POINTS = 2
 WIDEST = 44
+LINE = 110
+"""Columns of a terminal that the table fits where it can."""
+NARROWEST = 14
 _HEAD = ("column", "kind", "type", "written as", "missing", "values", "what happens")
 
 
@@ -81,9 +87,12 @@ class Inspection:
 
     def to_text(self) -> str:
         """A table for a terminal, then notes and faults, a line each."""
-        rows = [_HEAD, *(_cells(column, self.rows) for column in self.columns[:SHOWN_COLUMNS])]
-        widths = [max(len(row[at]) for row in rows) for at in range(len(_HEAD))]
-        lines = ["  ".join(map(str.ljust, row, widths)).rstrip() for row in rows]
+        shown = [_cells(column, self.rows) for column in self.columns[:SHOWN_COLUMNS]]
+        # A column that says nothing of any row only takes room.
+        told = [at for at in range(len(_HEAD)) if any(row[at] for row in shown)]
+        rows = [[row[at] for at in told] for row in (_HEAD, *shown)]
+        widths = _widths(rows)
+        lines = ["  ".join(map(_fitted, row, widths)).rstrip() for row in rows]
         more = len(self.columns) - SHOWN_COLUMNS
         lines += [f"... and {more:,} more columns"] if more > 0 else []
         lines += [f"note: {note}" for note in self.notes]
@@ -102,6 +111,7 @@ def inspect_table(
     """Every column of a conformed table, those at fault among them."""
     people = people_of(table, config.split.group) if config.split.group in table.column_names else None
     columns = []
+    profiled: dict[str, tuple[ColumnProfile, pa.Array]] = {}
     for field in table.schema:
         array = flat(table[field.name])
         view = view_of(array)
@@ -110,9 +120,16 @@ def inspect_table(
         if fault is None:
             try:
                 rule = rules.get(field.name, ColumnRule())
-                column = profile_column(field.name, to_view(array, view), rule, config, people)
+                viewed = to_view(array, view)
+                keep = field.name == config.target and config.rare_target == "keep"
+                column = profile_column(field.name, viewed, rule, config, people, keep=keep)
+                profiled[field.name] = column, viewed
+                check_target({field.name: viewed}, config, people)
             except DataError as error:
                 fault = str(error).removeprefix(f"{error.field}: ")
+                if fault is not None and f"{field.name!r}" not in fault:
+                    fault = f"{error.field}: {fault}"
+                column = None
         columns.append(_seen(field, column, array.null_count, view, fault))
     dropped = [name for name, rule in rules.items() if rule.kind == "drop"]
     columns += [
@@ -121,6 +138,11 @@ def inspect_table(
         )
         for name in dropped
     ]
+    found = TableProfile(rows=table.num_rows, columns=tuple(column for column, _ in profiled.values()))
+    arrays = {name: array for name, (_, array) in profiled.items()}
+    said = notes_of(found, arrays, rules)
+    # Training sees fewer rows than stand here.
+    notes += tuple(note.replace("training rows", "rows") for note in said)
     return Inspection(config.source, table.num_rows, tuple(columns), notes)
 
 
@@ -158,15 +180,22 @@ def _seen(
         value = "always missing" if column.constant is None else str(column.constant)
         return replace(seen, values=value, happens="repeated")
     if column.levels:
-        folded = f", {column.folded_rows:,} rows of rare values folded" if column.folded_rows else ""
-        return replace(seen, values=_listed(list(column.levels)), happens=f"learnt as categories{folded}")
+        folded = f", {_counted(column.folded_rows, 'rare row')} folded" if column.folded_rows else ""
+        return replace(seen, values=_listed(list(column.levels)), happens=f"categories{folded}")
     texts = _texts(column, field, form, view, list(column.points[: SHOWN_LEVELS + 1]))
     if column.discrete:
         more = f" and {len(column.points) - SHOWN_LEVELS:,} more" if len(column.points) > SHOWN_LEVELS else ""
-        return replace(seen, values=", ".join(texts[:SHOWN_LEVELS]) + more, happens="learnt as levels")
+        return replace(seen, values=", ".join(texts[:SHOWN_LEVELS]) + more, happens="levels")
     low, high = _texts(column, field, form, view, [column.minimum, column.maximum])
-    apart = f", {len(column.points):,} frequent values apart" if column.points else ""
-    return replace(seen, values=f"{low} to {high}", happens=f"learnt as a curve{apart}")
+    # Those that stand for none (9999-12-31, infinity) are named; of many frequent ones the count suffices.
+    apart = f", {_counted(len(column.points), 'value')} apart" if column.points else ""
+    if 0 < len(column.points) <= SHOWN_POINTS:
+        apart = f", {' and '.join(texts)} apart"
+    return replace(seen, values=f"{low} to {high}", happens=f"curve{apart}")
+
+
+def _counted(number: int, noun: str) -> str:
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def _texts(
@@ -215,10 +244,23 @@ def _listed(levels: list[str]) -> str:
 
 def _cells(column: ColumnSeen, rows: int) -> tuple[str, ...]:
     missing = f"{column.missing_rows / max(1, rows):.1%}" if column.missing_rows else ""
-    cells = (column.name, column.kind, column.type, column.form or "", missing, column.values, column.happens)
-    return tuple(
-        cell if len(cell) <= WIDEST else f"{cell[: WIDEST - 3]}..." for cell in map(_one_line, cells)
-    )
+    # Units of times stand in the schema, and matter little to a reader.
+    kind = re.sub(r"^(date|time|timestamp)\d*\[[^,\]]*(?:, tz=)?(.*)\]$", r"\1 \2", column.type).strip()
+    cells = (column.name, column.kind, kind, column.form or "", missing, column.values, column.happens)
+    return tuple(_fitted(_one_line(cell), min(WIDEST, len(cell))) for cell in cells)
+
+
+def _widths(rows: list[list[str]]) -> list[int]:
+    """Of the table's columns: the widest gives way first where they are too wide together."""
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    while sum(widths) + 2 * (len(widths) - 1) > LINE and max(widths) > NARROWEST:
+        widths[widths.index(max(widths))] -= 1
+    return widths
+
+
+def _fitted(cell: str, width: int) -> str:
+    """A cell of exactly so many characters."""
+    return cell.ljust(width) if len(cell) <= width else f"{cell[: width - 3]}..."
 
 
 def _one_line(text: str) -> str:

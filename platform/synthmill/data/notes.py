@@ -96,7 +96,7 @@ def _column(column: ColumnProfile, array: pa.Array, rule: ColumnRule) -> list[st
     if pa.types.is_floating(array.type):
         infinite = int(np.isinf(to_float64(array)).sum())
         if infinite:
-            notes.append(f"{infinite:,} infinite values are taken for missing")
+            notes.append(f"{infinite:,} infinite values are learnt as values of their own")
     template = column.template
     if template is not None and rule.kind is None:
         pattern = template.before == f"{column.name}-" and template.style == "numbered" and not template.after

@@ -249,10 +249,12 @@ class NumericCodec:
             return np.zeros(len(values), dtype=np.int64), np.zeros(len(values), dtype=bool)
         right = np.clip(np.searchsorted(self.points, values), 0, len(self.points) - 1)
         left = np.maximum(right - 1, 0)
-        below, above = (
-            values.astype(np.float64) - self.points[left],
-            self.points[right] - values.astype(np.float64),
-        )
+        with np.errstate(invalid="ignore"):
+            # Infinity is its own point, and no distance from itself.
+            below, above = (
+                values.astype(np.float64) - self.points[left],
+                self.points[right] - values.astype(np.float64),
+            )
         near = np.where((below < above) & (self.points[right] != values), left, right)
         exact = self.points[near] == values if self.curve is not None else np.ones(len(values), dtype=bool)
         return near + self.segments, exact

@@ -7,11 +7,12 @@ categories instead. Where
 `data.split.group` names people with several rows each, "5" and "many" count people.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from pydantic import field_serializer, field_validator
 
 from synthmill.config import DataConfig, FrozenModel
 from synthmill.data.columns import (
@@ -51,6 +52,8 @@ MAX_DISCRETE = 32
 """Numbers with at most so many different values, nearly all of them frequent, are levels and not a curve."""
 MAX_RARE_SHARE = 0.01
 MAX_DECIMALS = 9
+MOST_FOLDED = 0.8
+"""The share of a column's rows whose values may be folded into others without anybody's asking for it."""
 SHOWN_VALUES = 5
 """Values that an error message lists."""
 
@@ -79,7 +82,8 @@ class ColumnProfile(FrozenModel):
     step: int = 1
     """Every integer, date or time is a multiple of it."""
     points: tuple[Number, ...] = ()
-    """Numbers frequent enough to have a code of their own, ascending."""
+    """Numbers frequent enough to have a code of their own, and those that stand apart (infinities, dates that
+    stand for none), ascending."""
     discrete: bool = False
     """Whether the points are all there is: every other number counts as the nearest point."""
     levels: tuple[str, ...] = ()
@@ -91,6 +95,16 @@ class ColumnProfile(FrozenModel):
     """The one value of a constant column; null: always missing."""
     template: IdTemplate | None = None
     """Pattern of an identifier."""
+
+    @field_validator("points", mode="before")
+    @classmethod
+    def _read_infinities(cls, points: Any) -> Any:
+        return tuple(float(point) if isinstance(point, str) else point for point in points)
+
+    @field_serializer("points", when_used="json")
+    def _write_infinities(self, points: tuple[Number, ...]) -> list[Number | str]:
+        # JSON has no infinity.
+        return [point if np.isfinite(point) else str(point) for point in points]
 
 
 class TableProfile(FrozenModel):
@@ -161,13 +175,14 @@ def profile_column(
 
 
 def numbers(array: pa.Array) -> tuple[Numbers, Bool]:
-    """Values (int64, or float64 for floats) and which of them count; NaN and infinities are missing, (N,)
-    each."""
+    """Values (int64, or float64 for floats) and which of them count; NaN is missing, infinities are values,
+    (N,) each."""
     if is_integral(array.type):
         return to_int64(array), valid_rows(array)
     values = to_float64(array)
-    valid = np.isfinite(values)
-    return np.clip(np.where(valid, values, 0.0), -_LARGEST, _LARGEST), valid
+    valid = ~np.isnan(values)
+    clipped = np.clip(np.where(valid, values, 0.0), -_LARGEST, _LARGEST)
+    return np.where(np.isinf(values), values, clipped), valid
 
 
 def _with_group(rules: Rules, train: pa.Table, config: DataConfig) -> Rules:
@@ -239,11 +254,18 @@ def _text(name: str, array: pa.Array, rule: ColumnRule, min_rows: int, people: I
         raise DataError(
             f"no value of column {name!r} has {min_rows} {what}; {fix}", field="data.min_category_rows"
         )
+    folded = int(counts[~kept].sum())
+    if rule.kind is None and folded > MOST_FOLDED * counts.sum():
+        fix = "`kind: categorical` (they become others), `kind: identifier` (made anew) or `kind: drop`"
+        raise DataError(
+            f"column {name!r}: the values of {folded:,} of {counts.sum():,} training rows are too rare to be"
+            f" learnt, {int(kept.sum()):,} are not; state {fix} in a schema file",
+            field="data.source",
+        )
     order = np.lexsort(
         (np.argsort(np.argsort(values.filter(pa.array(kept)).to_numpy(zero_copy_only=False))), -counts[kept])
     )
     levels = values.filter(pa.array(kept)).take(pa.array(order)).to_pylist()
-    folded = int(counts[~kept].sum())
     if len(levels) == 1 and folded == 0 and array.null_count == 0:
         clock = pa.types.is_time(array.type) or pa.types.is_duration(array.type)
         # Arrow reads times of day and durations from numbers, and not from text.
@@ -326,6 +348,9 @@ def _number(
         None if bound is None else _scaled(name, bound, scale, kind) for bound in (rule.minimum, rule.maximum)
     )
     values, people, sentinels = without_sentinels(values, people, kind, max(NEIGHBOURS, min_rows), low, high)
+    if count_people(people, len(values)) < NEIGHBOURS:
+        # Beside values that stand apart, too few are left to be averaged.
+        return ColumnProfile(name=name, kind="constant", arrow_type=str(kind), missing_rows=len(array))
     distinct, codes, counts = np.unique(values, return_inverse=True, return_counts=True)
     shared = count_sharers(codes.reshape(-1), len(distinct), people)
     if (

@@ -2,7 +2,6 @@
 person
 must decide."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,34 +9,30 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from synthmill.data import cells
-from synthmill.data.columns import Bool, Int64
-from synthmill.data.forms import _dates, angle, digits, duration, number
+from synthmill.data.column_texts import ColumnTexts, noun, short
+from synthmill.data.columns import Bool, flat
+from synthmill.data.fitting import (
+    MAX_FORMS,
+    MIN_ROWS,
+    STATED,
+    Fit,
+    fit_forms,
+    is_categories,
+    joined,
+    plain_texts,
+    repeats,
+)
+from synthmill.data.forms import number, script
 from synthmill.data.forms._missing import is_missing_word
-from synthmill.data.forms.base import Ask, Form, Found, Hint, Values, to_bool
-from synthmill.data.forms.moment import MomentForm
+from synthmill.data.forms.base import Form, Found, Hint, Values, to_bool
 from synthmill.data.forms.number import NumberForm
-from synthmill.data.forms.several import SeveralForm
+from synthmill.data.forms.script import ScriptForm
 
-Finder = Callable[[Values, Hint], Found | Ask | None]
-FINDERS: tuple[Finder, ...] = (digits.find, number.find, _dates.find, duration.find, angle.find)
-"""Tried in this order, the most rows win: a code of digits would pass for a number, a number for a date."""
 PROBE_ROWS = 2000
 PROBE_SHARE = 0.25
 """The share of different texts in a sample that must read as something before all are looked at."""
 NEAR = 0.8
 """The share of rows that read as one type from which the others are faults."""
-MAX_FORMS = 8
-MIN_SPELLING_SHARE = 0.01
-MIN_ROWS = 5
-FEW_LEVELS = 20
-SHOWN = 3
-_STATED: dict[str, tuple[Finder, ...]] = {
-    "integer": (number.find, digits.find),
-    "numeric": (number.find, angle.find, digits.find),
-    "date": (_dates.find,),
-    "datetime": (_dates.find, duration.find),
-}
-_NOUNS = {"number": "numbers", "date": "dates", "time of day": "times of day"}
 
 
 @dataclass(frozen=True)
@@ -67,222 +62,147 @@ def recognise(
     as text. In a CSV everything is text, and plain numbers and dates simply have their type. `null_values`
     are heeded like the usual words for a missing value: where the rest is typed.
     """
-    if not _promising(column, hint, null_values):
-        return Reading(column)
+    if not _is_stated(hint):
+        if hint.kind is not None:
+            return Reading(column)
+        sample = _sample(column, null_values)
+        if not _promising(sample, hint):
+            return _as_text(name, column, sample)
     coded = column.combine_chunks().cast(pa.string()).dictionary_encode()
-    codes: Int64 = np.asarray(coded.indices.fill_null(-1), dtype=np.int64)
-    counts = np.bincount(codes[codes >= 0], minlength=len(coded.dictionary))
-    values = Values(coded.dictionary, counts)
-    missing = is_missing_word(values.texts) | to_bool(
-        pc.is_in(values.texts, value_set=pa.array(null_values, pa.string()))
-    )
-    rest = values.where(~missing)
+    zero = script.zero_of(coded.dictionary)
+    if zero is not None:
+        return _foreign(name, column, hint, zero, null_values)
+    texts = ColumnTexts.of(name, coded, null_values)
+    return _read(column, coded, texts, hint, typed_source=typed_source)
+
+
+def _read(
+    column: pa.ChunkedArray,
+    coded: pa.Array,
+    texts: ColumnTexts,
+    hint: Hint,
+    *,
+    typed_source: bool,
+    foreign: bool = False,
+) -> Reading:
+    """A column of text, dictionary-encoded, as the forms or the plain type of its cells say."""
+    rest, stated = texts.rest, _is_stated(hint)
     if not len(rest.texts):
         return Reading(column)
-    fit = _fit(rest, hint)
-    plain = _plain(rest, hint) if not typed_source else np.zeros(len(rest.texts), dtype=bool)
-    if plain.all():
-        fit = _Fit([], plain, read=plain, respelled=~plain)
-    at = _Column(name, codes, values)
-    stated = hint.kind in _STATED or hint.datetime_format is not None
+    plain = np.zeros(len(rest.texts), dtype=bool) if typed_source else plain_texts(rest, hint)
+    if not stated and not typed_source and len(rest.texts) == 1 and not plain.all():
+        # One value for all is repeated word for word, whatever it means.
+        return Reading(_nulled(coded, texts.missing), notes=texts.missing_notes())
+    fit = Fit([], plain, read=plain, respelled=~plain) if plain.all() else fit_forms(rest, hint)
     if not fit.read.all():
-        return _partly(column, at, fit, plain, rest, missing, stated=stated, kind=hint.kind)
-    if fit.forms and not stated and _is_categories(rest):
+        return _partly(column, texts, fit, plain, stated=stated, kind=hint.kind)
+    if fit.forms and not stated and is_categories(rest):
         # Few levels, each frequent: they come out word for word as categories.
-        return Reading(_nulled(coded, missing), notes=at.missing_notes(missing))
-    if typed_source and not stated and _are_whole(fit.forms):
+        return Reading(_nulled(coded, texts.missing), notes=texts.missing_notes())
+    if typed_source and not foreign and not stated and _are_whole(fit.forms):
         fix = "state `kind: integer` in a schema file to learn them as numbers"
-        return Reading(column, notes=(f"column {name!r}: whole numbers stored as text are text; {fix}",))
-    form = _joined(fit.forms, rest)
+        note = f"column {texts.name!r}: whole numbers stored as text are text; {fix}"
+        return Reading(column, notes=(note,))
+    form = joined(fit.forms, rest)
     bare = form is None or (form.plain and not typed_source)
-    notes = at.notes(missing, fit.respelled, rest, fit.forms)
-    return Reading(_typed(coded, missing, fit.forms), None if bare else form, notes)
+    notes = texts.notes(fit.respelled, fit.forms)
+    return Reading(_typed(coded, texts.missing, fit.forms), None if bare else form, notes)
+
+
+def _foreign(
+    name: str, column: pa.ChunkedArray, hint: Hint, zero: str, null_values: tuple[str, ...]
+) -> Reading:
+    """A column whose digits are of another script: read as if they were ASCII, and written back."""
+    marks = script.marks_of(column)
+    ascii_column = pa.chunked_array([script.ascii_digits(flat(column), marks)])
+    coded = ascii_column.combine_chunks().dictionary_encode()
+    texts = ColumnTexts.of(name, coded, null_values)
+    # As of a typed source, so that what is read has a form in any case.
+    reading = _read(ascii_column, coded, texts, hint, typed_source=True, foreign=True)
+    if reading.form is None:
+        return Reading(column, notes=reading.notes, fault=reading.fault)
+    form = ScriptForm(zero=zero, marks=marks, inner=reading.form.to_json())
+    return Reading(reading.column, form, reading.notes, reading.fault)
 
 
 def _partly(
-    column: pa.ChunkedArray,
-    at: "_Column",
-    fit: "_Fit",
-    plain: Bool,
-    rest: Values,
-    missing: Bool,
-    *,
-    stated: bool,
-    kind: str | None,
+    column: pa.ChunkedArray, at: ColumnTexts, fit: Fit, plain: Bool, *, stated: bool, kind: str | None
 ) -> Reading:
     """A column that no forms read whole: text, or a fault where nearly all of it reads as one type."""
-    if fit.ask is not None:
+    rest = at.rest
+    if fit.ask is not None and (stated or not is_categories(rest)):
         return Reading(column, fault=f"column {at.name!r}: {fit.ask.question} for it in a schema file")
     best = plain if rest.share(plain) > rest.share(fit.read) else fit.read
     near = rest.share(best) >= NEAR
-    if stated or (near and not _is_code(rest, best) and not _is_categories(rest)):
+    if stated or (near and not _is_code(rest, best) and not is_categories(rest)):
         odd = np.zeros(len(at.values.texts), dtype=bool)
-        odd[np.flatnonzero(~missing)[~best]] = True
-        what = f"stated to be {kind}" if stated else _noun(rest, best, fit.forms)
+        odd[np.flatnonzero(~at.missing)[~best]] = True
+        what = f"stated to be {kind}" if stated else noun(rest, best, fit.forms)
         return Reading(column, fault=at.fault(odd, what, stated=stated))
-    units = None if near or _repeats(rest) else _units(rest, fit.read, fit.forms)
+    units = None if near or repeats(rest) else _units(rest, fit.read, fit.forms)
     if units is not None:
-        fix = f"{_SPLIT_UNITS}, or state {{columns: {{{at.name}: {{kind: categorical}}}}}}"
+        fix = f"{_SPLIT_UNITS}, or leave it out: {{columns: {{{at.name}: {{kind: drop}}}}}}"
         return Reading(column, fault=f"column {at.name!r} holds {units}; {fix}")
-    return Reading(column, notes=at.part_notes(rest, best, fit.forms))
+    return Reading(column, notes=at.part_notes(best, fit.forms))
 
 
-@dataclass(frozen=True)
-class _Fit:
-    """Forms that together read a column's texts, the one of most rows first."""
-
-    forms: list[Form]
-    exact: Bool
-    """The texts that a form writes just so."""
-    read: Bool
-    respelled: Bool
-    """Those that are read, and would be written otherwise."""
-    ask: Ask | None = None
-    """A question that stood in the way."""
+def _is_stated(hint: Hint) -> bool:
+    return hint.kind in STATED or hint.datetime_format is not None
 
 
-@dataclass(frozen=True)
-class _Column:
-    """A column for its notes and faults."""
-
-    name: str
-    codes: Int64
-    values: Values
-
-    def shown(self, which: Bool) -> str:
-        """A few texts with the first row of each, rows counted from 1."""
-        rows = np.flatnonzero(np.isin(self.codes, np.flatnonzero(which)))
-        _, first = np.unique(self.codes[rows], return_index=True)
-        some = rows[np.sort(first)[:SHOWN]]
-        texts = [
-            f"{_short(self.values.texts[int(self.codes[row])].as_py())} (row {row + 1:,})" for row in some
-        ]
-        more = len(rows) - len(some)
-        return ", ".join(texts) + (f" and {more:,} more" if more > 0 else "")
-
-    def fault(self, odd: Bool, what: str, *, stated: bool) -> str:
-        words = self.values.texts.filter(pa.array(odd)).to_pylist()[:SHOWN]
-        nulls = ", ".join(f'"{word}"' for word in words)
-        kind = "categorical" if _repeats(self.values) else "drop"
-        other = (
-            "correct the schema file" if stated else f"state {{columns: {{{self.name}: {{kind: {kind}}}}}}}"
-        )
-        verb = "is" if stated else "holds"
-        holds = "but holds" if stated else "but also"
-        return (
-            f"column {self.name!r} {verb} {what}, {holds} {self.shown(odd)}; correct them, take them"
-            f" for missing"
-            f" (add {nulls} to `data.null_values`), or {other}"
-        )
-
-    def missing_notes(self, missing: Bool) -> tuple[str, ...]:
-        if not missing.any():
-            return ()
-        words = [
-            f"{text!r} ({rows:,} rows)"
-            for text, rows in zip(
-                self.values.texts.filter(pa.array(missing)).to_pylist(),
-                self.values.counts[missing].tolist(),
-                strict=True,
-            )
-        ]
-        return (f"column {self.name!r}: {', '.join(words[:5])} taken for missing",)
-
-    def notes(self, missing: Bool, respelled: Bool, rest: Values, forms: list[Form]) -> tuple[str, ...]:
-        notes = list(self.missing_notes(missing))
-        if len(forms) > 1:
-            notes.append(
-                f"column {self.name!r} is written in {len(forms)} ways"
-                f" ({', '.join(form.example for form in forms)}); each is drawn as often as in the source"
-            )
-        if respelled.any():
-            rows = int(rest.counts[respelled].sum())
-            notes.append(
-                f"column {self.name!r}: {rows:,} cells are written otherwise than {forms[0].example!r}"
-            )
-        zones = {getattr(form, "zone", None) is None for form in forms}
-        if len(zones) > 1 and all(form.group == "date" for form in forms):
-            notes.append(f"column {self.name!r}: times without a zone are taken for UTC")
-        return tuple(notes)
-
-    def part_notes(self, rest: Values, best: Bool, forms: list[Form]) -> tuple[str, ...]:
-        share = rest.share(best)
-        if share < 0.5 or _is_categories(rest):
-            return ()
-        what = _noun(rest, best, forms)
-        return (f"column {self.name!r} is learnt as text, though {share:.0%} of its cells read as {what}",)
-
-
-def _short(text: str) -> str:
-    return repr(text if len(text) <= 30 else text[:29] + "\u2026")
-
-
-def _promising(column: pa.ChunkedArray, hint: Hint, null_values: tuple[str, ...]) -> bool:
-    """Whether a sample holds anything but text: most columns of text are told by it."""
-    if hint.kind in _STATED or hint.datetime_format is not None:
-        return True
-    if hint.kind not in (None, "boolean"):
-        # Every other kind that can be stated is text.
-        return False
+def _sample(column: pa.ChunkedArray, null_values: tuple[str, ...]) -> pa.Array:
+    """The different texts of some rows, but for words for a missing value."""
     size = min(len(column), PROBE_ROWS)
     sample = column.take(pa.array(np.linspace(0, len(column) - 1, size).astype(np.int64))) if size else column
     texts = pc.unique(sample.cast(pa.string())).drop_null()
     texts = texts.combine_chunks() if isinstance(texts, pa.ChunkedArray) else texts
     known = pc.is_in(texts, value_set=pa.array(null_values, pa.string()))
-    texts = texts.filter(pa.array(~is_missing_word(texts) & ~to_bool(known)))
+    return texts.filter(pa.array(~is_missing_word(texts) & ~to_bool(known)))
+
+
+def _promising(texts: pa.Array, hint: Hint) -> bool:
+    """Whether a sample holds anything but text: most columns of text are told by it."""
     # Whatever is not text has a digit, but for true and false; to read the sample costs more than to look.
     texts_with = pc.or_(
-        pc.match_substring_regex(texts, r"\d"), pc.match_substring_regex(texts, cells.BOOLEAN)
+        pc.match_substring_regex(texts, r"\pN"), pc.match_substring_regex(texts, cells.BOOLEAN)
     )
     if not len(texts) or pc.mean(texts_with).as_py() < PROBE_SHARE:
         return False
     # Codes are told from keys by values that occur twice, which a sample need not show.
-    values = Values(texts, np.full(len(texts), 2, dtype=np.int64))
-    fit = _fit(values, hint)
-    plain = max(values.share(fit.read), values.share(_plain(values, hint)))
+    values = Values(script.ascii_digits(texts), np.full(len(texts), 2, dtype=np.int64))
+    fit = fit_forms(values, hint)
+    plain = max(values.share(fit.read), values.share(plain_texts(values, hint)))
     return plain >= PROBE_SHARE or fit.ask is not None
 
 
-def _fit(values: Values, hint: Hint) -> _Fit:
-    """Greedily: the form of most rows, then that of most of the others, while they mean the same."""
-    forms: list[Form] = []
-    read = np.zeros(len(values.texts), dtype=bool)
-    exact = read.copy()
-    asked = None
-    finders = _STATED.get(hint.kind or "", FINDERS) if hint.datetime_format is None else (_dates.find,)
-    for _ in range(MAX_FORMS):
-        left = np.flatnonzero(~exact)
-        part = values.where(~exact)
-        found = [finder(part, hint) for finder in finders] if len(left) else []
-        asked = asked or (next((one for one in found if isinstance(one, Ask)), None) if not forms else None)
-        fitting = [one for one in found if isinstance(one, Found) and one.fits.any()]
-        fitting = [one for one in fitting if not forms or one.form.group == forms[0].group]
-        if not fitting:
-            break
-        best = max(fitting, key=lambda one: part.share(one.fits))
-        rows = part.counts[best.fits].sum()
-        if forms and rows < max(MIN_ROWS, MIN_SPELLING_SHARE * values.rows):
-            break
-        texts = part.texts.filter(pa.array(best.fits))
-        same = to_bool(pc.equal(best.form.write(best.form.parse(texts)), texts))
-        at = left[best.fits]
-        read[at] = True
-        if not same.any() or best.form in forms:
-            forms += [] if forms else [best.form]
-            break
-        forms.append(best.form)
-        exact[at[same]] = True
-    for form in forms[:1] if not exact.all() else []:
-        read |= to_bool(form.parse(values.texts).is_valid())
-    return _Fit(forms, exact, read, read & ~exact, None if read.all() else asked)
+_NUMBER = r"[+-]?(?:0|[1-9]\d{0,5})"
+_PAIR = (
+    # Two or three numbers: with brackets or a mark that says so they may be whole, else one has decimals.
+    rf"^(?:(?:\w+ ?)?[(\[]{_NUMBER}(?:\.\d+)?(?:(?:[,;] ?| ){_NUMBER}(?:\.\d+)?){{1,2}}[)\]]"
+    rf"|{_NUMBER}(?:\.\d+)?(?: ?[;/x\x{{d7}}|] ?{_NUMBER}(?:\.\d+)?){{1,2}}"
+    rf"|{_NUMBER}\.\d+(?:,? ?{_NUMBER}(?:\.\d+)){{1,2}})$"
+)
+
+
+def _as_text(name: str, column: pa.ChunkedArray, sample: pa.Array) -> Reading:
+    """A column of text; a fault where its cells hold two numbers, such as latitude and longitude."""
+    if len(sample) and pc.all(pc.match_substring_regex(sample, cells.BARE_EXPONENT)).as_py():
+        fix = "state `kind: numeric` in a schema file if they are numbers"
+        return Reading(column, notes=(f"column {name!r}: texts such as 1E5 are taken for codes; {fix}",))
+    if not len(sample) or pc.mean(pc.match_substring_regex(sample, _PAIR)).as_py() < NEAR:
+        return Reading(column)
+    if len(pc.unique(column)) * MIN_ROWS <= len(column):
+        return Reading(column)
+    return Reading(
+        column,
+        fault=(
+            f"column {name!r} holds several numbers in a cell, such as {short(sample[0].as_py())}; give each"
+            f" a column of its own, or leave it out: {{columns: {{{name}: {{kind: drop}}}}}}"
+        ),
+    )
 
 
 _SPLIT_UNITS = "give the unit a column of its own, or write all in one"
-
-
-def _repeats(values: Values) -> bool:
-    """Whether texts occur so often that they are categories."""
-    return values.rows >= MIN_ROWS * len(values.texts)
 
 
 def _units(values: Values, read: Bool, forms: list[Form]) -> str | None:
@@ -302,26 +222,6 @@ def _units(values: Values, read: Bool, forms: list[Form]) -> str | None:
     return " and ".join(dict.fromkeys(word.replace("number", "numbers", 1) for word in found))
 
 
-def _plain(values: Values, hint: Hint) -> Bool:
-    """The texts that are plain numbers, booleans or ISO dates and times: whichever most rows are."""
-    if hint.datetime_format is not None:
-        return np.zeros(len(values.texts), dtype=bool)
-    kinds = cells.PLAIN if hint.kind is None else cells.PLAIN_OF.get(hint.kind, ())
-    masks = [cells.plain_mask(values.texts, kind) for kind in kinds]
-    day = MomentForm(pattern="%Y-%m-%d").parse(pc.utf8_slice_codeunits(values.texts, 0, 10))
-    masks = [
-        mask & to_bool(day.is_valid()) if kind in ("date", "datetime") else mask
-        for kind, mask in zip(kinds, masks, strict=True)
-    ]
-    none = np.zeros(len(values.texts), dtype=bool)
-    zoned = cells.zone_mask(values.texts)
-    masks += [mask & zoned for mask in masks] + [mask & ~zoned for mask in masks]
-    if zoned.any() and not zoned.all():
-        # Times with and without a zone have no plain type in common.
-        masks = [mask for mask in masks if not (mask & zoned).any() or not (mask & ~zoned).any()]
-    return max([none, *masks], key=lambda mask: int(values.counts[mask].sum()))
-
-
 def _are_whole(forms: list[Form]) -> bool:
     """Whether all is whole numbers without any mark, which may as well be codes."""
     return len(forms) == 1 and isinstance(forms[0], NumberForm) and forms[0].plain and not forms[0].decimals
@@ -332,7 +232,7 @@ def _typed(coded: pa.Array, missing: Bool, forms: list[Form]) -> pa.ChunkedArray
     if not forms:
         column = pa.chunked_array([_nulled(coded, missing).combine_chunks()])
         return cells.plain_typed(column)
-    form = _joined(forms, None)
+    form = joined(forms, None)
     assert form is not None
     texts = pc.if_else(pa.array(missing), pa.scalar(None, pa.string()), coded.dictionary)
     return pa.chunked_array([form.parse(texts).take(coded.indices)])
@@ -341,28 +241,6 @@ def _typed(coded: pa.Array, missing: Bool, forms: list[Form]) -> pa.ChunkedArray
 def _nulled(coded: pa.Array, missing: Bool) -> pa.ChunkedArray:
     texts = pc.if_else(pa.array(missing), pa.scalar(None, pa.string()), coded.dictionary)
     return pa.chunked_array([texts.take(coded.indices)])
-
-
-def _joined(forms: list[Form], values: Values | None) -> Form | None:
-    """One form of them all, with the share of rows of each."""
-    if len(forms) < 2:
-        return forms[0] if forms else None
-    shares = [1.0] * len(forms)
-    if values is not None:
-        left = np.ones(len(values.texts), dtype=bool)
-        for at, form in enumerate(forms):
-            same = left & to_bool(pc.equal(form.write(form.parse(values.texts)), values.texts))
-            shares[at] = float(values.counts[same].sum())
-            left &= ~same
-    total = sum(shares)
-    return SeveralForm(
-        forms=tuple(form.to_json() for form in forms), shares=tuple(share / total for share in shares)
-    )
-
-
-def _is_categories(values: Values) -> bool:
-    """Whether the texts are few and each is frequent."""
-    return len(values.texts) <= FEW_LEVELS and bool((values.counts >= MIN_ROWS).all())
 
 
 def _is_code(values: Values, best: Bool) -> bool:
@@ -376,13 +254,7 @@ def _is_code(values: Values, best: Bool) -> bool:
     if to_bool(pc.match_substring_regex(odd, r"^0\d+$")).any():
         return True
     lengths = np.unique(np.asarray(pc.utf8_length(values.texts)))
-    lettered = to_bool(pc.match_substring_regex(odd, r"^(\d+[ -]?\pL{1,3}|\pL{1,3}[ -]?\d+)$"))
+    lettered = to_bool(pc.match_substring_regex(odd, r"^(\d+[ -]?\pL{1,3}|\pL{1,3}[ -]?\d+|\d+[eE]\d+)$"))
     return (len(lengths) == 1 and len(values.texts) > 50) or (
         values.share(~best) > 0.02 and bool(lettered.mean() > 0.5)
     )
-
-
-def _noun(values: Values, best: Bool, forms: list[Form]) -> str:
-    if forms and to_bool(forms[0].parse(values.texts).is_valid())[best].any():
-        return _NOUNS.get(forms[0].group, forms[0].group.replace("number", "numbers", 1))
-    return cells.plain_noun(values.texts.filter(pa.array(best)))

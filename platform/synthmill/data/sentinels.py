@@ -84,9 +84,15 @@ def without_sentinels(
     low: float | None,
     high: float | None,
 ) -> tuple[Numbers, Int64 | None, Numbers]:
-    """The values within their bounds, their people, and the values that stand for no date: a bound is not for
-    those."""
+    """The values within their bounds, their people, and the values that stand for no date or for infinity: a
+    bound is not for those."""
     sentinels = values[:0]
+    if pa.types.is_floating(kind):
+        finite = np.isfinite(values)
+        if not finite.all():
+            # How often something is infinite is no person's value: one row suffices to keep it.
+            sentinels = np.unique(values[~finite])
+            values, people = values[finite], picked(people, finite)
     if pa.types.is_date(kind) or pa.types.is_timestamp(kind):
         distinct, codes = np.unique(values, return_inverse=True)
         far = apart(distinct, count_sharers(codes.reshape(-1), len(distinct), people), kind, min_rows)

@@ -118,7 +118,7 @@ def _report(
         },
         gates=outcomes,
         metrics=results,
-        privacy=privacy_section(results, evidence.has_holdout, kind=kind),
+        privacy=privacy_section(results, evidence.has_holdout, kind=kind, kept_rare=tables.kept_rare),
         plots=evidence.plots(results),
         images={name: data_uri(content) for name, content in evidence.images().items()},
         neighbours=evidence.neighbours(),

@@ -24,14 +24,22 @@ DISCLAIMER = (
 )
 
 
-def privacy_section(results: Mapping[str, Result], has_holdout: bool, *, kind: str) -> Privacy:
-    """What this evaluation tested, by the results that have a value."""
+def privacy_section(
+    results: Mapping[str, Result], has_holdout: bool, *, kind: str, kept_rare: str | None = None
+) -> Privacy:
+    """What this evaluation tested, by the results that have a value; `kept_rare` is the target whose rare
+    classes the generator was told to keep."""
     # What was not tested is as much a result as what was.
     private = {name: cls for name, cls in metric_classes(kind).items() if cls.axis == "privacy"}
     done = [name for name in private if name in results and results[name].status == "ok"]
     open_ones = []
     if not has_holdout:
         open_ones = ["everything that compares with people the generator never saw: there is no holdout"]
+    if kept_rare is not None:
+        open_ones.append(
+            f"classes of the target {kept_rare!r} that few people share: they were kept on purpose"
+            " (data.rare_target: keep), and generated rows show that there are such people"
+        )
     for name in (name for name in private if name not in done):
         why = (results[name].reason or "no value") if name in results else "not part of this profile"
         open_ones.append(f"{name}: {why}")

@@ -41,6 +41,8 @@ class Tables:
     """All real rows, where those above were chosen by a condition: lift adds rows to these."""
     codec: "Codec | None" = None
     """What the generator was fitted with, where there is one; data from elsewhere has none."""
+    kept_rare: str | None = None
+    """The target, where its rare classes were kept on purpose (`data.rare_target: keep`)."""
     unreadable: Mapping[str, int] = field(default_factory=dict)
     """Column -> synthetic cells that do not read as its type and are missing here."""
     notes: tuple[str, ...] = ()

@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Protocol, runtime_checkable
 
 import pyarrow as pa
+import pyarrow.feather as feather
 import pyarrow.parquet as pq
 
 from synthmill.config import DataConfig
-from synthmill.data.columns import plain_table
+from synthmill.data.columns import plain_column, plain_table
 from synthmill.data.readers.base import Source, read_source
 from synthmill.data.split import row_hashes
 from synthmill.errors import DataError
@@ -37,7 +38,17 @@ Frame = ArrowStream | str | PathLike[str]
 
 
 def to_table(data: ArrowStream, *, field: str) -> pa.Table:
-    """The rows as an Arrow table of the columns alone: a data frame's index numbers rows, it describes none.
+    """The rows of a frame as a table of plain columns, without what its library says of them.
+
+    Raises:
+        DataError: as `described_table`.
+    """
+    return plain_table(described_table(data, field=field)).replace_schema_metadata(None)
+
+
+def described_table(data: ArrowStream, *, field: str) -> pa.Table:
+    """The rows as an Arrow table of the columns alone, with the categories and types of the library that held
+    them: a data frame's index numbers rows, it describes none.
 
     Raises:
         DataError: not a table, two columns of one name, or cells of mixed types; names `field`.
@@ -57,7 +68,7 @@ def to_table(data: ArrowStream, *, field: str) -> pa.Table:
     if twice is not None:
         raise DataError(f"has two columns named {twice!r}; rename one", field=field)
     kept = [name for name in table.column_names if not _PANDAS_INDEX.fullmatch(name)]
-    return plain_table(table.select(kept)).replace_schema_metadata(None)
+    return _readable(table.select(kept))
 
 
 def read_frame(data: Frame, config: DataConfig, *, field: str) -> Source:
@@ -68,7 +79,7 @@ def read_frame(data: Frame, config: DataConfig, *, field: str) -> Source:
     """
     if isinstance(data, str | PathLike):
         return read_source(config.model_copy(update={"source": fspath(data)}))
-    table = to_table(data, field=field)
+    table = described_table(data, field=field)
     with as_file(table) as path:
         try:
             source = read_source(config.model_copy(update={"source": str(path)}))
@@ -80,11 +91,18 @@ def read_frame(data: Frame, config: DataConfig, *, field: str) -> Source:
 
 @contextmanager
 def as_file(table: pa.Table) -> Iterator[Path]:
-    """The table as a Parquet file that is there for the time being: rows in memory then go through the same
-    reader as files, for every kind of data."""
+    """The table as a file that is there for the time being: rows in memory then go through the same reader
+    as files, for every kind of data."""
     with tempfile.TemporaryDirectory(prefix="synthmill-") as folder:
-        path = Path(folder) / "table.parquet"
-        pq.write_table(table, path)
+        if any(pa.types.is_nested(column.type) for column in table.schema):
+            # Images are structs, which the reader of images knows in Parquet.
+            path = Path(folder) / "table.parquet"
+            pq.write_table(plain_table(table), path)
+        else:
+            # Parquet has no seconds of the day, no 64-bit dates and no views of strings.
+            path = Path(folder) / "table.arrow"
+            # Its chunks must agree in the dictionaries of their categories.
+            feather.write_feather(table.unify_dictionaries(), str(path), compression="uncompressed")
         yield path
 
 
@@ -102,3 +120,12 @@ def _from_pandas(data: object) -> pa.Table:
     if type(data).__name__ != "DataFrame":
         raise TypeError(f"expected a DataFrame, got a {type(data).__name__}; use .to_frame()")
     return pa.Table.from_pandas(data, preserve_index=False)
+
+
+def _readable(table: pa.Table) -> pa.Table:
+    """The table with intervals and the like as what they store: Arrow can't write categories of them."""
+    for at, column in enumerate(table.schema):
+        kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+        if isinstance(kind, pa.BaseExtensionType) and pa.types.is_nested(kind.storage_type):
+            table = table.set_column(at, column.name, plain_column(table.column(at)))
+    return table

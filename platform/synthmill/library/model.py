@@ -81,6 +81,8 @@ class Model:
             columns=None if columns is None else list(columns),
             latent=latent,
         )
+        # As a published dataset has them: categories with their levels, numbers of classes, a frame's types.
+        rows = self.generator.codec.form.select(rows.column_names).write(rows)
         told = {
             "format": format_name("sample", 1),
             "model": self.ref or self.name,
@@ -139,7 +141,7 @@ class Model:
     @property
     def schema(self) -> pa.Schema:
         """Columns of sampled rows."""
-        return self.generator.schema
+        return self.generator.codec.form.schema
 
     @property
     def quality(self) -> Mapping[str, float]:

@@ -172,6 +172,7 @@ def report_on(
         holdout=real.holdout,
         synthetic=parts,
         codec=generator.codec,
+        kept_rare=_kept_rare(generator),
         group=real.split.group,
         levels={name: rule.categories for name, rule in rules.items() if rule.categories is not None},
     )
@@ -274,3 +275,9 @@ def _save(
             details={"profile": request.profile},
         )
         return draft.commit(manifest)
+
+
+def _kept_rare(generator: Generator) -> str | None:
+    """The target whose rare classes the model was told to keep."""
+    data: dict[str, Any] = generator.config["recipe"]["data"]
+    return data.get("target") if data.get("rare_target") == "keep" else None

@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
+from synthmill.data.origin import Form
 from synthmill.serving.json_rows import any_text, json_objects, one_chunk
 
 END_KEY = "synthmill.end"
@@ -55,8 +56,10 @@ class Format(ABC):
     media_type: str
     suffix: str
 
-    def __init__(self, schema: pa.Schema, label: Label) -> None:
+    def __init__(self, schema: pa.Schema, label: Label, form: Form | None = None) -> None:
         self.schema = schema
+        self.form = form or Form(schema)
+        """How a dataset publishes the columns; text formats have no types to say it with."""
         self.label = label
         self.rows = 0
 
@@ -196,7 +199,8 @@ class _Written(Format):
 
     def begin(self) -> bytes:
         self._drain = _Drain()
-        self._labelled = self.schema.with_metadata({**(self.schema.metadata or {}), **self.label.metadata()})
+        schema = self.form.schema
+        self._labelled = schema.with_metadata({**(schema.metadata or {}), **self.label.metadata()})
         self._writer = self._open(self._drain, self._labelled)
         return self._drain.take()
 
@@ -204,7 +208,7 @@ class _Written(Format):
         self.rows += table.num_rows
         if table.num_rows:
             # The labels are in the schema, which the writer compares.
-            self._writer.write_table(table.cast(self._labelled))
+            self._writer.write_table(self.form.write(table).cast(self._labelled))
         return self._drain.take()
 
     def end(self) -> bytes:

@@ -124,7 +124,9 @@ class Service:
         schema = served.generator.schema
         if columns is not None:
             schema = pa.schema([schema.field(name) for name in columns])
-        encoder = form(schema, label_of(served, request.seed))
+        # Arrow and Parquet say what a published dataset says: categories, classes, types of data frames.
+        published = served.generator.codec.form.select(schema.names)
+        encoder = form(schema, label_of(served, request.seed), published)
         if source is not None:
             finish = functools.partial(encoder.whole, rows=request.num_rows, columns=columns)
             body = await self.queue.draw(source, request.num_rows, finish)

@@ -56,6 +56,7 @@ def build_artifact(recipe: Recipe, rows: Rows, model: Fitted) -> Artifact:
         "rules": {name: dump(rule) for name, rule in source.rules.items()},
         "split": dump(rows.tables.split),
         "training": model.summary,
+        "notes": [*source.notes, *rows.codec.notes],
         "profile": rows.codec.summary(rows.tables.train, recipe.data.split.group),
         "compute_dtype": "float32",
     }

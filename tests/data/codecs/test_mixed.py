@@ -252,12 +252,23 @@ def test_missing_is_a_pattern_in_every_kind() -> None:
         assert rows[name].is_null().equals(sparse[name].is_null()), name
 
 
-def test_not_a_number_and_infinity_are_missing() -> None:
+def test_not_a_number_is_missing_and_infinity_a_value() -> None:
     values = np.random.default_rng(0).normal(size=200)
     values[:4] = [np.nan, np.inf, -np.inf, 1e308]
-    rows = through(pa.table({"x": values}))
-    assert rows["x"].null_count == 3
-    assert np.isfinite(rows["x"].drop_null().to_numpy()).all()
+    table = pa.table({"x": values})
+    rows = through(table)
+    assert rows["x"].null_count == 1
+    made = rows["x"].drop_null().to_numpy()
+    assert np.isinf(made).sum() == 2
+    assert np.abs(made[np.isfinite(made)]).max() < 1e300
+    config, tensors = fit(table).to_files()
+    json.dumps(config, allow_nan=False)
+    assert MixedCodec.from_files(config, tensors).profile.columns[0].points == (-np.inf, np.inf)
+
+
+def test_few_numbers_beside_infinity_do_not_come_out() -> None:
+    rows = through(pa.table({"x": [np.inf] * 97 + [1.5, 2.25, 7.125], "y": [1, 2] * 50}))
+    assert rows["x"].null_count == 100
 
 
 def test_values_of_fewer_than_five_rows_do_not_come_out() -> None:

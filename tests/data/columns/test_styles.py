@@ -30,6 +30,7 @@ AS_TEXT_IN_PARQUET = frozenset(
         "missing booleans",
         "compact times",
         "exponents",
+        "numbers of months",
     }
 )
 """A Parquet file that stores whole numbers or truth values as text means text."""

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from synthmill.data.columns import Bool
-from synthmill.data.forms._words import day_names, month_names
+from synthmill.data.forms._words import ZONES, day_names, month_names
 from synthmill.data.forms.base import Ask, Found, Hint, Values, to_bool
 from synthmill.data.forms.moment import DIRECTIVE, PATTERNS, MomentForm
 
@@ -38,7 +38,7 @@ _CLOCK = (
     rf"(?P<p>{_HALF})?"
 )
 _COMPACT_CLOCK = r"(?P<H>\d{2})(?P<M>\d{2})(?P<S>\d{2})"
-_ZONE = r"(?P<z> ?(?:Z|UTC|GMT|[+-]\d{2}:?\d{2}|[+-]\d{2}))?"
+_ZONE = rf"(?P<z> ?(?:Z|UTC|GMT|{'|'.join(ZONES)}|[+-]\d{{2}}:?\d{{2}}|[+-]\d{{2}}))?"
 _JOIN = r"(?P<j>T| +|, |:| at | um |_)"
 _SHAPES = (
     *(re.compile(rf"^{_WEEKDAY}{date}(?:{_JOIN}{_CLOCK}{_ZONE})?$") for date in _DATES),
@@ -57,12 +57,12 @@ def find(values: Values, hint: Hint = Hint()) -> Found | Ask | None:  # noqa: B0
         votes[_key(text)] += rows
     votes.pop((), None)
     if not votes:
-        return None
+        return _rare(values) if re.match(_RARE_START, sample.texts[0].as_py()) else None
     # The same order of year, month and day is one candidate, however it is padded.
     best: list[tuple[int, MomentForm, Bool]] = []
     for key, _ in votes.most_common(3):
         for form in _candidates(key, values):
-            read = to_bool(form.parse(values.texts).is_valid())
+            form, read = _within_reach(form, values)
             best.append((int(values.counts[read].sum()), form, read))
         if best and max(rows for rows, *_ in best) >= 0.5 * values.rows:
             break
@@ -81,6 +81,16 @@ def find(values: Values, hint: Hint = Hint()) -> Found | Ask | None:  # noqa: B0
         )
     form, read = _with_offset(*ties[0], values)
     return Found(_with_century(form, values.where(read)), read)
+
+
+_RARE = ("%a %b %d %H:%M:%S %Y", "%a %b %d %H:%M:%S %z %Y", "%a %b %d %H:%M:%S UTC %Y")
+"""How C and the social networks write times: the year stands last."""
+_RARE_START = r"[A-Z][a-z]{2} [A-Z][a-z]{2} \d\d "
+
+
+def _rare(values: Values) -> Found | None:
+    found = max((_stated(values, pattern) for pattern in _RARE), key=lambda one: values.share(one.fits))
+    return found if found.fits.any() else None
 
 
 def _key(text: str) -> tuple[str, ...]:
@@ -160,7 +170,7 @@ def _zone_text(zone: str) -> str:
     """A zone in words stands in the pattern; offsets are read."""
     word = zone.strip()
     lead = zone[: len(zone) - len(word)]
-    return lead + (word if word in ("UTC", "GMT") else "%z")
+    return lead + (word if word in ("UTC", "GMT", *ZONES) else "%z")
 
 
 def _filled(pattern: str, values: Values, half: str, digits: str, zone: str) -> list[MomentForm]:
@@ -203,7 +213,7 @@ def _filled(pattern: str, values: Values, half: str, digits: str, zone: str) -> 
                     "months": months,
                     "days": days,
                     "halves": halves if half else (),
-                    "zone": "UTC" if zone else None,
+                    "zone": ZONES.get(zone.strip(), "UTC") if zone else None,
                     "colon": ":" in zone,
                     "zulu": zone.strip() == "Z",
                 }
@@ -272,6 +282,17 @@ def _with_offset(form: MomentForm, read: Bool, values: Values) -> tuple[MomentFo
     return form.model_copy(update=update), read & (codes == rows.argmax())
 
 
+def _within_reach(form: MomentForm, values: Values) -> tuple[MomentForm, Bool]:
+    """The form and which texts it reads: in microseconds where 64 bits of nanoseconds, which begin in 1677
+    and end in 2262, reach fewer of them."""
+    read = to_bool(form.parse(values.texts).is_valid())
+    if form.unit != "ns" or read.all():
+        return form, read
+    wide = form.model_copy(update={"unit": "us"})
+    reached = to_bool(wide.parse(values.texts).is_valid())
+    return (wide, reached) if reached.sum() > read.sum() else (form, read)
+
+
 def _stated(values: Values, pattern: str) -> Found:
     """The form of a `strftime` pattern that a schema file states."""
     own = {
@@ -312,6 +333,7 @@ def _stated(values: Values, pattern: str) -> Found:
             "zone": "UTC"
             if "z" in names or (re.search(r"UTC|GMT|\dZ?$|SZ$", pattern) and "Z" in pattern)
             else None,
+            "colon": not to_bool(pc.match_substring_regex(values.first(SAMPLE).texts, r"[+-]\d{4}\b")).any(),
             "zulu": "z" in names and to_bool(pc.ends_with(values.first(SAMPLE).texts, "Z")).any(),
         }
     )

@@ -52,6 +52,34 @@ _MORE = (
 )
 
 
+ZONES = {
+    "WET": "+00:00",
+    "WEST": "+01:00",
+    "BST": "+01:00",
+    "CET": "+01:00",
+    "MEZ": "+01:00",
+    "CEST": "+02:00",
+    "MESZ": "+02:00",
+    "EET": "+02:00",
+    "EEST": "+03:00",
+    "MSK": "+03:00",
+    "IST": "+05:30",
+    "JST": "+09:00",
+    "EST": "-05:00",
+    "EDT": "-04:00",
+    "CST": "-06:00",
+    "CDT": "-05:00",
+    "MST": "-07:00",
+    "MDT": "-06:00",
+    "PST": "-08:00",
+    "PDT": "-07:00",
+    "AEST": "+10:00",
+    "AEDT": "+11:00",
+    "NZST": "+12:00",
+}
+"""Short names of zones; where several zones share one, that of most people. It is written back as it was."""
+
+
 @functools.cache
 def currencies() -> frozenset[str]:
     """Signs, ISO codes and usual abbreviations of currencies."""

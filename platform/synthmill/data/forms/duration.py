@@ -12,7 +12,7 @@ from synthmill.data.forms.base import Form, Found, Hint, Values, to_bool
 
 _SECONDS = {"w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1}
 _CLOCK = (
-    r"^(?P<minus>-?)(?:(?P<days>\d+)(?P<word> days? |\.|d ))?"
+    r"^(?P<minus>-?)(?:(?P<days>\d+)(?P<word> days?,? |\.|d ))?"
     r"(?P<hours>\d+):(?P<minutes>[0-5]\d)(?::(?P<seconds>[0-5]\d))?$"
 )
 _PART = re.compile(r"(\d+)(\s*)([^\W\d_]+)(\W*)")
@@ -33,6 +33,8 @@ class DurationForm(Form):
     style: Literal["clock", "units", "iso"] = "clock"
     days: str = ""
     """What stands between days and hours of a clock: ` days `; empty: hours run on beyond 24."""
+    plural: bool = False
+    """Whether a clock says `1 day, ` and, below a day, nothing of days, as Python does."""
     seconds: bool = True
     """Whether a clock has seconds."""
     hours_first: bool = True
@@ -45,6 +47,8 @@ class DurationForm(Form):
     """What stands between the parts of a list."""
     zeros: bool = False
     """Whether a list shows its parts that are zero."""
+    digits: int = 1
+    """Digits, at least, of a list's parts after the first."""
 
     @property
     def example(self) -> str:
@@ -83,7 +87,8 @@ class DurationForm(Form):
         big, small, last = number("hours"), number("minutes"), number("seconds")
         has_last = to_bool(pc.not_equal(pc.struct_field(cells, "seconds"), ""))
         has_days = to_bool(pc.not_equal(pc.struct_field(cells, "days"), ""))
-        valid = to_bool(cells.is_valid()) & (has_last == self.seconds) & (has_days == bool(self.days))
+        valid = to_bool(cells.is_valid()) & (has_last == self.seconds)
+        valid &= self.plural | (has_days == bool(self.days))
         if not self.seconds and not self.hours_first:
             total = big * 60 + small
         else:
@@ -101,7 +106,13 @@ class DurationForm(Form):
         parts = [text(rest // 3600, 1 + self.padded), text(rest // 60 % 60, 2)]
         parts += [text(rest % 60, 2)] if self.seconds else []
         clock = pc.binary_join_element_wise(*parts, ":")
-        return pc.binary_join_element_wise(text(days, 1), clock, pa.scalar(self.days)) if self.days else clock
+        if not self.days:
+            return clock
+        word = pa.scalar(self.days)
+        if self.plural:
+            word = pc.if_else(pa.array(days == 1), self.days.replace("days", "day"), word)
+        dated = pc.binary_join_element_wise(text(days, 1), clock, word)
+        return pc.if_else(pa.array(days == 0), clock, dated) if self.plural else dated
 
     def _regex(self) -> str:
         text = ""
@@ -124,7 +135,10 @@ class DurationForm(Form):
             part, rest = np.divmod(rest, size)
             last = at == len(self.units) - 1
             show = (part > 0) | self.zeros | (last & ~shown)
-            number = pc.binary_join_element_wise(pa.array(part).cast(pa.string()), pa.scalar(unit), "")
+            shorter = pa.array(part).cast(pa.string())
+            padded = pc.utf8_lpad(shorter, self.digits, "0")
+            number = pc.if_else(pa.array(shown), padded, shorter)
+            number = pc.binary_join_element_wise(number, pa.scalar(unit), "")
             if self.style == "iso" and _unit(unit) in "hms":
                 number = pc.binary_join_element_wise(pc.if_else(pa.array(clock), "", "T"), number, "")
                 clock |= show
@@ -151,12 +165,23 @@ def _clock(values: Values) -> DurationForm:
     has_days = to_bool(pc.not_equal(pc.struct_field(cells, "days"), ""))
     word = pc.struct_field(cells, "word").filter(pa.array(has_days))
     with_days = values.share(has_days) > 0.5
+    words = set(pc.unique(word).to_pylist())
+    # pandas writes `0 days` and `1 days`.
+    plural = any(" day" in text and "days" not in text for text in words) or (
+        with_days and not has_days.all() and any(text.startswith(" day") for text in words)
+    )
     hours = pc.struct_field(cells, "hours")
     return DurationForm(
-        days=str(pc.mode(word.dictionary_encode().indices) and word[0]) if with_days else "",
+        days=_most_frequent(word.to_pylist(), plural=plural) if with_days or plural else "",
+        plural=plural,
         seconds=values.share(seconds) > 0.5,
         padded=not to_bool(pc.equal(pc.utf8_length(hours), 1)).any(),
     )
+
+
+def _most_frequent(words: list[str], *, plural: bool) -> str:
+    word = max(set(words), key=lambda one: (words.count(one), one))
+    return word if not plural or "days" in word else word.replace("day", "days")
 
 
 def _units(values: Values) -> DurationForm | None:
@@ -165,7 +190,7 @@ def _units(values: Values) -> DurationForm | None:
     iso = [text for text in sample if re.fullmatch(r"P(?=.)(\d+[WD])*(T(\d+[HMS])+)?", text)]
     style: Literal["units", "iso"] = "iso" if len(iso) * 2 > len(sample) else "units"
     shown: dict[str, str] = {}
-    gaps, zeros, lists = [], False, 0
+    gaps, zeros, lists, digits = [], False, 0, 1
     for text in iso if style == "iso" else sample:
         body = text.replace("P", "").replace("T", "") if style == "iso" else text
         parts = _PART.findall(body)
@@ -175,16 +200,18 @@ def _units(values: Values) -> DurationForm | None:
         if None in units:
             continue
         lists += 1
+        if any(number.startswith("0") and len(number) == 2 for number, *_ in parts[1:]):
+            digits = 2
         for (number, space, word, gap), unit in zip(parts, units, strict=True):
             assert unit is not None
             shown.setdefault(unit, space + word)
-            zeros |= number == "0" and len(parts) > 1
+            zeros |= not number.strip("0") and len(parts) > 1
             gaps += [gap] if gap else []
     # One unit alone is a number with a unit.
     if len(shown) < 2 or lists * 2 < len(sample):
         return None
     ordered = tuple(shown[unit] for unit in _SECONDS if unit in shown)
-    return DurationForm(style=style, units=ordered, gap=gaps[0] if gaps else "", zeros=zeros)
+    return DurationForm(style=style, units=ordered, gap=gaps[0] if gaps else "", zeros=zeros, digits=digits)
 
 
 def _unit(text: str) -> str:

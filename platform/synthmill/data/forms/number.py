@@ -29,6 +29,8 @@ _SHARES = ("%", "\u2030", "pct", "percent", "Prozent", "bps", "pp")
 _UNIT = re.compile(
     r"[\s]*[^\W\d_\u00b0\u2030%\"'][\w\u00b0\u00b5\u03bc\u00b2\u00b3\u2126./\u00b7*^]{0,11}|\s*[\u00b0\u2126][CFK]?"
 )
+_UNSEEN = re.compile("[\u200b-\u200f\u2060\ufeff]")
+"""Marks of direction and of no width, which are copied along with a number."""
 _OPEN_SIGNS = re.compile(r"[\s]*[%\u2030\u00b0\"'\u2033\u2032]")
 Negative = Literal["lead", "inner", "trail", "parens"]
 
@@ -184,7 +186,7 @@ _PARTS = ("open", "lead", "prefix", "inner", "body", "suffix", "trail", "close")
 def _is_unit(unit: str) -> bool:
     """Whether prefix and suffix (joined by a zero byte) are a currency, a share or a unit."""
     prefix, _, suffix = unit.partition("\x00")
-    front, back = prefix.strip(_SPACE), suffix.strip(_SPACE)
+    front, back = (_UNSEEN.sub("", text).strip(_SPACE) for text in (prefix, suffix))
     known = currencies()
     if front and front not in known and front.upper() not in known:
         return False
