@@ -20,7 +20,7 @@ import typer
 import synthmill
 from synthmill import threads
 from synthmill.errors import SynthmillError, UserError
-from synthmill.runtime import catalog_commands, setup_commands
+from synthmill.runtime import catalog_commands, setup_commands, tune_commands
 from synthmill.runtime.options import DEFAULT_STORE, ResultFile, StorageOption, StoreOption
 from synthmill.serving import command as serving_commands
 
@@ -433,6 +433,7 @@ def demo(store: StoreOption = DEFAULT_STORE, result_file: ResultFile = None) -> 
     return demo(store, _run_id())
 
 
+tune_commands.register(app, verb)
 setup_commands.register(app, verb)
 catalog_commands.register(app, verb)
 serving_commands.register(app, verb)

@@ -182,11 +182,11 @@ def require(*, workers: int, cpus: float = 1, gpus: float = 0, field: str) -> No
                 f" {_fix(have, asked)}",
                 field=field,
             )
-    room = _room([node["Resources"] for node in ray.nodes() if node["Alive"]], asked)
-    if room < workers:
+    fit = room(asked)
+    if fit < workers:
         each_asks = " and ".join(f"{each:g} {resource}s" for resource, each in asked.items())
         raise ResourceError(
-            f"{workers} workers of {each_asks} do not fit the cluster's machines, which hold {room}; ask for"
+            f"{workers} workers of {each_asks} do not fit the cluster's machines, which hold {fit}; ask for"
             " fewer or smaller ones",
             field=field,
         )
@@ -207,6 +207,11 @@ def _fix(have: Mapping[str, float], asked: Mapping[str, float]) -> str:
     if have.get(short, 0) >= 1:
         return f"use at most {have[short]:g} a worker"
     return "choose cpu or auto" if short == "GPU" else "no machine of it takes tasks"
+
+
+def room(asked: Mapping[str, float]) -> int:
+    """How many workers that each ask for so much the cluster's machines hold."""
+    return _room([node["Resources"] for node in ray.nodes() if node["Alive"]], asked)
 
 
 def _room(machines: list[Mapping[str, float]], asked: Mapping[str, float]) -> int:
