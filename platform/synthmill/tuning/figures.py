@@ -22,7 +22,9 @@ def over_time(trials: Sequence[Trial], marks: Mapping[int, str]) -> str:
     scores = [trial.last.mean for trial in looked if trial.last is not None]
     low, high = min(scores), max(scores)
     last = max(trial.ended for trial in looked)
-    parts, path, best = _frame(f"{low:.3g}", f"{high:.3g}", f"{last:.0f} s"), [], float("-inf")
+    parts = _frame(f"{low:.3g}", f"{high:.3g}", f"{last:.0f} s")
+    path: list[str] = []
+    best = float("-inf")
     for trial in sorted(looked, key=lambda trial: trial.ended):
         assert trial.last is not None
         x, y = _x(trial.ended / last), _y(_share(trial.last.mean, low, high))
