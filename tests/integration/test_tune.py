@@ -69,7 +69,7 @@ def test_the_winner_is_a_version_that_says_where_it_came_from(
 def test_the_published_weights_are_those_of_an_ordinary_training(
     searched: tuple[tuning.Tuned, Path], tmp_path: Path
 ) -> None:
-    tuned, store = searched
+    tuned, _ = searched
     recipe = json.loads(tuned.version.folder.read_bytes("config.json"))["recipe"]
     assert recipe["tune"] == {}
     again = api.train(recipe, store=str(tmp_path))
@@ -138,11 +138,7 @@ def test_two_families_and_two_objectives_in_one_search(
         customers,
         models=["tvae", "ctgan"],
         objective=["tabular.pair_gap", "diversity.coverage"],
-        space={
-            "ctgan.generator_dim": [[32]],
-            "ctgan.discriminator_dim": [[32]],
-            "tvae.compress_dims": [[32]],
-        },
+        space={"ctgan.generator_dim": [[32]], "ctgan.discriminator_dim": [[32]]},
         portfolio=True,
         max_trials=3,
         confirm_share=0,

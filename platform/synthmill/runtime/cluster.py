@@ -21,7 +21,16 @@ from synthmill.errors import ResourceError, SynthmillError
 from synthmill.runtime.progress import say
 from synthmill.storage.folder import Folder
 
-FORWARDED = ("AWS_", "SYNTHMILL_", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "no_proxy", "NO_PROXY")
+FORWARDED = (
+    "AWS_",
+    "SYNTHMILL_",
+    "MLFLOW_",
+    "WANDB_",
+    "SSL_CERT_FILE",
+    "REQUESTS_CA_BUNDLE",
+    "no_proxy",
+    "NO_PROXY",
+)
 """Environment variables that workers need as the driver has them. They travel as arguments, not in the
 runtime environment, because that one is shown on the dashboard and AWS_ holds keys."""
 

@@ -19,7 +19,7 @@ import ray
 import safetensors.torch
 import torch
 
-from synthmill.config import Recipe, parse_model
+from synthmill.config import Recipe, dump, parse_model
 from synthmill.data.codecs.base import Codec, codec_from_files
 from synthmill.data.split import SplitTables
 from synthmill.errors import SynthmillError
@@ -35,6 +35,8 @@ from synthmill.training.fit import fit, fresh_model
 from synthmill.training.loop import Outcome
 from synthmill.training.parallel import Single
 from synthmill.training.plan import make_plan
+from synthmill.training.reporter import Fanout
+from synthmill.training.trackers import trackers_of
 from synthmill.tuning.scoring import Scorer, Verdict
 from synthmill.tuning.search import Proposal
 from synthmill.tuning.space import make_space
@@ -148,6 +150,7 @@ def _train(
     recipe, rows = shortened(whole, shared.tables.train, codec, share)
     folder = trial_folder(shared.folder, proposal.number)
     events = TensorBoardFolder(folder)
+    trackers = trackers_of(recipe.name, run_name=f"trial-{proposal.number}-{share:.2f}", config=dump(recipe))
     ended = False
 
     def late() -> bool:
@@ -162,13 +165,15 @@ def _train(
             shared.tables.validation,
             codec,
             parallel=Single(device or torch.device("cuda" if ray.get_gpu_ids() else "cpu")),
-            reporter=events,
+            reporter=Fanout(events, *trackers),
             checkpoints=Checkpoints(folder.child("checkpoints", f"{round(1000 * share):04d}"), keep=1),
             should_stop=late,
             most_threads=cluster.threads_here() if ray.is_initialized() else 1,
         )
     finally:
         events.close()
+        for tracker in trackers:
+            tracker.close()
     return outcome, ended
 
 

@@ -1,6 +1,7 @@
 """What comes before a search: everything that can be wrong with its recipe, the rows, and what a trial
 costs."""
 
+import contextlib
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -176,7 +177,9 @@ def _pilot(setup: Setup) -> tuple[Costs, tuple[str, ...]]:
         training = setup.recipe.training.model_copy(update={"max_steps": steps, "threads": 1})
         short = setup.recipe.model_copy(update={"training": training})
         nothing = rows.tables.validation.slice(0, 0)
-        fit(short, rows.tables.train, nothing, rows.codec, parallel=Single(), reporter=Silent())
+        # A default that fails is a trial that fails, and stands in the journal with its reason.
+        with contextlib.suppress(Exception):
+            fit(short, rows.tables.train, nothing, rows.codec, parallel=Single(), reporter=Silent())
         times.append(time.monotonic() - began)
     steps = setup.prepared.steps
     each = max(1e-4, (times[2] - times[1]) / PILOT_STEPS)
