@@ -164,17 +164,27 @@ def _train(
             rows,
             shared.tables.validation,
             codec,
-            parallel=Single(device or torch.device("cuda" if ray.get_gpu_ids() else "cpu")),
+            parallel=Single(device or _device()),
             reporter=Fanout(events, *trackers),
             checkpoints=Checkpoints(folder.child("checkpoints", f"{round(1000 * share):04d}"), keep=1),
             should_stop=late,
-            most_threads=cluster.threads_here() if ray.is_initialized() else 1,
+            most_threads=cluster.threads_here() if _in_worker() else 1,
         )
     finally:
         events.close()
         for tracker in trackers:
             tracker.close()
     return outcome, ended
+
+
+def _in_worker() -> bool:
+    """Whether Ray gave this process its place; a look can also be taken without."""
+    mode: int = ray._private.worker.global_worker.mode
+    return mode == ray.WORKER_MODE
+
+
+def _device() -> torch.device:
+    return torch.device("cuda" if _in_worker() and ray.get_gpu_ids() else "cpu")
 
 
 def shortened(whole: Recipe, train: pa.Table, codec: Codec, share: float) -> tuple[Recipe, pa.Table]:

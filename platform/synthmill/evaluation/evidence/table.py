@@ -24,6 +24,7 @@ from synthmill.metrics.lib.learners import LEARNERS, task_of
 from synthmill.metrics.lib.sample import SampleRows
 from synthmill.metrics.lib.table_evidence import Limits, Passes, Real, Settings, TableEvidence, Totals
 from synthmill.metrics.lib.view import PartView
+from synthmill.metrics.table.pair_gap import MIN_STRENGTH
 
 QUICK_ROWS = 10_000
 LEAST_P = 0.001
@@ -91,7 +92,7 @@ class Table(Evidence):
 
     objective: ClassVar[Mapping[str, Term]] = {
         # Each is near 0 for columns drawn independently: a figure that they already win teaches nothing.
-        "pairs": Term("tabular.pair_gap", lambda found: _share(_less(_aspect(found, "lost_share")))),
+        "pairs": Term("tabular.pair_gap", lambda found: _kept_dependence(found)),
         "classifier": Term("fidelity.c2st_auc", lambda found: _share(_near_half(found.value))),
         "utility": Term("utility.tstr_ratio", lambda found: _share(found.value)),
     }
@@ -317,8 +318,12 @@ def _aspect(found: Result, name: str) -> float | None:
     return None if estimate is None else estimate.value
 
 
-def _less(value: float | None) -> float | None:
-    return None if value is None else 1.0 - value
+def _kept_dependence(found: Result) -> float | None:
+    """The share of the dependence between columns that is kept; None where real columns have none to keep."""
+    lost = _aspect(found, "lost_share")
+    if lost is None or found.details["dependence"] <= MIN_STRENGTH:
+        return None
+    return _share(1.0 - lost)
 
 
 def _near_half(auc: float | None) -> float | None:
