@@ -19,7 +19,7 @@ import typer
 
 import synthmill
 from synthmill import threads
-from synthmill.errors import SynthmillError, UserError
+from synthmill.errors import ColumnsError, SynthmillError, UserError
 from synthmill.runtime import catalog_commands, setup_commands, tune_commands
 from synthmill.runtime.options import DEFAULT_STORE, ResultFile, StorageOption, StoreOption
 from synthmill.serving import command as serving_commands
@@ -134,7 +134,9 @@ def _fail(fault: Exception, place: "ResultPlace | None") -> int:
     message = line if ours else f"{type(fault).__name__}: {line}"
     if not ours or os.environ.get("SYNTHMILL_DEBUG"):
         traceback.print_exception(fault)
-    sys.stderr.write(f"error: {message}\n")
+    # Each column at fault has a line of its own; everything else is one line.
+    for text in fault.faults if isinstance(fault, ColumnsError) else (message,):
+        sys.stderr.write(f"error: {' '.join(text.split())}\n")
     sys.stderr.flush()
     _close({"status": "failed", "error": message, "exit_code": code}, place)
     return code
@@ -179,6 +181,8 @@ def train(
     store: StoreOption = DEFAULT_STORE,
     set_: Annotated[list[str] | None, typer.Option("--set", help="key=value; may be given again.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved recipe and stop.")] = False,
+    inspect: Annotated[bool, typer.Option("--inspect", help="Print what columns become, and stop.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="With --inspect: JSON and a schema file.")] = False,
     result_file: ResultFile = None,
 ) -> dict[str, Any]:
     """Train a model and publish it as the next version of its name."""
@@ -195,6 +199,10 @@ def train(
 
         say(yaml.safe_dump(dump(resolve(loaded)), sort_keys=False).rstrip())
         return {"dry_run": True}
+    if inspect:
+        from synthmill.runtime.inspect_source import inspected
+
+        return inspected(loaded, store, as_json=as_json)
     version = train(loaded, store, run_id=_run_id())
     quality = version.manifest.details["training"].get("quality")
     return {

@@ -104,6 +104,9 @@ class DataConfig(FrozenModel):
     split: SplitConfig = SplitConfig()
     min_category_rows: int = Field(5, ge=1)
     """Categories with fewer training rows are folded into one."""
+    rare_target: Literal["fold", "keep"] | None = None
+    """What becomes of classes of the target with fewer training rows than that: `fold` makes other classes of
+    them, `keep` learns them all the same, though so few rows share them; null: the job stops."""
     image: ImageConfig = ImageConfig()
     """Shape of images; read only where the source holds images."""
 

@@ -4,6 +4,7 @@
     +-- UserError                 2   the user's mistake: names the field and the fix
     |   +-- RecipeError           2   a recipe, an override or a flag
     |   +-- DataError             2   a source, a schema or a table
+    |   |   +-- ColumnsError      2   several columns, one line for each
     |   +-- ConditionError        2   a condition that can't be read or can't be met
     |   +-- NotFoundError         2   no such model, dataset, recipe, version
     |   +-- ResourceError         2   more workers or GPUs asked for than the cluster has
@@ -18,7 +19,7 @@ Every message is one line. `KeyboardInterrupt` exits 130; any other exception is
 """
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 
 class SynthmillError(Exception):
@@ -43,6 +44,14 @@ class RecipeError(UserError):
 
 class DataError(UserError):
     """A source, a schema file or a table is not what it should be."""
+
+
+class ColumnsError(DataError):
+    """Several columns of a table can't be learnt as they are; `faults` has one line for each."""
+
+    def __init__(self, faults: Sequence[str], *, field: str | None = None) -> None:
+        self.faults = tuple(faults)
+        super().__init__(f"{len(faults)} columns need a decision: " + " | ".join(faults), field=field)
 
 
 class ConditionError(UserError):
@@ -85,6 +94,14 @@ class GateFailedError(SynthmillError):
     """A quality gate failed."""
 
     exit_code = 1
+
+
+def raise_faults(faults: Sequence[str], *, field: str) -> None:
+    """A DataError for one fault, a ColumnsError for several; nothing where there is none."""
+    if len(faults) > 1:
+        raise ColumnsError(faults, field=field)
+    if faults:
+        raise DataError(faults[0], field=field)
 
 
 MOST_COMPARED = 2000

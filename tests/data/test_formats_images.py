@@ -11,10 +11,10 @@ import pytest
 from PIL import Image, ImageChops, ImageOps
 
 from image_cases import class_folders, file_of, png_of
-from synthmill.config import DataConfig, parse_model
-from synthmill.data import png
+from synthmill.config import DataConfig, ImageConfig, parse_model
 from synthmill.data.codecs.base import codec_from_files
 from synthmill.data.codecs.pixels import PixelCodec
+from synthmill.data.image_file import read_image
 from synthmill.data.readers.base import Source, read_source
 from synthmill.errors import DataError
 
@@ -26,7 +26,7 @@ def read(source: object, **fields: object) -> Source:
 
 
 def pixels(source: Source) -> list[np.ndarray]:
-    return [png.decode(cell["bytes"]) for cell in source.table["image"].to_pylist()]  # type: ignore[misc]
+    return [read_image(cell["bytes"], ImageConfig()) for cell in source.table["image"].to_pylist()]  # type: ignore[misc]
 
 
 @pytest.mark.parametrize(

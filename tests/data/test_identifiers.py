@@ -50,7 +50,11 @@ def test_names_that_only_look_like_it(name: str) -> None:
     [
         ("user_id", RNG.permutation(100_000)[:50], "identifier"),
         ("user_id", RNG.integers(0, 20, 50), "integer"),
-        ("serial", np.arange(1000, 1300), "identifier"),
+        ("serial", np.arange(1, 301), "identifier"),
+        ("serial", np.arange(100_000, 100_300), "identifier"),
+        ("serial", np.arange(1000, 1300), "integer"),
+        ("price_index", np.arange(100, 400), "integer"),
+        ("order_no", RNG.permutation(900_000)[:80] + 100_000, "identifier"),
         ("serial", RNG.permutation(300), "integer"),
         ("year", np.arange(1950, 2025), "integer"),
         ("income", RNG.permutation(10**9 + np.arange(0, 10**6, 997))[:400], "integer"),

@@ -53,6 +53,6 @@ def test_distances_of_different_extractors_are_not_compared():
     assert incomparable(now, same) == []
     assert regressions(gates(), now, other) == []
     assert incomparable(now, other) == [
-        "not held against the baseline, which measured differently (image.fd@random-bbbbbbbb, here"
+        "not compared with the baseline, which measured differently (image.fd@random-bbbbbbbb, here"
         " image.fd@classifier-aaaaaaaa): image.fd"
     ]

@@ -25,7 +25,7 @@ def test_a_door_has_metrics_gates_and_needs_that_fit(kind: str) -> None:
     door, metrics = evidence_door(kind), metric_classes(kind)
     assert metrics
     assert {need for metric in metrics.values() for need in metric.needs} <= set(door.needs)
-    assert {gate.metric for gate in load_gates(shipped=door.gates).gates} <= set(metrics)
+    assert {gate.metric for gate in load_gates(shipped=door.gates_file()).gates} <= set(metrics)
     assert {name for figures in door.page.tiles.values() for name, _ in figures} <= set(metrics)
     assert door.options <= set(Options.__dataclass_fields__)
 
@@ -78,7 +78,7 @@ class Sound(Evidence):
 @pytest.fixture
 def sounds(monkeypatch: pytest.MonkeyPatch) -> None:
     """The kind `sound`, added as an installed package would add it."""
-    Sound.__module__ = "toykinds.evaluation.evidence.sound"
+    Sound.__module__ = "synthmill.evaluation.evidence.sound"
     module = types.ModuleType(Sound.__module__)
     module.Sound = Sound  # type: ignore[attr-defined]
     known = registry._modules

@@ -55,7 +55,7 @@ def test_aspects_bounds_and_the_reference_can_be_judged():
     ("result", "why"),
     [
         (gap(0.0, gate_n=150), "150 rows a side are too few to judge; 200 are needed"),
-        (GAP.missing("unavailable", "no holdout"), "no holdout"),
+        (GAP.unavailable("no holdout"), "no holdout"),
         (gap(0.0), "no upper"),
         (gap(None), "no upper"),
     ],
@@ -94,12 +94,8 @@ def test_a_second_condition_without_a_number_spares_nothing():
 
 def test_what_was_not_run_or_does_not_apply_does_not_count():
     assert outcome({"metric": GAP.name, "must_be_at_most": 0.1}, None).status == "not_run"
-    assert (
-        outcome(
-            {"metric": GAP.name, "must_be_at_most": 0.1}, GAP.missing("not_applicable", "no target")
-        ).status
-        == "not_applicable"
-    )
+    nothing = outcome({"metric": GAP.name, "must_be_at_most": 0.1}, GAP.not_applicable("no target"))
+    assert nothing.status == "not_applicable"
 
 
 def test_a_second_condition_can_spare_a_gate():

@@ -57,7 +57,7 @@ def valid_share(synthetic: object, **real: pa.Table) -> tuple[Result, dict[str, 
     found = {SchemaValid.name: SchemaValid().compute(evidence)}
     return found[SchemaValid.name], {
         gate.severity: gate.status
-        for gate in judge(load_gates(shipped=Image.gates), found)
+        for gate in judge(load_gates(shipped=Image.gates_file()), found)
         if gate.metric in found
     }
 
@@ -86,7 +86,7 @@ def test_the_report_says_which_images_were_left_out() -> None:
 
 
 def test_the_level_of_intervals_and_another_baseline_are_stated() -> None:
-    gates = load_gates(shipped=Image.gates)
+    gates = load_gates(shipped=Image.gates_file())
     strict = gates.model_copy(update={"defaults": gates.defaults.model_copy(update={"confidence": 0.99})})
     past = {
         "metrics": {"image.fd": {"metric": "image.fd@torchscript-00000000", "value": 0.1, "ci": [0.05, 0.15]}}

@@ -11,8 +11,10 @@ import pytest
 from synthmill import api
 from synthmill.catalog.images import export_images
 from synthmill.catalog.store import Store, Version
+from synthmill.config import ImageConfig
 from synthmill.data import png
 from synthmill.data.codecs.pixels import pixels_of
+from synthmill.data.image_file import read_image
 
 
 @pytest.fixture(scope="module")
@@ -65,7 +67,9 @@ def test_published_images_are_files_that_say_what_they_are(model: Version, tmp_p
     assert len(packets) == 60
     assert all(packet is not None and b"trainedAlgorithmicMedia" in packet for packet in packets)
     stored = pixels_of(pq.read_table(version.uri.removeprefix("file://")))
-    assert np.array_equal(png.decode((tmp_path / "3" / "000000007.png").read_bytes()), stored[7, 0])
+    assert np.array_equal(
+        read_image((tmp_path / "3" / "000000007.png").read_bytes(), ImageConfig()), stored[7, 0]
+    )
 
 
 def test_samples_of_every_check_are_in_the_run_s_folder(model: Version) -> None:
@@ -73,7 +77,7 @@ def test_samples_of_every_check_are_in_the_run_s_folder(model: Version) -> None:
     folder = run.folder
     sheets = sorted(entry.path for entry in folder.list() if entry.path.startswith("samples/"))
     assert sheets == ["samples/latest.png", "samples/step-0000000020.png", "samples/step-0000000040.png"]
-    page = png.decode(folder.read_bytes("samples/latest.png"))
+    page = read_image(folder.read_bytes("samples/latest.png"), ImageConfig())
     assert page is not None
     assert page.shape[1] == 10 * (8 + 2) + 2
     events = [entry.path for entry in folder.list() if entry.path.startswith("tensorboard/")]

@@ -20,7 +20,7 @@ from synthmill.training.compute import AsWritten, Compute, Prepared, Settings
 from synthmill.training.loop import Outcome, train
 from synthmill.training.parallel import Single
 from synthmill.training.rng import StepRng
-from synthmill.training.rows import ByCategory, category_spans
+from synthmill.training.rows import ByCategory
 
 CPU = torch.device("cpu")
 TRAINED = [name for name in registry.names("models") if case(name).fresh().stages()]
@@ -48,7 +48,7 @@ def updates(
     for step in range(3):
         rng = StepRng(device, 0, rows, slice(0, rows)).at(step, phase.name, 0)
         batch = data.take(slice(step * rows, (step + 1) * rows))
-        if phase.sampling == "category" and category_spans(model.layout):
+        if phase.sampling == "category" and model.layout.category_spans:
             batch = ByCategory(data, model.layout).batch(rng)
         for parameter in parameters:
             parameter.requires_grad, parameter.grad = True, None

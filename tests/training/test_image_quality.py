@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from image_cases import digits, layout
-from synthmill.data import png
+from synthmill.config import ImageConfig
 from synthmill.data.batch import Batch
+from synthmill.data.image_file import read_image
 from synthmill.errors import TrainingError
 from synthmill.models.base import GenerativeModel, build
 from synthmill.training.quality.image import ImageQuality
@@ -70,7 +71,7 @@ def test_the_preview_shows_a_row_for_each_class() -> None:
     quality = check()
     assert quality.preview is None
     quality(Fixed(real()[2]))  # type: ignore[arg-type]
-    page = png.decode(quality.preview or b"")
+    page = read_image(quality.preview or b"", ImageConfig())
     assert page is not None
     assert page.shape == (10 * (8 + 2) + 2, 10 * (8 + 2) + 2)
     assert len(set(page[2:10, 2:10].ravel().tolist())) > 4

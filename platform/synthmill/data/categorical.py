@@ -14,8 +14,8 @@ from torch import Tensor
 
 from synthmill.data.columns import Float64, Int64, Rows, from_words
 from synthmill.data.layout import DiscreteSpan
+from synthmill.data.mixing import mix
 from synthmill.data.profile import ColumnProfile
-from synthmill.data.split import mix
 
 MAX_ONE_SPAN = 500
 

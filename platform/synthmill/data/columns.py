@@ -97,7 +97,12 @@ def plain_column(column: pa.Array | pa.ChunkedArray) -> pa.Array | pa.ChunkedArr
 
 def plain_table(table: pa.Table) -> pa.Table:
     """The table with every column of its plain type: what a data frame's categories become once decoded."""
-    return pa.table([plain_column(column) for column in table.columns], names=table.column_names)
+    columns = [plain_column(column) for column in table.columns]
+    fields = [
+        field if field.type == column.type else pa.field(field.name, column.type, metadata=field.metadata)
+        for field, column in zip(table.schema, columns, strict=True)
+    ]
+    return pa.table(columns, schema=pa.schema(fields))
 
 
 def valid_rows(array: pa.Array) -> Bool:

@@ -86,7 +86,8 @@ def type_cells(parsed: Parsed, config: DataConfig, *, keep_text: frozenset[str])
     for i, name in enumerate(table.column_names):
         if name in parsed.cells:
             table = table.set_column(i, name, clean(table[name], config.trim, nulls))
-    typed = detect_types(table, keep_text=keep_text | (set(table.column_names) - parsed.cells))
+    texts = keep_text | (set(table.column_names) - parsed.cells)
+    typed = detect_types(table, keep_text=texts, cells=frozenset(parsed.cells))
     return typed.replace_schema_metadata(table.schema.metadata)
 
 

@@ -16,7 +16,7 @@ from synthmill.data.columns import (
     to_int64,
     valid_rows,
 )
-from synthmill.data.identifiers import write_ids
+from synthmill.data.identifiers import beside, write_ids
 from synthmill.data.layout import DiscreteSpan
 from synthmill.data.profile import ColumnProfile
 
@@ -90,7 +90,23 @@ class IdentifierCodec(ConstantCodec):
     @property
     def room(self) -> int:
         """How many different identifiers the column's type can hold, counted from row number 0."""
-        return int(np.iinfo(self.kind.to_pandas_dtype()).max) if pa.types.is_integer(self.kind) else 2**63 - 1
+        limit = (
+            int(np.iinfo(self.kind.to_pandas_dtype()).max) if pa.types.is_integer(self.kind) else 2**63 - 1
+        )
+        assert self.profile.template is not None
+        numbering = self.profile.template.numbering
+        if numbering is None:
+            return limit
+        return len(numbering.blocks) * numbering.block_size + max(0, limit + 1 - numbering.first)
+
+    def beside(self, real: pa.Array) -> "IdentifierCodec":
+        """The same column with identifiers that are none of `real`, the column of every row of the source."""
+        assert self.profile.template is not None
+        limit = (
+            int(np.iinfo(self.kind.to_pandas_dtype()).max) if pa.types.is_integer(self.kind) else 2**63 - 1
+        )
+        template = beside(self.profile.template, pc.unique(real).drop_null(), limit)
+        return IdentifierCodec(self.profile.model_copy(update={"template": template}), self.kind)
 
     def widest_gap(self, taken: pa.Array) -> int:
         """The row number with which the widest gap between the integers `taken` begins; 0 for text."""

@@ -1,7 +1,8 @@
 """Identifiers: told from data, and regenerated from the row number in the same pattern, never copied."""
 
+import math
 import re
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -10,22 +11,34 @@ import pyarrow.compute as pc
 
 from synthmill.config import FrozenModel
 from synthmill.data.columns import Bool, Int64, UInt64
-from synthmill.data.split import mix
+from synthmill.data.keys.base import Key, detect, fit_key, key_from_json
+from synthmill.data.mixing import mix
+from synthmill.data.numbering import Numbering, free_numbering
 
 _NAME = re.compile(r"(^|[_\-. ])(id|ids|uuid|guid|key|pk|index|idx|rowid|number|no|nr)$", re.IGNORECASE)
 _CAMEL_NAME = re.compile(r"[a-z0-9](Id|ID|Uuid|UUID|Key)$")
 _UUID = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}$"
 _NUMBERED = r"^(?P<before>\D*)(?P<digits>\d+)(?P<after>\D*)$"
+_WEAK_NAME = re.compile(r"(^|[_\-. ])(index|idx|number|no|nr)$", re.IGNORECASE)
+"""Names of keys and of measurements alike: a price index, a number of visitors."""
+_BASES = {"0": 10, "A": 26, "a": 26}
+LARGEST_NUMBER = 2**62
+"""Numbers of rows stay below it, so that sums with a row number are 64-bit integers."""
+CHECKED_KINDS = ("card", "iban", "ip")
+"""Kinds with check digits or ranges: numbers that merely count up would be invalid."""
 MIN_NAMED_ROWS = 10
+FIRST_KEY = 10
+HIGH_KEY = 10_000
+KEY_DIGITS = 6
 MIN_DENSE_ROWS = 200
 
 
 class IdTemplate(FrozenModel):
     """How to write the identifier of a row number."""
 
-    style: Literal["sequence", "uuid", "numbered", "mask"]
+    style: Literal["sequence", "uuid", "numbered", "mask", "key"]
     """sequence: 1, 2, ...; uuid: from a hash; numbered: before, number, after; mask: a fixed pattern counted
-    through."""
+    through; key: an e-mail address, a card number, ... (`data/keys/`)."""
     before: str = ""
     after: str = ""
     mask: str = ""
@@ -33,18 +46,44 @@ class IdTemplate(FrozenModel):
     there."""
     literal: str = ""
     upper: bool = False
+    numbering: Numbering | None = None
+    """The number of each row; None, as in the first artifacts: rows count from 1, as the real ones often
+    do."""
+    key: dict[str, Any] | None = None
+    """What `Key.model_dump` gave."""
+
+    def numbers(self, rows: UInt64) -> UInt64:
+        """The numbers that the identifiers of global row numbers (N,) are made of."""
+        return rows + np.uint64(1) if self.numbering is None else self.numbering.of(rows)
 
 
 def is_integer_id(name: str, values: Int64, counts: Int64, in_order: bool) -> bool:
-    """Whether distinct `values` (sorted) with `counts` look like keys: unique, and either named so or a dense
-    running number."""
+    """Whether distinct `values` (sorted) with `counts` look like keys: each once, and named so, or a running
+    number.
+
+    The values decide: a year, an index of prices or a count of visitors may be ascending, or called a number.
+    """
     rows = len(values)
     if rows == 0 or (counts > 1).any():
         return False
     if rows >= MIN_NAMED_ROWS and has_id_name(name):
-        return True
-    span = float(values[-1]) - float(values[0]) + 1
-    return rows >= MIN_DENSE_ROWS and in_order and rows / span >= 0.5
+        weak = _WEAK_NAME.search(name)
+        return weak is None or _has_length_of_keys(values) or _is_running(values, in_order)
+    return rows >= MIN_DENSE_ROWS and _is_running(values, in_order)
+
+
+def _is_running(values: Int64, in_order: bool) -> bool:
+    """Whether values (sorted) count from about 1, or with little room between them at a height that years and
+    counts do not begin at."""
+    low, span = float(values[0]), float(values[-1]) - float(values[0]) + 1
+    counts_on = -1 <= low <= FIRST_KEY + len(values) / 100 or low >= max(HIGH_KEY, 10 * span)
+    return in_order and counts_on and len(values) / span >= 0.5
+
+
+def _has_length_of_keys(values: Int64) -> bool:
+    """Whether all have as many digits, and so many that no measurement has them all."""
+    low, high = int(values[0]), int(values[-1])
+    return low > 0 and len(str(low)) == len(str(high)) >= KEY_DIGITS
 
 
 def has_id_name(name: str) -> bool:
@@ -52,13 +91,21 @@ def has_id_name(name: str) -> bool:
     return bool(_NAME.search(name) or _CAMEL_NAME.search(name))
 
 
-def fit_template(name: str, values: pa.Array) -> IdTemplate:
-    """The pattern that all distinct, non-null strings share; `<name>-<number>` when they share none or are
-    fewer than 10."""
+def fit_template(
+    name: str, values: pa.Array, *, kind: str | None = None, locale: str | None = None
+) -> IdTemplate:
+    """The pattern that all distinct, non-null strings share, or how keys of their kind are made;
+    `<name>-<number>` when they share none or are fewer than 10. `kind` is what a schema file states, of
+    `data/keys/`."""
+    if kind is not None:
+        return _of_key(fit_key(kind, values, locale))
     if len(values) < MIN_NAMED_ROWS:
         return IdTemplate(style="numbered", before=f"{name}-")
     if pc.all(pc.match_substring_regex(values, _UUID)).as_py():
         return IdTemplate(style="uuid", upper=bool(pc.all(pc.equal(pc.utf8_upper(values), values)).as_py()))
+    checked = detect(values, CHECKED_KINDS)
+    if checked is not None:
+        return _of_key(fit_key(checked, values, locale))
     lengths = pc.binary_length(values)
     matched = pc.extract_regex(values, _NUMBERED)
     if pc.min(lengths).as_py() == pc.max(lengths).as_py():
@@ -69,19 +116,92 @@ def fit_template(name: str, values: pa.Array) -> IdTemplate:
         before, after = pc.unique(matched.field("before")), pc.unique(matched.field("after"))
         if len(before) == len(after) == 1:
             return IdTemplate(style="numbered", before=before[0].as_py(), after=after[0].as_py())
-    return IdTemplate(style="numbered", before=f"{name}-")
+    found = detect(values)
+    return (
+        IdTemplate(style="numbered", before=f"{name}-")
+        if found is None
+        else _of_key(fit_key(found, values, locale))
+    )
+
+
+def _of_key(key: Key) -> IdTemplate:
+    return IdTemplate(style="key", key=key.model_dump(mode="json"))
+
+
+def beside(template: IdTemplate, real: pa.Array, limit: int) -> IdTemplate:
+    """The same pattern, with identifiers that none of `real` (distinct, not null) equals; `limit` is the
+    largest number that the column's type holds.
+
+    What is kept of the real ones is where whole blocks of numbers are free, never a number.
+    """
+    if template.style == "key":
+        assert template.key is not None, "a template of keys names its kind"
+        key = key_from_json(template.key).beside(real.cast(pa.string()))
+        return template.model_copy(update={"key": key.model_dump(mode="json")})
+    if template.style == "uuid":
+        # Hashes with a version of their own (8) are nobody's.
+        return template
+    capacity = min(limit, LARGEST_NUMBER) + 1
+    if template.style == "sequence":
+        taken = np.array([value for value in real.to_pylist() if 0 <= value < capacity], dtype=np.int64)
+    elif template.style == "mask":
+        bases = [_BASES[letter] for letter in template.mask if letter != "="]
+        capacity = min(math.prod(bases), capacity)
+        taken = _unmasked(template, real.cast(pa.string()))
+    else:
+        taken = _numbered(template, real.cast(pa.string()))
+    return template.model_copy(update={"numbering": free_numbering(taken, capacity)})
+
+
+def _unmasked(template: IdTemplate, texts: pa.Array) -> Int64:
+    """The numbers of the texts that are of the mask: the inverse of `_masked`."""
+    length = len(template.mask)
+    texts = texts.filter(pc.and_(pc.equal(pc.binary_length(texts), length), pc.string_is_ascii(texts)))
+    chars = np.frombuffer("".join(texts.to_pylist()).encode(), dtype=np.uint8).reshape(-1, length)
+    numbers = np.zeros(len(chars), dtype=np.float64)
+    exact = np.zeros(len(chars), dtype=np.uint64)
+    fits = np.ones(len(chars), dtype=bool)
+    for position, letter in enumerate(template.mask):
+        column = chars[:, position]
+        if letter == "=":
+            fits &= column == ord(template.literal[position])
+            continue
+        digit = column.astype(np.int64) - ord(letter)
+        fits &= (digit >= 0) & (digit < _BASES[letter])
+        base = np.uint64(_BASES[letter])
+        numbers = numbers * float(base) + digit
+        exact = exact * base + np.maximum(digit, 0).astype(np.uint64)
+    # Long masks outgrow 64 bits; what is beyond them is no number that rows come to.
+    return exact[fits & (numbers < LARGEST_NUMBER)].astype(np.int64)
+
+
+def _numbered(template: IdTemplate, texts: pa.Array) -> Int64:
+    """The numbers between `before` and `after` of texts that have both."""
+    inner = pc.and_(pc.starts_with(texts, template.before), pc.ends_with(texts, template.after))
+    texts = texts.filter(inner)
+    stop = -len(template.after) if template.after else None
+    numbers = (
+        pc.utf8_slice_codeunits(texts, len(template.before), stop)
+        if stop
+        else pc.utf8_slice_codeunits(texts, len(template.before))
+    )
+    digits = numbers.filter(pc.match_substring_regex(numbers, r"^\d{1,18}$"))
+    return np.asarray(digits.cast(pa.int64()))
 
 
 def write_ids(template: IdTemplate, rows: UInt64) -> pa.Array:
     """Identifiers of global row numbers (N,), different for different rows: int64 for sequences, strings
     otherwise."""
-    numbers = rows.astype(np.int64) + 1
-    if template.style == "sequence":
-        return pa.array(numbers)
+    if template.style == "key":
+        assert template.key is not None, "a template of keys names its kind"
+        return key_from_json(template.key).write(rows)
     if template.style == "uuid":
         return _uuids(rows, template.upper)
+    numbers = template.numbers(rows)
+    if template.style == "sequence":
+        return pa.array(numbers.astype(np.int64))
     if template.style == "mask":
-        return _masked(template, rows)
+        return _masked(template, numbers)
     text = pa.array(numbers).cast(pa.string())
     return pc.binary_join_element_wise(pa.scalar(template.before), text, pa.scalar(template.after), "")
 
@@ -97,7 +217,7 @@ def _fit_mask(values: pa.Array, length: int) -> IdTemplate | None:
     digit: Bool = np.asarray(((chars >= 48) & (chars <= 57)).all(axis=0))
     upper = ((chars >= 65) & (chars <= 90)).all(axis=0)
     lower = ((chars >= 97) & (chars <= 122)).all(axis=0)
-    digit = _whole_runs(digit, ~same)
+    digit = _whole_runs(digit, ~same, zero=chars[0] == 48)
     mask = np.where(digit, "0", np.where(same, "=", np.where(upper, "A", np.where(lower, "a", "?"))))
     if "?" in mask or not (digit.any() or "A" in mask or "a" in mask):
         return None
@@ -105,19 +225,22 @@ def _fit_mask(values: pa.Array, length: int) -> IdTemplate | None:
     return IdTemplate(style="mask", mask="".join(mask), literal=literal)
 
 
-def _whole_runs(digit: Bool, varies: Bool) -> Bool:
-    """Runs of digits in which at least one position varies: leading zeros belong to the number."""
+def _whole_runs(digit: Bool, varies: Bool, zero: Bool) -> Bool:
+    """Runs of digits in which at least one position varies: leading zeros belong to the number, other digits
+    that all share (a country's telephone code) do not."""
     edges = np.flatnonzero(np.diff(np.concatenate([[False], digit, [False]]).astype(np.int8)))
     kept = np.zeros_like(digit)
     for start, stop in edges.reshape(-1, 2):
-        kept[start:stop] = varies[start:stop].any()
+        own = varies[start:stop] | zero[start:stop]
+        begins = start + int(np.argmax(own))
+        kept[begins:stop] = varies[start:stop].any()
     return kept
 
 
-def _masked(template: IdTemplate, rows: UInt64) -> pa.Array:
+def _masked(template: IdTemplate, numbers: UInt64) -> pa.Array:
     """Count through the mask from its last position; past its end, the number of turns is appended."""
-    chars = np.empty((len(rows), len(template.mask)), dtype=np.uint8)
-    rest = rows + np.uint64(1)
+    chars = np.empty((len(numbers), len(template.mask)), dtype=np.uint8)
+    rest = numbers
     for position in range(len(template.mask) - 1, -1, -1):
         kind = template.mask[position]
         if kind == "=":

@@ -12,7 +12,6 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from synthmill.config import ImageConfig
-from synthmill.data import png
 
 Pixels = npt.NDArray[np.uint8]
 """(H, W) gray or (H, W, 3) RGB."""
@@ -68,9 +67,6 @@ def decode(data: bytes, background: int) -> Decoded:
     Raises:
         BrokenImageError: it can't be decoded.
     """
-    quick = png.decode(data)
-    if quick is not None:
-        return Decoded(quick)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)

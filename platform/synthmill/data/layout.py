@@ -40,6 +40,11 @@ class Layout(FrozenModel):
     rows: int = Field(ge=0)
     """Training rows the codec was fitted on."""
 
+    @property
+    def category_spans(self) -> int:
+        """Columns that a condition of a batch can name."""
+        return 0
+
 
 class MixedLayout(Layout):
     """The `mixed` encoding of a table: order of the spans is the order of the columns of `codes` and
@@ -48,6 +53,10 @@ class MixedLayout(Layout):
     kind: Literal["mixed"] = "mixed"
     discrete: tuple[DiscreteSpan, ...]
     numeric: tuple[NumericSpan, ...]
+
+    @property
+    def category_spans(self) -> int:
+        return sum(span.role == "category" for span in self.discrete)
 
 
 class PixelLayout(Layout):

@@ -2,8 +2,8 @@
 edition).
 
 A writer of our own because its bytes must not change with an imaging library's version, and because a 28x28
-image costs it a third of the time. Files have one IDAT chunk, row filter 0 and no timestamp. Reading them
-back takes the same short way.
+image costs it a third of the time. Files have one IDAT chunk, row filter 0 and no timestamp. Pillow
+reads them back, as it reads all others.
 """
 
 import struct
@@ -23,10 +23,6 @@ _SMALL, _SMALL_WINDOW, _SMALL_MEMORY = 4_096, 12, 4
 """Bytes up to which only runs are looked for, in small tables: for images like digits a third faster and no
 larger."""
 _GRAY, _RGB = 0, 2
-_MOST_PIXELS = 1 << 26
-"""Larger images, as a header of a few bytes may promise, are left to Pillow, which refuses what would fill
-the memory."""
-_HEAD_BYTES = 33
 _IEND = b"\x00\x00\x00\x00IEND\xaeB\x60\x82"
 
 
@@ -62,56 +58,6 @@ def _deflate(data: memoryview, small: bool) -> bytes:
         return zlib.compress(data, _LEVEL)
     packer = zlib.compressobj(_LEVEL, zlib.DEFLATED, _SMALL_WINDOW, _SMALL_MEMORY, zlib.Z_RLE)
     return packer.compress(data) + packer.flush()
-
-
-def decode(data: bytes) -> Pixels | None:
-    """Pixels (H, W) or (H, W, 3) of a file that `encode` could have written; None for any other PNG or any
-    other file.
-
-    Other chunks than IHDR and IDAT are skipped, but a file with one that changes how the pixels are shown is
-    another PNG.
-    """
-    if len(data) < _HEAD_BYTES or data[:8] != SIGNATURE or data[12:16] != b"IHDR":
-        return None
-    width, height, depth, colour, _, _, interlace = struct.unpack(">IIBBBBB", data[16:29])
-    if depth != 8 or colour not in (_GRAY, _RGB) or interlace or not 0 < width * height <= _MOST_PIXELS:
-        return None
-    packed, at = [], _HEAD_BYTES
-    while at + 8 <= len(data):
-        size, kind = struct.unpack(">I4s", data[at : at + 8])
-        body = data[at + 8 : at + 8 + size]
-        if kind == b"IDAT":
-            packed.append(body)
-        elif kind in (b"tRNS", b"gAMA", b"iCCP") or _may_turn(kind, body):
-            return None
-        at += 12 + size
-    channels = 3 if colour == _RGB else 1
-    raw = _inflate(b"".join(packed), height * (1 + width * channels))
-    if raw is None:
-        return None
-    rows = np.frombuffer(raw, np.uint8).reshape(height, -1)
-    if rows[:, 0].any():
-        return None
-    return rows[:, 1:].reshape((height, width, 3) if channels == 3 else (height, width))
-
-
-def _may_turn(kind: bytes, body: bytes) -> bool:
-    """Whether a chunk may state an orientation: EXIF data in a chunk of its own or as text, or XMP that names
-    one."""
-    if kind == b"iTXt":
-        return not body.startswith(_XMP_HEAD) or b"Orientation" in body
-    return kind == b"eXIf" or (kind in (b"tEXt", b"zTXt") and body.startswith(b"Raw profile"))
-
-
-def _inflate(packed: bytes, size: int) -> bytes | None:
-    """The `size` bytes that were packed; None when they are fewer or more, and of more no more is
-    unpacked."""
-    unpacker = zlib.decompressobj()
-    try:
-        raw = unpacker.decompress(packed, size + 1)
-    except zlib.error:
-        return None
-    return raw if len(raw) == size and unpacker.eof else None
 
 
 def xmp_of(data: bytes) -> bytes | None:

@@ -38,8 +38,9 @@ from synthmill.data.people import (
     people_of,
     picked,
 )
-from synthmill.data.schema import ColumnRule, Rules
-from synthmill.errors import DataError, did_you_mean
+from synthmill.data.schema import KEY_KINDS, ColumnRule, Rules
+from synthmill.data.sentinels import without_sentinels
+from synthmill.errors import DataError, did_you_mean, raise_faults
 
 Kind = Literal["numeric", "integer", "boolean", "categorical", "datetime", "date", "identifier", "constant"]
 Number = int | float
@@ -116,29 +117,47 @@ def profile_table(train: pa.Table, rules: Rules, config: DataConfig) -> TablePro
     """Profile every column.
 
     Raises:
-        DataError: free text, or a category column none of whose values is frequent enough; names the column
-        and the fix.
+        DataError: free text, or a category column none of whose values is frequent enough; names every column
+        at fault and the fix.
     """
     rules = _with_group(rules, train, config)
     people = people_of(train, config.split.group)
-    columns = [
-        profile_column(name, flat(train[name]), rules.get(name, ColumnRule()), config, people)
-        for name in train.column_names
-    ]
+    columns, faults = [], []
+    for name in train.column_names:
+        keep = name == config.target and config.rare_target == "keep"
+        try:
+            columns.append(
+                profile_column(
+                    name, flat(train[name]), rules.get(name, ColumnRule()), config, people, keep=keep
+                )
+            )
+        except DataError as fault:
+            faults.append(fault)
+    if len(faults) == 1:
+        raise faults[0]
+    raise_faults([str(fault).removeprefix(f"{fault.field}: ") for fault in faults], field="data.source")
     return TableProfile(rows=train.num_rows, columns=tuple(columns))
 
 
 def profile_column(
-    name: str, array: pa.Array, rule: ColumnRule, config: DataConfig, people: Int64 | None = None
+    name: str,
+    array: pa.Array,
+    rule: ColumnRule,
+    config: DataConfig,
+    people: Int64 | None = None,
+    *,
+    keep: bool = False,
 ) -> ColumnProfile:
-    """Profile one column of a plain type, (N,), whose rows belong to `people` (N,)."""
+    """Profile one column of a plain type, (N,), whose rows belong to `people` (N,); `keep`: rare values are
+    levels too."""
+    min_rows = 1 if keep else config.min_category_rows
     if array.null_count == len(array) and rule.categories is None:
         return ColumnProfile(name=name, kind="constant", arrow_type=str(array.type), missing_rows=len(array))
-    if rule.kind == "identifier":
-        return _identifier(name, array)
+    if rule.kind == "identifier" or rule.kind in KEY_KINDS:
+        return _identifier(name, array, rule)
     if is_text(array.type) or rule.kind == "categorical" or rule.categories is not None:
-        return _text(name, array, rule, config.min_category_rows, people)
-    return _number(name, array, rule, config.min_category_rows, people)
+        return _text(name, array, rule, min_rows, people)
+    return _number(name, array, rule, min_rows, people, keep=keep)
 
 
 def numbers(array: pa.Array) -> tuple[Numbers, Bool]:
@@ -164,9 +183,17 @@ def _with_group(rules: Rules, train: pa.Table, config: DataConfig) -> Rules:
     return {**rules, group: ColumnRule(kind="identifier")} if distinct * MOST_ROWS > train.num_rows else rules
 
 
-def _identifier(name: str, array: pa.Array) -> ColumnProfile:
+def _identifier(name: str, array: pa.Array, rule: ColumnRule) -> ColumnProfile:
+    kind = rule.kind if rule.kind in KEY_KINDS else None
     if is_text(array.type):
-        template = fit_template(name, pc.unique(array).drop_null().cast(pa.string()))
+        values = pc.unique(array).drop_null().cast(pa.string())
+        template = fit_template(name, values, kind=kind, locale=rule.locale)
+    elif kind is not None:
+        raise DataError(
+            f"column {name!r} is stated to hold {kind}, which is text, but holds {array.type}; state"
+            " `kind: identifier`, or store it as text",
+            field="data.schema",
+        )
     elif pa.types.is_integer(array.type):
         template = IdTemplate(style="sequence")
     else:
@@ -205,7 +232,7 @@ def _text(name: str, array: pa.Array, rule: ColumnRule, min_rows: int, people: I
         if _is_free_text(values, counts, kept):
             raise _free_text(name)
         if not kept.any() and (len(values) == shared.sum() or len(values) > 100):
-            return _identifier(name, array)
+            return _identifier(name, array, rule)
     if not kept.any():
         fix = "lower data.min_category_rows, or state its `categories` or `kind: drop` in a schema file"
         what = "training rows" if people is None else "people among the training rows"
@@ -286,7 +313,7 @@ def _free_text(name: str) -> DataError:
 
 
 def _number(
-    name: str, array: pa.Array, rule: ColumnRule, min_rows: int, people: Int64 | None
+    name: str, array: pa.Array, rule: ColumnRule, min_rows: int, people: Int64 | None, *, keep: bool
 ) -> ColumnProfile:
     kind = array.type
     values, valid = numbers(array)
@@ -296,20 +323,23 @@ def _number(
         return ColumnProfile(name=name, kind="constant", arrow_type=str(kind), missing_rows=len(array))
     scale = kind.scale if pa.types.is_decimal(kind) else 0
     low, high = (
-        None if bound is None else _scaled(bound, scale, values) for bound in (rule.minimum, rule.maximum)
+        None if bound is None else _scaled(name, bound, scale, kind) for bound in (rule.minimum, rule.maximum)
     )
-    values = np.clip(values, low, high) if low is not None or high is not None else values
+    values, people, sentinels = without_sentinels(values, people, kind, max(NEIGHBOURS, min_rows), low, high)
     distinct, codes, counts = np.unique(values, return_inverse=True, return_counts=True)
     shared = count_sharers(codes.reshape(-1), len(distinct), people)
     if (
         rule.kind is None
         and pa.types.is_integer(kind)
+        and not len(sentinels)
         and is_integer_id(name, distinct, counts, bool((np.diff(values) > 0).all()))
     ):
-        return _identifier(name, array)
-    if len(distinct) == 1 and missing == 0:
+        return _identifier(name, array, rule)
+    if len(distinct) == 1 and missing == 0 and not len(sentinels):
         return ColumnProfile(name=name, kind="constant", arrow_type=str(kind), constant=distinct[0].item())
-    points, discrete = _points(distinct, counts, shared, len(array), max(NEIGHBOURS, min_rows))
+    least = 1 if keep and len(distinct) <= MAX_DISCRETE else max(NEIGHBOURS, min_rows)
+    points, discrete = _points(distinct, counts, shared, len(array), least)
+    points = np.union1d(points, sentinels) if len(sentinels) else points
     step = _step(distinct, kind)
     decimals = scale or (rule.decimals if rule.decimals is not None else _decimals(distinct, kind))
     return ColumnProfile(
@@ -337,13 +367,23 @@ def _number_kind(kind: pa.DataType) -> Kind:
     return "integer" if pa.types.is_integer(kind) else "numeric"
 
 
-def _scaled(bound: Number, scale: int, values: Numbers) -> Number:
+def _scaled(name: str, bound: Number | str, scale: int, kind: pa.DataType) -> Number:
+    """A stated bound in the column's own numbers; dates and times count in their unit."""
     limits = np.iinfo(np.int64)
-    return (
-        min(max(round(bound * 10**scale), limits.min), limits.max)
-        if values.dtype == np.int64
-        else float(bound)
-    )
+    if isinstance(bound, str):
+        try:
+            moment = pa.scalar(bound).cast(pa.timestamp("us"))
+            own = pa.array([moment.as_py()], pa.timestamp("us")).cast(kind, safe=False)
+            return int(to_int64(own)[0])
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            raise DataError(
+                f"column {name!r} holds {kind}, whose bounds are no dates; state numbers for minimum"
+                f" and maximum",
+                field="data.schema",
+            ) from None
+    if pa.types.is_floating(kind):
+        return float(bound)
+    return int(min(max(round(bound * 10**scale), limits.min), limits.max))
 
 
 def _bound(

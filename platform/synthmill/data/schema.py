@@ -6,19 +6,17 @@ SDV metadata JSON (`METADATA_SPEC_VERSION`, `columns` with `sdtype`, or `tables`
 read too.
 """
 
+import re
 from collections.abc import Mapping
+from datetime import date, datetime
 from types import MappingProxyType
 from typing import Any, Literal
 
-import pyarrow as pa
-import pyarrow.compute as pc
 import yaml
 from pydantic import Field, field_validator, model_validator
 
 from synthmill.config import FrozenModel, parse_model
-from synthmill.data import cells
-from synthmill.data.columns import is_text
-from synthmill.errors import DataError, RecipeError, did_you_mean
+from synthmill.errors import DataError, RecipeError
 
 FIELD = "data.schema"
 
@@ -26,31 +24,68 @@ LARGEST_BOUND = 1e200
 """So that a bound times the power of ten of a decimal type is still a number."""
 MAX_DECIMALS = 18
 RuleKind = Literal[
-    "integer", "numeric", "boolean", "categorical", "datetime", "date", "identifier", "text", "drop"
+    "integer",
+    "numeric",
+    "boolean",
+    "categorical",
+    "datetime",
+    "date",
+    "identifier",
+    "email",
+    "phone",
+    "name",
+    "address",
+    "iban",
+    "card",
+    "url",
+    "ip",
+    "text",
+    "drop",
 ]
+KEY_KINDS = ("email", "phone", "name", "address", "iban", "card", "url", "ip")
+"""Kinds of identifiers that `data/keys/` makes."""
 
 
 class ColumnRule(FrozenModel):
     """What the user states about one column; what is left out is detected."""
 
     kind: RuleKind | None = None
-    """numeric takes integers too; identifier: regenerated, never copied; drop: left out of the table; text:
-    free text, refused."""
-    minimum: int | float | None = None
-    """Public lower bound of a number: used in place of the fitted one; values below it count as equal to
-    it."""
-    maximum: int | float | None = None
-    """Public upper bound of a number."""
+    """numeric takes integers too; identifier: regenerated, never copied; email, phone, name, address, iban,
+    card, url, ip: identifiers of that kind; drop: left out of the table; text: free text, refused."""
+    locale: str | None = None
+    """For names and addresses: one of Faker's locales, such as `de_DE`; null: en_US."""
+    minimum: int | float | str | None = None
+    """Public lower bound of a number, or of a date or time as `2020-01-31` or `2020-01-31T08:00:00`: used in
+    place of the fitted one; values below it count as equal to it. Dates such as 9999-12-31 that stand for
+    none
+    stay what they are."""
+    maximum: int | float | str | None = None
+    """Public upper bound of a number, date or time."""
     categories: tuple[str, ...] | None = None
     """Public list of levels: used in place of the levels found; other values are folded like rare ones."""
     decimals: int | None = Field(None, ge=0, le=MAX_DECIMALS)
     """Digits after the decimal point."""
     datetime_format: str | None = None
-    """strftime format of text dates that are not ISO."""
+    """strftime format of dates and times, where it can't be seen from the values; `epoch_s` or `epoch_ms` for
+    seconds or milliseconds since 1970."""
+    decimal_mark: Literal[".", ","] | None = None
+    """What stands before decimals, where it can't be seen from the values."""
+
+    @field_validator("minimum", "maximum", mode="before")
+    @classmethod
+    def _dated(cls, bound: Any) -> Any:
+        # YAML reads an unquoted date as one; JSON, in which rules are kept, has none.
+        return bound.isoformat() if isinstance(bound, date) else bound
 
     @field_validator("minimum", "maximum")
     @classmethod
-    def _finite(cls, bound: int | float | None) -> int | float | None:
+    def _finite(cls, bound: int | float | str | None) -> int | float | str | None:
+        if isinstance(bound, str):
+            try:
+                datetime.fromisoformat(bound)
+            except ValueError:
+                raise ValueError("a bound is a number or an ISO date, such as 2020-01-31") from None
+            return bound
         if bound is not None and not abs(bound) <= LARGEST_BOUND:
             raise ValueError(
                 f"a bound is a number from -{LARGEST_BOUND:g} to {LARGEST_BOUND:g}; leave it out where there"
@@ -60,7 +95,10 @@ class ColumnRule(FrozenModel):
 
     @model_validator(mode="after")
     def _ordered(self) -> "ColumnRule":
-        if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
+        low, high = self.minimum, self.maximum
+        if isinstance(low, str) != isinstance(high, str) and None not in (low, high):
+            raise ValueError("minimum and maximum are both numbers or both dates")
+        if low is not None and high is not None and low > high:  # type: ignore[operator]
             raise ValueError(f"minimum {self.minimum} is above maximum {self.maximum}")
         return self
 
@@ -97,29 +135,20 @@ def parse_rules(text: str, *, name: str) -> dict[str, ColumnRule]:
         raise DataError(str(fault)) from None
 
 
-def apply_rules(table: pa.Table, rules: Rules) -> pa.Table:
-    """The table without dropped columns, and with text cast where a rule says number, boolean or date.
-
-    Raises:
-        DataError: a rule for an unknown column, or a value that is not of the stated kind; names the column.
-    """
-    for name in rules:
-        if name not in table.column_names:
-            raise DataError(f"no column named {name!r}{did_you_mean(name, table.column_names)}", field=FIELD)
-    kept = [name for name in table.column_names if name not in rules or rules[name].kind != "drop"]
-    if not kept:
-        raise DataError("every column is dropped; keep at least one", field=FIELD)
-    columns = [_conform(name, table[name], rules.get(name, ColumnRule())) for name in kept]
-    return pa.table(columns, names=kept)
-
-
 def text_columns(rules: Rules) -> frozenset[str]:
     """Columns whose CSV cells must stay text although they may look like numbers or dates."""
     return frozenset(
         name
         for name, rule in rules.items()
-        if rule.kind == "categorical" or rule.categories is not None or rule.datetime_format is not None
+        if rule.categories is not None
+        or rule.decimal_mark is not None
+        or (rule.datetime_format is not None and not _is_numeric(rule.datetime_format))
     )
+
+
+def _is_numeric(datetime_format: str) -> bool:
+    """Whether times in a format are whole numbers: since 1970, or without any mark."""
+    return datetime_format.startswith("epoch_") or not re.sub(r"%[A-Za-z]", "", datetime_format)
 
 
 def _text_keys(columns: dict[Any, Any], name: str) -> dict[str, Any]:
@@ -131,70 +160,6 @@ def _text_keys(columns: dict[Any, Any], name: str) -> dict[str, Any]:
                 f"{name} has a column name that YAML reads as {key}; put it in quotes", field=FIELD
             )
     return {str(key): value for key, value in columns.items()}
-
-
-def _conform(name: str, column: pa.ChunkedArray, rule: ColumnRule) -> pa.ChunkedArray:
-    kind = column.type
-    try:
-        if rule.kind in ("integer", "numeric"):
-            column = _to_number(column)
-            if rule.kind == "integer" and not pa.types.is_integer(column.type):
-                column = column.cast(pa.int64())
-        elif rule.kind == "boolean":
-            column = _to_boolean(column)
-        elif rule.kind in ("datetime", "date"):
-            column = _to_time(column, rule)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError):
-        raise DataError(
-            f"column {name!r} is stated to be {rule.kind} but holds other values ({kind})", field=FIELD
-        ) from None
-    return column
-
-
-def _to_number(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    kind = column.type
-    if is_text(kind):
-        return cells.as_number(column.cast(pa.string()))
-    if pa.types.is_boolean(kind):
-        return column.cast(pa.int8()).cast(pa.int64())
-    if pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind):
-        return column
-    raise ValueError(kind)
-
-
-def _to_boolean(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    if pa.types.is_boolean(column.type):
-        return column
-    words = pc.utf8_lower(column.cast(pa.string()))
-    yes = pc.is_in(words, value_set=pa.array(["true", "1", "yes", "y", "t", "1.0"]))
-    no = pc.is_in(words, value_set=pa.array(["false", "0", "no", "n", "f", "0.0"]))
-    if not pc.all(pc.or_(pc.or_(yes, no), pc.is_null(words))).as_py():
-        raise ValueError("not booleans")
-    return pc.if_else(pc.is_null(words), pa.scalar(None, pa.bool_()), yes)
-
-
-def _to_time(column: pa.ChunkedArray, rule: ColumnRule) -> pa.ChunkedArray:
-    if is_text(column.type):
-        if rule.datetime_format:
-            column = _parse_times(column, rule.datetime_format)
-        else:
-            column = (
-                column.cast(pa.date32()) if rule.kind == "date" else cells.as_time(column.cast(pa.string()))
-            )
-    if not pa.types.is_temporal(column.type):
-        raise ValueError(column.type)
-    return column.cast(pa.date32()) if rule.kind == "date" else column
-
-
-def _parse_times(column: pa.ChunkedArray, pattern: str) -> pa.ChunkedArray:
-    import pandas
-
-    array = column.combine_chunks()
-    coded = array.dictionary_encode()
-    parsed = pandas.to_datetime(coded.dictionary.to_pandas(), format=pattern)
-    times = pa.array(parsed, from_pandas=True)
-    unit = "ms" if "%f" not in pattern else "us"
-    return pa.chunked_array([times.cast(pa.timestamp(unit, times.type.tz)).take(coded.indices)])
 
 
 def _is_sdv(raw: dict[str, Any]) -> bool:

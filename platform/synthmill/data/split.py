@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from synthmill.config import FrozenModel, SplitConfig
 from synthmill.data.columns import UInt64, flat, is_integral, is_text, to_float64, to_int64, valid_rows
+from synthmill.data.mixing import mix as mix
 from synthmill.data.readers.base import Source
 from synthmill.errors import DataError, did_you_mean
 
@@ -111,15 +112,6 @@ def open_split(source: Source, split: Split) -> SplitTables:
             field="data.source",
         )
     return tables
-
-
-def mix(values: UInt64, key: int) -> UInt64:
-    """splitmix64 (Steele, Lea, Flood 2014, fig. 15) of each value, keyed; uint64 in, uint64 out, wrapping."""
-    with np.errstate(over="ignore"):
-        z = values + np.uint64((key * 0x9E3779B97F4A7C15 + 0x9E3779B97F4A7C15) & 0xFFFFFFFFFFFFFFFF)
-        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        return z ^ (z >> np.uint64(31))
 
 
 def row_hashes(table: pa.Table) -> UInt64:

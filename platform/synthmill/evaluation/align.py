@@ -1,9 +1,8 @@
 """Tables from elsewhere, brought to the types of the training table.
 
 The same column is whole numbers in one file and has a decimal point in the next, a date here and text there.
-Where both can be read as one type they are; a cell that can't is counted and taken for missing, so that the
-figures can be computed and `schema.form_kept` sees it. A column that is something else altogether is refused,
-all of them in one line.
+A cell that can't be read as the column's type is counted and taken for missing, so that the figures can be
+computed and `schema.form_kept` sees it. Columns of another type altogether are refused, all in one line.
 """
 
 from collections.abc import Mapping
@@ -60,6 +59,7 @@ def align_side(table: pa.Table, schema: pa.Schema, side: str) -> Aligned:
     Raises:
         DataError: columns are missing or hold something else; names all of them.
     """
+    # All columns at fault in one message: a person mends a file once.
     _refuse_missing(table, schema, side)
     columns, unreadable, faults = [], {}, []
     places = _places(table)
@@ -80,15 +80,12 @@ def align_side(table: pa.Table, schema: pa.Schema, side: str) -> Aligned:
 
 def seen_kinds(train: pa.Table, rules: Mapping[str, ColumnRule]) -> dict[str, str]:
     """Column -> kind, as training would see it; `text` where a model could not learn the column."""
-    names = [
-        field.name for field in train.schema if field.name in rules or not pa.types.is_floating(field.type)
-    ]
     # Floats without a rule are numbers, which needs no look at thousands of them.
+    names = [f.name for f in train.schema if f.name in rules or not pa.types.is_floating(f.type)]
     plain = pa.table({name: _plain(train[name]) for name in names})
     known = {name: rule for name, rule in rules.items() if name in names}
-    config = DataConfig(source="train")
     try:
-        return kinds_of(profile_table(plain, known, config))
+        return kinds_of(profile_table(plain, known, DataConfig(source="train")))
     except DataError:
         if plain.num_columns == 1:
             return dict.fromkeys(plain.column_names, "text")
@@ -104,9 +101,9 @@ def left_out(sides: Mapping[str, pa.Table], schema: pa.Schema) -> list[str]:
     for side, table in sides.items():
         extra = sorted(set(table.column_names) - set(schema.names))
         if extra:
+            listed = ", ".join(extra[:SHOWN]) + (", ..." if len(extra) > SHOWN else "")
             notes.append(
-                f"columns of the {side} rows that the training rows do not have were left out:"
-                f" {', '.join(extra[:SHOWN])}{', ...' if len(extra) > SHOWN else ''}"
+                f"columns of the {side} rows that the training rows do not have were left out: {listed}"
             )
     return notes
 
@@ -130,15 +127,15 @@ def _refuse_missing(table: pa.Table, schema: pa.Schema, side: str) -> None:
     missing = [name for name in schema.names if name not in known]
     if not missing:
         return
+    # Spreadsheets and databases change case and add blanks: the most common reason for a missing column.
     alike = {name.strip().lower(): name for name in table.column_names}
-    named = [
-        f"{name} (it has {alike[name.strip().lower()]!r})" if name.strip().lower() in alike else name
-        for name in missing
-    ]
+    named = []
+    for name in missing[:SHOWN]:
+        other = alike.get(name.strip().lower())
+        named.append(f"{name} (it has {other!r})" if other else name)
     more = f" and {len(missing) - SHOWN} more" if len(missing) > SHOWN else ""
-    raise DataError(
-        f"lacks {len(missing)} of the training table's columns: {', '.join(named[:SHOWN])}{more}", field=side
-    )
+    listed = ", ".join(named) + more
+    raise DataError(f"lacks {len(missing)} of the training table's columns: {listed}", field=side)
 
 
 def _unwrapped(kind: pa.DataType) -> pa.DataType:
@@ -167,12 +164,15 @@ def _is_text(kind: pa.DataType) -> bool:
 def _wider(kind: pa.DataType, other: pa.ChunkedArray) -> pa.DataType:
     """The type that holds both, where both are numbers or both are times; else `kind`."""
     theirs = other.type
+    # A column that is empty in train takes whatever type the other side has.
     if pa.types.is_null(kind):
         return theirs
+    # pandas writes whole numbers with a gap as floats; only real fractions make the column one.
     if pa.types.is_integer(kind) and pa.types.is_floating(theirs):
         return pa.float64() if _has_fractions(other.cast(pa.float64())) else kind
     if pa.types.is_integer(kind) and pa.types.is_integer(theirs):
-        return kind if _fits(other, kind) else pa.int64() if _fits(other, pa.int64()) else pa.float64()
+        return next((wide for wide in (kind, pa.int64()) if _fits(other, wide)), pa.float64())
+    # float32 would round the other side's values and make them look new.
     if pa.types.is_floating(kind) and pa.types.is_floating(theirs):
         return kind if kind.bit_width >= theirs.bit_width else theirs
     if pa.types.is_date(kind) and pa.types.is_timestamp(theirs):
@@ -181,6 +181,7 @@ def _wider(kind: pa.DataType, other: pa.ChunkedArray) -> pa.DataType:
         at_midnight = pc.equal(naive, pc.floor_temporal(naive, unit="day"))
         return kind if pc.all(at_midnight).as_py() in (True, None) else pa.timestamp(theirs.unit)
     if pa.types.is_timestamp(kind) and pa.types.is_timestamp(theirs):
+        # The finer unit, or every time of that side would be cut to whole seconds.
         units = ("s", "ms", "us", "ns")
         return pa.timestamp(max(kind.unit, theirs.unit, key=units.index))
     return kind
@@ -206,41 +207,35 @@ def _read_as(column: pa.ChunkedArray, kind: pa.DataType) -> tuple[pa.ChunkedArra
     if theirs == kind or pa.types.is_null(theirs):
         return column.cast(kind), 0
     if _is_text(kind):
-        return _as_text(column), 0
+        # As it would be written in a file: a column of codes with a gap is read as 1.0, 2.0 by pandas.
+        if pa.types.is_floating(theirs) and not _has_fractions(column.cast(pa.float64())):
+            column = column.cast(pa.int64())
+        return _cast(column, pa.string()), 0
     if _is_text(theirs):
         return _parsed(column, kind)
     if pa.types.is_boolean(kind):
-        return _as_boolean(column)
+        if not (pa.types.is_integer(theirs) or pa.types.is_floating(theirs)):
+            raise _AnotherTypeError
+        values = column.cast(pa.float64())
+        read = pc.if_else(pc.is_in(values, pa.array([0.0, 1.0])), pc.equal(values, 1.0), None)
+        return _checked(read, values)
     # A time without a zone stands for the same clock; numbers and times are never taken for each other.
     if pa.types.is_temporal(theirs) != pa.types.is_temporal(kind):
         raise _AnotherTypeError
+    return _cast(column, kind), 0
+
+
+def _cast(column: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
     try:
-        return column.cast(kind), 0
+        return column.cast(kind)
     except pa.ArrowException:
         raise _AnotherTypeError from None
-
-
-def _as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """As it would stand in a file; whole numbers without a decimal point."""
-    if pa.types.is_floating(column.type) and not _has_fractions(column.cast(pa.float64())):
-        column = column.cast(pa.int64())
-    try:
-        return column.cast(pa.string())
-    except pa.ArrowException:
-        raise _AnotherTypeError from None
-
-
-def _as_boolean(column: pa.ChunkedArray) -> tuple[pa.ChunkedArray, int]:
-    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
-        raise _AnotherTypeError
-    values = column.cast(pa.float64())
-    read = pc.if_else(pc.is_in(values, pa.array([0.0, 1.0])), pc.equal(values, 1.0), None)
-    return _checked(read, values, read.null_count - values.null_count)
 
 
 def _parsed(column: pa.ChunkedArray, kind: pa.DataType) -> tuple[pa.ChunkedArray, int]:
     """Text read as numbers, times or yes and no."""
     cells = pc.utf8_trim_whitespace(column)
+    # An empty cell is a missing one in every CSV dialect.
     cells = pc.if_else(pc.equal(cells, ""), None, cells)
     if pa.types.is_boolean(kind):
         lower = pc.utf8_lower(cells)
@@ -249,31 +244,23 @@ def _parsed(column: pa.ChunkedArray, kind: pa.DataType) -> tuple[pa.ChunkedArray
     elif pa.types.is_temporal(kind):
         read = _times(cells, kind)
     elif pa.types.is_integer(kind) or pa.types.is_floating(kind):
+        # pandas, as Arrow's parser stops at the first cell that is no number.
         numbers = pd.to_numeric(pd.Series(cells.to_pylist(), dtype=object), errors="coerce")
-        found = pa.chunked_array([pa.array(numbers.to_numpy(np.float64), from_pandas=True)])
-        read = _whole(found, kind) if pa.types.is_integer(kind) else found.cast(kind)
+        parsed = pa.chunked_array([pa.array(numbers.to_numpy(np.float64), from_pandas=True)])
+        if pa.types.is_integer(kind):
+            # A cast would fail for all cells because of one with a fraction.
+            parsed = pc.if_else(pc.equal(parsed, pc.floor(parsed)), parsed, None)
+        read = _cast(parsed, kind)
     else:
         raise _AnotherTypeError
-    bad = read.null_count - cells.null_count
-    return _checked(read, cells, bad)
-
-
-def _whole(numbers: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
-    """Numbers with a fraction are no whole ones."""
-    kept = pc.if_else(pc.equal(numbers, pc.floor(numbers)), numbers, None)
-    try:
-        return kept.cast(kind)
-    except pa.ArrowException:
-        raise _AnotherTypeError from None
+    return _checked(read, cells)
 
 
 def _times(cells: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
     if pa.types.is_time(kind) or pa.types.is_duration(kind):
-        try:
-            return cells.cast(kind)
-        except pa.ArrowException:
-            raise _AnotherTypeError from None
+        return _cast(cells, kind)
     zone = getattr(kind, "tz", None)
+    # Each cell by its own format: files from elsewhere mix them.
     read = pd.to_datetime(
         pd.Series(cells.to_pylist(), dtype=object), errors="coerce", format="mixed", utc=zone is not None
     )
@@ -283,9 +270,10 @@ def _times(cells: pa.ChunkedArray, kind: pa.DataType) -> pa.ChunkedArray:
     return values.cast(kind, safe=False)
 
 
-def _checked(read: pa.ChunkedArray, cells: pa.ChunkedArray, bad: int) -> tuple[pa.ChunkedArray, int]:
-    present = len(cells) - cells.null_count
-    if bad > MOST_UNREADABLE * present:
+def _checked(read: pa.ChunkedArray, cells: pa.ChunkedArray) -> tuple[pa.ChunkedArray, int]:
+    bad = read.null_count - cells.null_count
+    # Mostly unreadable is another column, not a few bad cells.
+    if bad > MOST_UNREADABLE * (len(cells) - cells.null_count):
         raise _AnotherTypeError
     return read, bad
 
@@ -294,5 +282,6 @@ def _example(column: pa.ChunkedArray) -> str:
     """The type, and a value of text, as they are named to a person."""
     if not _is_text(_unwrapped(column.type)):
         return str(column.type)
+    # A value says more than the word string.
     value = next((cell for cell in column.to_pylist() if cell), "")
     return f"text such as {value[:20]!r}"

@@ -1,5 +1,4 @@
-"""Judge synthetic data that anything made: tables from memory in, a report out. Needs no model, no store and
-no cluster."""
+"""Judge synthetic data from anywhere: tables in, a report out; no model, store or cluster needed."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -50,6 +49,7 @@ def evaluate(
         DataError: data that can't be compared; one line that names the table and every column at fault.
         UserError: an option that this kind of data would ignore.
     """
+    # The training table decides: it is the one that a person is sure of.
     kind = kind or kind_of(train.schema)
     tables = Tables(
         train=train,
@@ -74,5 +74,5 @@ def evaluate(
 
 def kind_of(schema: pa.Schema) -> str:
     """The kind of data whose door says that such columns are its own; a table where none does."""
-    found = [name for name in registry.names(KINDS) if evidence_door(name).holds(schema)]
-    return found[0] if found else "table"
+    claims = [name for name in registry.names(KINDS) if evidence_door(name).holds(schema)]
+    return claims[0] if claims else "table"

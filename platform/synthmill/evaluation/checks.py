@@ -18,6 +18,7 @@ def check_tables(
     """Raises DataError for an empty table or a target that is not a column."""
     if not train.num_columns or not train.num_rows:
         raise DataError("the training table has no rows; there is nothing to compare with", field="train")
+    # A group column that is not there would silently count every row as a group of its own.
     for field, name in (("data.target", target), ("data.split.group", group)):
         if name is not None and name not in train.column_names:
             raise DataError(f"no column named {name!r}{did_you_mean(name, train.column_names)}", field=field)
@@ -59,5 +60,6 @@ def nan_as_null(column: pa.ChunkedArray) -> pa.ChunkedArray:
     """The column with NaN, which data frames write for missing, as missing."""
     if not pa.types.is_floating(column.type):
         return column
+    # Two kinds of missing would be counted as a difference between tables.
     nan = pc.is_nan(column)
     return pc.if_else(nan, pa.scalar(None, column.type), column) if pc.any(nan).as_py() else column

@@ -16,18 +16,19 @@ def parse_constraint(text: str, schema: pa.Schema) -> Constraint:
     Raises:
         RecipeError: can't be read, names an unknown column, or compares what can't be compared.
     """
-    found = PATTERN.match(text)
-    if not found:
+    match = PATTERN.match(text)
+    if not match:
         raise RecipeError(
             f"can't read {text!r}; write COLUMN <= COLUMN or COLUMN <= NUMBER", field="gates.constraints"
         )
-    left, operator, right = found.group(1).strip("`"), found.group(2), found.group(3)
+    left, operator, right = match.group(1).strip("`"), match.group(2), match.group(3)
     if left not in schema.names:
         raise RecipeError(
             f"no column named {left!r}{did_you_mean(left, schema.names)}", field="gates.constraints"
         )
     other: str | float
     try:
+        # A number first: a column named `0` needs backticks.
         other = float(right)
     except ValueError:
         other = right.strip("`")
@@ -35,6 +36,7 @@ def parse_constraint(text: str, schema: pa.Schema) -> Constraint:
             raise RecipeError(
                 f"no column named {other!r}{did_you_mean(other, schema.names)}", field="gates.constraints"
             ) from None
+    # Arrow would compare text with a number only to fail in the middle of the work.
     if isinstance(other, float) and not (
         pa.types.is_integer(schema.field(left).type) or pa.types.is_floating(schema.field(left).type)
     ):

@@ -9,6 +9,7 @@ failed (fail), an error gate is inconclusive (inconclusive), a warn gate failed 
 import math
 from collections.abc import Mapping, Sequence
 from importlib import resources
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Literal
 
@@ -22,6 +23,7 @@ from synthmill.metrics.base import Estimate, Result, metric_classes
 Severity = Literal["info", "warn", "error"]
 Status = Literal["pass", "fail", "inconclusive", "not_run", "not_applicable"]
 Verdict = Literal["pass", "warn", "fail", "inconclusive"]
+Op = Literal["at most", "at least"]
 
 
 class Also(FrozenModel):
@@ -40,7 +42,7 @@ class Gate(FrozenModel):
     aggregate: str | None = Field(None, alias="aggregate")
     """An aspect of the metric (`worst_decile`, `p_value`, ...); null: its value."""
     learner: str | None = None
-    """The same, for metrics that answer by learner (`best`, `any`, `linear`, ...)."""
+    """The same, for metrics with a figure by learner (`best`, `any`, `linear`, ...)."""
     bound: Literal["value", "lower", "upper"] = "value"
     """Judge the value or an end of its confidence interval."""
     relative_to: Literal["nothing", "reference"] = "nothing"
@@ -68,13 +70,9 @@ class Gate(FrozenModel):
     @property
     def id(self) -> str:
         """A name that is unique within a sensible gates file."""
-        parts = [
-            self.metric,
-            *([self.aspect] if self.aspect else []),
-            *([self.bound] if self.bound != "value" else []),
-            self.severity,
-        ]
-        return ":".join(parts)
+        # Severity included: a metric often has a warning below its error.
+        parts = (self.metric, self.aspect, None if self.bound == "value" else self.bound, self.severity)
+        return ":".join(part for part in parts if part)
 
 
 class Defaults(FrozenModel):
@@ -109,10 +107,10 @@ class GateResult(FrozenModel):
     kind: Literal["threshold", "regression"] = "threshold"
     bound: Literal["value", "lower", "upper"] = "value"
     relative_to: Literal["nothing", "reference"] = "nothing"
-    op: Literal["at most", "at least"]
+    op: Op
     threshold: float
     judged: float | None = None
-    """The number held against the threshold."""
+    """The number that is compared with the threshold."""
     value: float | None = None
     ci: tuple[float, float] | None = None
     reference: float | None = None
@@ -124,15 +122,16 @@ class GateResult(FrozenModel):
     advice: str = ""
 
 
-def load_gates(name_or_path: str = "default", *, shipped: str = "gates.yaml") -> Gates:
-    """The gates that ship with the package (`default`: the file `shipped`) or a gates file.
+def load_gates(name_or_path: str = "default", *, shipped: Traversable | None = None) -> Gates:
+    """The gates that ship with the package (`default`: the file `shipped`, None: that of tables) or a gates
+    file.
 
     Raises:
         NotFoundError: no such file.
         RecipeError: not YAML, an unknown key, an unknown metric.
     """
     if name_or_path == "default":
-        text = (resources.files("synthmill") / "evaluation" / shipped).read_text()
+        text = (shipped or resources.files("synthmill") / "evaluation" / "gates.yaml").read_text()
     elif Path(name_or_path).is_file():
         text = Path(name_or_path).read_text()
     else:
@@ -144,6 +143,7 @@ def load_gates(name_or_path: str = "default", *, shipped: str = "gates.yaml") ->
     if not isinstance(raw, dict):
         raise RecipeError(f"{name_or_path} must be a mapping with a list of gates", field="gates")
     gates = parse_model(Gates, raw, prefix="gates")
+    # A misspelt metric would otherwise be a gate that never runs.
     known = metric_classes()
     for gate in gates.gates:
         if gate.metric not in known:
@@ -154,31 +154,33 @@ def load_gates(name_or_path: str = "default", *, shipped: str = "gates.yaml") ->
 
 
 def judge(gates: Gates, results: Mapping[str, Result]) -> list[GateResult]:
-    """Every gate held against the results (by metric name)."""
-    return [
-        outcome for gate in gates.gates for outcome in _judge(gate, gates.defaults, results.get(gate.metric))
-    ]
-
-
-def _judge(gate: Gate, defaults: Defaults, result: Result | None) -> list[GateResult]:
-    limits: list[tuple[Literal["at most", "at least"], float]] = []
-    if gate.must_be_at_most is not None:
-        limits.append(("at most", gate.must_be_at_most))
-    if gate.must_be_at_least is not None:
-        limits.append(("at least", gate.must_be_at_least))
-    return [_judge_limit(gate, defaults, result, op, threshold) for op, threshold in limits]
+    """Every gate's outcome, one for each limit, from the results by metric name."""
+    outcomes = []
+    for gate in gates.gates:
+        limits: tuple[tuple[Op, float | None], ...] = (
+            ("at most", gate.must_be_at_most),
+            ("at least", gate.must_be_at_least),
+        )
+        for op, threshold in limits:
+            if threshold is not None:
+                result = results.get(gate.metric)
+                outcomes.append(_judge_limit(gate, gates.defaults, result, op, threshold))
+    return outcomes
 
 
 def _judge_limit(
-    gate: Gate,
-    defaults: Defaults,
-    result: Result | None,
-    op: Literal["at most", "at least"],
-    threshold: float,
+    gate: Gate, defaults: Defaults, result: Result | None, op: Op, threshold: float
 ) -> GateResult:
     minimum = defaults.min_rows if gate.minimum_n is None else gate.minimum_n
-    estimate = _estimate(gate, result)
-    judged = _judged(gate, estimate)
+    estimate = Estimate()
+    if result is not None and result.status == "ok":
+        estimate = _aspect(result, gate.aspect)
+    judged = estimate.value
+    if gate.bound != "value":
+        judged = None if estimate.ci is None else estimate.ci[0 if gate.bound == "lower" else 1]
+    if judged is not None and gate.relative_to == "reference":
+        judged = None if estimate.reference is None else judged - estimate.reference
+    metric = metric_classes().get(gate.metric)
     status, explain = _status(gate, result, judged, op, threshold, minimum)
     return GateResult(
         id=gate.id,
@@ -197,28 +199,12 @@ def _judge_limit(
         n=None if result is None else result.gate_n,
         minimum_n=minimum,
         explain=explain,
-        advice=_advice(gate.metric),
+        advice=metric.advice if metric else "",
     )
 
 
-def _advice(metric: str) -> str:
-    known = metric_classes()
-    return known[metric].advice if metric in known else ""
-
-
-def _estimate(gate: Gate, result: Result | None) -> Estimate:
-    if result is None or result.status != "ok":
-        return Estimate()
-    return result if gate.aspect is None else result.aspects.get(gate.aspect, Estimate())
-
-
-def _judged(gate: Gate, estimate: Estimate) -> float | None:
-    value = estimate.value
-    if gate.bound != "value":
-        value = None if estimate.ci is None else estimate.ci[0 if gate.bound == "lower" else 1]
-    if value is None or gate.relative_to == "nothing":
-        return value
-    return None if estimate.reference is None else value - estimate.reference
+def _aspect(result: Result, name: str | None) -> Estimate:
+    return result if name is None else result.aspects.get(name, Estimate())
 
 
 def _status(
@@ -228,12 +214,15 @@ def _status(
         return "not_run", "this profile does not compute the metric"
     if result.status == "not_applicable":
         return "not_applicable", result.reason or "nothing to judge"
+    # Fail closed: a gate that could not look has not passed.
     if result.status == "unavailable":
         return "inconclusive", result.reason or "the metric has no value"
+    # Fail closed: too few rows to judge is not a pass.
     if result.gate_n < minimum:
         return "inconclusive", f"{result.gate_n:,} rows a side are too few to judge; {minimum:,} are needed"
     if judged is None:
         return "inconclusive", f"no {gate.bound} of {gate.aspect or 'the metric'} to judge"
+    # NaN compares false with every threshold, which would let the gate pass.
     if not math.isfinite(judged):
         return "inconclusive", f"{_words(gate)} is {judged:g}, not a finite number"
     missed = judged > threshold if op == "at most" else judged < threshold
@@ -244,11 +233,12 @@ def _status(
 
 
 def _also(condition: Also, result: Result) -> bool:
-    estimate = result if condition.aggregate is None else result.aspects.get(condition.aggregate, Estimate())
-    if estimate.value is None or not math.isfinite(estimate.value):
+    value = _aspect(result, condition.aggregate).value
+    # A second condition that can't be judged must not let a failed gate pass.
+    if value is None or not math.isfinite(value):
         return True
-    above = condition.above is None or estimate.value > condition.above
-    return above and (condition.below is None or estimate.value < condition.below)
+    above = condition.above is None or value > condition.above
+    return above and (condition.below is None or value < condition.below)
 
 
 ASPECT_WORDS = {
@@ -265,6 +255,7 @@ ASPECT_WORDS = {
 
 
 def _words(gate: Gate) -> str:
+    # The value of such a metric is the p-value itself.
     aspect = "p_value" if gate.aspect is None and gate.metric.endswith("_pvalue") else gate.aspect
     what = ASPECT_WORDS.get(aspect, (aspect or "").replace("_", " "))
     end = {"value": "", "lower": "lower bound of the ", "upper": "upper bound of the "}[gate.bound]
@@ -272,12 +263,12 @@ def _words(gate: Gate) -> str:
 
 
 def verdict(outcomes: Sequence[GateResult], defaults: Defaults) -> Verdict:
-    """The worst outcome; without a single error gate that was judged the verdict is inconclusive, never
-    pass."""
-    errors = [o for o in outcomes if o.severity == "error" and o.status in ("pass", "fail", "inconclusive")]
-    open_ones = any(o.status == "inconclusive" for o in errors)
-    if any(o.status == "fail" for o in errors) or (open_ones and defaults.on_inconclusive == "fail"):
+    """The worst outcome; without a single error gate that was judged it is inconclusive, never pass."""
+    required = {o.status for o in outcomes if o.severity == "error"}
+    undecided = "inconclusive" in required
+    if "fail" in required or (undecided and defaults.on_inconclusive == "fail"):
         return "fail"
-    if (open_ones and defaults.on_inconclusive == "warn") or not any(o.status == "pass" for o in errors):
+    # Fail closed: a gates file whose error gates none of this data's figures reach proves nothing.
+    if (undecided and defaults.on_inconclusive == "warn") or "pass" not in required:
         return "inconclusive"
     return "warn" if any(o.status == "fail" and o.severity == "warn" for o in outcomes) else "pass"

@@ -17,6 +17,7 @@ from synthmill.evaluation.evidence.base import Page, evidence_door
 from synthmill.evaluation.gates import GateResult
 from synthmill.evaluation.report import Report
 from synthmill.evaluation.words import (
+    VERDICT_WORDS,
     direction_word,
     interval,
     level,
@@ -25,11 +26,10 @@ from synthmill.evaluation.words import (
     percent,
     question,
     title,
-    verdict_word,
     worst_columns,
 )
 from synthmill.metrics.base import Estimate
-from synthmill.metrics.lib.lift import NOTHING, SYNTHETIC
+from synthmill.metrics.lib.baselines import NOTHING, SYNTHETIC
 
 MAX_HEATMAP_COLUMNS = 30
 AXES = ("utility", "fidelity", "diversity", "privacy", "overfit", "schema")
@@ -49,7 +49,9 @@ LABELS = {
 }
 """What a tile calls a figure, where the metric's title would not say enough."""
 REAL = {"train_share": "unseen rows", "privacy.mia_tpr@1fpr": "by guessing"}
-"""What the real-vs-real tick stands for."""
+"""What the real-vs-real tick means."""
+SHARES = ("privacy.mia_tpr@1fpr", "utility.tstr_ratio", "diversity.coverage")
+"""Figures that are shown in percent."""
 HEADLINES = {
     "pass": "Passed: every gate was met",
     "warn": "Passed: every required gate was met, some points deserve a look",
@@ -61,9 +63,11 @@ HEADLINES = {
 def to_html(report: Report) -> str:
     """The page; well below 500 kB for tables of up to some hundred columns."""
     page = evidence_door(report.kind).page
+    near_copies = report.metrics.get("privacy.near_copy_pvalue")
+    distances = report.plots.get("distances")
     return _template().render(
         report=report,
-        verdict=verdict_word(report.verdict),
+        verdict=VERDICT_WORDS[report.verdict],
         headline=HEADLINES[report.verdict],
         heading=str(report.provenance.get("dataset") or page.heading),
         facts=_facts(report, page),
@@ -71,16 +75,17 @@ def to_html(report: Report) -> str:
         + [_provenance_tile(report)],
         problems=_problems(report),
         lift=_lift(report),
-        columns=_columns(report),
+        columns=[
+            {**column, "plot": Markup(svg.bars(column["labels"], column["shares"]))}
+            for column in report.plots.get("columns", ())
+        ],
         heatmap=_heatmap(report),
         images=[(*page.captions[name], uri) for name, uri in report.images.items() if name in page.captions],
-        scales=_scales(report),
-        distances=(
-            Markup(svg.quantile_curves(report.plots["distances"])) if report.plots.get("distances") else None
-        ),
+        scales=near_copies.details.get("scales", []) if near_copies and near_copies.status == "ok" else [],
+        distances=Markup(svg.quantile_curves(distances)) if distances else None,
         privacy=[report.metrics[name] for name in report.privacy.tested],
         regressions=[g for g in report.gates if g.kind == "regression"],
-        gates=[g for g in report.gates if g.kind == "threshold"],
+        gates=_thresholds(report),
         metrics=sorted(report.metrics.values(), key=lambda m: (AXES.index(m.axis), m.metric)),
         reproduce=_reproduce(report),
         level=level(report.confidence),
@@ -94,6 +99,7 @@ def to_html(report: Report) -> str:
 
 @cache
 def _template() -> Template:
+    # Names of columns and datasets are text from elsewhere: everything is escaped.
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
@@ -129,19 +135,17 @@ def _facts(report: Report, page: Page) -> list[str]:
 
 
 def _tile(report: Report, name: str, figures: tuple[tuple[str, str | None], ...]) -> Tile:
-    shown = [
-        f
-        for f in (_figure(report, *figure, large=i == 0) for i, figure in enumerate(figures))
-        if f is not None
-    ]
+    shown = (_figure(report, *figure, large=i == 0) for i, figure in enumerate(figures))
     gates = [
         g
-        for g in report.gates
-        if g.kind == "threshold"
-        and g.metric in report.metrics
-        and report.metrics[g.metric].axis in TILE_AXES[name]
+        for g in _thresholds(report)
+        if g.metric in report.metrics and report.metrics[g.metric].axis in TILE_AXES[name]
     ]
-    return Tile(name, _state(gates), tuple(shown))
+    return Tile(name, _state(gates), tuple(figure for figure in shown if figure is not None))
+
+
+def _thresholds(report: Report) -> list[GateResult]:
+    return [g for g in report.gates if g.kind == "threshold"]
 
 
 def _state(gates: list[GateResult]) -> str:
@@ -165,40 +169,25 @@ def _figure(report: Report, name: str, aspect: str | None, *, large: bool) -> Fi
     if result.status != "ok":
         return Figure(label, "?", result.reason or "", "inconclusive")
     shown = result if aspect is None else result.aspects.get(aspect, Estimate())
-    gates = [g for g in report.gates if g.kind == "threshold" and g.metric == name and g.severity != "info"]
+    gates = [g for g in _thresholds(report) if g.metric == name and g.severity != "info"]
     own = [g for g in gates if g.aspect == aspect]
+    # These two aspects are shown because they can be read; what is judged is another aspect of the figure.
     state = _state(gates if aspect in ("best", "train_share") or not own else own)
     if shown.value is None:
         return Figure(label, "-", "", state)
-    words = percent if _is_share(name, aspect) else number
+    words = percent if aspect == "train_share" or name in SHARES else number
     parts = [f"{level(result.confidence)}: {words(shown.ci[0])} to {words(shown.ci[1])}"] if shown.ci else []
     real = REAL.get(aspect or "", REAL.get(name, "real rows"))
     parts += [f"{real}: {words(shown.reference)}"] if shown.reference is not None else []
+    # Only limits on the value itself can be drawn on its axis.
     same = [g for g in gates if g.aspect == aspect and g.severity == "error" and g.relative_to == "nothing"]
     limits = {g.op: g.threshold for g in same}
     bar = svg.Range(
         shown.value, shown.ci, shown.reference, limits.get("at most"), limits.get("at least"), state
     )
-    drawn = Markup(
-        svg.range_bar(
-            bar, label=None if not large or shown.reference is None else f"{real} {words(shown.reference)}"
-        )
-    )
-    return Figure(label, _value(name, aspect, shown.value), "\n".join(parts), state, drawn)
-
-
-def _is_share(name: str, aspect: str | None) -> bool:
-    return aspect == "train_share" or name in (
-        "privacy.mia_tpr@1fpr",
-        "utility.tstr_ratio",
-        "diversity.coverage",
-    )
-
-
-def _value(name: str, aspect: str | None, value: float) -> str:
-    if name == "utility.lift_dataset":
-        return f"{value:+.4f}"
-    return percent(value) if _is_share(name, aspect) else number(value)
+    tick = f"{real} {words(shown.reference)}" if large and shown.reference is not None else None
+    value = f"{shown.value:+.4f}" if name == "utility.lift_dataset" else words(shown.value)
+    return Figure(label, value, "\n".join(parts), state, Markup(svg.range_bar(bar, label=tick)))
 
 
 def _provenance_tile(report: Report) -> Tile:
@@ -218,6 +207,7 @@ def _provenance_tile(report: Report) -> Tile:
     holdout = report.inputs.get("holdout_rows", 0)
     note = f"{holdout:,} rows never trained on" if holdout else "none: no real-vs-real figures"
     figures.append(Figure("Holdout", "", note, "pass" if holdout else "inconclusive"))
+    # Who made the rows, and that some were never trained on, is what the other tiles rest on.
     state = "inconclusive" if not holdout or not known.get("model") else "pass"
     return Tile("Provenance", "warn" if known.get("contains_training_rows") else state, tuple(figures))
 
@@ -230,23 +220,22 @@ def _problems(report: Report) -> list[dict[str, Any]]:
     cards = []
     for name, gates in by_metric.items():
         failed = [g for g in gates if g.status == "fail"]
-        state = (
-            "inconclusive"
-            if not failed
-            else ("fail" if any(g.severity == "error" for g in failed) else "warn")
-        )
+        severities = {g.severity for g in failed}
+        # A warning beside the error on the same aspect says the same twice: the strictest stays.
         strictest = {(g.aspect, g.bound, g.op, g.kind): g for g in reversed(failed or gates)}
-        lines = [g.explain[:1].upper() + g.explain[1:] for g in reversed(strictest.values())]
-        own = [g.advice for g in failed if g.kind == "threshold"] or [g.advice for g in failed]
-        card = {
-            "title": title(name),
-            "question": question(name),
-            "name": name,
-            "state": state,
-            "lines": lines,
-        }
-        worst = worst_columns(report.metrics[name], report.inputs["columns"]) if failed else []
-        cards.append({**card, "columns": worst, "advice": own[0] if own else ""})
+        # Advice on the figure itself helps more than that to compare two recipes.
+        advice = [g.advice for g in sorted(failed, key=lambda g: g.kind != "threshold")]
+        cards.append(
+            {
+                "title": title(name),
+                "question": question(name),
+                "name": name,
+                "state": "inconclusive" if not failed else "fail" if "error" in severities else "warn",
+                "lines": [g.explain[:1].upper() + g.explain[1:] for g in reversed(strictest.values())],
+                "columns": worst_columns(report.metrics[name], report.inputs["columns"]) if failed else [],
+                "advice": advice[0] if advice else "",
+            }
+        )
     return cards
 
 
@@ -258,11 +247,12 @@ def _lift(report: Report) -> dict[str, Any] | None:
         out["curve"] = Markup(svg.lift_curve(curves, unit=low.method.split(";")[0]))
         out["curve_result"] = low
     if full is not None and full.status == "ok":
-        found = full.details["learners"][full.details["best_learner"]]["lifts"]
+        lifts = full.details["learners"][full.details["best_learner"]]["lifts"]
         rows = []
-        for arm in sorted(found, key=lambda arm: (arm != SYNTHETIC, arm)):
+        for arm in sorted(lifts, key=lambda arm: (arm != SYNTHETIC, arm)):
             kind = "synthetic" if arm == SYNTHETIC else "baseline"
-            rows.append(svg.Whisker(arm, found[arm]["lift"], _pair(found[arm]["ci"]), kind))
+            ci = lifts[arm]["ci"]
+            rows.append(svg.Whisker(arm, lifts[arm]["lift"], (ci[0], ci[1]) if ci else None, kind))
         out["arms"] = Markup(svg.dot_plot(rows, unit=full.details["score"]))
         out["result"] = full
         out["learners"] = [
@@ -279,31 +269,20 @@ def _lift(report: Report) -> dict[str, Any] | None:
     return out or None
 
 
-def _pair(ci: Any) -> tuple[float, float] | None:
-    return None if ci is None else (float(ci[0]), float(ci[1]))
-
-
-def _columns(report: Report) -> list[dict[str, Any]]:
-    return [
-        {**column, "plot": Markup(svg.bars(column["labels"], column["shares"]))}
-        for column in report.plots.get("columns", ())
-    ]
-
-
 def _heatmap(report: Report) -> dict[str, Any] | None:
     result = report.metrics.get("tabular.pair_gap")
     if result is None or not result.per_column:
         return None
-    values: dict[tuple[str, str], float] = {}
     names = [str(name) for name in report.inputs["columns"]]
-    for key, value in result.per_column.items():
-        if pair := pair_of(key, names):
-            values[pair] = value
+    pairs = ((pair_of(key, names), value) for key, value in result.per_column.items())
+    values = {pair: value for pair, value in pairs if pair}
     worst: dict[str, float] = {}
     for (a, b), value in values.items():
         worst[a], worst[b] = max(worst.get(a, -1.0), value), max(worst.get(b, -1.0), value)
-    kept = set(sorted(worst, key=lambda name: -worst[name])[:MAX_HEATMAP_COLUMNS])
-    shown = [name for name in names if name in kept]
+    # Wide tables show the columns that are worst off; a square of 500 names can't be read.
+    chosen = set(sorted(worst, key=lambda name: -worst[name])[:MAX_HEATMAP_COLUMNS])
+    shown = [name for name in names if name in chosen]
+    # Beside the heat map, because colours can't be read off exactly.
     listed = sorted(values.items(), key=lambda item: -item[1])[:8]
     return {
         "plot": Markup(svg.heatmap(shown, values, 0.15)),
@@ -312,32 +291,25 @@ def _heatmap(report: Report) -> dict[str, Any] | None:
     }
 
 
-def _scales(report: Report) -> list[dict[str, Any]]:
-    result = report.metrics.get("privacy.near_copy_pvalue")
-    return [] if result is None or result.status != "ok" else list(result.details.get("scales", []))
-
-
 def _reproduce(report: Report) -> list[tuple[str, str]]:
     inputs, config = report.inputs, report.config
-    sides = ", ".join(
-        f"{side} {inputs[f'{side}_rows']:,}" for side in ("train", "validation", "holdout", "synthetic")
-    )
+    names = ("train", "validation", "holdout", "synthetic")
+    sides = ", ".join(f"{side} {inputs[f'{side}_rows']:,}" for side in names)
+    # Only what a kind states: another may read every row, or have nothing to predict.
+    sampled, target = [], inputs.get("target")
+    for name, key in (("neighbours", "neighbour_rows"), ("classifiers", "classifier_rows")):
+        if key in config:
+            sampled.append(f"{name} {'all' if config[key] is None else format(config[key], ',')}")
     rows = [
         ("Rows", sides),
-        (
-            "Sampled rows a side",
-            f"neighbours {_limit(config['neighbour_rows'])}, classifiers {_limit(config['classifier_rows'])}",
-        ),
-        ("Target", f"{inputs['target']} ({inputs['task']})" if inputs["target"] else "none"),
+        *([("Sampled rows a side", ", ".join(sampled))] if sampled else []),
+        ("Target", f"{target} ({inputs['task']})" if target else "none"),
         ("Seed", str(config["seed"])),
         ("Gates", f"sha256 {config['gates_sha256'][:16]}"),
         ("Report", f"sha256 {report.digest[:16]}"),
         ("synthmill", report.version),
         ("Computed in", f"{report.timings.get('total', 0):.1f} s"),
     ]
+    # Nested provenance is in the JSON; the page lists what fits a line.
     scalars = {key: value for key, value in report.provenance.items() if isinstance(value, str | int | float)}
     return rows + [(key.replace("_", " ").capitalize(), str(value)) for key, value in scalars.items()]
-
-
-def _limit(rows: int | None) -> str:
-    return "all" if rows is None else f"{rows:,}"

@@ -7,8 +7,7 @@ from synthmill.evaluation.report import Report
 
 
 def to_junit(report: Report) -> bytes:
-    """`failure`: an error gate failed. `skipped`: inconclusive, not run or not applicable. Warnings pass and
-    print a line."""
+    """`failure`: an error gate failed. `skipped`: inconclusive, not run, not applicable. Warnings pass."""
     cases = [_case(gate) for gate in report.gates]
     failed = sum(case.find("failure") is not None for case in cases)
     skipped = sum(case.find("skipped") is not None for case in cases)
@@ -23,11 +22,9 @@ def to_junit(report: Report) -> bytes:
         timestamp=report.created,
     )
     properties = ET.SubElement(suite, "properties")
-    for key, value in (
-        ("verdict", report.verdict),
-        ("profile", report.config.get("profile")),
-        ("report_sha256", report.digest),
-    ):
+    profile = report.config.get("profile")
+    facts = {"verdict": report.verdict, "profile": profile, "report_sha256": report.digest}
+    for key, value in facts.items():
         ET.SubElement(properties, "property", name=key, value=str(value))
     suite.extend(cases)
     root = ET.Element("testsuites")
@@ -37,6 +34,7 @@ def to_junit(report: Report) -> bytes:
 
 
 def _case(gate: GateResult) -> ET.Element:
+    # CI systems group cases by class: a metric's gates are listed together.
     group, _, name = gate.id.partition(":")
     case = ET.Element(
         "testcase", classname=f"gates.{group}", name=f"{name or group} {gate.op} {gate.threshold:g}", time="0"
@@ -46,5 +44,6 @@ def _case(gate: GateResult) -> ET.Element:
     elif gate.status in ("inconclusive", "not_run", "not_applicable"):
         ET.SubElement(case, "skipped", message=f"{gate.status.replace('_', ' ')}: {gate.explain}")
     else:
+        # A warning is no failure to a CI system, but must be read.
         ET.SubElement(case, "system-out").text = ("WARNING: " if gate.status == "fail" else "") + gate.explain
     return case

@@ -1,7 +1,7 @@
 """A short summary for pull requests and job logs."""
 
 from synthmill.evaluation.report import Report
-from synthmill.evaluation.words import estimate_words, level, title, verdict_word, worst_columns
+from synthmill.evaluation.words import VERDICT_WORDS, estimate_words, level, title, worst_columns
 from synthmill.metrics.base import Estimate, Result
 
 HEADLINES = (
@@ -22,16 +22,10 @@ HEADLINES = (
 
 def to_markdown(report: Report) -> str:
     """Verdict, headline figures, and every gate that failed or can't be decided with what to do."""
-    lines = [
-        f"### Synthetic data: {verdict_word(report.verdict)}",
-        "",
-        report.summary[0].upper() + report.summary[1:] + ".",
-        "",
-    ]
-    lines += [
-        f"| figure | value | {level(report.confidence)} interval | real vs real | n |",
-        "|---|---|---|---|---|",
-    ]
+    lines = [f"### Synthetic data: {VERDICT_WORDS[report.verdict]}", ""]
+    lines += [report.summary[0].upper() + report.summary[1:] + ".", ""]
+    lines += [f"| figure | value | {level(report.confidence)} interval | real vs real | n |"]
+    lines += ["|---|---|---|---|---|"]
     for label, shown, result in headlines(report):
         value, interval, reference = estimate_words(shown)
         lines.append(f"| {label} | {value} | {interval} | {reference} | {result.gate_n:,} |")
@@ -45,14 +39,8 @@ def to_markdown(report: Report) -> str:
             advice = _cell(g.advice + where) if g.status == "fail" else ""
             lines.append(f"| {_cell(g.id)} | {g.status} | {_cell(g.explain)} | {advice} |")
     lines += [f"\n> {_cell(warning)}" for warning in report.warnings]
-    config = report.config
-    lines += [
-        "",
-        (
-            f"Profile {config.get('profile')}, seed {config.get('seed')}, report {report.digest[:12]},"
-            f" synthmill {report.version}."
-        ),
-    ]
+    made = f"Profile {report.config.get('profile')}, seed {report.config.get('seed')}"
+    lines += ["", f"{made}, report {report.digest[:12]}, synthmill {report.version}."]
     return "\n".join(lines) + "\n"
 
 
@@ -68,4 +56,5 @@ def headlines(report: Report) -> list[tuple[str, Estimate, Result]]:
 
 
 def _cell(text: str) -> str:
+    # A pipe in a column's name would end the cell.
     return text.replace("|", "\\|").replace("\n", " ")

@@ -1,7 +1,7 @@
 """The tuning hook: a named set of objectives on the validation rows, cheap enough to run every few hundred
 training steps.
 
-Tuning must never see the holdout, so validation stands in its place here. Prepare once, call for every
+Tuning must never see the holdout, so validation takes its place here. Prepare once, call for every
 candidate; a call costs one pass over the synthetic rows, a nearest-neighbour search on at most 2,000 rows a
 side and two small gradient boostings.
 """
@@ -30,14 +30,14 @@ class Objective:
     """None: this data can't give it; a search leaves it out."""
     goal: Goal
     kind: str
-    """objective, or constraint: a search must keep it within the default gates' limits rather than optimise
-    it."""
+    """objective, or constraint: kept within the default gates' limits rather than optimised."""
 
 
 SOURCES: tuple[tuple[str, str, str | None, str], ...] = (
     ("fidelity_columns", "tabular.marginal_gap", None, "objective"),
     ("fidelity_pairs", "tabular.pair_gap", None, "objective"),
     ("utility", "utility.tstr_ratio", None, "objective"),
+    # A search that optimised these would trade people's privacy for fidelity.
     ("privacy_near_copies", "privacy.near_copy_pvalue", "ratio", "constraint"),
     ("overfit", "overfit.dcr_share", None, "constraint"),
 )
@@ -46,7 +46,7 @@ GOALS: dict[str, Goal] = {"privacy_near_copies": "minimize", "overfit": "minimiz
 
 @dataclass(frozen=True)
 class Objectives:
-    """Scores candidates against one source; `real` holds validation where evaluation holds the holdout."""
+    """Scores candidates against one source; `real` has validation in the place of the holdout."""
 
     real: Real
     settings: Settings
@@ -61,13 +61,13 @@ class Objectives:
         ]
         door = Table(evidence)
         results = compute(door, chosen, self.settings.confidence)
-        found: dict[str, Objective] = {}
+        outcomes: dict[str, Objective] = {}
         for name, metric, aspect, kind in SOURCES:
             result = results[metric]
             estimate: Any = result if aspect is None else result.aspects.get(aspect)
             value = None if result.status != "ok" or estimate is None else estimate.value
-            found[name] = Objective(name, value, GOALS.get(name, classes[metric].goal), kind)
-        return found
+            outcomes[name] = Objective(name, value, GOALS.get(name, classes[metric].goal), kind)
+        return outcomes
 
 
 def objectives(
@@ -80,6 +80,8 @@ def objectives(
     """
     if not validation.num_rows:
         raise DataError("is empty; tuning needs validation rows", field="data.split.validation")
+    # Validation in the place of the holdout, which tuning must never see.
     real = prepare(Tables(train, None, validation, train, kinds or {}), target=target, seed=seed)
+    # Small and cheap: a search calls this hundreds of times.
     settings = Settings(seed=seed, limits=Limits(ROWS, ROWS), learner_seeds=1, replicates=50)
     return Objectives(real, settings)

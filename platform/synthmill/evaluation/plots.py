@@ -1,5 +1,4 @@
-"""The numbers that report.html draws: shares of bins, gaps of pairs, distances to the nearest synthetic row.
-Aggregates only."""
+"""The numbers that report.html draws: shares of bins, gaps of pairs, distances; aggregates only."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,7 +8,6 @@ import pyarrow as pa
 
 from synthmill.metrics.base import Result
 from synthmill.metrics.lib.binning import Bins
-from synthmill.metrics.lib.columns import Floats, Ints
 from synthmill.metrics.lib.neighbours import nearest
 from synthmill.metrics.lib.singles import single_pair
 from synthmill.metrics.lib.table_evidence import TableEvidence
@@ -29,23 +27,21 @@ def plot_data(evidence: TableEvidence, results: Mapping[str, Result]) -> dict[st
 
 
 def closest_rows(evidence: TableEvidence) -> tuple[dict[str, Any], ...]:
-    """The synthetic rows nearest to a real row: how near, to which side, and which columns differ. No cell is
-    shown."""
+    """The synthetic rows nearest to a real row: distance, its side, columns that differ; no cell is shown."""
     pair = single_pair(evidence) if evidence.real.holdout is not None else None
     if pair is None:
         return ()
+    # Both sides together: near a training row means little if a holdout row would be as near.
     distance, index = nearest(pair.synthetic, np.concatenate([pair.train, pair.holdout]))
     slices, size = evidence.real.space.groups, len(pair.train)
-    found = []
+    records = []
     for row in np.argsort(distance[:, 0], kind="stable")[:CLOSEST]:
         place = int(index[row, 0])
-        real = pair.train[place] if place < size else pair.holdout[place - size]
+        side, real = ("train", pair.train[place]) if place < size else ("holdout", pair.holdout[place - size])
         differ = [name for name, s in slices.items() if not np.array_equal(pair.synthetic[row, s], real[s])]
-        side = "train" if place < size else "holdout"
-        found.append(
-            {"distance": float(distance[row, 0]), "side": side, "columns": len(slices), "differ": differ}
-        )
-    return tuple(found)
+        near = float(distance[row, 0])
+        records.append({"distance": near, "side": side, "columns": len(slices), "differ": differ})
+    return tuple(records)
 
 
 def _columns(evidence: TableEvidence, gap: Result | None) -> list[dict[str, Any]]:
@@ -59,7 +55,11 @@ def _columns(evidence: TableEvidence, gap: Result | None) -> list[dict[str, Any]
     out = []
     for name in worst:
         bins = real.plan.bins[name]
-        shares = {side: _shares(bins, table.marginals[name]) for side, table in tables.items()}
+        shares = {}
+        for side, table in tables.items():
+            coarse = np.bincount(bins.coarse, weights=table.marginals[name], minlength=bins.coarse_size)
+            shares[side] = coarse / max(coarse.sum(), 1)
+        # Empty bins would only make the others narrow.
         used = [i for i in display_order(bins) if any(s[i] > 0 for s in shares.values())]
         labels = bin_labels(bins)
         out.append(
@@ -73,28 +73,21 @@ def _columns(evidence: TableEvidence, gap: Result | None) -> list[dict[str, Any]
     return out
 
 
-def _shares(bins: Bins, counts: Ints) -> Floats:
-    coarse = np.bincount(bins.coarse, weights=counts, minlength=bins.coarse_size)
-    return np.asarray(coarse / max(coarse.sum(), 1))
-
-
 def bin_labels(bins: Bins) -> list[str]:
     """A label for every coarse bin, in order; edges are rounded to 3 digits."""
     if bins.column.role != "numeric":
         shown = bins.coarse_size - 2
         return [*list(bins.levels)[:shown], "other", "missing"]
     edges = [_number(bins, edge) for edge in bins.edges]
-    ranges = (
-        ["all"] if not edges else [f"to {edges[0]}", *(f"to {e}" for e in edges[1:]), f"over {edges[-1]}"]
-    )
-    order = [*ranges, *(f"= {_number(bins, atom)}" for atom in bins.atoms), "missing"]
-    return order
+    ranges = [*(f"to {edge}" for edge in edges), f"over {edges[-1]}"] if edges else ["all"]
+    return [*ranges, *(f"= {_number(bins, atom)}" for atom in bins.atoms), "missing"]
 
 
 def display_order(bins: Bins) -> list[int]:
     """Coarse bins in the order of their values: single points stand among the ranges, missing comes last."""
     if bins.column.role != "numeric":
         return list(range(bins.coarse_size))
+    # A point mass is drawn after the range that ends at it.
     upper = [*bins.edges, np.inf, *bins.atoms]
     return [*sorted(range(bins.size - 1), key=lambda i: (upper[i], i)), bins.size - 1]
 
@@ -105,6 +98,7 @@ def _number(bins: Bins, value: float) -> str:
         unit = "D" if arrow.bit_width == 32 else getattr(arrow, "unit", "s")
         return str(np.array(int(value)).astype(f"datetime64[{unit}]").astype("datetime64[D]"))
     if value and abs(value) >= 1000:
+        # Exact edges are training values, which a report must not show.
         digits = DIGITS - 1 - int(np.floor(np.log10(abs(value))))
         return f"{round(value, digits):,.0f}"
     return f"{value:.{DIGITS}g}"
@@ -115,6 +109,7 @@ def _distances(evidence: TableEvidence) -> dict[str, list[float]]:
     pair = single_pair(evidence)
     if pair is None:
         return {}
+    # Quantiles, not distances by row: a report must not describe one person.
     grid = np.linspace(0, 1, CURVE_POINTS)
     sides = {"train": pair.from_train[:, 0], "holdout": pair.from_holdout[:, 0]}
     return {side: [round(float(v), 4) for v in np.quantile(values, grid)] for side, values in sides.items()}

@@ -12,10 +12,8 @@ THREAT_MODEL = (
 )
 ALWAYS_OPEN = (
     "an attacker with the generator's weights (white box), as when the model is downloaded",
-    (
-        "an attacker who knows many of the training rows and trains models of their own (only the audit"
-        " profile tries)"
-    ),
+    "an attacker who knows many of the training rows and trains models of their own (only the audit profile"
+    " tries)",
     "several publications from one source taken together; each evaluation looks at one",
     "groups of rows that belong to one person, unless the split was grouped by that person",
 )
@@ -28,21 +26,18 @@ DISCLAIMER = (
 
 def privacy_section(results: Mapping[str, Result], has_holdout: bool, *, kind: str) -> Privacy:
     """What this evaluation tested, by the results that have a value."""
+    # What was not tested is as much a result as what was.
     private = {name: cls for name, cls in metric_classes(kind).items() if cls.axis == "privacy"}
     done = [name for name in private if name in results and results[name].status == "ok"]
-    not_done = [name for name in private if name not in done]
-    open_ones = [f"{name}: {_why(results.get(name))}" for name in not_done]
+    open_ones = []
     if not has_holdout:
-        open_ones.insert(
-            0, "everything that compares with people the generator never saw: there is no holdout"
-        )
+        open_ones = ["everything that compares with people the generator never saw: there is no holdout"]
+    for name in (name for name in private if name not in done):
+        why = (results[name].reason or "no value") if name in results else "not part of this profile"
+        open_ones.append(f"{name}: {why}")
     return Privacy(
         threat_model=THREAT_MODEL,
         tested=tuple(done),
         not_tested=(*open_ones, *ALWAYS_OPEN),
         disclaimer=DISCLAIMER,
     )
-
-
-def _why(result: Result | None) -> str:
-    return "not part of this profile" if result is None else (result.reason or "no value")

@@ -1,10 +1,9 @@
-"""The outcome of an evaluation: `report.json`, format `synthmill.report/1`. docs/evaluation.md documents
-every field."""
+"""The result of an evaluation: `report.json`, format `synthmill.report/1` (docs/evaluation.md)."""
 
 import hashlib
 import json
 import math
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from html import escape
 from typing import Any, Literal
 
@@ -32,13 +31,13 @@ class Privacy(FrozenModel):
 
 
 class Report(FrozenModel):
-    """Everything an evaluation found. Contains no row of any table."""
+    """Everything an evaluation measured. Contains no row of any table."""
 
     model_config = ConfigDict(populate_by_name=True)
 
     format: Literal["synthmill.report/1"] = "synthmill.report/1"
     kind: str
-    """The kind of data; reports of the first versions do not say it, and are of tables or images."""
+    """The kind of data; the first versions' files lack it."""
     version: str = __version__
     created: str
     """ISO 8601, UTC."""
@@ -55,11 +54,10 @@ class Report(FrozenModel):
     plots: dict[str, Any] = Field(default_factory=dict)
     """Histograms and curves that report.html draws; aggregates only."""
     images: dict[str, str] = Field(default_factory=dict, alias="pictures")
-    """Contact sheets as data URIs: `samples`, `latent`, and `neighbours` (which shows real images) when asked
-    for. The file calls it `pictures`, as its first versions did."""
+    """Contact sheets as data URIs: `samples`, `latent`, and on request `neighbours`, which shows real images;
+    `pictures` in the file, as in its first versions."""
     neighbours: tuple[dict[str, Any], ...] = ()
-    """The synthetic rows nearest to a real one: distance, the real one's side, and the columns that
-    differ."""
+    """The synthetic rows nearest to a real one: distance, the real one's side, columns that differ."""
     provenance: dict[str, Any] = Field(default_factory=dict)
     warnings: tuple[str, ...] = ()
     timings: dict[str, float] = Field(default_factory=dict)
@@ -74,15 +72,8 @@ class Report(FrozenModel):
 
     def to_json(self) -> bytes:
         """Canonical JSON: sorted keys, no NaN, one trailing newline."""
-        return (
-            json.dumps(
-                _finite(self.model_dump(mode="json", by_alias=True)),
-                sort_keys=True,
-                indent=1,
-                allow_nan=False,
-            )
-            + "\n"
-        ).encode()
+        plain = _finite(self.model_dump(mode="json", by_alias=True))
+        return (json.dumps(plain, sort_keys=True, indent=1, allow_nan=False) + "\n").encode()
 
     @property
     def confidence(self) -> float:
@@ -107,6 +98,7 @@ class Report(FrozenModel):
             for full, result in self.metrics.items()
             if name in (full.partition(".")[2], f"{result.axis}.{full.partition('.')[2]}")
         ]
+        # Two figures of one short name: guessing would answer another question.
         if len(matches) != 1:
             raise NotFoundError(f"no figure named {name!r}{did_you_mean(name, self.metrics)}", field="report")
         return matches[0]
@@ -130,8 +122,7 @@ class Report(FrozenModel):
         return f'<iframe srcdoc="{page}" style="width:100%;height:900px;border:0"></iframe>'
 
     def passed(self, *, allow_inconclusive: bool = False) -> bool:
-        """Whether `--require pass` is met: no error gate failed and, unless allowed, none was
-        inconclusive."""
+        """Whether `--require pass` is met: no error gate failed, and none was inconclusive unless allowed."""
         return self.verdict in ("pass", "warn") or (allow_inconclusive and self.verdict == "inconclusive")
 
     @property
@@ -142,6 +133,7 @@ class Report(FrozenModel):
     def failing(self) -> list[GateResult]:
         """Gates of severity warn or error that failed or are inconclusive, the worst first."""
         rank = {"error": 0, "warn": 1, "info": 2}
+        # An inconclusive gate is listed: what was not tested is not passed.
         bad = [g for g in self.gates if g.status in ("fail", "inconclusive") and g.severity != "info"]
         return sorted(bad, key=lambda g: (g.status != "fail", rank[g.severity], g.id))
 
@@ -153,6 +145,7 @@ def from_json(data: bytes) -> Report:
 
 def _finite(value: Any) -> Any:
     if isinstance(value, float):
+        # JSON has no NaN or infinity, and other languages' parsers refuse Python's.
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
         return {str(key): _finite(item) for key, item in value.items()}
@@ -169,10 +162,6 @@ def sentence(
     columns: Collection[str],
 ) -> str:
     """Why the verdict is what it is, in one line that names the columns at fault."""
-
-    def at_fault(failed: list[GateResult]) -> str:
-        return _names(failed, lambda name: columns_at_fault(results[name], columns, SHOWN_COLUMNS))
-
     judged = [g for g in gates if g.status in ("pass", "fail", "inconclusive")]
     failed = [g for g in judged if g.status == "fail" and g.severity == "error"]
     warned = [g for g in judged if g.status == "fail" and g.severity == "warn"]
@@ -180,24 +169,28 @@ def sentence(
     required = [g for g in judged if g.severity == "error"]
     tail = f" ({len(judged)} gates judged, profile {profile})"
     if verdict == "fail" and failed:
-        return f"{len(failed)} of {len(required)} required gates failed: {at_fault(failed)}{tail}"
+        at_fault = _names(failed, results, columns)
+        return f"{len(failed)} of {len(required)} required gates failed: {at_fault}{tail}"
     if verdict in ("inconclusive", "fail"):
         if not unsure:
             return f"no gate that can fail was judged{tail}"
-        return f"nothing failed, but {_names(unsure)} can't be decided: {unsure[0].explain}{tail}"
+        return (
+            f"nothing failed, but {_names(unsure, results, ())} can't be decided: {unsure[0].explain}{tail}"
+        )
     if verdict == "warn":
-        return f"every required gate passed; look at {at_fault(warned)}{tail}"
+        return f"every required gate passed; look at {_names(warned, results, columns)}{tail}"
     return f"every gate passed{tail}"
 
 
-def _names(
-    gates: list[GateResult], columns_of: Callable[[str], list[tuple[str, float]]] = lambda name: []
-) -> str:
-    """Titles of the gates' metrics, those about privacy first, each with its columns."""
+def _names(gates: list[GateResult], results: Mapping[str, Result], columns: Collection[str]) -> str:
+    """Titles of the gates' metrics, each with the columns at fault."""
+    # A leak is the first thing to know, whatever else failed.
     order = sorted(gates, key=lambda g: not g.metric.startswith("privacy."))
     metrics = list(dict.fromkeys(g.metric for g in order))
-    said = []
+    names = []
     for metric in metrics[:SHOWN_GATES]:
-        columns = ", ".join(name for name, _ in columns_of(metric))
-        said.append(f"{title(metric)} ({columns})" if columns else title(metric))
-    return ", ".join(said) + (f" and {len(metrics) - SHOWN_GATES} more" if len(metrics) > SHOWN_GATES else "")
+        fault = columns_at_fault(results[metric], columns, SHOWN_COLUMNS) if columns else []
+        listed = ", ".join(name for name, _ in fault)
+        names.append(f"{title(metric)} ({listed})" if listed else title(metric))
+    more = len(metrics) - SHOWN_GATES
+    return ", ".join(names) + (f" and {more} more" if more > 0 else "")

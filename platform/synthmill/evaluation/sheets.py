@@ -1,5 +1,4 @@
-"""Contact sheets of images, as PNG files: samples by class, a walk between two noises, and images beside the
-nearest real ones."""
+"""Contact sheets as PNG files: samples by class, and images beside the nearest real ones."""
 
 import base64
 
@@ -26,8 +25,10 @@ def neighbours(evidence: ImageEvidence) -> bytes:
 
     Shows real images.
     """
+    # By pixels, which everybody can check by eye.
     made = evidence.flat_pixels("synthetic")
     gap, train_index = nearest(evidence.flat_pixels("train"), made)
+    # The nearest pairs first: if anything was copied, it is here.
     order = np.argsort(gap[:, 0], kind="stable")[:NEIGHBOURS]
     chosen = train_index[order, 0]
     rows = [evidence.images("synthetic").pixels[chosen], evidence.images("train").pixels[order]]

@@ -9,7 +9,7 @@ from rich.text import Text
 
 from synthmill.evaluation.markdown import headlines
 from synthmill.evaluation.report import Report
-from synthmill.evaluation.words import estimate_words, level, title, verdict_word
+from synthmill.evaluation.words import VERDICT_WORDS, estimate_words, level, title
 
 COLORS = {"pass": "green", "warn": "yellow", "fail": "red", "inconclusive": "magenta"}
 
@@ -22,8 +22,9 @@ def show(report: Report, console: Console | None = None) -> None:
         importlib.import_module("IPython.display").display(report)
         return
     color = COLORS[report.verdict]
+    # Text, not markup: a column may be called [bold].
     summary = Text(report.summary[:1].upper() + report.summary[1:] + ".")
-    console.print(Panel(summary, title=verdict_word(report.verdict), border_style=color, title_align="left"))
+    console.print(Panel(summary, title=VERDICT_WORDS[report.verdict], border_style=color, title_align="left"))
     console.print(Group(*(table for table in (_figures(report), _gates(report)) if table.row_count)))
     for warning in report.warnings:
         console.print(Text(f"Note: {warning}.", style="dim"))

@@ -13,7 +13,9 @@ if TYPE_CHECKING:
     from synthmill.data.codecs.base import Codec
     from synthmill.data.profile import TableProfile
 
+# Bounds the memory of a task.
 PART_ROWS = 131_072
+# Each task returns a state with a sample of its own: a bound on what the driver merges.
 MAX_TASKS = 32
 
 Synthetic: TypeAlias = pa.Table | Sequence[Part] | Iterable[pa.Table]
@@ -21,8 +23,7 @@ Synthetic: TypeAlias = pa.Table | Sequence[Part] | Iterable[pa.Table]
 
 @dataclass(frozen=True)
 class Tables:
-    """What is compared. `synthetic`: a table, a sequence of parts (see `metrics.base.Part`), or an iterator
-    of tables."""
+    """What is compared. `synthetic`: a table, a sequence of parts, or an iterator of tables."""
 
     train: pa.Table
     validation: pa.Table | None
@@ -31,19 +32,17 @@ class Tables:
     kinds: "Mapping[str, str] | TableProfile" = field(default_factory=dict)
     """Column -> kind, as a mapping or as a profile; what is not named follows from the Arrow types."""
     group: str | None = None
-    """Column whose equal values the split kept on one side (`data.split.group`)."""
+    """Column whose equal values are on one side of the split (`data.split.group`)."""
     levels: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Column -> the only categories it can have, where somebody declared them."""
     asked: str = ""
-    """What the synthetic rows were asked to be, in words; the real rows here are then those that are so
-    too."""
+    """The condition that was requested, in words; the real rows here are then those that meet it."""
     whole: "Tables | None" = None
-    """All real rows, where those above were chosen to match what was asked for: what rows are added to when
-    lift is measured."""
+    """All real rows, where those above were chosen by a condition: lift adds rows to these."""
     codec: "Codec | None" = None
     """What the generator was fitted with, where there is one; data from elsewhere has none."""
     unreadable: Mapping[str, int] = field(default_factory=dict)
-    """Column -> synthetic cells that do not read as its type and stand here as missing."""
+    """Column -> synthetic cells that do not read as its type and are missing here."""
     notes: tuple[str, ...] = ()
     """What the report should say about how these tables came about."""
 
@@ -68,6 +67,7 @@ def parts_of(table: pa.Table) -> list[Part]:
 
 def numbered(tables: Iterable[pa.Table]) -> Iterator[SlicePart]:
     """Tables that come one after the other, each with the number of its first row."""
+    # Row numbers decide who is sampled, so they must not depend on how the rows come.
     first_row = 0
     for table in tables:
         yield SlicePart(table, first_row)
@@ -77,6 +77,7 @@ def numbered(tables: Iterable[pa.Table]) -> Iterator[SlicePart]:
 def groups_of(parts: Sequence[Part]) -> list[list[Part]]:
     """Parts for at most MAX_TASKS tasks, in order."""
     count = min(len(parts), MAX_TASKS)
+    # Consecutive parts, because states are merged in row order.
     bounds = [len(parts) * i // count for i in range(count + 1)] if count else [0]
     return [list(parts[a:b]) for a, b in pairwise(bounds)]
 

@@ -15,7 +15,9 @@ import pyarrow.compute as pc
 from synthmill.data.batch import Condition
 from synthmill.data.codecs.base import Codec
 from synthmill.data.columns import flat, from_words, is_temporal, is_text, narrowed, to_int64, valid_rows
+from synthmill.data.forms.base import Form
 from synthmill.data.profile import ColumnProfile
+from synthmill.data.written import form_of
 from synthmill.errors import ConditionError, did_you_mean
 from synthmill.generation.clauses import FIELD, OPERATORS, Clause, Given, clauses_of, quoted
 from synthmill.models.base import GenerativeModel, Latent
@@ -67,7 +69,9 @@ class Where:
         keep = np.ones(table.num_rows, dtype=bool)
         for clause in self.clauses:
             keep &= (
-                _compare(flat(table[clause.column]), clause).fill_null(False).to_numpy(zero_copy_only=False)
+                _compare(flat(table[clause.column]), clause, form_of(table.schema.field(clause.column)))
+                .fill_null(False)
+                .to_numpy(zero_copy_only=False)
             )
         return keep
 
@@ -135,7 +139,8 @@ def parse_latents(texts: Iterable[str], known: tuple[Latent, ...]) -> dict[str, 
 
 
 def _check(clause: Clause, codec: Codec) -> None:
-    kind = codec.schema.field(clause.column).type
+    field = codec.typed_schema.field(clause.column)
+    kind, form = field.type, form_of(field)
     profile = codec.column_info(clause.column)
     if profile is not None and profile.kind == "identifier":
         raise ConditionError(
@@ -156,7 +161,7 @@ def _check(clause: Clause, codec: Codec) -> None:
                 f" {clause.column!r}{did_you_mean(clause.value, known)}",
                 field=FIELD,
             )
-    value = _operand(kind, clause)
+    value = _operand(kind, clause, form)
     ordered = not is_text(kind) and not is_temporal(kind)
     if levels is not None and ordered and not any(_meets(level, clause, value, kind) for level in levels):
         there = ", ".join(_as_written(level, kind) for level in levels[:20]) or "none"
@@ -201,10 +206,10 @@ def _short(bound: float) -> str:
     return str(bound) if isinstance(bound, int) else f"{bound:g}"
 
 
-def _compare(array: pa.Array, clause: Clause) -> pa.Array:
+def _compare(array: pa.Array, clause: Clause, form: Form | None) -> pa.Array:
     """Booleans (N,), null where the array is null."""
     kind = array.type
-    operand = _operand(kind, clause)
+    operand = _operand(kind, clause, form)
     if is_text(kind):
         array = pc.utf8_trim_whitespace(array)
     elif pa.types.is_decimal(kind):
@@ -219,10 +224,15 @@ def _compare(array: pa.Array, clause: Clause) -> pa.Array:
     return _COMPARE[clause.op][0](array, operand)
 
 
-def _operand(kind: pa.DataType, clause: Clause) -> Any:
-    """The value in the column's terms: text, bool, int, float or an Arrow time scalar."""
+def _operand(kind: pa.DataType, clause: Clause, form: Form | None) -> Any:
+    """The value in the column's terms: text, bool, int, float or an Arrow time scalar. It may be written in
+    the
+    column's form: `$1,000` and 1000 are alike."""
     text = clause.value
     try:
+        written = form.parse(pa.array([text]))[0] if form is not None else None
+        if written is not None and written.is_valid:
+            return written if is_temporal(kind) else written.as_py()
         if is_text(kind):
             return text
         if pa.types.is_boolean(kind):

@@ -42,7 +42,7 @@ def judge(
     """The report on synthetic rows; the training rows are read first: they say what kind of data it is."""
     first, kind = _read_train(train, asked)
     refuse_ignored(kind, asked.options)
-    gates = load_gates(asked.gates, shipped=evidence_door(kind, field="kind").gates)
+    gates = load_gates(asked.gates, shipped=evidence_door(kind, field="kind").gates_file())
     baseline = _baseline(asked.baseline)
     # A target is looked for in the training rows alone: the other sides are held against those anyway.
     config = DataConfig(source="-", kind=kind, schema_file=asked.schema)

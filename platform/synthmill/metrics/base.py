@@ -1,16 +1,15 @@
-"""What a metric is: a pure function with a declared axis, goal, bounds, modality and needs, and the one shape
-of its answer.
+"""What a metric is: a pure function with a declared axis, goal, bounds, modality and needs; and its result.
 
 A metric is one file in the folder of its kind of data (`table/`, `image/`, or `common/` where several kinds
 share it); the file's name is its registry entry, and `Metric.name` is the dotted name that reports and gates
-use. What metrics share stands in `lib/`. Figures that must read every row are built from `Mergeable`
-statistics, so that parts can be read anywhere in any number of processes and give the same answer.
+use. What metrics share is in `lib/`. Figures that must read every row are built from `Mergeable`
+statistics, so that parts can be read anywhere in any number of processes and give the same result.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Protocol, Self, TypeVar, cast
 
 import pyarrow as pa
 from pydantic import Field
@@ -25,6 +24,7 @@ Goal = Literal["maximize", "minimize", "target"]
 Axis = Literal["schema", "fidelity", "diversity", "utility", "privacy", "overfit"]
 Profile = Literal["quick", "standard", "full", "audit"]
 """How thoroughly to look; each includes what the one before it does."""
+# From cheap to thorough: a profile includes all before it.
 PROFILES: tuple[Profile, ...] = ("quick", "standard", "full", "audit")
 
 KINDS = "evaluation/evidence"
@@ -33,11 +33,11 @@ KINDS = "evaluation/evidence"
 State = TypeVar("State")
 Out = TypeVar("Out")
 Evidence = TypeVar("Evidence")
+Value = TypeVar("Value")
 
 
 class MapTasks(Protocol):
-    """Runs a picklable function on every item, anywhere, and returns the answers in the order of the
-    items."""
+    """Runs a picklable function on every item, anywhere; results in the order of the items."""
 
     def __call__(self, function: Callable[[Any], Any], items: Sequence[Any], /) -> list[Any]: ...
 
@@ -49,7 +49,7 @@ class Retrain(Protocol):
 
 
 def map_serially(function: Callable[[Any], Any], items: Sequence[Any], /) -> list[Any]:
-    """The plain loop that stands in where no cluster is given."""
+    """The plain loop, where no cluster is given."""
     return [function(item) for item in items]
 
 
@@ -68,14 +68,26 @@ class Mergeable(ABC, Generic[State, Out]):
     def merge(self, left: State, right: State) -> State:
         """The statistic of the rows of both."""
 
-    @abstractmethod
     def finish(self, state: State) -> Out:
-        """What metrics read."""
+        """What metrics read: the state itself, unless a statistic says otherwise."""
+        return cast(Out, state)
+
+
+class Once:
+    """Base of evidence: what several metrics read of it is computed once, by the first that needs it."""
+
+    def __init__(self) -> None:
+        self._outcomes: dict[object, object] = {}
+
+    def once(self, make: Callable[[Self], Value]) -> Value:
+        """`make(self)`, a pure function of this evidence."""
+        if make not in self._outcomes:
+            self._outcomes[make] = make(self)
+        return cast(Value, self._outcomes[make])
 
 
 class Part(Protocol):
-    """Some consecutive rows of a table that is too large to hold; must survive being sent to another
-    process."""
+    """Some consecutive rows of a table that is too large for memory; can be sent to another process."""
 
     @property
     def first_row(self) -> int:
@@ -92,8 +104,7 @@ class Estimate(FrozenModel):
     ci: tuple[float, float] | None = None
     """Confidence interval; null where the method gives none (a p-value, a count of everything)."""
     reference: float | None = None
-    """The same figure with real rows, never seen by the generator, in the place of the synthetic ones; null:
-    no such rows."""
+    """The figure of real rows that the generator never saw; null: there are none."""
 
     @property
     def interval(self) -> tuple[float, float] | None:
@@ -102,7 +113,7 @@ class Estimate(FrozenModel):
 
 
 class Result(Estimate):
-    """One metric's answer."""
+    """What one metric measured."""
 
     metric: str
     axis: Axis
@@ -111,15 +122,14 @@ class Result(Estimate):
     """The ideal value where `direction` is target."""
     bounds: tuple[float | None, float | None] = (None, None)
     status: Literal["ok", "unavailable", "not_applicable"] = "ok"
-    """unavailable: this data can't answer (no holdout, too few rows). not_applicable: nothing to answer (no
-    target named)."""
+    """unavailable: this data can't answer. not_applicable: nothing to answer (no target named)."""
     reason: str | None = None
     """Why there is no value, and what to do about it."""
     confidence: float = 0.95
     n: dict[str, int] = Field(default_factory=dict)
     """Rows that entered, by table."""
     gate_n: int = 0
-    """The count that a gate's minimum is held against: usually the smallest table's rows."""
+    """The count that a gate's minimum is compared with: usually the smallest table's rows."""
     method: str = ""
     aspects: dict[str, Estimate] = Field(default_factory=dict)
     """Further figures of the same metric (worst decile, each learner) that gates can name."""
@@ -129,8 +139,7 @@ class Result(Estimate):
 
 
 class Metric(ABC, Generic[Evidence]):
-    """Base of every metric, by the evidence that it reads (`lib.table_evidence`, `lib.image_evidence`).
-    Instances hold no state."""
+    """Base of every metric, by the evidence that it reads. Instances have no state."""
 
     name: ClassVar[str]
     title: ClassVar[str]
@@ -145,12 +154,11 @@ class Metric(ABC, Generic[Evidence]):
     needs: ClassVar[tuple[str, ...]] = ()
     """What must be there: holdout, target, constraints, requested, retrain, attacks."""
     on_whole_table: ClassVar[bool] = False
-    """Whether it reads all real rows even where the synthetic ones were asked for with conditions."""
+    """Whether it reads all real rows even where the synthetic ones were requested with conditions."""
     profile: ClassVar[Profile | Literal["opt-in"]] = "standard"
     """The cheapest profile that includes it; `opt-in` metrics run only when they are named."""
     advice: ClassVar[str]
-    """What to do when a gate on it fails, in one or two sentences for the person who trained the
-    generator."""
+    """What to do when a gate on it fails, for the person who trained the generator."""
 
     @abstractmethod
     def compute(self, evidence: Evidence) -> Result:
@@ -164,27 +172,34 @@ class Metric(ABC, Generic[Evidence]):
         )
 
     @classmethod
-    def missing(cls, status: Literal["unavailable", "not_applicable"], reason: str, **fields: Any) -> Result:
-        """A `Result` without a value and the reason why."""
-        return cls.result(status=status, reason=reason, **fields)
+    def unavailable(cls, reason: str, **fields: Any) -> Result:
+        """A `Result` without a value: this data can't answer."""
+        return cls.result(status="unavailable", reason=reason, **fields)
+
+    @classmethod
+    def not_applicable(cls, reason: str, **fields: Any) -> Result:
+        """A `Result` without a value: there is nothing to answer."""
+        return cls.result(status="not_applicable", reason=reason, **fields)
 
 
 @cache
 def metric_classes(kind: str | None = None) -> dict[str, type[Metric[Any]]]:
     """Every metric of a kind of data (None: of any), by dotted name, in alphabetical order of names."""
+    # `common` last and for every kind; what a class says of its kinds decides.
     folders = [f"metrics/{name}" for name in (registry.names(KINDS) if kind is None else [kind])]
-    found = [
+    classes = [
         registry.load(folder, file, Metric)
         for folder in (*folders, "metrics/common")
         for file in registry.names(folder)
     ]
     return {
         cls.name: cls
-        for cls in sorted(found, key=lambda cls: cls.name)
+        for cls in sorted(classes, key=lambda cls: cls.name)
         if kind is None or kind in cls.modalities
     }
 
 
 def in_profile(cls: type[Metric[Any]], profile: Profile) -> bool:
     """Whether a profile includes a metric; each profile includes the cheaper ones."""
+    # Opt-in metrics are attacks, which take long: they run only when they are named.
     return cls.profile != "opt-in" and PROFILES.index(cls.profile) <= PROFILES.index(profile)

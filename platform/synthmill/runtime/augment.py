@@ -17,6 +17,7 @@ from synthmill.catalog.provenance import labels
 from synthmill.catalog.store import Draft, Store, Version, check_name
 from synthmill.config import StorageConfig, fingerprint
 from synthmill.data.columns import flat
+from synthmill.data.written import write_texts
 from synthmill.errors import DataError, GateFailedError, UserError
 from synthmill.evaluation.files import report_files
 from synthmill.evaluation.report import Report
@@ -188,6 +189,7 @@ def _fill(
 ) -> Augmented:
     parts = [Part(shard.index, None) for shard in plan.shards()]
     if real is not None:
+        real = write_texts(real)
         parts += [
             Part(plan.num_shards + i, real.slice(start, plan.shard_rows))
             for i, start in enumerate(range(0, real.num_rows, plan.shard_rows))

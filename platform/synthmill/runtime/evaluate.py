@@ -4,7 +4,7 @@ in the store."""
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,12 @@ from synthmill.catalog.manifest import FileEntry, Parent
 from synthmill.catalog.provenance import source_type
 from synthmill.catalog.store import Store, Version
 from synthmill.config import DataConfig, StorageConfig, fingerprint, parse_model
+from synthmill.data.codecs.base import Codec
 from synthmill.data.origin import Form
 from synthmill.data.readers.base import load_rules, read_source
 from synthmill.data.schema import ColumnRule
 from synthmill.data.split import Split, SplitTables, open_split
+from synthmill.data.written import as_learnt, read_texts
 from synthmill.errors import DataError, NotFoundError
 from synthmill.evaluation.evaluate import evaluate as evaluate_tables
 from synthmill.evaluation.evidence.base import evidence_door, refuse_ignored
@@ -84,15 +86,17 @@ class FolderPart:
     first_row: int
     form: Form
     """How the model's columns are published."""
+    schema: pa.Schema
+    """The model's columns, as they are compared: text in a form is what it stands for."""
 
     def load(self) -> pa.Table:
         """Its synthetic rows, verified."""
         part = read_part(read_verified(self.folder, self.entry), self.folder.uri_of(self.entry.path))
         # Categories, numbers of classes and the like are a matter of form; metrics compare decoded values.
         table = self.form.read(part)
-        if SYNTHETIC_COLUMN not in table.column_names or SYNTHETIC_COLUMN in self.form.schema.names:
-            return table
-        return table.filter(table[SYNTHETIC_COLUMN]).drop_columns([SYNTHETIC_COLUMN])
+        if SYNTHETIC_COLUMN in table.column_names and SYNTHETIC_COLUMN not in self.form.schema.names:
+            table = table.filter(table[SYNTHETIC_COLUMN]).drop_columns([SYNTHETIC_COLUMN])
+        return read_texts(table, self.schema)
 
 
 def check_gates(given: str | None, generator: Generator) -> Gates:
@@ -100,7 +104,7 @@ def check_gates(given: str | None, generator: Generator) -> Gates:
     before any work."""
     recipe: Any = generator.config["recipe"]
     name = given if given is not None else str(recipe.get("gates", "default"))
-    return load_gates(name, shipped=evidence_door(generator.kind).gates)
+    return load_gates(name, shipped=evidence_door(generator.kind).gates_file())
 
 
 def evaluate(
@@ -163,7 +167,7 @@ def report_on(
         train=real.train,
         validation=real.validation,
         holdout=real.holdout,
-        synthetic=_parts(folder, parts, generator.codec.form),
+        synthetic=_parts(folder, parts, generator.codec),
         codec=generator.codec,
         group=real.split.group,
         levels={name: rule.categories for name, rule in rules.items() if rule.categories is not None},
@@ -219,9 +223,9 @@ def source_tables(store: Store, generator: Generator) -> SplitTables:
     """
     config: dict[str, Any] = dict(generator.config)
     data = parse_model(DataConfig, {**config["recipe"]["data"], "source": config["source"]["uri"]})
-    return open_split(
-        read_source(data, store=store, rules=_rules(store, config)), parse_model(Split, config["split"])
-    )
+    source = read_source(data, store=store, rules=_rules(store, config))
+    source = replace(source, table=as_learnt(source.table, generator.codec.typed_schema))
+    return open_split(source, parse_model(Split, config["split"]))
 
 
 def plan_of(version: Version) -> ShardPlan | None:
@@ -241,10 +245,10 @@ def model_of(version: Version) -> str:
     return found
 
 
-def _parts(folder: Folder, entries: Sequence[FileEntry], form: Form) -> list[FolderPart]:
+def _parts(folder: Folder, entries: Sequence[FileEntry], codec: Codec) -> list[FolderPart]:
     parts, first_row = [], 0
     for entry in entries:
-        parts.append(FolderPart(folder, entry, first_row, form))
+        parts.append(FolderPart(folder, entry, first_row, codec.form, codec.typed_schema))
         first_row += entry.rows or 0
     return parts
 

@@ -59,7 +59,7 @@ def evaluate_files(
     baseline = _baseline(request.baseline)
     train, kind = _read_train(request, store)
     refuse_ignored(kind, request.options)
-    shipped = evidence_door(kind, field="--kind").gates
+    shipped = evidence_door(kind, field="--kind").gates_file()
     gates = load_gates(request.gates, shipped=shipped)
     paths = {"holdout": request.holdout, "validation": request.validation, "synthetic": request.synthetic}
     sides = {

@@ -28,6 +28,11 @@ def publish(
             parents=parents,
             seed=recipe.training.seed,
             contains_training_rows=model_class(recipe.model.name).copies_training_rows,
-            details={"model": recipe.model.name, "training": model.summary, **(details or {})},
+            details={
+                "model": recipe.model.name,
+                "training": model.summary,
+                "notes": [*source.notes, *prepared.rows.codec.notes],
+                **(details or {}),
+            },
         )
         return draft.commit(manifest)

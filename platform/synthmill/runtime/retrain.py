@@ -35,11 +35,12 @@ class Retrain:
         limits = [limit for limit in (recipe.training.max_seconds, self.max_seconds) if limit is not None]
         changed = {"seed": seed, "threads": 1, "workers": 1, "max_seconds": min(limits) if limits else None}
         recipe = recipe.model_copy(update={"training": recipe.training.model_copy(update=changed)})
-        codec = codec_class(model_class(recipe.model.name).encoding).fit(subset, recipe.data, self.rules)
+        # A class that is frequent in the source may be rare in a part of it.
+        data = recipe.data.model_copy(update={"rare_target": recipe.data.rare_target or "fold"})
+        codec = codec_class(model_class(recipe.model.name).encoding).fit(subset, data, self.rules)
         outcome = fit(recipe, subset, subset.slice(0, 0), codec, parallel=Single(), reporter=Silent())
         model = build(recipe.model.name, recipe.model.config, codec.layout)
         model.load_state_dict(outcome.state_dict)
         model.eval()
-        return Generator(model, codec, ref=recipe.name, digest="", config={}).sample(
-            max(LEAST_ROWS, subset.num_rows), seed=seed
-        )
+        generator = Generator(model, codec, ref=recipe.name, digest="", config={})
+        return codec.read(generator.sample(max(LEAST_ROWS, subset.num_rows), seed=seed))

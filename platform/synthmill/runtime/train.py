@@ -55,10 +55,13 @@ def _prepare(recipe: Recipe, store_uri: str) -> "Prepared":
 
 
 def _introduce(prepared: "Prepared") -> None:
-    """What a person should know before the wait."""
-    for note in prepared.rows.source.notes:
-        say(note)
+    """What a person should know before the wait: notes, and what becomes of each column."""
     source, counts = prepared.rows.source, prepared.rows.tables.split.counts
+    for note in source.notes:
+        say(note)
+    seen = prepared.rows.codec.inspect(source.uri)
+    if seen is not None:
+        say(seen.to_text())
     shares = ", ".join(f"{count:,} {name}" for name, count in counts.items())
     say(f"{source.uri}: {source.table.num_rows:,} rows, {shares}")
     cluster.warn_of_local(prepared.store.root)

@@ -179,8 +179,7 @@ def _train(
 
 def _in_worker() -> bool:
     """Whether Ray gave this process its place; a look can also be taken without."""
-    mode: int = ray._private.worker.global_worker.mode
-    return mode == ray.WORKER_MODE
+    return bool(ray._private.worker.global_worker.mode == ray.WORKER_MODE)
 
 
 def _device() -> torch.device:

@@ -31,7 +31,7 @@ from synthmill.training.plan import Plan, make_plan
 from synthmill.training.quality.base import QualityCheck
 from synthmill.training.reporter import Reporter
 from synthmill.training.rng import StepRng, key
-from synthmill.training.rows import ByCategory, Shuffled, category_spans, chunks
+from synthmill.training.rows import ByCategory, Shuffled, chunks
 from synthmill.training.run_state import RunState
 from synthmill.training.schedule import factor
 
@@ -190,7 +190,7 @@ class Loop:
         self._shuffled = Shuffled(data, batch_rows, config.seed, device)
         by_category = any(phase.sampling == "category" for stage in stages for phase in stage.phases)
         self._by_category = (
-            ByCategory(data, model.layout) if by_category and category_spans(model.layout) else None
+            ByCategory(data, model.layout) if by_category and model.layout.category_spans else None
         )
         # The order matters: layout in memory, then the copy for the average, then one flat tensor that
         # optimizers and average move.

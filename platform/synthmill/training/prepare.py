@@ -40,7 +40,10 @@ def prepare_rows(recipe: Recipe, source: Source) -> Rows:
     """
     tables = split_table(source.table, recipe.data.split, sha256=source.sha256)
     codec = codec_class(model_class(recipe.model.name).encoding)
-    return Rows(source, tables, codec.fit(tables.train, recipe.data, source.rules))
+    fitted = codec.fit(tables.train, recipe.data, source.rules)
+    # Identifiers must be nobody's, those of validation and holdout rows included: the one thing that is
+    # looked up in all rows, of which no value is kept.
+    return Rows(source, tables, fitted.beside(source.table))
 
 
 def _kind(recipe: Recipe, cls: type[GenerativeModel]) -> str:

@@ -12,7 +12,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import IO, Any, Protocol
 
-from synthmill.data import png
+from synthmill.config import ImageConfig
+from synthmill.data.image_file import read_image
 
 Record = Mapping[str, Any]
 
@@ -101,8 +102,7 @@ class TensorBoard:
         if step is None:
             return
         if "preview" in record:
-            pixels = png.decode(record["preview"])
-            assert pixels is not None, "sheets are written by synthmill.data.png"
+            pixels = read_image(record["preview"], ImageConfig())
             self._write(step, image("samples", pixels, dataformats="HW" if pixels.ndim == 2 else "HWC"))
         for key, value in record.items():
             numbers = (

@@ -86,8 +86,3 @@ class ByCategory:
 def chunks(data: Batch, batch_rows: int) -> list[Batch]:
     """The data in order, `batch_rows` at a time; the last may be shorter."""
     return [data.take(slice(start, start + batch_rows)) for start in range(0, data.num_rows, batch_rows)]
-
-
-def category_spans(layout: object) -> int:
-    """Number of spans that training-by-sampling can draw from."""
-    return sum(span.role == "category" for span in layout.discrete) if isinstance(layout, MixedLayout) else 0

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from image_cases import class_folders, digits, file_of, idx_bytes, png_of
-from synthmill.config import DataConfig, SplitConfig, parse_model
-from synthmill.data import png
+from synthmill.config import DataConfig, ImageConfig, SplitConfig, parse_model
+from synthmill.data.image_file import read_image
 from synthmill.data.readers.base import Source, read_source
 from synthmill.data.split import split_table
 from synthmill.errors import DataError
@@ -21,7 +21,7 @@ def read(source: object, **fields: object) -> Source:
 
 
 def pixels(source: Source) -> list[np.ndarray]:
-    found = [png.decode(cell["bytes"]) for cell in source.table["image"].to_pylist()]
+    found = [read_image(cell["bytes"], ImageConfig()) for cell in source.table["image"].to_pylist()]
     assert all(image is not None for image in found)
     return found  # type: ignore[return-value]
 

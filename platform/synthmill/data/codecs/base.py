@@ -15,6 +15,7 @@ from torch import Tensor
 from synthmill import registry
 from synthmill.config import DataConfig
 from synthmill.data.batch import Batch, Condition
+from synthmill.data.inspection import Inspection
 from synthmill.data.layout import Layout
 from synthmill.data.origin import Form
 from synthmill.data.profile import ColumnProfile, TableProfile
@@ -31,6 +32,9 @@ class Codec(ABC):
     layout: Layout
     schema: pa.Schema
     """Columns of decoded tables: the source's, in its order and types."""
+    notes: tuple[str, ...] = ()
+    """What a person should know of how columns are learnt, once fitted; holds no value that few rows
+    share."""
     profile: TableProfile | None = None
     """What is known of each column, for codecs that learn columns one by one."""
 
@@ -76,6 +80,16 @@ class Codec(ABC):
         """Libraries, with versions, that the bytes of decoded cells depend on; part of the compute class."""
         return {}
 
+    @property
+    def typed_schema(self) -> pa.Schema:
+        """Columns as they are learnt and compared: text that is written in a form is the number or date it
+        stands for, and its field carries the form."""
+        return self.schema
+
+    def read(self, table: pa.Table) -> pa.Table:
+        """Rows that are written as `schema` says, as `typed_schema` says."""
+        return table
+
     def condition_table(self, batch: Batch) -> pa.Table:
         """The columns that a condition can read, without the cost of the others; by default all."""
         return self.decode(batch, first_row=0)
@@ -100,6 +114,11 @@ class Codec(ABC):
         """Kind, bounds and point masses of a column; None where the codec does not know them."""
         return None
 
+    def beside(self, real: pa.Table) -> "Codec":
+        """The same codec, whose generated identifiers are none of those in `real`, all rows of the source.
+        Only where numbers are free is kept of them."""
+        return self
+
     def first_free_id(self, real: pa.Table, rows: int) -> int:
         """The row number from which `rows` identifiers in a row are none of those in `real`."""
         return 0
@@ -107,6 +126,10 @@ class Codec(ABC):
     def id_rooms(self) -> list[tuple[str, int]]:
         """For each column of identifiers: its name, and how many its type has room for."""
         return []
+
+    def inspect(self, source: str) -> Inspection | None:
+        """What becomes of each column, as the training rows have it; None where there is nothing to tell."""
+        return None
 
     def summary(self, train: pa.Table, group: str | None) -> dict[str, Any] | None:
         """Counts of the training rows for charts, JSON data; `group` is the column whose equal values are one

@@ -18,16 +18,20 @@ from synthmill.config import DataConfig
 from synthmill.data.batch import Batch, Condition
 from synthmill.data.categorical import CategoryCodec
 from synthmill.data.codecs.base import Codec
-from synthmill.data.columns import Float64, Int64, Rows, UInt64, flat
+from synthmill.data.columns import Float64, Int64, Rows, UInt64, flat, plain_type
 from synthmill.data.fixed import ConstantCodec, IdentifierCodec
+from synthmill.data.inspection import Inspection, inspect_profile
 from synthmill.data.layout import DiscreteSpan, MixedLayout, NumericSpan
+from synthmill.data.mixing import mix
+from synthmill.data.notes import check_target, notes_of, target_notes
 from synthmill.data.numeric import NumericCodec
 from synthmill.data.origin import Form, origin_of
 from synthmill.data.people import NEIGHBOURS, people_of
 from synthmill.data.profile import ColumnProfile, TableProfile, profile_table
 from synthmill.data.schema import NO_RULES, Rules
-from synthmill.data.split import mix
 from synthmill.data.summary import summarise
+from synthmill.data.views import View, from_view, to_view, view_of, viewed_type
+from synthmill.data.written import form_of, forms_of, read_texts, write_texts, written_schema
 from synthmill.errors import DataError, IntegrityError
 
 FORMAT = "synthmill.codec.tabular/1"
@@ -67,10 +71,22 @@ class MixedCodec(Codec):
     profile: TableProfile
 
     def __init__(
-        self, profile: TableProfile, columns: list[ColumnCodec], form: dict[str, Any] | None = None
+        self,
+        profile: TableProfile,
+        columns: list[ColumnCodec],
+        *,
+        typed_schema: pa.Schema | None = None,
+        views: Mapping[str, View] | None = None,
+        notes: tuple[str, ...] = (),
+        form: dict[str, Any] | None = None,
     ) -> None:
         self.profile = profile
-        self.schema = pa.schema([pa.field(column.profile.name, column.kind) for column in columns])
+        self.views = dict(views or {})
+        self.notes = notes
+        self._typed_schema = typed_schema or pa.schema(
+            [pa.field(column.profile.name, column.kind) for column in columns]
+        )
+        self.schema = written_schema(self._typed_schema)
         self._columns = columns
         self._form = Form(self.schema) if form is None else Form.from_json(form)
         self.layout = _layout(columns, profile.rows)
@@ -93,18 +109,31 @@ class MixedCodec(Codec):
                 f"{train.num_rows} training rows are too few to learn from without copying one; {fix}",
                 field="data.source",
             )
-        profile = profile_table(train, rules, config)
         people = people_of(train, config.split.group)
+        found = {name: view_of(flat(train[name])) for name in train.column_names}
+        views = {name: view for name, view in found.items() if view is not None}
+        arrays = {name: to_view(flat(train[name]), views.get(name)) for name in train.column_names}
+        check_target(arrays, config, people)
+        profile = profile_table(pa.table(arrays), rules, config)
         columns = [
-            _CODECS[column.kind].fit(column, flat(train[column.name]), people) for column in profile.columns
+            _CODECS[column.kind].fit(column, arrays[column.name], people) for column in profile.columns
         ]
         if not any(column.spans for column in columns):
             raise DataError(
                 "every column is constant or an identifier; there is nothing to learn", field="data.source"
             )
-        codec = cls(profile, columns)
+        fields = [
+            pa.field(field.name, plain_type(field.type), metadata=field.metadata) for field in train.schema
+        ]
+        notes = notes_of(profile, arrays, rules)
+        notes += target_notes(arrays, config, people)
+        codec = cls(profile, columns, typed_schema=pa.schema(fields), views=views, notes=notes)
         codec._form = Form.of_codec(codec.schema, origin_of(train.schema), codec._written)
         return codec
+
+    @property
+    def typed_schema(self) -> pa.Schema:
+        return self._typed_schema
 
     @property
     def form(self) -> Form:
@@ -112,12 +141,12 @@ class MixedCodec(Codec):
         return self._form
 
     def _written(self, name: str) -> list[str] | None:
-        """The texts that the column can hold; None for numbers on a curve, times and identifiers that are
-        made anew."""
+        """The texts that the column can hold; None for numbers on a curve, times, text in a form and
+        identifiers that are made anew."""
         column = next(column for column in self._columns if column.profile.name == name)
         template = column.profile.template
         is_new = isinstance(column, IdentifierCodec) and (template is None or template.style != "uuid")
-        return None if is_new else column.levels()
+        return None if is_new or form_of(self._typed_schema.field(name)) else column.levels()
 
     def encode(self, table: pa.Table) -> Batch:
         """`codes` int64 (N, discrete spans) and `values` float32 (N, numeric spans) of a table with the
@@ -125,10 +154,10 @@ class MixedCodec(Codec):
         codes: list[Int64] = []
         values: list[Float64] = []
         for column in self._columns:
-            array = flat(table[column.profile.name])
-            column_codes, positions = column.encode(
-                array if array.type == column.kind else array.cast(column.kind)
-            )
+            name = column.profile.name
+            array, kind = flat(table[name]), self.typed_schema.field(name).type
+            array = to_view(array if array.type == kind else array.cast(kind), self.views.get(name))
+            column_codes, positions = column.encode(array)
             if column.spans:
                 codes += column_codes
             if positions is not None:
@@ -139,8 +168,24 @@ class MixedCodec(Codec):
         return Batch(codes=torch.from_numpy(code_ND), values=torch.from_numpy(value_NC))
 
     def decode(self, batch: Batch, *, first_row: int) -> pa.Table:
-        """Rows of the source's columns, order and types; `first_row` is the global number of the first, from
-        which identifiers are made. All other cells follow from the row's own codes, values and noise."""
+        """Rows of the source's columns, order and types, written as it writes them; `first_row` is the global
+        number of the first, from which identifiers are made. All other cells follow from the row's own codes,
+        values and noise."""
+        table, rows = self._decode(batch, first_row)
+        if not forms_of(self.typed_schema):
+            return table
+        return write_texts(table, rows.noise(np.arange(batch.num_rows)))
+
+    def condition_table(self, batch: Batch) -> pa.Table:
+        """The rows as `typed_schema` says: numbers and dates that can be compared, whatever their form."""
+        return self._decode(batch, 0)[0]
+
+    def read(self, table: pa.Table) -> pa.Table:
+        """Typed columns of rows that are written as `schema` says."""
+        return read_texts(table, self.typed_schema)
+
+    def _decode(self, batch: Batch, first_row: int) -> tuple[pa.Table, Rows]:
+        """Rows as `typed_schema` says."""
         codes, values = batch["codes"].cpu().numpy(), batch["values"].cpu().numpy()
         assert codes.shape[1] == len(self.layout.discrete), (
             f"{codes.shape} codes for {len(self.layout.discrete)} spans"
@@ -150,13 +195,30 @@ class MixedCodec(Codec):
         )
         numbers = np.arange(first_row, first_row + batch.num_rows, dtype=np.uint64)
         rows = Rows(numbers, _noise(batch, codes, values))
-        arrays = [
-            column.decode(
+        arrays = []
+        for column, place in zip(self._columns, self._places, strict=True):
+            name = column.profile.name
+            array = column.decode(
                 codes[:, place.codes], None if place.value is None else values[:, place.value], rows
             )
-            for column, place in zip(self._columns, self._places, strict=True)
+            arrays.append(from_view(array, self.views.get(name), self.typed_schema.field(name).type))
+        return pa.table(arrays, schema=self.typed_schema), rows
+
+    def beside(self, real: pa.Table) -> "MixedCodec":
+        if not self._identifiers:
+            return self
+        columns = [
+            column.beside(to_view(flat(real[column.profile.name]), self.views.get(column.profile.name)))
+            if isinstance(column, IdentifierCodec)
+            else column
+            for column in self._columns
         ]
-        return pa.table(arrays, schema=self.schema)
+        profile = self.profile.model_copy(update={"columns": tuple(column.profile for column in columns)})
+        codec = MixedCodec(
+            profile, columns, typed_schema=self.typed_schema, views=self.views, notes=self.notes
+        )
+        codec._form = self._form
+        return codec
 
     def first_free_id(self, real: pa.Table, rows: int) -> int:
         """The row number from which `rows` identifiers in a row are none of those in `real`: 0, or a power of
@@ -165,7 +227,10 @@ class MixedCodec(Codec):
         Raises:
             DataError: the column's type has no room for so many beside the real ones.
         """
-        taken = {name: pc.unique(flat(real[name])).drop_null() for name in self._identifiers}
+        taken = {
+            name: pc.unique(to_view(flat(real[name]), self.views.get(name))).drop_null()
+            for name in self._identifiers
+        }
         starts = (
             [0, *(10**power for power in range(len(str(max(rows, real.num_rows))), 16))] if taken else [0]
         )
@@ -208,7 +273,21 @@ class MixedCodec(Codec):
         return None if found is None else Condition(codes=dict([found]))
 
     def column_info(self, column: str) -> ColumnProfile | None:
-        return self.profile.column(column)
+        """Bounds and points are in the column's own numbers."""
+        info = self.profile.column(column)
+        if self.views.get(column) != "unsigned" or info.minimum is None or info.maximum is None:
+            return info
+        middle = 1 << 63
+        return info.model_copy(
+            update={
+                "minimum": info.minimum + middle,
+                "maximum": info.maximum + middle,
+                "points": tuple(point + middle for point in info.points),
+            }
+        )
+
+    def inspect(self, source: str) -> Inspection:
+        return inspect_profile(self.profile, self.typed_schema, self.views, source, self.notes)
 
     def summary(self, train: pa.Table, group: str | None) -> dict[str, Any] | None:
         return summarise(train, self.profile, people_of(train, group))
@@ -238,8 +317,11 @@ class MixedCodec(Codec):
         config = {
             "format": FORMAT,
             "profile": self.profile.model_dump(mode="json"),
-            "columns": [column.to_json() for column in self._columns],
-            "arrow_schema": base64.b64encode(self.schema.serialize().to_pybytes()).decode(),
+            "columns": [
+                {**column.to_json(), **({"view": self.views[name]} if name in self.views else {})}
+                for column, name in zip(self._columns, self.profile.names, strict=True)
+            ],
+            "arrow_schema": base64.b64encode(self.typed_schema.serialize().to_pybytes()).decode(),
         }
         if not self._form.is_plain(self.schema):
             config["form"] = self._form.to_json()
@@ -272,8 +354,14 @@ class MixedCodec(Codec):
                 for key, value in tensors.items()
                 if key.partition(".")[0] == str(i)
             }
-            columns.append(_CODECS[column.kind].restore(column, field.type, own, parts))
-        return cls(profile, columns, config.get("form"))
+            kind = viewed_type(field.type, own.get("view"))
+            columns.append(_CODECS[column.kind].restore(column, kind, own, parts))
+        views = {
+            name: own["view"]
+            for name, own in zip(profile.names, config["columns"], strict=True)
+            if "view" in own
+        }
+        return cls(profile, columns, typed_schema=schema, views=views, form=config.get("form"))
 
 
 def _layout(columns: list[ColumnCodec], rows: int) -> MixedLayout:

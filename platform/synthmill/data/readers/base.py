@@ -10,6 +10,7 @@ from synthmill import registry
 from synthmill.catalog.store import Store
 from synthmill.config import DataConfig, StorageConfig
 from synthmill.data.files import read_text
+from synthmill.data.inspection import ColumnSeen, Inspection
 from synthmill.data.schema import Rules, parse_rules
 
 FOLDER = "data/readers"
@@ -44,6 +45,25 @@ class Reader(ABC):
             DataError: one line that names the field and the fix.
         """
 
+    def inspect(self, config: DataConfig, *, store: Store | None, rules: Rules) -> Inspection:
+        """What the source holds, with the faults that `read` would raise; by default its columns' types."""
+        table = self.read(config, store=store, rules=rules).table
+        columns = tuple(
+            ColumnSeen(field.name, "", str(field.type), None, table[field.name].null_count, "", "", None, {})
+            for field in table.schema
+        )
+        return Inspection(config.source, table.num_rows, columns)
+
+
+def inspect_source(config: DataConfig, *, store: Store | None = None) -> Inspection:
+    """The columns of a recipe's source, those that a person must decide about among them.
+
+    Raises:
+        DataError: a source that can't be read at all.
+    """
+    settings = store.root.settings if store is not None else None
+    return _reader(config).inspect(config, store=store, rules=load_rules(config, settings))
+
 
 def read_source(config: DataConfig, *, store: Store | None = None, rules: Rules | None = None) -> Source:
     """The source of a recipe, whatever kind of data it holds.
@@ -55,10 +75,15 @@ def read_source(config: DataConfig, *, store: Store | None = None, rules: Rules 
         DataError: what the kind's reader refuses.
         NotFoundError: an unknown `data.kind`.
     """
-    kind = DEFAULT_KIND if config.kind == "auto" else config.kind
-    reader = registry.load(FOLDER, kind, Reader, field="data.kind")()
     settings = store.root.settings if store is not None else None
-    return reader.read(config, store=store, rules=load_rules(config, settings) if rules is None else rules)
+    rules = load_rules(config, settings) if rules is None else rules
+    return _reader(config).read(config, store=store, rules=rules)
+
+
+def _reader(config: DataConfig) -> Reader:
+    kind = DEFAULT_KIND if config.kind == "auto" else config.kind
+    reader: Reader = registry.load(FOLDER, kind, Reader, field="data.kind")()
+    return reader
 
 
 def load_rules(config: DataConfig, settings: StorageConfig | None = None) -> Rules:

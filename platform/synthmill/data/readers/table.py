@@ -2,6 +2,7 @@
 catalog."""
 
 import hashlib
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,12 +13,14 @@ from synthmill.catalog.dataset import described_dataset
 from synthmill.catalog.store import Store
 from synthmill.config import DataConfig, StorageConfig
 from synthmill.data.columns import flat, is_supported, plain_table, plain_type, to_int64
+from synthmill.data.conform import Conformed, conform
 from synthmill.data.files import Files, read_files
+from synthmill.data.inspection import Inspection, inspect_table
 from synthmill.data.origin import attach, joined
 from synthmill.data.query import is_database, read_query, shown
 from synthmill.data.readers.base import FIELD, Reader, Source
-from synthmill.data.schema import Rules, apply_rules, text_columns
-from synthmill.errors import DataError, did_you_mean
+from synthmill.data.schema import Rules, text_columns
+from synthmill.errors import DataError, did_you_mean, raise_faults
 
 SKLEARN_TABLES = ("breast_cancer", "diabetes", "digits", "iris", "linnerud", "wine")
 
@@ -28,15 +31,37 @@ class TableReader(Reader):
     def read(self, config: DataConfig, *, store: Store | None, rules: Rules) -> Source:
         """
         Raises:
-            DataError: a missing, empty or malformed source, fewer than two rows, a column that is always
-                missing or of a type that can't be learnt, an unknown `data.target` or `data.split.group`.
+            DataError: a missing, empty or malformed source, fewer than two rows, an unknown `data.target` or
+                `data.split.group`; every column that is always missing, of a type that can't be learnt, or
+                nearly all of one type.
         """
-        settings = store.root.settings if store is not None else StorageConfig()
-        found, uri = _read(config, rules, store, settings)
-        said = found.table.schema.metadata
-        table = apply_rules(plain_table(found.table), rules).replace_schema_metadata(said)
-        _check(table, config)
-        return Source(table, found.sha256, uri, rules, found.notes)
+        found, made, uri = _conformed(config, rules, store)
+        _check(made, config, rules)
+        return Source(made.table, found.sha256, uri, rules, (*found.notes, *made.notes))
+
+    def inspect(self, config: DataConfig, *, store: Store | None, rules: Rules) -> Inspection:
+        found, made, _ = _conformed(config, rules, store)
+        _check_names(made.table, config)
+        return _inspect(made, config, rules, found.notes)
+
+
+def _conformed(config: DataConfig, rules: Rules, store: Store | None) -> tuple[Files, Conformed, str]:
+    """The files, their columns as they are learnt, and where they came from."""
+    settings = store.root.settings if store is not None else StorageConfig()
+    found, uri = _read(config, rules, store, settings)
+    made = conform(plain_table(found.table), rules, config.null_values)
+    # What the file said of itself (categories, an index) is read again by the codec.
+    table = made.table.replace_schema_metadata(found.table.schema.metadata)
+    return found, replace(made, table=table), uri
+
+
+def _inspect(made: Conformed, config: DataConfig, rules: Rules, notes: tuple[str, ...] = ()) -> Inspection:
+    found = {
+        name: _fault(name, column)
+        for name, column in zip(made.table.column_names, made.table.columns, strict=True)
+    }
+    faults = {name: fault for name, fault in found.items() if fault is not None} | dict(made.faults)
+    return inspect_table(made.table, rules, config, faults=faults, notes=(*notes, *made.notes))
 
 
 def _read(
@@ -85,7 +110,17 @@ def _read_sklearn(name: str) -> pa.Table:
     return pa.table(columns)
 
 
-def _check(table: pa.Table, config: DataConfig) -> None:
+def _check(made: Conformed, config: DataConfig, rules: Rules) -> None:
+    """DataError for what no model can learn from, all columns at fault at once."""
+    _check_names(made.table, config)
+    names, columns = made.table.column_names, made.table.columns
+    if made.faults or any(_fault(name, column) for name, column in zip(names, columns, strict=True)):
+        # What only the profile finds is named too, so that one run shows all there is to mend.
+        raise_faults(_inspect(made, config, rules).faults, field=FIELD)
+
+
+def _check_names(table: pa.Table, config: DataConfig) -> None:
+    """DataError for an unknown target or group, or too few rows."""
     names = table.column_names
     for name, where in ((config.target, "data.target"), (config.split.group, "data.split.group")):
         if name is not None and name not in names:
@@ -95,21 +130,19 @@ def _check(table: pa.Table, config: DataConfig) -> None:
         raise DataError(
             f"{config.source} has {rows}; a model needs at least 2, and hundreds to be of use", field=FIELD
         )
-    for name, column in zip(names, table.columns, strict=True):
-        kind = plain_type(column.type)
-        fix = f"drop it with a schema file: {{columns: {{{name}: {{kind: drop}}}}}}"
-        if _always_missing(column):
-            raise DataError(f"column {name!r} holds only missing values; {fix}", field=FIELD)
-        if pa.types.is_decimal(kind) and not _fits(column):
-            raise DataError(
-                f"column {name!r} has decimals of more than 18 digits; store them as floats or text, or"
-                f" {fix}",
-                field=FIELD,
-            )
-        if not is_supported(kind):
-            raise DataError(
-                f"column {name!r} is of type {kind}, which no model here can learn; {fix}", field=FIELD
-            )
+
+
+def _fault(name: str, column: pa.ChunkedArray) -> str | None:
+    """Why a column can't be learnt; None where it can."""
+    kind = plain_type(column.type)
+    fix = f"drop it with a schema file: {{columns: {{{name}: {{kind: drop}}}}}}"
+    if _always_missing(column):
+        return f"column {name!r} holds only missing values; {fix}"
+    if pa.types.is_decimal(kind) and not _fits(column):
+        return f"column {name!r} has decimals of more than 18 digits; store them as floats or text, or {fix}"
+    if not is_supported(kind):
+        return f"column {name!r} is of type {kind}, which no model here can learn; {fix}"
+    return None
 
 
 def _fits(column: pa.ChunkedArray) -> bool:

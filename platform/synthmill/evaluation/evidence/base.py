@@ -1,4 +1,4 @@
-"""What evaluation must know of a kind of data: one file a kind, found by its name.
+"""What evaluation must know of a kind of data: one file a kind; its name is its registry entry.
 
 A door reads the real side and the synthetic parts into the evidence that this kind's metrics look at, and
 says what the report shows of it. `evaluation/evaluate.py` does everything else, for all kinds alike.
@@ -7,6 +7,8 @@ says what the report shows of it. `evaluation/evaluate.py` does everything else,
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
+from importlib import resources
+from importlib.resources.abc import Traversable
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import pyarrow as pa
@@ -67,7 +69,7 @@ class Request:
     options: Options = Options()
     map_tasks: MapTasks = map_serially
     requested_rows: int | None = None
-    """How many rows the generator was asked for; None: unknown."""
+    """How many rows were requested of the generator; None: unknown."""
     retrain: Retrain | None = None
     sheets: Mapping[str, bytes] | None = None
     """Further contact sheets (PNG) for the report, by name."""
@@ -75,7 +77,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Need:
-    """What a metric can need, and what is said where it is not there."""
+    """What a metric can need, and the reason to give where it is missing."""
 
     status: Literal["unavailable", "not_applicable"]
     reason: str
@@ -111,7 +113,8 @@ class Evidence(ABC):
     """One evaluation's evidence. `evidence` is what the metrics of this kind read."""
 
     gates: ClassVar[str]
-    """The shipped gates file that holds unless another is named."""
+    """The gates file that holds unless another is named: in `evaluation/` of the package that the kind comes
+    from."""
     options: ClassVar[frozenset[str]]
     """The options that this kind understands."""
     needs: ClassVar[Mapping[str, Need]]
@@ -122,6 +125,11 @@ class Evidence(ABC):
     """What a search may not break, by name."""
     evidence: Any
     """Typed by each door; the metrics of a kind and its door agree on it."""
+
+    @classmethod
+    def gates_file(cls) -> Traversable:
+        """The shipped gates file."""
+        return resources.files(cls.__module__.partition(".")[0]) / "evaluation" / cls.gates
 
     @classmethod
     @abstractmethod
@@ -163,7 +171,8 @@ class Evidence(ABC):
 
     @abstractmethod
     def inputs(self) -> dict[str, Any]:
-        """What was compared, for the report."""
+        """What was compared, for the report: at least `columns`, and the rows of each side as `train_rows`,
+        `validation_rows`, `holdout_rows` and `synthetic_rows`."""
 
     @abstractmethod
     def config(self) -> dict[str, Any]:
@@ -196,6 +205,7 @@ class Evidence(ABC):
     @classmethod
     def metrics(cls, kind: str, profile: Profile, include: Sequence[str]) -> list[type[Metric[Any]]]:
         """The profile's metrics of this kind and those that were named."""
+        # Only this kind's metrics: one of another kind would ask this evidence for what it lacks.
         known = metric_classes(kind)
         for name in include:
             if name not in known:
@@ -203,7 +213,9 @@ class Evidence(ABC):
         return [metric for name, metric in known.items() if in_profile(metric, profile) or name in include]
 
     def unmet(self, metric: type[Metric[Any]]) -> Need | None:
-        """The need of a metric that is not met; what does not apply is said before what is lacking."""
+        """The need of a metric that is not met; what does not apply comes before what is lacking."""
+        # That there is no target is the answer; that there is no holdout as well would send people the wrong
+        # way.
         needs = sorted(
             (self.needs[name] for name in metric.needs), key=lambda need: need.status != "not_applicable"
         )
@@ -218,6 +230,7 @@ def evidence_door(kind: str, *, field: str = "data.kind") -> type[Evidence]:
 def refuse_ignored(kind: str, options: Options) -> None:
     """Raises UserError for an option that evaluations of this kind would not read."""
     understood = evidence_door(kind).options
+    # A secret column that is silently ignored would look tested.
     for name in options.given():
         if name not in understood:
             takers = [other for other in registry.names(KINDS) if name in evidence_door(other).options]

@@ -5,6 +5,7 @@ import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any, ClassVar
 
 import numpy as np
@@ -32,6 +33,7 @@ from synthmill.metrics.lib.image_evidence import ImageEvidence, Images, ImageSet
 from synthmill.metrics.lib.sample import Sampled, SampleRows
 from synthmill.metrics.lib.view import PartView
 
+# Images a side; a nearest-neighbour search grows with the square.
 LIMITS: dict[Profile, int] = {"quick": 1_000, "standard": 5_000, "full": 10_000, "audit": 10_000}
 SEEDS: dict[Profile, int] = {"quick": 1, "standard": 3, "full": 5, "audit": 5}
 LEAST_P = 0.001
@@ -133,8 +135,10 @@ class Image(Evidence):
     def sheets_of(cls, generator: Generator, seed: int) -> dict[str, bytes]:
         """Walks between two noises, a class a row; none of models that are not made of one noise vector."""
         codec = generator.codec
+        # A page has room for ten rows.
         levels = (codec.levels(LABEL) or [])[:STRIP_CLASSES]
         conditions = [codec.condition(LABEL, level) for level in levels]
+        # The same bits as when rows are generated.
         with one_thread():
             walks = [
                 generator.sampler.interpolate(STRIP_STEPS, seed=seed, condition=condition)
@@ -196,18 +200,17 @@ class Image(Evidence):
         return {"extractor": self.evidence.extractor.name}
 
     def warnings(self, results: Mapping[str, Result]) -> list[str]:
-        said = []
-        if self._tables.asked:
-            said.append(
-                f"the images were asked for with {self._tables.asked}: figures compare them with such real"
-                " images"
+        notes = []
+        if condition := self._tables.asked:
+            notes.append(
+                f"the images were requested with {condition}: figures compare them with such real images"
             )
         if self.evidence.classes and (unknown := self.evidence.label_rows("synthetic").unknown):
             some, count = ", ".join(sorted(unknown)[:3]), sum(unknown.values())
-            said.append(f"left out: {count:,} synthetic images whose label no training image has ({some})")
+            notes.append(f"left out: {count:,} synthetic images whose label no training image has ({some})")
         if not self.has_holdout:
-            said.append("no holdout: figures that compare with unseen images can't be given")
-        return said
+            notes.append("no holdout: figures that compare with unseen images can't be given")
+        return notes
 
 
 def gather(
@@ -220,28 +223,29 @@ def gather(
             training classes.
     """
     train = _images(tables.train, codec, "train")
-    held = tables.holdout if has_rows(tables.holdout) else None
-    holdout = None if held is None else _images(held, codec, "holdout")
+    unseen = tables.holdout if has_rows(tables.holdout) else None
+    holdout = None if unseen is None else _images(unseen, codec, "holdout")
     synthetic, rows, labels = read_images(tables.synthetic, settings, map_tasks)
     if not rows:
         raise DataError("there are no synthetic images to evaluate", field="synthetic")
-    found = _images(synthetic, codec, "synthetic")
-    if not len(found):
+    sampled = _images(synthetic, codec, "synthetic")
+    # Unknown labels are dropped when images are encoded, so other labels leave nothing.
+    if not len(sampled):
         known, got = (", ".join(map(repr, list(values)[:3])) for values in (codec.classes, labels))
         raise DataError(
             f"the images' labels ({got}) are none of the training images' ({known}); give them those",
             field="synthetic",
         )
     classes = tuple(str(value) for value in codec.classes)
-    # A generator that was asked for some classes only is still judged in the features of all.
+    # A generator of which some classes were requested is still judged in the features of all.
     around = train if tables.whole is None else _images(tables.whole.train, codec, "train")
     counted: dict[ImageSide, LabelRows] = {"synthetic": _label_rows(labels, codec)} if classes else {}
-    if classes and held is not None:
-        counted["holdout"] = _label_rows(_labels(held), codec)
+    if classes and unseen is not None:
+        counted["holdout"] = _label_rows(_labels(unseen), codec)
     return ImageEvidence(
         train,
         holdout,
-        found,
+        sampled,
         classes,
         make_extractor(extractor, around.pixels, around.labels, len(classes), seed=settings.seed),
         settings,
@@ -262,9 +266,10 @@ class ReadImages:
         for part in parts:
             table = part.load()
             rows += table.num_rows
+            # Of every row, not of the sample: a class that occurs rarely must be seen.
             labels += _labels(table)
-            found = self.sample.partial(PartView(table, NO_PLAN, part.first_row))
-            state = found if state is None else self.sample.merge(state, found)
+            sampled = self.sample.partial(PartView(table, NO_PLAN, part.first_row))
+            state = sampled if state is None else self.sample.merge(state, sampled)
         assert state is not None, "a task has at least one part"
         return rows, labels, state
 
@@ -273,25 +278,20 @@ def read_images(
     synthetic: Synthetic, settings: ImageSettings, map_tasks: MapTasks
 ) -> tuple[pa.Table, int, Counter[Any]]:
     """At most `settings.limit` rows, how many there are, and all their labels."""
+    # A seeded sample over all parts, whoever reads them.
     sample = SampleRows(settings.limit, settings.seed)
     if isinstance(synthetic, pa.Table):
         synthetic = parts_of(synthetic)
     parts = synthetic if isinstance(synthetic, Sequence) else list(numbered(synthetic))
-    answers = map_tasks(ReadImages(sample), [[part] for part in parts])
-    merged = answers[0][2]
-    for _, _, state in answers[1:]:
-        merged = sample.merge(merged, state)
-    return (
-        sample.finish(merged),
-        sum(rows for rows, _, _ in answers),
-        sum((labels for _, labels, _ in answers), Counter[Any]()),
-    )
+    rows, labels, states = zip(*map_tasks(ReadImages(sample), [[part] for part in parts]), strict=True)
+    return sample.finish(reduce(sample.merge, states)), sum(rows), sum(labels, Counter[Any]())
 
 
 def _codec(tables: Tables) -> PixelCodec:
     """The generator's codec; images from elsewhere are described by the training images."""
     if isinstance(tables.codec, PixelCodec):
         return tables.codec
+    # From the training images alone, as the generator's own would be.
     return PixelCodec.fit(tables.train, DataConfig(source="train", kind="image"), {})
 
 
@@ -300,6 +300,7 @@ def _named(table: pa.Table, target: str | None, side: str) -> pa.Table:
     columns = {IMAGE: table[image_of(table, side)]}
     if target is not None and target not in table.column_names:
         raise DataError(f"no column named {target!r}{did_you_mean(target, table.column_names)}", field=side)
+    # Without a target a column named `label` has the classes, as everywhere in the platform.
     label = target or LABEL
     if label in table.column_names:
         columns[LABEL] = table[label]
@@ -307,8 +308,7 @@ def _named(table: pa.Table, target: str | None, side: str) -> pa.Table:
 
 
 def _check_one_size(train: pa.Table, sides: Mapping[str, pa.Table | None]) -> None:
-    """Images that would have to be scaled to be compared are refused: scaling changes every figure. Looks at
-    the first image of each side."""
+    """Refuse images of other sizes, by the first of each side: scaling them would change every figure."""
     wanted = size_of(train[IMAGE][0].as_py()["bytes"], "train")
     for side, table in sides.items():
         if table is None or not table.num_rows:
@@ -331,6 +331,7 @@ def size_of(content: bytes, side: str) -> tuple[int, int]:
 
 
 def _images(table: pa.Table, codec: PixelCodec, side: str) -> Images:
+    # Without labels every class would look missing.
     if codec.classes and LABEL not in table.column_names:
         raise DataError(
             f"these images have no {LABEL!r} column as those of the generator do; name the classes in it",

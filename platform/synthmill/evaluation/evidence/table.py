@@ -4,6 +4,7 @@ declared size for all that can't read everything."""
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any, ClassVar
 
 import pyarrow as pa
@@ -13,11 +14,11 @@ from synthmill.errors import DataError
 from synthmill.evaluation.align import align_side, common_schema, left_out, seen_kinds, unreadable_notes
 from synthmill.evaluation.checks import align, check_tables
 from synthmill.evaluation.constraints import parse_constraint
-from synthmill.evaluation.evidence.base import Evidence, Need, Page, Request, Rows, Term
+from synthmill.evaluation.evidence.base import Evidence, Need, Page, Request, Term
 from synthmill.evaluation.plots import closest_rows, plot_data
 from synthmill.evaluation.repeats import repeat_notes
 from synthmill.evaluation.tables import Synthetic, Tables, groups_of, has_rows, numbered, parts_of
-from synthmill.metrics.base import MapTasks, Metric, Part, Profile, Result
+from synthmill.metrics.base import MapTasks, Metric, Part, Result
 from synthmill.metrics.lib.binning import Plan
 from synthmill.metrics.lib.columns import columns_of, kinds_of
 from synthmill.metrics.lib.learners import LEARNERS, task_of
@@ -26,6 +27,7 @@ from synthmill.metrics.lib.table_evidence import Limits, Passes, Real, Settings,
 from synthmill.metrics.lib.view import PartView
 from synthmill.metrics.table.pair_gap import MIN_STRENGTH
 
+# The quick profile runs inside generation jobs and must take seconds.
 QUICK_ROWS = 10_000
 LEAST_P = 0.001
 """Of the tests of privacy: below it a search takes rows for copies, as the gates do."""
@@ -43,8 +45,7 @@ class Table(Evidence):
     needs: ClassVar[Mapping[str, Need]] = {
         "holdout": Need(
             "unavailable",
-            "needs a holdout: rows of the source that the generator never saw; train with data.split.holdout"
-            " > 0",
+            "needs a holdout: rows that the generator never saw; train with data.split.holdout > 0",
             lambda e: e.real.holdout is not None,
         ),
         "target": Need(
@@ -84,10 +85,7 @@ class Table(Evidence):
             ),
         },
         captions={},
-        facts=lambda inputs: [
-            f"{inputs['synthetic_rows']:,} synthetic rows",
-            f"{len(inputs['columns'])} columns",
-        ],
+        facts=lambda i: [f"{i['synthetic_rows']:,} synthetic rows", f"{len(i['columns'])} columns"],
     )
 
     objective: ClassVar[Mapping[str, Term]] = {
@@ -121,33 +119,27 @@ class Table(Evidence):
         schema = common_schema(tables.train, there)
         train = align_side(tables.train, schema, "train").table
         aligned = {name: align_side(side, schema, name) for name, side in there.items()}
-        synthetic = aligned["synthetic"]
-        holdout = aligned["holdout"].table if "holdout" in aligned else None
+        read = {name: side.table for name, side in aligned.items()}
+        repeats = repeat_notes(train, read.get("holdout"), read["synthetic"])
         return replace(
             tables,
             train=train,
-            validation=aligned["validation"].table if "validation" in aligned else None,
-            holdout=holdout,
-            synthetic=synthetic.table,
+            validation=read.get("validation"),
+            holdout=read.get("holdout"),
+            synthetic=read["synthetic"],
             kinds=seen_kinds(tables.train, rules),
             levels={name: rule.categories for name, rule in rules.items() if rule.categories is not None},
-            unreadable=synthetic.unreadable,
-            notes=(
-                *left_out(there, schema),
-                *unreadable_notes(aligned),
-                *repeat_notes(train, holdout, synthetic.table),
-            ),
+            unreadable=aligned["synthetic"].unreadable,
+            notes=(*left_out(there, schema), *unreadable_notes(aligned), *repeats),
         )
 
     @classmethod
     def gather(cls, tables: Tables, request: Request) -> "Table":
-        settings = _settings(request)
-        real = prepare(
-            tables, target=request.target, seed=request.seed, constraints=request.gates.constraints
-        )
+        settings, constraints = _settings(request), request.gates.constraints
+        real = prepare(tables, target=request.target, seed=request.seed, constraints=constraints)
         if tables.whole is not None:
             real.whole = prepare(
-                tables.whole, target=request.target, seed=request.seed, constraints=request.gates.constraints
+                tables.whole, target=request.target, seed=request.seed, constraints=constraints
             )
         totals, sample, notes = read_synthetic(tables.synthetic, real, settings, request.map_tasks)
         evidence = TableEvidence(real, totals, sample, settings, request.map_tasks, tables.unreadable)
@@ -170,8 +162,8 @@ class Table(Evidence):
         return self.evidence.real.holdout is not None
 
     def for_metric(self, metric: type[Metric[Any]]) -> TableEvidence:
-        found: TableEvidence = self.evidence
-        return found.on_whole() if metric.on_whole_table else found
+        evidence: TableEvidence = self.evidence
+        return evidence.on_whole() if metric.on_whole_table else evidence
 
     def inputs(self) -> dict[str, Any]:
         real = self.evidence.real
@@ -201,26 +193,28 @@ class Table(Evidence):
         return closest_rows(self.evidence)
 
     def warnings(self, results: Mapping[str, Result]) -> list[str]:
-        said = list(self._notes)
+        notes = list(self._notes)
         if self._asked:
-            said.append(
-                f"the rows were asked for with {self._asked}: figures compare them with such real rows; lift"
+            notes.append(
+                f"the rows were requested with {self._asked}: figures compare them with such real rows; lift"
                 " adds them to all"
             )
         if not self.has_holdout:
             missing = sorted(name for name, result in results.items() if result.status == "unavailable")
-            said.append(
+            notes.append(
                 f"no holdout: these figures can't be given: {', '.join(missing)}; nor is there a real-vs-real"
                 " reference for the others"
             )
-        return said
+        return notes
 
 
 def prepare(tables: Tables, *, target: str | None, seed: int = 0, constraints: Sequence[str] = ()) -> Real:
     """The real side, checked; can be used for many synthetic tables."""
     check_tables(tables.train, tables.validation, tables.holdout, target, group=tables.group)
+    # Train too, for its NaN.
     train = align(tables.train, tables.train.schema, "train")
-    columns = columns_of(train.schema, _kinds(tables))
+    profile = tables.codec.profile if tables.codec is not None and not tables.kinds else None
+    columns = columns_of(train.schema, kinds_of(profile or tables.kinds))
     goal = next((c for c in columns if c.name == target), None)
     validation, holdout = (
         align(side, train.schema, name) if has_rows(side) else None
@@ -255,8 +249,8 @@ class ReadParts:
         state: tuple[Any, ...] | None = None
         for part in parts:
             view = PartView(align(part.load(), self.real_schema, "synthetic"), self.plan, part.first_row)
-            found = self.passes.partial(view)
-            state = found if state is None else self.passes.merge(state, found)
+            counted = self.passes.partial(view)
+            state = counted if state is None else self.passes.merge(state, counted)
         if state is None:
             raise DataError("the synthetic table has no rows", field="synthetic")
         return state
@@ -275,27 +269,26 @@ def read_synthetic(
     in_parts = isinstance(synthetic, Sequence)
     # The number of rows is a lower bound that lets each part keep less than a whole sample.
     known_rows = synthetic[-1].first_row if isinstance(synthetic, Sequence) and synthetic else 0
+    # One reading of every part computes all statistics: reading is what takes long.
     passes = real.passes(SampleRows(settings.limits.sample_rows, settings.seed, known_rows))
     read = ReadParts(passes, real.train.schema, real.plan)
     states = map_tasks(read, groups_of(list(synthetic))) if in_parts else [read(numbered(synthetic))]
-    merged = states[0]
-    for state in states[1:]:
-        merged = passes.merge(merged, state)
-    totals, sample = passes.finish(merged)
+    # In the order of the rows, so that the result does not depend on who read which part.
+    totals, sample = passes.finish(reduce(passes.merge, states))
+    # Only now is it known: parts and iterators can not know how many rows they have.
     check_tables(real.train, None, None, real.target, synthetic_rows=totals.counts.rows)
     assert sample is not None
     return totals, sample, notes
 
 
-def _kinds(tables: Tables) -> dict[str, str]:
-    profile = tables.codec.profile if tables.codec is not None else None
-    return kinds_of(profile if profile is not None and not tables.kinds else tables.kinds)
-
-
 def _settings(request: Request) -> Settings:
+    limits = Limits(QUICK_ROWS, QUICK_ROWS) if request.profile == "quick" else Limits()
+    if request.sample_rows is not None:
+        rows = None if request.sample_rows == "all" else request.sample_rows
+        limits = Limits(rows, rows)
     return Settings(
         seed=request.seed,
-        limits=_limits(request.profile, request.sample_rows),
+        limits=limits,
         confidence=request.gates.defaults.confidence,
         requested_rows=request.requested_rows,
         retrain=request.retrain,
@@ -303,14 +296,6 @@ def _settings(request: Request) -> Settings:
         secrets=request.options.secret,
         **THOROUGH if request.profile in ("full", "audit") else {},
     )
-
-
-def _limits(profile: Profile, sample_rows: Rows) -> Limits:
-    if sample_rows == "all":
-        return Limits(None, None)
-    if sample_rows is not None:
-        return Limits(sample_rows, sample_rows)
-    return Limits(QUICK_ROWS, QUICK_ROWS) if profile == "quick" else Limits()
 
 
 def _aspect(found: Result, name: str) -> float | None:

@@ -45,9 +45,15 @@ class SchemaValid(Metric[JudgesValidity]):
     def compute(self, evidence: JudgesValidity) -> Result:
         checked = evidence.validity()
         if isinstance(checked, str):
-            return self.missing("not_applicable", checked)
+            return self.not_applicable(checked)
         rows, confidence = checked.rows, evidence.confidence
         valid, certain = rows - checked.invalid, rows - checked.beyond_chance
+        # What gates judge: a rare value that fell to the synthetic side is no fault.
+        beyond_chance = Estimate(
+            value=certain / rows,
+            ci=clopper_pearson(certain, rows, confidence),
+            reference=checked.reference,
+        )
         return self.result(
             value=valid / rows,
             ci=clopper_pearson(valid, rows, confidence),
@@ -55,12 +61,6 @@ class SchemaValid(Metric[JudgesValidity]):
             n={"synthetic": rows},
             gate_n=rows,
             method=f"{checked.read}; Clopper-Pearson interval",
-            aspects={
-                "beyond_chance": Estimate(
-                    value=certain / rows,
-                    ci=clopper_pearson(certain, rows, confidence),
-                    reference=checked.reference,
-                )
-            },
+            aspects={"beyond_chance": beyond_chance},
             per_column={name: 1 - bad / rows for name, bad in sorted(checked.cells.items())},
         )

@@ -3,9 +3,8 @@
 import numpy as np
 
 from synthmill.metrics.base import Estimate, Result
-from synthmill.metrics.lib.classifier import SmallClassifier, predict
-from synthmill.metrics.lib.columns import Floats, Ints
-from synthmill.metrics.lib.image_evidence import ImageEvidence, ImageMetric, Images
+from synthmill.metrics.lib.columns import Floats
+from synthmill.metrics.lib.image_evidence import ImageEvidence, ImageMetric, shown_labels
 from synthmill.metrics.lib.intervals import normal_interval
 
 LEAST_OF_CLASS = 10
@@ -36,23 +35,22 @@ class BalancedLabelFidelity(ImageMetric):
     def compute(self, evidence: ImageEvidence) -> Result:
         if few := self.too_few(evidence):
             return few
-        model = evidence.classifier("train", 0, len(evidence.sides["train"]))
-        (right, count), (real_right, real_count) = (
-            _by_class(model, evidence.images(side), len(evidence.classes))
-            for side in ("synthetic", "holdout")
-        )
+        (right, count), (real_right, real_count) = evidence.once(shown_labels)
+        # A class of few images would weigh as much as one of thousands and be all noise.
         chosen = np.flatnonzero((count >= LEAST_OF_CLASS) & (real_count >= LEAST_OF_CLASS))
         if not len(chosen):
             why = (
                 f"no class has {LEAST_OF_CLASS} images on both sides; image.label_fidelity looks at all"
                 " classes together"
             )
-            return self.missing("not_applicable", why)
+            return self.not_applicable(why)
         shares, real_shares = right[chosen] / count[chosen], real_right[chosen] / real_count[chosen]
         value, reference = float(shares.mean()), float(real_shares.mean())
-        low, high = normal_interval(
-            value, _variance(right[chosen], count[chosen]), evidence.settings.confidence
-        )
+        # Two of each outcome added (Agresti and Coull 1998): a class all of whose few images are right would
+        # have no variance.
+        share: Floats = (right[chosen] + 2) / (count[chosen] + 4)
+        variance = float((share * (1 - share) / (count[chosen] + 4)).sum() / len(chosen) ** 2)
+        low, high = normal_interval(value, variance, evidence.confidence)
         return self.named(
             evidence,
             value=value,
@@ -68,16 +66,3 @@ class BalancedLabelFidelity(ImageMetric):
                 evidence.classes[code]: float(share) for code, share in zip(chosen, shares, strict=True)
             },
         )
-
-
-def _by_class(model: SmallClassifier, images: Images, classes: int) -> tuple[Ints, Ints]:
-    """(classes,): images that are classified as labelled, and images."""
-    assert images.labels is not None
-    right = images.labels[predict(model, images.pixels) == images.labels]
-    return np.bincount(right, minlength=classes), np.bincount(images.labels, minlength=classes)
-
-
-def _variance(right: Ints, count: Ints) -> float:
-    """Of the mean of shares (Agresti and Coull 1998 for each)."""
-    share: Floats = (right + 2) / (count + 4)
-    return float((share * (1 - share) / (count + 4)).sum() / len(count) ** 2)

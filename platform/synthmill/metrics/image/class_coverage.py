@@ -12,8 +12,7 @@ LEAST_OF_CLASS = 5
 
 
 class ClassCoverage(ImageMetric):
-    """Share of classes that occur, of those with at least 5 training and 20 expected images: chance leaves
-    one out once in 5e8."""
+    """Share of classes that occur, of those with at least 5 training and 20 expected images."""
 
     name = "image.class_coverage"
     title = "Class coverage"
@@ -30,26 +29,26 @@ class ClassCoverage(ImageMetric):
     )
 
     def compute(self, evidence: ImageEvidence) -> Result:
-        train, found = evidence.label_rows("train").classes, evidence.label_rows("synthetic")
-        due = _due(train, found.total)
+        train, made = evidence.label_rows("train").classes, evidence.label_rows("synthetic")
+        # Chance leaves a class of 20 expected images out once in 5e8.
+        due = _due(train, made.total)
         if not due.any():
-            return self.missing(
-                "not_applicable", f"no class is frequent enough to expect {EXPECTED_ROWS} images of it"
-            )
-        seen = found.classes > 0
+            return self.not_applicable(f"no class is frequent enough to expect {EXPECTED_ROWS} images of it")
+        seen = made.classes > 0
         hit, count = int((seen & due).sum()), int(due.sum())
         reference = None
+        # The holdout may be too small to expect every class, which the reference allows for.
         if "holdout" in evidence.sides:
-            held = evidence.label_rows("holdout")
-            due_held = _due(train, held.total)
-            reference = float((held.classes > 0)[due_held].mean()) if due_held.any() else None
+            holdout = evidence.label_rows("holdout")
+            due_there = _due(train, holdout.total)
+            reference = float((holdout.classes > 0)[due_there].mean()) if due_there.any() else None
         return self.named(
             evidence,
             value=hit / count,
-            ci=wilson(hit, count, evidence.settings.confidence),
+            ci=wilson(hit, count, evidence.confidence),
             reference=reference,
-            n={"train": int(train.sum()), "synthetic": found.total, "classes": count},
-            gate_n=min(int(train.sum()), found.total),
+            n={"train": int(train.sum()), "synthetic": made.total, "classes": count},
+            gate_n=min(int(train.sum()), made.total),
             method=(
                 "the label of every row; Wilson interval over the classes; reference: the holdout's labels"
             ),

@@ -9,8 +9,7 @@ from synthmill.metrics.lib.image_evidence import ImageEvidence, ImageMetric
 
 
 class ClassifierUtility(ImageMetric):
-    """CAS (arXiv 1905.10887): accuracy on the holdout after training on synthetic images over the same after
-    real ones, equal numbers."""
+    """CAS (arXiv 1905.10887): holdout accuracy after synthetic images over that after as many real ones."""
 
     name = "image.tstr_ratio"
     title = "Classifier trained on synthetic images"
@@ -27,19 +26,17 @@ class ClassifierUtility(ImageMetric):
 
     def compute(self, evidence: ImageEvidence) -> Result:
         holdout = evidence.images("holdout", len(evidence.sides["holdout"]))
-        count = min(
-            len(evidence.sides["train"]), len(evidence.sides["synthetic"]), evidence.settings.limit or 1 << 60
-        )
+        sizes = [len(evidence.sides["train"]), len(evidence.sides["synthetic"])]
+        count = min(sizes + ([evidence.settings.limit] if evidence.settings.limit else []))
         if min(count, len(holdout)) < 50:
-            return self.missing(
-                "unavailable", f"only {min(count, len(holdout))} images to train or test with; 50 are needed"
+            return self.unavailable(
+                f"only {min(count, len(holdout))} images to train or test with; 50 are needed"
             )
         assert holdout.labels is not None
         if len(np.unique(holdout.labels)) < 2:
-            return self.missing(
-                "unavailable", "the holdout images have a single class: there is nothing to tell apart"
-            )
+            return self.unavailable("the holdout images have a single class: there is nothing to tell apart")
         scores = []
+        # Both arms with the same seeds and the same number of images.
         for seed in range(evidence.settings.learner_seeds):
             pair = [
                 accuracy(evidence.classifier(side, 1 + seed, count), holdout.pixels, holdout.labels)[0]
@@ -50,14 +47,9 @@ class ClassifierUtility(ImageMetric):
         ratio = float(tstr.mean() / trtr.mean())
         # Two sources of chance: who is in the holdout (binomial, paired scores are at most that wide) and the
         # classifier's seed.
-        spread = tstr.mean() * (1 - tstr.mean()) / len(holdout) + (
-            tstr.var(ddof=1) / len(tstr) if len(tstr) > 1 else 0.0
-        )
-        half = (
-            float(stats.norm.ppf(0.5 + evidence.settings.confidence / 2))
-            * float(np.sqrt(spread))
-            / trtr.mean()
-        )
+        by_seed = tstr.var(ddof=1) / len(tstr) if len(tstr) > 1 else 0.0
+        spread = tstr.mean() * (1 - tstr.mean()) / len(holdout) + by_seed
+        half = float(stats.norm.ppf(0.5 + evidence.confidence / 2)) * float(np.sqrt(spread)) / trtr.mean()
         return self.named(
             evidence,
             value=ratio,

@@ -1,14 +1,13 @@
 """How much of the synthetic images lies where real ones are."""
 
-from synthmill.metrics.base import Estimate, Result
+from synthmill.metrics.base import Result
 from synthmill.metrics.lib.image_evidence import ImageEvidence, ImageMetric
 from synthmill.metrics.lib.intervals import normal_interval
 from synthmill.metrics.lib.prdc import K_DENSITY
 
 
 class ImageDensity(ImageMetric):
-    """Mean number of holdout neighbourhoods a synthetic image falls into, over 5 (arXiv 2002.09797, equation
-    5)."""
+    """Mean count of holdout neighbourhoods a synthetic image falls into, over 5 (arXiv 2002.09797, eq. 5)."""
 
     name = "image.density"
     title = "Density of images"
@@ -24,15 +23,9 @@ class ImageDensity(ImageMetric):
         if few := self.too_few(evidence):
             return few
         synthetic, train = evidence.prdc
-        value, reference = synthetic.density, train.density
-        return self.named(
-            evidence,
-            value=value,
-            ci=normal_interval(synthetic.density, synthetic.density_variance, evidence.settings.confidence),
-            reference=reference,
-            method=(
-                f"k = {K_DENSITY}, equal numbers; variance over holdout images; reference: training images"
-                " against holdout images"
-            ),
-            aspects={"ratio": Estimate(value=value / reference if reference else None, reference=1.0)},
+        interval = normal_interval(synthetic.density, synthetic.density_variance, evidence.confidence)
+        method = (
+            f"k = {K_DENSITY}, equal numbers; variance over holdout images; reference: training images"
+            " against holdout images"
         )
+        return self.beside_training(evidence, synthetic.density, train.density, interval, method)

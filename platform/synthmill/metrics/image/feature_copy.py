@@ -16,7 +16,6 @@ class FeatureCopy(ImageMetric):
     bounds = (0.0, 1.0)
     needs = ("holdout",)
     profile = "quick"
-    by_feature = True
     advice = (
         "The generator memorises. Do not publish; train a smaller model, stop earlier, use more images, or"
         " DiffAugment."

@@ -18,11 +18,10 @@ class FrechetInfinity(ImageMetric):
     advice = "See image.fd. This one can be compared between data sets of different sizes."
 
     def compute(self, evidence: ImageEvidence) -> Result:
+        # The line needs several sizes of at least 50 images each.
         if evidence.size < 4 * SMALLEST:
-            return self.missing(
-                "unavailable",
-                f"only {evidence.size} images a side; {4 * SMALLEST} are needed",
-                gate_n=evidence.size,
+            return self.unavailable(
+                f"only {evidence.size} images a side; {4 * SMALLEST} are needed", gate_n=evidence.size
             )
         real = evidence.features("holdout")
         value, error = frechet_infinity_with_error(evidence.features("synthetic"), real, evidence.rng(1))
@@ -30,7 +29,7 @@ class FrechetInfinity(ImageMetric):
         return self.named(
             evidence,
             value=value,
-            ci=normal_interval(value, error**2, evidence.settings.confidence),
+            ci=normal_interval(value, error**2, evidence.confidence),
             reference=reference,
             method=(
                 "line through FD at 8 numbers of images from a fifth to all; jackknife over tenths of both"

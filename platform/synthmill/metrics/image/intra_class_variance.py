@@ -12,8 +12,7 @@ LEAST_OF_CLASS = 10
 
 
 class IntraClassVariance(ImageMetric):
-    """Mean over classes of trace(covariance of synthetic features) / trace(covariance of holdout
-    features)."""
+    """Mean over classes of trace(covariance of synthetic features) / trace(covariance of holdout ones)."""
 
     name = "image.intra_class_variance_ratio"
     title = "Variety within classes"
@@ -34,11 +33,12 @@ class IntraClassVariance(ImageMetric):
         real, synthetic, train = (self._spread(evidence, side) for side in ("holdout", "synthetic", "train"))
         both = [code for code in real if code in synthetic and code in train]
         if not both:
-            return self.missing(
-                "unavailable", f"no class has {LEAST_OF_CLASS} images on every side", gate_n=evidence.size
+            return self.unavailable(
+                f"no class has {LEAST_OF_CLASS} images on every side", gate_n=evidence.size
             )
         rng = evidence.rng(2)
         ratios = np.array([synthetic[code].mean() / max(real[code].mean(), 1e-12) for code in both])
+        # Both sides are samples, so both are drawn again.
         drawn = np.array(
             [
                 [_resampled(synthetic[c], rng) / max(_resampled(real[c], rng), 1e-12) for c in both]
@@ -49,7 +49,7 @@ class IntraClassVariance(ImageMetric):
         return self.named(
             evidence,
             value=float(ratios.mean()),
-            ci=percentile_interval(drawn, evidence.settings.confidence),
+            ci=percentile_interval(drawn, evidence.confidence),
             reference=reference,
             method=(
                 f"squared distances to class means, classes with at least {LEAST_OF_CLASS} images; bootstrap"
@@ -66,12 +66,12 @@ class IntraClassVariance(ImageMetric):
         """Class -> squared distance of each of its images to their mean, (n - 1) in the denominator."""
         labels, features = evidence.images(side).labels, evidence.features(side)  # type: ignore[arg-type]
         assert labels is not None
-        found = {}
+        spread = {}
         for code in range(len(evidence.classes)):
             points = features[labels == code].astype(np.float64)
             if len(points) >= LEAST_OF_CLASS:
-                found[code] = np.square(points - points.mean(0)).sum(1) * len(points) / (len(points) - 1)
-        return found
+                spread[code] = np.square(points - points.mean(0)).sum(1) * len(points) / (len(points) - 1)
+        return spread
 
 
 def _resampled(values: Floats, rng: np.random.Generator) -> float:

@@ -1,14 +1,12 @@
 """Whether an image shows what its label says."""
 
-from synthmill.metrics.base import Estimate, Result
-from synthmill.metrics.lib.classifier import accuracy
-from synthmill.metrics.lib.image_evidence import ImageEvidence, ImageMetric
+from synthmill.metrics.base import Result
+from synthmill.metrics.lib.image_evidence import ImageEvidence, ImageMetric, shown_labels
 from synthmill.metrics.lib.intervals import wilson
 
 
 class LabelFidelity(ImageMetric):
-    """Accuracy, on synthetic images, of a classifier of the training images (GAN-test, arXiv 1807.09499);
-    reference: on the holdout."""
+    """Accuracy, on synthetic images, of a classifier of the training images (GAN-test, arXiv 1807.09499)."""
 
     name = "image.label_fidelity"
     title = "Images that show their label"
@@ -27,27 +25,21 @@ class LabelFidelity(ImageMetric):
     def compute(self, evidence: ImageEvidence) -> Result:
         if few := self.too_few(evidence):
             return few
-        model = evidence.classifier("train", 0, len(evidence.sides["train"]))
-        synthetic, holdout = evidence.images("synthetic"), evidence.images("holdout")
-        assert synthetic.labels is not None
-        assert holdout.labels is not None
-        right, count = accuracy(model, synthetic.pixels, synthetic.labels)
-        real_right, real_count = accuracy(model, holdout.pixels, holdout.labels)
-        value, reference = right / count, real_right / real_count
-        per_class = {}
-        for code, name in enumerate(evidence.classes):
-            chosen = synthetic.take(synthetic.labels == code)
-            if len(chosen):
-                per_class[name] = accuracy(model, chosen.pixels, chosen.labels)[0] / len(chosen)  # type: ignore[arg-type]
-        return self.named(
-            evidence,
-            value=value,
-            ci=wilson(right, count, evidence.settings.confidence),
-            reference=reference,
-            method=(
-                "one small convolutional classifier of the training images; Wilson interval; reference:"
-                " holdout images"
-            ),
-            aspects={"ratio": Estimate(value=value / reference if reference else None, reference=1.0)},
-            per_column=per_class,
+        (right, count), (real_right, real_count) = evidence.once(shown_labels)
+        method = (
+            "one small convolutional classifier of the training images; Wilson interval; reference: holdout"
+            " images"
         )
+        result = self.beside_training(
+            evidence,
+            int(right.sum()) / int(count.sum()),
+            int(real_right.sum()) / int(real_count.sum()),
+            wilson(int(right.sum()), int(count.sum()), evidence.confidence),
+            method,
+        )
+        shares = {
+            name: int(right[code]) / int(count[code])
+            for code, name in enumerate(evidence.classes)
+            if count[code]
+        }
+        return result.model_copy(update={"per_column": shares})

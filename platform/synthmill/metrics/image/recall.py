@@ -1,8 +1,7 @@
 """How many real images the generator could have made."""
 
-from synthmill.metrics.base import Estimate, Result
+from synthmill.metrics.base import Result
 from synthmill.metrics.lib.image_evidence import ImageEvidence, ImageMetric
-from synthmill.metrics.lib.intervals import wilson
 from synthmill.metrics.lib.prdc import K_MANIFOLD
 
 
@@ -22,18 +21,4 @@ class ImageRecall(ImageMetric):
     )
 
     def compute(self, evidence: ImageEvidence) -> Result:
-        if few := self.too_few(evidence):
-            return few
-        synthetic, train = evidence.prdc
-        value, reference = synthetic.recalled / synthetic.rows, train.recalled / train.rows
-        return self.named(
-            evidence,
-            value=value,
-            ci=wilson(synthetic.recalled, synthetic.rows, evidence.settings.confidence),
-            reference=reference,
-            method=(
-                f"k = {K_MANIFOLD}, equal numbers; Wilson interval; reference: training images against"
-                " holdout images"
-            ),
-            aspects={"ratio": Estimate(value=value / reference if reference else None, reference=1.0)},
-        )
+        return self.share(evidence, lambda points: points.recalled, K_MANIFOLD)

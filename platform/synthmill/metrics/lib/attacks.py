@@ -11,7 +11,6 @@ import numpy as np
 from scipy import stats
 
 from synthmill.metrics.base import Estimate, Result
-from synthmill.metrics.lib.columns import Floats
 from synthmill.metrics.lib.intervals import excess_p
 from synthmill.metrics.lib.table_evidence import TableEvidence, TableMetric
 
@@ -27,20 +26,19 @@ class Attempts:
 
     @property
     def p(self) -> float:
-        """One-sided exact p of so many more successes on training rows than on the holdout (Fisher).
-
-        The risk's own interval is a normal approximation that fails where the control succeeds nearly always.
-        """
+        """One-sided exact p of so many more successes on training rows than on the holdout (Fisher)."""
+        # The risk's own interval is a normal approximation that fails where the control succeeds nearly
+        # always: real rows were warned of in seven calibration tables of ten.
         return excess_p(self.main, self.control, self.number, self.number)
 
 
 def wilson_rate(hits: int, attempts: int, confidence: float) -> tuple[float, float]:
     """Centre and half width of Wilson's interval."""
+    # Wilson, as in the paper: with 0 hits the normal interval would have no width.
     z = float(stats.norm.ppf(0.5 + confidence / 2))
     total = attempts + z**2
-    return (hits + z**2 / 2) / total, z / total * float(
-        np.sqrt(hits * (attempts - hits) / attempts + z**2 / 4)
-    )
+    half = z / total * float(np.sqrt(hits * (attempts - hits) / attempts + z**2 / 4))
+    return (hits + z**2 / 2) / total, half
 
 
 def risk(attempts: Attempts, confidence: float) -> tuple[float, tuple[float, float]]:
@@ -48,11 +46,10 @@ def risk(attempts: Attempts, confidence: float) -> tuple[float, tuple[float, flo
     main, main_error = wilson_rate(attempts.main, attempts.number, confidence)
     control, control_error = wilson_rate(attempts.control, attempts.number, confidence)
     value = (main - control) / (1 - control)
+    # Delta method: main and control are independent samples, and the risk depends on both.
     error = float(np.hypot(main_error / (1 - control), (main - 1) / (1 - control) ** 2 * control_error))
-    return float(np.clip(value, 0, 1)), (
-        float(np.clip(value - error, 0, 1)),
-        float(np.clip(value + error, 0, 1)),
-    )
+    value, low, high = (float(np.clip(x, 0, 1)) for x in (value, value - error, value + error))
+    return value, (low, high)
 
 
 def attack_result(
@@ -68,13 +65,14 @@ def attack_result(
 
     `chosen_among`: the attempts are the worst of so many; the interval is Bonferroni-corrected for it.
     """
-    value, ci = risk(attempts, 1 - (1 - evidence.settings.confidence) / chosen_among)
+    # The worst of several columns is chosen for being the worst, which an interval must allow for.
+    value, ci = risk(attempts, 1 - (1 - evidence.confidence) / chosen_among)
     rates = {kind: getattr(attempts, kind) / attempts.number for kind in ("main", "control", "baseline")}
     return cls.result(
         value=value,
         ci=ci,
         reference=0.0,
-        confidence=evidence.settings.confidence,
+        confidence=evidence.confidence,
         n={"attempts": attempts.number},
         gate_n=attempts.number,
         method=f"{method}; Wilson rates; reference: no more success on training rows than on the holdout",
@@ -82,29 +80,14 @@ def attack_result(
             **{kind: Estimate(value=rate) for kind, rate in rates.items()},
             "p_value": Estimate(value=min(1.0, chosen_among * attempts.p), reference=0.5),
         },
+        # An attack that guessing beats says nothing of the data (Anonymeter: it "cannot be trusted").
         details={"stronger_than_guessing": attempts.main > attempts.baseline, **details},
     )
 
 
 def sides(evidence: TableEvidence) -> int:
     """Rows of train and of holdout that are attacked and that populations are cut to: equally many."""
-    limit = evidence.settings.limits.neighbour_rows
-    assert evidence.real.holdout is not None
-    return int(
-        min(
-            evidence.real.train.num_rows,
-            evidence.real.holdout.num_rows,
-            limit or evidence.real.train.num_rows,
-        )
-    )
-
-
-def matrices(evidence: TableEvidence, rows: int) -> tuple[Floats, Floats, Floats]:
-    """Train, holdout and synthetic rows as numbers (categories as codes, NaN where missing), in feature
-    order."""
-    features, limit = evidence.real.all_features, evidence.settings.limits.neighbour_rows
-    return (
-        features.matrix(evidence.table("train", rows)),
-        features.matrix(evidence.table("holdout", rows)),
-        features.matrix(evidence.table("synthetic", limit)),
-    )
+    real, limit = evidence.real, evidence.settings.limits.neighbour_rows
+    assert real.holdout is not None
+    # A larger population has more rows that a predicate fits or a point is near to, by chance alone.
+    return int(min(real.train.num_rows, real.holdout.num_rows, limit or real.train.num_rows))

@@ -1,5 +1,4 @@
-"""Arrow columns as arrays: numbers as float64 with NaN for missing, categories as codes into a fixed
-vocabulary."""
+"""Arrow columns as arrays: numbers as float64 with NaN for missing, categories as codes into a vocabulary."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -73,10 +72,12 @@ def _role(kind: str | None, arrow: pa.DataType) -> Role:
     word = kind or _kind(arrow)
     if word in IDENTIFIER_KINDS:
         return "identifier"
-    return "numeric" if word in NUMERIC_KINDS and _is_number(arrow) else "category"
+    # A profile may call text numeric that this table has as text; the values decide.
+    return "numeric" if word in NUMERIC_KINDS and is_number(arrow) else "category"
 
 
-def _is_number(arrow: pa.DataType) -> bool:
+def is_number(arrow: pa.DataType) -> bool:
+    """Whether values have an order and a distance: numbers and times."""
     checks = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_temporal)
     return any(check(arrow) for check in checks)
 
@@ -84,13 +85,14 @@ def _is_number(arrow: pa.DataType) -> bool:
 def _kind(arrow: pa.DataType) -> str:
     if pa.types.is_integer(arrow):
         return "integer"
-    return "numeric" if _is_number(arrow) else "categorical"
+    return "numeric" if is_number(arrow) else "categorical"
 
 
 def floats(column: pa.ChunkedArray | pa.Array) -> Floats:
     """float64 (N,), NaN where missing; datetimes and dates in their own unit since the epoch."""
     arrow = column.type
     if pa.types.is_temporal(arrow):
+        # Arrow casts times to integers of the same width only.
         wide = pa.int32() if arrow.bit_width == 32 else pa.int64()
         column = pc.cast(column, wide)
     values: Any = pc.cast(column, pa.float64(), safe=False)
@@ -103,6 +105,7 @@ def floats(column: pa.ChunkedArray | pa.Array) -> Floats:
 def texts(column: pa.ChunkedArray | pa.Array) -> tuple[Ints, list[str]]:
     """Codes int64 (N,), MISSING where missing, and the distinct values as text they point to."""
     if pa.types.is_dictionary(column.type):
+        # A dictionary may list values that no row has, or one value twice.
         column = pc.cast(column, column.type.value_type)
     encoded = pc.dictionary_encode(column)
     if isinstance(encoded, pa.ChunkedArray):
@@ -120,15 +123,42 @@ def texts(column: pa.ChunkedArray | pa.Array) -> tuple[Ints, list[str]]:
 def codes_in(column: pa.ChunkedArray | pa.Array, vocabulary: Mapping[str, int], *, unseen: int) -> Ints:
     """int64 (N,): each value's code in the vocabulary, `unseen` for others, MISSING for missing."""
     local, values = texts(column)
+    # Here and wherever codes are looked up: MISSING is -1, so a missing value reads the table's last entry.
     table = np.array([*(vocabulary.get(value, unseen) for value in values), MISSING], dtype=np.int64)
     return table[local]
+
+
+def common_codes(left: pa.ChunkedArray, right: pa.ChunkedArray) -> tuple[Ints, Ints, int]:
+    """int64 (N,) and (M,): codes of both sides into one vocabulary, MISSING where missing; and its size."""
+    sides = (texts(left), texts(right))
+    place = {value: i for i, value in enumerate(dict.fromkeys([*sides[0][1], *sides[1][1]]))}
+    first, second = (
+        np.array([*(place[value] for value in values), MISSING], dtype=np.int64)[codes]
+        for codes, values in sides
+    )
+    return first, second, len(place)
+
+
+def level_counts(columns: Sequence[pa.ChunkedArray]) -> dict[str, int]:
+    """How often each value occurs in all columns together."""
+    total: dict[str, int] = {}
+    for column in columns:
+        codes, values = texts(column)
+        for value, count in zip(
+            values, np.bincount(codes[codes != MISSING], minlength=len(values)), strict=True
+        ):
+            if count:
+                total[value] = total.get(value, 0) + int(count)
+    return total
 
 
 def value_hashes(column: Column, data: pa.ChunkedArray | pa.Array) -> Hashes:
     """uint64 (N,): equal values have equal hashes in every process and on every run; missing is a value."""
     if column.role == "numeric":
+        # Adding 0.0 turns -0.0, which equals 0.0 but has other bits, into it.
         numbers = floats(data) + 0.0
         bits = numbers.view(np.uint64).copy()
+        # NaN has many bit patterns and must have one hash.
         bits[np.isnan(numbers)] = np.uint64(0x7FF8DEAD00000000)
         return mix(bits)
     local, values = texts(data)
@@ -137,7 +167,7 @@ def value_hashes(column: Column, data: pa.ChunkedArray | pa.Array) -> Hashes:
 
 
 def text_hashes(values: list[str]) -> Hashes:
-    """uint64 (len(values),): SipHash with a fixed key."""
+    """uint64 (len(values),): SipHash with a fixed key; Python's own differs from process to process."""
     if not values:
         return np.empty(0, dtype=np.uint64)
     return np.asarray(pd.util.hash_array(np.array(values, dtype=object), categorize=False), dtype=np.uint64)
@@ -152,10 +182,10 @@ def mix(bits: Hashes) -> Hashes:
 
 
 def row_hashes(columns: tuple[Column, ...], table: pa.Table) -> Hashes:
-    """uint64 (N,): one hash a row over all columns but identifiers (which are regenerated, so never
-    equal)."""
+    """uint64 (N,): one hash a row over all columns but identifiers, which are made anew and never equal."""
     total = np.zeros(table.num_rows, dtype=np.uint64)
     for column in columns:
         if column.role != "identifier":
+            # Order matters: without the multiplication, equal values in two columns would cancel out.
             total = mix(total * np.uint64(0x100000001B3) ^ value_hashes(column, table[column.name]))
     return total

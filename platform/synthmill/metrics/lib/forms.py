@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from scipy import stats
 
-from synthmill.metrics.base import Mergeable
-from synthmill.metrics.lib.columns import MISSING, Bools, Column, Floats, Ints, floats, texts
+from synthmill.metrics.lib.columns import MISSING, Column, Ints, floats, is_number, level_counts
+from synthmill.metrics.lib.counts import CountFlagged, Flagged
 from synthmill.metrics.lib.view import PartView
 
 MOST_DECIMALS = 6
@@ -24,6 +24,7 @@ RUNS = ((r"\p{Lu}+", "A"), (r"\p{Ll}+", "a"), (r"[^\p{Lu}\p{Ll}\P{L}]+", "x"), (
 NO_FORM = MOST_DECIMALS + 1
 SECONDS = (86_400.0, 3_600.0, 60.0, 1.0)
 """Units of time from coarse to fine; a value that is whole in none of them has the form after the last."""
+# As for suspect cells (lib/validity.py).
 CHANCE = 0.001
 
 
@@ -38,48 +39,31 @@ class ColumnForm:
     finest: int
     """Most decimals of a number, or the finest unit of a time."""
     singles: int
-    """Real values that are the only ones of their form: how often a fresh real value has a new one (Good
-    1953)."""
+    """Real values that are the only ones of their form."""
     values: int
 
 
-@dataclass(frozen=True)
-class FormCounts:
-    """Values that were looked at, and those of a form that no real value has, by column."""
-
-    values: dict[str, int]
-    unknown: dict[str, int]
-
-
-class CountForms(Mergeable[FormCounts, FormCounts]):
-    """Counts every value of a table; size: two numbers a column."""
+class CountForms(CountFlagged):
+    """Flags every value of a form that no real value has."""
 
     def __init__(self, forms: Mapping[str, ColumnForm]) -> None:
         self.forms = forms
 
-    def partial(self, view: PartView) -> FormCounts:
-        values: dict[str, int] = {}
-        unknown: dict[str, int] = {}
+    def partial(self, view: PartView) -> Flagged:
+        counts = Flagged({}, {})
         for name, form in self.forms.items():
             if form.patterns is None:
-                found = _fineness(view.table[name])
-                values[name] = len(found)
-                unknown[name] = int(np.count_nonzero(found > form.finest))
+                fineness = _fineness(view.table[name])
+                new_forms = fineness > form.finest
             else:
+                # Each distinct value is looked at once, however often it occurs.
                 codes, seen = view.texts(name)
-                strange = _strange(seen, form)
-                values[name] = int(np.count_nonzero(codes != MISSING))
-                unknown[name] = int(np.count_nonzero(strange[codes[codes != MISSING]]))
-        return FormCounts(values, unknown)
-
-    def merge(self, left: FormCounts, right: FormCounts) -> FormCounts:
-        return FormCounts(
-            {name: left.values[name] + right.values[name] for name in left.values},
-            {name: left.unknown[name] + right.unknown[name] for name in left.unknown},
-        )
-
-    def finish(self, state: FormCounts) -> FormCounts:
-        return state
+                patterns = text_patterns(seen, exact=form.exact)
+                new = np.array([pattern not in form.patterns for pattern in patterns], dtype=np.bool_)
+                new_forms = new[codes[codes != MISSING]]
+            counts.values[name] = len(new_forms)
+            counts.flagged[name] = int(np.count_nonzero(new_forms))
+        return counts
 
 
 def fit_forms(columns: Sequence[Column], tables: Sequence[pa.Table]) -> dict[str, ColumnForm]:
@@ -88,54 +72,40 @@ def fit_forms(columns: Sequence[Column], tables: Sequence[pa.Table]) -> dict[str
     return {name: form for name, form in fitted.items() if form is not None}
 
 
-def beyond_chance(name: str, counts: FormCounts, form: ColumnForm, columns: int) -> bool:
-    """Whether a column has more values of new forms than fresh real rows would (hypergeometric, corrected for
-    the number of columns); of the real values `singles` would be new to the others."""
-    strange, total = counts.unknown[name], counts.values[name]
-    if not strange:
+def beyond_chance(name: str, counts: Flagged, form: ColumnForm, columns: int) -> bool:
+    """Whether a column has more values of new forms than fresh real rows would (hypergeometric)."""
+    new, total = counts.flagged[name], counts.values[name]
+    if not new:
         return False
-    p = stats.hypergeom.sf(strange - 1, form.values + total, total, strange + form.singles + 1)
+    # Good (1953): as many real values as are the only ones of their form would be new to the others.
+    p = stats.hypergeom.sf(new - 1, form.values + total, total, new + form.singles + 1)
     return bool(p < CHANCE / columns)
 
 
 def text_patterns(values: Sequence[str], *, exact: bool) -> list[str]:
     """The pattern of each text; `exact` keeps lengths of runs of digits."""
-    found = pa.array(values, pa.string())
-    for run, mark in RUNS:
-        found = pc.replace_substring_regex(found, run, mark)
-    written: list[str] = pc.replace_substring_regex(
-        found, r"\p{Nd}" if exact else r"\p{Nd}+", "9"
-    ).to_pylist()
-    return written
+    patterns = pa.array(values, pa.string())
+    for run, mark in (*RUNS, (r"\p{Nd}" if exact else r"\p{Nd}+", "9")):
+        patterns = pc.replace_substring_regex(patterns, run, mark)
+    return patterns.to_pylist()  # type: ignore[no-any-return]
 
 
 def _fit(column: Column, sides: Sequence[pa.ChunkedArray]) -> ColumnForm | None:
     arrow = column.type
+    # Values of these types are written in one way.
     if pa.types.is_boolean(arrow) or pa.types.is_nested(arrow) or pa.types.is_binary(arrow):
         return None
-    if column.role == "numeric" or pa.types.is_temporal(arrow) or _is_number(arrow):
-        return _fit_fineness(np.concatenate([_fineness(side) for side in sides]))
-    counted: dict[str, int] = {}
-    for side in sides:
-        codes, values = texts(side)
-        for value, count in zip(values, _uses(codes, len(values)), strict=True):
-            counted[value] = counted.get(value, 0) + int(count)
-    return _fit_text(column, counted)
-
-
-def _fit_fineness(found: Ints) -> ColumnForm | None:
-    if not len(found) or found.max() == NO_FORM:
-        return None
-    finest = int(found.max())
-    alone = int(np.count_nonzero(found == finest) == 1)
-    return ColumnForm(None, False, finest, alone, len(found))
-
-
-def _fit_text(column: Column, counted: Mapping[str, int]) -> ColumnForm | None:
-    used = {value: count for value, count in counted.items() if count}
+    if column.role == "numeric" or is_number(arrow):
+        fineness = np.concatenate([_fineness(side) for side in sides])
+        # Measured values have as many decimals as a float can hold; that is no form.
+        if not len(fineness) or fineness.max() == NO_FORM:
+            return None
+        finest = int(fineness.max())
+        return ColumnForm(None, False, finest, int(np.count_nonzero(fineness == finest) == 1), len(fineness))
+    used = level_counts(sides)
     if not used:
         return None
-    loose, exact = (_tally(used, exact=keep) for keep in (False, True))
+    loose, exact = (_tally(used, exact=exact) for exact in (False, True))
     # One length for each pattern: the length is part of the form, unless the values count up.
     counts_up = column.role == "identifier" and not any(_padded(value) for value in used)
     fixed = len(exact) == len(loose) and not counts_up
@@ -145,10 +115,10 @@ def _fit_text(column: Column, counted: Mapping[str, int]) -> ColumnForm | None:
 
 
 def _tally(used: Mapping[str, int], *, exact: bool) -> dict[str, int]:
-    found: dict[str, int] = {}
+    tally: dict[str, int] = {}
     for pattern, count in zip(text_patterns(list(used), exact=exact), used.values(), strict=True):
-        found[pattern] = found.get(pattern, 0) + count
-    return found
+        tally[pattern] = tally.get(pattern, 0) + count
+    return tally
 
 
 def _padded(value: str) -> bool:
@@ -159,16 +129,8 @@ def _padded(value: str) -> bool:
     )
 
 
-def _strange(values: Sequence[str], form: ColumnForm) -> Bools:
-    """(len(values),): which have a form that no real value has."""
-    assert form.patterns is not None
-    patterns = text_patterns(values, exact=form.exact)
-    return np.array([pattern not in form.patterns for pattern in patterns], dtype=np.bool_)
-
-
 def _fineness(column: pa.ChunkedArray) -> Ints:
-    """Decimals of each number, or the unit that each time is whole in; missing and infinite values are left
-    out, (values,)."""
+    """(values,): decimals of each number, or the unit that each time is whole in; finite values only."""
     arrow = column.type
     if pa.types.is_temporal(arrow):
         return _units(column, arrow)
@@ -176,37 +138,25 @@ def _fineness(column: pa.ChunkedArray) -> Ints:
     values = values[np.isfinite(values)]
     # Written numbers come back from float32 with its own rounding.
     tolerance = 1e-6 if pa.types.is_float32(arrow) or pa.types.is_float16(arrow) else 1e-10
-    return _decimals(values, tolerance)
-
-
-def _decimals(values: Floats, tolerance: float) -> Ints:
-    found = np.full(len(values), NO_FORM, dtype=np.int64)
-    left = np.arange(len(values))
+    decimals = np.full(len(values), NO_FORM, dtype=np.int64)
+    remaining = np.arange(len(values))
     for digits in range(NO_FORM):
-        scaled = values[left] * 10.0**digits
+        scaled = values[remaining] * 10.0**digits
         whole = np.abs(scaled - np.round(scaled)) <= tolerance * np.maximum(1.0, np.abs(scaled))
-        found[left[whole]] = digits
-        left = left[~whole]
-        if not len(left):
-            break
-    return found
+        decimals[remaining[whole]] = digits
+        remaining = remaining[~whole]
+    return decimals
 
 
 def _units(column: pa.ChunkedArray, arrow: pa.DataType) -> Ints:
+    # A date has no unit of its own; dates are whole days.
     a_second = {"s": 1, "ms": 1_000, "us": 1_000_000, "ns": 1_000_000_000}.get(getattr(arrow, "unit", "s"), 1)
     if pa.types.is_date(arrow):
         return np.zeros(len(column) - column.null_count, dtype=np.int64)
     wide = pa.int32() if arrow.bit_width == 32 else pa.int64()
     ticks = np.asarray(pc.cast(column, wide).drop_null().to_numpy(), dtype=np.int64)
-    found = np.full(len(ticks), len(SECONDS), dtype=np.int64)
+    units = np.full(len(ticks), len(SECONDS), dtype=np.int64)
+    # From fine to coarse, so that the coarsest unit in which a time is whole is the one that stays.
     for level, seconds in reversed(list(enumerate(SECONDS))):
-        found[ticks % int(seconds * a_second) == 0] = level
-    return found
-
-
-def _uses(codes: Ints, size: int) -> Ints:
-    return np.bincount(codes[codes != MISSING], minlength=size)
-
-
-def _is_number(arrow: pa.DataType) -> bool:
-    return bool(pa.types.is_integer(arrow) or pa.types.is_floating(arrow) or pa.types.is_decimal(arrow))
+        units[ticks % int(seconds * a_second) == 0] = level
+    return units

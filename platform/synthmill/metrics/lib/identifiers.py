@@ -6,75 +6,56 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from synthmill.metrics.base import Mergeable
 from synthmill.metrics.lib.columns import MISSING, Column, Hashes, Ints, text_hashes, texts
+from synthmill.metrics.lib.counts import CountFlagged, Flagged
 from synthmill.metrics.lib.view import PartView
 
 
 @dataclass(frozen=True)
 class RealIdentifiers:
-    """One column's values in train, validation and holdout; of an identifier that repeats, those in train and
-    validation, which holdout rows are held against too."""
+    """One column's values in train, validation and holdout; of one that repeats, in train and validation."""
 
     known: Hashes
     """Sorted, each once."""
     repeat: bool
-    """Whether a value stands in several rows, as a customer's number does in a table of orders."""
+    """Whether a value occurs in several rows, as a customer's number does in a table of orders."""
     reference: tuple[int, int] | None
     """Holdout values that train or validation have, and how many there are; None: no holdout."""
 
 
-@dataclass(frozen=True)
-class IdentifierCounts:
-    """Values that were generated, and those that are real ones, by column."""
-
-    values: dict[str, int]
-    real: dict[str, int]
-
-
-class CountIdentifiers(Mergeable[IdentifierCounts, IdentifierCounts]):
-    """Counts every value of a table; size: two numbers a column."""
+class CountIdentifiers(CountFlagged):
+    """Flags every generated value that is a real one."""
 
     def __init__(self, known: Mapping[str, RealIdentifiers]) -> None:
         self.known = known
 
-    def partial(self, view: PartView) -> IdentifierCounts:
-        values: dict[str, int] = {}
-        real: dict[str, int] = {}
+    def partial(self, view: PartView) -> Flagged:
+        counts = Flagged({}, {})
         for name, column in self.known.items():
             codes, distinct = view.texts(name)
+            # Each distinct value is hashed once, however many rows have it.
             uses = np.bincount(codes[codes != MISSING], minlength=len(distinct))
-            values[name] = int(uses.sum())
-            real[name] = int(uses[np.isin(text_hashes(distinct), column.known)].sum())
-        return IdentifierCounts(values, real)
-
-    def merge(self, left: IdentifierCounts, right: IdentifierCounts) -> IdentifierCounts:
-        return IdentifierCounts(
-            {name: left.values[name] + right.values[name] for name in left.values},
-            {name: left.real[name] + right.real[name] for name in left.real},
-        )
-
-    def finish(self, state: IdentifierCounts) -> IdentifierCounts:
-        return state
+            counts.values[name] = int(uses.sum())
+            counts.flagged[name] = int(uses[np.isin(text_hashes(distinct), column.known)].sum())
+        return counts
 
 
 def real_identifiers(
     columns: Sequence[Column], train: pa.Table, validation: pa.Table | None, holdout: pa.Table | None
 ) -> dict[str, RealIdentifiers]:
-    """The identifiers of every column that holds some."""
+    """The identifiers of every column that has some."""
     out = {}
     for column in columns:
         if column.role != "identifier":
             continue
         seen = [_values(side[column.name]) for side in (train, validation) if side is not None]
-        held = None if holdout is None else _values(holdout[column.name])
-        hashes = np.concatenate([hashes for hashes, _ in [*seen, *([held] if held else [])]])
-        rows = sum(int(uses.sum()) for _, uses in [*seen, *([held] if held else [])])
-        known = np.unique(hashes)
-        repeat, reference = len(known) < rows, None
-        if held is not None:
-            before = np.unique(np.concatenate([hashes for hashes, _ in seen]))
-            reference = (int(held[1][np.isin(held[0], before)].sum()), int(held[1].sum()))
+        unseen = [_values(holdout[column.name])] if holdout is not None else []
+        known = np.unique(np.concatenate([hashes for hashes, _ in (*seen, *unseen)]))
+        repeat = len(known) < sum(int(uses.sum()) for _, uses in (*seen, *unseen))
+        reference = None
+        for hashes, uses in unseen:
+            before = np.unique(np.concatenate([earlier for earlier, _ in seen]))
+            reference = (int(uses[np.isin(hashes, before)].sum()), int(uses.sum()))
             # Synthetic and holdout rows are compared with the same real rows, or the first would know more.
             known = before if repeat else known
         out[column.name] = RealIdentifiers(known, repeat, reference)
@@ -82,6 +63,6 @@ def real_identifiers(
 
 
 def _values(column: pa.ChunkedArray) -> tuple[Hashes, Ints]:
-    """Hashes of the distinct values, and in how many rows each stands."""
+    """Hashes of the distinct values, and in how many rows each occurs."""
     codes, distinct = texts(column)
     return text_hashes(distinct), np.bincount(codes[codes != MISSING], minlength=len(distinct))

@@ -1,24 +1,22 @@
-"""Everything a metric of images can read: pixels, classes and features of each side, computed once and
-shared.
+"""Everything a metric of images can read: pixels, classes and features of each side, computed once.
 
 Figures compare two sides against the holdout: the synthetic images, and the training images as reference.
 Both sides and the holdout enter with equal numbers, because most of these figures depend on how many images
 there are.
 """
 
-from abc import abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
-from synthmill.metrics.base import MapTasks, Metric, Result, map_serially
-from synthmill.metrics.lib.classifier import Labels, Pixels, SmallClassifier, fit_classifier
+from synthmill.metrics.base import Estimate, MapTasks, Metric, Once, Result, map_serially
+from synthmill.metrics.lib.classifier import Labels, Pixels, SmallClassifier, fit_classifier, predict
 from synthmill.metrics.lib.columns import Ints
 from synthmill.metrics.lib.extractor import ClassifierExtractor, Extractor, Features
-from synthmill.metrics.lib.once import Once
+from synthmill.metrics.lib.intervals import Interval, wilson
 from synthmill.metrics.lib.prdc import Prdc, neighbour_radii, prdc
 from synthmill.metrics.lib.validity import Validity, is_beyond
 
@@ -70,8 +68,7 @@ class ImageSettings:
 
 
 class ImageEvidence(Once):
-    """One synthetic set of images and the real ones. `holdout` is what the generator never saw; None: there
-    is none."""
+    """One synthetic set of images and the real ones; `holdout` is what the generator never saw."""
 
     def __init__(
         self,
@@ -103,11 +100,13 @@ class ImageEvidence(Once):
     @property
     def size(self) -> int:
         """Images of each side that enter."""
+        # Frechet distance, precision and recall depend on how many images there are: equal numbers, or the
+        # reference would not compare.
         least = min(len(side) for side in self.sides.values())
         return least if self.settings.limit is None else min(self.settings.limit, least)
 
     def label_rows(self, side: ImageSide) -> LabelRows:
-        """Rows of a side by label; of its images where nobody counted the rows."""
+        """Rows of a side by label; its images by label where the rows were not counted."""
         if side in self._label_rows:
             return self._label_rows[side]
         labels = self.sides[side].labels
@@ -124,20 +123,21 @@ class ImageEvidence(Once):
         if not self.classes:
             return "there are no labels"
         made = self.label_rows("synthetic")
-        held = self.label_rows("holdout") if "holdout" in self.sides else None
+        holdout = self.label_rows("holdout") if "holdout" in self.sides else None
         rows, bad = made.total, sum(made.unknown.values())
-        real_rows = len(self.sides["train"]) + (held.total if held else 0)
+        real_rows = len(self.sides["train"]) + (holdout.total if holdout else 0)
         return Validity(
             rows=rows,
             invalid=bad,
             beyond_chance=bad if is_beyond(bad, rows, real_rows) else 0,
-            reference=int(held.classes.sum()) / held.total if held else None,
+            reference=int(holdout.classes.sum()) / holdout.total if holdout else None,
             cells={"label": bad} if bad else {},
             read="the label of every row",
         )
 
     def images(self, side: ImageSide, count: int | None = None) -> Images:
         """`count` (default `size`) images of a side in a seeded random order, the same every time."""
+        # A side may be sorted by class: its first images would then be of one.
         if side not in self._shuffled:
             whole = self.sides[side]
             number = ("train", "holdout", "synthetic").index(side)
@@ -149,6 +149,7 @@ class ImageEvidence(Once):
     def features(self, side: ImageSide, count: int | None = None) -> Features:
         """Features of the same images, float32 (N, D)."""
         if side not in self._features:
+            # Of all images once; metrics take as many as they compare.
             self._features[side] = self.extractor(self.images(side, len(self.sides[side])).pixels)
         return self._features[side][: self.size if count is None else count]
 
@@ -166,11 +167,11 @@ class ImageEvidence(Once):
 
     def rng(self, purpose: int) -> np.random.Generator:
         """A generator of its own for each purpose."""
+        # Purposes from 100 on, as the sides have the first numbers.
         return np.random.default_rng([self.settings.seed & 0xFFFFFFFF, 100 + purpose])
 
     def classifier(self, side: ImageSide, seed: int, count: int) -> SmallClassifier:
-        """A classifier of a side's classes; seed 0 on all training images is the extractor's own, where it
-        has one."""
+        """A classifier of a side's classes; seed 0 on all training images is the extractor's own."""
         if (
             side == "train"
             and seed == 0
@@ -178,6 +179,7 @@ class ImageEvidence(Once):
             and isinstance(self.extractor, ClassifierExtractor)
         ):
             return self.extractor.classifier
+        # Two metrics need the same classifiers, which take seconds each.
         key = (side, seed, count)
         if key not in self._classifiers:
             chosen = self.images(side, count)
@@ -195,25 +197,55 @@ class ImageMetric(Metric[ImageEvidence]):
     by_feature: ClassVar[bool] = True
     """Whether the figure depends on the extractor."""
 
-    @abstractmethod
-    def compute(self, evidence: ImageEvidence) -> Result:
-        """The figure; `needs` are satisfied when it is called."""
-
     def named(self, evidence: ImageEvidence, **fields: Any) -> Result:
         """A result whose `metric` says `name@extractor`, and whose counts are those that entered."""
-        counts = {
-            "n": {"train": evidence.size, "holdout": evidence.size, "synthetic": evidence.size},
-            "gate_n": evidence.size,
-        }
+        n = dict.fromkeys(("train", "holdout", "synthetic"), evidence.size)
+        # Values of different extractors can't be compared: the name must show which it was.
         full = f"{self.name}@{evidence.extractor.name}" if self.by_feature else self.name
-        return self.result(**(counts | fields)).model_copy(update={"metric": full})
+        result = self.result(**({"n": n, "gate_n": evidence.size} | fields))
+        return result.model_copy(update={"metric": full})
+
+    def beside_training(
+        self, evidence: ImageEvidence, value: float, reference: float, interval: Interval, method: str
+    ) -> Result:
+        """A figure, the same of the training images, and their ratio, which is what gates judge."""
+        return self.named(
+            evidence,
+            value=value,
+            ci=interval,
+            reference=reference,
+            method=method,
+            aspects={"ratio": Estimate(value=value / reference if reference > 0 else None, reference=1.0)},
+        )
+
+    def share(self, evidence: ImageEvidence, count: Callable[[Prdc], int], k: int) -> Result:
+        """The share of points that `count` counts, of the synthetic and of the training images."""
+        if few := self.too_few(evidence):
+            return few
+        synthetic, train = evidence.prdc
+        interval = wilson(count(synthetic), synthetic.rows, evidence.confidence)
+        method = f"k = {k}, equal numbers; Wilson interval; reference: training images against holdout images"
+        value, reference = count(synthetic) / synthetic.rows, count(train) / train.rows
+        return self.beside_training(evidence, value, reference, interval, method)
 
     def too_few(self, evidence: ImageEvidence) -> Result | None:
-        """Said instead of a value when a side is small."""
+        """The result instead of a value when a side is small."""
         if evidence.size >= LEAST:
             return None
-        return self.missing(
-            "unavailable",
-            f"only {evidence.size} images on the smallest side; {LEAST} are needed",
-            gate_n=evidence.size,
+        return self.unavailable(
+            f"only {evidence.size} images on the smallest side; {LEAST} are needed", gate_n=evidence.size
         )
+
+
+def shown_labels(evidence: ImageEvidence) -> list[tuple[Ints, Ints]]:
+    """(classes,) each, of the synthetic and the holdout images: those that a classifier of the training
+    images takes for what their label says, and all."""
+    model, size = evidence.classifier("train", 0, len(evidence.sides["train"])), len(evidence.classes)
+    counts = []
+    sides: tuple[ImageSide, ...] = ("synthetic", "holdout")
+    for side in sides:
+        images = evidence.images(side)
+        assert images.labels is not None
+        right = images.labels[predict(model, images.pixels) == images.labels]
+        counts.append((np.bincount(right, minlength=size), np.bincount(images.labels, minlength=size)))
+    return counts

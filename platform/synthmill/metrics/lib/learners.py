@@ -22,7 +22,7 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from threadpoolctl import threadpool_limits
 
 from synthmill.metrics.lib.binning import Bins
-from synthmill.metrics.lib.columns import Column, Floats, Ints, floats, texts
+from synthmill.metrics.lib.columns import MISSING, Column, Floats, Ints, codes_in, floats, texts
 from synthmill.metrics.lib.intervals import weighted_auc
 
 Task = Literal["binary", "multiclass", "regression"]
@@ -33,6 +33,7 @@ SCORE: dict[Task, str] = {
     "multiclass": "macro one-against-rest ROC AUC",
     "regression": "R2",
 }
+# scikit-learn bins at most 255 levels of a category, of which missing and unknown ones take two.
 MAX_TREE_LEVELS = 250
 MAX_ONE_HOT_LEVELS = 30
 REGRESSION_LEVELS = 20
@@ -59,26 +60,21 @@ class Features:
         """float64 (N, columns) for trees; NaN where missing."""
         out = np.empty((table.num_rows, len(self.columns)))
         for j, column in enumerate(self.columns):
-            out[:, j] = self._column(column, table)
+            if column.role == "numeric":
+                values = floats(table[column.name])
+                out[:, j] = np.where(np.isfinite(values), values, np.nan)
+            else:
+                levels = self.levels[column.name]
+                codes = codes_in(table[column.name], levels, unseen=len(levels))
+                out[:, j] = np.where(codes == MISSING, np.nan, codes)
         return out
 
-    def _column(self, column: Column, table: pa.Table) -> Floats:
-        if column.role == "numeric":
-            return np.where(np.isfinite(values := floats(table[column.name])), values, np.nan)
-        codes, seen = texts(table[column.name])
-        levels = self.levels[column.name]
-        lookup = np.array([*(float(levels.get(value, len(levels))) for value in seen), np.nan])
-        return np.asarray(lookup[codes])
-
     def labels(self, table: pa.Table) -> Floats | Ints:
-        """The target: float64 for regression, class codes int64 otherwise. Rows without one must have been
-        dropped."""
+        """The target: float64 for regression, else class codes int64, -1 for missing and unknown classes."""
         assert self.target is not None
         if self.task == "regression":
             return floats(table[self.target.name])
-        codes, seen = texts(table[self.target.name])
-        place = {value: i for i, value in enumerate(self.classes)}
-        return np.array([place.get(value, -1) for value in seen] or [-1], dtype=np.int64)[codes]
+        return codes_in(table[self.target.name], {v: i for i, v in enumerate(self.classes)}, unseen=-1)
 
     def dense(self, matrix_ND: Floats) -> npt.NDArray[np.float32]:
         """The matrix as a linear model reads it."""
@@ -87,6 +83,7 @@ class Features:
             values = matrix_ND[:, j]
             if column.role == "numeric":
                 mean, sd = self.centers[column.name]
+                # One outlier would otherwise decide a linear model.
                 z = np.clip((values - mean) / sd, -10, 10)
                 parts += [np.nan_to_num(z)[:, None], np.isnan(values)[:, None]]
             else:
@@ -106,18 +103,20 @@ def fit_features(
         for c in used
         if c.role != "numeric"
     }
-    centers = {c.name: _center(floats(train[c.name])) for c in used if c.role == "numeric"}
+    centers = {}
+    for column in (c for c in used if c.role == "numeric"):
+        values = floats(train[column.name])
+        finite = values[np.isfinite(values)]
+        # A constant or empty column has no deviation to divide by.
+        centers[column.name] = (
+            (float(finite.mean()), float(finite.std()) or 1.0) if len(finite) else (0.0, 1.0)
+        )
     goal = next((c for c in columns if c.name == target), None)
     classes: tuple[str, ...] = ()
     if goal is not None and task != "regression":
         codes, seen = texts(train[goal.name])
         classes = tuple(sorted(seen[i] for i in np.unique(codes[codes >= 0])))
     return Features(used, levels, centers, goal, task, classes)
-
-
-def _center(values: Floats) -> tuple[float, float]:
-    finite = values[np.isfinite(values)]
-    return (float(finite.mean()), float(finite.std()) or 1.0) if len(finite) else (0.0, 1.0)
 
 
 Prediction = tuple[str, str, int, int]
@@ -148,13 +147,13 @@ def labelled(features: Features, table: pa.Table) -> Labelled:
     assert features.target is not None
     table = table.filter(pc.is_valid(table[features.target.name]))
     y = features.labels(table)
+    # A learner can neither be trained on nor scored by rows without a known target.
     keep = np.isfinite(y) if features.task == "regression" else y >= 0
     return Labelled(features.matrix(table)[keep], y[keep])
 
 
 def task_of(target: Column, train: pa.Table) -> Task:
-    """What predicting the column is: two levels binary, more multiclass, a number with more than 20 values
-    regression."""
+    """Regression for a number of more than 20 values, else binary for two levels and multiclass for more."""
     if target.role == "numeric":
         values = floats(train[target.name])
         distinct = len(np.unique(values[np.isfinite(values)]))
@@ -177,59 +176,50 @@ class Fit:
 
 
 def without_empty(x: Floats) -> Floats:
-    """The matrix with columns that have no value at all set to 0, which no tree can split; trees refuse them
-    as they are."""
+    """The matrix with columns that have no value at all set to 0; trees refuse them as they are."""
     empty = np.isnan(x).all(axis=0)
     return np.where(empty, 0.0, x) if empty.any() else x
 
 
 def fit_predict(job: Fit) -> Floats:
     """Predictions on the test rows: (N, classes) probabilities, or (N,) for regression."""
-    features = job.features
+    features, model = job.features, _model(job)
+    x: Any
+    x_test: Any
+    # One thread: sums in another order would change the last bits with the number of cores.
     with threadpool_limits(1):
+        if job.learner == "linear":
+            x, x_test = features.dense(job.x), features.dense(job.x_test)
+        else:
+            x, x_test = without_empty(job.x), job.x_test
         if features.task == "regression":
-            model = _regressor(job)
-            return np.asarray(model.fit(*_inputs(job)).predict(_shape(job, job.x_test)), dtype=np.float64)
+            return np.asarray(model.fit(x, job.y).predict(x_test), dtype=np.float64)
         seen = np.unique(job.y)
-        out = np.zeros((len(job.x_test), len(features.classes)))
+        out = np.zeros((len(x_test), len(features.classes)))
+        # Synthetic rows may have one class alone, which no classifier accepts.
         if len(seen) == 1:
             out[:, seen[0]] = 1.0
             return out
-        model = _classifier(job).fit(*_inputs(job), sample_weight=job.weights)
-        out[:, model.classes_] = model.predict_proba(_shape(job, job.x_test))
+        model.fit(x, job.y, sample_weight=job.weights)
+        out[:, model.classes_] = model.predict_proba(x_test)
         return out
 
 
-def _inputs(job: Fit) -> tuple[Any, Any]:
-    return _shape(job, job.x if job.learner == "linear" else without_empty(job.x)), job.y
-
-
-def _shape(job: Fit, x: Floats) -> Any:
-    return job.features.dense(x) if job.learner == "linear" else x
-
-
-def _classifier(job: Fit) -> Any:
+def _model(job: Fit) -> Any:
+    regression = job.features.task == "regression"
     if job.learner == "linear":
-        return LogisticRegression(max_iter=200, tol=1e-3)
+        return Ridge() if regression else LogisticRegression(max_iter=200, tol=1e-3)
     if job.learner == "random_forest":
-        return RandomForestClassifier(n_estimators=50, min_samples_leaf=3, random_state=job.seed)
-    return HistGradientBoostingClassifier(
-        max_iter=100,
-        max_features=0.5,
-        early_stopping=False,
-        categorical_features=job.features.categorical,
-        random_state=job.seed,
-    )
-
-
-def _regressor(job: Fit) -> Any:
-    if job.learner == "linear":
-        return Ridge()
-    if job.learner == "random_forest":
-        return RandomForestRegressor(
-            n_estimators=50, min_samples_leaf=3, max_features=0.5, random_state=job.seed
+        # Half of the features a split; of a classifier scikit-learn's default, the square root, is as good.
+        forest = {"n_estimators": 50, "min_samples_leaf": 3, "random_state": job.seed}
+        return (
+            RandomForestRegressor(max_features=0.5, **forest)
+            if regression
+            else RandomForestClassifier(**forest)
         )
-    return HistGradientBoostingRegressor(
+    # Early stopping would choose a validation split by itself: rows, and so figures, would depend on chance.
+    boosting = HistGradientBoostingRegressor if regression else HistGradientBoostingClassifier
+    return boosting(
         max_iter=100,
         max_features=0.5,
         early_stopping=False,
@@ -244,8 +234,10 @@ def scores(task: Task, truth: Any, predicted: Floats, weights_BN: Floats) -> Flo
         mean = (weights_BN * truth).sum(axis=1) / weights_BN.sum(axis=1)
         residual = (weights_BN * (truth - predicted) ** 2).sum(axis=1)
         total = (weights_BN * (truth - mean[:, None]) ** 2).sum(axis=1)
+        # A constant target has no variance to explain.
         return np.asarray(1 - residual / np.maximum(total, 1e-300))
     if task == "binary":
         return weighted_auc(truth == 1, predicted[:, 1], weights_BN)
+    # Macro average: a rare class counts as much as a frequent one.
     each = [weighted_auc(truth == c, predicted[:, c], weights_BN) for c in np.unique(truth)]
     return np.asarray(np.nanmean(np.stack(each), axis=0))

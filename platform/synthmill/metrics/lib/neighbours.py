@@ -18,21 +18,25 @@ def nearest(
 
     Candidates come from a matrix product in float32, which can confuse points whose distances differ by less
     than about 0.003; the distances of those chosen are computed again from differences, so that a copy is at
-    distance 0 exactly.
-    `skip_self`: queries and points are the same rows, none is its own neighbour.
+    distance 0 exactly. `skip_self`: queries and points are the same rows, none is its own neighbour.
     """
     if len(points_MD) < k + int(skip_self):
         raise ValueError(f"{k} neighbours need at least {k + int(skip_self)} points, got {len(points_MD)}")
+    # Callers pass some columns of a matrix, of which a product would copy every block.
+    queries_ND, points_MD = np.ascontiguousarray(queries_ND), np.ascontiguousarray(points_MD)
     indices = np.empty((len(queries_ND), k), dtype=np.int64)
     for start, gaps in _blocks(queries_ND, points_MD):
         rows = np.arange(len(gaps))
         if skip_self:
             gaps[rows, rows + start] = np.inf
         for rank in range(k):
-            found = np.argmin(gaps, axis=1)
-            indices[start : start + len(gaps), rank] = found
-            gaps[rows, found] = np.inf
+            nearest_points = np.argmin(gaps, axis=1)
+            indices[start : start + len(gaps), rank] = nearest_points
+            gaps[rows, nearest_points] = np.inf
+    # Chosen by the product, measured by differences: |a|^2 - 2ab + |b|^2 is not 0 for equal rows in float32,
+    # and copies are at distance 0.
     distances = _exact(queries_ND, points_MD, indices)
+    # Near ties may come out of the product in another order than they have.
     order = np.argsort(distances, axis=1, kind="stable")
     return np.take_along_axis(distances, order, axis=1), np.take_along_axis(indices, order, axis=1)
 
@@ -50,6 +54,7 @@ def count_within(queries_ND: Points, points_MD: Points, radii_M: Floats) -> Ints
 
 def _blocks(queries_ND: Points, points_MD: Points) -> Iterator[tuple[int, Points]]:
     """Blocks of |p|^2 - 2 q.p, which is the squared distance less |q|^2, from one matrix product."""
+    # The norms ride along as a column of the product, which saves a pass over each block.
     norms = np.einsum("md,md->m", points_MD, points_MD)
     right = np.ascontiguousarray(np.concatenate([points_MD, norms[:, None]], axis=1).T)
     size = max(16, BLOCK_CELLS // max(1, len(points_MD)))

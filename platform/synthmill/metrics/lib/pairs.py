@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow as pa
 from scipy import stats
 
-from synthmill.metrics.lib.binning import Plan, count_pair, cramers_v
+from synthmill.metrics.lib.binning import Plan, chi_squared, count_pair, cramers_v
 from synthmill.metrics.lib.columns import Ints
 from synthmill.metrics.lib.view import PartView
 
@@ -31,20 +31,18 @@ def choose_pairs(plan: Plan, sample: pa.Table, seed: int) -> Plan:
         # tables, whose figures were calibrated without this, have too few pairs for it to matter.
         by_chance = len(candidates) == MAX_CANDIDATES and is_chance(counts, MAX_CANDIDATES)
         strength[(a, b)] = 0.0 if by_chance else cramers_v(counts)
-    kept = set(sorted(strength, key=lambda pair: (-strength[pair], pair))[:MAX_PAIRS])
-    pairs = tuple(pair for pair in strength if pair in kept)
+    # Only associated pairs: independent ones are easy and would dilute the gap.
+    strongest = set(sorted(strength, key=lambda pair: (-strength[pair], pair))[:MAX_PAIRS])
+    pairs = tuple(pair for pair in strength if pair in strongest)
     association = {pair: strength[pair] for pair in pairs}
     return replace(plan, pairs=pairs, association=association, candidates=len(strength))
 
 
 def is_chance(counts: Ints, among: int) -> bool:
     """Whether one of so many independent pairs would be expected to look as dependent (chi-squared test)."""
-    table = counts[counts.sum(axis=1) > 0][:, counts.sum(axis=0) > 0].astype(np.float64)
-    if min(table.shape) < 2:
-        return True
-    expected = np.outer(table.sum(axis=1), table.sum(axis=0)) / table.sum()
+    chi2, table = chi_squared(counts)
     freedom = (table.shape[0] - 1) * (table.shape[1] - 1)
-    return bool(stats.chi2.sf(float(((table - expected) ** 2 / expected).sum()), freedom) > 1 / among)
+    return freedom <= 0 or bool(stats.chi2.sf(chi2, freedom) > 1 / among)
 
 
 def candidate_pairs(columns: int, seed: int) -> list[tuple[int, int]]:

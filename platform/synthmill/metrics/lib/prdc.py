@@ -1,5 +1,4 @@
-"""Precision and recall (arXiv 1904.06991, equation 2), density and coverage (arXiv 2002.09797, equations 5, 8
-and 9) of points of any kind."""
+"""Precision and recall (arXiv 1904.06991, eq. 2), density and coverage (arXiv 2002.09797, eq. 5, 8 and 9)."""
 
 from dataclasses import dataclass
 
@@ -8,6 +7,7 @@ import numpy as np
 from synthmill.metrics.lib.columns import Floats, Ints
 from synthmill.metrics.lib.neighbours import Points, count_within, nearest
 
+# k as in both papers: 3 for precision and recall, 5 for density and coverage.
 K_MANIFOLD, K_DENSITY = 3, 5
 
 
@@ -54,21 +54,21 @@ def coverage(real: Points, radii_NK: Floats, other: Points) -> Coverage:
 
 def prdc(real: Points, other: Points, radii_NK: Floats | None = None) -> Prdc:
     """All four; equally many points a side. `radii_NK` where they are known."""
+    # The radii of the real side are needed twice: for the synthetic images and for the reference.
     real_radii = neighbour_radii(real) if radii_NK is None else radii_NK
-    found = coverage(real, real_radii, other)
+    covered = coverage(real, real_radii, other)
     return Prdc(
-        rows=found.rows,
-        covered=found.covered,
-        density=found.density,
-        density_variance=found.density_variance,
+        rows=covered.rows,
+        covered=covered.covered,
+        density=covered.density,
+        density_variance=covered.density_variance,
         precise=_in_any(other, real, real_radii[:, K_MANIFOLD - 1]),
         recalled=_in_any(real, other, neighbour_radii(other)[:, K_MANIFOLD - 1]),
     )
 
 
 def expected_coverage(rows: int, k: int = K_DENSITY) -> float:
-    """Coverage of equally many rows of one distribution (arXiv 2002.09797, eq. 9): 1 - prod (N - i) / (2N -
-    i), i = 1..k."""
+    """Of equally many rows of one distribution (arXiv 2002.09797, eq. 9): 1 - prod_i (N - i) / (2N - i)."""
     i = np.arange(1, k + 1)
     return float(1 - np.prod((rows - i) / (2 * rows - i)))
 

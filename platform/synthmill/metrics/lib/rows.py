@@ -1,5 +1,4 @@
-"""Which rows are equal: duplicates inside a table, and synthetic rows that are real rows, over every row in
-bounded memory."""
+"""Which rows are equal, inside a table and with real rows: over every row, in bounded memory."""
 
 from dataclasses import dataclass
 
@@ -10,13 +9,13 @@ from synthmill.metrics.base import Mergeable
 from synthmill.metrics.lib.columns import Bools, Hashes, Ints
 from synthmill.metrics.lib.view import PartView
 
+# 4 MB of hashes and as much of counts, however many rows there are.
 MAX_HASHES = 1 << 19
 
 
 @dataclass(frozen=True)
 class DistinctRows:
-    """Row hashes whose lowest `level` bits are zero, with how often each occurs (distinct sampling, Gibbons
-    2001)."""
+    """Row hashes whose lowest `level` bits are zero, with their counts (distinct sampling, Gibbons 2001)."""
 
     level: int
     hashes: Hashes
@@ -25,8 +24,7 @@ class DistinctRows:
 
 
 class CountDistinct(Mergeable[DistinctRows, DistinctRows]):
-    """How often distinct rows occur: exact up to `limit` distinct rows, beyond that for a fair sample of
-    them."""
+    """How often distinct rows occur: exact up to `limit` of them, beyond that for a fair sample."""
 
     def __init__(self, limit: int = MAX_HASHES) -> None:
         self.limit = limit
@@ -44,10 +42,8 @@ class CountDistinct(Mergeable[DistinctRows, DistinctRows]):
         ).astype(np.int64)
         return self._shrink(DistinctRows(level, hashes, counts, left.rows + right.rows))
 
-    def finish(self, state: DistinctRows) -> DistinctRows:
-        return state
-
     def _shrink(self, state: DistinctRows) -> DistinctRows:
+        # Halved by one more bit of the hash: which rows stay does not depend on the order of the parts.
         while len(state.hashes) > self.limit:
             state = _at_level(state, state.level + 1)
         return state
@@ -75,9 +71,11 @@ def duplicate_share(state: DistinctRows, at_rows: int) -> float:
     possible = times <= left_out
     log_absent = np.full(len(times), -np.inf)
     c = times[possible].astype(np.float64)
+    # In logarithms of gamma functions: the binomials themselves overflow.
     log_absent[possible] = (
         gammaln(total - c + 1) - gammaln(left_out - c + 1) - gammaln(total + 1) + gammaln(left_out + 1.0)
     )
+    # Each hash that is there stands for 2^level distinct rows.
     distinct = float((how_many * -np.expm1(log_absent)).sum()) * 2.0**state.level
     return float(np.clip(1.0 - distinct / at_rows, 0.0, 1.0))
 
@@ -102,7 +100,7 @@ class MatchCounts:
 
 
 class CountMatches(Mergeable[MatchCounts, MatchCounts]):
-    """Exact copies: which real rows are found among the synthetic rows; size: one bit a real row."""
+    """Exact copies: which real rows occur among the synthetic rows; size: one bit a real row."""
 
     def __init__(self, real: RealRows) -> None:
         self.real = real
@@ -121,18 +119,15 @@ class CountMatches(Mergeable[MatchCounts, MatchCounts]):
             left.rows + right.rows,
         )
 
-    def finish(self, state: MatchCounts) -> MatchCounts:
-        return state
-
 
 def _found(known: Hashes, rows: Hashes) -> tuple[Bools, int]:
     if not len(known):
         return np.zeros(0, dtype=np.bool_), 0
     place = np.minimum(np.searchsorted(known, rows), len(known) - 1)
     hit = known[place] == rows
-    found = np.zeros(len(known), dtype=np.bool_)
-    found[place[hit]] = True
-    return found, int(np.count_nonzero(hit))
+    matched = np.zeros(len(known), dtype=np.bool_)
+    matched[place[hit]] = True
+    return matched, int(np.count_nonzero(hit))
 
 
 def single_rows(train: Hashes, holdout: Hashes) -> RealRows:

@@ -1,5 +1,4 @@
-"""A fair, seeded sample of a table of any length: the rows with the smallest keys, a key being a hash of seed
-and row number."""
+"""A fair, seeded sample of a table of any length: those with the smallest hashes of seed and row number."""
 
 import math
 from dataclasses import dataclass
@@ -24,15 +23,17 @@ class SampleRows(Mergeable[Sampled, pa.Table]):
     """`limit` rows (None: all), drawn without replacement; which ones depends on the seed and the row numbers
     alone.
 
-    `known_rows`: the table has at least so many rows, so a part needs to keep only keys below a bound that
-    far more than
-    `limit` of them (by 8 standard deviations) lie under; memory is then that of one sample, not one a part.
+    `known_rows`: the table has at least so many rows, so a part retains only keys below a bound that
+    far more than `limit` of them (by 8 standard deviations) lie under; memory is then that of one sample, not
+    one a part.
     """
 
     def __init__(self, limit: int | None, seed: int, known_rows: int = 0) -> None:
         self.limit = limit
         self.seed = seed
+        # 8 standard deviations: too few rows below the bound are then out of the question.
         needed = 0.0 if limit is None else limit + 8 * math.sqrt(limit) + 32
+        # Every part would otherwise retain a whole sample, as it can't know how small its keys are among all.
         self.bound = None if limit is None or needed >= known_rows else np.uint64(needed / known_rows * 2**64)
 
     def partial(self, view: PartView) -> Sampled:
@@ -52,13 +53,13 @@ class SampleRows(Mergeable[Sampled, pa.Table]):
 
     def _smallest(self, state: Sampled) -> Sampled:
         order = np.argsort(state.keys)
-        kept = order if self.limit is None else order[: self.limit]
-        return Sampled(state.keys[kept], state.table.take(kept))
+        order = order if self.limit is None else order[: self.limit]
+        return Sampled(state.keys[order], state.table.take(order))
 
 
 def row_keys(first_row: int, num_rows: int, seed: int) -> Hashes:
-    """uint64 (num_rows,): one pseudo-random key a row, the same wherever and in whatever parts the rows are
-    read."""
+    """uint64 (num_rows,): one pseudo-random key a row, the same in whatever parts the rows are read."""
+    # Seed and row number are both mixed: neighbouring seeds would else give shifted samples.
     stream = mix(np.full(1, seed & 0xFFFFFFFFFFFFFFFF, dtype=np.uint64))
     return mix(np.arange(first_row, first_row + num_rows, dtype=np.uint64) ^ stream)
 

@@ -1,5 +1,4 @@
-"""Train and holdout rows that occur once, equally many, with their distances to the synthetic rows: what
-privacy tests compare."""
+"""Train and holdout rows that occur once, equally many, with their distances to the synthetic rows."""
 
 from dataclasses import dataclass
 
@@ -37,10 +36,12 @@ def _draw_pair(evidence: TableEvidence) -> SinglePair | None:
     sides, space = evidence.real.single_sides, evidence.real.space
     assert sides is not None
     limit, seed = evidence.settings.limits.neighbour_rows, evidence.settings.seed
+    # Equal sides, so that by chance a copy is as likely to hit either.
     size = min(sides[0].num_rows, sides[1].num_rows, limit or sides[0].num_rows)
     synthetic = evidence.points("synthetic", limit)
     if size < 2 or len(synthetic) < K or not space.axes:
         return None
+    # Another seed than that of `table()`: these rows are chosen among the single ones.
     train = draw(sides[0], None, seed + 2)
     a, b = space.points(train.slice(0, size)), space.points(draw(sides[1], size, seed + 2))
     return SinglePair(

@@ -57,8 +57,7 @@ class Space:
 
 
 def fit_space(columns: tuple[Column, ...], tables: list[pa.Table]) -> Space:
-    """Coordinates from the rows of all tables together, so that none of them is favoured; identifiers are
-    left out."""
+    """Coordinates from the rows of all tables together, so that none is favoured; no identifiers."""
     pooled = pa.concat_tables(tables)
     return Space(tuple(_fit_axis(c, pooled[c.name]) for c in columns if c.role != "identifier"))
 
@@ -69,10 +68,13 @@ def _fit_axis(column: Column, data: pa.ChunkedArray) -> Axis:
         finite = values[np.isfinite(values)]
         has_missing = len(finite) < len(values)
         low, center, high = np.quantile(finite, [0.25, 0.5, 0.75]) if len(finite) else (0.0, 0.0, 0.0)
+        # Quartiles rather than the deviation: one outlier would shrink all other distances. 1.349 makes it
+        # the standard deviation of a normal column.
         scale = float(high - low) / 1.349 or (float(finite.std()) if len(finite) else 0.0) or 1.0
         return Axis(column, float(center), scale, has_missing, (), 2 if has_missing else 1)
     codes, values_seen = texts(data)
     used = sorted(values_seen[i] for i in np.unique(codes[codes != MISSING]))
+    # Above that, one coordinate a level would make distances slow and nothing but levels.
     if used and len(used) <= MAX_ONE_HOT:
         return Axis(column, 0.0, 1.0, True, tuple(used), len(used) + 2)
     return Axis(column, 0.0, 1.0, True, (), SIGNS)
@@ -92,10 +94,12 @@ def _coordinates(axis: Axis, data: pa.ChunkedArray) -> Points:
 
 
 def _number(axis: Axis, values: Floats) -> Points:
+    # Infinite values are far from all others, but at a finite distance.
     z = np.nan_to_num((values - axis.center) / axis.scale, nan=0.0, posinf=1e30, neginf=-1e30)
     excess = np.maximum(np.abs(z) - KNEE, 0.0)
     z = np.where(excess > 0, np.sign(z) * (KNEE + np.log1p(excess)), z)
     if not axis.has_missing:
         return z[:, None].astype(np.float32)
     missing = np.isnan(values)
+    # A missing value is at the centre and one coordinate away, so it is near no number.
     return np.stack([np.where(missing, 0.0, z), missing], axis=1).astype(np.float32)

@@ -1,32 +1,20 @@
-"""What metrics look at: the real tables, statistics of every synthetic row, a sample of them, and encodings
-shared between metrics."""
+"""What metrics of tables read: real tables, statistics of every synthetic row, a sample, shared encodings."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, ClassVar, Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 
-from synthmill.metrics.base import MapTasks, Mergeable, Metric, Retrain, map_serially
-from synthmill.metrics.lib.binning import (
-    MAX_PAIR_LEVELS,
-    NUM_BINS,
-    Plan,
-    fit_bins,
-)
-from synthmill.metrics.lib.columns import MISSING, Column, Floats, Ints, row_hashes, texts
-from synthmill.metrics.lib.counts import Constraint, CountTable, Rules, TableCounts, rules_from
-from synthmill.metrics.lib.forms import ColumnForm, CountForms, FormCounts, fit_forms
-from synthmill.metrics.lib.identifiers import (
-    CountIdentifiers,
-    IdentifierCounts,
-    RealIdentifiers,
-    real_identifiers,
-)
+from synthmill.metrics.base import MapTasks, Mergeable, Metric, Once, Retrain, map_serially
+from synthmill.metrics.lib.binning import MAX_PAIR_LEVELS, NUM_BINS, Plan, fit_bins
+from synthmill.metrics.lib.columns import Column, Floats, level_counts, row_hashes, texts
+from synthmill.metrics.lib.counts import Constraint, CountTable, Flagged, Rules, TableCounts, rules_from
+from synthmill.metrics.lib.forms import ColumnForm, CountForms, fit_forms
+from synthmill.metrics.lib.identifiers import CountIdentifiers, RealIdentifiers, real_identifiers
 from synthmill.metrics.lib.learners import Features, Labelled, Prediction, Task, fit_features, labelled
-from synthmill.metrics.lib.once import Once
 from synthmill.metrics.lib.pairs import choose_pairs
 from synthmill.metrics.lib.rows import (
     CountDistinct,
@@ -54,7 +42,7 @@ class Limits:
 
     @property
     def sample_rows(self) -> int | None:
-        """Synthetic rows that must be kept for them."""
+        """Synthetic rows that they need in the sample."""
         if self.neighbour_rows is None or self.classifier_rows is None:
             return None
         return max(self.neighbour_rows, self.classifier_rows)
@@ -74,7 +62,7 @@ class Settings:
     replicates: int = 200
     """Bootstrap draws of the test rows."""
     requested_rows: int | None = None
-    """Rows the generator was asked for; None: unknown."""
+    """Rows that were requested of the generator; None: unknown."""
     retrain: Retrain | None = None
     """Trains a fresh generator on a subset and samples from it; None: can't retrain."""
     budget_seconds: float | None = None
@@ -96,14 +84,13 @@ class Totals:
     counts: TableCounts
     distinct: DistinctRows
     matches: MatchCounts | None = None
-    forms: FormCounts | None = None
-    identifiers: IdentifierCounts | None = None
+    forms: Flagged | None = None
+    identifiers: Flagged | None = None
 
 
 @dataclass(frozen=True)
 class Passes:
-    """The statistics that one reading of a table computes, as one mergeable statistic with the sample beside
-    it."""
+    """The statistics that one reading of a table computes, as one mergeable statistic, and the sample."""
 
     count: CountTable
     distinct: CountDistinct
@@ -134,8 +121,7 @@ class Passes:
 
 @dataclass
 class Real:
-    """The real tables and all that can be known from them alone; computed once, whatever is compared with
-    them."""
+    """The real tables and all that can be known from them alone, computed once."""
 
     train: pa.Table
     validation: pa.Table | None
@@ -146,35 +132,40 @@ class Real:
     constraints: tuple[Constraint, ...] = ()
     seed: int = 0
     group: str | None = None
-    """Column whose equal values the split kept on one side; privacy tests then count one row a group."""
+    """Column whose equal values are on one side of the split; privacy tests then count one row a group."""
     declared_levels: dict[str, frozenset[str]] = field(default_factory=dict)
     """Column -> the only levels it can have, as declared; left aside where real rows have others."""
     whole: "Real | None" = None
-    """All real rows, where these are only those that match what was asked for."""
+    """All real rows, where these are only those that meet the requested condition."""
+
+    @property
+    def tables(self) -> list[pa.Table]:
+        """Those that there are."""
+        return [table for table in (self.train, self.validation, self.holdout) if table is not None]
 
     @cached_property
     def plan(self) -> Plan:
         """Bins and pairs, from the training rows alone."""
         bins = {c.name: fit_bins(c, self.train[c.name]) for c in self.columns if c.role != "identifier"}
-        return choose_pairs(
-            Plan(self.columns, bins), draw(self.train, ASSOCIATION_ROWS, self.seed), self.seed
-        )
+        sample = draw(self.train, ASSOCIATION_ROWS, self.seed)
+        return choose_pairs(Plan(self.columns, bins), sample, self.seed)
 
     @cached_property
     def rules(self) -> Rules:
         """What no real row does; from train, validation and holdout together."""
-        tables = [t for t in (self.train, self.validation, self.holdout) if t is not None]
+        tables = self.tables
         nulls = {c.name: sum(t[c.name].null_count for t in tables) for c in self.columns}
-        levels = {c.name: _level_counts(c.name, tables) for c in self.columns if c.role == "category"}
+        levels = {
+            c.name: level_counts([t[c.name] for t in tables]) for c in self.columns if c.role == "category"
+        }
         rules = rules_from(self.plan.bins, nulls, levels, sum(t.num_rows for t in tables))
-        kept = {
+        # A declaration that real rows break is wrong, and would fail every generator.
+        declared = {
             name: allowed
             for name, allowed in self.declared_levels.items()
             if allowed.issuperset(levels.get(name, ()))
         }
-        return Rules(
-            rules.never_missing, {**rules.closed, **kept}, rules.whole, frozenset(kept), rules.real_rows
-        )
+        return replace(rules, closed={**rules.closed, **declared}, declared=frozenset(declared))
 
     @cached_property
     def single_sides(self) -> tuple[pa.Table, pa.Table] | None:
@@ -188,14 +179,12 @@ class Real:
         sides = (self.train, self.holdout)
         hashes = [row_hashes(self.columns, side) for side in sides]
         known = single_rows(*hashes)
-        kept = [
-            side.filter(np.isin(h, k))
-            for side, h, k in zip(sides, hashes, (known.train, known.holdout), strict=True)
-        ]
-        one, other = (
-            side if self.group is None else _one_a_group(side, self.group, self.seed) for side in kept
-        )
-        return one, other
+        parts = zip(sides, hashes, (known.train, known.holdout), strict=True)
+        first, second = (side.filter(np.isin(h, single)) for side, h, single in parts)
+        if self.group is None:
+            return first, second
+        # The split put all rows of a group on one side, so only one of them is an independent draw.
+        return _one_a_group(first, self.group, self.seed), _one_a_group(second, self.group, self.seed)
 
     @cached_property
     def singles(self) -> RealRows | None:
@@ -210,6 +199,7 @@ class Real:
         return Passes(
             count=CountTable(self.rules, self.constraints),
             distinct=CountDistinct(),
+            # Without a holdout nothing says how many copies would be chance.
             matches=None if self.singles is None else CountMatches(self.singles),
             forms=CountForms(self.forms),
             identifiers=CountIdentifiers(self.identifiers),
@@ -219,9 +209,7 @@ class Real:
     @cached_property
     def forms(self) -> dict[str, ColumnForm]:
         """The written form of every column's real values."""
-        return fit_forms(
-            self.columns, [t for t in (self.train, self.validation, self.holdout) if t is not None]
-        )
+        return fit_forms(self.columns, self.tables)
 
     @cached_property
     def identifiers(self) -> dict[str, RealIdentifiers]:
@@ -239,12 +227,14 @@ class Real:
         return None if self.holdout is None else self._totals(self.holdout)
 
     def _totals(self, table: pa.Table) -> Totals:
+        # No copies, forms or identifiers: real rows are what these compare with.
         passes = Passes(CountTable(self.rules, self.constraints), CountDistinct())
         return passes.finish(passes.partial(PartView(table, self.plan)))[0]
 
     @cached_property
     def space(self) -> Space:
         """Coordinates of rows, fitted on train and holdout together."""
+        # Fitted on both: fitted on train alone, training rows would lie closer together than unseen ones.
         return fit_space(self.columns, [self.train] if self.holdout is None else [self.train, self.holdout])
 
     @cached_property
@@ -278,7 +268,7 @@ class TableEvidence(Once):
     ) -> None:
         super().__init__()
         self.unreadable = unreadable or {}
-        """Column -> synthetic cells that do not read as its type; they stand as missing here."""
+        """Column -> synthetic cells that do not read as its type; they are missing here."""
         self.real = real
         self.totals = totals
         self.sample = sample
@@ -292,6 +282,7 @@ class TableEvidence(Once):
 
     def on_whole(self) -> "TableEvidence":
         """The same synthetic rows beside all real ones."""
+        # Computed once, as metrics share what it remembers.
         return self if self.real.whole is None else self.once(_beside_all)
 
     @property
@@ -301,8 +292,8 @@ class TableEvidence(Once):
 
     def validity(self) -> Validity:
         """Rows with a cell that no real row has."""
-        held = self.real.holdout_totals
-        return row_validity(self.totals.counts, self.real.rules, None if held is None else held.counts)
+        holdout = self.real.holdout_totals
+        return row_validity(self.totals.counts, self.real.rules, None if holdout is None else holdout.counts)
 
     @property
     def synthetic_rows(self) -> int:
@@ -314,13 +305,12 @@ class TableEvidence(Once):
         return np.random.default_rng([self.settings.seed & 0xFFFFFFFF, purpose])
 
     def table(self, side: Side, limit: int | None = None) -> pa.Table:
-        """At most `limit` rows of a side, a seeded sample in random order; the synthetic one is the kept
-        sample."""
+        """At most `limit` rows of a side, a seeded sample in random order."""
+        # Already a seeded sample in random order.
         if side == "synthetic":
             return self.sample if limit is None else self.sample.slice(0, limit)
-        table = {"train": self.real.train, "validation": self.real.validation, "holdout": self.real.holdout}[
-            side
-        ]
+        real = self.real
+        table = {"train": real.train, "validation": real.validation, "holdout": real.holdout}[side]
         assert table is not None, f"a metric read the {side} rows without declaring that it needs them"
         if side not in self._shuffled:
             self._shuffled[side] = draw(table, None, self.settings.seed + 1)
@@ -345,25 +335,11 @@ class TableEvidence(Once):
 class TableMetric(Metric[TableEvidence]):
     """Base of metrics of tables."""
 
-    modalities: ClassVar[tuple[str, ...]] = ("table",)
-
 
 def _beside_all(evidence: TableEvidence) -> TableEvidence:
-    assert evidence.real.whole is not None
-    return TableEvidence(
-        evidence.real.whole, evidence.totals, evidence.sample, evidence.settings, evidence.map_tasks
-    )
-
-
-def _level_counts(name: str, tables: list[pa.Table]) -> dict[str, int]:
-    total: dict[str, int] = {}
-    for table in tables:
-        codes, values = texts(table[name])
-        counts: Ints = np.bincount(codes[codes != MISSING], minlength=len(values))
-        for value, count in zip(values, counts, strict=True):
-            if count:
-                total[value] = total.get(value, 0) + int(count)
-    return total
+    whole = evidence.real.whole
+    assert whole is not None
+    return TableEvidence(whole, evidence.totals, evidence.sample, evidence.settings, evidence.map_tasks)
 
 
 BIN_NOTE = (

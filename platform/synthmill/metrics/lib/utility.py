@@ -45,25 +45,24 @@ class Arm:
     seeds: tuple[int, ...]
     weights: Floats | None = None
     key: str | None = None
-    """Set where `train` is the head of the training rows: figures that need the same predictions share
-    them."""
+    """Set where `train` is the head of the training rows: figures share such predictions."""
 
 
 def predict(evidence: TableEvidence, arms: Sequence[Arm], test: Labelled) -> list[list[Floats]]:
-    """Predictions on the test rows, by arm and seed; the linear learner has no randomness and is trained
-    once."""
+    """Predictions on the test rows, by arm and seed; the linear learner has no randomness, so one seed."""
     features, known = evidence.real.features, evidence.predictions
     jobs: dict[Prediction, Fit] = {}
     wanted: list[list[Prediction]] = []
     for place, arm in enumerate(arms):
         seeds = arm.seeds[:1] if arm.learner == "linear" else arm.seeds
-        # An arm that nothing else trains is told from the others by its place.
+        # An arm that nothing else trains is identified by its place.
         keys = [(arm.learner, arm.key or f"#{place}", len(arm.train), seed) for seed in seeds]
         for seed, key in zip(seeds, keys, strict=True):
             if arm.key is None or key not in known:
                 jobs[key] = Fit(arm.learner, features, arm.train.x, arm.train.y, test.x, seed, arm.weights)
         wanted.append(keys)
     fresh = dict(zip(jobs, evidence.map_tasks(fit_predict, list(jobs.values())), strict=True))
+    # Predictions of arms that only this figure trains would fill memory for nothing.
     known.update({key: prediction for key, prediction in fresh.items() if not key[1].startswith("#")})
     return [[fresh[key] if key in fresh else known[key] for key in keys] for keys in wanted]
 
@@ -74,6 +73,7 @@ def score_replicates(
     """(seeds, 1 + B): the score of each seed on the test rows and on each bootstrap draw of them."""
     task = evidence.real.features.task
     assert task is not None
+    # The first row of weights is the plain score.
     both = np.concatenate([np.ones((1, len(test))), weights_BN])
     return np.stack([scores(task, test.y, prediction, both) for prediction in predictions])
 

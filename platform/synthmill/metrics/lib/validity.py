@@ -6,6 +6,7 @@ from scipy import stats
 
 from synthmill.metrics.lib.counts import Rules, TableCounts
 
+# With 0.001 a column, fresh real rows failed in 0 of 3,500 trials (docs/calibration.md).
 CHANCE = 0.001
 
 
@@ -28,7 +29,8 @@ class Validity:
 
 def row_validity(counts: TableCounts, rules: Rules, holdout: TableCounts | None) -> Validity:
     """Of a table whose rows were counted."""
-    suspect = sum(beyond_chance(counts, rules).values())
+    # Counted by column: 0 of N real rows and k of M synthetic ones may be chance in one column of many.
+    suspect = sum(k for k in counts.suspect.values() if is_beyond(k, counts.rows, rules.real_rows))
     return Validity(
         rows=counts.rows,
         invalid=counts.invalid_rows,
@@ -39,13 +41,6 @@ def row_validity(counts: TableCounts, rules: Rules, holdout: TableCounts | None)
     )
 
 
-def beyond_chance(counts: TableCounts, rules: Rules) -> dict[str, int]:
-    """Suspect cells by column, of the columns with more of them than fall to one side by chance: 0 of N real,
-    k of M synthetic."""
-    return {name: k for name, k in counts.suspect.items() if is_beyond(k, counts.rows, rules.real_rows)}
-
-
 def is_beyond(suspect: int, rows: int, real_rows: int) -> bool:
-    """Whether `suspect` of `rows` synthetic rows are more than chance would give, when none of `real_rows`
-    is."""
+    """Whether chance would hardly give `suspect` of `rows` synthetic rows when none of `real_rows` is."""
     return bool(stats.hypergeom.sf(suspect - 1, rows + real_rows, rows, suspect) < CHANCE)

@@ -1,5 +1,4 @@
-"""One part of a table, seen through a plan: every encoding is computed once and shared by the statistics that
-need it."""
+"""One part of a table, seen through a plan: every encoding is computed once and shared."""
 
 from functools import cached_property
 
@@ -48,16 +47,17 @@ class PartView:
         """The bins of a column, int64 (N,)."""
         if name not in self._codes:
             bins = self.plan.bins[name]
-            numeric = bins.column.role == "numeric"
-            self._codes[name] = (
-                bin_numbers(bins, self.floats(name)) if numeric else bin_levels(bins, *self.texts(name))
-            )
+            if bins.column.role == "numeric":
+                self._codes[name] = bin_numbers(bins, self.floats(name))
+            else:
+                self._codes[name] = bin_levels(bins, *self.texts(name))
         return self._codes[name]
 
     def coarse(self, name: str) -> Ints:
         """The bins of a column as pairs use them, int64 (N,)."""
         codes = self.codes(name)
         bins = self.plan.bins[name]
+        # Numeric columns have the same bins in pairs; no need to look every row up.
         return codes if bins.coarse_size == bins.size else bins.coarse[codes]
 
     @cached_property

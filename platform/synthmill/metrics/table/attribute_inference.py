@@ -42,18 +42,16 @@ class AttributeInference(TableMetric):
         )
         number = min(evidence.settings.attacks, sides(evidence))
         if len(names) < 2 or number < MIN_ATTEMPTS:
-            return self.missing(
-                "unavailable", f"needs 2 columns and {MIN_ATTEMPTS} holdout rows", gate_n=number
-            )
-        found = {str(name): _attack(evidence, str(name), number) for name in secrets}
-        risks = {name: risk(attempts, evidence.settings.confidence)[0] for name, attempts in found.items()}
+            return self.unavailable(f"needs 2 columns and {MIN_ATTEMPTS} holdout rows", gate_n=number)
+        attacks = {str(name): _attack(evidence, str(name), number) for name in secrets}
+        risks = {name: risk(attempts, evidence.confidence)[0] for name, attempts in attacks.items()}
         worst = max(risks, key=lambda name: risks[name])
         method = (
-            f"all other columns known, one neighbour; interval corrected for the choice among {len(found)}"
+            f"all other columns known, one neighbour; interval corrected for the choice among {len(attacks)}"
             " secrets"
         )
         result = attack_result(
-            AttributeInference, found[worst], evidence, method, chosen_among=len(found), secret=worst
+            AttributeInference, attacks[worst], evidence, method, chosen_among=len(attacks), secret=worst
         )
         return result.model_copy(update={"per_column": risks})
 
@@ -63,15 +61,17 @@ def _attack(evidence: TableEvidence, secret: str, number: int) -> Attempts:
     j = [c.name for c in features.columns].index(secret)
     slices = evidence.real.space.groups
     known = np.concatenate([np.arange(s.start, s.stop) for name, s in slices.items() if name != secret])
-    fake_points = np.ascontiguousarray(evidence.points("synthetic", limit)[:, known])
+    # All columns but the secret: what the attacker knows.
+    fake_points = evidence.points("synthetic", limit)[:, known]
     fake = features.matrix(evidence.table("synthetic", limit))[:, j]
     reach = 0.0 if features.categorical[j] else TOLERANCE * _spread(floats(evidence.real.train[secret]))
     hits = []
     for side in ("train", "holdout"):
-        targets = np.ascontiguousarray(evidence.points(side, number)[:, known])
+        targets = evidence.points(side, number)[:, known]
         truth = features.matrix(evidence.table(side, number))[:, j]
         hits.append(_right(fake[nearest(targets, fake_points)[1][:, 0]], truth, reach=reach))
     truth = features.matrix(evidence.table("train", number))[:, j]
+    # The baseline draws from the synthetic column: even its margin is knowledge.
     guess = fake[evidence.rng(42).integers(len(fake), size=number)]
     return Attempts(main=hits[0], control=hits[1], baseline=_right(guess, truth, reach=reach), number=number)
 
@@ -87,6 +87,7 @@ def _spread(values: Floats) -> float:
 
 def _right(guess: Floats, truth: Floats, *, reach: float) -> int:
     """How many guesses are right: no farther off than `reach` and TOLERANCE of the truth allow."""
+    # That nothing is known is a secret that can be guessed too.
     both_missing = np.isnan(guess) & np.isnan(truth)
     close = np.abs(guess - truth) <= np.minimum(TOLERANCE * np.abs(truth), reach)
     return int(np.count_nonzero(close | both_missing))

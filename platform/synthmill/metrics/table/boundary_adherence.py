@@ -27,12 +27,11 @@ class BoundaryAdherence(TableMetric):
     def compute(self, evidence: TableEvidence) -> Result:
         real, counts = evidence.real, evidence.totals.counts
         present = {name: counts.rows - int(counts.marginals[name][-1]) for name in counts.out_of_bounds}
-        inside = {
-            name: present[name] - outside for name, outside in counts.out_of_bounds.items() if present[name]
-        }
+        inside = {n: present[n] - outside for n, outside in counts.out_of_bounds.items() if present[n]}
         if not inside:
-            return self.missing("not_applicable", "no numeric column has values")
+            return self.not_applicable("no numeric column has values")
         shares = {name: good / present[name] for name, good in inside.items()}
+        # The worst column: one column out of range is a fault however many are not.
         worst = min(shares, key=lambda name: shares[name])
         reference = None
         if real.holdout_totals is not None:
@@ -43,7 +42,7 @@ class BoundaryAdherence(TableMetric):
             )
         return self.result(
             value=shares[worst],
-            ci=wilson(inside[worst], present[worst], evidence.settings.confidence),
+            ci=wilson(inside[worst], present[worst], evidence.confidence),
             reference=reference,
             n={"train": real.train.num_rows, "synthetic": counts.rows},
             gate_n=min(real.train.num_rows, present[worst]),

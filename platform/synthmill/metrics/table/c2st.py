@@ -43,45 +43,42 @@ class ClassifierTest(TableMetric):
     def compute(self, evidence: TableEvidence) -> Result:
         features, limit = evidence.real.all_features, evidence.settings.limits.classifier_rows
         if not features.columns:
-            return self.missing("unavailable", "the table has only identifier columns")
-        train = features.matrix(evidence.table("train", limit))
-        holdout = None if evidence.real.holdout is None else features.matrix(evidence.table("holdout", limit))
-        real = train if holdout is None else np.concatenate([holdout, train])[: limit or None]
+            return self.unavailable("the table has only identifier columns")
+        real = train = features.matrix(evidence.table("train", limit))
+        holdout = None
+        if evidence.real.holdout is not None:
+            holdout = features.matrix(evidence.table("holdout", limit))
+            # Holdout rows first: where the limit cuts, training rows go, which the generator may have copied.
+            real = np.concatenate([holdout, train])[: limit or None]
         fake = features.matrix(evidence.table("synthetic", limit))
+        # Equal sides: chance is then an accuracy and a pMSE centre of one half.
         size = min(len(real), len(fake))
         if size < MIN_ROWS:
-            return self.missing(
-                "unavailable", f"{size} rows a side are too few to train a classifier; {MIN_ROWS} are needed"
+            return self.unavailable(
+                f"{size} rows a side are too few to train a classifier; {MIN_ROWS} are needed"
             )
         rng = evidence.rng(10)
         real = real[rng.permutation(len(real))[:size]]
-        found = _versus(real, fake[:size], features.categorical, evidence, importance=True)
-        confidence = evidence.settings.confidence
-        reference, reference_rows = None, 0
+        verdict = _versus(evidence, real, fake[:size], importance=True)
+        reference, rows = None, 0
         if holdout is not None and min(len(train), len(holdout)) >= MIN_ROWS:
-            reference_rows = min(len(train), len(holdout), size)
-            reference = _versus(
-                train[:reference_rows],
-                holdout[:reference_rows],
-                features.categorical,
-                evidence,
-                importance=False,
-            )
-        dropped = dict(zip((c.name for c in features.columns), found.importance, strict=True))
+            rows = min(len(train), len(holdout), size)
+            reference = _versus(evidence, train[:rows], holdout[:rows], importance=False)
+        names = (column.name for column in features.columns)
         return self.result(
-            value=found.auc,
-            ci=normal_interval(found.auc, found.variance, confidence),
+            value=verdict.auc,
+            ci=normal_interval(verdict.auc, verdict.variance, evidence.confidence),
             reference=None if reference is None else reference.auc,
-            n={"real": size, "synthetic": size, "reference a side": reference_rows},
+            n={"real": size, "synthetic": size, "reference a side": rows},
             gate_n=size,
             method=(
                 f"{FOLDS}-fold gradient boosting; mean of fold AUCs, DeLong variance; reference: train"
                 " against holdout"
             ),
             aspects={
-                "pmse": Estimate(value=found.pmse, reference=None if reference is None else reference.pmse)
+                "pmse": Estimate(value=verdict.pmse, reference=None if reference is None else reference.pmse)
             },
-            per_column={name: float(value) for name, value in dropped.items()},
+            per_column={n: float(value) for n, value in zip(names, verdict.importance, strict=True)},
         )
 
 
@@ -99,7 +96,7 @@ class Fold:
 
 @dataclass(frozen=True)
 class Verdict:
-    """How well two tables were told apart."""
+    """How well a classifier separates two tables."""
 
     auc: float
     variance: float
@@ -108,25 +105,20 @@ class Verdict:
     importance: list[float]
 
 
-def _versus(
-    real: Floats,
-    fake: Floats,
-    categorical: npt.NDArray[np.bool_],
-    evidence: TableEvidence,
-    *,
-    importance: bool,
-) -> Verdict:
-    x = np.concatenate([real, fake])
+def _versus(evidence: TableEvidence, real: Floats, fake: Floats, *, importance: bool) -> Verdict:
+    x, categorical = np.concatenate([real, fake]), evidence.real.all_features.categorical
     y = np.arange(len(x)) >= len(real)
+    # Each row is scored by a model that did not see it; in the same fold its own label would be learnt.
     fold_of = evidence.rng(11).permutation(len(x)) % FOLDS
     seed = evidence.settings.seed & 0x7FFFFFFF
     jobs = [Fold(x, y, fold_of == k, categorical, seed + k, importance and k == 0) for k in range(FOLDS)]
-    found = evidence.map_tasks(run_fold, jobs)
+    folds = evidence.map_tasks(run_fold, jobs)
     return Verdict(
-        auc=float(np.mean([f[0] for f in found])),
-        variance=float(np.sum([f[1] for f in found]) / FOLDS**2),
-        pmse=float(np.mean([f[2] for f in found])),
-        importance=found[0][3],
+        auc=float(np.mean([f[0] for f in folds])),
+        # Of a mean of folds; their training rows overlap, which makes this a little small.
+        variance=float(np.sum([f[1] for f in folds]) / FOLDS**2),
+        pmse=float(np.mean([f[2] for f in folds])),
+        importance=folds[0][3],
     )
 
 
@@ -145,26 +137,26 @@ def run_fold(job: Fold) -> tuple[float, float, float, list[float]]:
         score = model.predict_proba(x)[:, 1]
         value, variance = auc(score[y], score[~y])
         pmse = float(((score - y.mean()) ** 2).mean())
-        return (
-            value,
-            variance,
-            pmse,
-            _importance(model, x[:IMPORTANCE_ROWS], y[:IMPORTANCE_ROWS], job) if job.importance else [],
-        )
+        if not job.importance:
+            return value, variance, pmse, []
+        # One prediction a column: bounded, as wide tables have thousands.
+        importance = _importance(model, x[:IMPORTANCE_ROWS], y[:IMPORTANCE_ROWS], job.seed)
+        return value, variance, pmse, importance
 
 
-def _importance(model: Any, x: Floats, y: Bools, job: Fold) -> list[float]:
-    rng = np.random.default_rng(job.seed)
+def _importance(model: Any, x: Floats, y: Bools, seed: int) -> list[float]:
+    """AUC that is lost when a column is shuffled."""
+    rng = np.random.default_rng(seed)
     if y.all() or not y.any():
         return [0.0] * x.shape[1]
-    base = auc(*_split(model.predict_proba(x)[:, 1], y))[0]
-    lost = []
+
+    def area(rows: Floats) -> float:
+        score = model.predict_proba(rows)[:, 1]
+        return auc(score[y], score[~y])[0]
+
+    base, lost = area(x), []
     for j in range(x.shape[1]):
         shuffled = x.copy()
         shuffled[:, j] = shuffled[rng.permutation(len(x)), j]
-        lost.append(base - auc(*_split(model.predict_proba(shuffled)[:, 1], y))[0])
+        lost.append(base - area(shuffled))
     return lost
-
-
-def _split(score: Floats, y: Bools) -> tuple[Floats, Floats]:
-    return score[y], score[~y]

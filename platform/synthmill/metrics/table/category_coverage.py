@@ -31,38 +31,32 @@ class CategoryCoverage(TableMetric):
 
     def compute(self, evidence: TableEvidence) -> Result:
         real, counts = evidence.real, evidence.totals.counts
-        found = _coverage(evidence, counts.levels, counts.rows, MIN_LEVEL_ROWS)
-        if not found:
-            return self.missing(
-                "not_applicable", "no category column has a level that is frequent enough to be expected"
+        covered = _coverage(evidence, counts.levels, counts.rows, MIN_LEVEL_ROWS)
+        if not covered:
+            return self.not_applicable(
+                "no category column has a level that is frequent enough to be expected"
             )
-        held = real.holdout_totals
+        holdout = real.holdout_totals
         reference = None
-        if held is not None:
-            other = _coverage(evidence, held.counts.levels, held.counts.rows, MIN_LEVEL_ROWS)
+        if holdout is not None:
+            other = _coverage(evidence, holdout.counts.levels, holdout.counts.rows, MIN_LEVEL_ROWS)
             reference = min((hit / total for hit, total in other.values()), default=None)
-        worst = min(found, key=lambda name: found[name][0] / found[name][1])
+        worst = min(covered, key=lambda name: covered[name][0] / covered[name][1])
+        levels = sum(total for _, total in covered.values())
         frequent = _coverage(evidence, counts.levels, counts.rows, FREQUENT_ROWS)
+        least_frequent = min((hit / total for hit, total in frequent.values()), default=1.0)
         return self.result(
-            value=found[worst][0] / found[worst][1],
-            ci=wilson(*found[worst], evidence.settings.confidence),
+            value=covered[worst][0] / covered[worst][1],
+            ci=wilson(*covered[worst], evidence.confidence),
             reference=reference,
-            n={
-                "train": real.train.num_rows,
-                "synthetic": counts.rows,
-                "levels": sum(total for _, total in found.values()),
-            },
+            n={"train": real.train.num_rows, "synthetic": counts.rows, "levels": levels},
             gate_n=min(real.train.num_rows, counts.rows),
             method="every row; Wilson interval over the levels of the worst column",
             aspects={
-                "frequent": Estimate(
-                    value=min((hit / total for hit, total in frequent.values()), default=1.0), reference=1.0
-                ),
-                "all_levels": Estimate(
-                    value=sum(h for h, _ in found.values()) / sum(t for _, t in found.values())
-                ),
+                "frequent": Estimate(value=least_frequent, reference=1.0),
+                "all_levels": Estimate(value=sum(hit for hit, _ in covered.values()) / levels),
             },
-            per_column={name: hit / total for name, (hit, total) in found.items()},
+            per_column={name: hit / total for name, (hit, total) in covered.items()},
         )
 
 
@@ -73,6 +67,8 @@ def _coverage(
     out = {}
     for name, seen in levels.items():
         counts = bins[name].level_counts
+        # A level with 5 expected rows is absent by chance once in 150, with 20 once in 5e8: levels below
+        # count for nothing.
         due = (counts >= MIN_LEVEL_ROWS) & (counts * share >= expected_rows)
         if due.any():
             out[name] = (int((seen & due).sum()), int(due.sum()))

@@ -1,6 +1,6 @@
 """The column pair trends score of SDMetrics, for comparison with reports made there."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +9,7 @@ import pyarrow as pa
 from synthmill.metrics.base import Estimate, Result
 from synthmill.metrics.lib.association import cramers_v_plain
 from synthmill.metrics.lib.binning import Bins
-from synthmill.metrics.lib.columns import Bools, Floats, Ints, floats, texts
+from synthmill.metrics.lib.columns import MISSING, Bools, Floats, Ints, common_codes, floats
 from synthmill.metrics.lib.intervals import influence_interval
 from synthmill.metrics.lib.pairs import MAX_PAIRS, looked_at
 from synthmill.metrics.lib.table_evidence import TableEvidence, TableMetric
@@ -17,6 +17,7 @@ from synthmill.metrics.lib.table_evidence import TableEvidence, TableMetric
 NUM_BINS = 10
 MIN_CORRELATION = 0.5
 MIN_ASSOCIATION = 0.3
+Pair = tuple[str, str]
 
 
 class ColumnPairTrends(TableMetric):
@@ -41,30 +42,23 @@ class ColumnPairTrends(TableMetric):
         pairs, bins = evidence.real.plan.pairs, evidence.real.plan.bins
         limit = evidence.settings.limits.classifier_rows
         if not pairs:
-            return self.missing("not_applicable", "a single column has no pairs")
+            return self.not_applicable("a single column has no pairs")
         train, fake = evidence.table("train", limit), evidence.table("synthetic", limit)
-        found = pair_trends(bins, pairs, train, fake)
-        held = (
-            None
-            if evidence.real.holdout is None
-            else pair_trends(bins, pairs, train, evidence.table("holdout", limit))
-        )
-        scores = {pair: trend.score for pair, trend in found.items()}
-        associated = [pair for pair, trend in found.items() if trend.associated]
-        value = _mean(scores.values())
-        moves = [
-            np.sum([side[i] for side in (trend.moves for trend in found.values())], axis=0)
-            / max(len(found), 1)
-            for i in (0, 1)
-        ]
+        trends = pair_trends(bins, pairs, train, fake)
+        real = {}
+        if evidence.real.holdout is not None:
+            real = pair_trends(bins, pairs, train, evidence.table("holdout", limit))
+        associated = [pair for pair, trend in trends.items() if trend.associated]
+        value, interval = _mean(trends, trends), None
+        if value is not None:
+            left, right = (
+                np.sum([trend.moves[i] for trend in trends.values()], axis=0) / len(trends) for i in (0, 1)
+            )
+            interval = influence_interval(value, left, right, evidence.confidence, self.bounds)
         return self.result(
             value=value,
-            ci=(
-                None
-                if value is None
-                else influence_interval(value, moves[0], moves[1], evidence.settings.confidence, self.bounds)
-            ),
-            reference=None if held is None else _mean(trend.score for trend in held.values()),
+            ci=interval,
+            reference=_mean(real, real),
             n={"train": train.num_rows, "synthetic": fake.num_rows, "pairs": len(pairs)},
             gate_n=min(train.num_rows, fake.num_rows),
             method=(
@@ -73,15 +67,10 @@ class ColumnPairTrends(TableMetric):
             ),
             aspects={
                 "associated_pairs": Estimate(
-                    value=_mean(scores[pair] for pair in associated),
-                    reference=(
-                        None
-                        if held is None
-                        else _mean(held[pair].score for pair in associated if pair in held)
-                    ),
+                    value=_mean(trends, associated), reference=_mean(real, associated)
                 )
             },
-            per_column={f"{a}|{b}": score for (a, b), score in scores.items()},
+            per_column={f"{a}|{b}": trend.score for (a, b), trend in trends.items()},
         )
 
 
@@ -105,9 +94,8 @@ def pair_trends(
     codes = {name: _codes(real, fake, name, numbers.get(name)) for name in used}
     out: dict[tuple[str, str], Trend] = {}
     for a, b in pairs:
-        trend = (
-            _correlation(numbers[a], numbers[b]) if {a, b} <= numeric else _contingency(codes[a], codes[b])
-        )
+        both_numeric = {a, b} <= numeric
+        trend = _correlation(numbers[a], numbers[b]) if both_numeric else _contingency(codes[a], codes[b])
         if trend is not None:
             out[a, b] = trend
     return out
@@ -119,35 +107,28 @@ Sides = tuple[Ints, Ints]
 def _codes(real: pa.Table, fake: pa.Table, name: str, numbers: tuple[Floats, Floats] | None) -> Sides:
     if numbers is not None:
         return _own_bins(numbers[0]), _own_bins(numbers[1])
-    (first, first_values), (second, second_values) = texts(real[name]), texts(fake[name])
-    place = {value: i for i, value in enumerate(dict.fromkeys([*first_values, *second_values]))}
-    missing = len(place)
-    tables = [
-        np.array([*(place[v] for v in values), missing], dtype=np.int64)
-        for values in (first_values, second_values)
-    ]
-    return tables[0][first], tables[1][second]
+    first, second, size = common_codes(real[name], fake[name])
+    return np.where(first == MISSING, size, first), np.where(second == MISSING, size, second)
 
 
 def _own_bins(values: Floats) -> Ints:
     present = values[np.isfinite(values)]
     if not len(present):
         return np.full(len(values), NUM_BINS + 1, dtype=np.int64)
+    # Each table by its own range, as SDMetrics does: a shifted table then looks the same.
     return np.digitize(values, np.histogram_bin_edges(present, NUM_BINS)).astype(np.int64)
 
 
 def _correlation(a: tuple[Floats, Floats], b: tuple[Floats, Floats]) -> Trend | None:
-    found, moves = [], []
+    r, moves = [], []
     for x, y in zip(a, b, strict=True):
         both = np.isfinite(x) & np.isfinite(y)
         if both.sum() < 2 or x[both].std() == 0 or y[both].std() == 0:
             return None
-        found.append(float(np.corrcoef(x[both], y[both])[0, 1]))
-        moves.append(_correlation_moves(x, y, both, found[-1]))
-    sign = np.sign(found[1] - found[0]) / 2
-    return Trend(
-        1 - abs(found[0] - found[1]) / 2, abs(found[0]) > MIN_CORRELATION, (sign * moves[0], sign * moves[1])
-    )
+        r.append(float(np.corrcoef(x[both], y[both])[0, 1]))
+        moves.append(_correlation_moves(x, y, both, r[-1]))
+    sign = np.sign(r[1] - r[0]) / 2
+    return Trend(1 - abs(r[0] - r[1]) / 2, abs(r[0]) > MIN_CORRELATION, (sign * moves[0], sign * moves[1]))
 
 
 def _correlation_moves(x: Floats, y: Floats, both: Bools, r: float) -> Floats:
@@ -167,6 +148,6 @@ def _contingency(a: Sides, b: Sides) -> Trend:
     return Trend(score, strength > MIN_ASSOCIATION, (signs[cells[0]], signs[cells[1]]))
 
 
-def _mean(values: Iterable[float]) -> float | None:
-    listed = list(values)
-    return float(np.mean(listed)) if listed else None
+def _mean(trends: Mapping[Pair, Trend], pairs: Iterable[Pair]) -> float | None:
+    scores = [trends[pair].score for pair in pairs if pair in trends]
+    return float(np.mean(scores)) if scores else None

@@ -22,13 +22,14 @@ class ConstraintViolations(TableMetric):
     )
 
     def compute(self, evidence: TableEvidence) -> Result:
-        counts, held = evidence.totals.counts, evidence.real.holdout_totals
+        counts, holdout = evidence.totals.counts, evidence.real.holdout_totals
         worst = max(counts.broken, key=lambda text: counts.broken[text])
-        real = [evidence.real.train_totals.counts, *([held.counts] if held else [])]
+        # Both real sides: a rule that real rows break is wrong.
+        real = [evidence.real.train_totals.counts, *([holdout.counts] if holdout else [])]
         real_rows = sum(c.rows for c in real)
         return self.result(
             value=counts.broken[worst] / counts.rows,
-            ci=clopper_pearson(counts.broken[worst], counts.rows, evidence.settings.confidence),
+            ci=clopper_pearson(counts.broken[worst], counts.rows, evidence.confidence),
             reference=max(sum(c.broken[text] for c in real) / real_rows for text in counts.broken),
             n={"synthetic": counts.rows, "real": real_rows},
             gate_n=counts.rows,

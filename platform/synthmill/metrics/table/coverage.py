@@ -8,8 +8,7 @@ from synthmill.metrics.lib.table_evidence import TableEvidence, TableMetric
 
 
 class Coverage(TableMetric):
-    """Share of training rows with a synthetic row nearer than their 5th nearest training row (arXiv
-    2002.09797, eq. 8)."""
+    """Share of training rows with a synthetic row within their 5th real one (arXiv 2002.09797, eq. 8)."""
 
     name = "diversity.coverage"
     title = "Coverage"
@@ -23,15 +22,16 @@ class Coverage(TableMetric):
     )
 
     def compute(self, evidence: TableEvidence) -> Result:
-        found = evidence.once(row_coverage)
-        if found is None:
-            return self.missing("unavailable", f"too few rows for {K_DENSITY} neighbours")
-        synthetic, holdout = found.synthetic, found.holdout
+        neighbours = evidence.once(row_coverage)
+        if neighbours is None:
+            return self.unavailable(f"too few rows for {K_DENSITY} neighbours")
+        synthetic, holdout = neighbours.synthetic, neighbours.holdout
         value = synthetic.covered / synthetic.rows
+        # Without a holdout the expectation has a closed form, whatever the distribution.
         reference = holdout.covered / holdout.rows if holdout else expected_coverage(synthetic.rows)
         return self.result(
             value=value,
-            ci=wilson(synthetic.covered, synthetic.rows, evidence.settings.confidence),
+            ci=wilson(synthetic.covered, synthetic.rows, evidence.confidence),
             reference=reference,
             n={"train": synthetic.rows, "synthetic": synthetic.rows},
             gate_n=synthetic.rows,

@@ -1,11 +1,11 @@
-"""Are synthetic rows nearer to training rows than to rows the generator never saw? Overfitting, not
-privacy."""
+"""Are synthetic rows nearer to training rows than to unseen ones? Overfitting, not privacy."""
 
 import numpy as np
 from scipy.cluster.hierarchy import fcluster, linkage
 from scipy.spatial.distance import squareform
 
 from synthmill.metrics.base import Estimate, Result
+from synthmill.metrics.lib.attacks import sides
 from synthmill.metrics.lib.columns import Floats
 from synthmill.metrics.lib.intervals import wilson
 from synthmill.metrics.lib.neighbours import Points, nearest
@@ -39,13 +39,11 @@ class DcrShare(TableMetric):
 
     def compute(self, evidence: TableEvidence) -> Result:
         real, limit = evidence.real, evidence.settings.limits.neighbour_rows
-        assert real.holdout is not None
-        size = min(real.train.num_rows, real.holdout.num_rows, limit or real.train.num_rows)
+        # Equal sides: the nearest of more rows is nearer.
+        size = sides(evidence)
         fake = evidence.points("synthetic", limit)
         if min(size, len(fake)) < MIN_ROWS or not real.space.axes:
-            return self.missing(
-                "unavailable", f"{min(size, len(fake))} rows a side are too few; {MIN_ROWS} are needed"
-            )
+            return self.unavailable(f"{min(size, len(fake))} rows a side are too few; {MIN_ROWS} are needed")
         groups = column_groups(evidence)
         train, holdout = evidence.points("train", size), evidence.points("holdout", size)
         shares = {name: share_nearer(fake[:, c], train[:, c], holdout[:, c]) for name, c in groups.items()}
@@ -56,7 +54,7 @@ class DcrShare(TableMetric):
             reference = max(share_nearer(other[:, c], train[:, c], holdout[:, c]) for c in groups.values())
         return self.result(
             value=shares[worst],
-            ci=wilson(round(shares[worst] * len(fake)), len(fake), evidence.settings.confidence),
+            ci=wilson(round(shares[worst] * len(fake)), len(fake), evidence.confidence),
             reference=reference,
             n={"train": size, "holdout": size, "synthetic": len(fake)},
             gate_n=min(size, len(fake)),
@@ -71,9 +69,8 @@ class DcrShare(TableMetric):
 
 def share_nearer(rows: Points, train: Points, holdout: Points) -> float:
     """Share of rows nearer to train than to holdout; ties count one half."""
-    to_train, to_holdout = (
-        nearest(np.ascontiguousarray(rows), np.ascontiguousarray(side))[0][:, 0] for side in (train, holdout)
-    )
+    to_train, to_holdout = (nearest(rows, side)[0][:, 0] for side in (train, holdout))
+    # In discrete tables most distances are ties, which speak for neither side.
     return float((to_train < to_holdout).mean() + 0.5 * (to_train == to_holdout).mean())
 
 
@@ -82,18 +79,15 @@ def column_groups(evidence: TableEvidence) -> dict[str, Floats]:
     slices = evidence.real.space.groups
     width = sum(s.stop - s.start for s in slices.values())
     groups = {"all columns": np.arange(width)}
-    names, association = list(slices), evidence.real.plan.association
+    names, known = list(slices), evidence.real.plan.association
     if len(names) < MIN_COLUMNS:
         return groups
-    far = np.array(
-        [
-            [
-                0.0 if a == b else 1 - max(association.get((a, b), 0.0), association.get((b, a), 0.0))
-                for b in names
-            ]
-            for a in names
-        ]
-    )
+    far = np.ones((len(names), len(names)))
+    np.fill_diagonal(far, 0.0)
+    for (a, b), strength in known.items():
+        i, j = names.index(a), names.index(b)
+        far[i, j] = far[j, i] = 1 - strength
+    # Average linkage of 1 - association: columns that describe one thing leak together.
     label = fcluster(linkage(squareform(far, checks=False), "average"), GROUPS, "maxclust")
     for k in np.unique(label):
         members = [name for name, own in zip(names, label, strict=True) if own == k]

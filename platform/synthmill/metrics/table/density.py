@@ -27,22 +27,22 @@ class Density(TableMetric):
     )
 
     def compute(self, evidence: TableEvidence) -> Result:
-        found = evidence.once(row_coverage)
-        if found is None:
-            return self.missing("unavailable", f"too few rows for {K_DENSITY} neighbours")
-        if found.tied > 0.5:
+        neighbours = evidence.once(row_coverage)
+        if neighbours is None:
+            return self.unavailable(f"too few rows for {K_DENSITY} neighbours")
+        if neighbours.tied > 0.5:
             why = (
-                f"{found.tied:.0%} of the training rows have {K_DENSITY} equal ones, so no neighbourhood"
+                f"{neighbours.tied:.0%} of the training rows have {K_DENSITY} equal ones, so no neighbourhood"
                 " to lie in; see diversity.coverage"
             )
-            return self.missing("unavailable", why, gate_n=found.synthetic.rows)
-        synthetic = found.synthetic
+            return self.unavailable(why, gate_n=neighbours.synthetic.rows)
+        synthetic = neighbours.synthetic
         return self.result(
             value=synthetic.density,
-            ci=normal_interval(synthetic.density, synthetic.density_variance, evidence.settings.confidence),
-            reference=found.holdout.density if found.holdout else 1.0,
+            ci=normal_interval(synthetic.density, synthetic.density_variance, evidence.confidence),
+            reference=neighbours.holdout.density if neighbours.holdout else 1.0,
             n={"train": synthetic.rows, "synthetic": synthetic.rows},
             gate_n=synthetic.rows,
             method=f"k = {K_DENSITY}, equal seeded samples; variance over training rows; reference: "
-            + ("holdout rows" if found.holdout else "1"),
+            + ("holdout rows" if neighbours.holdout else "1"),
         )

@@ -1,4 +1,4 @@
-"""Synthetic rows that are training rows, held against the holdout. Reads every row."""
+"""Synthetic rows that are training rows, compared with the holdout. Reads every row."""
 
 from synthmill.metrics.base import Estimate, Result
 from synthmill.metrics.lib.intervals import excess_p, rate_difference
@@ -34,14 +34,14 @@ class ExactCopy(TableMetric):
         assert singles is not None
         num_train, num_holdout = len(singles.train), len(singles.holdout)
         if not num_train or not num_holdout:
-            return self.missing(
-                "unavailable", "no row occurs only once, so no row can be told from a chance match"
-            )
+            return self.unavailable("no row occurs only once, so no row can be told from a chance match")
         a, b = int(matches.train.sum()), int(matches.holdout.sum())
+        copies, others = matches.rows_in_train, matches.rows_in_holdout
+        # Per real row, not per synthetic one: a generator that repeats one copy often is one leak.
         p = excess_p(a, b, num_train, num_holdout)
         return self.result(
             value=a / num_train - b / num_holdout,
-            ci=rate_difference(a, num_train, b, num_holdout, evidence.settings.confidence),
+            ci=rate_difference(a, num_train, b, num_holdout, evidence.confidence),
             reference=0.0,
             n={"single train rows": num_train, "single holdout rows": num_holdout, "synthetic": matches.rows},
             gate_n=min(num_train, num_holdout, matches.rows),
@@ -52,14 +52,7 @@ class ExactCopy(TableMetric):
             aspects={
                 "p_value": Estimate(value=p, reference=0.5),
                 "train_share": Estimate(value=a / num_train, reference=b / num_holdout),
-                "synthetic_share": Estimate(
-                    value=matches.rows_in_train / matches.rows,
-                    reference=matches.rows_in_holdout / matches.rows,
-                ),
+                "synthetic_share": Estimate(value=copies / matches.rows, reference=others / matches.rows),
             },
-            details={
-                "train_rows_found": a,
-                "holdout_rows_found": b,
-                "synthetic_rows_in_train": matches.rows_in_train,
-            },
+            details={"train_rows_found": a, "holdout_rows_found": b, "synthetic_rows_in_train": copies},
         )

@@ -1,7 +1,8 @@
 """Is every synthetic value written as real values are? Reads every row."""
 
 from synthmill.metrics.base import Estimate, Result
-from synthmill.metrics.lib.forms import FormCounts, beyond_chance
+from synthmill.metrics.lib.counts import Flagged
+from synthmill.metrics.lib.forms import beyond_chance
 from synthmill.metrics.lib.intervals import wilson
 from synthmill.metrics.lib.table_evidence import TableEvidence, TableMetric
 
@@ -30,21 +31,24 @@ class FormKept(TableMetric):
     )
 
     def compute(self, evidence: TableEvidence) -> Result:
-        forms, found = evidence.real.forms, evidence.totals.forms
-        assert found is not None
-        counts = FormCounts(
-            {name: count + evidence.unreadable.get(name, 0) for name, count in found.values.items()},
-            {name: count + evidence.unreadable.get(name, 0) for name, count in found.unknown.items()},
+        forms, read = evidence.real.forms, evidence.totals.forms
+        assert read is not None
+        # Cells that did not read as the column's type were taken for missing, and so are not counted yet.
+        counts = Flagged(
+            *(
+                {name: count + evidence.unreadable.get(name, 0) for name, count in by_column.items()}
+                for by_column in (read.values, read.flagged)
+            )
         )
         # A column none of whose real values has a form of its own can still have cells of another type.
         others = {name: bad for name, bad in evidence.unreadable.items() if name not in forms and bad}
         values = sum(counts.values.values()) + sum(others.values())
         if not values:
-            return self.missing("not_applicable", "no column has a written form to keep")
-        strange = sum(counts.unknown.values()) + sum(others.values())
-        share = {name: 1 - bad / counts.values[name] for name, bad in counts.unknown.items() if bad}
+            return self.not_applicable("no column has a written form to keep")
+        strange = sum(counts.flagged.values()) + sum(others.values())
+        share = {name: 1 - bad / counts.values[name] for name, bad in counts.flagged.items() if bad}
         certain = [
-            1 - counts.unknown[name] / counts.values[name]
+            1 - counts.flagged[name] / counts.values[name]
             for name, form in forms.items()
             if beyond_chance(name, counts, form, len(forms)) or evidence.unreadable.get(name)
         ] + [1 - bad / evidence.synthetic_rows for bad in others.values()]
@@ -52,6 +56,7 @@ class FormKept(TableMetric):
         return self.result(
             value=1 - strange / values,
             ci=wilson(values - strange, values, evidence.confidence),
+            # Forms come from all real rows, so these have every one by construction.
             reference=1.0,
             n={"synthetic": evidence.synthetic_rows, "columns": len(forms) + len(others)},
             gate_n=evidence.synthetic_rows,

@@ -29,6 +29,7 @@ class InternalDuplicates(TableMetric):
     def compute(self, evidence: TableEvidence) -> Result:
         real, synthetic = evidence.real, evidence.totals.distinct
         train = real.train_totals.distinct
+        # A larger table has more duplicates by chance alone.
         size = min(synthetic.rows, train.rows)
         ours, theirs = duplicate_share(synthetic, size), duplicate_share(train, size)
         variance = (ours * (1 - ours) + theirs * (1 - theirs)) / size
@@ -39,7 +40,7 @@ class InternalDuplicates(TableMetric):
             reference = duplicate_share(holdout, common) - duplicate_share(train, common)
         return self.result(
             value=ours - theirs,
-            ci=normal_interval(ours - theirs, variance, evidence.settings.confidence),
+            ci=normal_interval(ours - theirs, variance, evidence.confidence),
             reference=reference,
             n={"train": train.rows, "synthetic": synthetic.rows, "compared at": size},
             gate_n=size,

@@ -1,5 +1,4 @@
-"""Does adding these synthetic rows to the training rows make downstream models better? The headline figure of
-a dataset."""
+"""Does adding these rows to the training rows make downstream models better? A dataset's headline figure."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -8,19 +7,12 @@ import numpy as np
 from scipy import stats
 
 from synthmill.metrics.base import Estimate, Result
+from synthmill.metrics.lib.baselines import MORE_REAL, NOTHING, SYNTHETIC, Recipe, arms
 from synthmill.metrics.lib.columns import Floats
 from synthmill.metrics.lib.intervals import bootstrap_weights, holm, percentile_interval
 from synthmill.metrics.lib.learners import SCORE, Labelled, scores
-from synthmill.metrics.lib.lift import MORE_REAL, NOTHING, SYNTHETIC, Recipe, arms
 from synthmill.metrics.lib.table_evidence import TableEvidence, TableMetric
-from synthmill.metrics.lib.utility import (
-    MIN_TEST_ROWS,
-    Arm,
-    combine,
-    predict,
-    score_replicates,
-    why_not,
-)
+from synthmill.metrics.lib.utility import MIN_TEST_ROWS, Arm, combine, predict, score_replicates, why_not
 
 HARM_LEVEL = 0.005
 
@@ -56,20 +48,24 @@ class LiftDataset(TableMetric):
     def compute(self, evidence: TableEvidence) -> Result:
         reason = why_not(evidence)
         if reason:
-            return self.missing("unavailable", reason)
+            return self.unavailable(reason)
         settings, task = evidence.settings, evidence.real.features.task
         assert task is not None
         limit = settings.limits.classifier_rows
         train, test = evidence.labelled("train", limit), evidence.labelled("holdout", limit)
+        # As many as training rows: more would measure the number of rows beside their worth.
         fake = evidence.labelled("synthetic", limit).head(len(train))
         more = None if evidence.real.validation is None else evidence.labelled("validation", limit)
         recipes = arms(evidence.real.features, train, fake, settings.seed, more)
         by_learner = [_run(evidence, learner, recipes) for learner in settings.learners]
-        adjusted = holm([found.harm_p for found in by_learner])
+        # Harm is tested for each learner; Holm allows for their number.
+        adjusted = holm([lift.harm_p for lift in by_learner])
         chosen, where = _choose(evidence, train, more)
-        best = max(by_learner, key=lambda found: chosen.get(found.learner, found.scores[NOTHING][0]))
+        # By the score without synthetic rows, so that the choice does not favour the lift.
+        best = max(by_learner, key=lambda lift: chosen.get(lift.learner, lift.scores[NOTHING][0]))
+        # Bonferroni over the learners, as the best of them is judged.
         quantile = float(stats.norm.ppf(1 - HARM_LEVEL / len(by_learner)))
-        aspects = {found.learner: found.estimate(settings.confidence) for found in by_learner}
+        aspects = {lift.learner: lift.estimate(settings.confidence) for lift in by_learner}
         aspects |= {
             f"baseline {arm}": Estimate(value=lift, ci=ci)
             for arm, (lift, ci) in best.against.items()
@@ -77,16 +73,11 @@ class LiftDataset(TableMetric):
         }
         aspects["best"] = best.estimate(settings.confidence)
         aspects["harm_bound"] = Estimate(value=best.lift + quantile * best.error)
-        n = {
-            "train": len(train),
-            "synthetic": len(fake),
-            "holdout": len(test),
-            "learner seeds": settings.learner_seeds,
-        }
+        rows = {"train": len(train), "synthetic": len(fake), "holdout": len(test)}
         return self.result(
-            **best.estimate(settings.confidence).model_dump(),
-            n=n,
-            gate_n=min(len(train), len(fake), len(test)),
+            **aspects["best"].model_dump(),
+            n={**rows, "learner seeds": settings.learner_seeds},
+            gate_n=min(rows.values()),
             method=(
                 f"{SCORE[task]}; best of {len(by_learner)} learners on {where}; interval: learner seeds,"
                 " bootstrap of test rows"
@@ -107,8 +98,7 @@ class LiftDataset(TableMetric):
 def _choose(
     evidence: TableEvidence, train: Labelled, validation: Labelled | None
 ) -> tuple[dict[str, float], str]:
-    """(score of each learner on the validation rows, what they are called); no scores where they are too few
-    or their target is all one."""
+    """(score of each learner on the validation rows, their name); no scores where they can't choose."""
     settings, task = evidence.settings, evidence.real.features.task
     assert task is not None
     too_few = validation is None or len(validation) < MIN_TEST_ROWS
@@ -117,11 +107,11 @@ def _choose(
     plan = [Arm(learner, train, (settings.seed,)) for learner in settings.learners]
     once = np.ones((1, len(validation)))
     predictions = predict(evidence, plan, validation)
-    found = {
+    chosen = {
         learner: float(scores(task, validation.y, prediction, once)[0])
         for learner, [prediction] in zip(settings.learners, predictions, strict=True)
     }
-    return found, "validation rows"
+    return chosen, "validation rows"
 
 
 @dataclass(frozen=True)
@@ -149,48 +139,38 @@ class Found:
     def record(self) -> dict[str, Any]:
         """For the report."""
         lifts = {arm: {"lift": lift, "ci": ci and list(ci)} for arm, (lift, ci) in self.against.items()}
-        return {
-            "scores": {
-                arm: {"score": score, "ci": ci and list(ci)} for arm, (score, ci) in self.scores.items()
-            },
-            "lifts": lifts,
-        }
+        scores = {arm: {"score": score, "ci": ci and list(ci)} for arm, (score, ci) in self.scores.items()}
+        return {"scores": scores, "lifts": lifts}
 
 
 def _run(evidence: TableEvidence, learner: str, recipes: dict[str, Recipe]) -> Found:
     settings = evidence.settings
     seeds = tuple(range(settings.seed, settings.seed + settings.learner_seeds))
     test = evidence.labelled("holdout", settings.limits.classifier_rows)
-    main = (NOTHING, SYNTHETIC)
-    fewer = seeds[: settings.baseline_seeds]
-    keys = {NOTHING: "train"}
-    plan = [
-        Arm(learner, r.train, seeds if arm in main else fewer, r.weights, keys.get(arm))
-        for arm, r in recipes.items()
-    ]
+    plan = []
+    for arm, recipe in recipes.items():
+        # The baselines are there to compare with, and cost as much as the figure itself for each seed.
+        own_seeds = seeds if arm in (NOTHING, SYNTHETIC) else seeds[: settings.baseline_seeds]
+        key = "train" if arm == NOTHING else None
+        plan.append(Arm(learner, recipe.train, own_seeds, recipe.weights, key))
     rng = evidence.rng(30)
     weights = bootstrap_weights(len(test), settings.replicates, rng)
     picks = rng.integers(1 << 30, size=(settings.replicates, len(seeds)))
-    tables = dict(
-        zip(
-            recipes,
-            (score_replicates(evidence, p, test, weights) for p in predict(evidence, plan, test)),
-            strict=True,
-        )
-    )
+    scored = [score_replicates(evidence, p, test, weights) for p in predict(evidence, plan, test)]
+    tables = dict(zip(recipes, scored, strict=True))
     totals = {arm: combine(table, picks) for arm, table in tables.items()}
-    lifts = {arm: _paired(tables[arm], tables[NOTHING], picks) for arm in recipes if arm != NOTHING}
+    lifts = {}
+    for arm in (arm for arm in recipes if arm != NOTHING):
+        # Paired: what the seed and the drawn test rows do to both arms cancels in the difference.
+        shared = min(len(tables[arm]), len(tables[NOTHING]))
+        difference = tables[arm][:shared] - tables[NOTHING][:shared]
+        lifts[arm] = combine(difference, picks[:, :shared])
+
+    def intervals(drawn: dict[str, Floats]) -> dict[str, tuple[float, Any]]:
+        level = settings.confidence
+        return {arm: (float(v[0]), percentile_interval(v[1:], level)) for arm, v in drawn.items()}
+
     synthetic = lifts[SYNTHETIC]
-    level = settings.confidence
-    return Found(
-        learner,
-        {arm: (float(total[0]), percentile_interval(total[1:], level)) for arm, total in totals.items()},
-        {arm: (float(lift[0]), percentile_interval(lift[1:], level)) for arm, lift in lifts.items()},
-        lift=float(synthetic[0]),
-        error=float(np.nanstd(synthetic[1:], ddof=1)),
-    )
-
-
-def _paired(arm_SB: Floats, nothing_SB: Floats, picks: Any) -> Floats:
-    seeds = min(len(arm_SB), len(nothing_SB))
-    return combine(arm_SB[:seeds] - nothing_SB[:seeds], picks[:, :seeds])
+    # A bootstrap draw without one of the classes has no AUC.
+    error = float(np.nanstd(synthetic[1:], ddof=1))
+    return Found(learner, intervals(totals), intervals(lifts), lift=float(synthetic[0]), error=error)

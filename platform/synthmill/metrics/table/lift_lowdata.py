@@ -1,5 +1,4 @@
-"""Does a generator trained on few rows help models trained on the same few rows? Over fresh samples and fresh
-generators."""
+"""Does a generator trained on few rows help models trained on the same few rows?"""
 
 import time
 from dataclasses import dataclass
@@ -11,10 +10,10 @@ from scipy import stats
 
 from synthmill.errors import SynthmillError
 from synthmill.metrics.base import Estimate, Result, Retrain
+from synthmill.metrics.lib.baselines import NOTHING, SYNTHETIC, arms
 from synthmill.metrics.lib.binning import fit_bins
 from synthmill.metrics.lib.columns import Column, Floats
 from synthmill.metrics.lib.learners import SCORE, Fit, Task, fit_features, fit_predict, labelled, scores
-from synthmill.metrics.lib.lift import NOTHING, SYNTHETIC, arms
 from synthmill.metrics.lib.table_evidence import TableEvidence, TableMetric
 from synthmill.metrics.lib.utility import why_not
 
@@ -45,54 +44,45 @@ class LiftLowdata(TableMetric):
         reason = why_not(evidence)
         sizes = [n for n in evidence.settings.lowdata_rows if n <= evidence.real.train.num_rows]
         if reason or not sizes:
-            return self.missing("unavailable", reason or "fewer training rows than the smallest size")
+            return self.unavailable(reason or "fewer training rows than the smallest size")
+        # Some models need more rows than the smallest size has; the others still say something.
         cells, faults = run_cells(evidence, sizes)
         sizes = [n for n in sizes if n not in faults]
         if not sizes:
-            return self.missing(
-                "unavailable", f"the recipe can't be trained on so few rows: {next(iter(faults.values()))}"
+            return self.unavailable(
+                f"the recipe can't be trained on so few rows: {next(iter(faults.values()))}"
             )
         seeds = sorted({seed for _, seed in cells})
         if len(seeds) < MIN_SEEDS:
-            return self.missing(
-                "unavailable",
-                f"the budget allowed {len(seeds)} of at least {MIN_SEEDS} seeds; raise --budget",
+            return self.unavailable(
+                f"the budget allowed {len(seeds)} of at least {MIN_SEEDS} seeds; raise --budget"
             )
         settings, task = evidence.settings, evidence.real.features.task
         assert task is not None
+        # By its score without synthetic rows: the learner with the largest lift would be chosen for luck.
         alone = {
-            learner: _mean([cell[learner][NOTHING] for cell in cells.values()])
-            for learner in settings.learners
+            name: float(np.mean([cell[name][NOTHING] for cell in cells.values()]))
+            for name in settings.learners
         }
         best = max(alone, key=lambda learner: alone[learner])
-        per_seed = np.array(
-            [
-                np.mean([cells[n, s][best][SYNTHETIC] - cells[n, s][best][NOTHING] for n in sizes])
-                for s in seeds
-            ]
-        )
-        value, ci = t_interval(per_seed, settings.confidence)
-        curves = {
-            learner: _curve(cells, sizes, seeds, learner, settings.confidence)
-            for learner in settings.learners
-        }
-        aspects = {
-            f"{n} rows": Estimate(value=p["lift"], ci=p["ci"])
-            for n, p in zip(sizes, curves[best][SYNTHETIC], strict=True)
-        }
+        # One value a seed: its sizes share a generator's luck, so they are no independent draws.
+        lifts = [
+            np.mean([cells[n, s][best][SYNTHETIC] - cells[n, s][best][NOTHING] for n in sizes]) for s in seeds
+        ]
+        value, ci = t_interval(np.array(lifts), settings.confidence)
+        curves = {name: _curve(cells, sizes, seeds, name, settings.confidence) for name in settings.learners}
+        points = zip(sizes, curves[best][SYNTHETIC], strict=True)
+        holdout = evidence.table("holdout", settings.limits.classifier_rows)
         return self.result(
             value=value,
             ci=ci,
-            n={
-                "seeds": len(seeds),
-                "holdout": evidence.table("holdout", settings.limits.classifier_rows).num_rows,
-            },
+            n={"seeds": len(seeds), "holdout": holdout.num_rows},
             gate_n=len(seeds),
             method=(
                 f"{SCORE[task]}; t-interval over {len(seeds)} seeds (training rows, generator and learner"
                 " drawn anew)"
             ),
-            aspects=aspects,
+            aspects={f"{n} rows": Estimate(value=p["lift"], ci=p["ci"]) for n, p in points},
             details={
                 "best_learner": best,
                 "sizes": sizes,
@@ -148,25 +138,25 @@ class Cell:
 
 
 def run_cells(evidence: TableEvidence, sizes: list[int]) -> tuple[Cells, dict[int, str]]:
-    """Every size for one seed after another, until the seeds or the budget are used up; and the sizes that
-    can't be trained on."""
+    """Every size, seed by seed until the budget is spent; and the sizes that can't be trained on."""
     settings, real = evidence.settings, evidence.real
     assert settings.retrain is not None
     assert real.task is not None
     assert real.target is not None
     test = evidence.table("holdout", settings.limits.classifier_rows)
     cell = Cell(real.train, test, real.columns, real.target, real.task, settings.learners, settings.retrain)
-    started, found, faults = time.monotonic(), Cells(), dict[int, str]()
+    started, cells, faults = time.monotonic(), Cells(), dict[int, str]()
+    # Seed by seed: when the budget ends, every size has the same seeds.
     for seed in range(settings.seed, settings.seed + settings.lowdata_seeds):
         keys = [(rows, seed) for rows in sizes if rows not in faults]
         for key, scored in zip(keys, evidence.map_tasks(cell, keys), strict=True):
             if isinstance(scored, str):
                 faults[key[0]] = scored
             else:
-                found[key] = scored
+                cells[key] = scored
         if settings.budget_seconds is not None and time.monotonic() - started > settings.budget_seconds:
             break
-    return {key: scores for key, scores in found.items() if key[0] not in faults}, faults
+    return {key: scores for key, scores in cells.items() if key[0] not in faults}, faults
 
 
 def stratified(strata: Any, rows: int, seed: int) -> Any:
@@ -176,12 +166,10 @@ def stratified(strata: Any, rows: int, seed: int) -> Any:
     labels, counts = np.unique(strata, return_counts=True)
     due = np.maximum(1, np.floor(counts * rows / len(strata)).astype(np.int64))
     for label, count in zip(labels, due, strict=True):
-        picked.append(
-            rng.choice(
-                np.flatnonzero(strata == label), min(count, int((strata == label).sum())), replace=False
-            )
-        )
+        members = np.flatnonzero(strata == label)
+        picked.append(rng.choice(members, min(count, len(members)), replace=False))
     chosen = np.concatenate(picked)[:rows] if len(labels) > rows else np.concatenate(picked)
+    # Rounding down leaves some places, which any rows may fill.
     rest = np.setdiff1d(np.arange(len(strata)), chosen)
     extra = rng.choice(rest, max(0, min(rows - len(chosen), len(rest))), replace=False)
     return rng.permutation(np.concatenate([chosen, extra]))
@@ -197,18 +185,12 @@ def t_interval(values: Floats, confidence: float) -> tuple[float, tuple[float, f
 def _curve(
     cells: Cells, sizes: list[int], seeds: list[int], learner: str, confidence: float
 ) -> dict[str, list[dict[str, Any]]]:
-    names = next(iter(cells.values()))[learner]
+    arms = (arm for arm in next(iter(cells.values()))[learner] if arm != NOTHING)
     out: dict[str, list[dict[str, Any]]] = {}
-    for arm in names:
-        if arm == NOTHING:
-            continue
+    for arm in arms:
         out[arm] = []
         for n in sizes:
             lifts = np.array([cells[n, s][learner][arm] - cells[n, s][learner][NOTHING] for s in seeds])
             mean, ci = t_interval(lifts, confidence)
             out[arm].append({"rows": n, "lift": mean, "ci": list(ci)})
     return out
-
-
-def _mean(values: list[float]) -> float:
-    return float(np.mean(values))

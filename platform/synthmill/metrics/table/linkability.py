@@ -32,27 +32,28 @@ class Linkability(TableMetric):
         slices = evidence.real.space.groups
         number = min(evidence.settings.attacks, sides(evidence))
         if len(slices) < MIN_COLUMNS or number < MIN_ATTEMPTS:
-            return self.missing(
-                "unavailable", f"needs {MIN_COLUMNS} columns and {MIN_ATTEMPTS} holdout rows", gate_n=number
+            return self.unavailable(
+                f"needs {MIN_COLUMNS} columns and {MIN_ATTEMPTS} holdout rows", gate_n=number
             )
         rng = evidence.rng(41)
+        # A seeded split: halves that somebody chose could hide or make a link.
         order = [list(slices)[i] for i in rng.permutation(len(slices))]
         halves = [
             np.concatenate([np.arange(slices[n].start, slices[n].stop) for n in order[k::2]])
             for k in range(2)
         ]
         fake = evidence.points("synthetic", evidence.settings.limits.neighbour_rows)
-        found = Attempts(
+        # Guessing: two synthetic rows drawn at random are the same one.
+        first, second = (rng.integers(len(fake), size=number) for _ in range(2))
+        attempts = Attempts(
             main=_linked(evidence.points("train", number), fake, halves),
             control=_linked(evidence.points("holdout", number), fake, halves),
-            baseline=int(
-                np.count_nonzero(rng.integers(len(fake), size=number) == rng.integers(len(fake), size=number))
-            ),
+            baseline=int(np.count_nonzero(first == second)),
             number=number,
         )
         return attack_result(
             Linkability,
-            found,
+            attempts,
             evidence,
             "columns in two random halves, one neighbour",
             halves=[sorted(order[0::2]), sorted(order[1::2])],
@@ -60,8 +61,5 @@ class Linkability(TableMetric):
 
 
 def _linked(targets: Points, fake: Points, halves: list[np.ndarray]) -> int:
-    first, second = (
-        nearest(np.ascontiguousarray(targets[:, h]), np.ascontiguousarray(fake[:, h]))[1][:, 0]
-        for h in halves
-    )
+    first, second = (nearest(targets[:, half], fake[:, half])[1][:, 0] for half in halves)
     return int(np.count_nonzero(first == second))

@@ -1,17 +1,13 @@
 """How far single columns are from the training rows, beyond sampling noise. Reads every row."""
 
-import numpy as np
-
-from synthmill.metrics.base import Estimate, Result
-from synthmill.metrics.lib.columns import Ints
-from synthmill.metrics.lib.gaps import gaps, mean_interval, worst_items
+from synthmill.metrics.base import Result
+from synthmill.metrics.lib.gaps import gaps
 from synthmill.metrics.lib.table_evidence import BIN_NOTE, TableEvidence, TableMetric
-from synthmill.metrics.lib.view import PartView
 
 
 class MarginalGap(TableMetric):
-    """Mean over columns of TV(train, synthetic) - its expectation under sampling noise (see `_gaps`); worst
-    decile as an aspect.
+    """Mean over columns of TV(train, synthetic) - its expectation under sampling noise (see `lib.gaps`);
+    worst decile as an aspect.
 
     After the accuracy of mostlyai-qa (arXiv 2504.01908) and its `accuracy_max`.
     """
@@ -29,39 +25,21 @@ class MarginalGap(TableMetric):
     )
 
     def compute(self, evidence: TableEvidence) -> Result:
-        real, synthetic = evidence.real, evidence.totals.counts
-        names = list(real.plan.bins)
+        names = list(evidence.real.plan.bins)
         if not names:
-            return self.missing("unavailable", "the table has only identifier columns")
-        train = [real.train_totals.counts.marginals[name] for name in names]
-        found = gaps(train, [synthetic.marginals[name] for name in names])
-        held = real.holdout_totals
-        reference = (
-            None if held is None else gaps(train, [held.counts.marginals[name] for name in names]).values
+            return self.unavailable("the table has only identifier columns")
+        measured = gaps(
+            evidence,
+            lambda counts: [counts.marginals[name] for name in names],
+            lambda view, item: view.codes(names[item]),
         )
-        views = (PartView(evidence.table("train", 50_000), real.plan), PartView(evidence.sample, real.plan))
-        rows = (real.train.num_rows, synthetic.rows)
-        confidence = evidence.settings.confidence
-
-        def codes(view: PartView, item: int) -> Ints:
-            return view.codes(names[item])
-
-        worst, every = worst_items(found.values), range(len(names))
+        every = range(len(names))
         return self.result(
-            value=float(found.values.mean()),
-            ci=mean_interval(found, every, views, codes, rows, confidence),
-            reference=None if reference is None else float(reference.mean()),
-            n={"train": rows[0], "synthetic": rows[1]},
-            gate_n=min(rows),
+            **measured.mean(every).model_dump(),
+            n={"train": measured.rows[0], "synthetic": measured.rows[1]},
+            gate_n=min(measured.rows),
             method=f"every row; {BIN_NOTE}; delta-method interval",
-            aspects={
-                "worst_decile": Estimate(
-                    value=float(found.values[worst].mean()),
-                    ci=mean_interval(found, worst, views, codes, rows, confidence),
-                    reference=None
-                    if reference is None
-                    else float(np.sort(reference)[::-1][: len(worst)].mean()),
-                )
-            },
-            per_column={name: float(value) for name, value in zip(names, found.values, strict=True)},
+            # A mean hides a dead column, so gates read the worst tenth.
+            aspects={"worst_decile": measured.worst(every)},
+            per_column={name: float(value) for name, value in zip(names, measured.values, strict=True)},
         )

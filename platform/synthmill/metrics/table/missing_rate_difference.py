@@ -24,18 +24,19 @@ class MissingRateDifference(TableMetric):
         real, counts = evidence.real, evidence.totals.counts
         names = list(real.plan.bins)
         if not names:
-            return self.missing("not_applicable", "the table has only identifier columns")
-        train, held = real.train_totals.counts, real.holdout_totals
+            return self.not_applicable("the table has only identifier columns")
+        train, holdout = real.train_totals.counts, real.holdout_totals
+        # Missing is the last bin of every column.
         missing = {name: (int(counts.marginals[name][-1]), int(train.marginals[name][-1])) for name in names}
         differences = {name: a / counts.rows - b / train.rows for name, (a, b) in missing.items()}
         worst = max(names, key=lambda name: abs(differences[name]))
-        low, high = rate_difference(
-            missing[worst][0], counts.rows, missing[worst][1], train.rows, evidence.settings.confidence
-        )
+        ours, theirs = missing[worst]
+        low, high = rate_difference(ours, counts.rows, theirs, train.rows, evidence.confidence)
+        # The value is an absolute difference, and so are the ends; an interval across 0 reaches down to it.
         ends = (abs(low), abs(high))
         reference = None
-        if held is not None:
-            h = held.counts
+        if holdout is not None:
+            h = holdout.counts
             reference = max(abs(int(h.marginals[n][-1]) / h.rows - missing[n][1] / train.rows) for n in names)
         return self.result(
             value=abs(differences[worst]),

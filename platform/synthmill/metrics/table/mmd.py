@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from synthmill.metrics.base import Estimate, Result
-from synthmill.metrics.lib.intervals import normal_interval
+from synthmill.metrics.lib.intervals import normal_interval, u_statistic
 from synthmill.metrics.lib.neighbours import Points
 from synthmill.metrics.lib.table_evidence import TableEvidence, TableMetric
 
@@ -14,8 +14,7 @@ MIN_ROWS = 10
 
 
 class Mmd(TableMetric):
-    """Unbiased squared maximum mean discrepancy, RBF kernel, median heuristic (Gretton et al. 2012, eq. 3);
-    train against synthetic."""
+    """Unbiased squared MMD, RBF kernel, median heuristic (Gretton et al. 2012, eq. 3), from train."""
 
     name = "fidelity.mmd2"
     title = "Kernel distance (MMD)"
@@ -29,8 +28,9 @@ class Mmd(TableMetric):
         limit, real = evidence.settings.limits.neighbour_rows, evidence.real
         size = min(real.train.num_rows, evidence.sample.num_rows, limit or MAX_ROWS, MAX_ROWS)
         if size < MIN_ROWS or not real.space.axes:
-            return self.missing("unavailable", f"{size} rows a side are too few; {MIN_ROWS} are needed")
+            return self.unavailable(f"{size} rows a side are too few; {MIN_ROWS} are needed")
         train = evidence.points("train", size)
+        # From train alone: a width that the synthetic rows could change would excuse them.
         width = median_distance(train)
         synthetic = mmd2(train, evidence.points("synthetic", size), width)
         holdout = None
@@ -39,13 +39,14 @@ class Mmd(TableMetric):
             holdout = mmd2(train[:held_size], evidence.points("holdout", held_size), width)
         aspects = {}
         if holdout is not None:
+            # In standard errors of real rows, as the plain value has no scale.
             error = float(np.sqrt(max(holdout.variance, 1e-12)))
             aspects["excess_in_standard_errors"] = Estimate(
                 value=(synthetic.value - holdout.value) / error, reference=0.0
             )
         return self.result(
             value=synthetic.value,
-            ci=normal_interval(synthetic.value, synthetic.variance, evidence.settings.confidence),
+            ci=normal_interval(synthetic.value, synthetic.variance, evidence.confidence),
             reference=None if holdout is None else holdout.value,
             n={"train": size, "synthetic": size},
             gate_n=size,
@@ -73,27 +74,16 @@ def median_distance(points: Points) -> float:
 
 
 def mmd2(x: Points, y: Points, width: float) -> Discrepancy:
-    """U-statistic over equal numbers of rows and its variance, (4 (n - 2) zeta_1 + 2 zeta_2) / (n (n - 1))
-    (Hoeffding 1948, eq. 5.13).
-
-    zeta_2 is the variance of h, zeta_1 that of its mean over one argument, less what averaging n - 1 values
-    adds to it.
-    """
+    """U-statistic over equal numbers of rows, and its variance."""
     xx, yy, xy = (_kernel(a, b, width) for a, b in ((x, x), (y, y), (x, y)))
-    n = len(x)
-    np.fill_diagonal(xx, 0.0)
-    np.fill_diagonal(yy, 0.0)
-    np.fill_diagonal(xy, 0.0)
     h = xx + yy - xy - xy.T
-    pairs = n * (n - 1)
-    value = float(h.sum(dtype=np.float64) / pairs)
-    influence = h.sum(axis=1, dtype=np.float64) / (n - 1)
-    second = max(0.0, float((h**2).sum(dtype=np.float64) / pairs - value**2))
-    first = max(0.0, (float(influence.var(ddof=1)) - second / (n - 1)) / (1 - 1 / (n - 1)))
-    return Discrepancy(value, 4 * (n - 2) / pairs * first + 2 * second / pairs)
+    # Pairs of a row with itself are what makes the plain average biased.
+    np.fill_diagonal(h, 0.0)
+    return Discrepancy(*u_statistic(h))
 
 
 def _kernel(a: Points, b: Points, width: float) -> Points:
+    # In place and in float32: 4,000 rows a side are matrices of 64 MB each.
     gaps = _squared(a, b)
     gaps *= np.float32(-0.5 / width**2)
     return np.exp(gaps, out=gaps)

@@ -4,10 +4,9 @@ import numpy as np
 
 from synthmill.metrics.base import Estimate, Result
 from synthmill.metrics.lib.columns import Ints
-from synthmill.metrics.lib.gaps import gaps, mean_interval, worst_items
+from synthmill.metrics.lib.gaps import gaps
 from synthmill.metrics.lib.pairs import MAX_PAIRS, looked_at, sampled_pairs
 from synthmill.metrics.lib.table_evidence import BIN_NOTE, TableEvidence, TableMetric
-from synthmill.metrics.lib.view import PartView
 
 MIN_TOP_PAIRS = 10
 MIN_STRENGTH = 0.01
@@ -36,72 +35,62 @@ class PairGap(TableMetric):
     )
 
     def compute(self, evidence: TableEvidence) -> Result:
-        real, synthetic = evidence.real, evidence.totals.counts
-        pairs = list(real.plan.pairs)
+        plan, train = evidence.real.plan, evidence.real.train_totals.counts
+        pairs = list(plan.pairs)
         if not pairs:
-            return self.missing("not_applicable", "a single column has no pairs")
-        train = [real.train_totals.counts.pairs[pair] for pair in pairs]
-        found = gaps(train, [synthetic.pairs[pair] for pair in pairs])
-        held = real.holdout_totals
-        reference = None if held is None else gaps(train, [held.counts.pairs[pair] for pair in pairs]).values
-        strength = np.array([real.plan.association[pair] for pair in pairs])
-        top = np.argsort(-strength, kind="stable")[: max(MIN_TOP_PAIRS, len(pairs) // 4)]
-        views = (PartView(evidence.table("train", 50_000), real.plan), PartView(evidence.sample, real.plan))
-        rows = (real.train.num_rows, synthetic.rows)
-        confidence = evidence.settings.confidence
-
-        def codes(view: PartView, item: int) -> Ints:
-            a, b = pairs[item]
-            return view.coarse(a) * real.plan.bins[b].coarse_size + view.coarse(b)
-
-        worst = [int(top[i]) for i in worst_items(found.values[top])]
-        low, high = mean_interval(found, [int(i) for i in top], views, codes, rows, confidence)
-        dependence = float(np.mean([distance_from_independence(train[int(i)]) for i in top]))
+            return self.not_applicable("a single column has no pairs")
+        gap = gaps(
+            evidence,
+            lambda counts: [counts.pairs[pair] for pair in pairs],
+            lambda view, item: (
+                view.coarse(pairs[item][0]) * plan.bins[pairs[item][1]].coarse_size
+                + view.coarse(pairs[item][1])
+            ),
+        )
+        strength = np.array([plan.association[pair] for pair in pairs])
+        order = np.argsort(-strength, kind="stable")[: max(MIN_TOP_PAIRS, len(pairs) // 4)]
+        top = [int(i) for i in order]
+        mean = gap.mean(top)
+        assert mean.value is not None
+        assert mean.ci is not None
+        # Weak dependence can be lost altogether without a gap of 0.15, so it has a scale of its own; below
+        # MIN_STRENGTH there is nothing to lose, and the share is 0.
+        dependence = float(np.mean([distance_from_independence(train.pairs[pairs[i]]) for i in top]))
         scale = dependence if dependence > MIN_STRENGTH else np.inf
         return self.result(
-            value=float(found.values[top].mean()),
-            ci=(low, high),
-            reference=None if reference is None else float(reference[top].mean()),
-            n={"train": rows[0], "synthetic": rows[1], "pairs": len(top), **sampled_pairs(real.plan)},
-            gate_n=min(rows),
+            **mean.model_dump(),
+            n={
+                "train": gap.rows[0],
+                "synthetic": gap.rows[1],
+                "pairs": len(top),
+                **sampled_pairs(plan),
+            },
+            gate_n=min(gap.rows),
             method=(
                 f"every row; {len(top)} most associated of {len(pairs)} counted pairs (limit"
-                f" {MAX_PAIRS}{looked_at(real.plan)});"
-                f" {BIN_NOTE}; delta-method interval"
+                f" {MAX_PAIRS}{looked_at(plan)}); {BIN_NOTE}; delta-method interval"
             ),
             aspects={
-                "worst_decile": Estimate(
-                    value=float(found.values[worst].mean()),
-                    ci=mean_interval(found, worst, views, codes, rows, confidence),
-                    reference=(
-                        None
-                        if reference is None
-                        else float(np.sort(reference[top])[::-1][: len(worst)].mean())
-                    ),
-                ),
+                "worst_decile": gap.worst(top),
                 "lost_share": Estimate(
-                    value=float(found.values[top].mean()) / scale,
-                    ci=(low / scale, high / scale),
-                    reference=None if reference is None else float(reference[top].mean()) / scale,
+                    value=mean.value / scale,
+                    ci=(mean.ci[0] / scale, mean.ci[1] / scale),
+                    reference=None if mean.reference is None else mean.reference / scale,
                 ),
                 "all_pairs": Estimate(
-                    value=float(found.values.mean()),
-                    reference=None if reference is None else float(reference.mean()),
+                    value=float(gap.values.mean()),
+                    reference=None if gap.reference is None else float(gap.reference.mean()),
                 ),
             },
-            per_column={f"{a}|{b}": float(value) for (a, b), value in zip(pairs, found.values, strict=True)},
-            details={
-                "dependence": dependence,
-                "top_pairs": [f"{pairs[int(i)][0]}|{pairs[int(i)][1]}" for i in top],
-            },
+            per_column={f"{a}|{b}": float(value) for (a, b), value in zip(pairs, gap.values, strict=True)},
+            details={"dependence": dependence, "top_pairs": [f"{pairs[i][0]}|{pairs[i][1]}" for i in top]},
         )
 
 
 def distance_from_independence(counts: Ints) -> float:
-    """Total variation between a contingency table and the product of its margins, less what sampling noise
-    gives; at least 0."""
+    """Total variation of a table from the product of its margins, less sampling noise; at least 0."""
     total = counts.sum()
     product = np.outer(counts.sum(axis=1), counts.sum(axis=0)) / max(total, 1) ** 2
-    found = 0.5 * float(np.abs(counts / max(total, 1) - product).sum())
+    distance = 0.5 * float(np.abs(counts / max(total, 1) - product).sum())
     noise = 0.5 * float(np.sqrt(2 / np.pi * product * (1 - product) / max(total, 1)).sum())
-    return max(0.0, found - noise)
+    return max(0.0, distance - noise)

@@ -1,4 +1,4 @@
-"""Did the generator produce as many rows as it was asked for?"""
+"""Did the generator produce as many rows as were requested?"""
 
 from synthmill.metrics.base import Result
 from synthmill.metrics.lib.table_evidence import TableEvidence, TableMetric
@@ -9,7 +9,7 @@ class RequestedShare(TableMetric):
 
     name = "size.requested_share"
     title = "Rows delivered"
-    question = "Did the generator deliver as many rows as were asked for?"
+    question = "Did the generator deliver as many rows as were requested?"
     axis = "schema"
     goal = "maximize"
     bounds = (0.0, None)
@@ -27,6 +27,7 @@ class RequestedShare(TableMetric):
             value=rows / requested,
             reference=1.0,
             n={"requested": requested, "synthetic": rows},
+            # Judged however few rows there are: a count has no sampling error.
             gate_n=requested,
             method="a count; no sampling error",
         )

@@ -1,5 +1,4 @@
-"""How well could an attacker who can train the same recipe tell members? An audit of the recipe with shadow
-generators."""
+"""How well could an attacker who can train the same recipe tell members? An audit of the recipe."""
 
 import time
 from dataclasses import dataclass
@@ -49,14 +48,13 @@ class ShadowMembership(TableMetric):
         settings = evidence.settings
         pool = evidence.table("train", settings.shadow_rows)
         if pool.num_rows < MIN_ROWS or not evidence.real.space.axes:
-            return self.missing(
-                "unavailable", f"{pool.num_rows} training rows are too few to audit; {MIN_ROWS} are needed"
+            return self.unavailable(
+                f"{pool.num_rows} training rows are too few to audit; {MIN_ROWS} are needed"
             )
         seen, phi = run_shadows(evidence, pool)
         if len(phi) < MIN_MODELS:
-            return self.missing(
-                "unavailable",
-                f"the budget allowed {len(phi)} of at least {MIN_MODELS} shadow generators; raise --budget",
+            return self.unavailable(
+                f"the budget allowed {len(phi)} of at least {MIN_MODELS} shadow generators; raise --budget"
             )
         members, others = attack_all(seen, phi)
         threshold = np.sort(others)[::-1][int(FPR * len(others))]
@@ -76,8 +74,7 @@ class ShadowMembership(TableMetric):
 
 @dataclass(frozen=True)
 class Shadow:
-    """One shadow generator as a task: seed -> which rows it saw, and the statistic of every row.
-    Picklable."""
+    """One shadow generator as a picklable task: seed -> which rows it saw, and the statistic of every row."""
 
     pool: pa.Table
     points: Points
@@ -87,27 +84,28 @@ class Shadow:
     def __call__(self, seed: int) -> tuple[Bools, Floats]:
         rng = np.random.default_rng([seed & 0xFFFFFFFF, 5])
         inside = np.zeros(self.pool.num_rows, dtype=np.bool_)
+        # Half of the rows: each row then has as many generators that saw it as did not.
         inside[rng.permutation(self.pool.num_rows)[: self.pool.num_rows // 2]] = True
         fake = self.space.points(self.retrain(self.pool.filter(inside), seed))
+        # 1e-3: a copy at distance 0 must have a finite statistic.
         return inside, -np.log(nearest(self.points, fake)[0][:, 0] + 1e-3)
 
 
 def run_shadows(evidence: TableEvidence, pool: pa.Table) -> tuple[Bools, Floats]:
-    """(models, rows) each: membership and statistics, pair after pair of generators until the budget is
-    spent."""
+    """(models, rows) each: membership and statistics, wave after wave until the budget is spent."""
     settings = evidence.settings
     assert settings.retrain is not None
     task = Shadow(pool, evidence.real.space.points(pool), evidence.real.space, settings.retrain)
     started = time.monotonic()
-    found: list[tuple[Bools, Floats]] = []
+    shadows: list[tuple[Bools, Floats]] = []
+    # Waves, so that the budget can end between them and a cluster has something to share.
     wave = 4
     for first in range(0, settings.shadow_models, wave):
-        found += evidence.map_tasks(
-            task, [settings.seed + i for i in range(first, min(first + wave, settings.shadow_models))]
-        )
+        seeds = range(first, min(first + wave, settings.shadow_models))
+        shadows += evidence.map_tasks(task, [settings.seed + i for i in seeds])
         if settings.budget_seconds is not None and time.monotonic() - started > settings.budget_seconds:
             break
-    return np.stack([f[0] for f in found]), np.stack([f[1] for f in found])
+    return np.stack([f[0] for f in shadows]), np.stack([f[1] for f in shadows])
 
 
 def attack_all(seen: Bools, phi: Floats) -> tuple[Floats, Floats]:
@@ -117,6 +115,7 @@ def attack_all(seen: Bools, phi: Floats) -> tuple[Floats, Floats]:
         rest = np.arange(len(phi)) != k
         mean_in, sd_in = _moments(phi[rest], seen[rest])
         mean_out, sd_out = _moments(phi[rest], ~seen[rest])
+        # A row that all other generators saw, or none, has nothing to compare with.
         usable = np.isfinite(mean_in) & np.isfinite(mean_out)
         score = np.asarray(
             stats.norm.logpdf(phi[k], mean_in, sd_in) - stats.norm.logpdf(phi[k], mean_out, sd_out)
@@ -132,5 +131,7 @@ def _moments(phi: Floats, chosen: Bools) -> tuple[Floats, float]:
     sums = np.where(chosen, phi, 0.0).sum(axis=0)
     mean = np.divide(sums, counts, out=np.full(len(sums), np.nan), where=counts > 0)
     residual = np.where(chosen, phi - np.nan_to_num(mean), 0.0)
+    # One variance for all rows: of a handful of generators a variance for each would be noise (arXiv
+    # 2112.03570 for few shadows).
     freedom = max(1, int((counts[counts > 0] - 1).sum()))
     return mean, float(np.sqrt((residual**2).sum() / freedom)) + 1e-6

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from synthmill.metrics.base import Result
-from synthmill.metrics.lib.attacks import Attempts, attack_result, matrices, sides
+from synthmill.metrics.lib.attacks import Attempts, attack_result, sides
 from synthmill.metrics.lib.columns import Bools, Floats, Ints
 from synthmill.metrics.lib.table_evidence import TableEvidence, TableMetric
 
@@ -15,8 +15,7 @@ MIN_ATTEMPTS = 50
 
 
 class SinglingOut(TableMetric):
-    """Predicates on 3 columns that hold for exactly one synthetic row, tried on the training rows (arXiv
-    2211.10459, 3.1)."""
+    """Predicates that hold for one synthetic row, tried on training rows (arXiv 2211.10459, 3.1)."""
 
     name = "privacy.singling_out"
     title = "Singling out"
@@ -34,19 +33,20 @@ class SinglingOut(TableMetric):
     def compute(self, evidence: TableEvidence) -> Result:
         features = evidence.real.all_features
         if not features.columns:
-            return self.missing("unavailable", "the table has only identifier columns")
-        train, holdout, fake = matrices(evidence, sides(evidence))
+            return self.unavailable("the table has only identifier columns")
+        rows, limit = sides(evidence), evidence.settings.limits.neighbour_rows
+        train, holdout = (features.matrix(evidence.table(side, rows)) for side in ("train", "holdout"))
+        fake = features.matrix(evidence.table("synthetic", limit))
         rng, wanted = evidence.rng(40), evidence.settings.attacks
+        # Far more tries than needed, as most predicates hold for several rows.
         informed = _unique(_from_rows(fake, features.categorical, rng, wanted * TRIES), fake, wanted)
         guessed = _guess(fake, features.categorical, rng, wanted)
         number = min(len(informed), len(guessed))
         if number < MIN_ATTEMPTS:
-            return self.missing(
-                "unavailable",
-                f"only {number} predicates isolate a synthetic row; {MIN_ATTEMPTS} are needed",
-                gate_n=number,
+            return self.unavailable(
+                f"only {number} predicates isolate a synthetic row; {MIN_ATTEMPTS} are needed", gate_n=number
             )
-        found = Attempts(
+        attempts = Attempts(
             main=sum(p.count(train) == 1 for p in informed[:number]),
             control=sum(p.count(holdout) == 1 for p in informed[:number]),
             baseline=sum(p.count(train) == 1 for p in guessed[:number]),
@@ -54,7 +54,7 @@ class SinglingOut(TableMetric):
         )
         return attack_result(
             SinglingOut,
-            found,
+            attempts,
             evidence,
             f"predicates on {min(COLUMNS, len(features.columns))} columns, equal populations",
         )
@@ -83,6 +83,7 @@ class Predicate:
 
 
 def _from_rows(fake: Floats, categorical: Bools, rng: np.random.Generator, number: int) -> list[Predicate]:
+    # Towards the tail: at least where the value is above the median, else at most, isolates best.
     medians = np.array([np.median(c[np.isfinite(c)]) if np.isfinite(c).any() else 0.0 for c in fake.T])
     picked: Ints = rng.integers(len(fake), size=number)
     return [_predicate(fake[i], _some_columns(fake.shape[1], rng), categorical, medians) for i in picked]
@@ -116,10 +117,10 @@ def _predicate(row: Floats, columns: tuple[int, ...], categorical: Bools, median
 
 
 def _unique(candidates: list[Predicate], fake: Floats, wanted: int) -> list[Predicate]:
-    kept: dict[Predicate, None] = {}
+    unique: dict[Predicate, None] = {}
     for candidate in candidates:
-        if len(kept) == wanted:
+        if len(unique) == wanted:
             break
-        if candidate not in kept and candidate.count(fake) == 1:
-            kept[candidate] = None
-    return list(kept)
+        if candidate not in unique and candidate.count(fake) == 1:
+            unique[candidate] = None
+    return list(unique)

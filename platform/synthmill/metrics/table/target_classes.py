@@ -32,20 +32,18 @@ class TargetClasses(TableMetric):
         real = evidence.real
         assert real.target is not None
         if real.task == "regression":
-            return self.missing("not_applicable", "the target is a number, not one of several classes")
+            return self.not_applicable("the target is a number, not one of several classes")
         sample = evidence.sample
         seen = classes_seen(real.train[real.target], sample[real.target])
         if not seen:
-            return self.missing(
-                "not_applicable", f"no class is frequent enough to expect {EXPECTED_ROWS} rows of it"
-            )
-        held = (
-            None if real.holdout is None else classes_seen(real.train[real.target], real.holdout[real.target])
-        )
+            return self.not_applicable(f"no class is frequent enough to expect {EXPECTED_ROWS} rows of it")
+        real_seen = {}
+        if real.holdout is not None:
+            real_seen = classes_seen(real.train[real.target], real.holdout[real.target])
         return self.result(
             value=float(np.mean(list(seen.values()))),
             ci=wilson(sum(seen.values()), len(seen), evidence.confidence),
-            reference=float(np.mean(list(held.values()))) if held else None,
+            reference=float(np.mean(list(real_seen.values()))) if real_seen else None,
             n={"train": real.train.num_rows, "synthetic": sample.num_rows, "classes": len(seen)},
             gate_n=min(real.train.num_rows, sample.num_rows),
             method=f"classes of which {EXPECTED_ROWS} rows are expected among those read; Wilson interval",
@@ -59,5 +57,6 @@ def classes_seen(train: pa.ChunkedArray, other: pa.ChunkedArray) -> dict[str, bo
     counted = pc.value_counts(train.drop_null()).to_pylist()
     made = set(pc.unique(other).to_pylist())
     share = len(other) / len(train)
+    # By expected rows, not by training rows: a small sample can't have every rare class.
     due = sorted(cell["values"] for cell in counted if cell["counts"] * share >= EXPECTED_ROWS)
     return {str(value): value in made for value in due}

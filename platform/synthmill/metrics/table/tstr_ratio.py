@@ -22,7 +22,6 @@ class TstrRatio(TableMetric):
     question = "Does a model trained on synthetic rows do as well on real ones?"
     axis = "utility"
     goal = "maximize"
-    bounds = (None, None)
     needs = ("holdout", "target")
     advice = (
         "Models trained on these rows do worse than on real ones. Check the target's distribution and its"
@@ -32,11 +31,12 @@ class TstrRatio(TableMetric):
     def compute(self, evidence: TableEvidence) -> Result:
         reason = why_not(evidence)
         if reason:
-            return self.missing("unavailable", reason)
+            return self.unavailable(reason)
         settings, task = evidence.settings, evidence.real.features.task
         assert task is not None
         limit = settings.limits.classifier_rows
         train, test, fake = (evidence.labelled(name, limit) for name in ("train", "holdout", "synthetic"))
+        # Equal rows, or the ratio would measure how many there are.
         size = min(len(train), len(fake))
         seeds = tuple(range(settings.seed, settings.seed + settings.learner_seeds))
         arms = [
@@ -51,21 +51,19 @@ class TstrRatio(TableMetric):
         tstr = combine(score_replicates(evidence, fake_p, test, weights), picks)
         gain = trtr - CHANCE[task]
         n = {"train": size, "synthetic": size, "holdout": len(test)}
+        real_ci, fake_ci = (percentile_interval(scores[1:], settings.confidence) for scores in (trtr, tstr))
         aspects = {
-            "trtr": Estimate(value=float(trtr[0]), ci=percentile_interval(trtr[1:], settings.confidence)),
-            "tstr": Estimate(
-                value=float(tstr[0]),
-                ci=percentile_interval(tstr[1:], settings.confidence),
-                reference=float(trtr[0]),
-            ),
+            "trtr": Estimate(value=float(trtr[0]), ci=real_ci),
+            "tstr": Estimate(value=float(tstr[0]), ci=fake_ci, reference=float(trtr[0])),
         }
+        # A ratio to a gain that may be 0 is noise, however many rows there are.
         drawn = gain[1:][np.isfinite(gain[1:])]
         if not len(drawn) or np.quantile(drawn, 0.025) <= 0:
             reason = (
                 "training on real rows does not beat chance on the holdout, so there is nothing to compare"
                 " with"
             )
-            return self.missing("unavailable", reason, n=n, gate_n=len(test), aspects=aspects)
+            return self.unavailable(reason, n=n, gate_n=len(test), aspects=aspects)
         ratio = (tstr - CHANCE[task]) / gain
         return self.result(
             value=float(ratio[0]),

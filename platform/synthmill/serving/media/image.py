@@ -3,6 +3,7 @@ class label, PNG files in base64)."""
 
 import base64
 import functools
+import io
 import re
 import time
 from typing import Any, Literal
@@ -181,9 +182,7 @@ def encode_image(row: pa.Table, *, size: tuple[int, int] | None) -> dict[str, An
 def _scaled(image: bytes, size: tuple[int, int]) -> bytes:
     """Small whole multiples keep their pixels as squares; anything else is interpolated. The label is made
     anew for the new pixels."""
-    pixels = png.decode(image)
-    assert pixels is not None, "generated images are written by synthmill.data.png"
-    opened = Image.fromarray(pixels)
+    opened = Image.open(io.BytesIO(image))
     if opened.size == size:
         return image
     whole = size[0] % opened.width == 0 and size[1] % opened.height == 0

@@ -99,10 +99,9 @@ class TableQuality(QualityCheck):
     def __call__(self, model: GenerativeModel) -> dict[str, float]:
         """`score`: pair accuracy over its ceiling, in [0, ~1]; `noise`: its standard error (jackknife over
         the sampled rows)."""
-        blocks, first = [], 0
+        blocks = []
         for block in sample_blocks(model, self.rows, self._seed):
-            blocks.append(self._bins.one_hot(self._codec.decode(block, first_row=first)))
-            first += block.num_rows
+            blocks.append(self._bins.one_hot(self._codec.condition_table(block)))
         groups = torch.cat(blocks).chunk(JACKKNIFE_PARTS)
         joints = [group_ND.T @ group_ND for group_ND in groups]
         whole_DD = torch.stack(joints).sum(0)
