@@ -130,7 +130,7 @@ class Scorer:
             # Not the trial's: two trials differ by what they generate alone.
             seed=recipe.tune.seed,
             sample_rows=recipe.tune.sample_rows,
-            gates=load_gates(shipped=door.gates),
+            gates=load_gates(shipped=door.gates_file()),
         )
         self.goal = make_goal(recipe)
         self._missing = frozenset(missing)
