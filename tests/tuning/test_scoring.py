@@ -34,10 +34,10 @@ def case(**tune: object) -> Case:
             "split": {"validation": 0.4, "holdout": 0.0},
         },
         "model": {"name": "tvae"},
-        "tune": {"sample_rows": 400, **tune},
+        "tune": {"sample_rows": 600, **tune},
     }
     recipe = parse_model(Recipe, raw)
-    tables = split_table(people(1000, 1), recipe.data.split, sha256="0" * 64)
+    tables = split_table(people(1500, 1), recipe.data.split, sha256="0" * 64)
     return Case(recipe, tables, MixedCodec.fit(tables.train, recipe.data, {}))
 
 
@@ -52,7 +52,7 @@ def scorer(plain: Case) -> Scorer:
 
 
 def test_rows_like_the_real_ones_are_worth_more_than_independent_columns(scorer: Scorer) -> None:
-    good, bad = scorer(people(400, 5)), scorer(shuffled_columns(people(400, 5)))
+    good, bad = scorer(people(800, 5)), scorer(shuffled_columns(people(800, 5)))
     assert set(good.figures) == {"pairs", "classifier", "utility"}
     # What independent columns win teaches nothing: each term must know them.
     assert all(good.figures[name] > bad.figures[name] for name in good.figures)
@@ -64,20 +64,20 @@ def test_copies_break_a_limit(plain: Case) -> None:
     scorer = case(objective="tabular.pair_gap").scorer()
     copied = scorer(plain.tables.train)
     assert copied.violations["near_copies"] > 0
-    assert scorer(people(400, 5)).violations["near_copies"] <= 0
+    assert scorer(people(800, 5)).violations["near_copies"] <= 0
 
 
 def test_a_term_that_the_source_can_not_give_is_left_out_for_all() -> None:
     blind = case(target=None)
     missing = blind.scorer().lacking(blind.tables.train)
     assert missing == ["utility"]
-    found = blind.scorer(missing=missing)(people(400, 5))
+    found = blind.scorer(missing=missing)(people(800, 5))
     assert found.values[0] == pytest.approx((found.figures["pairs"] + found.figures["classifier"]) / 2)
 
 
 def test_named_metrics_are_turned_so_that_higher_is_better() -> None:
     found = case(objective=["tabular.pair_gap", "utility.tstr_ratio"], constraints="none").scorer()
-    good, bad = found(people(400, 5)), found(shuffled_columns(people(400, 5)))
+    good, bad = found(people(800, 5)), found(shuffled_columns(people(800, 5)))
     assert good.values[0] > bad.values[0]
     assert good.violations == {}
 
