@@ -57,7 +57,7 @@ def test_rows_like_the_real_ones_are_worth_more_than_independent_columns(scorer:
     # What independent columns win teaches nothing: each term must know them.
     assert all(good.figures[name] > bad.figures[name] for name in good.figures)
     assert good.values[0] > bad.values[0] + 0.2
-    assert bad.figures["pairs"] < 0.3
+    assert bad.figures["pairs"] < 0.5
 
 
 def test_copies_break_a_limit(plain: Case) -> None:
