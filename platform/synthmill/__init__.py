@@ -7,7 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from synthmill.api import augment, evaluate, evaluate_dataset, fit, load, train
+    from synthmill.api import augment, evaluate, evaluate_dataset, fit, load, train, tune
     from synthmill.catalog.store import Version
     from synthmill.config import Recipe
     from synthmill.evaluation.report import Report
@@ -25,6 +25,7 @@ __all__ = [
     "fit",
     "load",
     "train",
+    "tune",
 ]
 _HOMES = {
     "Model": "library.model",

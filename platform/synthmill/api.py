@@ -20,11 +20,12 @@ from synthmill.config import StorageConfig
 from synthmill.evaluation.report import Report
 from synthmill.library.frames import ArrowStream, Frame
 from synthmill.library.model import Model
-from synthmill.library.recipes import Overrides, RecipeLike
+from synthmill.library.recipes import Overrides, Plain, RecipeLike
 from synthmill.metrics.base import Profile
 
 if TYPE_CHECKING:
     from synthmill.runtime.evaluate import Evaluation
+    from synthmill.runtime.tune import Tuned
 
 DEFAULT_STORE = "store"
 
@@ -150,6 +151,59 @@ def train(recipe: RecipeLike, *, store: str | None = None, overrides: Overrides 
     from synthmill.runtime.train import train as run
 
     return run(read_recipe(recipe, overrides), _store(store), run_id=uuid.uuid4().hex)
+
+
+def tune(
+    data: ArrowStream | RecipeLike,
+    *,
+    target: str | None = None,
+    model: str | Sequence[str] | None = None,
+    name: str | None = None,
+    group: str | None = None,
+    store: str | None = None,
+    space: Mapping[str, Plain] | None = None,
+    objective: str | Sequence[str] | None = None,
+    max_trials: int | None = None,
+    time_budget: float | str | None = None,
+    sampler: Literal["tpe", "gp", "random"] | None = None,
+    overrides: Overrides = (),
+) -> "Tuned":
+    """Search hyper-parameters on Ray by the quality of what is generated, and publish what is surely better
+    than the default, or the default.
+
+    Args:
+        data: as for `fit`; rows in memory are written to the store, so that the search can go on later.
+        model: a name in `synthmill/models/`, or several that are searched together.
+        space: what differs from the space that the models declare: {"learning_rate": {"low": 1e-4, "high":
+            1e-2, "log": True}, "training.global_batch_rows": [250, 500], "l2scale": 1e-5}.
+        objective: `compound`, or metrics by name; several give a Pareto front.
+        max_trials, time_budget: configurations to try, and seconds (or "30m", "2h") for everything.
+        overrides: recipe keys, as for `fit`; they win.
+
+    The same call after a crash goes on where the last one was. Ctrl-C publishes the best so far.
+
+    Raises:
+        UserError: anything that can be mended, before a trial begins.
+        TrainingError: every trial failed.
+    """
+    from synthmill.library.tuning import tune_task
+
+    return tune_task(
+        data,
+        target=target,
+        model=model,
+        name=name,
+        group=group,
+        store=_store(store),
+        settings={
+            "space": space,
+            "objective": objective,
+            "max_trials": max_trials,
+            "budget_seconds": time_budget,
+            "sampler": sampler,
+        },
+        overrides=overrides,
+    )
 
 
 def augment(

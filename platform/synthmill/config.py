@@ -16,7 +16,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_core import PydanticCustomError
 
 from synthmill.errors import NotFoundError, RecipeError, did_you_mean
+from synthmill.frozen import FrozenModel, tunable
+from synthmill.tune_config import TuneConfig
 
+__all__ = ["FrozenModel", "Recipe", "TuneConfig", "tunable"]
 FORMAT = "synthmill.recipe/1"
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]*$"
 
@@ -27,34 +30,6 @@ _PASSWORD = re.compile(
 """Of a database's URI: those of stores are refused where they are read."""
 
 M = TypeVar("M", bound="FrozenModel")
-
-
-class FrozenModel(BaseModel):
-    """The base of every configuration: frozen, no unknown keys, described by the text under each field."""
-
-    # pydantic reserves names that begin with "model_"; recipes have a key `model`.
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, protected_namespaces=()
-    )
-
-
-def tunable(
-    default: Any,
-    *,
-    low: float | None = None,
-    high: float | None = None,
-    log: bool = False,
-    choices: tuple[Any, ...] | None = None,
-    **limits: Any,
-) -> Any:
-    """A config field with its search space: a range `low..high` (inclusive, `log` scale or not) or `choices`.
-
-    `limits` are pydantic constraints (`gt`, `ge`, `le`, ...) and hold for every value, searched or given.
-    """
-    assert (choices is None) != (low is None), "a search space is either a range or choices"
-    space: Any = {"choices": list(choices)} if choices is not None else {"low": low, "high": high, "log": log}
-    # In the schema, so that tuning and the recipe reference read it without knowing the model.
-    return Field(default, json_schema_extra={"search": space}, **limits)
 
 
 class SplitConfig(FrozenModel):
@@ -160,7 +135,7 @@ class ModelConfig(FrozenModel):
 
     name: str
     """A file name in `synthmill/models/`."""
-    config: dict[str, Any] = {}
+    config: dict[str, Any] = Field({})
     """Fields of the model's own `Config`; see the recipe reference."""
 
 
@@ -181,7 +156,7 @@ class TrainingConfig(FrozenModel):
     """Stop after so many optimizer steps, if sooner."""
     max_seconds: float | None = Field(None, gt=0)
     """Stop after so many seconds of training, if sooner."""
-    global_batch_rows: int = Field(500, ge=2)
+    global_batch_rows: int = tunable(500, choices=(250, 500, 1000), ge=2)
     """Rows in one step over all workers; reduced, with a line saying so, when there are fewer training
     rows."""
     workers: int = Field(1, ge=1)
@@ -239,8 +214,8 @@ class Recipe(FrozenModel):
     data: DataConfig
     model: ModelConfig
     training: TrainingConfig = TrainingConfig()
-    tune: dict[str, Any] = {}
-    """Search settings; read by `jobs/tune.py`."""
+    tune: TuneConfig = TuneConfig()
+    """How `synthmill tune` searches; training does not read it."""
     gates: str = "default"
     """Quality gates: `default` or the path of a gates file."""
     storage: StorageConfig = StorageConfig()

@@ -49,8 +49,10 @@ def test_the_public_api_takes_and_returns_no_any() -> None:
         if inspect.isfunction(thing):
             assert not any(p.kind is p.VAR_KEYWORD for p in inspect.signature(thing).parameters.values())
             from synthmill.runtime.evaluate import Evaluation
+            from synthmill.runtime.tune import Tuned
 
-            hints = typing.get_type_hints(thing, {**vars(recipes), **vars(api), "Evaluation": Evaluation})
+            names = {**vars(recipes), **vars(api), "Evaluation": Evaluation, "Tuned": Tuned}
+            hints = typing.get_type_hints(thing, names)
             assert typing.Any not in hints.values()
             assert set(inspect.signature(thing).parameters) <= set(hints)
 

@@ -153,6 +153,8 @@ class _Interrupt:
 def test_ctrl_c_keeps_the_best_so_far(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    # A shell that starts the tests in the background has them ignore SIGINT.
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
     before = signal.getsignal(signal.SIGINT)
     monkeypatch.setattr(display.Bar, "log", _Interrupt())
     fitted = synthmill.fit(customers(400), overrides={**SMALL, "training.max_steps": 10_000_000})
@@ -162,6 +164,7 @@ def test_ctrl_c_keeps_the_best_so_far(
     assert fitted.sample(10, seed=1).num_rows == 10
     assert "the best weights until then are kept" in capsys.readouterr().err
     assert signal.getsignal(signal.SIGINT) is before
+    signal.signal(signal.SIGINT, inherited)
 
 
 def test_a_thread_can_train() -> None:

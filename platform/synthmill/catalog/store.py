@@ -2,6 +2,7 @@
 
 <store>/datasets/<name>/<n>/   models/   reports/     committed versions
 <store>/runs/<run>/<n>/                               training: checkpoints and logs, claimed like versions
+<store>/tunes/<search>/<n>/                           searches: journals, weights of the best trials
 <store>/quarantine/<kind>/<name>/<n>.<run id>/        parts that a gate refused
 """
 
@@ -37,6 +38,7 @@ from synthmill.storage import publish
 from synthmill.storage.folder import DEFAULT_SETTINGS, THREADS, Folder
 from synthmill.storage.formats import format_name
 
+RunKind = Literal["runs", "tunes"]
 KINDS: tuple[Kind, ...] = ("datasets", "models", "reports")
 _NAME = re.compile(NAME_PATTERN)
 _REF = re.compile(r"^(?P<name>[^@]*)(?:@0*(?P<number>[1-9][0-9]{0,8}))?$", re.ASCII)
@@ -65,7 +67,7 @@ class Version:
 
 @dataclass(frozen=True)
 class Run:
-    """One attempt at training: `runs/<name>/<number>`."""
+    """One attempt at training, `runs/<name>/<number>`, or one search, `tunes/<name>/<number>`."""
 
     name: str
     number: int
@@ -97,9 +99,9 @@ class Store:
         """Where the versions of a name are; RecipeError for a name that can't be one."""
         return self.root.child(kind, check_name(name, field=field))
 
-    def run_folder(self, run_name: str) -> Folder:
-        """Where a training run keeps checkpoints and logs."""
-        return self.root.child("runs", check_name(run_name, field="run name"))
+    def run_folder(self, run_name: str, kind: RunKind = "runs") -> Folder:
+        """Where a training run keeps checkpoints and logs, or a search its journal."""
+        return self.root.child(kind, check_name(run_name, field="run name"))
 
     def names(self, kind: Kind) -> list[str]:
         """Names with at least one committed version, sorted."""
@@ -168,23 +170,25 @@ class Store:
         lease = publish.acquire(parent, existing, run_key=run_key, run_id=run_id, timing=self.timing)
         return Draft(self, kind, name, run_key, run_id, lease=lease)
 
-    def runs(self, run_name: str | None = None) -> list[Run]:
-        """Training runs, those of one name or all, the oldest attempt of a name first."""
-        names = [run_name] if run_name is not None else self.root.child("runs").children()
+    def runs(self, run_name: str | None = None, *, kind: RunKind = "runs") -> list[Run]:
+        """Training runs or searches, those of one name or all, the oldest attempt of a name first."""
+        names = [run_name] if run_name is not None else self.root.child(kind).children()
         runs = []
         for name in (name for name in names if _NAME.fullmatch(name)):
-            for state in publish.states(self.run_folder(name)):
-                folder = self.run_folder(name).child(str(state.number))
+            for state in publish.states(self.run_folder(name, kind)):
+                folder = self.run_folder(name, kind).child(str(state.number))
                 runs.append(Run(name, state.number, folder, publish.owned(folder, state, self.timing)))
         return runs
 
     @contextmanager
-    def begin_run(self, run_name: str, *, run_key: str, run_id: str) -> Iterator[publish.Lease]:
+    def begin_run(
+        self, run_name: str, *, run_key: str, run_id: str, kind: RunKind = "runs"
+    ) -> Iterator[publish.Lease]:
         """Own a folder `runs/<run_name>/<n>` while inside: a dead owner's of the same run key, or a new one.
 
         So concurrent runs of the same recipe keep their checkpoints apart.
         """
-        parent = self.run_folder(run_name)
+        parent = self.run_folder(run_name, kind)
         existing = publish.states(parent)
         lease = publish.acquire(parent, existing, run_key=run_key, run_id=run_id, timing=self.timing)
         with lease.alive():

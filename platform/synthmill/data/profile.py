@@ -15,6 +15,15 @@ import pyarrow.compute as pc
 from pydantic import field_serializer, field_validator
 
 from synthmill.config import DataConfig, FrozenModel
+from synthmill.data.bounds import (
+    MAX_DISCRETE,
+    Number,
+    common_step,
+    fewest_decimals,
+    frequent_points,
+    outer_bound,
+    scaled_bound,
+)
 from synthmill.data.columns import (
     Bool,
     Int64,
@@ -35,7 +44,6 @@ from synthmill.data.people import (
     NEIGHBOURS,
     count_people,
     count_sharers,
-    outermost,
     people_of,
     picked,
 )
@@ -44,14 +52,7 @@ from synthmill.data.sentinels import without_sentinels
 from synthmill.errors import DataError, did_you_mean, raise_faults
 
 Kind = Literal["numeric", "integer", "boolean", "categorical", "datetime", "date", "identifier", "constant"]
-Number = int | float
 
-POINT_SHARE = 0.01
-POINT_ROWS = 20
-MAX_DISCRETE = 32
-"""Numbers with at most so many different values, nearly all of them frequent, are levels and not a curve."""
-MAX_RARE_SHARE = 0.01
-MAX_DECIMALS = 9
 MOST_FOLDED = 0.8
 """The share of a column's rows whose values may be folded into others without anybody's asking for it."""
 SHOWN_VALUES = 5
@@ -59,8 +60,6 @@ SHOWN_VALUES = 5
 
 _LARGEST = 1e300
 """Floats beyond it are clipped, so that sums and differences stay finite."""
-_UNIT_SECONDS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
-_CLOCK_STEPS_SECONDS = (86400, 3600, 1800, 900, 60, 1)
 
 
 class ColumnProfile(FrozenModel):
@@ -345,7 +344,8 @@ def _number(
         return ColumnProfile(name=name, kind="constant", arrow_type=str(kind), missing_rows=len(array))
     scale = kind.scale if pa.types.is_decimal(kind) else 0
     low, high = (
-        None if bound is None else _scaled(name, bound, scale, kind) for bound in (rule.minimum, rule.maximum)
+        None if bound is None else scaled_bound(name, bound, scale, kind)
+        for bound in (rule.minimum, rule.maximum)
     )
     values, people, sentinels = without_sentinels(values, people, kind, max(NEIGHBOURS, min_rows), low, high)
     if count_people(people, len(values)) < NEIGHBOURS:
@@ -363,17 +363,17 @@ def _number(
     if len(distinct) == 1 and missing == 0 and not len(sentinels):
         return ColumnProfile(name=name, kind="constant", arrow_type=str(kind), constant=distinct[0].item())
     least = 1 if keep and len(distinct) <= MAX_DISCRETE else max(NEIGHBOURS, min_rows)
-    points, discrete = _points(distinct, counts, shared, len(array), least)
+    points, discrete = frequent_points(distinct, counts, shared, len(array), least)
     points = np.union1d(points, sentinels) if len(sentinels) else points
-    step = _step(distinct, kind)
-    decimals = scale or (rule.decimals if rule.decimals is not None else _decimals(distinct, kind))
+    step = common_step(distinct, kind)
+    decimals = scale or (rule.decimals if rule.decimals is not None else fewest_decimals(distinct, kind))
     return ColumnProfile(
         name=name,
         kind=_number_kind(kind),
         arrow_type=str(kind),
         missing_rows=missing,
-        minimum=_bound(values, people, low, step, decimals, lowest=True),
-        maximum=_bound(values, people, high, step, decimals, lowest=False),
+        minimum=outer_bound(values, people, low, step, decimals, lowest=True),
+        maximum=outer_bound(values, people, high, step, decimals, lowest=False),
         scale=scale,
         decimals=decimals,
         step=step,
@@ -390,85 +390,3 @@ def _number_kind(kind: pa.DataType) -> Kind:
     if is_temporal(kind):
         return "datetime"
     return "integer" if pa.types.is_integer(kind) else "numeric"
-
-
-def _scaled(name: str, bound: Number | str, scale: int, kind: pa.DataType) -> Number:
-    """A stated bound in the column's own numbers; dates and times count in their unit."""
-    limits = np.iinfo(np.int64)
-    if isinstance(bound, str):
-        try:
-            moment = pa.scalar(bound).cast(pa.timestamp("us"))
-            own = pa.array([moment.as_py()], pa.timestamp("us")).cast(kind, safe=False)
-            return int(to_int64(own)[0])
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            raise DataError(
-                f"column {name!r} holds {kind}, whose bounds are no dates; state numbers for minimum"
-                f" and maximum",
-                field="data.schema",
-            ) from None
-    if pa.types.is_floating(kind):
-        return float(bound)
-    return int(min(max(round(bound * 10**scale), limits.min), limits.max))
-
-
-def _bound(
-    values: Numbers,
-    people: Int64 | None,
-    public: Number | None,
-    step: int,
-    decimals: int | None,
-    *,
-    lowest: bool,
-) -> Number:
-    """The stated bound, or the mean of the 5 outermost values on the column's own grid."""
-    if public is not None:
-        return public
-    outer = outermost(values, people, lowest=lowest)
-    take = len(outer)
-    if values.dtype == np.int64:
-        return int((2 * sum(outer.tolist()) + take * step) // (2 * take * step) * step)
-    mean = float(np.mean(outer))
-    return mean if decimals is None else round(mean, decimals)
-
-
-def _points(
-    distinct: Numbers, counts: Int64, shared: Int64, rows: int, min_rows: int
-) -> tuple[Numbers, bool]:
-    """The values that get a code of their own, and whether they are all there is; `shared` are the people
-    that have each."""
-    rare = shared < min_rows
-    if (
-        len(distinct) <= MAX_DISCRETE
-        and not rare.all()
-        and counts[rare].sum() <= MAX_RARE_SHARE * counts.sum()
-    ):
-        return distinct[~rare], True
-    points = distinct[(counts >= max(POINT_ROWS, POINT_SHARE * rows)) & ~rare]
-    return points, False
-
-
-def _decimals(distinct: Numbers, kind: pa.DataType) -> int | None:
-    """The fewest digits after the point that write every value; None above 9 or for integers."""
-    if distinct.dtype == np.int64:
-        return None
-    own = kind.to_pandas_dtype()
-    noise = 4 * np.finfo(own).eps * np.abs(distinct)
-    for digits in range(MAX_DECIMALS + 1):
-        with np.errstate(over="ignore", invalid="ignore"):
-            rounded = np.round(distinct, digits)
-        if (np.abs(rounded - distinct) <= noise).all():
-            return digits
-    return None
-
-
-def _step(distinct: Numbers, kind: pa.DataType) -> int:
-    """The largest familiar unit all integral values are multiples of: powers of ten, or clock units for
-    times."""
-    if distinct.dtype != np.int64 or len(distinct) < POINT_ROWS:
-        return 1
-    if is_temporal(kind):
-        unit = _UNIT_SECONDS.get(getattr(kind, "unit", ""), 0) or (1000 if kind == pa.date64() else 0)
-        candidates = [seconds * unit for seconds in _CLOCK_STEPS_SECONDS] + [unit // 1000, unit // 10**6]
-    else:
-        candidates = [10**power for power in range(6, 0, -1)]
-    return next((step for step in candidates if step > 1 and not (distinct % step).any()), 1)

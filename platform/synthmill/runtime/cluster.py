@@ -20,7 +20,16 @@ from synthmill.errors import ResourceError, SynthmillError
 from synthmill.runtime.progress import say
 from synthmill.storage.folder import Folder
 
-FORWARDED = ("AWS_", "SYNTHMILL_", "SSL_CERT_FILE", "REQUESTS_CA_BUNDLE", "no_proxy", "NO_PROXY")
+FORWARDED = (
+    "AWS_",
+    "SYNTHMILL_",
+    "MLFLOW_",
+    "WANDB_",
+    "SSL_CERT_FILE",
+    "REQUESTS_CA_BUNDLE",
+    "no_proxy",
+    "NO_PROXY",
+)
 """Environment variables that workers need as the driver has them. They travel as arguments, not in the
 runtime environment, because that one is shown on the dashboard and AWS_ holds keys."""
 
@@ -195,11 +204,11 @@ def require(*, workers: int, cpus: float = 1, gpus: float = 0, field: str) -> No
                 f" {_fix(have, needed)}",
                 field=field,
             )
-    room = _room([node["Resources"] for node in ray.nodes() if node["Alive"]], needed)
-    if room < workers:
+    fit = room(needed)
+    if fit < workers:
         each_asks = " and ".join(f"{each:g} {resource}s" for resource, each in needed.items())
         raise ResourceError(
-            f"{workers} workers of {each_asks} do not fit the cluster's machines, which hold {room}; ask for"
+            f"{workers} workers of {each_asks} do not fit the cluster's machines, which hold {fit}; ask for"
             " fewer or smaller ones",
             field=field,
         )
@@ -214,6 +223,11 @@ def _fix(have: Mapping[str, float], needed: Mapping[str, float]) -> str:
     if have.get(short, 0) >= 1:
         return f"use at most {have[short]:g} a worker"
     return "choose cpu or auto" if short == "GPU" else "no machine of it takes tasks"
+
+
+def room(needed: Mapping[str, float]) -> int:
+    """How many workers that each need so much the cluster's machines hold."""
+    return _room([node["Resources"] for node in ray.nodes() if node["Alive"]], needed)
 
 
 def _room(machines: list[Mapping[str, float]], needed: Mapping[str, float]) -> int:

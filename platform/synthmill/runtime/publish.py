@@ -1,5 +1,8 @@
 """The last step of a training job: a trained model becomes the next version of its name."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from synthmill.catalog.artifact import write_artifact
 from synthmill.catalog.manifest import Parent
 from synthmill.catalog.store import Version
@@ -8,8 +11,10 @@ from synthmill.runtime.prepare import Prepared
 from synthmill.training.artifact import Fitted, build_artifact
 
 
-def publish(prepared: Prepared, model: Fitted, *, run_id: str) -> Version:
-    """Write the artifact and commit its manifest."""
+def publish(
+    prepared: Prepared, model: Fitted, *, run_id: str, details: Mapping[str, Any] | None = None
+) -> Version:
+    """Write the artifact and commit its manifest; `details` say what else led to the model."""
     recipe, source = prepared.recipe, prepared.rows.source
     artifact = build_artifact(recipe, prepared.rows, model)
     parents = (
@@ -28,6 +33,7 @@ def publish(prepared: Prepared, model: Fitted, *, run_id: str) -> Version:
                 "model": recipe.model.name,
                 "training": model.summary,
                 "notes": [*source.notes, *prepared.rows.codec.notes],
+                **(details or {}),
             },
         )
         return draft.commit(manifest)

@@ -20,6 +20,7 @@ from synthmill.training.checkpoint import Checkpoints
 from synthmill.training.fit import fit
 from synthmill.training.parallel import AllReduce, Parallel, Single
 from synthmill.training.reporter import Fanout, Reporter, Silent
+from synthmill.training.trackers import trackers_of
 
 OUTCOME = "outcome.safetensors"
 """The weights, in the run's folder."""
@@ -99,8 +100,11 @@ def run(work: Work, parallel: Parallel) -> dict[str, Any]:
     train_rows, validation = ray.get(work.tables)
     live, events = FolderReporter(work.folder), TensorBoardFolder(work.folder)
     leads = parallel.rank == 0
-    # One process writes: the records of all ranks are the same.
-    reporter: Reporter = Fanout(live, events, PreviewFolder(work.folder)) if leads else Silent()
+    reporter: Reporter = Silent()
+    trackers = trackers_of(work.recipe["name"], run_name=work.folder.uri, config=work.recipe) if leads else ()
+    if leads:
+        # One process writes: the records of all ranks are the same.
+        reporter = Fanout(live, events, PreviewFolder(work.folder), *trackers)
     outcome = fit(
         parse_model(Recipe, work.recipe),
         train_rows,
@@ -114,6 +118,8 @@ def run(work: Work, parallel: Parallel) -> dict[str, Any]:
     if leads:
         live.close()
         events.close()
+        for tracker in trackers:
+            tracker.close()
         # Not through Ray's object store: weights may be larger than it.
         work.folder.write_bytes(OUTCOME, safetensors.torch.save(outcome.state_dict))
     model = fitted(outcome, workers=parallel.world)

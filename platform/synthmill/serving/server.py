@@ -46,7 +46,7 @@ def run(settings: dict[str, Any], *, host: str, port: int) -> dict[str, Any]:
     stopped = _stop_signal()
     # Ray adds a node's id and HAProxy allows its sockets 97 characters, so the folder's own path must be
     # short.
-    with tempfile.TemporaryDirectory(prefix="sm-", dir="/tmp") as scratch:
+    with _own_environment(), tempfile.TemporaryDirectory(prefix="sm-", dir="/tmp") as scratch:
         prepare_environment(Path(scratch), port)
         from synthmill.serving.app import application, worker_variables
 
@@ -62,6 +62,19 @@ def run(settings: dict[str, Any], *, host: str, port: int) -> dict[str, Any]:
             _greet(args, host, port)
             stopped.wait()
     return {"served": list(args.models)}
+
+
+@contextmanager
+def _own_environment() -> Iterator[None]:
+    """What is set for Ray inside is gone afterwards: it names files of a folder that is then removed, and a
+    second server of this process would look for its HAProxy there."""
+    before = dict(os.environ)
+    try:
+        yield
+    finally:
+        for name in set(os.environ) - set(before):
+            del os.environ[name]
+        os.environ.update(before)
 
 
 def _with_most_replicas(scaling: Any) -> Any:

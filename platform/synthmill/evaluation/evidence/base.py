@@ -6,7 +6,7 @@ says what the report shows of it. `evaluation/evaluate.py` does everything else,
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from importlib import resources
 from importlib.resources.abc import Traversable
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
@@ -17,7 +17,7 @@ from synthmill import registry
 from synthmill.data.schema import ColumnRule
 from synthmill.errors import RecipeError, UserError, did_you_mean
 from synthmill.evaluation.gates import Gates
-from synthmill.evaluation.tables import Tables
+from synthmill.evaluation.tables import Synthetic, Tables
 from synthmill.metrics.base import (
     KINDS,
     MapTasks,
@@ -99,6 +99,16 @@ class Page:
     """Short facts for the head of the page, from the report's `inputs`."""
 
 
+@dataclass(frozen=True)
+class Term:
+    """One part of what a search for hyper-parameters looks at."""
+
+    metric: str
+    worth: Callable[[Result], float | None]
+    """Of a figure, from 0 (as independent columns or worse) to 1 (as real rows); of a limit, how far it is
+    broken, 0 or less where it holds. None: the figure has no value."""
+
+
 class Evidence(ABC):
     """One evaluation's evidence. `evidence` is what the metrics of this kind read."""
 
@@ -109,6 +119,10 @@ class Evidence(ABC):
     """The options that this kind understands."""
     needs: ClassVar[Mapping[str, Need]]
     page: ClassVar[Page]
+    objective: ClassVar[Mapping[str, Term]] = {}
+    """What the compound objective of a search averages, by name."""
+    limits: ClassVar[Mapping[str, Term]] = {}
+    """What a search may not break, by name."""
     evidence: Any
     """Typed by each door; the metrics of a kind and its door agree on it."""
 
@@ -125,6 +139,11 @@ class Evidence(ABC):
         Raises:
             DataError: tables that can't be compared; names the table and the column.
         """
+
+    @classmethod
+    def against(cls, tables: Tables, request: Request) -> "Callable[[Synthetic], Evidence]":
+        """`gather` for many synthetic sides of one real side."""
+        return lambda synthetic: cls.gather(replace(tables, synthetic=synthetic), request)
 
     @classmethod
     def holds(cls, schema: pa.Schema) -> bool:

@@ -21,7 +21,7 @@ from synthmill.data.schema import ColumnRule
 from synthmill.data.sheet import sheet
 from synthmill.errors import DataError, did_you_mean
 from synthmill.evaluation import sheets
-from synthmill.evaluation.evidence.base import Evidence, Need, Page, Request
+from synthmill.evaluation.evidence.base import Evidence, Need, Page, Request, Term
 from synthmill.evaluation.repeats import repeat_notes
 from synthmill.evaluation.tables import Synthetic, Tables, has_rows, numbered, parts_of
 from synthmill.generation.generator import Generator
@@ -36,6 +36,8 @@ from synthmill.metrics.lib.view import PartView
 # Images a side; a nearest-neighbour search grows with the square.
 LIMITS: dict[Profile, int] = {"quick": 1_000, "standard": 5_000, "full": 10_000, "audit": 10_000}
 SEEDS: dict[Profile, int] = {"quick": 1, "standard": 3, "full": 5, "audit": 5}
+LEAST_P = 0.001
+"""Of the test for copies: below it a search takes images for copies, as the gates do."""
 STRIP_CLASSES = STRIP_STEPS = 10
 """Rows and columns of the sheet of walks."""
 NO_PLAN = Plan((), {})
@@ -64,6 +66,17 @@ class Image(Evidence):
             "unavailable",
             "needs a holdout: images that the generator never saw; train with data.split.holdout > 0",
             lambda e: "holdout" in e.sides,
+        ),
+    }
+    objective: ClassVar[Mapping[str, Term]] = {
+        "coverage": Term("image.coverage", lambda found: _share(found.aspects["ratio"].value)),
+        "classes": Term("image.balanced_label_fidelity", lambda found: _share(found.value)),
+        "utility": Term("image.tstr_ratio", lambda found: _share(found.value)),
+    }
+    limits: ClassVar[Mapping[str, Term]] = {
+        "copies": Term(
+            "privacy.pixel_copy_pvalue",
+            lambda found: None if found.value is None else LEAST_P - found.value,
         ),
     }
     page = Page(
@@ -340,3 +353,7 @@ def _label_rows(labels: Counter[Any], codec: PixelCodec) -> LabelRows:
     return LabelRows(
         known, {str(value): rows for value, rows in labels.items() if value not in codec.classes}
     )
+
+
+def _share(value: float | None) -> float | None:
+    return None if value is None else min(1.0, max(0.0, value))

@@ -1,7 +1,8 @@
 """Tables: statistics of every synthetic row, computed part by part and merged, and a seeded sample of
 declared size for all that can't read everything."""
 
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 from typing import Any, ClassVar
@@ -13,7 +14,7 @@ from synthmill.errors import DataError
 from synthmill.evaluation.align import align_side, common_schema, left_out, seen_kinds, unreadable_notes
 from synthmill.evaluation.checks import align, check_tables
 from synthmill.evaluation.constraints import parse_constraint
-from synthmill.evaluation.evidence.base import Evidence, Need, Page, Request
+from synthmill.evaluation.evidence.base import Evidence, Need, Page, Request, Term
 from synthmill.evaluation.plots import closest_rows, plot_data
 from synthmill.evaluation.repeats import repeat_notes
 from synthmill.evaluation.tables import Synthetic, Tables, groups_of, has_rows, numbered, parts_of
@@ -24,9 +25,14 @@ from synthmill.metrics.lib.learners import LEARNERS, task_of
 from synthmill.metrics.lib.sample import SampleRows
 from synthmill.metrics.lib.table_evidence import Limits, Passes, Real, Settings, TableEvidence, Totals
 from synthmill.metrics.lib.view import PartView
+from synthmill.metrics.table.pair_gap import MIN_STRENGTH
 
 # The quick profile runs inside generation jobs and must take seconds.
 QUICK_ROWS = 10_000
+LEAST_P = 0.001
+"""Of the tests of privacy: below it a search takes rows for copies, as the gates do."""
+MOST_COPIED = 1.5
+"""Near copies of training rows for one of holdout rows, which chance alone may give."""
 THOROUGH: dict[str, Any] = {"learners": LEARNERS, "learner_seeds": 12, "baseline_seeds": 3}
 """Settings of the full and the audit profile."""
 
@@ -82,6 +88,17 @@ class Table(Evidence):
         facts=lambda i: [f"{i['synthetic_rows']:,} synthetic rows", f"{len(i['columns'])} columns"],
     )
 
+    objective: ClassVar[Mapping[str, Term]] = {
+        # Each is near 0 for columns drawn independently: a figure that they already win teaches nothing.
+        "pairs": Term("tabular.pair_gap", lambda found: _kept_dependence(found)),
+        "classifier": Term("fidelity.c2st_auc", lambda found: _share(_near_half(found.value))),
+        "utility": Term("utility.tstr_ratio", lambda found: _share(found.value)),
+    }
+    limits: ClassVar[Mapping[str, Term]] = {
+        "near_copies": Term("privacy.near_copy_pvalue", lambda found: _copied(found)),
+        "membership": Term("privacy.mia_tpr@1fpr", lambda found: _decades(_aspect(found, "p_value"))),
+    }
+
     def __init__(
         self,
         evidence: TableEvidence,
@@ -127,6 +144,18 @@ class Table(Evidence):
         totals, sample, notes = read_synthetic(tables.synthetic, real, settings, request.map_tasks)
         evidence = TableEvidence(real, totals, sample, settings, request.map_tasks, tables.unreadable)
         return cls(evidence, asked=tables.asked, include=request.options.include, notes=notes)
+
+    @classmethod
+    def against(cls, tables: Tables, request: Request) -> Callable[[Synthetic], Evidence]:
+        # Bins, pairs, encoders and statistics of the real rows are what costs; they are made once.
+        settings = _settings(request)
+        real = prepare(tables, target=request.target, seed=request.seed)
+
+        def gather(synthetic: Synthetic) -> Evidence:
+            totals, sample, notes = read_synthetic(synthetic, real, settings, request.map_tasks)
+            return cls(TableEvidence(real, totals, sample, settings, request.map_tasks), notes=notes)
+
+        return gather
 
     @property
     def has_holdout(self) -> bool:
@@ -267,3 +296,35 @@ def _settings(request: Request) -> Settings:
         secrets=request.options.secret,
         **THOROUGH if request.profile in ("full", "audit") else {},
     )
+
+
+def _aspect(found: Result, name: str) -> float | None:
+    estimate = found.aspects.get(name)
+    return None if estimate is None else estimate.value
+
+
+def _kept_dependence(found: Result) -> float | None:
+    """The share of the dependence between columns that is kept; None where real columns have none to keep."""
+    lost = _aspect(found, "lost_share")
+    if lost is None or found.details["dependence"] <= MIN_STRENGTH:
+        return None
+    return _share(1.0 - lost)
+
+
+def _near_half(auc: float | None) -> float | None:
+    return None if auc is None else 1.0 - 2.0 * abs(auc - 0.5)
+
+
+def _share(value: float | None) -> float | None:
+    return None if value is None else min(1.0, max(0.0, value))
+
+
+def _decades(p: float | None) -> float | None:
+    """How many powers of ten a p-value is below the least."""
+    return None if p is None else math.log10(LEAST_P) - math.log10(max(p, 1e-300))
+
+
+def _copied(found: Result) -> float | None:
+    # Broken where both are: a large sample makes a trifle significant, a small one makes chance look large.
+    decades, ratio = _decades(found.value), _aspect(found, "ratio")
+    return None if decades is None or ratio is None else min(decades, ratio - MOST_COPIED)

@@ -1,0 +1,102 @@
+"""Bounds, point masses, decimals and steps of a column of numbers: what many rows share, never one row's
+value."""
+
+import numpy as np
+import pyarrow as pa
+
+from synthmill.data.columns import Int64, Numbers, is_temporal, to_int64
+from synthmill.data.people import outermost
+from synthmill.errors import DataError
+
+POINT_SHARE = 0.01
+POINT_ROWS = 20
+MAX_RARE_SHARE = 0.01
+MAX_DECIMALS = 9
+_UNIT_SECONDS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+_CLOCK_STEPS_SECONDS = (86400, 3600, 1800, 900, 60, 1)
+MAX_DISCRETE = 32
+"""Numbers with at most so many different values, nearly all of them frequent, are levels and not a curve."""
+
+Number = int | float
+
+
+def scaled_bound(name: str, bound: Number | str, scale: int, kind: pa.DataType) -> Number:
+    """A stated bound in the column's own numbers; dates and times count in their unit."""
+    limits = np.iinfo(np.int64)
+    if isinstance(bound, str):
+        try:
+            moment = pa.scalar(bound).cast(pa.timestamp("us"))
+            own = pa.array([moment.as_py()], pa.timestamp("us")).cast(kind, safe=False)
+            return int(to_int64(own)[0])
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            raise DataError(
+                f"column {name!r} holds {kind}, whose bounds are no dates; state numbers for minimum"
+                f" and maximum",
+                field="data.schema",
+            ) from None
+    if pa.types.is_floating(kind):
+        return float(bound)
+    return int(min(max(round(bound * 10**scale), limits.min), limits.max))
+
+
+def outer_bound(
+    values: Numbers,
+    people: Int64 | None,
+    public: Number | None,
+    step: int,
+    decimals: int | None,
+    *,
+    lowest: bool,
+) -> Number:
+    """The stated bound, or the mean of the 5 outermost values on the column's own grid."""
+    if public is not None:
+        return public
+    outer = outermost(values, people, lowest=lowest)
+    take = len(outer)
+    if values.dtype == np.int64:
+        return int((2 * sum(outer.tolist()) + take * step) // (2 * take * step) * step)
+    mean = float(np.mean(outer))
+    return mean if decimals is None else round(mean, decimals)
+
+
+def frequent_points(
+    distinct: Numbers, counts: Int64, shared: Int64, rows: int, min_rows: int
+) -> tuple[Numbers, bool]:
+    """The values that get a code of their own, and whether they are all there is; `shared` are the people
+    that have each."""
+    rare = shared < min_rows
+    if (
+        len(distinct) <= MAX_DISCRETE
+        and not rare.all()
+        and counts[rare].sum() <= MAX_RARE_SHARE * counts.sum()
+    ):
+        return distinct[~rare], True
+    points = distinct[(counts >= max(POINT_ROWS, POINT_SHARE * rows)) & ~rare]
+    return points, False
+
+
+def fewest_decimals(distinct: Numbers, kind: pa.DataType) -> int | None:
+    """The fewest digits after the point that write every value; None above 9 or for integers."""
+    if distinct.dtype == np.int64:
+        return None
+    own = kind.to_pandas_dtype()
+    noise = 4 * np.finfo(own).eps * np.abs(distinct)
+    for digits in range(MAX_DECIMALS + 1):
+        with np.errstate(over="ignore", invalid="ignore"):
+            rounded = np.round(distinct, digits)
+        if (np.abs(rounded - distinct) <= noise).all():
+            return digits
+    return None
+
+
+def common_step(distinct: Numbers, kind: pa.DataType) -> int:
+    """The largest familiar unit all integral values are multiples of: powers of ten, or clock units for
+    times."""
+    if distinct.dtype != np.int64 or len(distinct) < POINT_ROWS:
+        return 1
+    if is_temporal(kind):
+        unit = _UNIT_SECONDS.get(getattr(kind, "unit", ""), 0) or (1000 if kind == pa.date64() else 0)
+        candidates = [seconds * unit for seconds in _CLOCK_STEPS_SECONDS] + [unit // 1000, unit // 10**6]
+    else:
+        candidates = [10**power for power in range(6, 0, -1)]
+    return next((step for step in candidates if step > 1 and not (distinct % step).any()), 1)

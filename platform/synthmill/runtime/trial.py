@@ -1,0 +1,255 @@
+"""What one process of a search does: train a configuration to a share of its steps, sample, score, report.
+
+Every look is a training of its own, whose schedules fit its length: the last one is what `synthmill train`
+would make of the same recipe, so that its weights can be published as they are. Checkpoints lie in the
+search's folder, and a process that takes over goes on from them.
+"""
+
+import gc
+import json
+import random
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import ray
+import safetensors.torch
+import torch
+
+from synthmill.config import Recipe, dump, parse_model
+from synthmill.data.codecs.base import Codec, codec_from_files
+from synthmill.data.split import SplitTables
+from synthmill.errors import SynthmillError
+from synthmill.generation.sampler import Sampler, one_thread
+from synthmill.models.base import build, model_class
+from synthmill.runtime import cluster
+from synthmill.runtime.history import TensorBoardFolder
+from synthmill.runtime.tasks import line_of
+from synthmill.storage.folder import Folder
+from synthmill.training.artifact import Fitted, fitted
+from synthmill.training.checkpoint import Checkpoints
+from synthmill.training.fit import fit, fresh_model
+from synthmill.training.loop import Outcome
+from synthmill.training.parallel import Single
+from synthmill.training.plan import make_plan
+from synthmill.training.reporter import Fanout
+from synthmill.training.trackers import trackers_of
+from synthmill.tuning.scoring import Scorer, Verdict
+from synthmill.tuning.search import Proposal
+from synthmill.tuning.space import make_space
+
+WEIGHTS, HISTORY = "weights.safetensors", "fitted.json"
+LEAST_ROWS = 500
+"""Training rows that a cheap look has at least."""
+OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "not enough memory")
+
+
+@dataclass(frozen=True)
+class Shared:
+    """What all trials of a search share; sent to each process once."""
+
+    recipe: Mapping[str, Any]
+    """The recipe that is searched around, resolved."""
+    folder: Folder
+    tables: SplitTables
+    """Without the holdout: no trial can look at it."""
+    codecs: Mapping[str, tuple[dict[str, Any], dict[str, torch.Tensor]]]
+    """By encoding."""
+    missing: tuple[str, ...]
+    """Terms of the objective that the source can't give."""
+    environment: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Look:
+    """What came of training a configuration to a share."""
+
+    verdict: Verdict | None
+    """None: its time ended, and what there was is not worth a look."""
+    share: float
+    """Of the training that was done: less than was asked for where time ended first."""
+    seconds: float
+    cut: bool
+
+
+def run_trial(config: dict[str, Any], shared: Shared) -> None:
+    """The function that Ray Tune runs: a report after each look, or one that says what went wrong."""
+    from ray import tune
+
+    proposal: Proposal = config["proposal"]
+    cluster.adopt(shared.environment)
+    for share in proposal.shares[proposal.done :]:
+        try:
+            look = take_look(shared, proposal, share)
+        except Exception as fault:
+            # One bad configuration must not end the search; what was wrong with it stands in the journal.
+            tune.report({"number": proposal.number, "failed": reason_of(fault)})
+            return
+        if look.verdict is None:
+            tune.report({"number": proposal.number, "failed": "the time budget ended", "cut": True})
+            return
+        # As text: Ray flattens nested results, and shows each of their numbers as a column.
+        said = {"share": look.share, "spent": look.seconds, "cut": look.cut, "verdict": vars(look.verdict)}
+        tune.report({"number": proposal.number, "look": json.dumps(said)})
+
+
+def reason_of(fault: BaseException) -> str:
+    """One line for the journal."""
+    line = line_of(fault)
+    if isinstance(fault, MemoryError) or any(text in line.lower() for text in OUT_OF_MEMORY):
+        return f"out of memory: {line}"
+    return line if isinstance(fault, SynthmillError) else f"{type(fault).__name__}: {line}"
+
+
+def take_look(
+    shared: Shared, proposal: Proposal, share: float, *, device: torch.device | None = None
+) -> Look:
+    """Train, keep the weights if they may be published, and score a sample."""
+    started = time.monotonic()
+    reset_process()
+    space = make_space(parse_model(Recipe, shared.recipe))
+    whole = space.recipe_of(proposal.point)
+    whole = whole.model_copy(update={"training": whole.training.model_copy(update={"seed": proposal.seed})})
+    codec = codec_from_files(*shared.codecs[model_class(whole.model.name).encoding])
+    deadline = None if proposal.seconds is None else started + proposal.seconds
+    outcome, cut = _train(shared, proposal, share, whole, codec, deadline, device)
+    if cut and not proposal.partial:
+        return Look(None, share, time.monotonic() - started, cut)
+    # What was cut off in a look at a ninth says even less than a ninth.
+    done = share * 0.5 if cut else share
+    if proposal.keep:
+        _keep(trial_folder(shared.folder, proposal.number), fitted(outcome))
+    model = build(whole.model.name, whole.model.config, codec.layout)
+    model.load_state_dict(outcome.state_dict)
+    model.eval()
+    with one_thread():
+        sampler = Sampler(model, codec)
+        rows = whole.tune.sample_rows
+        parts = list(sampler.seeded(rows, seed=proposal.seed, path=(0, 0)))
+        first, tables = 0, []
+        for part in parts:
+            tables.append(codec.decode(part, first_row=first))
+            first += part.num_rows
+    verdict = _scorer(shared, codec, whole.data.kind)(pa.concat_tables(tables))
+    return Look(verdict, done, time.monotonic() - started, cut)
+
+
+def _train(
+    shared: Shared,
+    proposal: Proposal,
+    share: float,
+    whole: Recipe,
+    codec: Codec,
+    deadline: float | None,
+    device: torch.device | None,
+) -> tuple[Outcome, bool]:
+    """The outcome, and whether the deadline cut it off."""
+    recipe, rows = shortened(whole, shared.tables.train, codec, share)
+    folder = trial_folder(shared.folder, proposal.number)
+    events = TensorBoardFolder(folder)
+    trackers = trackers_of(recipe.name, run_name=f"trial-{proposal.number}-{share:.2f}", config=dump(recipe))
+    ended = False
+
+    def late() -> bool:
+        nonlocal ended
+        ended = deadline is not None and time.monotonic() >= deadline
+        return ended
+
+    try:
+        outcome = fit(
+            recipe,
+            rows,
+            shared.tables.validation,
+            codec,
+            parallel=Single(device or _device()),
+            reporter=Fanout(events, *trackers),
+            checkpoints=Checkpoints(folder.child("checkpoints", f"{round(1000 * share):04d}"), keep=1),
+            should_stop=late,
+            most_threads=cluster.threads_here() if _in_worker() else 1,
+        )
+    finally:
+        events.close()
+        for tracker in trackers:
+            tracker.close()
+    return outcome, ended
+
+
+def _in_worker() -> bool:
+    """Whether Ray gave this process its place; a look can also be taken without."""
+    return bool(ray._private.worker.global_worker.mode == ray.WORKER_MODE)
+
+
+def _device() -> torch.device:
+    return torch.device("cuda" if _in_worker() and ray.get_gpu_ids() else "cpu")
+
+
+def shortened(whole: Recipe, train: pa.Table, codec: Codec, share: float) -> tuple[Recipe, pa.Table]:
+    """A recipe that trains a share of the steps, and the rows that it reads; all of both for 1."""
+    if share >= 1.0:
+        return whole, train
+    rows = train
+    if whole.tune.fidelity == "rows":
+        count = min(train.num_rows, max(LEAST_ROWS, round(share * train.num_rows)))
+        # Evenly spread: sources are often sorted.
+        rows = train.take(np.linspace(0, train.num_rows - 1, count).astype(np.int64))
+    model = fresh_model(whole, codec.layout)
+    stages = model.stages()
+    training: dict[str, Any] = {}
+    if stages:
+        plan = make_plan(whole.training, stages, train.num_rows, model.row_group, 0)
+        # Epochs of fewer rows are shorter: the steps are what is shared out, not the passes.
+        training = {"max_steps": max(1, round(share * plan.total_steps)), "max_epochs": 10**6}
+    if whole.training.max_seconds is not None:
+        training["max_seconds"] = share * whole.training.max_seconds
+    return whole.model_copy(update={"training": whole.training.model_copy(update=training)}), rows
+
+
+def reset_process() -> None:
+    """What trials in one process would share, as it is in a fresh one: an actor runs many."""
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+    torch.set_default_dtype(torch.float32)
+    torch.set_grad_enabled(True)
+    torch.use_deterministic_algorithms(False)
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
+
+
+_scorers: dict[tuple[str, str], Callable[[pa.Table], Verdict]] = {}
+
+
+def _scorer(shared: Shared, codec: Codec, kind: str) -> Callable[[pa.Table], Verdict]:
+    """One a process and search: reading the real rows costs as much as a small training."""
+    key = (shared.folder.uri, type(codec).__name__)
+    if key not in _scorers:
+        recipe = parse_model(Recipe, shared.recipe)
+        _scorers.clear()
+        _scorers[key] = Scorer(recipe, shared.tables, codec, missing=shared.missing)
+    return _scorers[key]
+
+
+def trial_folder(search: Folder, number: int) -> Folder:
+    """Where a trial keeps checkpoints, weights and events."""
+    return search.child("trials", f"{number:05d}")
+
+
+def _keep(folder: Folder, model: Fitted) -> None:
+    folder.write_bytes(WEIGHTS, safetensors.torch.save(dict(model.weights)))
+    folder.write_bytes(HISTORY, json.dumps({"history": model.history, "summary": model.summary}).encode())
+
+
+def kept(search: Folder, number: int) -> Fitted:
+    """The newest weights of a trial; MissingError: they were not kept."""
+    folder = trial_folder(search, number)
+    said = folder.read_json(HISTORY)
+    return Fitted(safetensors.torch.load(folder.read_bytes(WEIGHTS)), said["history"], said["summary"])
+
+
+def without_holdout(tables: SplitTables) -> SplitTables:
+    """What trials may see."""
+    return replace(tables, holdout=tables.holdout.slice(0, 0))

@@ -1,0 +1,158 @@
+"""Ray Tune around a `Search`: who asks for the next configuration, and who hears what came of one.
+
+Everything that decides is in `tuning/search.py`; what stands here only passes it on. Ray's own searchers and
+schedulers keep state that a killed driver loses, and can't be told of constraints or of conditional spaces
+that were seen before.
+"""
+
+import json
+import os
+import tempfile
+from collections.abc import Callable
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
+from ray.tune.search import Searcher
+
+from synthmill.config import TuneConfig
+from synthmill.runtime import cluster
+from synthmill.runtime.tasks import line_of
+from synthmill.runtime.trial import Shared, run_trial
+from synthmill.tuning.scoring import Verdict
+from synthmill.tuning.search import Search
+
+QUIET = {
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    "TUNE_GLOBAL_CHECKPOINT_S": "86400",
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+}
+"""Ray's own records of a search: the journal stands in their place, and writing both slows the loop."""
+
+
+class Proposer(Searcher):  # type: ignore[misc]
+    """Hands a search's proposals to Ray."""
+
+    def __init__(self, search: Search) -> None:
+        super().__init__(metric="number", mode="max")
+        self._search = search
+        self.numbers: dict[str, int] = {}
+        """Ray's name of a trial -> its number."""
+
+    def suggest(self, trial_id: str) -> Any:
+        proposal = self._search.next()
+        if proposal is None:
+            return None if self._search.waits else Searcher.FINISHED
+        self.numbers[trial_id] = proposal.number
+        return {"proposal": proposal}
+
+    def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
+        """What a trial had to say it has said in its reports."""
+
+    def save(self, checkpoint_path: str) -> None:
+        """Nothing: the journal is all there is."""
+
+    def restore(self, checkpoint_path: str) -> None:
+        """Nothing."""
+
+
+class Listener(FIFOScheduler):  # type: ignore[misc]
+    """Takes reports in, and stops a trial that the search gives up."""
+
+    def __init__(self, search: Search, numbers: dict[str, int], heard: Callable[[int], None]) -> None:
+        super().__init__()
+        self._search, self._numbers, self._heard = search, numbers, heard
+        self.fault: Exception | None = None
+        """What went wrong here, and ended the search."""
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        try:
+            goes_on = self._take(result)
+        except Exception as fault:
+            # Ray would wrap it in the text of a stack; it is raised again when Ray has come to its end.
+            self.fault = self.fault or fault
+            self._search.stop()
+            goes_on = False
+        decision: str = TrialScheduler.CONTINUE if goes_on else TrialScheduler.STOP
+        return decision
+
+    def _take(self, result: dict[str, Any]) -> bool:
+        number, goes_on = result["number"], False
+        if "failed" in result:
+            self._search.failed(number, result["failed"], state="stopped" if result.get("cut") else "failed")
+        else:
+            look = json.loads(result["look"])
+            verdict = Verdict(**{**look["verdict"], "values": tuple(look["verdict"]["values"])})
+            goes_on = self._search.report(number, look["share"], verdict, look["spent"], cut=look["cut"])
+        self._heard(number)
+        return goes_on
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        number = self._numbers.get(trial.trial_id)
+        if number is not None:
+            fault = trial.get_pickled_error() or trial.get_error()
+            self._search.failed(number, "its process was lost" + (f": {line_of(fault)}" if fault else ""))
+            self._heard(number)
+
+
+def resources_of(config: TuneConfig, threads: int | None, device: str) -> dict[str, float]:
+    """What one trial takes, as Ray names it."""
+    has_gpu = ray.cluster_resources().get("GPU", 0) > 0
+    gpus = config.gpus if config.gpus is not None else float(has_gpu and device != "cpu")
+    return {"CPU": float(threads or 1), **({"GPU": gpus} if gpus else {})}
+
+
+def places(config: TuneConfig, asked: dict[str, float]) -> int:
+    """Trials at once: as many as fit the machines whole, so that none waits for what another holds.
+
+    Raises:
+        ResourceError: not even one fits.
+    """
+    cpus, gpus = asked["CPU"], asked.get("GPU", 0.0)
+    cluster.require(workers=1, cpus=cpus, gpus=gpus, field="tune.gpus" if gpus else "training.threads")
+    room = max(1, cluster.room(asked))
+    return min(room, config.concurrency or room)
+
+
+def run(
+    search: Search,
+    shared: Shared,
+    *,
+    asked: dict[str, float],
+    at_once: int,
+    max_failures: int,
+    heard: Callable[[int], None],
+) -> None:
+    """Search until nothing is left to do. Raises KeyboardInterrupt where a person ended it."""
+    for key, value in QUIET.items():
+        os.environ.setdefault(key, value)
+    proposer = Proposer(search)
+    listener = Listener(search, proposer.numbers, heard)
+    # Ray wants a folder for its records; they are of no use afterwards.
+    with tempfile.TemporaryDirectory(prefix="synthmill-tune-") as scratch:
+        resources = {name.lower(): amount for name, amount in asked.items()}
+        tuner = tune.Tuner(
+            tune.with_resources(tune.with_parameters(run_trial, shared=shared), resources),
+            tune_config=tune.TuneConfig(
+                search_alg=proposer,
+                scheduler=listener,
+                num_samples=-1,
+                max_concurrent_trials=at_once,
+                # A new process costs seconds of imports, as much as a short training.
+                reuse_actors=True,
+            ),
+            run_config=tune.RunConfig(
+                name="search",
+                storage_path=scratch,
+                failure_config=tune.FailureConfig(max_failures=max_failures),
+                verbose=0,
+            ),
+        )
+        tuner.fit()
+    if listener.fault is not None:
+        raise listener.fault
+    if search.waits:
+        # Ray ends a search by itself when it is interrupted, and says so to nobody.
+        raise KeyboardInterrupt

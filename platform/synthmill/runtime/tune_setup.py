@@ -1,0 +1,236 @@
+"""What comes before a search: everything that can be wrong with its recipe, the rows, and what a trial
+costs."""
+
+import contextlib
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import synthmill
+from synthmill.catalog.store import Store
+from synthmill.config import Recipe, dump, fingerprint
+from synthmill.data.codecs.base import codec_class
+from synthmill.errors import RecipeError
+from synthmill.models.base import model_class
+from synthmill.runtime import cluster
+from synthmill.runtime.prepare import Prepared, prepare, run_key
+from synthmill.runtime.progress import say
+from synthmill.runtime.trial import Shared, without_holdout
+from synthmill.storage.folder import Folder
+from synthmill.training.fit import fit
+from synthmill.training.parallel import Single
+from synthmill.training.prepare import Rows
+from synthmill.training.reporter import Silent
+from synthmill.tune_config import TuneConfig
+from synthmill.tuning.budget import Costs, require_one, rungs_of, trials_in
+from synthmill.tuning.journal import Journal, read_events, replay
+from synthmill.tuning.portfolio import earlier, shipped
+from synthmill.tuning.propose import check_sampler
+from synthmill.tuning.record import Trial
+from synthmill.tuning.scoring import Goal, Scorer, make_goal
+from synthmill.tuning.search import FirstPoint
+from synthmill.tuning.space import Space, make_space
+
+LIMITS = ("max_trials", "budget_seconds", "concurrency", "gpus", "max_failures")
+"""Settings of a search that may differ when it goes on: they change how long it takes, not what is seen."""
+PILOT_STEPS = 5
+
+
+@dataclass(frozen=True)
+class Setup:
+    """All that a search needs."""
+
+    recipe: Recipe
+    """Resolved; its model is the first family."""
+    prepared: Prepared
+    codecs: dict[str, Any]
+    """By encoding."""
+    space: Space
+    goal: Goal
+    key: str
+    """SHA-256 of what determines the search."""
+
+    @property
+    def store(self) -> Store:
+        return self.prepared.store
+
+    @property
+    def run_name(self) -> str:
+        """Folder of the search below `tunes/`."""
+        return f"{self.recipe.name}-{self.key[:12]}"
+
+    @property
+    def rungs(self) -> tuple[float, ...]:
+        """Shares of the training at which trials are looked at."""
+        return rungs_of(self.recipe.tune, self.prepared.steps)
+
+    def introduce(self) -> None:
+        """What a person should know before the wait."""
+        for note in self.prepared.rows.source.notes:
+            say(note)
+        counts = self.prepared.rows.tables.split.counts
+        shares = ", ".join(f"{count:,} {name}" for name, count in counts.items())
+        say(f"{self.prepared.rows.source.uri}: {shares}")
+        searched = sum(len(space) for space in self.space.families.values())
+        say(f"searching {searched} parameters of {', '.join(self.space.families)} in {self.run_name}")
+        cluster.warn_of_local(self.store.root)
+
+    def shared(self, folder: Folder, missing: tuple[str, ...]) -> Shared:
+        """What trial processes get."""
+        return Shared(
+            recipe=dump(self.recipe),
+            folder=folder,
+            tables=without_holdout(self.prepared.rows.tables),
+            codecs={name: codec.to_files() for name, codec in self.codecs.items()},
+            missing=missing,
+            environment=cluster.environment(),
+        )
+
+    def prepared_for(self, trial: Trial) -> Prepared:
+        """What publishing a trial's weights needs: the recipe that trains the same again."""
+        recipe = self.space.recipe_of(trial.point)
+        # The model is that of an ordinary training; what led to it stands in its manifest.
+        recipe = recipe.model_copy(update={"tune": TuneConfig()})
+        source, tables = self.prepared.rows.source, self.prepared.rows.tables
+        codec = self.codecs[model_class(recipe.model.name).encoding]
+        return Prepared(recipe, self.store, Rows(source, tables, codec), run_key(recipe, source))
+
+    def about(self, ref: str) -> dict[str, Any]:
+        """Facts for the report."""
+        return {
+            "search": ref,
+            "source": self.prepared.rows.source.uri,
+            "objective": ", ".join(self.goal.objectives),
+            "terms": list(self.goal.terms),
+            "sampler": self.recipe.tune.sampler,
+            "seed": self.recipe.tune.seed,
+            "rungs": [round(share, 3) for share in self.rungs],
+        }
+
+
+def set_up(recipe: Recipe, store_uri: str) -> Setup:
+    """Check the recipe, then read, split and encode.
+
+    Raises:
+        UserError: anything the user can mend.
+    """
+    families = recipe.tune.models or (recipe.model.name,)
+    if recipe.model.name not in families:
+        recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"name": families[0]})})
+        recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"config": {}})})
+    if recipe.training.workers > 1:
+        raise RecipeError("is for single trainings; a trial is one process", field="training.workers")
+    make_space(recipe)
+    check_sampler(recipe.tune.sampler)
+    kinds = {model_class(name).modalities[0] for name in families}
+    if len(kinds) > 1:
+        raise RecipeError(
+            f"names models of different kinds of data: {', '.join(sorted(kinds))}", field="tune.models"
+        )
+    prepared = prepare(recipe, store_uri)
+    space, goal = make_space(prepared.recipe), make_goal(prepared.recipe)
+    rows = prepared.rows
+    codecs = {model_class(prepared.recipe.model.name).encoding: rows.codec}
+    for name in families:
+        encoding = model_class(name).encoding
+        if encoding not in codecs:
+            fitted = codec_class(encoding).fit(rows.tables.train, prepared.recipe.data, rows.source.rules)
+            codecs[encoding] = fitted
+    return Setup(prepared.recipe, prepared, codecs, space, goal, _key(prepared))
+
+
+def measure(setup: Setup, journal: Journal | None) -> tuple[Costs, tuple[str, ...]]:
+    """What a training and a look cost, and which terms this source can't give; measured once a search.
+
+    Raises:
+        RecipeError: the budget holds not even one trial.
+    """
+    said = journal.record.settings if journal is not None else {}
+    if said:
+        costs, missing = Costs(**said["costs"]), tuple(said["missing"])
+    else:
+        costs, missing = _pilot(setup)
+        require_one(setup.recipe.tune, costs)
+        if journal is not None:
+            settings = {
+                "recipe": dump(setup.recipe),
+                "source": setup.prepared.rows.source.sha256,
+                "key": setup.key,
+                "costs": vars(costs),
+                "missing": list(missing),
+            }
+            journal.append("begin", settings=settings)
+    return costs, missing
+
+
+def _pilot(setup: Setup) -> tuple[Costs, tuple[str, ...]]:
+    """A few steps of the default, and a look at real rows in the place of synthetic ones."""
+    rows = setup.prepared.rows
+    scorer = Scorer(setup.recipe, rows.tables, rows.codec)
+    began = time.monotonic()
+    missing = scorer.lacking(rows.tables.train.slice(0, setup.recipe.tune.sample_rows))
+    scoring = time.monotonic() - began
+    times = []
+    # The first steps of a process are slow; what the second short training takes more is theirs alone.
+    for steps in (1, 1, 1 + PILOT_STEPS):
+        began = time.monotonic()
+        training = setup.recipe.training.model_copy(update={"max_steps": steps, "threads": 1})
+        short = setup.recipe.model_copy(update={"training": training})
+        nothing = rows.tables.validation.slice(0, 0)
+        # A default that fails is a trial that fails, and stands in the journal with its reason.
+        with contextlib.suppress(Exception):
+            fit(short, rows.tables.train, nothing, rows.codec, parallel=Single(), reporter=Silent())
+        times.append(time.monotonic() - began)
+    steps = setup.prepared.steps
+    each = max(1e-4, (times[2] - times[1]) / PILOT_STEPS)
+    # Quality checks take a twentieth of a training.
+    seconds = times[1] + 1.05 * each * steps if steps > 1 else times[1]
+    limit = setup.recipe.training.max_seconds
+    return Costs(min(seconds, limit) if limit else seconds, scoring), tuple(missing)
+
+
+def first_points(setup: Setup, ref: str) -> list[FirstPoint]:
+    """Where the search begins after the default, as the recipe says."""
+    config, found = setup.recipe.tune, []
+    if config.warm_start:
+        found += earlier(setup.space, _earlier_records(setup, ref))
+    if config.portfolio:
+        found += shipped(setup.space)
+    return found
+
+
+def _earlier_records(setup: Setup, ref: str) -> list[Any]:
+    """Searches of this store on the same source, the newest last; what can't be read is no loss."""
+    records = []
+    for run in setup.store.runs(kind="tunes"):
+        if run.ref == ref:
+            continue
+        record = replay(read_events(run.folder))
+        if record.settings.get("source") == setup.prepared.rows.source.sha256:
+            records.append(record)
+    return records
+
+
+def _key(prepared: Prepared) -> str:
+    """SHA-256 of what determines a search: the recipe but for its limits, the source, the code."""
+    plain = dump(prepared.recipe)
+    plain.pop("storage")
+    plain["tune"] = {name: value for name, value in plain["tune"].items() if name not in LIMITS}
+    digest = run_key(prepared.recipe.model_copy(update={"tune": TuneConfig()}), prepared.rows.source)
+    return fingerprint({"tune": plain["tune"], "training": digest, "code": synthmill.__version__})
+
+
+def dry_run(recipe: Recipe, store_uri: str, at_once: int) -> list[str]:
+    """The space, and how many trials the budget holds, in lines; measured here, nothing is written."""
+    setup = set_up(recipe, store_uri)
+    costs, missing = measure(setup, None)
+    count = trials_in(recipe.tune, costs, setup.rungs, at_once)
+    looks = ", ".join(f"{share:.0%}" for share in setup.rungs)
+    return [
+        *setup.space.lines(),
+        f"objective: {', '.join(setup.goal.objectives)} of {', '.join(setup.goal.terms)}",
+        *([f"without: {', '.join(missing)} (this source can't give it)"] if missing else []),
+        f"looks after {looks} of {setup.prepared.steps:,} steps",
+        f"one training takes about {costs.training:.3g} s and a look {costs.scoring:.3g} s;"
+        f" the budget holds about {count} trials, {at_once} at once",
+    ]
