@@ -34,6 +34,13 @@ def test_fractions_in_whole_numbers_and_infinities():
     assert result.value == 0.5
 
 
+def test_infinity_is_a_value_where_real_rows_have_it():
+    train = pa.table({"x": [*np.arange(99.0), np.inf]})
+    fake = pa.table({"x": [1.0, np.inf, np.inf, 4.0]})
+    result = SchemaValid().compute(look(fake, train=train, target=None, kinds={"x": "numeric"}))
+    assert result.value == 1
+
+
 def test_an_open_vocabulary_admits_new_levels():
     train = pa.table({"c": ["a"] * 20 + ["b"] * 2})
     result = SchemaValid().compute(look(pa.table({"c": ["new", "a"]}), train=train, target=None, kinds={}))

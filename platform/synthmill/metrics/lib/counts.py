@@ -39,6 +39,8 @@ class Rules:
     """Columns whose levels are declared; all other rules are what the real rows suggest."""
     real_rows: int = 0
     """Rows that the suggestions rest on."""
+    infinite: frozenset[str] = frozenset()
+    """Columns of numbers in which real rows are infinite, too: there it is a value like any other."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,9 @@ class CountTable(Mergeable[TableCounts, TableCounts]):
         outside = {}
         for name in numeric:
             values = view.floats(name)
-            outside[name] = int(np.count_nonzero((values < bins[name].low) | (values > bins[name].high)))
+            beyond = (values < bins[name].low) | (values > bins[name].high)
+            beyond &= np.isfinite(values) | (name not in self.rules.infinite)
+            outside[name] = int(np.count_nonzero(beyond))
         return TableCounts(
             rows=view.num_rows,
             marginals={name: np.bincount(view.codes(name), minlength=b.size) for name, b in bins.items()},
@@ -133,7 +137,7 @@ class CountTable(Mergeable[TableCounts, TableCounts]):
                 invalid.add(name, missing, suspect=True)
             if column.role == "numeric":
                 values = view.floats(name)
-                wrong = np.isinf(values)
+                wrong = np.isinf(values) & (name not in self.rules.infinite)
                 if name in self.rules.whole:
                     wrong |= np.isfinite(values) & (values != np.floor(values))
                 invalid.add(name, wrong, suspect=False)
@@ -215,6 +219,7 @@ def rules_from(
     null_counts: dict[str, int],
     level_counts: dict[str, dict[str, int]],
     real_rows: int,
+    infinite: frozenset[str] = frozenset(),
 ) -> Rules:
     """Rules that no real row breaks: never missing, vocabularies without rare levels, whole numbers."""
     # A rare level means that others exist: only a vocabulary without any is taken for complete.
@@ -225,4 +230,4 @@ def rules_from(
     }
     whole = frozenset(name for name, b in bins.items() if b.column.whole)
     never = frozenset(name for name, count in null_counts.items() if count == 0)
-    return Rules(never_missing=never, closed=closed, whole=whole, real_rows=real_rows)
+    return Rules(never_missing=never, closed=closed, whole=whole, real_rows=real_rows, infinite=infinite)

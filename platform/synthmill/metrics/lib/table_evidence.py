@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from synthmill.metrics.base import MapTasks, Mergeable, Metric, Once, Retrain, map_serially
 from synthmill.metrics.lib.binning import MAX_PAIR_LEVELS, NUM_BINS, Plan, fit_bins
@@ -158,7 +159,15 @@ class Real:
         levels = {
             c.name: level_counts([t[c.name] for t in tables]) for c in self.columns if c.role == "category"
         }
-        rules = rules_from(self.plan.bins, nulls, levels, sum(t.num_rows for t in tables))
+        infinite = frozenset(
+            c.name
+            for c in self.columns
+            if any(
+                pa.types.is_floating(t[c.name].type) and pc.any(pc.is_inf(t[c.name])).as_py() for t in tables
+            )
+        )
+        rows = sum(t.num_rows for t in tables)
+        rules = rules_from(self.plan.bins, nulls, levels, rows, infinite)
         # A declaration that real rows break is wrong, and would fail every generator.
         declared = {
             name: allowed
