@@ -19,7 +19,7 @@ from synthmill.models.base import GenerativeModel, Phase, build, model_class
 from synthmill.training.loop import train
 from synthmill.training.parallel import Single
 from synthmill.training.rng import StepRng, generator
-from synthmill.training.rows import ByCategory, category_spans
+from synthmill.training.rows import ByCategory
 
 NAMES = registry.names("models")
 TRAINED = [name for name in NAMES if case(name).fresh().stages()]
@@ -63,7 +63,7 @@ def terms_of(model: GenerativeModel, name: str, phase: Phase) -> tuple[dict[str,
     rows = 4 * model.row_group
     rng = StepRng(torch.device("cpu"), 0, rows, slice(0, rows)).at(0, phase.name, 0)
     data = case(name).data
-    if phase.sampling == "category" and category_spans(model.layout):
+    if phase.sampling == "category" and model.layout.category_spans:
         batch = ByCategory(data, model.layout).batch(rng)
     else:
         batch = data.take(slice(0, rows))
