@@ -1,5 +1,6 @@
 """Generated identifiers are none of the real ones, whichever side of the split those are on."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,13 @@ STYLES: dict[str, list[str] | list[int]] = {
         "".join(chr(97 + c) for c in RNG.integers(0, 26, 3)) + f"-{i:04d}"
         for i in RNG.choice(10**4, ROWS, replace=False)
     ],
+    "hashes": [hashlib.md5(str(i).encode(), usedforsecurity=False).hexdigest() for i in range(ROWS)],
+    "cards of networks": [":".join(f"{b:02X}" for b in RNG.integers(0, 256, 6)) for _ in range(ROWS)],
+    "tokens": ["".join(RNG.choice(list("abcXYZ019"), 12)) for _ in range(ROWS)],
+    "book numbers": [
+        f"{x:09d}{RNG.choice(list('0123456789X'))}" for x in RNG.choice(10**9, ROWS, replace=False)
+    ],
+    "addresses of machines": [f"10.{i // 250}.{i % 7}.{i % 250 + 1}" for i in range(ROWS)],
     "numbered addresses": [f"person{i}@example.com" for i in range(ROWS)],
     "addresses of people": [
         f"{a}.{b}{i}@mail-{i % 7}.org" for i, (a, b) in enumerate([("ann", "li"), ("bo", "ray")] * 300)
@@ -44,6 +52,7 @@ def test_none_is_a_real_one_on_any_side(style: str, tmp_path: Path) -> None:
     for first_row in (0, 500, 20_000):
         made = codec.decode(batch, first_row=first_row)["key"].to_pylist()
         assert len(set(made)) == len(made)
+        assert not [text for text in map(str, made) if text.startswith("key-")], "a pattern was seen"
         assert not set(map(str, made)) & set(map(str, read_source(recipe.data).table["key"].to_pylist()))
     saved = str(codec.to_files()[0])
     assert not [value for value in real if len(str(value)) > 5 and f"'{value}'" in saved]

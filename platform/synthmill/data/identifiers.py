@@ -21,7 +21,19 @@ _UUID = r"^[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-
 _NUMBERED = r"^(?P<before>\D*)(?P<digits>\d+)(?P<after>\D*)$"
 _WEAK_NAME = re.compile(r"(^|[_\-. ])(index|idx|number|no|nr)$", re.IGNORECASE)
 """Names of keys and of measurements alike: a price index, a number of visitors."""
-_BASES = {"0": 10, "A": 26, "a": 26}
+_DIGITS, _LOWER = "0123456789", "abcdefghijklmnopqrstuvwxyz"
+_ALPHABETS = {
+    "0": _DIGITS,
+    "A": _LOWER.upper(),
+    "a": _LOWER,
+    "h": _DIGITS + _LOWER[:6],
+    "H": _DIGITS + _LOWER[:6].upper(),
+    "x": _DIGITS + _LOWER,
+    "X": _DIGITS + _LOWER.upper(),
+    "w": _DIGITS + _LOWER.upper() + _LOWER,
+}
+"""Letter of a mask -> the characters of its position, the narrowest first: hashes and tokens mix digits and
+letters."""
 LARGEST_NUMBER = 2**62
 """Numbers of rows stay below it, so that sums with a row number are 64-bit integers."""
 CHECKED_KINDS = ("card", "iban", "ip")
@@ -42,8 +54,8 @@ class IdTemplate(FrozenModel):
     before: str = ""
     after: str = ""
     mask: str = ""
-    """One letter a position: 0 digit, A upper-case, a lower-case letter, = the character of `literal`
-    there."""
+    """One letter a position: 0 digit, A upper-case, a lower-case letter, h and H hexadecimal, x and X digit
+    or letter, w any of them, = the character of `literal` there."""
     literal: str = ""
     upper: bool = False
     numbering: Numbering | None = None
@@ -145,7 +157,7 @@ def beside(template: IdTemplate, real: pa.Array, limit: int) -> IdTemplate:
     if template.style == "sequence":
         taken = np.array([value for value in real.to_pylist() if 0 <= value < capacity], dtype=np.int64)
     elif template.style == "mask":
-        bases = [_BASES[letter] for letter in template.mask if letter != "="]
+        bases = [len(_ALPHABETS[letter]) for letter in template.mask if letter != "="]
         capacity = min(math.prod(bases), capacity)
         taken = _unmasked(template, real.cast(pa.string()))
     else:
@@ -166,9 +178,11 @@ def _unmasked(template: IdTemplate, texts: pa.Array) -> Int64:
         if letter == "=":
             fits &= column == ord(template.literal[position])
             continue
-        digit = column.astype(np.int64) - ord(letter)
-        fits &= (digit >= 0) & (digit < _BASES[letter])
-        base = np.uint64(_BASES[letter])
+        place = np.full(128, -1, dtype=np.int64)
+        place[_codes(letter)] = np.arange(len(_ALPHABETS[letter]))
+        digit = place[column]
+        fits &= digit >= 0
+        base = np.uint64(len(_ALPHABETS[letter]))
         numbers = numbers * float(base) + digit
         exact = exact * base + np.maximum(digit, 0).astype(np.uint64)
     # Long masks outgrow 64 bits; what is beyond them is no number that rows come to.
@@ -214,15 +228,21 @@ def _fit_mask(values: pa.Array, length: int) -> IdTemplate | None:
     joined = "".join(values.to_pylist()).encode()
     chars = np.frombuffer(joined, dtype=np.uint8).reshape(-1, length)
     same: Bool = np.asarray((chars == chars[0]).all(axis=0))
-    digit: Bool = np.asarray(((chars >= 48) & (chars <= 57)).all(axis=0))
-    upper = ((chars >= 65) & (chars <= 90)).all(axis=0)
-    lower = ((chars >= 97) & (chars <= 122)).all(axis=0)
-    digit = _whole_runs(digit, ~same, zero=chars[0] == 48)
-    mask = np.where(digit, "0", np.where(same, "=", np.where(upper, "A", np.where(lower, "a", "?"))))
-    if "?" in mask or not (digit.any() or "A" in mask or "a" in mask):
+    digit = np.asarray(np.isin(chars, _codes("0")).all(axis=0))
+    digit = _whole_runs(digit, ~same, zero=chars[0] == ord("0"))
+    mask = np.where(digit, "0", np.where(same, "=", "?"))
+    for letter in _ALPHABETS:
+        fits = np.isin(chars, _codes(letter)).all(axis=0)
+        mask = np.where((mask == "?") & fits, letter, mask)
+    if "?" in mask or (mask == "=").all():
         return None
     literal = "".join(chr(c) if m == "=" else " " for c, m in zip(chars[0], mask, strict=True))
     return IdTemplate(style="mask", mask="".join(mask), literal=literal)
+
+
+def _codes(letter: str) -> npt.NDArray[np.uint8]:
+    """The characters of a mask's letter, ASCII codes in counting order."""
+    return np.frombuffer(_ALPHABETS[letter].encode(), dtype=np.uint8)
 
 
 def _whole_runs(digit: Bool, varies: Bool, zero: Bool) -> Bool:
@@ -242,13 +262,13 @@ def _masked(template: IdTemplate, numbers: UInt64) -> pa.Array:
     chars = np.empty((len(numbers), len(template.mask)), dtype=np.uint8)
     rest = numbers
     for position in range(len(template.mask) - 1, -1, -1):
-        kind = template.mask[position]
-        if kind == "=":
+        letter = template.mask[position]
+        if letter == "=":
             chars[:, position] = ord(template.literal[position])
             continue
-        base = 10 if kind == "0" else 26
-        chars[:, position] = (rest % np.uint64(base)).astype(np.uint8) + np.uint8(ord(kind))
-        rest = rest // np.uint64(base)
+        alphabet = _codes(letter)
+        chars[:, position] = alphabet[(rest % np.uint64(len(alphabet))).astype(np.int64)]
+        rest = rest // np.uint64(len(alphabet))
     text = _strings(chars)
     if not rest.any():
         return text
