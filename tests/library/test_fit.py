@@ -116,6 +116,15 @@ def test_a_shipped_recipe_by_name() -> None:
     assert read_recipe("demo") == load_recipe("demo")
 
 
+def test_a_section_in_overrides_completes_that_of_the_recipe() -> None:
+    fitted = synthmill.fit(
+        customers(200), overrides={**SMALL, "data": {"trim": False}, "training": {"seed": 3}}
+    )
+    assert fitted.recipe.training.seed == 3
+    assert fitted.recipe.training.max_steps == 6
+    assert not fitted.recipe.data.trim
+
+
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [

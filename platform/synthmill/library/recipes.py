@@ -93,7 +93,14 @@ def as_words(overrides: Overrides) -> list[str]:
     if not isinstance(overrides, Mapping):
         return list(overrides)
     try:
-        return [f"{key}={json.dumps(value)}" for key, value in overrides.items()]
+        words = []
+        for key, value in overrides.items():
+            # A section is completed, not replaced: {"data": {"trim": False}} says nothing of the source.
+            if isinstance(value, Mapping) and "." not in key:
+                words += [f"{key}.{inner}={json.dumps(item)}" for inner, item in value.items()]
+            else:
+                words.append(f"{key}={json.dumps(value)}")
+        return words
     except TypeError as fault:
         raise RecipeError(str(fault), field="overrides") from None
 
