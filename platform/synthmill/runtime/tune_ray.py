@@ -8,11 +8,13 @@ that were seen before.
 import json
 import os
 import tempfile
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import Any
 
 import ray
 from ray import tune
+from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
@@ -21,7 +23,7 @@ from synthmill.runtime import cluster
 from synthmill.runtime.tasks import line_of
 from synthmill.runtime.trial import Shared, run_trial
 from synthmill.tuning.scoring import Verdict
-from synthmill.tuning.search import Search
+from synthmill.tuning.search import Proposal, Search
 
 QUIET = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
@@ -38,15 +40,25 @@ class Proposer(Searcher):  # type: ignore[misc]
     def __init__(self, search: Search) -> None:
         super().__init__(metric="number", mode="max")
         self._search = search
-        self.numbers: dict[str, int] = {}
-        """Ray's name of a trial -> its number."""
+        self.proposals: dict[str, Proposal] = {}
+        """Ray's name of a trial -> what it is to try."""
+        self._lost: deque[Proposal] = deque()
+        self._losses: Counter[int] = Counter()
 
     def suggest(self, trial_id: str) -> Any:
-        proposal = self._search.next()
+        proposal = self._lost.popleft() if self._lost else self._search.next()
         if proposal is None:
             return None if self._search.waits else Searcher.FINISHED
-        self.numbers[trial_id] = proposal.number
+        self.proposals[trial_id] = proposal
         return {"proposal": proposal}
+
+    def try_again(self, proposal: Proposal, at_most: int) -> bool:
+        """Whether a trial whose process was lost is handed out once more."""
+        self._losses[proposal.number] += 1
+        if self._losses[proposal.number] > at_most:
+            return False
+        self._lost.append(proposal)
+        return True
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
         """What a trial had to say it has said in its reports."""
@@ -61,9 +73,12 @@ class Proposer(Searcher):  # type: ignore[misc]
 class Listener(FIFOScheduler):  # type: ignore[misc]
     """Takes reports in, and stops a trial that the search gives up."""
 
-    def __init__(self, search: Search, numbers: dict[str, int], heard: Callable[[int], None]) -> None:
+    def __init__(
+        self, search: Search, proposer: Proposer, heard: Callable[[int], None], max_failures: int
+    ) -> None:
         super().__init__()
-        self._search, self._numbers, self._heard = search, numbers, heard
+        self._search, self._proposer, self._heard = search, proposer, heard
+        self._max_failures = max_failures
         self.fault: Exception | None = None
         """What went wrong here, and ended the search."""
 
@@ -90,11 +105,17 @@ class Listener(FIFOScheduler):  # type: ignore[misc]
         return goes_on
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
-        number = self._numbers.get(trial.trial_id)
-        if number is not None:
-            fault = trial.get_pickled_error() or trial.get_error()
-            self._search.failed(number, "its process was lost" + (f": {line_of(fault)}" if fault else ""))
-            self._heard(number)
+        proposal = self._proposer.proposals.get(trial.trial_id)
+        if proposal is None:
+            return
+        # Ray starts a running trial again by itself, but gives up one whose process dies while it starts.
+        if trial.status == Trial.PENDING and self._proposer.try_again(proposal, self._max_failures):
+            return
+        fault = trial.get_pickled_error() or trial.get_error()
+        self._search.failed(
+            proposal.number, "its process was lost" + (f": {line_of(fault)}" if fault else "")
+        )
+        self._heard(proposal.number)
 
 
 def resources_of(config: TuneConfig, threads: int | None, device: str) -> dict[str, float]:
@@ -129,7 +150,7 @@ def run(
     for key, value in QUIET.items():
         os.environ.setdefault(key, value)
     proposer = Proposer(search)
-    listener = Listener(search, proposer.numbers, heard)
+    listener = Listener(search, proposer, heard, max_failures)
     # Ray wants a folder for its records; they are of no use afterwards.
     with tempfile.TemporaryDirectory(prefix="synthmill-tune-") as scratch:
         resources = {name.lower(): amount for name, amount in asked.items()}
