@@ -40,7 +40,7 @@ def test_a_table(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     text = Path("my-customers.yaml").read_text()
     assert "customer: identifier" in text
     assert '"note: what": left out: free text' in text
-    assert "empty: left out: holds only missing values" in text
+    assert "empty: left out: has only missing values" in text
     fitted = synthmill.fit("my-customers.yaml", overrides={"training.max_steps": 2})
     assert fitted.name == "my-customers"
     assert set(fitted.schema.names) & {"note: what", "empty"} == set()
