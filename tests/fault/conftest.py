@@ -1,5 +1,7 @@
 """A trained model to publish from, made once by the real command."""
 
+import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -38,3 +40,12 @@ def train_arguments(source: Path, store: Path | str, *extra: str) -> list[str]:
     }
     sets = [part for key, value in settings.items() for part in ("--set", f"{key}={value}")]
     return ["table", *sets, *extra, "--store", str(store)]
+
+
+@pytest.fixture
+def foreground() -> Iterator[None]:
+    """Processes started in the test hear SIGINT, also where the tests themselves were started in the
+    background by a shell, which has them ignore it."""
+    inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, inherited)

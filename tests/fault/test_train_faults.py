@@ -174,7 +174,9 @@ def test_a_killed_worker_goes_on_to_draw_the_same_images(tmp_path: Path) -> None
     assert found[0] == found[1]
 
 
-def test_ctrl_c_on_a_terminal_exits_130_with_the_closing_line(source: Path, tmp_path: Path) -> None:
+def test_ctrl_c_on_a_terminal_exits_130_with_the_closing_line(
+    source: Path, tmp_path: Path, foreground: None
+) -> None:
     """A terminal sends it to Ray's processes, too."""
     job = start_job("train", *train_arguments(source, tmp_path, *LONG), own_group=True)
     until(lambda: checkpoints(tmp_path), what="a checkpoint")

@@ -81,11 +81,13 @@ def test_a_killed_worker_costs_a_trial_nothing_but_time(source: Path, tmp_path: 
         kill(worker)
     output, errors = job.communicate(timeout=400)
     assert job.returncode == 0, errors
-    assert {trial.state for trial in record(tmp_path).trials.values()} <= {"complete", "stopped"}
+    assert {trial.state for trial in record(tmp_path).trials.values()} <= {"complete", "stopped"}, [
+        t.reason for t in record(tmp_path).trials.values()
+    ]
     assert last_line(output)["trials"] == 6
 
 
-def test_ctrl_c_publishes_the_best_so_far(source: Path, tmp_path: Path) -> None:
+def test_ctrl_c_publishes_the_best_so_far(source: Path, tmp_path: Path, foreground: None) -> None:
     job = start_job("tune", *arguments(source, str(tmp_path), "tune.max_trials=1000"))
     until(lambda: record(tmp_path).published, what="a first model")
     job.send_signal(signal.SIGINT)

@@ -14,7 +14,6 @@ from typing import Any
 
 import ray
 from ray import tune
-from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
@@ -108,8 +107,10 @@ class Listener(FIFOScheduler):  # type: ignore[misc]
         proposal = self._proposer.proposals.get(trial.trial_id)
         if proposal is None:
             return
-        # Ray starts a running trial again by itself, but gives up one whose process dies while it starts.
-        if trial.status == Trial.PENDING and self._proposer.try_again(proposal, self._max_failures):
+        # Ray starts a running trial again by itself, but gives up at once one whose process dies while it
+        # starts: it has failures left then.
+        left = trial.run_metadata.num_failures <= self._max_failures
+        if left and self._proposer.try_again(proposal, self._max_failures):
             return
         fault = trial.get_pickled_error() or trial.get_error()
         self._search.failed(
