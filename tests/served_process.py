@@ -156,6 +156,8 @@ class Load:
     path: str = "/v1/models/customers/rows"
     threads: int = 8
     timeout: float = 60.0
+    pause: float = 0.0
+    """Seconds between a thread's answers and its next request."""
     statuses: Counter[str] = field(default_factory=Counter)
     """By status; "cut" is a connection that broke, "hung" one that gave nothing for `timeout` seconds."""
     bad: list[str] = field(default_factory=list)
@@ -188,6 +190,7 @@ class Load:
         with self.server.client(self.key) as client:
             while not self._stop.is_set():
                 self._judge(client)
+                self._stop.wait(self.pause)
 
     def _judge(self, client: httpx.Client) -> None:
         try:
