@@ -244,5 +244,5 @@ def test_a_model_that_raises_ends_its_trial_and_not_the_search(
 
     monkeypatch.setattr(Tvae, "loss", broken)
     proposal = Proposal(4, setup.space.default("tvae"), 0, (1.0,), 0, None, partial=False, keep=True)
-    run_trial({"proposal": proposal}, setup.shared(Folder(tmp_path), ()))
+    run_trial({"proposal": proposal}, setup.shared(Folder(tmp_path), (), {}))
     assert reported == [{"number": 4, "failed": "ValueError: a bug"}]

@@ -17,7 +17,7 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from synthmill.config import TuneConfig
+from synthmill.config import TrainingConfig, TuneConfig
 from synthmill.runtime import cluster
 from synthmill.runtime.tasks import line_of
 from synthmill.runtime.trial import Shared, run_trial
@@ -119,22 +119,29 @@ class Listener(FIFOScheduler):  # type: ignore[misc]
         self._heard(proposal.number)
 
 
-def resources_of(config: TuneConfig, threads: int | None, device: str) -> dict[str, float]:
-    """What one trial takes, as Ray names it."""
-    has_gpu = ray.cluster_resources().get("GPU", 0) > 0
-    gpus = config.gpus if config.gpus is not None else float(has_gpu and device != "cpu")
-    return {"CPU": float(threads or 1), **({"GPU": gpus} if gpus else {})}
+def resources_of(config: TuneConfig, training: TrainingConfig) -> dict[str, float]:
+    """What one process of a trial takes, as Ray names it."""
+    has_gpu = ray.cluster_resources().get("GPU", 0) >= training.workers
+    wants = training.device == "cuda" or (training.device == "auto" and has_gpu)
+    gpus = config.gpus if config.gpus is not None else float(wants)
+    return {"CPU": float(training.threads or 1), **({"GPU": gpus} if gpus else {})}
 
 
-def places(config: TuneConfig, asked: dict[str, float]) -> int:
-    """Trials at once: as many as fit the machines whole, so that none waits for what another holds.
+def places(config: TuneConfig, training: TrainingConfig, asked: dict[str, float]) -> int:
+    """Trials at once: as many whole ones as fit the machines, so that none waits for what another holds.
 
     Raises:
         ResourceError: not even one fits.
     """
-    cpus, gpus = asked["CPU"], asked.get("GPU", 0.0)
-    cluster.require(workers=1, cpus=cpus, gpus=gpus, field="tune.gpus" if gpus else "training.threads")
-    room = max(1, cluster.room(asked))
+    workers, gpus = training.workers, asked.get("GPU", 0.0)
+    # From the coarsest to the finest, so that the message names the field that is at fault.
+    cluster.require(workers=workers, field="training.workers" if workers > 1 else "training.threads")
+    if gpus:
+        field = "tune.gpus" if config.gpus is not None else "training.device"
+        cluster.require(workers=workers, gpus=gpus, field=field)
+    cluster.require(workers=workers, cpus=asked["CPU"], gpus=gpus, field="training.threads")
+    # Processes of a trial are alike, so that whatever machines they are on, the rest holds whole ones.
+    room = max(1, cluster.room(asked) // workers)
     return min(room, config.concurrency or room)
 
 
@@ -142,7 +149,6 @@ def run(
     search: Search,
     shared: Shared,
     *,
-    asked: dict[str, float],
     at_once: int,
     max_failures: int,
     heard: Callable[[int], None],
@@ -154,9 +160,12 @@ def run(
     listener = Listener(search, proposer, heard, max_failures)
     # Ray wants a folder for its records; they are of no use afterwards.
     with tempfile.TemporaryDirectory(prefix="synthmill-tune-") as scratch:
-        resources = {name.lower(): amount for name, amount in asked.items()}
+        # Where workers train, the process that leads them waits: a CPU that it took would be idle, and a
+        # hundredth of one would keep its workers out of a machine that they fill. Ray wants something.
+        alone = shared.recipe["training"]["workers"] == 1
+        own = {name.lower(): n for name, n in shared.resources.items()} if alone else {"memory": 1}
         tuner = tune.Tuner(
-            tune.with_resources(tune.with_parameters(run_trial, shared=shared), resources),
+            tune.with_resources(tune.with_parameters(run_trial, shared=shared), own),
             tune_config=tune.TuneConfig(
                 search_alg=proposer,
                 scheduler=listener,

@@ -3,6 +3,7 @@ costs."""
 
 import contextlib
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -75,7 +76,7 @@ class Setup:
         say(f"searching {searched} parameters of {', '.join(self.space.families)} in {self.run_name}")
         cluster.warn_of_local(self.store.root)
 
-    def shared(self, folder: Folder, missing: tuple[str, ...]) -> Shared:
+    def shared(self, folder: Folder, missing: tuple[str, ...], resources: Mapping[str, float]) -> Shared:
         """What trial processes get."""
         return Shared(
             recipe=dump(self.recipe),
@@ -84,6 +85,7 @@ class Setup:
             codecs={name: codec.to_files() for name, codec in self.codecs.items()},
             missing=missing,
             environment=cluster.environment(),
+            resources=resources,
         )
 
     def prepared_for(self, trial: Trial) -> Prepared:
@@ -118,8 +120,7 @@ def set_up(recipe: Recipe, store_uri: str) -> Setup:
     if recipe.model.name not in families:
         recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"name": families[0]})})
         recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"config": {}})})
-    if recipe.training.workers > 1:
-        raise RecipeError("is for single trainings; a trial is one process", field="training.workers")
+    _check_gpus(recipe)
     make_space(recipe)
     check_sampler(recipe.tune.sampler)
     kinds = {model_class(name).modalities[0] for name in families}
@@ -137,6 +138,25 @@ def set_up(recipe: Recipe, store_uri: str) -> Setup:
             fitted = codec_class(encoding).fit(rows.tables.train, prepared.recipe.data, rows.source.rules)
             codecs[encoding] = fitted
     return Setup(prepared.recipe, prepared, codecs, space, goal, _key(prepared))
+
+
+def _check_gpus(recipe: Recipe) -> None:
+    """Raises RecipeError for a number of GPUs that no process can have, or that contradicts the device."""
+    gpus, training = recipe.tune.gpus, recipe.training
+    if gpus is None:
+        return
+    if gpus == 0 and training.device == "cuda":
+        raise RecipeError("is 0 but training.device is cuda; leave one of them out", field="tune.gpus")
+    if gpus > 0 and training.device == "cpu":
+        raise RecipeError(f"is {gpus:g} but training.device is cpu; leave one of them out", field="tune.gpus")
+    if gpus > 1 and gpus != int(gpus):
+        raise RecipeError(f"is {gpus:g}; above 1 Ray gives whole GPUs only", field="tune.gpus")
+    if 0 < gpus < 1 and training.workers > 1:
+        # NCCL, which sums their gradients, refuses two processes on one GPU.
+        raise RecipeError(
+            f"is {gpus:g}, and processes that train together need whole GPUs; use 1 or training.workers=1",
+            field="tune.gpus",
+        )
 
 
 def measure(setup: Setup, journal: Journal | None) -> tuple[Costs, tuple[str, ...]]:
