@@ -5,11 +5,14 @@ schedulers keep state that a killed driver loses, and can't be told of constrain
 that were seen before.
 """
 
+import contextlib
 import json
+import logging
 import os
 import tempfile
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -19,7 +22,7 @@ from ray.tune.search import Searcher
 
 from synthmill.config import TrainingConfig, TuneConfig
 from synthmill.runtime import cluster
-from synthmill.runtime.tasks import line_of
+from synthmill.runtime.progress import say
 from synthmill.runtime.trial import Shared, run_trial
 from synthmill.tuning.scoring import Verdict
 from synthmill.tuning.search import Proposal, Search
@@ -32,6 +35,11 @@ QUIET = {
 }
 """Ray's own records of a search: the journal stands in their place, and writing both slows the loop."""
 
+MEMORY = "running low on memory"
+NODE = ("node has died", "node died", "node was terminated", "node is dead")
+PROCESS = "Worker exit type: SYSTEM_ERROR"
+"""What Ray's account of a dead process has in it, by what ended it."""
+
 
 class Proposer(Searcher):  # type: ignore[misc]
     """Hands a search's proposals to Ray."""
@@ -41,23 +49,23 @@ class Proposer(Searcher):  # type: ignore[misc]
         self._search = search
         self.proposals: dict[str, Proposal] = {}
         """Ray's name of a trial -> what it is to try."""
-        self._lost: deque[Proposal] = deque()
+        self._lost: deque[int] = deque()
         self._losses: Counter[int] = Counter()
 
     def suggest(self, trial_id: str) -> Any:
-        proposal = self._lost.popleft() if self._lost else self._search.next()
+        proposal = self._search.again(self._lost.popleft()) if self._lost else self._search.next()
         if proposal is None:
             return None if self._search.waits else Searcher.FINISHED
         self.proposals[trial_id] = proposal
         return {"proposal": proposal}
 
-    def try_again(self, proposal: Proposal, at_most: int) -> bool:
-        """Whether a trial whose process was lost is handed out once more."""
-        self._losses[proposal.number] += 1
-        if self._losses[proposal.number] > at_most:
-            return False
-        self._lost.append(proposal)
-        return True
+    def try_again(self, number: int, at_most: int) -> int | None:
+        """How often a trial has lost its process, if it is handed out once more; None: it has too often."""
+        self._losses[number] += 1
+        if self._losses[number] > at_most:
+            return None
+        self._lost.append(number)
+        return self._losses[number]
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
         """What a trial had to say it has said in its reports."""
@@ -107,16 +115,32 @@ class Listener(FIFOScheduler):  # type: ignore[misc]
         proposal = self._proposer.proposals.get(trial.trial_id)
         if proposal is None:
             return
-        # Ray starts a running trial again by itself, but gives up at once one whose process dies while it
-        # starts: it has failures left then.
-        left = trial.run_metadata.num_failures <= self._max_failures
-        if left and self._proposer.try_again(proposal, self._max_failures):
+        number, reason = proposal.number, why_lost(Path(trial.error_file))
+        again = self._proposer.try_again(number, self._max_failures)
+        if again is not None:
+            say(f"trial {number}: {reason}; it goes on in another ({again} of {self._max_failures} times)")
             return
-        fault = trial.get_pickled_error() or trial.get_error()
-        self._search.failed(
-            proposal.number, "its process was lost" + (f": {line_of(fault)}" if fault else "")
-        )
-        self._heard(proposal.number)
+        try:
+            self._search.failed(number, reason)
+            self._heard(number)
+        except Exception as fault:
+            self.fault = self.fault or fault
+            self._search.stop()
+
+
+def why_lost(said: Path) -> str:
+    """One line from what Ray says of a trial without a process."""
+    with contextlib.suppress(OSError):
+        text = said.read_text()
+        if MEMORY in text:
+            return "out of memory: Ray ended its process, as its machine's memory was nearly full"
+        if any(words in text for words in NODE):
+            return "its process was lost with its machine"
+        if PROCESS in text:
+            return "its process was killed, as systems do when memory runs out, or crashed"
+        if lines := [line.strip() for line in text.splitlines()[1:] if line.strip()]:
+            return f"its process was lost: {lines[-1]}"
+    return "its process was lost"
 
 
 def resources_of(config: TuneConfig, training: TrainingConfig) -> dict[str, float]:
@@ -177,13 +201,28 @@ def run(
             run_config=tune.RunConfig(
                 name="search",
                 storage_path=scratch,
-                failure_config=tune.FailureConfig(max_failures=max_failures),
+                # Who is tried again is the listener's to say: Ray gives up at once a trial whose process dies
+                # while it starts, and others only after as many times again.
+                failure_config=tune.FailureConfig(max_failures=0),
                 verbose=0,
             ),
         )
-        tuner.fit()
+        with _silent("ray.tune"):
+            tuner.fit()
     if listener.fault is not None:
         raise listener.fault
     if search.waits:
         # Ray ends a search by itself when it is interrupted, and says so to nobody.
         raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def _silent(name: str) -> Iterator[None]:
+    """Without a library's stacks of what a line of ours says."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
