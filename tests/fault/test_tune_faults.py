@@ -181,7 +181,9 @@ def test_a_lost_node_returns_its_trials_to_the_queue(source: Path, tmp_path: Pat
         cluster.remove_node(doomed, allow_graceful=False)
         output, errors = job.communicate(timeout=400)
         assert job.returncode == 0, errors
-        assert "its process was lost with its machine; it goes on in another (1 of 2 times)" in output
+        # Which of two reasons Ray gives depends on whether it has missed the process or the node first.
+        [lost] = [line for line in output.splitlines() if "goes on in another (1 of 2 times)" in line]
+        assert "lost with its machine" in lost
         trials = record(tmp_path).searched
         assert {trial.state for trial in trials} == {"complete"}, [trial.reason for trial in trials]
         assert len(trials) == last_line(output)["trials"] == 6

@@ -37,6 +37,7 @@ QUIET = {
 
 MEMORY = "running low on memory"
 NODE = ("node has died", "node died", "node was terminated", "node is dead")
+AWAY = "temporarily unavailable"
 PROCESS = "Worker exit type: SYSTEM_ERROR"
 """What Ray's account of a dead process has in it, by what ended it."""
 
@@ -136,6 +137,8 @@ def why_lost(said: Path) -> str:
             return "out of memory: Ray ended its process, as its machine's memory was nearly full"
         if any(words in text for words in NODE):
             return "its process was lost with its machine"
+        if AWAY in text:
+            return "its process can't be reached any more, and may be lost with its machine"
         if PROCESS in text:
             return "its process was killed, as systems do when memory runs out, or crashed"
         if lines := [line.strip() for line in text.splitlines()[1:] if line.strip()]:
