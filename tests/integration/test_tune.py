@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -41,7 +42,7 @@ TINY = {
 }
 
 
-def tiny(source: Path, **tune: object) -> dict[str, object]:
+def tiny(source: Path, **tune: object) -> dict[str, Any]:
     return {**small_recipe(source, max_steps=18), "tune": {**TINY, **tune}}
 
 
@@ -192,6 +193,8 @@ def test_fewer_rows_are_a_cheaper_first_look_in_one_process(
 ) -> None:
     before = actors_of_trials()
     recipe = tiny(customers, fidelity="rows", max_trials=4, confirm_share=0, concurrency=1)
+    # There is nothing yet that trials could go on from, whatever the recipe says of trainings.
+    recipe["training"]["resume"] = "always"
     tuned = synthmill.tune(recipe, store=str(tmp_path))
     record = record_of(tuned, tmp_path)
     shares = [[score.share for score in trial.scores] for trial in record.searched]

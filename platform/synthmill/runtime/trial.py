@@ -151,7 +151,9 @@ def _score(shared: Shared, proposal: Proposal, trained: Fitted) -> Verdict:
 def _recipe_of(shared: Shared, proposal: Proposal) -> tuple[Recipe, Codec]:
     """The recipe that trains a proposal to the end, and the codec of its rows."""
     whole = make_space(parse_model(Recipe, shared.recipe)).recipe_of(proposal.point)
-    training = whole.training.model_copy(update={"seed": proposal.seed})
+    # A trial's checkpoints are its own: there are none to insist on before it, and those there are count.
+    own = {"seed": proposal.seed, "resume": "if-possible"}
+    training = whole.training.model_copy(update=own)
     codec = codec_from_files(*shared.codecs[model_class(whole.model.name).encoding])
     return whole.model_copy(update={"training": training}), codec
 

@@ -12,6 +12,8 @@ from typing import Any
 
 import ray
 import safetensors.torch
+from ray._raylet import PlacementGroupID
+from ray.util.placement_group import PlacementGroup, placement_group_table, remove_placement_group
 
 from synthmill.errors import SynthmillError
 from synthmill.runtime import cluster
@@ -59,14 +61,40 @@ def train_in_group(
     # On a cluster that was there before, this process does not inherit what its driver set.
     for key, value in cluster.ANYWHERE.items():
         os.environ.setdefault(key, value)
+    number = proposal.number
     rows, environment = ray.put(shared), ray.put(dict(shared.environment))
-    result = together(
-        lambda ending: Share(proposal, share, deadline, rows, environment, ending),
-        workers=shared.recipe["training"]["workers"],
-        resources=shared.resources,
-        max_failures=shared.recipe["training"]["max_failures"],
-    )
+    # What an earlier process of this trial left behind.
+    release(number)
+    try:
+        result = together(
+            lambda ending: Share(proposal, share, deadline, rows, environment, ending),
+            workers=shared.recipe["training"]["workers"],
+            resources={**shared.resources, "memory": _mark(number)},
+            max_failures=shared.recipe["training"]["max_failures"],
+        )
+    finally:
+        # Ray Train's own process may have been lost.
+        release(number)
     if isinstance(result, SynthmillError):
         raise result
-    weights = safetensors.torch.load(look_folder(shared.folder, proposal.number, share).read_bytes(OUTCOME))
+    weights = safetensors.torch.load(look_folder(shared.folder, number, share).read_bytes(OUTCOME))
     return Fitted(weights, json.loads(result["history"]), result["summary"]), result["cut"]
+
+
+def release(number: int) -> None:
+    """End the workers of a trial that lost the process which led them, and give back their places.
+
+    Ray keeps a group of places until its whole job ends, and Ray Train's cleaner asks a dashboard that need
+    not be there: the search would wait for ever for CPUs that nobody uses.
+    """
+    # Groups of other jobs of the cluster may look the same; an id ends with its job's.
+    job = ray.get_runtime_context().get_job_id()
+    for key, group in placement_group_table().items():
+        memory = {bundle.get("memory") for bundle in group["bundles"].values()}
+        if memory == {_mark(number)} and key.endswith(job) and group["state"] != "REMOVED":
+            remove_placement_group(PlacementGroup(PlacementGroupID(bytes.fromhex(key))))
+
+
+def _mark(number: int) -> float:
+    """Bytes of memory that workers of a trial ask for: groups that Ray Train makes have no name."""
+    return float(2 + number)

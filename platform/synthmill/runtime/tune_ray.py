@@ -24,6 +24,7 @@ from synthmill.config import TrainingConfig, TuneConfig
 from synthmill.runtime import cluster
 from synthmill.runtime.progress import say
 from synthmill.runtime.trial import Shared, run_trial
+from synthmill.runtime.trial_group import release
 from synthmill.tuning.scoring import Verdict
 from synthmill.tuning.search import Proposal, Search
 
@@ -117,6 +118,7 @@ class Listener(FIFOScheduler):  # type: ignore[misc]
         if proposal is None:
             return
         number, reason = proposal.number, why_lost(Path(trial.error_file))
+        release(number)
         again = self._proposer.try_again(number, self._max_failures)
         if again is not None:
             say(f"trial {number}: {reason}; it goes on in another ({again} of {self._max_failures} times)")
