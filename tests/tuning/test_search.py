@@ -68,6 +68,20 @@ def test_a_trial_under_way_goes_on_behind_the_looks_it_had(tmp_path: Path) -> No
     assert (resumed.number, resumed.done) == (trial.number, 1)
 
 
+def test_a_trial_that_lost_its_process_is_given_again_behind_its_looks(tmp_path: Path) -> None:
+    search = search_in(tmp_path, space=space_of(tune=TEN))
+    first = search.next()
+    search.report(first.number, 1.0, verdict(0.1), 1.0)
+    trial = search.next()
+    assert search.report(trial.number, trial.shares[0], verdict(0.5), 1.0)
+    again = search.again(trial.number)
+    assert (again.number, again.point, again.done) == (trial.number, trial.point, 1)
+    # What has ended is not begun again, nor is anything once the search is over.
+    assert search.again(first.number) is None
+    search.stop()
+    assert search.again(trial.number) is None
+
+
 def test_first_points_come_before_the_sampler_and_once(tmp_path: Path) -> None:
     space = space_of()
     point = {**space.default("tvae"), "tvae.learning_rate": 3e-3}
