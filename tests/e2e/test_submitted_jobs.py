@@ -109,7 +109,9 @@ def test_a_search_as_a_submitted_job(head: Head, store: str, tmp_path: Path) -> 
     done = head.submit("jobs/tune.py", "table", *TINY, *sets, "--store", store)
     assert done.returncode == 0, done.stdout + done.stderr
     result = job_result(done.stdout)
-    assert (result["model"], result["trials"]) == ("customers@1", 2)
+    # The first usable one is published before the pick.
+    assert str(result["model"]).startswith("customers@")
+    assert result["trials"] == 2
     page = str(result["report"]).removeprefix(store + "/")
     assert b"<svg" in Folder(store).read_bytes(page)
 
