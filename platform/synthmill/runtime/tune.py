@@ -78,6 +78,7 @@ def _set_up(recipe: Recipe, store_uri: str) -> "Setup":
 def _search(setup: "Setup", folder: "Folder", run_id: str, ref: str, started: float) -> Tuned:
     from synthmill.runtime.tune_ray import places, resources_of, run
     from synthmill.runtime.tune_setup import first_points, measure
+    from synthmill.runtime.tune_tracking import Tracking
     from synthmill.tuning.journal import Journal
     from synthmill.tuning.search import Search
 
@@ -98,10 +99,12 @@ def _search(setup: "Setup", folder: "Folder", run_id: str, ref: str, started: fl
         objectives=len(setup.goal.objectives),
     )
     interrupted = False
+    tracking = Tracking(setup.recipe.name, ref)
     with _display(search, costs, at_once) as heard:
 
-        def after(number: int) -> None:
+        def after(number: int, history: list[dict[str, Any]]) -> None:
             heard(number)
+            tracking.heard(search.record.trials[number], history)
             publisher.consider(search, search.record.trials[number])
             publisher.prune(search)
 
@@ -119,7 +122,10 @@ def _search(setup: "Setup", folder: "Folder", run_id: str, ref: str, started: fl
             interrupted = True
             search.stop()
             say("interrupted: the best so far is published, and the same command goes on")
-    return _finish(setup, search, publisher, folder, ref, interrupted=interrupted)
+    try:
+        return _finish(setup, search, publisher, folder, ref, interrupted=interrupted)
+    finally:
+        tracking.close()
 
 
 def _resume(journal: Any, max_trials: int | None, budget_seconds: float | None) -> None:
