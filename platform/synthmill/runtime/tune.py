@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from synthmill import registry, threads
 from synthmill.config import Recipe
-from synthmill.errors import MissingError, NotFoundError, TrainingError, did_you_mean
+from synthmill.errors import MissingError, NotFoundError, RecipeError, TrainingError, did_you_mean
 from synthmill.runtime import cluster
 from synthmill.runtime.progress import say
-from synthmill.tuning.budget import USABLE_SHARE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -28,7 +27,7 @@ if TYPE_CHECKING:
     from synthmill.tuning.selection import Pick
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Tuned:
     """What a search left."""
 
@@ -46,6 +45,15 @@ class Tuned:
     default_score: float | None
     interrupted: bool
 
+    def __repr__(self) -> str:
+        ref = self.version.ref if self.version else "nothing published"
+        scores = "" if self.score is None else f", score {self.score:.4f}"
+        scores += "" if self.default_score is None else f" (default {self.default_score:.4f})"
+        ended = ", interrupted" if self.interrupted else ""
+        return (
+            f"<Tuned {ref}: trial {self.number} of {self.trials}{scores}{ended}; {self.why}; {self.report}>"
+        )
+
 
 def tune(recipe: Recipe, store_uri: str, *, run_id: str) -> Tuned:
     """Search around `recipe` and publish the pick as the next version of its name.
@@ -55,11 +63,7 @@ def tune(recipe: Recipe, store_uri: str, *, run_id: str) -> Tuned:
         TrainingError: every trial failed.
     """
     started = time.monotonic()
-    known = registry.names("models")
-    for name in recipe.tune.models or (recipe.model.name,):
-        if name not in known:
-            field = "tune.models" if recipe.tune.models else "model.name"
-            raise NotFoundError(f"no model named {name!r}{did_you_mean(name, known)}", field=field)
+    check_models(recipe)
     threads.bound_spin()
     with cluster.session_beside(lambda: _set_up(recipe, store_uri)) as preparing:
         setup = preparing.result()
@@ -67,6 +71,18 @@ def tune(recipe: Recipe, store_uri: str, *, run_id: str) -> Tuned:
         leased = setup.store.begin_run(setup.run_name, run_key=setup.key, run_id=run_id, kind="tunes")
         with leased as run:
             return _search(setup, run.folder, run_id, f"{setup.run_name}/{run.number}", started)
+
+
+def check_models(recipe: Recipe) -> None:
+    """Raises NotFoundError or RecipeError for families that can't be searched together; imports none."""
+    known, families = registry.names("models"), recipe.tune.models
+    for name in families or (recipe.model.name,):
+        if name not in known:
+            field = "tune.models" if families else "model.name"
+            raise NotFoundError(f"no model named {name!r}{did_you_mean(name, known)}", field=field)
+    twice = next((name for name in families if families.count(name) > 1), None)
+    if twice is not None:
+        raise RecipeError(f"names {twice!r} twice", field="tune.models")
 
 
 def _set_up(recipe: Recipe, store_uri: str) -> "Setup":
@@ -105,7 +121,7 @@ def _search(setup: "Setup", folder: "Folder", run_id: str, ref: str, started: fl
         def after(number: int, history: list[dict[str, Any]]) -> None:
             heard(number)
             tracking.heard(search.record.trials[number], history)
-            publisher.consider(search, search.record.trials[number])
+            publisher.consider(search)
             publisher.prune(search)
 
         try:
@@ -146,25 +162,18 @@ class Publisher:
         self._setup, self._folder, self._run_id, self._ref = setup, folder, run_id, ref
         self._gone: set[int] = set()
 
-    def consider(self, search: "Search", trial: "Trial") -> None:
-        """Publish a trial of the search if it is the first that is usable, or the best for a while."""
-        last, published = trial.last, search.record.published
-        if trial.of is not None or last is None or not last.feasible:
-            return
-        budget = self._setup.recipe.tune.budget_seconds
-        if not published:
-            # A whole training, unless there is none by the time that something should be there.
-            late = budget is not None and search.journal.seconds > USABLE_SHARE * budget / 2
-            if trial.state != "complete" and not late:
-                return
-        else:
-            latest = published[-1]
-            waited = search.journal.seconds - latest["seconds"]
-            # Better ones only, and not one for every step upwards: versions stay for ever.
-            better = (last.share, last.mean) > (latest["share"], latest["score"])
-            if not better or budget is None or waited < USABLE_SHARE * budget or trial.state != "complete":
-                return
-        self.publish(search, trial, "the best so far of a search that goes on", final=False)
+    def consider(self, search: "Search") -> None:
+        """Publish what is usable early on, or better than what was published last."""
+        from synthmill.tuning.publishing import due
+
+        trial = due(
+            search.record,
+            self._setup.recipe.tune,
+            seconds=search.journal.seconds,
+            whole_seconds=search.costs.whole,
+        )
+        if trial is not None:
+            self.publish(search, trial, "the best so far of a search that goes on", final=False)
 
     def publish(self, search: "Search", trial: "Trial", why: str, *, final: bool) -> "Version":
         """Publish the weights of a trial, with where they came from."""
