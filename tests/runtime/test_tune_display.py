@@ -1,4 +1,4 @@
-"""What a person sees while a search runs: a table of the best on a terminal, a line for each look elsewhere."""
+"""What a person sees of a search: a table of the best on a terminal, a line for each look elsewhere."""
 
 import re
 from pathlib import Path

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from synthmill.catalog.store import Version
     from synthmill.runtime.tune_setup import Setup
     from synthmill.storage.folder import Folder
-    from synthmill.tuning.record import Trial
+    from synthmill.tuning.record import Record, Trial
     from synthmill.tuning.search import Search
     from synthmill.tuning.selection import Pick
 
@@ -259,8 +259,7 @@ def _finish(
     page = report_html(record, chosen, setup.space, setup.about(ref))
     folder.write_bytes("report.html", page.encode())
     if version is None and not interrupted:
-        reasons = [trial.reason for trial in record.searched if trial.reason]
-        raise TrainingError(f"no trial was finished: {reasons[0] if reasons else 'there was no time'}")
+        raise TrainingError(_why_nothing(record, folder))
     default = record.trials.get(0)
     trial = record.trials[chosen.number] if chosen else None
     return Tuned(
@@ -274,6 +273,19 @@ def _finish(
         default_score=default.last.mean if default and default.last else None,
         interrupted=interrupted,
     )
+
+
+def _why_nothing(record: "Record", folder: "Folder") -> str:
+    """Why a search ends without a model, in one line."""
+    scores = [trial.whole for trial in record.searched if trial.whole is not None]
+    broken = sorted({name for score in scores for name, value in score.violations.items() if value > 0})
+    if broken:
+        return (
+            f"every finished configuration breaks a limit ({', '.join(broken)}), so none is published; see"
+            f" {folder.uri_of('report.html')}, train for fewer epochs, or set tune.constraints=none"
+        )
+    reasons = [trial.reason for trial in record.searched if trial.reason]
+    return f"no trial was finished: {reasons[0] if reasons else 'there was no time'}"
 
 
 def _publish_pick(
