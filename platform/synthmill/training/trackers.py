@@ -56,10 +56,14 @@ class Link:
         self._waiting.put(None)
 
     def close(self, seconds: float) -> None:
-        """Wait so long for what is still to be sent; the rest is lost."""
+        """Wait so long for what is still to be sent, and for a request under way until it counts as dead; the
+        rest is lost."""
         self._hear()
         if not self.left_out:
-            self._thread.join(max(0.0, seconds))
+            since = self._busy_since
+            # A short run ends while the package is still being imported, or a new database is made.
+            due = 0.0 if since is None else MOST_SECONDS - (time.monotonic() - since)
+            self._thread.join(max(0.0, seconds, due))
             if self._thread.is_alive():
                 self._fault = self._fault or "it takes too long to answer"
             self._hear()
