@@ -6,6 +6,7 @@ MLflow 3.17.2 and W&B 0.31.0 the same was run by hand (docs/tuning.md).
 
 import json
 import os
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -248,6 +249,30 @@ def test_a_tracker_that_is_unknown_or_not_installed_is_left_out(
     assert said == [
         "warning: no tracker is named 'mlfow'; SYNTHMILL_TRACKERS takes mlflow, wandb",
         "warning: wandb is left out from here on: No module named 'no_such_package_at_all'",
+    ]
+
+
+def test_its_package_may_be_in_an_environment_of_its_own(
+    packages: Packages, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """One with the package alone, and without this one."""
+    told = packages(wandb=WANDB)
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={tmp_path / "packages"} exec {sys.executable} -S "$@"\n')
+    python.chmod(0o755)
+    monkeypatch.setattr(sys, "path", [entry for entry in sys.path if entry != str(tmp_path / "packages")])
+    monkeypatch.setenv(trackers.PYTHON, str(python))
+    found = Trackers(no_fault)
+    found.run("adult", "1", {}).end()
+    found.close(60)
+    assert [entry[0] for entry in told()] == ["init", "axis", "finish"]
+    said: list[str] = []
+    monkeypatch.setenv(trackers.PYTHON, "/no/such/python")
+    found = Trackers(said.append)
+    found.run("adult", "1", {}).end()
+    found.close(60)
+    assert said == [
+        "warning: wandb is left out from here on: SYNTHMILL_TRACKER_PYTHON names no program: /no/such/python"
     ]
 
 

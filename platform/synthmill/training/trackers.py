@@ -4,6 +4,7 @@ Off by default. What a tracker does wrong costs its records, never the run: each
 (`tracker_process.py`), so that a server that does not answer keeps nobody waiting; the first fault is said,
 and the tracker hears nothing more. MLflow needs a server or `sqlite:///FILE` in MLFLOW_TRACKING_URI (from
 3.17 on it refuses its file store); W&B needs an account, or WANDB_MODE=offline.
+Their packages may be in an environment of their own, as they want other versions of PyArrow and protobuf.
 """
 
 import contextlib
@@ -20,10 +21,13 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from synthmill.training import tracker_process
 from synthmill.training.reporter import Record
 from synthmill.training.tracker_process import FINISHED, KNOWN
 
 VARIABLE = "SYNTHMILL_TRACKERS"
+PYTHON = "SYNTHMILL_TRACKER_PYTHON"
+"""The interpreter of an environment that has the trackers' packages; by default this one."""
 LAST_SECONDS = 10.0
 """How long the end of a run waits for what trackers still have to send."""
 MOST_SECONDS = 30.0
@@ -97,6 +101,8 @@ class Link:
             assert process.stdin is not None
             process.stdin.close()
             process.wait()
+        except FileNotFoundError:
+            self._fault = f"{PYTHON} names no program: {os.environ.get(PYTHON)}"
         except Exception as fault:
             self._fault = self._fault or str(fault) or type(fault).__name__
 
@@ -176,16 +182,19 @@ def asked_for() -> list[str]:
 
 
 def _start(name: str) -> "subprocess.Popen[str]":
-    # Modules as this process finds them, whatever put them on its path; and a session of its own, so that
-    # Ctrl-C on a terminal reaches it only through us.
+    other = os.environ.get(PYTHON)
+    # Modules as this process finds them, whatever put them on its path; another interpreter has its own.
     path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
     return subprocess.Popen(
-        [sys.executable, "-m", "synthmill.training.tracker_process", name],
+        # Not as a module: a tracker's own environment has no need of this package. -P, as the folder of the
+        # script has modules whose names others may use.
+        [other or sys.executable, "-P", tracker_process.__file__, name],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        env={**os.environ, "PYTHONPATH": path},
+        env=dict(os.environ) if other else {**os.environ, "PYTHONPATH": path},
+        # A session of its own: Ctrl-C on a terminal reaches it only through us.
         start_new_session=True,
     )
 
