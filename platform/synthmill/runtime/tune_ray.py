@@ -107,7 +107,8 @@ class Listener(FIFOScheduler):  # type: ignore[misc]
         return decision
 
     def _take(self, result: dict[str, Any]) -> bool:
-        number, goes_on, history = result["number"], False, []
+        number, goes_on = result["number"], False
+        history: list[dict[str, Any]] = []
         if "failed" in result:
             self._search.failed(number, result["failed"], state="stopped" if result.get("cut") else "failed")
         else:

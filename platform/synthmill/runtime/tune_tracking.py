@@ -31,7 +31,7 @@ class Tracking:
         if not asked_for():
             return
         if trial.number not in self._runs:
-            facts = {"search": self._search, "origin": trial.origin, "seed": trial.seed}
+            facts: dict[str, Any] = {"search": self._search, "origin": trial.origin, "seed": trial.seed}
             facts |= {} if trial.of is None else {"repeats": trial.of}
             name = f"{self._search} trial {trial.number}"
             self._runs[trial.number] = self._trackers.run(self._experiment, name, facts | trial.point)
