@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -94,3 +95,27 @@ def start_job(
         cwd=cwd or ROOT,
         start_new_session=own_group,
     )
+
+
+def on_terminal(script: str, columns: int = 100) -> str:
+    """What a terminal gets of a Python script, control sequences included; fails unless it ends well."""
+    ours, theirs = pty.openpty()
+    path = f"{ROOT / 'platform'}:{ROOT / 'tests'}"
+    env = {**os.environ, "PYTHONPATH": path, "TERM": "xterm-256color", "COLUMNS": str(columns)}
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdout=theirs, stderr=subprocess.PIPE, env=env
+    ) as process:
+        os.close(theirs)
+        seen = b""
+        while True:
+            try:
+                seen += (chunk := os.read(ours, 65536))
+            except OSError:  # How Linux says that the other end has closed.
+                break
+            if not chunk:
+                break
+        assert process.stderr is not None
+        errors = process.stderr.read().decode()
+        assert process.wait() == 0, errors
+    os.close(ours)
+    return seen.decode()

@@ -145,6 +145,35 @@ def test_gc_takes_what_was_written_in_the_same_tick_of_the_stores_clock(
     assert gc(store, timedelta(0)) == [store.run_folder("run").uri]
 
 
+def search_of(store: Store, name: str, source: str) -> str:
+    """A search that has ended, about rows of that name."""
+    store.root.child("sources").write_bytes(source, b"rows")
+    with store.begin_run(name, run_key=name, run_id="r", kind="tunes") as lease:
+        settings = {"recipe": {"data": {"source": f"file:///moved/since/sources/{source}"}}}
+        lease.folder.child("events").write_json("00000000.json", {"event": "begin", "settings": settings})
+        lease.folder.write_bytes("trials/00000/weights.safetensors", b"x")
+        return lease.folder.uri
+
+
+def test_gc_removes_searches_and_their_rows_but_never_where_a_model_came_from(every_store: str) -> None:
+    store = Store(every_store)
+    dead, origin = search_of(store, "t-dead", "dead.parquet"), search_of(store, "t-origin", "o.parquet")
+    with draft_of(store, "m", kind="models") as draft:
+        draft.commit(draft.manifest(files=(), details={"tune": {"search": "t-origin/1"}}))
+    sources = store.root.child("sources")
+    with store.begin_run("t-live", run_key="k", run_id="r", kind="tunes") as lease:
+        assert gc(store, timedelta(days=7)) == []
+        # A search that has yet to say which rows it is about may be about any.
+        assert gc(store, FUTURE) == [dead]
+        assert sources.exists("dead.parquet")
+        assert lease.folder.list()
+    live = lease.folder.uri
+    assert gc(store, FUTURE) == [live, sources.uri_of("dead.parquet")]
+    assert sources.exists("o.parquet")
+    delete(store, "models/m@1")
+    assert set(gc(store, FUTURE)) == {origin, sources.uri_of("o.parquet")}
+
+
 def test_gc_leaves_living_owners_alone(every_store: str) -> None:
     store = Store(every_store)
     with draft_of(store, "d") as draft:

@@ -1,16 +1,12 @@
 """What people see of a job: a bar that moves on a terminal, plain lines elsewhere, and every message of a run
 however short."""
 
-import os
-import pty
-import subprocess
-import sys
 from pathlib import Path
 from threading import Event
 
 import pytest
 
-from processes import ROOT
+from processes import on_terminal
 from synthmill.runtime.history import FolderReporter, TensorBoardFolder, follow
 from synthmill.runtime.progress import Progress
 from synthmill.storage.folder import Folder
@@ -26,23 +22,7 @@ say('{"status": "done"}')
 
 
 def test_a_terminal_gets_a_bar_and_the_closing_line_last() -> None:
-    ours, theirs = pty.openpty()
-    env = {**os.environ, "PYTHONPATH": str(ROOT / "platform"), "TERM": "xterm-256color", "COLUMNS": "100"}
-    with subprocess.Popen(
-        [sys.executable, "-c", SCRIPT], stdout=theirs, stderr=subprocess.PIPE, env=env
-    ) as process:
-        os.close(theirs)
-        seen = b""
-        while True:
-            try:
-                seen += (chunk := os.read(ours, 65536))
-            except OSError:  # How Linux says that the other end has closed.
-                break
-            if not chunk:
-                break
-        assert process.wait() == 0
-    os.close(ours)
-    text = seen.decode()
+    text = on_terminal(SCRIPT)
     assert "\x1b[" in text
     assert "3/3" in text
     assert "a message" in text

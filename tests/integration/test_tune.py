@@ -7,10 +7,12 @@ import random
 import re
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.csv as pacsv
 import pytest
 import ray
 import torch
@@ -20,6 +22,7 @@ from integration.conftest import small_recipe
 from jobs import command
 from processes import ROOT
 from synthmill import api
+from synthmill.catalog.admin import gc
 from synthmill.catalog.store import Store, Version
 from synthmill.config import Recipe, dump, parse_model
 from synthmill.errors import TrainingError
@@ -110,6 +113,54 @@ def test_the_same_search_again_does_nothing_and_more_trials_go_on(
     more = synthmill.tune(tiny(customers, max_trials=4), store=str(store))
     assert more.search == tuned.search
     assert len(record_of(more, store).searched) == 4
+
+
+def test_rows_in_memory_are_searched_and_the_same_call_finds_its_search(
+    local_ray: None, customers: Path, tmp_path: Path
+) -> None:
+    frame = pacsv.read_csv(customers)
+    recipe = tiny(customers, max_trials=1, confirm_share=0)
+    settings = {key: recipe[key] for key in ("training", "tune")}
+    model = {f"model.config.{key}": value for key, value in recipe["model"]["config"].items()}
+    arguments = {"target": "churned", "model": "tvae", "store": str(tmp_path), "overrides": settings | model}
+    tuned = synthmill.tune(frame, **arguments)
+    assert tuned.version is not None
+    assert tuned.version.ref == "model@1"
+    assert re.fullmatch(r"<Tuned model@1: trial 0 of 1, score .*report\.html>", repr(tuned))
+    # The same rows from another library.
+    again = synthmill.tune(frame.to_pandas(), **arguments)
+    assert again.search == tuned.search
+    assert len(list(tmp_path.glob("sources/*"))) == 1
+    assert gc(Store(str(tmp_path)), timedelta(0)) == []
+
+
+def test_a_search_whose_every_configuration_copies_publishes_nothing(
+    local_ray: None, customers: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The limit is broken for real: a model in closed form that returns training rows."""
+    recipe = tiny(
+        customers, models=["bootstrap", "marginals"], constraints="privacy", max_trials=1, confirm_share=0
+    )
+    recipe["model"] = {"name": "bootstrap"}
+    with pytest.raises(TrainingError, match="every finished configuration breaks a limit") as caught:
+        synthmill.tune(recipe, store=str(tmp_path))
+    assert "\n" not in str(caught.value)
+    assert Store(str(tmp_path)).names("models") == []
+    [page] = tmp_path.glob("tunes/*/*/report.html")
+    assert "broken" in page.read_text()
+
+
+def test_each_look_has_curves_of_its_own_for_tensorboard(searched: tuple[tuning.Tuned, Path]) -> None:
+    tuned, store = searched
+    looks = {
+        trial.number: [round(1000 * score.share) for score in trial.scores]
+        for trial in record_of(tuned, store).searched
+    }
+    folder = store / "tunes" / tuned.search / "trials"
+    for number, shares in looks.items():
+        found = sorted(folder.glob(f"{number:05d}/looks/*/tensorboard/events*"))
+        assert [int(path.parts[-3]) for path in found] == shares
+        assert all(b"quality/score" in path.read_bytes() for path in found)
 
 
 def test_trials_that_diverge_raise_or_run_out_of_memory_are_recorded(

@@ -9,7 +9,7 @@ from synthmill.errors import ClaimLostError, IntegrityError, RecipeError
 from synthmill.storage.folder import Folder
 from synthmill.tuning.budget import Costs, repeats_in, require_one, rungs_of, trials_in
 from synthmill.tuning.journal import Journal, read_events, replay
-from synthmill.tuning.search import FirstPoint
+from synthmill.tuning.search import FirstPoint, Search
 from synthmill.tuning.selection import paired, pick
 from tuning_cases import Clock, drive, recipe, search_in, space_of, verdict
 
@@ -179,3 +179,22 @@ def test_budgets_hold_what_they_hold() -> None:
     assert repeats_in(config, 100.0, 75.0, 2, best=3) == [0, 0]
     with pytest.raises(RecipeError, match=r"tune\.budget_seconds: 60 s hold no trial"):
         require_one(recipe(tune={"budget_seconds": 60.0}).tune, costs)
+
+
+@pytest.mark.parametrize("repeats", [0.0, 0.3])
+def test_a_default_that_breaks_a_limit_is_not_picked_either(tmp_path: Path, repeats: float) -> None:
+    """Neither when nothing else is there, nor the default because nothing gains on it."""
+    space = space_of(tune={"max_trials": 3, "confirm_share": repeats, "sampler": "random"})
+
+    def searched(name: str, *, feasible: tuple[int, ...]) -> Search:
+        search = search_in(tmp_path / name, space=space, rungs=(1.0,))
+        while (proposal := search.next()) is not None:
+            number = search.record.trials[proposal.number].of or proposal.number
+            broken = -0.1 if number in feasible else 0.2
+            search.report(proposal.number, 1.0, verdict(0.9 - 0.1 * number, copies=broken), 1.0)
+        return search
+
+    assert pick(searched("none", feasible=()).record) is None
+    chosen = pick(searched("one", feasible=(2,)).record)
+    assert chosen is not None
+    assert chosen.number == 2

@@ -4,11 +4,12 @@ Nothing here ever changes a committed version's bytes; a version is deleted as a
 """
 
 import uuid
+from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 
 from synthmill.catalog.lineage import descendants
-from synthmill.catalog.manifest import FileEntry, read_manifest, utc_now
+from synthmill.catalog.manifest import FileEntry, Manifest, read_manifest, utc_now
 from synthmill.catalog.store import KINDS, Store, Version, parse_ref
 from synthmill.config import StorageConfig
 from synthmill.errors import MissingError, NotFoundError, RecipeError, UserError
@@ -117,17 +118,23 @@ def delete(store: Store, ref: str, *, cascade: bool = False) -> list[str]:
 
 
 def gc(store: Store, older_than: timedelta) -> list[str]:
-    """Remove dead claims, quarantine, runs and leftovers of unfinished writes and deletions.
+    """Remove dead claims, quarantine, runs, searches, rows that only those were about, and leftovers of
+    unfinished writes and deletions.
 
-    Never a committed version, nor what has a live owner or was written to since `older_than` ago. Returns the
-    removed URIs.
+    Never a committed version nor the search that it came from, nor what has a live owner or was written to
+    since `older_than` ago. Returns the removed URIs.
     """
     now = store.root.now()
     before = now - older_than
     removed: list[str] = []
-    for kind in (*KINDS, "runs"):
+    models = store.open_versions("models")
+    # What a model's manifest says of its search can be looked up as long as the model is there.
+    kept = {model.manifest.details.get("tune", {}).get("search") for model in models}
+    for kind in (*KINDS, "runs", "tunes"):
         for name in store.root.child(kind).children():
-            removed += _collect_versions(store, store.root.child(kind, name), before)
+            parent = store.root.child(kind, name)
+            removed += _collect_versions(store, parent, before, kept if kind == "tunes" else frozenset())
+    removed += _collect_sources(store, [model.manifest for model in models], before)
     # Runs of earlier versions had no numbers: their checkpoints lie in the run's own folder.
     runs = [store.root.child("runs", run) for run in store.root.child("runs").children()]
     unnumbered = [run for run in runs if not publish.numbers(run) and run.list()]
@@ -143,9 +150,13 @@ def gc(store: Store, older_than: timedelta) -> list[str]:
     return removed + [store.root.uri_of(path) for path in strays]
 
 
-def _collect_versions(store: Store, parent: Folder, before: datetime) -> list[str]:
+def _collect_versions(
+    store: Store, parent: Folder, before: datetime, kept: Collection[str | None]
+) -> list[str]:
     removed = []
     for state in publish.states(parent):
+        if f"{parent.name}/{state.number}" in kept:
+            continue
         folder = parent.child(str(state.number))
         if state.deleted:
             # An interrupted deletion is finished, even if the manifest is still there.
@@ -157,6 +168,26 @@ def _collect_versions(store: Store, parent: Folder, before: datetime) -> list[st
         # Claimed first: a job could otherwise take it over while its files are being removed.
         if publish.seize(folder, state.number, run_id=uuid.uuid4().hex, timing=store.timing):
             removed.append(_remove(folder))
+    return removed
+
+
+def _collect_sources(store: Store, models: list[Manifest], before: datetime) -> list[str]:
+    """Rows in memory that searches were about, once no model and no search is left that came from them."""
+    folder, removed = store.root.child("sources"), []
+    used = {parent.ref for manifest in models for parent in manifest.parents if parent.kind == "source"}
+    for search in store.runs(kind="tunes"):
+        first = search.folder.child("events")
+        if first.exists("00000000.json"):
+            settings = first.read_json("00000000.json").get("settings", {})
+            used.add(settings.get("recipe", {}).get("data", {}).get("source"))
+        elif search.running:
+            return []  # It has yet to say which rows it is about.
+    # By name, which has the rows' digest in it: a store may have been moved since.
+    names = {uri.rpartition("/")[2] for uri in used if uri}
+    for entry in folder.list(recursive=False):
+        if entry.path not in names and entry.modified <= before:
+            folder.delete(entry.path)
+            removed.append(folder.uri_of(entry.path))
     return removed
 
 

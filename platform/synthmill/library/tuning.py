@@ -10,9 +10,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from synthmill.config import Recipe
+from synthmill.errors import RecipeError
 from synthmill.library.frames import ArrowStream, content_sha256, to_table
 from synthmill.library.recipes import Overrides, RecipeLike, as_words, read_task
-from synthmill.runtime.tune import Tuned, tune
+from synthmill.runtime.tune import Tuned, check_models, tune
 from synthmill.runtime.tune_commands import seconds_of
 from synthmill.storage.folder import Folder
 
@@ -33,9 +34,10 @@ def tune_task(
     given = {key: value for key, value in settings.items() if value is not None}
     if isinstance(given.get("budget_seconds"), str):
         given["budget_seconds"] = seconds_of(given["budget_seconds"], "time_budget")
-    words = [f"tune.{key}={json.dumps(value)}" for key, value in given.items()]
-    if len(families) > 1:
-        words.append(f"tune.models={json.dumps(list(families))}")
+    if families:
+        # Said even for one: a recipe's own `tune.models` would else win over what the caller names.
+        given["models"] = list(families)
+    words = [f"tune.{key}={_in_json(key, value)}" for key, value in given.items()]
     task = read_task(
         data,
         target=target,
@@ -44,8 +46,17 @@ def tune_task(
         group=group,
         overrides=[*words, *as_words(overrides)],
     )
+    # Before rows are written to the store.
+    check_models(task.recipe)
     recipe = task.recipe if task.frame is None else _written(task.recipe, task.frame, store)
     return tune(recipe, store, run_id=uuid.uuid4().hex)
+
+
+def _in_json(name: str, value: Any) -> str:
+    try:
+        return json.dumps(value)
+    except TypeError as fault:
+        raise RecipeError(f"takes plain values alone: {fault}", field=name) from None
 
 
 def _written(recipe: Recipe, frame: ArrowStream, store: str) -> Recipe:

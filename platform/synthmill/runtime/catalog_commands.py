@@ -85,7 +85,8 @@ def gc(
     set_: StorageOption = None,
     result_file: ResultFile = None,
 ) -> dict[str, Any]:
-    """Remove dead claims, quarantine, old runs and stray uploads; never a committed version."""
+    """Remove dead claims, quarantine, old runs and searches, and stray uploads; never a committed version or
+    the search that it came from."""
     from synthmill.catalog import admin
     from synthmill.catalog.store import Store
 

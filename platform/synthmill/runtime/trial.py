@@ -19,7 +19,7 @@ import ray
 import safetensors.torch
 import torch
 
-from synthmill.config import Recipe, dump, parse_model
+from synthmill.config import Recipe, parse_model
 from synthmill.data.codecs.base import Codec, codec_from_files
 from synthmill.data.split import SplitTables
 from synthmill.errors import SynthmillError
@@ -28,14 +28,14 @@ from synthmill.models.base import build, model_class
 from synthmill.runtime import cluster
 from synthmill.runtime.history import TensorBoardFolder
 from synthmill.runtime.tasks import line_of
+from synthmill.runtime.tune_tracking import thinned
 from synthmill.storage.folder import Folder
 from synthmill.training.artifact import Fitted, fitted
 from synthmill.training.checkpoint import Checkpoints
 from synthmill.training.fit import fit, fresh_model
 from synthmill.training.parallel import Parallel, Single
 from synthmill.training.plan import make_plan
-from synthmill.training.reporter import Fanout, Silent
-from synthmill.training.trackers import trackers_of
+from synthmill.training.reporter import Reporter, Silent
 from synthmill.tuning.scoring import Scorer, Verdict
 from synthmill.tuning.search import Proposal
 from synthmill.tuning.space import make_space
@@ -74,6 +74,8 @@ class Look:
     """Of the training that was done: less than was asked for where time ended first."""
     seconds: float
     cut: bool
+    history: list[Mapping[str, Any]] = field(default_factory=list)
+    """Of the training, for trackers."""
 
 
 def run_trial(config: dict[str, Any], shared: Shared) -> None:
@@ -94,6 +96,7 @@ def run_trial(config: dict[str, Any], shared: Shared) -> None:
             return
         # As text: Ray flattens nested results, and shows each of their numbers as a column.
         said = {"share": look.share, "spent": look.seconds, "cut": look.cut, "verdict": vars(look.verdict)}
+        said["history"] = thinned(look.history)
         tune.report({"number": proposal.number, "look": json.dumps(said)})
 
 
@@ -128,7 +131,7 @@ def take_look(
     if proposal.keep:
         _keep(trial_folder(shared.folder, proposal.number), trained)
     verdict = _score(shared, proposal, trained)
-    return Look(verdict, done, time.monotonic() - started, cut)
+    return Look(verdict, done, time.monotonic() - started, cut, list(trained.history))
 
 
 def _score(shared: Shared, proposal: Proposal, trained: Fitted) -> Verdict:
@@ -167,16 +170,13 @@ def train_share(
     """
     whole, codec = _recipe_of(shared, proposal)
     recipe, rows = shortened(whole, shared.tables.train, codec, share)
-    reporter: Fanout | Silent = Silent()
-    closing: list[Any] = []
+    # One process writes: the records of all ranks are the same.
+    events = None
     if parallel.rank == 0:
-        # One process writes: the records of all ranks are the same.
-        name = f"trial-{proposal.number}-{share:.2f}"
-        closing = [
-            TensorBoardFolder(trial_folder(shared.folder, proposal.number)),
-            *trackers_of(recipe.name, run_name=name, config=dump(recipe)),
-        ]
-        reporter = Fanout(*closing)
+        # A folder for each look: steps of one start at 0 again, and TensorBoard would join them to a zigzag.
+        looks = trial_folder(shared.folder, proposal.number).child("looks", f"{round(1000 * share):04d}")
+        events = TensorBoardFolder(looks)
+    reporter: Reporter = events or Silent()
     ended = False
 
     def late() -> bool:
@@ -197,8 +197,8 @@ def train_share(
             most_threads=cluster.threads_here() if _in_worker() else 1,
         )
     finally:
-        for one in closing:
-            one.close()
+        if events is not None:
+            events.close()
     return fitted(outcome, workers=parallel.world), ended
 
 

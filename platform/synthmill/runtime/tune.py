@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from synthmill import registry, threads
 from synthmill.config import Recipe
-from synthmill.errors import MissingError, NotFoundError, TrainingError, did_you_mean
+from synthmill.errors import MissingError, NotFoundError, RecipeError, TrainingError, did_you_mean
 from synthmill.runtime import cluster
 from synthmill.runtime.progress import say
-from synthmill.tuning.budget import USABLE_SHARE
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,12 +22,12 @@ if TYPE_CHECKING:
     from synthmill.catalog.store import Version
     from synthmill.runtime.tune_setup import Setup
     from synthmill.storage.folder import Folder
-    from synthmill.tuning.record import Trial
+    from synthmill.tuning.record import Record, Trial
     from synthmill.tuning.search import Search
     from synthmill.tuning.selection import Pick
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Tuned:
     """What a search left."""
 
@@ -46,6 +45,15 @@ class Tuned:
     default_score: float | None
     interrupted: bool
 
+    def __repr__(self) -> str:
+        ref = self.version.ref if self.version else "nothing published"
+        scores = "" if self.score is None else f", score {self.score:.4f}"
+        scores += "" if self.default_score is None else f" (default {self.default_score:.4f})"
+        ended = ", interrupted" if self.interrupted else ""
+        return (
+            f"<Tuned {ref}: trial {self.number} of {self.trials}{scores}{ended}; {self.why}; {self.report}>"
+        )
+
 
 def tune(recipe: Recipe, store_uri: str, *, run_id: str) -> Tuned:
     """Search around `recipe` and publish the pick as the next version of its name.
@@ -55,11 +63,7 @@ def tune(recipe: Recipe, store_uri: str, *, run_id: str) -> Tuned:
         TrainingError: every trial failed.
     """
     started = time.monotonic()
-    known = registry.names("models")
-    for name in recipe.tune.models or (recipe.model.name,):
-        if name not in known:
-            field = "tune.models" if recipe.tune.models else "model.name"
-            raise NotFoundError(f"no model named {name!r}{did_you_mean(name, known)}", field=field)
+    check_models(recipe)
     threads.bound_spin()
     with cluster.session_beside(lambda: _set_up(recipe, store_uri)) as preparing:
         setup = preparing.result()
@@ -67,6 +71,18 @@ def tune(recipe: Recipe, store_uri: str, *, run_id: str) -> Tuned:
         leased = setup.store.begin_run(setup.run_name, run_key=setup.key, run_id=run_id, kind="tunes")
         with leased as run:
             return _search(setup, run.folder, run_id, f"{setup.run_name}/{run.number}", started)
+
+
+def check_models(recipe: Recipe) -> None:
+    """Raises NotFoundError or RecipeError for families that can't be searched together; imports none."""
+    known, families = registry.names("models"), recipe.tune.models
+    for name in families or (recipe.model.name,):
+        if name not in known:
+            field = "tune.models" if families else "model.name"
+            raise NotFoundError(f"no model named {name!r}{did_you_mean(name, known)}", field=field)
+    twice = next((name for name in families if families.count(name) > 1), None)
+    if twice is not None:
+        raise RecipeError(f"names {twice!r} twice", field="tune.models")
 
 
 def _set_up(recipe: Recipe, store_uri: str) -> "Setup":
@@ -78,6 +94,7 @@ def _set_up(recipe: Recipe, store_uri: str) -> "Setup":
 def _search(setup: "Setup", folder: "Folder", run_id: str, ref: str, started: float) -> Tuned:
     from synthmill.runtime.tune_ray import places, resources_of, run
     from synthmill.runtime.tune_setup import first_points, measure
+    from synthmill.runtime.tune_tracking import Tracking
     from synthmill.tuning.journal import Journal
     from synthmill.tuning.search import Search
 
@@ -98,11 +115,13 @@ def _search(setup: "Setup", folder: "Folder", run_id: str, ref: str, started: fl
         objectives=len(setup.goal.objectives),
     )
     interrupted = False
+    tracking = Tracking(setup.recipe.name, ref)
     with _display(search, costs, at_once) as heard:
 
-        def after(number: int) -> None:
+        def after(number: int, history: list[dict[str, Any]]) -> None:
             heard(number)
-            publisher.consider(search, search.record.trials[number])
+            tracking.heard(search.record.trials[number], history)
+            publisher.consider(search)
             publisher.prune(search)
 
         try:
@@ -119,7 +138,10 @@ def _search(setup: "Setup", folder: "Folder", run_id: str, ref: str, started: fl
             interrupted = True
             search.stop()
             say("interrupted: the best so far is published, and the same command goes on")
-    return _finish(setup, search, publisher, folder, ref, interrupted=interrupted)
+    try:
+        return _finish(setup, search, publisher, folder, ref, interrupted=interrupted)
+    finally:
+        tracking.close()
 
 
 def _resume(journal: Any, max_trials: int | None, budget_seconds: float | None) -> None:
@@ -140,25 +162,18 @@ class Publisher:
         self._setup, self._folder, self._run_id, self._ref = setup, folder, run_id, ref
         self._gone: set[int] = set()
 
-    def consider(self, search: "Search", trial: "Trial") -> None:
-        """Publish a trial of the search if it is the first that is usable, or the best for a while."""
-        last, published = trial.last, search.record.published
-        if trial.of is not None or last is None or not last.feasible:
-            return
-        budget = self._setup.recipe.tune.budget_seconds
-        if not published:
-            # A whole training, unless there is none by the time that something should be there.
-            late = budget is not None and search.journal.seconds > USABLE_SHARE * budget / 2
-            if trial.state != "complete" and not late:
-                return
-        else:
-            latest = published[-1]
-            waited = search.journal.seconds - latest["seconds"]
-            # Better ones only, and not one for every step upwards: versions stay for ever.
-            better = (last.share, last.mean) > (latest["share"], latest["score"])
-            if not better or budget is None or waited < USABLE_SHARE * budget or trial.state != "complete":
-                return
-        self.publish(search, trial, "the best so far of a search that goes on", final=False)
+    def consider(self, search: "Search") -> None:
+        """Publish what is usable early on, or better than what was published last."""
+        from synthmill.tuning.publishing import due
+
+        trial = due(
+            search.record,
+            self._setup.recipe.tune,
+            seconds=search.journal.seconds,
+            whole_seconds=search.costs.whole,
+        )
+        if trial is not None:
+            self.publish(search, trial, "the best so far of a search that goes on", final=False)
 
     def publish(self, search: "Search", trial: "Trial", why: str, *, final: bool) -> "Version":
         """Publish the weights of a trial, with where they came from."""
@@ -244,8 +259,7 @@ def _finish(
     page = report_html(record, chosen, setup.space, setup.about(ref))
     folder.write_bytes("report.html", page.encode())
     if version is None and not interrupted:
-        reasons = [trial.reason for trial in record.searched if trial.reason]
-        raise TrainingError(f"no trial was finished: {reasons[0] if reasons else 'there was no time'}")
+        raise TrainingError(_why_nothing(record, folder))
     default = record.trials.get(0)
     trial = record.trials[chosen.number] if chosen else None
     return Tuned(
@@ -259,6 +273,19 @@ def _finish(
         default_score=default.last.mean if default and default.last else None,
         interrupted=interrupted,
     )
+
+
+def _why_nothing(record: "Record", folder: "Folder") -> str:
+    """Why a search ends without a model, in one line."""
+    scores = [trial.whole for trial in record.searched if trial.whole is not None]
+    broken = sorted({name for score in scores for name, value in score.violations.items() if value > 0})
+    if broken:
+        return (
+            f"every finished configuration breaks a limit ({', '.join(broken)}), so none is published; see"
+            f" {folder.uri_of('report.html')}, train for fewer epochs, or set tune.constraints=none"
+        )
+    reasons = [trial.reason for trial in record.searched if trial.reason]
+    return f"no trial was finished: {reasons[0] if reasons else 'there was no time'}"
 
 
 def _publish_pick(

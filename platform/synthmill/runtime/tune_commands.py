@@ -52,8 +52,10 @@ def tune(
     if dry_run:
         import os
 
+        from synthmill.runtime.tune import check_models
         from synthmill.runtime.tune_setup import dry_run as plan
 
+        check_models(loaded)
         each = (loaded.training.threads or 1) * loaded.training.workers
         at_once = loaded.tune.concurrency or max(1, (os.cpu_count() or 1) // each)
         for line in plan(loaded, store, at_once):
@@ -110,6 +112,11 @@ def tunes_show(
 
     name, _, number = ref.partition("/")
     runs = Store(store).runs(kind="tunes")
+    # A folder is named by the recipe and what else determines the search; often the recipe's name is enough.
+    named = {run.name for run in runs if name in (run.name, run.name.rpartition("-")[0])}
+    if len(named) > 1 and name not in named:
+        raise NotFoundError(f"{ref!r} may be {', '.join(sorted(named))}; name one", field="search")
+    name = name if name in named else next(iter(named), name)
     found = [run for run in runs if run.name == name and number in ("", str(run.number))]
     if not found:
         raise NotFoundError(

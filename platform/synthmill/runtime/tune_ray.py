@@ -42,6 +42,9 @@ AWAY = "temporarily unavailable"
 PROCESS = "Worker exit type: SYSTEM_ERROR"
 """What Ray's account of a dead process has in it, by what ended it."""
 
+Heard = Callable[[int, list[dict[str, Any]]], None]
+"""Told the number of a trial that was looked at or ended, and the history of the training behind it."""
+
 
 class Proposer(Searcher):  # type: ignore[misc]
     """Hands a search's proposals to Ray."""
@@ -82,14 +85,16 @@ class Proposer(Searcher):  # type: ignore[misc]
 class Listener(FIFOScheduler):  # type: ignore[misc]
     """Takes reports in, and stops a trial that the search gives up."""
 
-    def __init__(
-        self, search: Search, proposer: Proposer, heard: Callable[[int], None], max_failures: int
-    ) -> None:
+    def __init__(self, search: Search, proposer: Proposer, heard: Heard, max_failures: int) -> None:
         super().__init__()
         self._search, self._proposer, self._heard = search, proposer, heard
         self._max_failures = max_failures
         self.fault: Exception | None = None
         """What went wrong here, and ended the search."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        # Ray writes its settings down at the start; a live table and trackers can't be, and nobody reads it.
+        return {}
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         try:
@@ -104,13 +109,15 @@ class Listener(FIFOScheduler):  # type: ignore[misc]
 
     def _take(self, result: dict[str, Any]) -> bool:
         number, goes_on = result["number"], False
+        history: list[dict[str, Any]] = []
         if "failed" in result:
             self._search.failed(number, result["failed"], state="stopped" if result.get("cut") else "failed")
         else:
             look = json.loads(result["look"])
             verdict = Verdict(**{**look["verdict"], "values": tuple(look["verdict"]["values"])})
             goes_on = self._search.report(number, look["share"], verdict, look["spent"], cut=look["cut"])
-        self._heard(number)
+            history = look["history"]
+        self._heard(number, history)
         return goes_on
 
     def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
@@ -125,7 +132,7 @@ class Listener(FIFOScheduler):  # type: ignore[misc]
             return
         try:
             self._search.failed(number, reason)
-            self._heard(number)
+            self._heard(number, [])
         except Exception as fault:
             self.fault = self.fault or fault
             self._search.stop()
@@ -180,7 +187,7 @@ def run(
     *,
     at_once: int,
     max_failures: int,
-    heard: Callable[[int], None],
+    heard: Heard,
 ) -> None:
     """Search until nothing is left to do. Raises KeyboardInterrupt where a person ended it."""
     for key, value in QUIET.items():

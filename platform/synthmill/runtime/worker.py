@@ -20,7 +20,8 @@ from synthmill.training.checkpoint import Checkpoints
 from synthmill.training.fit import fit
 from synthmill.training.parallel import AllReduce, Parallel, Single
 from synthmill.training.reporter import Fanout, Reporter, Silent
-from synthmill.training.trackers import trackers_of
+from synthmill.training.tracker_process import FAILED, FINISHED
+from synthmill.training.trackers import Trackers
 
 OUTCOME = "outcome.safetensors"
 """The weights, in the run's folder."""
@@ -61,27 +62,33 @@ class Work:
         live, events = FolderReporter(self.folder), TensorBoardFolder(self.folder)
         leads = parallel.rank == 0
         reporter: Reporter = Silent()
-        trackers = (
-            trackers_of(self.recipe["name"], run_name=self.folder.uri, config=self.recipe) if leads else ()
-        )
         if leads:
+            # What is wrong with a tracker is a message of the run, as nobody reads what a worker prints.
+            trackers = Trackers(lambda line: live.log({"message": line}))
+            tracked = trackers.run(self.recipe["name"], self.folder.uri, self.recipe)
             # One process writes: the records of all ranks are the same.
-            reporter = Fanout(live, events, PreviewFolder(self.folder), *trackers)
-        outcome = fit(
-            parse_model(Recipe, self.recipe),
-            train_rows,
-            validation,
-            codec_from_files(*self.codec),
-            parallel=parallel,
-            reporter=reporter,
-            checkpoints=Checkpoints(checkpoints_in(self.folder)),
-            most_threads=cluster.threads_here(),
-        )
+            reporter = Fanout(live, events, PreviewFolder(self.folder), tracked)
+        try:
+            outcome = fit(
+                parse_model(Recipe, self.recipe),
+                train_rows,
+                validation,
+                codec_from_files(*self.codec),
+                parallel=parallel,
+                reporter=reporter,
+                checkpoints=Checkpoints(checkpoints_in(self.folder)),
+                most_threads=cluster.threads_here(),
+            )
+        except BaseException:
+            if leads:
+                tracked.end(FAILED)
+                trackers.close()
+            raise
         if leads:
+            tracked.end(FINISHED)
+            trackers.close()
             live.close()
             events.close()
-            for tracker in trackers:
-                tracker.close()
             # Not through Ray's object store: weights may be larger than it.
             self.folder.write_bytes(OUTCOME, safetensors.torch.save(outcome.state_dict))
         model = fitted(outcome, workers=parallel.world)

@@ -1,118 +1,219 @@
 """Experiment trackers as reporters: MLflow and Weights & Biases, where SYNTHMILL_TRACKERS names them.
 
-Off by default. What a tracker does wrong costs its records, never the run: the first fault is said, and the
-tracker hears nothing more. MLflow needs a server or `sqlite:///FILE` in MLFLOW_TRACKING_URI (from 3.17 on it
-refuses its file store); W&B needs an account, or WANDB_MODE=offline.
+Off by default. What a tracker does wrong costs its records, never the run: each has a process of its own
+(`tracker_process.py`), so that a server that does not answer keeps nobody waiting; the first fault is said,
+and the tracker hears nothing more. MLflow needs a server or `sqlite:///FILE` in MLFLOW_TRACKING_URI (from
+3.17 on it refuses its file store); W&B needs an account, or WANDB_MODE=offline.
+Their packages may be in an environment of their own, as they want other versions of PyArrow and protobuf.
 """
 
+import contextlib
+import itertools
+import json
 import os
+import queue
+import signal
+import subprocess
 import sys
-from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
 
+from synthmill.training import tracker_process
 from synthmill.training.reporter import Record
+from synthmill.training.tracker_process import FINISHED, KNOWN
 
 VARIABLE = "SYNTHMILL_TRACKERS"
+PYTHON = "SYNTHMILL_TRACKER_PYTHON"
+"""The interpreter of an environment that has the trackers' packages; by default this one."""
+LAST_SECONDS = 10.0
+"""How long the end of a run waits for what trackers still have to send."""
+MOST_SECONDS = 30.0
+"""How long a tracker may take over one request before it counts as dead; the first imports its package."""
+Request = dict[str, Any]
 
 
-class Tracker(Protocol):
-    """A reporter that must be told of the end."""
+class Link:
+    """One tracker: what it is to hear, and the process that tells it."""
 
-    def log(self, record: Record) -> None:
-        """Take one record."""
+    def __init__(self, name: str, say: Callable[[str], None]) -> None:
+        self._name, self._say = name, say
+        self._waiting: queue.SimpleQueue[Request | None] = queue.SimpleQueue()
+        self._process: subprocess.Popen[str] | None = None
+        self._busy_since: float | None = None
+        """Since when the tracker has a request; None: it waits for one."""
+        self._fault: str | None = None
+        self.left_out = False
+        self._thread = threading.Thread(target=self._work, name=f"tracker {name}", daemon=True)
+        self._thread.start()
 
-    def close(self) -> None:
-        """Put everything where it belongs."""
+    def tell(self, request: Request) -> None:
+        """Pass something on, as long as the tracker takes it; returns at once."""
+        self._hear()
+        if not self.left_out:
+            self._waiting.put(request)
 
+    def end(self) -> None:
+        """Nothing more comes."""
+        self._waiting.put(None)
 
-class Mlflow:
-    """One MLflow run."""
+    def close(self, seconds: float) -> None:
+        """Wait so long for what is still to be sent, and for a request under way until it counts as dead; the
+        rest is lost."""
+        self._hear()
+        if not self.left_out:
+            since = self._busy_since
+            # A short run ends while the package is still being imported, or a new database is made.
+            due = 0.0 if since is None else MOST_SECONDS - (time.monotonic() - since)
+            self._thread.join(max(0.0, seconds, due))
+            if self._thread.is_alive():
+                self._fault = self._fault or "it takes too long to answer"
+            self._hear()
 
-    def __init__(self, experiment: str, run_name: str, config: Mapping[str, Any]) -> None:
-        import mlflow
+    def _hear(self) -> None:
+        since = self._busy_since
+        if since is not None and time.monotonic() - since > MOST_SECONDS:
+            self._fault = self._fault or f"it did not answer within {MOST_SECONDS:g} s"
+        if self._fault is not None and not self.left_out:
+            self.left_out = True
+            self._kill()
+            self._say(f"warning: {self._name} is left out from here on: {self._fault}")
 
-        self._client = mlflow.MlflowClient()
-        found = self._client.get_experiment_by_name(experiment)
-        number = found.experiment_id if found else self._client.create_experiment(experiment)
-        # The client, not the module's current run: trials of one process must not meet in one run.
-        self._run: str = self._client.create_run(number, run_name=run_name).info.run_id
-        for name, value in _flat(config).items():
-            self._client.log_param(self._run, name, str(value)[:500])
+    def _kill(self) -> None:
+        # Everything of its session: W&B has a process of its own besides.
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self._process.pid, signal.SIGKILL)
+            self._process.wait()
 
-    def log(self, record: Record) -> None:
-        for name, value in numbers(record).items():
-            self._client.log_metric(self._run, name.replace("@", "_at_"), value, step=int(record["step"]))
-
-    def close(self) -> None:
-        self._client.set_terminated(self._run)
-
-
-class Wandb:
-    """One run of Weights & Biases."""
-
-    def __init__(self, experiment: str, run_name: str, config: Mapping[str, Any]) -> None:
-        import wandb
-
-        self._run = wandb.init(project=experiment, name=run_name, config=_flat(config), reinit="create_new")
-
-    def log(self, record: Record) -> None:
-        found = numbers(record)
-        if found:
-            self._run.log(found, step=int(record["step"]))
-
-    def close(self) -> None:
-        self._run.finish()
-
-
-KNOWN: dict[str, Callable[[str, str, Mapping[str, Any]], Tracker]] = {"mlflow": Mlflow, "wandb": Wandb}
-
-
-class Tolerant:
-    """A tracker whose faults end nothing but itself."""
-
-    def __init__(self, name: str, make: Callable[[], Tracker]) -> None:
-        self._name = name
-        self._tracker: Tracker | None = None
-        self._try(lambda: self._begin(make))
-
-    def _begin(self, make: Callable[[], Tracker]) -> None:
-        self._tracker = make()
-
-    def log(self, record: Record) -> None:
-        """Pass a record on, as long as the tracker takes them."""
-        if self._tracker is not None:
-            tracker = self._tracker
-            self._try(lambda: tracker.log(record))
-
-    def close(self) -> None:
-        """End the tracker's run."""
-        if self._tracker is not None:
-            tracker = self._tracker
-            self._try(tracker.close)
-
-    def _try(self, call: Callable[[], None]) -> None:
+    def _work(self) -> None:
         try:
-            call()
+            self._busy_since = time.monotonic()
+            self._process = process = _start(self._name)
+            if self.left_out:
+                self._kill()  # Given up while it started.
+            for request in self._requests():
+                self._busy_since = time.monotonic()
+                _ask(process, request)
+                self._busy_since = None
+            assert process.stdin is not None
+            process.stdin.close()
+            process.wait()
+        except FileNotFoundError:
+            self._fault = f"{PYTHON} names no program: {os.environ.get(PYTHON)}"
         except Exception as fault:
-            self._tracker = None
-            line = " ".join(str(fault).split())[:200] or type(fault).__name__
-            sys.stderr.write(f"warning: {self._name} is left out from here on: {line}\n")
-            sys.stderr.flush()
+            self._fault = self._fault or str(fault) or type(fault).__name__
+
+    def _requests(self) -> Iterator[Request]:
+        """What is to be told until the end, all that waits for one run in one request: a server may be far
+        away."""
+        self._busy_since = None
+        ended = False
+        while not ended:
+            waiting = [self._waiting.get()]
+            while not self._waiting.empty():
+                waiting.append(self._waiting.get())
+            ended = None in waiting
+            joined: list[Request] = []
+            for request in filter(None, waiting):
+                last = joined[-1] if joined else {}
+                if "records" in request and "records" in last and last["run"] == request["run"]:
+                    last["records"] += request["records"]
+                else:
+                    joined.append(request)
+            yield from joined
 
 
-def trackers_of(experiment: str, *, run_name: str, config: Mapping[str, Any]) -> tuple[Tolerant, ...]:
+class Run:
+    """One training or trial at every tracker; a reporter."""
+
+    def __init__(self, links: tuple[Link, ...], number: str, opening: Mapping[str, Any]) -> None:
+        self._links, self._number = links, number
+        self._tell({"open": dict(opening)})
+
+    def log(self, record: Record) -> None:
+        """Pass the numbers of a record with a step on."""
+        found = numbers(record) if self._links else {}
+        if found:
+            self._tell({"records": [{"step": int(record["step"]), **found}]})
+
+    def end(self, status: str = FINISHED) -> None:
+        """How it came out; nothing may be logged afterwards."""
+        self._tell({"end": status})
+
+    def _tell(self, request: Request) -> None:
+        for link in self._links:
+            link.tell({"run": self._number, **request})
+
+
+class Trackers:
     """The trackers that SYNTHMILL_TRACKERS asks for (`mlflow`, `wandb`, or both with a comma)."""
-    asked = [name.strip() for name in os.environ.get(VARIABLE, "").split(",") if name.strip()]
-    return tuple(Tolerant(name, _maker(name, experiment, run_name, config)) for name in asked)
+
+    def __init__(self, say: Callable[[str], None]) -> None:
+        """`say` hears which are left out, and why: each once, in the thread that logs."""
+        self._links: list[Link] = []
+        self._count = itertools.count()
+        for name in asked_for():
+            if name in KNOWN:
+                self._links.append(Link(name, say))
+            else:
+                say(f"warning: no tracker is named {name!r}; {VARIABLE} takes {', '.join(KNOWN)}")
+
+    def run(self, experiment: str, name: str, config: Mapping[str, Any]) -> Run:
+        """Open a run; returns at once."""
+        opening = {"experiment": experiment, "name": name, "config": _flat(config) if self._links else {}}
+        return Run(tuple(self._links), str(next(self._count)), opening)
+
+    def close(self, seconds: float = LAST_SECONDS) -> None:
+        """Send what is left, within so many seconds for all of them together."""
+        for link in self._links:
+            link.end()
+        ends = time.monotonic() + seconds
+        for link in self._links:
+            link.close(ends - time.monotonic())
 
 
-def _maker(name: str, experiment: str, run_name: str, config: Mapping[str, Any]) -> Callable[[], Tracker]:
-    def make() -> Tracker:
-        if name not in KNOWN:
-            raise ValueError(f"no tracker of that name; {VARIABLE} takes {', '.join(KNOWN)}")
-        return KNOWN[name](experiment, run_name, config)
+def asked_for() -> list[str]:
+    """Names in SYNTHMILL_TRACKERS."""
+    words = os.environ.get(VARIABLE, "").split(",")
+    return list(dict.fromkeys(word.strip() for word in words if word.strip()))
 
-    return make
+
+def _start(name: str) -> "subprocess.Popen[str]":
+    other = os.environ.get(PYTHON)
+    # Modules as this process finds them, whatever put them on its path; another interpreter has its own.
+    path = os.pathsep.join(entry or str(Path.cwd()) for entry in sys.path)
+    return subprocess.Popen(
+        # Not as a module: a tracker's own environment has no need of this package. -P, as the folder of the
+        # script has modules whose names others may use.
+        [other or sys.executable, "-P", tracker_process.__file__, name],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+        env=dict(os.environ) if other else {**os.environ, "PYTHONPATH": path},
+        # A session of its own: Ctrl-C on a terminal reaches it only through us.
+        start_new_session=True,
+    )
+
+
+def _ask(process: "subprocess.Popen[str]", request: Request) -> None:
+    """Raises RuntimeError with what the tracker has against it."""
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        process.stdin.write(json.dumps(request, default=str) + "\n")
+        process.stdin.flush()
+    except OSError:
+        pass  # It ended; why stands in its last answer, if it could give one.
+    answer = process.stdout.readline()
+    if not answer:
+        raise RuntimeError("its process ended")
+    fault = json.loads(answer).get("fault")
+    if fault is not None:
+        raise RuntimeError(fault)
 
 
 def numbers(record: Record) -> dict[str, float]:

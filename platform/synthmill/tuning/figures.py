@@ -10,33 +10,43 @@ from synthmill.tuning.order import pareto
 from synthmill.tuning.record import Trial
 from synthmill.tuning.space import MODEL, Space
 
-WIDTH, HEIGHT = 960, 300
-LEFT, TOP = 50, 24
+WIDTH, HEIGHT = 960, 340
+LEFT, TOP, BOTTOM = 64, 52, 36
 
 
-def over_time(trials: Sequence[Trial], marks: Mapping[int, str]) -> str:
-    """Score of every look against the time of the search, and the best so far."""
+def over_time(
+    trials: Sequence[Trial], marks: Mapping[int, str], published: Sequence[Mapping[str, Any]] = ()
+) -> str:
+    """Score of every look against the time of the search, the best so far, and when models came out."""
     looked = [trial for trial in trials if trial.last is not None and trial.ended]
     if not looked:
         return _svg([], "no trial has ended")
     scores = [trial.last.mean for trial in looked if trial.last is not None]
     low, high = min(scores), max(scores)
-    last = max(trial.ended for trial in looked)
-    parts = _frame(f"{low:.3g}", f"{high:.3g}", f"{last:.0f} s")
+    last = max([trial.ended for trial in looked] + [version["seconds"] for version in published])
+    parts = _frame((low, high), "score", (0.0, last), "seconds")
+    for version in published:
+        x = _x(version["seconds"] / last)
+        said = escape(f"published {version['ref']} after {version['seconds']:.0f} s: {version['why']}")
+        parts.append(
+            f'<line class="out" x1="{x:.1f}" x2="{x:.1f}" y1="{_y(0)}" y2="{_y(1)}"><title>{said}</title>'
+            "</line>"
+        )
     path: list[str] = []
     best = float("-inf")
+    dots = []
     for trial in sorted(looked, key=lambda trial: trial.ended):
         assert trial.last is not None
         x, y = _x(trial.ended / last), _y(_share(trial.last.mean, low, high))
-        parts.append(_dot(x, y, _class(trial, marks), _title(trial)))
+        dots.append(_dot(x, y, trial, marks))
         if trial.whole is not None and trial.whole.feasible and trial.whole.mean > best:
-            path.append(f"{x:.1f},{_y(_share(max(best, low), low, high)):.1f}" if path else "")
+            path += [f"{x:.1f},{_y(_share(best, low, high)):.1f}"] if path else []
             best = trial.whole.mean
             path.append(f"{x:.1f},{y:.1f}")
-    points = " ".join([*filter(None, path), f"{_x(1):.1f},{_y(_share(max(best, low), low, high)):.1f}"])
     if path:
+        points = " ".join([*path, f"{_x(1):.1f},{_y(_share(best, low, high)):.1f}"])
         parts.append(f'<polyline class="best" points="{points}"><title>the best so far</title></polyline>')
-    return _svg(parts, "score of every trial over time")
+    return _svg(parts + dots, "score of every trial over time")
 
 
 def coordinates(space: Space, family: str, trials: Sequence[Trial], marks: Mapping[int, str]) -> str:
@@ -45,28 +55,30 @@ def coordinates(space: Space, family: str, trials: Sequence[Trial], marks: Mappi
     names = [*space.families[family], "score"]
     scores = [trial.last.mean for trial in there if trial.last is not None] or [0.0]
     low, high = min(scores), max(scores)
+    step = 1 / max(1, len(names) - 1)
     parts = []
     for index, name in enumerate(names):
-        x = _x(index / max(1, len(names) - 1))
+        x = _x(index * step)
         where = space.families[family].get(name)
         bottom, top = _ends(where) if where is not None else (f"{low:.3g}", f"{high:.3g}")
         anchor = "start" if index == 0 else "end" if index == len(names) - 1 else "middle"
         label = escape(name.partition(".")[2] or name)
+        # Names of neighbours stand on two heights, as they are wider than what lies between axes.
+        above = TOP - (22 if index % 2 else 36)
         parts += [
             f'<line class="axis" x1="{x:.1f}" x2="{x:.1f}" y1="{_y(0)}" y2="{_y(1)}"/>',
-            f'<text x="{x:.1f}" y="{TOP - 10}" text-anchor="{anchor}">{label} ({escape(top)})</text>',
-            f'<text x="{x:.1f}" y="{HEIGHT - 4}" text-anchor="{anchor}">{escape(bottom)}</text>',
+            f'<text class="name" x="{x:.1f}" y="{above}" text-anchor="{anchor}">{label}</text>',
+            f'<text x="{x:.1f}" y="{TOP - 6}" text-anchor="{anchor}">{escape(top)}</text>',
+            f'<text x="{x:.1f}" y="{HEIGHT - 12}" text-anchor="{anchor}">{escape(bottom)}</text>',
         ]
     # Marked trials last, so that no other line covers them.
     for trial in sorted(there, key=lambda trial: marks.get(trial.number, "")):
         assert trial.last is not None
         places = [_place(space.families[family][name], trial.point.get(name)) for name in names[:-1]]
         places.append(_share(trial.last.mean, low, high))
-        points = " ".join(
-            f"{_x(index / max(1, len(names) - 1)):.1f},{_y(place):.1f}" for index, place in enumerate(places)
-        )
+        points = " ".join(f"{_x(index * step):.1f},{_y(place):.1f}" for index, place in enumerate(places))
         # Fainter for lower scores: what the good ones share is seen at once.
-        strength = "" if trial.number in marks else f' stroke-opacity="{0.12 + 0.7 * places[-1] ** 2:.2f}"'
+        strength = "" if trial.number in marks else f' stroke-opacity="{0.25 + 0.6 * places[-1] ** 2:.2f}"'
         parts.append(
             f'<polyline class="{_class(trial, marks)}"{strength} points="{points}">'
             f"<title>{_title(trial)}</title></polyline>"
@@ -78,35 +90,37 @@ def importance_bars(importance: Mapping[str, float]) -> str:
     """A bar for each parameter."""
     parts = []
     for index, (name, value) in enumerate(sorted(importance.items(), key=lambda item: -item[1])):
-        y = TOP + 24 * index
+        y = 8 + 26 * index
         parts += [
-            f'<text x="240" y="{y + 12}" text-anchor="end">{escape(name)}</text>',
+            f'<text x="240" y="{y + 13}" text-anchor="end">{escape(name)}</text>',
             f'<rect class="bar" x="250" y="{y}" width="{max(1.0, 560 * value):.1f}" height="16">'
             f"<title>{escape(name)}: {value:.1%}</title></rect>",
-            f'<text x="{260 + 560 * value:.1f}" y="{y + 12}">{value:.0%}</text>',
+            f'<text x="{260 + 560 * value:.1f}" y="{y + 13}">{value:.0%}</text>',
         ]
-    return _svg(parts, "importance of each parameter", height=TOP + 24 * len(importance) + 8)
+    return _svg(parts, "importance of each parameter", height=26 * len(importance) + 8)
 
 
-def front(trials: Sequence[Trial], names: Sequence[str], marks: Mapping[int, str]) -> str:
+def front(
+    trials: Sequence[Trial], names: Sequence[str], marks: Mapping[int, str], pair: tuple[int, int] = (0, 1)
+) -> str:
     """Two objectives against each other, with those that nothing dominates joined."""
     whole = [trial for trial in trials if trial.whole is not None]
     scores = [trial.whole for trial in whole if trial.whole is not None]
     if not scores:
         return _svg([], "no trial was finished")
-    sides = [[score.values[side] for score in scores] for side in (0, 1)]
+    sides = [[score.values[side] for score in scores] for side in pair]
     spans = [(min(side), max(side)) for side in sides]
 
     def at(index: int) -> tuple[float, float]:
-        x, y = (_share(sides[side][index], *spans[side]) for side in (0, 1))
+        x, y = (_share(side[index], *span) for side, span in zip(sides, spans, strict=True))
         return _x(x), _y(y)
 
-    parts = _frame(f"{spans[1][0]:.3g}", f"{spans[1][1]:.3g}", f"{names[0]} up to {spans[0][1]:.3g}")
-    parts.append(f'<text x="{LEFT}" y="{TOP - 10}">{escape(names[1])}</text>')
-    best = sorted(pareto(scores), key=lambda index: sides[0][index])
+    parts = _frame(spans[1], names[pair[1]], spans[0], names[pair[0]])
+    best = sorted(pareto(scores), key=lambda index: (sides[0][index], -sides[1][index]))
     points = " ".join(f"{x:.1f},{y:.1f}" for x, y in map(at, best))
-    parts.append(f'<polyline class="best" points="{points}"><title>the Pareto front</title></polyline>')
-    parts += [_dot(*at(i), _class(trial, marks), _title(trial)) for i, trial in enumerate(whole)]
+    if best:
+        parts.append(f'<polyline class="best" points="{points}"><title>the Pareto front</title></polyline>')
+    parts += [_dot(*at(index), trial, marks) for index, trial in enumerate(whole)]
     return _svg(parts, "Pareto front")
 
 
@@ -124,8 +138,15 @@ def _place(where: Range | Choice, value: Any) -> float:
 
 def _ends(where: Range | Choice) -> tuple[str, str]:
     if isinstance(where, Choice):
-        return str(where.options[0]), str(where.options[-1])
+        return in_words(where.options[0]), in_words(where.options[-1])
     return f"{where.low:g}", f"{where.high:g}"
+
+
+def in_words(value: Any) -> str:
+    """A value of a configuration, as short as it can be told from others."""
+    if isinstance(value, list | tuple):
+        return " x ".join(map(in_words, value)) or "none"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _share(value: float, low: float, high: float) -> float:
@@ -137,22 +158,34 @@ def _x(share: float) -> float:
 
 
 def _y(share: float) -> float:
-    return HEIGHT - 20 - share * (HEIGHT - 20 - TOP)
+    return round(HEIGHT - BOTTOM - share * (HEIGHT - BOTTOM - TOP), 1)
 
 
-def _frame(low: str, high: str, last: str) -> list[str]:
+def _frame(ys: tuple[float, float], y_name: str, xs: tuple[float, float], x_name: str) -> list[str]:
+    """Both axes with their ends, and what they show."""
     return [
         f'<line class="axis" x1="{LEFT}" x2="{WIDTH - LEFT}" y1="{_y(0)}" y2="{_y(0)}"/>',
-        f'<line class="axis" x1="{LEFT}" x2="{LEFT}" y1="{_y(0)}" y2="{_y(1)}"/>',
-        f'<text x="{LEFT - 4}" y="{_y(0)}" text-anchor="end">{escape(low)}</text>',
-        f'<text x="{LEFT - 4}" y="{_y(1) + 8}" text-anchor="end">{escape(high)}</text>',
-        f'<text x="{WIDTH - LEFT}" y="{HEIGHT - 4}" text-anchor="end">{escape(last)}</text>',
+        f'<line class="axis" x1="{LEFT}" x2="{WIDTH - LEFT}" y1="{_y(0.5)}" y2="{_y(0.5)}"/>',
+        f'<line class="axis" x1="{LEFT}" x2="{WIDTH - LEFT}" y1="{_y(1)}" y2="{_y(1)}"/>',
+        f'<text class="name" x="{LEFT}" y="{TOP - 14}">{escape(y_name)}</text>',
+        f'<text x="{LEFT - 8}" y="{_y(0) + 4}" text-anchor="end">{ys[0]:.3g}</text>',
+        f'<text x="{LEFT - 8}" y="{_y(0.5) + 4}" text-anchor="end">{(ys[0] + ys[1]) / 2:.3g}</text>',
+        f'<text x="{LEFT - 8}" y="{_y(1) + 4}" text-anchor="end">{ys[1]:.3g}</text>',
+        f'<text x="{LEFT}" y="{HEIGHT - 12}">{xs[0]:.3g}</text>',
+        f'<text class="name" x="{_x(0.5)}" y="{HEIGHT - 12}" text-anchor="middle">{escape(x_name)}</text>',
+        f'<text x="{WIDTH - LEFT}" y="{HEIGHT - 12}" text-anchor="end">{xs[1]:.4g}</text>',
     ]
 
 
-def _dot(x: float, y: float, kind: str, title: str) -> str:
-    size = 4 if kind in ("t", "b") else 6
-    return f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="{size}"><title>{title}</title></circle>'
+def _dot(x: float, y: float, trial: Trial, marks: Mapping[int, str]) -> str:
+    kind = _class(trial, marks)
+    size = 7 if trial.number in marks else 4.5
+    # What had a part of the training alone can't be compared with what had all of it.
+    partial = "" if trial.whole is not None else " part"
+    return (
+        f'<circle class="{kind}{partial}" cx="{x:.1f}" cy="{y:.1f}" r="{size}">'
+        f"<title>{_title(trial)}</title></circle>"
+    )
 
 
 def _class(trial: Trial, marks: Mapping[int, str]) -> str:

@@ -1,5 +1,6 @@
 """report.html of a search: what was picked and why, and every trial beside it."""
 
+import itertools
 import warnings
 from importlib import resources
 from typing import Any
@@ -8,6 +9,7 @@ from jinja2 import Environment
 
 from synthmill.errors import RecipeError
 from synthmill.tuning import figures
+from synthmill.tuning.order import ranked
 from synthmill.tuning.propose import importance_evaluator, make_study
 from synthmill.tuning.record import Record, Trial
 from synthmill.tuning.selection import Pick
@@ -29,37 +31,41 @@ def report_html(record: Record, chosen: Pick | None, space: Space, about: dict[s
     )
     source = (resources.files("synthmill") / "tuning/templates/search.html.jinja").read_text("utf-8")
     return (
-        Environment(autoescape=True)
+        Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True)
         .from_string(source)
         .render(
             about=about,
             chosen=chosen,
             counts=counts,
             seconds=round(record.seconds),
-            standings=_standings(chosen),
-            figures=_figures(space, trials, marks, about["objective"].split(", ")),
-            trials=[_row(trial) for trial in trials],
+            standings=_standings(record, chosen),
+            published=record.published,
+            figures=_figures(space, record, marks, about["objective"].split(", ")),
+            tables=[_table(space, family, trials, marks) for family in space.families],
         )
     )
 
 
 def _figures(
-    space: Space, trials: list[Trial], marks: dict[int, str], objectives: list[str]
+    space: Space, record: Record, marks: dict[int, str], objectives: list[str]
 ) -> list[dict[str, str]]:
+    trials = record.searched
     found = [
         _figure(
             "Quality over time",
-            "Each dot is a trial's last look; the line is the best whole training so far. Green: the pick;"
-            " orange: the default; rings break a limit.",
-            figures.over_time(trials, marks),
+            "Each dot is a trial's last look, pale where that was before the end of its training; the line is"
+            " the best whole training so far. A dashed line: a model was published.",
+            figures.over_time(trials, marks, record.published),
         )
     ]
-    if len(objectives) >= 2:
+    for first, second in itertools.combinations(range(len(objectives)), 2):
         found.append(
             _figure(
-                "Pareto front",
-                "Higher is better on both axes; the line joins trials that no other beats in everything.",
-                figures.front(trials, objectives, marks),
+                "Pareto front"
+                + (f": {objectives[first]}, {objectives[second]}" if len(objectives) > 2 else ""),
+                "Whole trainings; higher is better on both axes (metrics that should be low or near a target"
+                " are turned). The line joins trials that no other beats in everything.",
+                figures.front(trials, objectives, marks, (first, second)),
             )
         )
     for family in space.families:
@@ -106,42 +112,82 @@ def _figure(title: str, text: str, svg: str) -> dict[str, str]:
     return {"title": title, "text": text, "svg": svg}
 
 
-def _standings(chosen: Pick | None) -> list[dict[str, str]]:
+def _standings(record: Record, chosen: Pick | None) -> list[dict[str, str]]:
     return [
         {
-            "name": f"{s.number} (default)" if s.number == 0 else str(s.number),
+            "name": _name(s.number),
             "searched": _number(s.searched),
-            "seeds": str(s.seeds),
             "repeated": _number(s.repeated),
-            "gain": _number(s.gain),
-            "bound": _number(s.bound),
-            "shrinkage": _number(s.shrinkage),
+            "scores": ", ".join(_number(value) for _, value in sorted(record.repeats(s.number).items())),
+            "gain": _signed(s.gain),
+            "bound": _signed(s.bound),
+            "shrinkage": _signed(s.shrinkage),
         }
         for s in (chosen.standings if chosen else ())
         if s.seeds
     ]
 
 
-def _row(trial: Trial) -> dict[str, str]:
-    last = trial.last
-    figures_ = {} if last is None else dict(last.figures)
-    values = {key: value for key, value in trial.point.items() if key != MODEL}
+def _table(space: Space, family: str, trials: list[Trial], marks: dict[int, str]) -> dict[str, Any]:
+    """Every trial of a family, the best first, with a column for each figure, limit and parameter."""
+    there = _best_first([trial for trial in trials if trial.point[MODEL] == family])
+    looked = [trial.last for trial in there if trial.last is not None]
+    names = list(dict.fromkeys(name for score in looked for name in score.figures))
+    limits = list(dict.fromkeys(name for score in looked for name in score.violations))
+    rows = []
+    for trial in there:
+        last = trial.last
+        seen, broken = (dict(last.figures), dict(last.violations)) if last else ({}, {})
+        figures_ = [_number(seen.get(name)) for name in names]
+        kept = ["" if name not in broken else "broken" if broken[name] > 0 else "kept" for name in limits]
+        point = [figures.in_words(trial.point.get(name)) for name in space.families[family]]
+        rows.append(
+            {
+                "kind": marks.get(trial.number, ""),
+                "name": _name(trial.number),
+                "state": trial.state,
+                "reason": trial.reason,
+                "cells": [
+                    trial.origin,
+                    _number(last.mean) if last else "",
+                    f"{last.share:.0%}" if last else "",
+                    f"{sum(score.seconds for score in trial.scores):.1f}",
+                    *figures_,
+                    *kept,
+                    *point,
+                ],
+            }
+        )
+    shorts = [name.partition(".")[2] for name in space.families[family]]
     return {
-        "name": f"{trial.number} (default)" if trial.number == 0 else str(trial.number),
-        "origin": trial.origin,
-        "state": trial.state if last is None or last.feasible else f"{trial.state}, breaks a limit",
-        "reason": trial.reason,
-        "score": "" if last is None else _number(last.mean),
-        "share": "" if last is None else f"{last.share:.0%}",
-        "figures": ", ".join(f"{name} {value:.3f}" for name, value in figures_.items()),
-        "point": f"{trial.point[MODEL]}: "
-        + ", ".join(f"{name.partition('.')[2]} {_short(value)}" for name, value in values.items()),
+        "family": family,
+        "heads": ["from", "score", "training", "seconds", *names, *limits, *shorts],
+        "fixed": {name.partition(".")[2]: figures.in_words(v) for name, v in space.fixed[family].items()},
+        "rows": rows,
     }
+
+
+def _best_first(trials: list[Trial]) -> list[Trial]:
+    """Whole trainings by rank, then the longest of the others, those without a look last."""
+    by_share: dict[float, list[Trial]] = {}
+    for trial in trials:
+        share = 2.0 if trial.whole else trial.last.share if trial.last else 0.0
+        by_share.setdefault(share, []).append(trial)
+    found = []
+    for share in sorted(by_share, reverse=True):
+        some = by_share[share]
+        scores = [trial.last for trial in some if trial.last is not None]
+        found += [some[index] for index in ranked(scores)] if share else some
+    return found
+
+
+def _name(number: int) -> str:
+    return f"{number} (default)" if number == 0 else str(number)
 
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.4f}"
 
 
-def _short(value: Any) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+def _signed(value: float | None) -> str:
+    return "" if value is None else f"{value:+.4f}"

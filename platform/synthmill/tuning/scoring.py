@@ -66,6 +66,12 @@ def make_goal(recipe: Recipe) -> Goal:
                 f"data of kind {recipe.data.kind!r} has no compound objective; name metrics", field=FIELD
             )
         return Goal(named, door.objective, limits)
+    twice = next((name for name in named if named.count(name) > 1), None)
+    if twice is not None or COMPOUND in named:
+        fix = (
+            f"names {twice!r} twice" if twice else f"{COMPOUND!r} stands alone: it is several metrics already"
+        )
+        raise RecipeError(fix, field=FIELD)
     terms = {name: _named(name, recipe) for name in named}
     if all(metric_classes(recipe.data.kind)[name].axis in ("privacy", "overfit") for name in named):
         raise RecipeError(

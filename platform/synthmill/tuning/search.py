@@ -60,7 +60,7 @@ class Search:
         first: Sequence[FirstPoint] = (),
         objectives: int = 1,
     ) -> None:
-        self._space, self.journal, self.rungs, self._costs = space, journal, rungs, costs
+        self.space, self.journal, self.rungs, self.costs = space, journal, rungs, costs
         self.config = space.recipe.tune
         self._at_once, self._first, self._objectives = at_once, list(first), objectives
         self._stopped = False
@@ -170,21 +170,21 @@ class Search:
         number = len(self.record.trials)
         point, origin = self._point()
         self.journal.append(
-            "trial", number=number, point=_plain(point), origin=origin, seed=self._space.recipe.training.seed
+            "trial", number=number, point=_plain(point), origin=origin, seed=self.space.recipe.training.seed
         )
         return self.record.trials[number]
 
     def _point(self) -> tuple[Point, str]:
         searched = self.record.searched
         if not searched:
-            return self._space.default(next(iter(self._space.families))), DEFAULT
+            return self.space.default(next(iter(self.space.families))), DEFAULT
         tried = [_plain(trial.point) for trial in searched]
         for first in self._first:
             if _plain(first.point) not in tried:
                 return first.point, first.origin
         config = self.config
         point = propose(
-            self._space, searched, sampler=config.sampler, seed=config.seed, objectives=self._objectives
+            self.space, searched, sampler=config.sampler, seed=config.seed, objectives=self._objectives
         )
         return point, config.sampler
 
@@ -207,12 +207,12 @@ class Search:
         whole = [
             sum(score.seconds for score in trial.scores[-1:]) for trial in self.record.searched if trial.whole
         ]
-        cost = max(whole, default=self._costs.whole)
+        cost = max(whole, default=self.costs.whole)
         default = self.record.trials[0]
         count, seeds = repeats_in(
             self.config, self._left(whole=True), cost, self._at_once, len(best) if default.whole else 0
         )
-        first = self._space.recipe.training.seed + 1
+        first = self.space.recipe.training.seed + 1
         plan = {
             "candidates": [trial.number for trial in best[:count]],
             "seeds": list(range(first, first + seeds)),
@@ -237,7 +237,7 @@ class Search:
     def _shares(self, trial: Trial) -> tuple[float, ...]:
         """The default is trained at once where that leaves something usable soon enough."""
         limit = self.config.budget_seconds
-        soon = limit is None or self._costs.whole <= USABLE_SHARE * limit
+        soon = limit is None or self.costs.whole <= USABLE_SHARE * limit
         return (1.0,) if trial.number == 0 and soon else self.rungs
 
 

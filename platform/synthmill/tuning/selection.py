@@ -89,6 +89,8 @@ def pick(record: Record) -> Pick | None:
     sure = default is not None and default.whole is not None
     if not best and not sure:
         return _unfinished(record)
+    if not best and default is not None and not _feasible(default):
+        return None  # Every whole training breaks a limit, and what breaks one is never published.
     numbers = record.confirming["candidates"] if record.confirming else [trial.number for trial in best]
     repeats = {number: record.repeats(number) for number in numbers}
     bounds = paired(record.repeats(0), repeats)
@@ -97,7 +99,8 @@ def pick(record: Record) -> Pick | None:
         return _confirmed(bounds, standings, default_feasible=bool(default and _feasible(default)))
     if not best or (default is not None and _feasible(default) and _beats(default, best[0])):
         return Pick(0, "no searched configuration scored higher than the default", standings)
-    return Pick(best[0].number, "the best score of the search; there was no time to repeat it", standings)
+    why = "the best score of the search; it was not repeated with other seeds"
+    return Pick(best[0].number, why, standings)
 
 
 def _confirmed(
@@ -106,7 +109,10 @@ def _confirmed(
     number = max(bounds, key=lambda candidate: bounds[candidate][1])
     gain, bound = bounds[number]
     surely = f"with {CONFIDENCE:.0%} confidence at least {bound:+.4f}"
-    if bound > 0 or not default_feasible:
+    if not default_feasible:
+        why = f"the default breaks a limit; this gains {gain:+.4f} on it over paired seeds, {surely}"
+        return Pick(number, why, standings)
+    if bound > 0:
         return Pick(number, f"gains {gain:+.4f} on the default over paired seeds, {surely}", standings)
     return Pick(
         0, f"no configuration surely beats the default: the best gains {gain:+.4f}, {surely}", standings
