@@ -127,8 +127,7 @@ def test_rows_in_memory_are_searched_and_the_same_call_finds_its_search(
     assert tuned.version is not None
     assert tuned.version.ref == "model@1"
     assert re.fullmatch(r"<Tuned model@1: trial 0 of 1, score .*report\.html>", repr(tuned))
-    # The same rows from another library.
-    again = synthmill.tune(frame.to_pandas(), **arguments)
+    again = synthmill.tune(pacsv.read_csv(customers), **arguments)
     assert again.search == tuned.search
     assert len(list(tmp_path.glob("sources/*"))) == 1
     assert gc(Store(str(tmp_path)), timedelta(0)) == []
