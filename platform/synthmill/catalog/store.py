@@ -138,16 +138,29 @@ class Store:
 
     def open_versions(self, kind: Kind) -> list[Version]:
         """Every committed version of a kind, by name and number."""
-        refs = [f"{name}@{number}" for name, number in self._committed(kind)]
+
+        def opened(found: tuple[str, int]) -> Version | None:
+            name, number = found
+            folder = self.root.child(kind, name, str(number))
+            try:
+                return Version(kind, name, number, folder, read_manifest(folder))
+            except MissingError:
+                return None  # Deleted since it was listed.
+
         with ThreadPoolExecutor(THREADS) as pool:
-            return list(pool.map(lambda ref: self.resolve(kind, ref, field=kind), refs))
+            return [version for version in pool.map(opened, self._committed(kind)) if version is not None]
 
     def _committed(self, kind: Kind) -> list[tuple[str, int]]:
+        # One listing of everything: a request for each version costs seconds from a thousand versions on.
+        found = sorted(publish.all_states(self.root.child(kind)).items())
         # Folders that another program put there are left alone.
-        names = [name for name in self.root.child(kind).children() if _NAME.fullmatch(name)]
-        with ThreadPoolExecutor(THREADS) as pool:
-            numbers = list(pool.map(lambda name: self.versions(kind, name), names))
-        return [(name, number) for name, some in zip(names, numbers, strict=True) for number in some]
+        return [
+            (name, state.number)
+            for name, states in found
+            if _NAME.fullmatch(name)
+            for state in states
+            if state.readable
+        ]
 
     def begin(
         self, kind: Kind, name: str, *, run_key: str, run_id: str, if_exists: Literal["new", "reuse"] = "new"

@@ -108,13 +108,10 @@ def _list_and_show(group: typer.Typer, kind: "Kind") -> None:
         from synthmill.catalog.store import Store
         from synthmill.runtime.progress import say
 
-        catalog = Store(store)
-        for name in catalog.names(kind):
-            for number in catalog.versions(kind, name):
-                manifest = catalog.resolve(kind, f"{name}@{number}", field=kind).manifest
-                verdict = (manifest.gate or {}).get("verdict", "")
-                cells = (f"{name}@{number}", manifest.created, manifest.rows or "", verdict)
-                say("\t".join(map(str, cells)).rstrip())
+        for version in Store(store).open_versions(kind):
+            manifest = version.manifest
+            verdict = (manifest.gate or {}).get("verdict", "")
+            say("\t".join(map(str, (version.ref, manifest.created, manifest.rows or "", verdict))).rstrip())
 
     @group.command("show")
     def show(

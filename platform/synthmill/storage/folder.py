@@ -174,6 +174,13 @@ class Folder:
         """Names of the sub-folders, sorted."""
         return self._backend.children()
 
+    def markers(self, depth: int) -> Names:
+        """Paths of files whose names begin with "_", exactly `depth` folders below: claims and manifests.
+
+        One walk or one listing, however many folders there are, and sizes and times are not asked for.
+        """
+        return self._backend.markers(depth)
+
     def delete(self, path: str) -> None:
         """Remove a file; a missing file is no error."""
         self._backend.delete(check_path(path))
