@@ -21,6 +21,7 @@ from synthmill.catalog.manifest import (
     Manifest,
     content_digest,
     encode_schema,
+    home_of,
     manifest_json,
     read_manifest,
     utc_now,
@@ -258,7 +259,10 @@ class Draft:
     def manifest(self, *, files: tuple[FileEntry, ...], schema: Any = None, **fields: Any) -> Manifest:
         """This version's manifest; `schema` is the Arrow schema of data parts, `fields` are `Manifest`'s."""
         text = encode_schema(schema) if schema is not None else None
+        shared = any(entry.version is not None for entry in files)
         return Manifest(
+            # Versions of Synthmill that know no shared files must refuse it by name.
+            format=format_name("manifest", 2 if shared else 1),
             kind=self.kind,
             name=self.name,
             number=self.number,
@@ -285,14 +289,25 @@ class Draft:
         own = (self.kind, self.name, self.number, self.run_id, self.run_key)
         assert stated == own, f"the manifest of {self.ref} names another version"
         # A committed version is immutable, so what is missing now would be missing for ever.
-        sizes = {entry.path: entry.bytes for entry in self.folder.list()}
+        shared = {home_of(self.folder, entry) for entry in manifest.files if entry.version is not None}
+        sizes = {
+            (folder, entry.path): entry.bytes for folder in (self.folder, *shared) for entry in folder.list()
+        }
         for entry in manifest.files:
-            if sizes.get(entry.path) != entry.bytes:
-                fault = f"has {sizes[entry.path]} bytes" if entry.path in sizes else "is not there"
+            home = home_of(self.folder, entry)
+            found = sizes.get((home, entry.path))
+            if found != entry.bytes:
+                fault = "is not there" if found is None else f"has {found} bytes"
                 fault += f", its manifest says {entry.bytes} bytes; not committed"
-                raise StorageError(f"{self.folder.uri_of(entry.path)}: {fault}")
+                raise StorageError(f"{home.uri_of(entry.path)}: {fault}")
         if not lease.commit(manifest_json(manifest)):
             raise ClaimLostError(f"{self.folder.uri}: another job committed this version first")
+        # `delete` writes its tombstone and then looks for versions that share: one of the two sees the other.
+        if deleted := [folder for folder in shared if folder.exists(publish.TOMBSTONE)]:
+            self.folder.delete(publish.MANIFEST)
+            raise StorageError(
+                f"{deleted[0].uri} was deleted while {self.ref} was made from it; not committed"
+            )
         return Version(self.kind, self.name, self.number, self.folder, manifest)
 
     def quarantine(self, reason: str) -> str:

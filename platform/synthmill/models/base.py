@@ -145,8 +145,10 @@ class GenerativeModel(nn.Module, ABC):
 
     @property
     def needs_whole_batch(self) -> str | None:
-        """What a pass in training takes from, or does once for, the whole batch, in words; None: every loss is
-        a mean over rows (or groups of `row_group` rows), which parts of the batch add up to."""
+        """What a pass in training takes from, or does once for, the whole batch, in words.
+
+        None: every loss is a mean over rows, or groups of `row_group`, which parts of the batch add up to.
+        """
         for module in self.modules():
             if isinstance(module, nn.modules.batchnorm._BatchNorm):
                 return "BatchNorm"

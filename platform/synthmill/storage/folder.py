@@ -82,6 +82,12 @@ class Folder:
         child._open(self._location.child(check_path("/".join(parts))), self.settings)
         return child
 
+    def sibling(self, name: str) -> "Folder":
+        """The folder of that name beside this one, which must not be the root."""
+        sibling = Folder.__new__(Folder)
+        sibling._open(self._location.sibling(check_path(name)), self.settings)
+        return sibling
+
     def uri_of(self, path: str) -> str:
         """The URI of a file in this folder."""
         return self._location.child(check_path(path)).uri

@@ -209,6 +209,9 @@ class Loop:
         model.train()
         self.step = 0
         """Steps that are done."""
+        self._stepped = (0, 0.0)
+        """Steps since the last record, and their seconds."""
+        self._waited = parallel.waited_seconds
         self._sums: dict[tuple[str, tuple[str, ...]], tuple[Tensor, int]] = {}
         """(phase, terms) -> sums of their local shares since the last record, and of how many updates."""
 
@@ -269,7 +272,9 @@ class Loop:
                 self._update(phase, optimizer, repeat, progress, rate)
         self.step += 1
         self.ema.update(self._weights, self.step)
-        self.pacing.took(time.perf_counter() - started)
+        took = time.perf_counter() - started
+        self.pacing.took(took)
+        self._stepped = (self._stepped[0] + 1, self._stepped[1] + took)
 
     def _move_only(self, optimizer: PhaseOptimizer) -> None:
         # Gradients of the other parameters would be computed for nothing.
@@ -310,9 +315,14 @@ class Loop:
         names = [f"{phase}/{term.removeprefix('log_')}" for phase, terms in self._sums for term in terms]
         # One transfer from the device and one sum over ranks, whatever the number of terms.
         totals = torch.cat([total.float() / updates for total, updates in self._sums.values()])
+        steps, seconds = self._stepped
+        own = torch.zeros(self._parallel.world, device=totals.device)
+        own[self._parallel.rank] = (seconds - self._parallel.waited_seconds + self._waited) / max(steps, 1)
+        totals = torch.cat([totals, own])
         self._parallel.all_reduce_(totals)
-        values = totals.tolist()
-        self._sums = {}
+        self._waited = self._parallel.waited_seconds
+        values, each = totals.tolist()[: len(names)], totals.tolist()[len(names) :]
+        self._sums, self._stepped = {}, (0, 0.0)
         for name, value in zip(names, values, strict=True):
             if not math.isfinite(value):
                 raise self._run.failure(f"the loss {name} became {value} before step {self.step}")
@@ -321,6 +331,11 @@ class Loop:
             "epoch": round(self.step / self.plan.steps_per_epoch, 3),
             "seconds": round(self._run.seconds, 3),
         }
+        if seconds > 0:
+            record["rows_per_second"] = round(steps * self.plan.batch_rows / seconds, 1)
+        if len(each) > 1:
+            # Without the time in sums over workers, which is the time that the fast ones wait for the slow.
+            record["worker_seconds"] = [round(value, 6) for value in each]
         self._run.record({**record, **dict(zip(names, values, strict=True))})
 
     def averaged(self) -> GenerativeModel:

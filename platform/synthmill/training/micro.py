@@ -1,9 +1,9 @@
-"""A worker's rows of a batch in parts, whose gradients are added up before the optimizer moves: a batch may then
-be larger than memory.
+"""A worker's rows of a batch in parts, whose gradients are added up before the optimizer moves: a batch may
+then be larger than memory.
 
-Every term of a loss is a mean over rows, so the parts' means, each times its share of the global batch, add up
-to the whole batch's to rounding. Rows and noise are those that the whole batch has; only dropout, which torch
-draws pass by pass, drops other units.
+Every term of a loss is a mean over rows, so the parts' means, each times its share of the global batch, add
+up to the whole batch's to rounding. Rows and noise are those that the whole batch has; only dropout, which
+torch draws pass by pass, drops other units.
 """
 
 from dataclasses import dataclass
@@ -63,8 +63,8 @@ def check_micro(model: GenerativeModel, config: TrainingConfig) -> None:
         return
     if (reason := model.needs_whole_batch) is not None:
         raise RecipeError(
-            f"can't be used with {reason}, which reads the whole batch at once; leave it out, or use a smaller"
-            " training.global_batch_rows",
+            f"can't be used with {reason}, which reads the whole batch at once; leave it out, or use a"
+            " smaller training.global_batch_rows",
             field=FIELD,
         )
     if most < model.row_group:

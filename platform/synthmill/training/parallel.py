@@ -1,6 +1,7 @@
 """How workers cooperate: the only file that knows ranks. A model, the loop and the optimizers see local rows
 and global sums."""
 
+import time
 from typing import Protocol
 
 import torch
@@ -25,6 +26,10 @@ class Parallel(Protocol):
     def device(self) -> torch.device:
         """Where this worker computes."""
 
+    @property
+    def waited_seconds(self) -> float:
+        """How long this process has been inside sums over workers: the slowest one waits least."""
+
     def all_reduce_(self, flat: Tensor) -> None:
         """Replace a tensor by its sum over workers."""
 
@@ -40,6 +45,7 @@ class Single:
 
     rank = 0
     world = 1
+    waited_seconds = 0.0
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
         self.device = torch.device(device)
@@ -61,9 +67,12 @@ class AllReduce:
         self.device = torch.device(device)
         self.rank = dist.get_rank()
         self.world = dist.get_world_size()
+        self.waited_seconds = 0.0
 
     def all_reduce_(self, flat: Tensor) -> None:
+        started = time.perf_counter()
         dist.all_reduce(flat)
+        self.waited_seconds += time.perf_counter() - started
 
     def broadcast_(self, tensor: Tensor) -> None:
         dist.broadcast(tensor, src=0)
