@@ -171,7 +171,9 @@ def train(
     ] = DEMO_RECIPE,
     store: StoreOption = DEFAULT_STORE,
     set_: Annotated[list[str] | None, typer.Option("--set", help="key=value; may be given again.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved recipe and stop.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the resolved recipe and what it would take, and stop.")
+    ] = False,
     inspect: Annotated[bool, typer.Option("--inspect", help="Print what columns become, and stop.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="With --inspect: JSON and a schema file.")] = False,
     result_file: ResultFile = None,
@@ -189,7 +191,14 @@ def train(
         from synthmill.training.prepare import resolve
 
         say(yaml.safe_dump(dump(resolve(loaded)), sort_keys=False).rstrip())
-        return {"dry_run": True}
+        from synthmill.runtime.estimate import estimate_train
+
+        try:
+            return {"dry_run": True, "estimate": estimate_train(loaded, store)}
+        except SynthmillError as fault:
+            # The recipe is what a dry run is for; without the source at hand there is just no estimate.
+            say(f"no estimate: {fault}")
+            return {"dry_run": True, "estimate": None}
     if inspect:
         from synthmill.runtime.inspect_source import inspected
 

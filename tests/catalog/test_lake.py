@@ -103,7 +103,7 @@ def test_an_export_that_fails_leaves_the_table_as_it_was(lake: tuple[Any, Any], 
     version = published(tmp_path / "store")
     uri = str(tmp_path / "table")
     export(version, uri, "new")
-    damaged = published(tmp_path / "store")
+    damaged = published(tmp_path / "store", table=ROWS.slice(0, 3))
     damaged.folder.write_bytes(part_path(1), b"not what was published")
     with pytest.raises(Exception, match=r"part-00001\.parquet|not exported") as caught:
         export(damaged, uri, "append")

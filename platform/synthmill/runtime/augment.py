@@ -150,6 +150,14 @@ def augment(
             return _fill(work, draft, writers)
 
 
+def planned(request: AugmentRequest, store_uri: str, storage: StorageConfig | None = None) -> _Work:
+    """The request, checked as `augment` checks it, without a cluster and without writing anything."""
+    store = Store(store_uri, storage or StorageConfig())
+    source = store.resolve("models", request.model, field="--model")
+    _check(request, source)
+    return _prepare(request, store, source, writes=False)
+
+
 def _check(request: AugmentRequest, version: Version) -> None:
     """Mistakes that need no model to be seen."""
     for option, value in (
@@ -172,12 +180,13 @@ def _check(request: AugmentRequest, version: Version) -> None:
         )
 
 
-def _prepare(request: AugmentRequest, store: Store, source: Version) -> _Work:
+def _prepare(request: AugmentRequest, store: Store, source: Version, *, writes: bool = True) -> _Work:
     """Load the model and check the request against it, the store and the gates."""
     from synthmill.generation.generator import Generator
     from synthmill.runtime.source import gates_name, source_tables
 
-    store.root.probe_write()
+    if writes:
+        store.root.probe_write()
     generator = Generator.load(source)
     if gates_name(request.gates, generator) != "default":
         # A gates file of one's own may be wrong. The shipped one is not, and reading it imports every metric.

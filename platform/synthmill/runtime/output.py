@@ -77,7 +77,7 @@ def rows_of_files(generator: "Generator", plan: "ShardPlan", output: Output, fil
 
     The same for the same model, seed and plan, so that a job that is run again writes the same files.
     """
-    few, many = (_written_bytes(generator, plan, output, rows) for rows in (4 * ROWS_STEP, 16 * ROWS_STEP))
+    few, many = (written_bytes(generator, plan, output, rows) for rows in (4 * ROWS_STEP, 16 * ROWS_STEP))
     # What a file has once (footer, dictionaries) must not count for each row.
     each = max((many - few) / (12 * ROWS_STEP), 0.01)
     rows = round(file_bytes / each) // ROWS_STEP * ROWS_STEP
@@ -91,7 +91,8 @@ def rows_of_files(generator: "Generator", plan: "ShardPlan", output: Output, fil
     return max(rows, ROWS_STEP)
 
 
-def _written_bytes(generator: "Generator", plan: "ShardPlan", output: Output, rows: int) -> int:
+def written_bytes(generator: "Generator", plan: "ShardPlan", output: Output, rows: int) -> int:
+    """Bytes of a file with the plan's first `rows` rows, which is not kept; classes stay as they are."""
     few = plan.model_copy(update={"rows": rows, "shard_rows": rows, "quotas": (), "balance": None})
     table = generator.shard(few, few.shard(0))
     form = generator.codec.form.select(plan.columns or generator.schema.names)
