@@ -43,8 +43,8 @@ class Probed:
 
 
 def probe(recipe: Recipe, rows: Rows, *, seconds: float) -> Probed:
-    """Take steps of a resolved recipe for about so many seconds, on the CPU of this machine or its GPU; nothing
-    of them is kept.
+    """Take steps of a resolved recipe for about so many seconds, on this machine's CPU or GPU, and keep
+    nothing of them.
 
     Raises:
         UserError: what would stop the run at its start.
