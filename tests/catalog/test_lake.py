@@ -111,6 +111,48 @@ def test_an_export_that_fails_leaves_the_table_as_it_was(lake: tuple[Any, Any], 
     assert read(uri).num_rows == 5
 
 
+def test_a_table_of_a_catalog_is_made_and_added_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    catalogs = pytest.importorskip("pyiceberg.catalog")
+    pytest.importorskip("sqlalchemy")
+    # As a person configures one; the name is pyiceberg's way to say it in the environment.
+    properties = {
+        "type": "sql",
+        "uri": f"sqlite:///{tmp_path}/catalog.db",
+        "warehouse": f"file://{tmp_path}/lake",
+    }
+    real = catalogs.load_catalog
+    monkeypatch.setattr(
+        catalogs, "load_catalog", lambda name: real(name, **(properties if name == "ours" else {}))
+    )
+    version = published(tmp_path / "store", partition_by=("on",))
+    uri = "catalog://ours/demo/people"
+    export_iceberg(version, uri, "new")
+    export_iceberg(published(tmp_path / "store"), uri, "append")
+    table = real("ours", **properties).load_table(("demo", "people"))
+    assert table.scan().to_arrow().num_rows == 4 + 5
+    assert [field.name for field in table.spec().fields] == ["on"]
+    with pytest.raises(UserError, match=r"--iceberg: no catalog 'theirs' in pyiceberg's configuration"):
+        export_iceberg(version, "catalog://theirs/demo/people", "new")
+    with pytest.raises(UserError, match=r"--iceberg: expected catalog://NAME/NAMESPACE/TABLE"):
+        export_iceberg(version, "catalog://ours/people", "new")
+
+
+def test_tables_lie_on_s3_too(s3_store: str) -> None:
+    deltalake = pytest.importorskip("deltalake")
+    static = pytest.importorskip("pyiceberg.table").StaticTable
+    pytest.importorskip("sqlalchemy")
+    from synthmill.catalog.delta import _options
+    from synthmill.catalog.iceberg import _properties
+
+    version = published(s3_store)
+    export_delta(version, f"{s3_store}/delta", "new")
+    assert (
+        deltalake.DeltaTable(f"{s3_store}/delta", storage_options=_options()).to_pyarrow_table().num_rows == 5
+    )
+    export_iceberg(version, f"{s3_store}/iceberg", "new")
+    assert static.from_metadata(f"{s3_store}/iceberg", _properties()).scan().to_arrow().num_rows == 5
+
+
 def test_types_that_tables_do_not_have_are_named(lake: tuple[Any, Any], tmp_path: Path) -> None:
     export, _ = lake
     version = published(

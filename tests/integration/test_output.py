@@ -131,6 +131,8 @@ def test_rows_are_appended_as_a_version_that_shares_files(trained: Version, tmp_
     assert rows.slice(0, ROWS).equals(read_dataset(first))
     assert len(set(rows["customer"].to_pylist())) == rows.num_rows
     assert admin.verify(third.uri) == []
+    report = api.evaluate_dataset(third.ref, store=store_of(trained), profile="quick").report
+    assert report.metrics["schema.valid_share"].n["synthetic"] == ROWS + 1600
     copy = pull(third, tmp_path / "copy")
     assert len(pd.read_parquet(copy)) == rows.num_rows
     assert admin.verify(str(copy)) == []

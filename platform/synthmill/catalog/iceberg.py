@@ -133,7 +133,8 @@ def _write(
 
 
 def _append(transaction: Any, rows: Rows) -> None:
-    if not rows.partition_by:
+    # The table's own folders, which need not be the dataset's.
+    if transaction.table_metadata.spec().is_unpartitioned():
         transaction.append(rows.reader(), snapshot_properties=rows.facts)
         return
     # Streams are for tables without partitions: a snapshot for each part, all in one commit.

@@ -73,12 +73,14 @@ class StepPace:
     def __init__(self, total_steps: int) -> None:
         self._total = total_steps
         self._first: tuple[int, float] | None = None
+        self._last_step = 0
 
     def left(self, step: int, seconds: float) -> str | None:
         """Time that is left at this step, after so many seconds of training; None until there are two."""
-        if self._first is None or step < self._first[0]:
-            # Steps before it were another process's, at a pace of their own.
+        if self._first is None or step < self._last_step:
+            # A worker was lost: what it took for its steps says nothing of the one that repeats some.
             self._first = (step, seconds)
+        self._last_step = step
         first_step, first_seconds = self._first
         if step <= first_step or seconds <= first_seconds:
             return None

@@ -101,8 +101,8 @@ class Sharded(AllReduce):
     sharded = True
 
     def shard_(self, model: GenerativeModel, *, blocks: Sequence[nn.Module] = ()) -> None:
-        """Keep this process's part of each weight. `blocks` are modules that the loss calls, inner ones first,
-        each gathered alone; all other weights are gathered together.
+        """Keep this process's part of each weight. `blocks` are modules that the loss calls, inner ones
+        first, each gathered alone; all other weights are gathered together.
 
         Raises:
             RecipeError: a model that can't be trained so; names `model.name`.

@@ -7,6 +7,7 @@ import torch
 
 from synthmill.config import Recipe
 from synthmill.data.batch import Batch
+from synthmill.errors import ResourceError
 from synthmill.models.base import GenerativeModel
 from synthmill.training.fit import fresh_model
 from synthmill.training.loop import Loop
@@ -50,7 +51,9 @@ def probe(recipe: Recipe, rows: Rows, *, seconds: float) -> Probed:
         UserError: what would stop the run at its start.
     """
     wanted = recipe.training.device
-    gpu = wanted == "cuda" or (wanted == "auto" and torch.cuda.is_available())
+    gpu = torch.cuda.is_available() and wanted != "cpu"
+    if wanted == "cuda" and not gpu:
+        raise ResourceError("there is no GPU here to take steps on", field="training.device")
     device = torch.device("cuda" if gpu else "cpu")
     model = fresh_model(recipe, rows.codec.layout).to(device)
     data = rows.codec.encode(rows.tables.train).to(device)
