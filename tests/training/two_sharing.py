@@ -1,4 +1,4 @@
-"""One of two workers that share a model's weights: `two_shards.py FOLDER RANK`."""
+"""One of two workers that share a model's weights: `two_sharing.py FOLDER RANK`."""
 
 import sys
 from pathlib import Path

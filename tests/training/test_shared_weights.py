@@ -9,12 +9,12 @@ from typing import Any
 
 import safetensors.torch
 
-SCRIPT = Path(__file__).parent / "two_shards.py"
+SCRIPT = Path(__file__).parent / "two_sharing.py"
 
 
 def script() -> Any:
     """The script as a module: test folders are no packages."""
-    spec = spec_from_file_location("two_shards", SCRIPT)
+    spec = spec_from_file_location("two_sharing", SCRIPT)
     assert spec is not None
     assert spec.loader is not None
     module = module_from_spec(spec)
