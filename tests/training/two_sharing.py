@@ -14,7 +14,7 @@ from synthmill.errors import RecipeError
 from synthmill.models.base import GenerativeModel, Phase, build
 from synthmill.training.compute import AsWritten, Settings
 from synthmill.training.optim import PhaseOptimizer
-from synthmill.training.parallel import Parallel, Sharded, Single, local, local_rows
+from synthmill.training.parallel import Parallel, SharedWeights, Single, local, local_rows
 from synthmill.training.rng import StepRng
 
 ROWS, STEPS = 111, 4
@@ -42,7 +42,7 @@ def steps(model: GenerativeModel, phase: Phase, parallel: Parallel) -> None:
 
 def main(folder: Path, rank: int) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
-    parallel, model = Sharded(), fresh()
+    parallel, model = SharedWeights(), fresh()
     size = sum(parameter.numel() for parameter in model.parameters())
     (phase,) = model.stages()[0].phases
     parallel.shard_(model, blocks=(model.encoder,))

@@ -70,7 +70,7 @@ class PhaseOptimizer:
         gradients = _sum_gradients(self.parameters, parallel)
         if settings.clip_norm is not None:
             norm = nn.utils.get_total_norm(gradients)
-            if parallel.sharded:
+            if parallel.shares_weights:
                 square = norm.square()
                 parallel.all_reduce_(square)
                 norm = square.sqrt()
@@ -139,7 +139,7 @@ def _sum_gradients(parameters: list[nn.Parameter], parallel: Parallel) -> list[T
         if parameter.grad is None:
             parameter.grad = torch.zeros_like(parameter)
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-    if parallel.sharded:
+    if parallel.shares_weights:
         return [local(gradient) for gradient in gradients]
     if parallel.world > 1:
         # A message's fixed cost outweighs its bytes: all gradients travel in one.

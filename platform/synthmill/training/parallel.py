@@ -33,7 +33,7 @@ class Parallel(Protocol):
         """How long this process has been inside sums over workers: the slowest one waits least."""
 
     @property
-    def sharded(self) -> bool:
+    def shares_weights(self) -> bool:
         """Whether each worker has a share of every weight, whose gradient is a sum over workers already."""
 
     def all_reduce_(self, flat: Tensor) -> None:
@@ -51,7 +51,7 @@ class Single:
 
     rank = 0
     world = 1
-    sharded = False
+    shares_weights = False
     waited_seconds = 0.0
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
@@ -70,7 +70,7 @@ class Single:
 class AllReduce:
     """The processes of `torch.distributed`, which must be initialised (gloo on CPUs, NCCL on GPUs)."""
 
-    sharded = False
+    shares_weights = False
 
     def __init__(self, device: torch.device | str = "cpu") -> None:
         self.device = torch.device(device)
@@ -90,7 +90,7 @@ class AllReduce:
         dist.barrier()
 
 
-class Sharded(AllReduce):
+class SharedWeights(AllReduce):
     """Processes that share a model's weights, gradients and moments (FSDP2, `fully_shard`; ZeRO, arXiv
     1910.02054): each keeps its part, and has the whole of a block only while it computes it.
 
@@ -98,7 +98,7 @@ class Sharded(AllReduce):
     `gather`, which every process must call.
     """
 
-    sharded = True
+    shares_weights = True
 
     def shard_(self, model: GenerativeModel, *, blocks: Sequence[nn.Module] = ()) -> None:
         """Keep this process's part of each weight. `blocks` are modules that the loss calls, inner ones
