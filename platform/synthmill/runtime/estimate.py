@@ -107,7 +107,7 @@ def estimate_augment(
     workers = min(request.workers or os.cpu_count() or 1, plan.num_shards)
     # What a part takes grows with its rows; the rest is code, weights and one batch.
     memory = before + (_peak_bytes() - before) * max(1, min(plan.rows, plan.shard_rows) // rows)
-    result = {
+    result: dict[str, Any] = {
         "rows": total,
         "rows_per_second": round(rate, 1),
         "workers": workers,

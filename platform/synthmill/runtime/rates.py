@@ -34,8 +34,8 @@ class GeneratingProgress:
             rate = (rows - self._before) / seconds
             note += f", {rate:,.0f} rows/s, {clock_time((self._total - rows) / rate)} left"
         if len(paces := self._paces()) > 1:
-            slow, fast = (pick(rate for _, rate, _, _ in paces) for pick in (min, max))
-            note += f", {len(paces)} workers of {slow:,.0f} to {fast:,.0f} rows/s"
+            rates = sorted(rate for _, rate, _, _ in paces)
+            note += f", {len(paces)} workers of {rates[0]:,.0f} to {rates[-1]:,.0f} rows/s"
         bar.update(len(done), note)
 
     def summary(self) -> list[str]:
