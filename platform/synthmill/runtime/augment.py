@@ -305,38 +305,51 @@ def _fill(work: _Work, draft: Draft, writers: "Writers") -> Augmented:
     say("comparing the rows with the real ones")
     report, why = _quick_report(work, draft, generated)
     _gate(work.request, draft, report, why)
-    parents = [Parent(kind="model", ref=generator.ref, digest=generator.digest)]
-    if work.mixed:
-        source: Any = generator.config["source"]
-        parents.append(Parent(kind="source", ref=source["uri"], digest=source["sha256"]))
     gate: dict[str, Any] = {"verdict": report.verdict if report else "inconclusive", "why": why}
-    details: dict[str, Any] = {"plan": plan.model_dump(mode="json"), "mix_real": work.mixed}
-    if work.base is not None:
-        work.base.check_newest(work.store)
-        parents.append(work.base.parent)
-        files = (*work.base.files, *files)
-        details = {"mix_real": False, **work.base.details(plan, generator.digest)}
-        gate["rows"] = "appended"
-    if folders := work.request.output.partition_by:
-        details["partition_by"] = folders
     if report is not None:
         gate |= {"report": draft.folder.uri_of("_report.json"), "report_sha256": report.digest}
+    contains = work.mixed or generator.model.copies_training_rows
+    if work.base is not None:
+        work.base.check_newest(work.store)
+        files = (*work.base.files, *files)
+        # The others were judged when they were published.
+        gate["rows"] = "appended"
+        contains = contains or work.base.version.manifest.contains_training_rows
     version = draft.commit(
         draft.manifest(
             files=files,
             schema=work.schema,
-            parents=tuple(parents),
+            parents=_parents(work),
             seed=plan.seed,
             compute_class=writers.compute_class,
             labels=labels(run_key=draft.run_key, mixed=work.mixed),
             gate=gate,
-            contains_training_rows=work.mixed
-            or generator.model.copies_training_rows
-            or (work.base is not None and work.base.version.manifest.contains_training_rows),
-            details=details,
+            contains_training_rows=contains,
+            details=_details(work),
         )
     )
     return Augmented(version, gate["verdict"], reused=False)
+
+
+def _parents(work: _Work) -> tuple[Parent, ...]:
+    """What the rows came from: the model, and the source's own rows or the version before."""
+    parents = [Parent(kind="model", ref=work.generator.ref, digest=work.generator.digest)]
+    if work.mixed:
+        source: Any = work.generator.config["source"]
+        parents.append(Parent(kind="source", ref=source["uri"], digest=source["sha256"]))
+    if work.base is not None:
+        parents.append(work.base.parent)
+    return tuple(parents)
+
+
+def _details(work: _Work) -> dict[str, Any]:
+    """What the manifest states about the request."""
+    details: dict[str, Any] = {"plan": work.plan.model_dump(mode="json"), "mix_real": work.mixed}
+    if work.base is not None:
+        details = {"mix_real": False, **work.base.details(work.plan, work.generator.digest)}
+    if folders := work.request.output.partition_by:
+        details["partition_by"] = folders
+    return details
 
 
 def _quick_report(work: _Work, draft: Draft, files: Sequence[FileEntry]) -> "tuple[Report | None, str]":
