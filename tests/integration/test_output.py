@@ -13,6 +13,7 @@ from synthmill import api
 from synthmill.catalog import admin
 from synthmill.catalog.dataset import finished_shards, pull, read_dataset
 from synthmill.catalog.store import Store, Version
+from synthmill.cli import run
 from synthmill.errors import IntegrityError, NotFoundError, UserError
 
 ROWS = 4 * 1024 + 300
@@ -114,7 +115,9 @@ def test_row_groups_and_files_have_the_size_that_was_asked_for(
     assert 140_000 < entries[0].bytes < 260_000
 
 
-def test_rows_are_appended_as_a_version_that_shares_files(trained: Version, tmp_path: Path) -> None:
+def test_rows_are_appended_as_a_version_that_shares_files(
+    trained: Version, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     store = Store(store_of(trained))
     first = publish(trained, "grows", partition_by="plan")
     second = publish(trained, "grows", partition_by="plan", append=True, seed=8, rows=1500)
@@ -133,6 +136,9 @@ def test_rows_are_appended_as_a_version_that_shares_files(trained: Version, tmp_
     assert admin.verify(third.uri) == []
     report = api.evaluate_dataset(third.ref, store=store_of(trained), profile="quick").report
     assert report.metrics["schema.valid_share"].n["synthetic"] == ROWS + 1600
+    assert run(["datasets", "files", third.ref, "--store", store_of(trained)]) == 0
+    listed = capsys.readouterr().out.strip().splitlines()[-len(third.manifest.files) :]
+    assert len(pd.read_parquet(listed)) == rows.num_rows
     copy = pull(third, tmp_path / "copy")
     assert len(pd.read_parquet(copy)) == rows.num_rows
     assert admin.verify(str(copy)) == []

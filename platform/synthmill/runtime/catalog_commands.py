@@ -194,7 +194,8 @@ def export_dataset(
 def list_files(
     ref: Annotated[str, typer.Argument(help="NAME or NAME@N.")], store: StoreOption = DEFAULT_STORE
 ) -> None:
-    """The URIs of a dataset's parts, one a line: for readers of a version that shares files."""
+    """The paths (or s3:// URIs) of a dataset's parts, one a line: for readers of a version that shares
+    files."""
     from synthmill.catalog.dataset import part_entries
     from synthmill.catalog.manifest import home_of
     from synthmill.catalog.store import Store
@@ -202,7 +203,9 @@ def list_files(
 
     version = Store(store).resolve("datasets", ref, field="dataset")
     for entry in part_entries(version):
-        say(home_of(version.folder, entry).uri_of(entry.path))
+        home = home_of(version.folder, entry)
+        # PyArrow and pandas take no file:// URIs in a list of files.
+        say(str(home.local_path / entry.path) if home.local_path else home.uri_of(entry.path))
 
 
 def runs_list(store: StoreOption = DEFAULT_STORE) -> None:
