@@ -29,7 +29,7 @@ a recipe, by path or by the name of one that ships with the package, and any num
 .venv/bin/python jobs/train.py table --set name=adult --set data.source=adult.csv --set training.max_epochs=100 --dry-run
 ```
 
-`--dry-run` prints the resolved recipe and stops. The resolved recipe is fingerprinted and saved with every output.
+`--dry-run` prints the resolved recipe and what the run would take, and stops. The resolved recipe is fingerprinted and saved with every output.
 """
 
 SCHEMA_FILE = """\

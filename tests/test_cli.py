@@ -114,7 +114,8 @@ def test_dry_run_prints_the_resolved_recipe_and_stops(
         "--store",
         str(tmp_path / "store"),
     )
-    assert (code, line) == (0, {"status": "done", "dry_run": True})
+    assert (code, line["status"], line["dry_run"]) == (0, "done", True)
+    assert line["estimate"] is None or line["estimate"]["seconds"] > 0
     assert not (tmp_path / "store").exists()
 
 

@@ -220,6 +220,9 @@ def augment(
     mix_real: bool = False,
     columns: Sequence[str] | None = None,
     shard_rows: int = 65_536,
+    row_group_rows: int = 65_536,
+    partition_by: Sequence[str] = (),
+    append: bool = False,
     require: Literal["pass"] | None = None,
     allow_inconclusive: bool = False,
     allow_copies: bool = False,
@@ -238,6 +241,7 @@ def augment(
     """
     from synthmill.runtime.augment import AugmentRequest
     from synthmill.runtime.augment import augment as run
+    from synthmill.runtime.output import Output
 
     codes = [f"{key}={value!r}" for key, value in latent.items()] if isinstance(latent, Mapping) else latent
     request = AugmentRequest(
@@ -258,6 +262,11 @@ def augment(
         portable=portable,
         if_exists=if_exists,
         gates=gates,
+        output=Output(
+            partition_by=(partition_by,) if isinstance(partition_by, str) else tuple(partition_by),
+            row_group_rows=row_group_rows,
+        ),
+        append=append,
     )
     return run(request, _store(store), run_id=uuid.uuid4().hex, storage=storage).version
 

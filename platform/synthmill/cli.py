@@ -12,7 +12,6 @@ import sys
 import traceback
 import uuid
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
@@ -20,7 +19,7 @@ import typer
 import synthmill
 from synthmill import threads
 from synthmill.errors import ColumnsError, SynthmillError, UserError
-from synthmill.runtime import catalog_commands, setup_commands, tune_commands
+from synthmill.runtime import augment_commands, catalog_commands, setup_commands, tune_commands
 from synthmill.runtime.options import DEFAULT_STORE, ResultFile, StorageOption, StoreOption, choice
 from synthmill.serving import command as serving_commands
 
@@ -172,7 +171,9 @@ def train(
     ] = DEMO_RECIPE,
     store: StoreOption = DEFAULT_STORE,
     set_: Annotated[list[str] | None, typer.Option("--set", help="key=value; may be given again.")] = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved recipe and stop.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print the resolved recipe and what it would take, and stop.")
+    ] = False,
     inspect: Annotated[bool, typer.Option("--inspect", help="Print what columns become, and stop.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="With --inspect: JSON and a schema file.")] = False,
     result_file: ResultFile = None,
@@ -190,7 +191,14 @@ def train(
         from synthmill.training.prepare import resolve
 
         say(yaml.safe_dump(dump(resolve(loaded)), sort_keys=False).rstrip())
-        return {"dry_run": True}
+        from synthmill.runtime.estimate import estimate_train
+
+        try:
+            return {"dry_run": True, "estimate": estimate_train(loaded, store)}
+        except SynthmillError as fault:
+            # The recipe is what a dry run is for; without the source at hand there is just no estimate.
+            say(f"no estimate: {fault}")
+            return {"dry_run": True, "estimate": None}
     if inspect:
         from synthmill.runtime.inspect_source import inspected
 
@@ -202,98 +210,6 @@ def train(
         "uri": version.uri,
         "content_digest": version.manifest.content_digest,
         "quality": quality,
-    }
-
-
-@app.command()
-@verb
-def augment(
-    model: Annotated[str, typer.Option(help="NAME or NAME@N.")],
-    rows: Annotated[int, typer.Option(help="Synthetic rows to publish.")],
-    dataset: Annotated[str, typer.Option(help="Name of the dataset.")],
-    store: StoreOption = DEFAULT_STORE,
-    seed: Annotated[int, typer.Option(help="Same seed, model and rows: same bytes.")] = 0,
-    workers: Annotated[int | None, typer.Option(help="Writing processes; default: one for each CPU.")] = None,
-    where: Annotated[
-        list[str] | None, typer.Option(help="'column=value', '!=', '<=', '>=', '<', '>'; given again: AND.")
-    ] = None,
-    latent: Annotated[
-        list[str] | None,
-        typer.Option(help="name=value: a latent code to fix (infogan: c1, c2); may be given again."),
-    ] = None,
-    balance: Annotated[str | None, typer.Option(help="Equalise the classes of this column.")] = None,
-    mix_real: Annotated[
-        bool, typer.Option("--mix-real", help="Publish the train rows too, with a column is_synthetic.")
-    ] = False,
-    columns: Annotated[str | None, typer.Option(help="Comma-separated; default: all.")] = None,
-    require: Annotated[str | None, typer.Option(help="pass: publish only if the gates pass.")] = None,
-    allow_inconclusive: Annotated[
-        bool, typer.Option("--allow-inconclusive", help="With --require pass: enough if no gate fails.")
-    ] = False,
-    allow_copies: Annotated[
-        bool, typer.Option("--allow-copies", help="Publish from a control that copies training rows.")
-    ] = False,
-    gates: Annotated[
-        str | None, typer.Option(help="A gates file, or 'default'; default: what the model's recipe says.")
-    ] = None,
-    portable: Annotated[
-        bool, typer.Option("--portable", help="Same bytes on machines with different processors; slower.")
-    ] = False,
-    shard_rows: Annotated[int, typer.Option(help="Rows in a part.")] = 65_536,
-    if_exists: Annotated[
-        str, typer.Option(help="new: always a new version; reuse: the finished one with the same content.")
-    ] = "new",
-    export: Annotated[
-        str | None,
-        typer.Option(help="Local folder that gets the images as labelled files, a subfolder a class."),
-    ] = None,
-    set_: StorageOption = None,
-    result_file: ResultFile = None,
-) -> dict[str, Any]:
-    """Publish a synthetic dataset as Parquet: exactly once, the same bytes for any number of workers."""
-    from synthmill.runtime.augment import AugmentRequest, augment
-    from synthmill.runtime.options import storage_settings
-
-    request = AugmentRequest(
-        model=model,
-        dataset=dataset,
-        rows=rows,
-        seed=seed,
-        workers=workers,
-        where=tuple(where or ()),
-        latent=tuple(latent or ()),
-        balance=balance,
-        mix_real=mix_real,
-        columns=tuple(part.strip() for part in columns.split(",")) if columns else None,
-        shard_rows=shard_rows,
-        require=choice("--require", require, ("pass",)),
-        allow_inconclusive=allow_inconclusive,
-        allow_copies=allow_copies,
-        portable=portable,
-        if_exists=choice("--if-exists", if_exists, ("new", "reuse")),
-        gates=gates,
-    )
-    if export is not None:
-        from synthmill.catalog.images import empty_folder, export_images
-
-        # A folder with files in it is refused before any work.
-        empty_folder(Path(export))
-    done = augment(request, store, run_id=uuid.uuid4().hex, storage=storage_settings(set_))
-    manifest = done.version.manifest
-    exported = (
-        {"exported": export, "images": export_images(done.version, Path(export))}
-        if export is not None
-        else {}
-    )
-    return {
-        "dataset": done.version.ref,
-        "uri": done.version.uri,
-        "rows": manifest.rows,
-        "content_digest": manifest.content_digest,
-        "verdict": done.verdict,
-        "report": (manifest.gate or {}).get("report"),
-        **({"reused": True} if done.reused else {}),
-        **exported,
     }
 
 
@@ -435,6 +351,7 @@ def demo(store: StoreOption = DEFAULT_STORE, result_file: ResultFile = None) -> 
     return demo(store, uuid.uuid4().hex)
 
 
+augment_commands.register(app, verb)
 tune_commands.register(app, verb)
 setup_commands.register(app, verb)
 catalog_commands.register(app, verb)

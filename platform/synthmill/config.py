@@ -159,6 +159,9 @@ class TrainingConfig(FrozenModel):
     global_batch_rows: int = tunable(500, choices=(250, 500, 1000), ge=2)
     """Rows in one step over all workers; reduced, with a line saying so, when there are fewer training
     rows."""
+    micro_batch_rows: int | None = Field(None, ge=1, exclude_if=_is_none)
+    """Rows that a worker computes at once; gradients are added up over the parts of its share of a batch, so
+    that a batch may be larger than memory. Null: the whole share. Not for models with BatchNorm."""
     workers: int = Field(1, ge=1)
     """Training processes; gradients are averaged over them, so the result does not depend on their number."""
     threads: int | None = Field(None, ge=1)

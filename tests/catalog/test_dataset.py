@@ -40,7 +40,7 @@ def test_a_part_counts_only_with_its_receipt_and_its_size(every_store: str) -> N
     draft.folder.delete("_receipts/part-00000.json")
     draft.folder.write_bytes("part-00001.parquet", b"cut")
     draft.folder.delete("part-00002.parquet")
-    assert finished_shards(draft.folder, "k") == {3: entries[3]}
+    assert finished_shards(draft.folder, "k") == {3: (entries[3],)}
     assert finished_shards(draft.folder, "another") == {}
 
 

@@ -83,6 +83,30 @@ def test_a_killed_driver_goes_on_where_it_was(model_store: Path, tmp_path: Path,
     assert all((store / "datasets/out/1" / name).stat().st_mtime_ns == parts[name] for name in kept)
 
 
+def test_folders_are_whole_after_a_killed_writer_and_a_killed_driver(
+    model_store: Path, tmp_path: Path
+) -> None:
+    folders = ("--partition-by", "plan,churned")
+    undisturbed = copied(model_store, tmp_path / "clean")
+    job = start_job("augment", *arguments(undisturbed, "out", "--workers", "1", *folders))
+    output, errors = job.communicate(timeout=300)
+    assert job.returncode == 0, errors
+    expected = last_line(output)["content_digest"]
+
+    store = copied(model_store, tmp_path / "killed")
+    job = start_job("augment", *arguments(store, "out", "--workers", "2", *folders))
+    until(lambda: receipts(store), what="the first part")
+    kill(until(lambda: titled(job.pid, "ray::write_part"), what="a writer at work")[0])
+    until(lambda: len(receipts(store)) >= 5, what="five parts")
+    kill_tree(job)
+    assert not (store / "datasets/out/1/_manifest.json").exists()
+    again = start_job("augment", *arguments(store, "out", "--workers", "2", *folders))
+    output, errors = again.communicate(timeout=300)
+    assert again.returncode == 0, errors
+    result = last_line(output)
+    assert (result["dataset"], result["content_digest"], result["rows"]) == ("out@1", expected, ROWS)
+
+
 def test_a_lost_node_does_not_matter(model_store: Path, tmp_path: Path, clean: str) -> None:
     from synthmill import api
 

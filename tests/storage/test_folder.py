@@ -297,3 +297,39 @@ def test_a_client_asked_for_while_a_filesystem_is_made_sees_the_environment_as_i
     assert s3_client.filesystem(settings, "bucket") == "filesystem"
     asked[0].join()
     assert len(clients) == 1
+
+
+def test_markers_are_found_by_their_depth(every_store: str) -> None:
+    folder = Folder(every_store)
+    paths = ["a/1/_claim.1.json", "a/1/_manifest.json", "b/7/_tombstone.json", "b/_note", "_top"]
+    for path in [*paths, "a/1/_receipts/part-0.json", "a/1/part-0.parquet", "a/1/Sex=Male/part-0.parquet"]:
+        folder.write_bytes(path, b"")
+    assert folder.markers(2) == paths[:3]
+    assert folder.markers(1) == ["b/_note"]
+    assert folder.child("nothing").markers(1) == []
+    assert folder.child("a").markers(1) == ["1/_claim.1.json", "1/_manifest.json"]
+
+
+def test_markers_of_many_versions_come_in_pages_that_skip_their_parts(
+    s3_store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = Folder(s3_store)
+    parts = ["_receipts/part-{i}.json", "part-{i}.parquet", "Sex=M/part-{i}"]
+    names = ["_claim.1.json", "_manifest.json", *parts]
+    expected = []
+    for number in range(1, 5):
+        for name in names:
+            for i in range(6 if "{i}" in name else 1):
+                folder.write_bytes(f"d/{number}/" + name.format(i=i), b"")
+        expected += [f"d/{number}/_claim.1.json", f"d/{number}/_manifest.json"]
+    client, pages = s3_client.client(folder.settings), []
+    original = client.list_objects_v2
+
+    def few(**arguments: object) -> object:
+        pages.append(arguments)
+        return original(**arguments, MaxKeys=4)
+
+    monkeypatch.setattr(client, "list_objects_v2", few)
+    assert folder.markers(2) == expected
+    # 80 objects in pages of four would be 20.
+    assert len(pages) <= 16

@@ -7,9 +7,10 @@ import uuid
 from collections.abc import Collection
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
+from typing import NoReturn
 
 from synthmill.catalog.lineage import descendants
-from synthmill.catalog.manifest import FileEntry, Manifest, read_manifest, utc_now
+from synthmill.catalog.manifest import FileEntry, Manifest, home_of, read_manifest, utc_now
 from synthmill.catalog.store import KINDS, Store, Version, parse_ref
 from synthmill.config import StorageConfig
 from synthmill.errors import MissingError, NotFoundError, RecipeError, UserError
@@ -41,10 +42,14 @@ def verify(uri: str, settings: StorageConfig = DEFAULT_SETTINGS) -> list[str]:
             f"{folder.uri}: there is no {publish.MANIFEST}, so no committed version", field="URI"
         ) from None
 
+    present = {entry.path for entry in folder.list()}
+
     def compare(entry: FileEntry) -> str | None:
-        uri = folder.uri_of(entry.path)
+        # A copy has the files of all versions in one folder.
+        home = folder if entry.path in present else home_of(folder, entry)
+        uri = home.uri_of(entry.path)
         try:
-            sha256, size = folder.digest(entry.path)
+            sha256, size = home.digest(entry.path)
         except MissingError:
             return f"{uri}: is missing"
         if size != entry.bytes:
@@ -55,7 +60,7 @@ def verify(uri: str, settings: StorageConfig = DEFAULT_SETTINGS) -> list[str]:
         problems = [problem for problem in pool.map(compare, manifest.files) if problem]
     known = {entry.path for entry in manifest.files}
     # A file without "_" counts as data for every reader of the folder, whatever the manifest says.
-    extra = [entry.path for entry in folder.list() if entry.path not in known and entry.path[0] != "_"]
+    extra = [path for path in sorted(present - known) if path[0] != "_"]
     return problems + [f"{folder.uri_of(path)}: is not in the manifest" for path in extra]
 
 
@@ -97,10 +102,7 @@ def delete(store: Store, ref: str, *, cascade: bool = False) -> list[str]:
     version = find(store, ref)
     children = descendants(store, version)
     if children and not cascade:
-        names = ", ".join(f"{child.kind}/{child.ref}" for child in children[:5])
-        names += ", ..." if len(children) > 5 else ""
-        fix = "delete those first, or add --cascade"
-        raise UserError(f"{version.ref} is what {names} came from; {fix}", field="REF")
+        _refuse(version, children)
     # The farthest first: an interruption leaves no version without the one that it came from.
     doomed = [*reversed(children), version]
     for each in doomed:
@@ -113,8 +115,25 @@ def delete(store: Store, ref: str, *, cascade: bool = False) -> list[str]:
         }
         # First of all: without a manifest and without a tombstone, the number could be claimed again.
         each.folder.create(publish.TOMBSTONE, json_bytes(tombstone))
+        # Again, now that nobody can append to it any more: a version of meanwhile has its files from here.
+        appended = descendants(store, each) if each.kind == "datasets" else []
+        if sharing := [child for child in appended if _shares(child, each)]:
+            each.folder.delete(publish.TOMBSTONE)
+            _refuse(each, sharing)
         _empty_deleted(each.folder)
     return [each.uri for each in doomed]
+
+
+def _shares(version: Version, base: Version) -> bool:
+    same_name = (version.kind, version.name) == (base.kind, base.name)
+    return same_name and any(entry.version == base.number for entry in version.manifest.files)
+
+
+def _refuse(version: Version, children: list[Version]) -> NoReturn:
+    names = ", ".join(f"{child.kind}/{child.ref}" for child in children[:5])
+    names += ", ..." if len(children) > 5 else ""
+    fix = "delete those first, or add --cascade"
+    raise UserError(f"{version.ref} is what {names} came from; {fix}", field="REF")
 
 
 def gc(store: Store, older_than: timedelta) -> list[str]:

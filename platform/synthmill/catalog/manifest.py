@@ -16,7 +16,8 @@ from synthmill.storage.folder import Folder
 from synthmill.storage.formats import check_format, format_name
 from synthmill.storage.publish import MANIFEST
 
-FORMAT_NUMBER = 1
+FORMAT_NUMBER = 2
+"""2: files may lie in the folder of another version. Manifests without such a file are still of format 1."""
 Kind = Literal["datasets", "models", "reports"]
 
 
@@ -29,6 +30,8 @@ class FileEntry(FrozenModel):
     """Rows of a data part; null for other files."""
     bytes: int = Field(ge=0)
     sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    version: int | None = Field(None, ge=1, exclude_if=lambda number: number is None)
+    """Number of the version of the same name in whose folder the file lies; null: this one's own."""
 
 
 class Parent(FrozenModel):
@@ -44,7 +47,7 @@ class Parent(FrozenModel):
 class Manifest(FrozenModel):
     """`_manifest.json`: written last, and with it the version exists."""
 
-    format: str = format_name("manifest", FORMAT_NUMBER)
+    format: str = format_name("manifest", 1)
     kind: Kind
     name: str = Field(pattern=NAME_PATTERN)
     number: int = Field(ge=1)
@@ -102,6 +105,11 @@ def encode_schema(schema: Any) -> str:
 def decode_schema(text: str) -> Any:
     """The Arrow schema that `encode_schema` encoded."""
     return pa.ipc.read_schema(pa.py_buffer(base64.b64decode(text)))
+
+
+def home_of(folder: Folder, entry: FileEntry) -> Folder:
+    """The folder that holds a file of the version in `folder`: its own, or an earlier version's beside it."""
+    return folder if entry.version is None else folder.sibling(str(entry.version))
 
 
 def utc_now() -> str:

@@ -25,10 +25,11 @@ SYNTHETIC_COLUMN = "is_synthetic"
 _CODE = re.compile(r"^[\x21-\x7e]+$")
 
 
-def produce_id(run_key: str, shard: int | None = None) -> str:
-    """The unique id of one shard's rows, or of a whole run: 32 hex digits that follow from the run key."""
+def produce_id(run_key: str, shard: int | None = None, folder: str = "") -> str:
+    """The unique id of a whole run, of one shard's rows, or of those in one Hive folder: 32 hex digits that
+    follow from the run key."""
     # Derived, not random: the id is in the footer, and a repeated run must give the same bytes.
-    text = run_key if shard is None else f"{run_key}/{shard}"
+    text = run_key if shard is None else f"{run_key}/{shard}" + (f"/{folder}" if folder else "")
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
@@ -47,10 +48,12 @@ def footer(
     model_digest: str,
     seed: int,
     mixed: bool = False,
+    folder: str = "",
     producer: str = PRODUCER,
 ) -> dict[str, str]:
-    """Parquet footer keys of one part; `mixed` when real rows are among the synthetic ones."""
-    unique_id = produce_id(run_key, shard)
+    """Parquet footer keys of one part; `mixed` when real rows are among the synthetic ones; `folder` is the
+    file's Hive folder, as a shard has a file in each."""
+    unique_id = produce_id(run_key, shard, folder)
     provenance = {
         "format": format_name("provenance", PROVENANCE_FORMAT),
         "model": model_ref,

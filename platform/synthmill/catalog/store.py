@@ -21,6 +21,7 @@ from synthmill.catalog.manifest import (
     Manifest,
     content_digest,
     encode_schema,
+    home_of,
     manifest_json,
     read_manifest,
     utc_now,
@@ -138,16 +139,29 @@ class Store:
 
     def open_versions(self, kind: Kind) -> list[Version]:
         """Every committed version of a kind, by name and number."""
-        refs = [f"{name}@{number}" for name, number in self._committed(kind)]
+
+        def opened(found: tuple[str, int]) -> Version | None:
+            name, number = found
+            folder = self.root.child(kind, name, str(number))
+            try:
+                return Version(kind, name, number, folder, read_manifest(folder))
+            except MissingError:
+                return None  # Deleted since it was listed.
+
         with ThreadPoolExecutor(THREADS) as pool:
-            return list(pool.map(lambda ref: self.resolve(kind, ref, field=kind), refs))
+            return [version for version in pool.map(opened, self._committed(kind)) if version is not None]
 
     def _committed(self, kind: Kind) -> list[tuple[str, int]]:
+        # One listing of everything: a request for each version costs seconds from a thousand versions on.
+        found = sorted(publish.all_states(self.root.child(kind)).items())
         # Folders that another program put there are left alone.
-        names = [name for name in self.root.child(kind).children() if _NAME.fullmatch(name)]
-        with ThreadPoolExecutor(THREADS) as pool:
-            numbers = list(pool.map(lambda name: self.versions(kind, name), names))
-        return [(name, number) for name, some in zip(names, numbers, strict=True) for number in some]
+        return [
+            (name, state.number)
+            for name, states in found
+            if _NAME.fullmatch(name)
+            for state in states
+            if state.readable
+        ]
 
     def begin(
         self, kind: Kind, name: str, *, run_key: str, run_id: str, if_exists: Literal["new", "reuse"] = "new"
@@ -245,7 +259,10 @@ class Draft:
     def manifest(self, *, files: tuple[FileEntry, ...], schema: Any = None, **fields: Any) -> Manifest:
         """This version's manifest; `schema` is the Arrow schema of data parts, `fields` are `Manifest`'s."""
         text = encode_schema(schema) if schema is not None else None
+        shared = any(entry.version is not None for entry in files)
         return Manifest(
+            # Versions of Synthmill that know no shared files must refuse it by name.
+            format=format_name("manifest", 2 if shared else 1),
             kind=self.kind,
             name=self.name,
             number=self.number,
@@ -272,14 +289,25 @@ class Draft:
         own = (self.kind, self.name, self.number, self.run_id, self.run_key)
         assert stated == own, f"the manifest of {self.ref} names another version"
         # A committed version is immutable, so what is missing now would be missing for ever.
-        sizes = {entry.path: entry.bytes for entry in self.folder.list()}
+        shared = {home_of(self.folder, entry) for entry in manifest.files if entry.version is not None}
+        sizes = {
+            (folder, entry.path): entry.bytes for folder in (self.folder, *shared) for entry in folder.list()
+        }
         for entry in manifest.files:
-            if sizes.get(entry.path) != entry.bytes:
-                fault = f"has {sizes[entry.path]} bytes" if entry.path in sizes else "is not there"
+            home = home_of(self.folder, entry)
+            found = sizes.get((home, entry.path))
+            if found != entry.bytes:
+                fault = "is not there" if found is None else f"has {found} bytes"
                 fault += f", its manifest says {entry.bytes} bytes; not committed"
-                raise StorageError(f"{self.folder.uri_of(entry.path)}: {fault}")
+                raise StorageError(f"{home.uri_of(entry.path)}: {fault}")
         if not lease.commit(manifest_json(manifest)):
             raise ClaimLostError(f"{self.folder.uri}: another job committed this version first")
+        # `delete` writes its tombstone and then looks for versions that share: one of the two sees the other.
+        if deleted := [folder for folder in shared if folder.exists(publish.TOMBSTONE)]:
+            self.folder.delete(publish.MANIFEST)
+            raise StorageError(
+                f"{deleted[0].uri} was deleted while {self.ref} was made from it; not committed"
+            )
         return Version(self.kind, self.name, self.number, self.folder, manifest)
 
     def quarantine(self, reason: str) -> str:

@@ -143,6 +143,20 @@ class GenerativeModel(nn.Module, ABC):
         """Rows that must stay together (pac); batches and ranks get multiples of it."""
         return 1
 
+    @property
+    def needs_whole_batch(self) -> str | None:
+        """What a pass in training takes from, or does once for, the whole batch, in words.
+
+        None: every loss is a mean over rows, or groups of `row_group`, which parts of the batch add up to.
+        """
+        for module in self.modules():
+            if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                return "BatchNorm"
+            # Each pass in training moves its estimate of the largest singular value.
+            if type(module).__name__ == "_SpectralNorm":
+                return "spectral normalisation"
+        return None
+
     @abstractmethod
     def stages(self) -> tuple[Stage, ...]:
         """The training plan; () = closed form, then `fit_closed` is called instead."""

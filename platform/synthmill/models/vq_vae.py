@@ -96,6 +96,11 @@ class VqVae(ImageModel):
             dropout=config.prior_dropout,
         )
 
+    @property
+    def needs_whole_batch(self) -> str | None:
+        # The entropy of a mean over the batch is no mean of entropies.
+        return "the term that spreads the use of codes"
+
     def stages(self) -> tuple[Stage, ...]:
         adam = Adam(learning_rate=self.config.learning_rate, schedule="cosine", clip_norm=5.0)
         codes = Phase(name="codes", modules=("encoder", "decoder", "codebook_VD"), optimizer=adam)

@@ -6,7 +6,7 @@ deals out shards, replaces lost actors, evaluates what was written and commits t
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 import pyarrow as pa
@@ -21,7 +21,10 @@ from synthmill.data.written import write_texts
 from synthmill.errors import DataError, GateFailedError, UserError
 from synthmill.generation.shards import ShardPlan, level_quotas
 from synthmill.runtime import cluster
+from synthmill.runtime.append import FIELD, Base
+from synthmill.runtime.output import Output, check_output, rows_of_files
 from synthmill.runtime.progress import Progress, say
+from synthmill.runtime.rates import GeneratingProgress
 
 # Ray takes seconds to start, and torch and the metrics as long to import: torch is imported while Ray starts,
 # the metrics when the parts are written.
@@ -60,6 +63,11 @@ class AugmentRequest:
     if_exists: Literal["new", "reuse"] = "new"
     gates: str | None = None
     """A gates file, or `default`; None: what the model's recipe says."""
+    output: Output = field(default_factory=Output)
+    file_bytes: int | None = None
+    """About the size of a file, which then decides `shard_rows`."""
+    append: bool = False
+    """To the newest version of the dataset: the new one shares its files."""
 
 
 @dataclass(frozen=True)
@@ -81,10 +89,18 @@ class _Work:
     plan: ShardPlan
     real: "SplitTables | None"
     """The real rows that are published too."""
+    base: Base | None = None
+    """The version that is appended to."""
 
     @property
     def mixed(self) -> bool:
         return self.real is not None
+
+    @property
+    def schema(self) -> pa.Schema:
+        from synthmill.runtime.writers import dataset_schema
+
+        return dataset_schema(self.generator, self.plan, mixed=self.mixed)
 
 
 def augment(
@@ -110,7 +126,18 @@ def augment(
         workers = request.workers or max(1, min(cluster.total_cpus(), plan.num_shards))
         cluster.require(workers=workers, field="--workers")
         env = cluster.environment()
-        job = Job(env, store_uri, storage, generator.ref, generator.digest, plan, mixed=work.mixed)
+        first_part = work.base.first_part if work.base else 0
+        job = Job(
+            env,
+            store_uri,
+            storage,
+            generator.ref,
+            generator.digest,
+            plan,
+            mixed=work.mixed,
+            output=request.output,
+            first_part=first_part,
+        )
         writers = Writers(workers, job, portable=request.portable)
         run_key = _run_key(work, writers.compute_class)
         # Only a worker knows how its machine computes, and so what this run would write.
@@ -123,16 +150,28 @@ def augment(
             return _fill(work, draft, writers)
 
 
+def planned(request: AugmentRequest, store_uri: str, storage: StorageConfig | None = None) -> _Work:
+    """The request, checked as `augment` checks it, without a cluster and without writing anything."""
+    store = Store(store_uri, storage or StorageConfig())
+    source = store.resolve("models", request.model, field="--model")
+    _check(request, source)
+    return _prepare(request, store, source, writes=False)
+
+
 def _check(request: AugmentRequest, version: Version) -> None:
     """Mistakes that need no model to be seen."""
-    for field, value in (
+    for option, value in (
         ("--rows", request.rows),
         ("--workers", request.workers),
         ("--shard-rows", request.shard_rows),
     ):
         if value is not None and value < 1:
-            raise UserError(f"must be at least 1, got {value}", field=field)
+            raise UserError(f"must be at least 1, got {value}", field=option)
     check_name(request.dataset, field="--dataset")
+    if request.append and request.mix_real:
+        raise UserError("can't be given with --append, which adds generated rows alone", field="--mix-real")
+    if request.file_bytes is not None and request.shard_rows != AugmentRequest.shard_rows:
+        raise UserError("can't be given with --shard-rows; leave one of them out", field="--file-size")
     if version.manifest.contains_training_rows and not (request.allow_copies or request.require):
         raise UserError(
             f"{version.ref} copies training rows; add --allow-copies, or --require pass to let the gates"
@@ -141,12 +180,13 @@ def _check(request: AugmentRequest, version: Version) -> None:
         )
 
 
-def _prepare(request: AugmentRequest, store: Store, source: Version) -> _Work:
+def _prepare(request: AugmentRequest, store: Store, source: Version, *, writes: bool = True) -> _Work:
     """Load the model and check the request against it, the store and the gates."""
     from synthmill.generation.generator import Generator
     from synthmill.runtime.source import gates_name, source_tables
 
-    store.root.probe_write()
+    if writes:
+        store.root.probe_write()
     generator = Generator.load(source)
     if gates_name(request.gates, generator) != "default":
         # A gates file of one's own may be wrong. The shipped one is not, and reading it imports every metric.
@@ -154,10 +194,34 @@ def _prepare(request: AugmentRequest, store: Store, source: Version) -> _Work:
 
         check_gates(request.gates, generator)
     real = source_tables(store, generator) if request.mix_real else None
-    return _Work(request, store, generator, _plan(request, generator, real.train if real else None), real)
+    base = _base(request, store, generator) if request.append else None
+    work = _Work(
+        request, store, generator, _plan(request, generator, real.train if real else None, base), real, base
+    )
+    check_output(request.output, generator, work.schema)
+    if base is not None:
+        base.check(work.plan, generator.digest, work.schema, request.output)
+    return work
 
 
-def _plan(request: AugmentRequest, generator: "Generator", real: pa.Table | None) -> ShardPlan:
+def _base(request: AugmentRequest, store: Store, generator: "Generator") -> Base:
+    """The version to append to; the one before where `if_exists="reuse"` finds that this very job is done."""
+    base = Base.of(store, request.dataset)
+    before = base.version.manifest.details.get("appended_to")
+    if request.if_exists != "reuse" or before is None:
+        return base
+    last = base.plans[-1]
+    same = (last["model"], last["plan"]["seed"], last["plan"]["rows"]) == (
+        generator.digest,
+        request.seed,
+        request.rows,
+    )
+    return Base(store.resolve("datasets", before, field=FIELD)) if same else base
+
+
+def _plan(
+    request: AugmentRequest, generator: "Generator", real: pa.Table | None, base: Base | None = None
+) -> ShardPlan:
     from synthmill.generation.generator import classes_of
 
     plan = ShardPlan(
@@ -170,6 +234,12 @@ def _plan(request: AugmentRequest, generator: "Generator", real: pa.Table | None
         shard_rows=request.shard_rows,
     )
     generator.check(plan)
+    if base is not None:
+        plan = plan.model_copy(update={"first_id": base.first_id})
+        generator.check(plan)
+    if request.file_bytes is not None:
+        rows = rows_of_files(generator, plan, request.output, request.file_bytes)
+        plan = plan.model_copy(update={"shard_rows": rows})
     if real is not None:
         if SYNTHETIC_COLUMN in generator.schema.names:
             raise UserError(
@@ -201,13 +271,16 @@ def _run_key(work: _Work, compute_class: str) -> str:
             "compute_class": compute_class,
             "format": PARQUET_FORMAT,
             "code": synthmill.__version__,
+            # Only what is asked for: the keys of all other jobs stay as they were.
+            **({"output": facts} if (facts := work.request.output.facts()) else {}),
+            **({"append": work.base.version.manifest.content_digest} if work.base else {}),
         }
     )
 
 
 def _fill(work: _Work, draft: Draft, writers: "Writers") -> Augmented:
     """Write the parts, judge them, and commit the manifest last."""
-    from synthmill.runtime.writers import Part, dataset_schema
+    from synthmill.runtime.writers import Part
 
     plan, generator = work.plan, work.generator
     parts = [Part(shard.index, None) for shard in plan.shards()]
@@ -219,34 +292,64 @@ def _fill(work: _Work, draft: Draft, writers: "Writers") -> Augmented:
             for index, start in enumerate(range(0, rows.num_rows, plan.shard_rows))
         ]
     say(f"{draft.ref}: {plan.rows:,} rows in {len(parts)} parts, {writers.count} worker(s)")
+    real_rows = work.real.train.num_rows if work.real else 0
+    shown = GeneratingProgress(plan.rows + real_rows)
     with Progress("generating", len(parts)) as bar:
-        files = tuple(writers.write_all(parts, draft, on_part=bar.update))
+        written = writers.write_all(parts, draft, on_part=lambda done: shown.update(bar, done))
+    shown.say_summary()
+    files = tuple(entry for part in written for entry in part)
+    # Parts of real rows come after the generated ones.
+    generated = tuple(entry for part in written[: plan.num_shards] for entry in part)
     # Before minutes of evaluation: another run may have taken this version over meanwhile.
     draft.check_owned()
     say("comparing the rows with the real ones")
-    report, why = _quick_report(work, draft, files)
+    report, why = _quick_report(work, draft, generated)
     _gate(work.request, draft, report, why)
-    parents = [Parent(kind="model", ref=generator.ref, digest=generator.digest)]
-    if work.mixed:
-        source: Any = generator.config["source"]
-        parents.append(Parent(kind="source", ref=source["uri"], digest=source["sha256"]))
     gate: dict[str, Any] = {"verdict": report.verdict if report else "inconclusive", "why": why}
     if report is not None:
         gate |= {"report": draft.folder.uri_of("_report.json"), "report_sha256": report.digest}
+    contains = work.mixed or generator.model.copies_training_rows
+    if work.base is not None:
+        work.base.check_newest(work.store)
+        files = (*work.base.files, *files)
+        # The others were judged when they were published.
+        gate["rows"] = "appended"
+        contains = contains or work.base.version.manifest.contains_training_rows
     version = draft.commit(
         draft.manifest(
             files=files,
-            schema=dataset_schema(generator, plan, mixed=work.mixed),
-            parents=tuple(parents),
+            schema=work.schema,
+            parents=_parents(work),
             seed=plan.seed,
             compute_class=writers.compute_class,
             labels=labels(run_key=draft.run_key, mixed=work.mixed),
             gate=gate,
-            contains_training_rows=work.mixed or generator.model.copies_training_rows,
-            details={"plan": plan.model_dump(mode="json"), "mix_real": work.mixed},
+            contains_training_rows=contains,
+            details=_details(work),
         )
     )
     return Augmented(version, gate["verdict"], reused=False)
+
+
+def _parents(work: _Work) -> tuple[Parent, ...]:
+    """What the rows came from: the model, and the source's own rows or the version before."""
+    parents = [Parent(kind="model", ref=work.generator.ref, digest=work.generator.digest)]
+    if work.mixed:
+        source: Any = work.generator.config["source"]
+        parents.append(Parent(kind="source", ref=source["uri"], digest=source["sha256"]))
+    if work.base is not None:
+        parents.append(work.base.parent)
+    return tuple(parents)
+
+
+def _details(work: _Work) -> dict[str, Any]:
+    """What the manifest states about the request."""
+    details: dict[str, Any] = {"plan": work.plan.model_dump(mode="json"), "mix_real": work.mixed}
+    if work.base is not None:
+        details = {"mix_real": False, **work.base.details(work.plan, work.generator.digest)}
+    if folders := work.request.output.partition_by:
+        details["partition_by"] = folders
+    return details
 
 
 def _quick_report(work: _Work, draft: Draft, files: Sequence[FileEntry]) -> "tuple[Report | None, str]":
@@ -266,8 +369,7 @@ def _quick_report(work: _Work, draft: Draft, files: Sequence[FileEntry]) -> "tup
             work.store,
             work.generator,
             draft.folder,
-            # Parts of real rows come after the generated ones.
-            files[: plan.num_shards],
+            files,
             question,
             dataset=draft.ref,
             plan=plan,

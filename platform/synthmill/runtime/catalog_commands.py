@@ -16,6 +16,7 @@ from synthmill.runtime.options import (
     StorageOption,
     StoreOption,
     Verb,
+    choice,
     storage_settings,
 )
 
@@ -40,6 +41,7 @@ def register(app: typer.Typer, verb: Verb) -> None:
         _list_and_show(group, kind)
     groups["datasets"].command("pull")(verb(pull_dataset))
     groups["datasets"].command("export")(verb(export_dataset))
+    groups["datasets"].command("files")(list_files)
     runs.command("list")(runs_list)
     runs.command("show")(runs_show)
     for name, group in (*groups.items(), ("runs", runs)):
@@ -109,13 +111,10 @@ def _list_and_show(group: typer.Typer, kind: "Kind") -> None:
         from synthmill.catalog.store import Store
         from synthmill.runtime.progress import say
 
-        catalog = Store(store)
-        for name in catalog.names(kind):
-            for number in catalog.versions(kind, name):
-                manifest = catalog.resolve(kind, f"{name}@{number}", field=kind).manifest
-                verdict = (manifest.gate or {}).get("verdict", "")
-                cells = (f"{name}@{number}", manifest.created, manifest.rows or "", verdict)
-                say("\t".join(map(str, cells)).rstrip())
+        for version in Store(store).open_versions(kind):
+            manifest = version.manifest
+            verdict = (manifest.gate or {}).get("verdict", "")
+            say("\t".join(map(str, (version.ref, manifest.created, manifest.rows or "", verdict))).rstrip())
 
     @group.command("show")
     def show(
@@ -147,20 +146,67 @@ def pull_dataset(
 
 
 def export_dataset(
-    ref: Annotated[str, typer.Argument(help="NAME or NAME@N of a dataset of images.")],
-    folder: Annotated[str, typer.Argument(help="Local folder.")],
+    ref: Annotated[str, typer.Argument(help="NAME or NAME@N.")],
+    folder: Annotated[
+        str | None, typer.Argument(help="Local folder that gets the images, of a dataset of images.")
+    ] = None,
+    iceberg: Annotated[
+        str | None,
+        typer.Option(help="Iceberg table: a path, s3://bucket/folder or catalog://NAME/NAMESPACE/TABLE."),
+    ] = None,
+    delta: Annotated[str | None, typer.Option(help="Delta Lake table: a path or s3://bucket/folder.")] = None,
+    mode: Annotated[
+        str | None, typer.Option(help="Where the table exists: new (refuse, the default), append or replace.")
+    ] = None,
     store: StoreOption = DEFAULT_STORE,
     set_: StorageOption = None,
     result_file: ResultFile = None,
 ) -> dict[str, Any]:
-    """Write a dataset's images as files, a subfolder for each class; each says in itself that it is
-    AI-generated."""
-    from synthmill.catalog.images import empty_folder, export_images
+    """Write a dataset as an Iceberg or a Delta Lake table in one commit; or its images as files, a subfolder
+    for each class, each of which says in itself that it is AI-generated."""
     from synthmill.catalog.store import Store
 
+    if sum(place is not None for place in (folder, iceberg, delta)) != 1:
+        raise UserError("give one of a folder for images, --iceberg URI and --delta URI", field="FOLDER")
+    if folder is not None and mode is not None:
+        raise UserError("means nothing for images; leave it out", field="--mode")
+    how = choice("--mode", mode or "new", ("new", "append", "replace"))
     version = Store(store, storage_settings(set_)).resolve("datasets", ref, field="dataset")
-    empty_folder(Path(folder))
-    return {"dataset": version.ref, "exported": folder, "images": export_images(version, Path(folder))}
+    if folder is not None:
+        from synthmill.catalog.images import empty_folder, export_images
+
+        empty_folder(Path(folder))
+        return {"dataset": version.ref, "exported": folder, "images": export_images(version, Path(folder))}
+    from synthmill.runtime.progress import say
+
+    if iceberg is not None:
+        from synthmill.catalog.iceberg import export_iceberg
+
+        done = export_iceberg(version, iceberg, how)
+    else:
+        from synthmill.catalog.delta import export_delta
+
+        done = export_delta(version, str(delta), how)
+    for note in done.pop("notes"):
+        say(note)
+    return {"dataset": version.ref, **done}
+
+
+def list_files(
+    ref: Annotated[str, typer.Argument(help="NAME or NAME@N.")], store: StoreOption = DEFAULT_STORE
+) -> None:
+    """The paths (or s3:// URIs) of a dataset's parts, one a line: for readers of a version that shares
+    files."""
+    from synthmill.catalog.dataset import part_entries
+    from synthmill.catalog.manifest import home_of
+    from synthmill.catalog.store import Store
+    from synthmill.runtime.progress import say
+
+    version = Store(store).resolve("datasets", ref, field="dataset")
+    for entry in part_entries(version):
+        home = home_of(version.folder, entry)
+        # PyArrow and pandas take no file:// URIs in a list of files.
+        say(str(home.local_path / entry.path) if home.local_path else home.uri_of(entry.path))
 
 
 def runs_list(store: StoreOption = DEFAULT_STORE) -> None:

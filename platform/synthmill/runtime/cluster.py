@@ -99,7 +99,11 @@ def _connect() -> None:
             # The cluster's processes run already, and its nodes may lack the package.
             spin = {"GOMP_SPINCOUNT": os.environ.get("GOMP_SPINCOUNT", threads.SPIN_TURNS)}
             package = [str(SOURCE_ROOT / "synthmill")]
-            ray.init(address=address, runtime_env={"py_modules": package, "env_vars": spin}, **options)
+            joined = ray.init(
+                address=address, runtime_env={"py_modules": package, "env_vars": spin}, **options
+            )
+            if url := dashboard_link(joined.dashboard_url, ray.get_runtime_context().get_job_id()):
+                say(url)
         else:
             with _package_on_path(), _without_helpers(logs=options["log_to_driver"]):
                 ray.init(address="local", include_dashboard=False, **options)
@@ -107,6 +111,11 @@ def _connect() -> None:
     except (RayError, ConnectionError, RuntimeError, ValueError) as fault:
         line = str(fault).strip().splitlines()[0] if str(fault).strip() else type(fault).__name__
         raise SynthmillError(f"can't join Ray at {address or 'this machine'}: {line}") from fault
+
+
+def dashboard_link(address: str | None, job: str) -> str | None:
+    """The line that says where a job can be watched; None: the cluster has no dashboard."""
+    return f"dashboard: http://{address}/#/jobs/{job}" if address else None
 
 
 @contextmanager

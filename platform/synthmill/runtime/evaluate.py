@@ -10,7 +10,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from synthmill.catalog.dataset import part_entries, read_verified
+from synthmill.catalog.dataset import part_entries, read_entry
 from synthmill.catalog.manifest import FileEntry, Parent
 from synthmill.catalog.provenance import SYNTHETIC_COLUMN, source_type
 from synthmill.catalog.store import Store, Version
@@ -33,7 +33,6 @@ from synthmill.runtime.retrain import Retrain
 from synthmill.runtime.source import gates_name, rules_of, source_tables
 from synthmill.runtime.tasks import map_on_ray
 from synthmill.storage.folder import Folder
-from synthmill.storage.parquet import read_part
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +85,10 @@ class FolderPart:
 
     def load(self) -> pa.Table:
         """Its synthetic rows, verified."""
-        part = read_part(read_verified(self.folder, self.entry), self.folder.uri_of(self.entry.path))
+        published = self.form.schema
+        if SYNTHETIC_COLUMN not in published.names:
+            published = published.append(pa.field(SYNTHETIC_COLUMN, pa.bool_()))
+        part = read_entry(self.folder, self.entry, published)
         # Categories, numbers of classes and the like are a matter of form; metrics compare decoded values.
         table = self.form.read(part)
         if SYNTHETIC_COLUMN in table.column_names and SYNTHETIC_COLUMN not in self.form.schema.names:

@@ -14,11 +14,17 @@ from typing import Any
 
 from synthmill.errors import StorageError
 from synthmill.runtime.progress import Progress
+from synthmill.runtime.rates import StepPace, workers_text
 from synthmill.storage.folder import Folder
 from synthmill.training.reporter import TensorBoard
 
 LIVE = "live.json"
-SHOWN = {"epoch": "epoch", "quality/score": "score", "seconds": "seconds"}
+SHOWN = {
+    "epoch": "epoch",
+    "quality/score": "score",
+    "seconds": "seconds",
+    "rows_per_second": "rows/s",
+}
 LOCAL_SECONDS = 1.0
 REMOTE_SECONDS = 5.0
 
@@ -113,6 +119,7 @@ class Shown:
     def __init__(self, bar: Progress) -> None:
         self._bar = bar
         self._messages = 0
+        self._pace = StepPace(bar.total)
 
     def update(self, record: Mapping[str, Any]) -> None:
         """Show the messages that are new, and the figures."""
@@ -124,7 +131,12 @@ class Shown:
             for key, name in SHOWN.items()
             if isinstance(record.get(key), int | float)
         ]
-        self._bar.update(int(record.get("step") or 0), ", ".join(notes))
+        step, seconds = int(record.get("step") or 0), record.get("seconds")
+        if isinstance(seconds, int | float) and (left := self._pace.left(step, seconds)):
+            notes.append(f"{left} left")
+        if record.get("worker_seconds"):
+            notes.append(workers_text(record["worker_seconds"]))
+        self._bar.update(step, ", ".join(notes))
 
 
 def _interval(folder: Folder) -> float:

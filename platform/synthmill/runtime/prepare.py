@@ -10,6 +10,7 @@ from synthmill.data.readers.base import Source, read_source
 from synthmill.models.base import GenerativeModel
 from synthmill.storage.folder import Folder
 from synthmill.training.fit import NOT_IN_RUN_KEY, fresh_model
+from synthmill.training.micro import check_micro
 from synthmill.training.plan import make_plan
 from synthmill.training.prepare import Rows, prepare_rows, resolve
 
@@ -57,7 +58,11 @@ def prepare(recipe: Recipe, store_uri: str) -> Prepared:
     # A store that can't be written is known before the source is read, which may take minutes.
     store.root.probe_write()
     source = read_source(recipe.data, store=store)
-    return Prepared(recipe, store, prepare_rows(recipe, source), run_key(recipe, source))
+    prepared = Prepared(recipe, store, prepare_rows(recipe, source), run_key(recipe, source))
+    if recipe.training.micro_batch_rows is not None:
+        # What it can't be used with depends on the model, which only the encoded columns define.
+        check_micro(fresh_model(recipe, prepared.rows.codec.layout), recipe.training)
+    return prepared
 
 
 def run_key(recipe: Recipe, source: Source) -> str:

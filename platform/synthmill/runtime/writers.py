@@ -5,16 +5,20 @@ a job's shards, and a second job on the same model, pay for loading once a proce
 """
 
 import functools
+import os
+import socket
+import time
 from collections import deque
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 import ray
 from ray.exceptions import NodeDiedError, OutOfMemoryError, WorkerCrashedError
 
-from synthmill.catalog.dataset import finished_shards, write_shard
+from synthmill.catalog import partitions
+from synthmill.catalog.dataset import finished_shards, part_path, write_file, write_receipt
 from synthmill.catalog.manifest import FileEntry
 from synthmill.catalog.provenance import SYNTHETIC_COLUMN, footer
 from synthmill.catalog.store import Draft, Store
@@ -24,6 +28,7 @@ from synthmill.generation.compute import PORTABLE_ENV, compute_class
 from synthmill.generation.generator import Generator
 from synthmill.generation.shards import ShardPlan
 from synthmill.runtime import cluster
+from synthmill.runtime.output import Output
 from synthmill.runtime.tasks import get, line_of
 from synthmill.storage.folder import Folder
 
@@ -42,6 +47,9 @@ class Job:
     model_digest: str
     plan: ShardPlan
     mixed: bool
+    output: Output = field(default_factory=Output)
+    first_part: int = 0
+    """Number of the file of part 0; above 0 where rows are appended."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +58,20 @@ class Part:
 
     index: int
     rows: pa.Table | None
+
+
+@dataclass(frozen=True)
+class Done:
+    """One part that was written, and by whom."""
+
+    files: tuple[FileEntry, ...]
+    worker: str
+    """The machine and the process."""
+    seconds: float
+
+    @property
+    def rows(self) -> int:
+        return sum(entry.rows or 0 for entry in self.files)
 
 
 class Writers:
@@ -68,18 +90,21 @@ class Writers:
         """What the bytes are computed by; every part must be computed by the same."""
 
     def write_all(
-        self, parts: list[Part], draft: Draft, *, on_part: Callable[[int], None]
-    ) -> list[FileEntry]:
-        """Write what has no valid receipt yet; the files, in the order of `parts`.
+        self, parts: list[Part], draft: Draft, *, on_part: Callable[[Mapping[int, Done]], None]
+    ) -> list[tuple[FileEntry, ...]]:
+        """Write what has no valid receipt yet; the files of each part, in the order of `parts`.
+
+        `on_part` gets all parts that are done, each time one is.
 
         Raises:
             SynthmillError: the workers of one part died again and again.
             ResourceError: a machine of another compute class joined in.
         """
-        done = finished_shards(draft.folder, draft.run_key)
+        known = finished_shards(draft.folder, draft.run_key)
+        done = {index: Done(files, "", 0.0) for index, files in known.items()}
         todo = deque(part for part in parts if part.index not in done)
         running: dict[Any, int] = {}
-        on_part(len(done))
+        on_part(done)
         while todo or running:
             while todo and len(running) < self.count:
                 part = todo.popleft()
@@ -93,10 +118,10 @@ class Writers:
                 raise SynthmillError(
                     f"part {index} lost its worker {MAX_RETRIES + 1} times: {line_of(fault)}"
                 ) from fault
-            on_part(len(done))
+            on_part(done)
             # Another run may have taken this version over while this one waited.
             draft.check_alive()
-        return [done[part.index] for part in parts]
+        return [done[part.index].files for part in parts]
 
 
 def class_of(job: Job) -> str:
@@ -104,8 +129,9 @@ def class_of(job: Job) -> str:
     return compute_class(_generator(job).sampler)
 
 
-def write_part(job: Job, part: Part, folder: Folder, run_key: str, expected_class: str) -> FileEntry:
-    """In a worker: compute (or take) the rows, write the part, then its receipt."""
+def write_part(job: Job, part: Part, folder: Folder, run_key: str, expected_class: str) -> Done:
+    """In a worker: compute (or take) the rows, write the part's files, then its receipt."""
+    started = time.monotonic()
     generator = _generator(job)
     own_class = compute_class(generator.sampler)
     if own_class != expected_class:
@@ -124,15 +150,27 @@ def write_part(job: Job, part: Part, folder: Folder, run_key: str, expected_clas
             SYNTHETIC_COLUMN, pa.array([part.rows is None] * table.num_rows, pa.bool_())
         )
     described = {key.decode(): value.decode() for key, value in (form.schema.metadata or {}).items()}
-    keys = described | footer(
-        run_key=run_key,
-        shard=part.index,
-        model_ref=job.model_ref,
-        model_digest=job.model_digest,
-        seed=job.plan.seed,
-        mixed=job.mixed,
-    )
-    return write_shard(folder, part.index, [written.cast(schema)], schema, footer=keys, run_key=run_key)
+    files = []
+    for place, rows in _placed(written.cast(schema), job.output.partition_by):
+        keys = described | footer(
+            run_key=run_key,
+            shard=part.index,
+            model_ref=job.model_ref,
+            model_digest=job.model_digest,
+            seed=job.plan.seed,
+            mixed=job.mixed,
+            folder=place,
+        )
+        path = "/".join(filter(None, (place, part_path(job.first_part + part.index))))
+        many = job.output.row_group_rows
+        files.append(write_file(folder, path, [rows], rows.schema, footer=keys, row_group_rows=many))
+    write_receipt(folder, part.index, files, run_key=run_key)
+    return Done(tuple(files), f"{socket.gethostname()}:{os.getpid()}", time.monotonic() - started)
+
+
+def _placed(rows: pa.Table, partition_by: tuple[str, ...]) -> Iterable[tuple[str, pa.Table]]:
+    """Hive folders and what of a part's rows goes there."""
+    return partitions.split(rows, partition_by) if partition_by else [("", rows)]
 
 
 def dataset_schema(generator: Generator, plan: ShardPlan, *, mixed: bool) -> pa.Schema:

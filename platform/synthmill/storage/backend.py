@@ -107,6 +107,11 @@ class Backend(ABC):
             if info.type == pyarrow.fs.FileType.Directory
         )
 
+    @abstractmethod
+    def markers(self, depth: int) -> list[str]:
+        """Paths of the files whose names begin with "_", exactly `depth` folders below; in one walk, however
+        many folders there are."""
+
     def open_input(self, path: str) -> Any:
         """A seekable PyArrow file."""
         with self.explained(path):

@@ -82,6 +82,12 @@ class Folder:
         child._open(self._location.child(check_path("/".join(parts))), self.settings)
         return child
 
+    def sibling(self, name: str) -> "Folder":
+        """The folder of that name beside this one, which must not be the root."""
+        sibling = Folder.__new__(Folder)
+        sibling._open(self._location.sibling(check_path(name)), self.settings)
+        return sibling
+
     def uri_of(self, path: str) -> str:
         """The URI of a file in this folder."""
         return self._location.child(check_path(path)).uri
@@ -173,6 +179,13 @@ class Folder:
     def children(self) -> Names:
         """Names of the sub-folders, sorted."""
         return self._backend.children()
+
+    def markers(self, depth: int) -> Names:
+        """Paths of files whose names begin with "_", exactly `depth` folders below: claims and manifests.
+
+        One walk or one listing, however many folders there are, and sizes and times are not asked for.
+        """
+        return self._backend.markers(depth)
 
     def delete(self, path: str) -> None:
         """Remove a file; a missing file is no error."""

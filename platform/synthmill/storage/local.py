@@ -84,6 +84,19 @@ class LocalBackend(Backend):
             with contextlib.suppress(OSError):
                 empty.rmdir()
 
+    def markers(self, depth: int) -> list[str]:
+        found = []
+        with self.explained(""):
+            below = [""]
+            for _ in range(depth):
+                inside = ((path, entry) for path in below for entry in self._scan(path))
+                below = [f"{path}{entry.name}/" for path, entry in inside if entry.is_dir()]
+            for path in below:
+                # Without a stat of each file: a version can have 100,000 parts, of which none matters here.
+                ours = [entry for entry in self._scan(path) if entry.name.startswith("_") and entry.is_file()]
+                found += [path + entry.name for entry in ours if not entry.name.startswith(TEMPORARY)]
+        return sorted(found)
+
     def now(self) -> datetime:
         # The time that a new file gets: on a network mount that is the server's clock, not this machine's.
         with self._finished(f"{TEMPORARY}clock", lambda out: out.write(b"")) as temporary:
@@ -104,6 +117,13 @@ class LocalBackend(Backend):
 
     def reason(self, fault: OSError) -> str:
         return _REASONS.get(fault.errno or 0) or super().reason(fault)
+
+    def _scan(self, path: str) -> list[os.DirEntry[str]]:
+        try:
+            with os.scandir(self._at(path)) as entries:
+                return list(entries)
+        except FileNotFoundError:
+            return []  # Removed since its name was read, or not made yet.
 
     def _at(self, path: str) -> Path:
         return Path(self.location.root, path)

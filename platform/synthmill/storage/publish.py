@@ -10,8 +10,7 @@ import logging
 import re
 import threading
 import uuid
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -19,7 +18,7 @@ from typing import Any
 
 from synthmill.errors import ClaimLostError, MissingError, StorageError
 from synthmill.storage import owner
-from synthmill.storage.folder import THREADS, Folder, json_bytes
+from synthmill.storage.folder import Folder, json_bytes
 from synthmill.storage.formats import check_format, format_name
 
 MANIFEST = "_manifest.json"
@@ -151,13 +150,36 @@ def numbers(parent: Folder) -> list[int]:
 
 def states(parent: Folder) -> list[State]:
     """The state of every number below `parent`, ascending."""
-    with ThreadPoolExecutor(THREADS) as pool:
-        return list(pool.map(lambda number: state_of(parent.child(str(number)), number), numbers(parent)))
+    # Folders without a file of ours as well: their numbers are not free, and gc removes them.
+    bare = [State(number, False, False, 0) for number in numbers(parent)]
+    found = _states_of(path.split("/") for path in parent.markers(1))
+    return sorted({state.number: state for state in [*bare, *found]}.values(), key=lambda state: state.number)
+
+
+def all_states(kind: Folder) -> dict[str, list[State]]:
+    """The states of all names below `kind`, by name, from one listing."""
+    by_name: dict[str, list[list[str]]] = {}
+    for path in kind.markers(2):
+        name, *rest = path.split("/")
+        by_name.setdefault(name, []).append(rest)
+    return {name: _states_of(paths) for name, paths in by_name.items()}
 
 
 def state_of(folder: Folder, number: int) -> State:
     """The state of one version's folder, from one listing."""
-    names = {entry.path for entry in folder.list("_", recursive=False)}
+    return _state(number, {entry.path for entry in folder.list("_", recursive=False)})
+
+
+def _states_of(paths: Iterable[list[str]]) -> list[State]:
+    """States from pairs of number and file; other folders than numbers are not ours."""
+    files: dict[int, set[str]] = {}
+    for number, name in paths:
+        if _NUMBER.match(number):
+            files.setdefault(int(number), set()).add(name)
+    return [_state(number, files[number]) for number in sorted(files)]
+
+
+def _state(number: int, names: set[str]) -> State:
     claims = [int(match.group(1)) for match in map(_CLAIM.match, names) if match]
     return State(number, MANIFEST in names, TOMBSTONE in names, max(claims, default=0))
 

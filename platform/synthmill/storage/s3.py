@@ -126,6 +126,24 @@ class S3Backend(Backend):
         prefixes = [item["Prefix"] for page in pages for item in page.get("CommonPrefixes", ())]
         return sorted(prefix[len(root) :].rstrip("/") for prefix in prefixes)
 
+    def markers(self, depth: int) -> list[str]:
+        root = self._key("")
+        arguments: dict[str, Any] = {"Bucket": self.location.bucket, "Prefix": root}
+        found: list[str] = []
+        while True:
+            page = self._call("", lambda s3, _: s3.list_objects_v2(**arguments))
+            paths = [item["Key"][len(root) :] for item in page.get("Contents", ())]
+            found += [path for path in paths if _is_marker(path, depth)]
+            if not page.get("IsTruncated"):
+                return sorted(found)
+            arguments.pop("ContinuationToken", None)
+            # Parts and receipts would fill pages by the thousand: the listing goes on behind them.
+            onward = _beyond(paths[-1], depth)
+            if onward is None:
+                arguments["ContinuationToken"] = page["NextContinuationToken"]
+            else:
+                arguments["StartAfter"] = root + onward
+
     def reason(self, fault: OSError) -> str:
         return str(fault)
 
@@ -251,6 +269,23 @@ class _Reader:
         if self.body is not None:
             self.body.close()
             self.body = None
+
+
+def _is_marker(path: str, depth: int) -> bool:
+    return path.count("/") == depth and path.rpartition("/")[2].startswith("_")
+
+
+def _beyond(path: str, depth: int) -> str | None:
+    """The key after which a listing that has come to `path` may meet a marker; None: anywhere."""
+    parts = path.split("/", depth)
+    if len(parts) <= depth or (parts[depth].startswith("_") and "/" not in parts[depth]):
+        return None
+    folder, rest = "/".join(parts[:depth]), parts[depth]
+    if rest < "_":
+        return f"{folder}/_"
+    # "0" is what follows "/": the end of a folder inside, or of the whole one.
+    inner = rest.partition("/")[0]
+    return f"{folder}/{inner}0" if rest.startswith("_") else f"{folder}0"
 
 
 def _server_time(answer: Any) -> datetime:

@@ -37,6 +37,12 @@ class Location:
         """The folder `parts` below this one: names with '/' between them, checked before."""
         return Location(self.scheme, self.bucket, f"{self.root.rstrip('/')}/{parts}" if self.root else parts)
 
+    def sibling(self, name: str) -> "Location":
+        """The folder `name`, checked before, in the folder that this one is in."""
+        parent, slash, own = self.root.rpartition("/")
+        assert own, "a root has no siblings"
+        return Location(self.scheme, self.bucket, f"{parent}{slash}{name}")
+
 
 def is_uri(text: str) -> bool:
     """Whether the text begins with a scheme, such as `s3://`; anything else is a plain path."""

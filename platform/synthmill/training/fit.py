@@ -30,6 +30,7 @@ NOT_IN_RUN_KEY = (
     "channels_last",
     "compile",
     "cuda_graphs",
+    "micro_batch_rows",
 )
 """Training fields that don't change what a run computes, but for rounding: a run may be resumed with other
 values of them."""

@@ -24,6 +24,7 @@ from synthmill.training.checker import Checker, copied
 from synthmill.training.checkpoint import Checkpoints, State
 from synthmill.training.compute import AsWritten, Compute, Settings, make_compute
 from synthmill.training.ema import Ema
+from synthmill.training.micro import Part, parts_of
 from synthmill.training.optim import PhaseOptimizer, distinct, flatten, optimizers_of
 from synthmill.training.pace import Pacing, choices_of
 from synthmill.training.parallel import Parallel, local_rows
@@ -186,7 +187,7 @@ class Loop:
         self._parallel, self._run = parallel, run
         batch_rows, device = self.plan.batch_rows, parallel.device
         self._local = local_rows(batch_rows, model.row_group, parallel.rank, parallel.world)
-        self._rng = StepRng(device, config.seed, batch_rows, self._local)
+        self._parts = parts_of(model, config, device, batch_rows, self._local)
         # Rank 0 alone refits the averaged model, on whole batches.
         self._finish_rng = StepRng(device, config.seed, batch_rows, slice(0, batch_rows))
         self._shuffled = Shuffled(data, batch_rows, config.seed, device)
@@ -198,9 +199,9 @@ class Loop:
         # optimizers and average move.
         precision.lay_out(model, config.channels_last, device)
         self._config = config
-        self._share = (self._local.stop - self._local.start) / batch_rows
         self.pacing = Pacing(choices_of(config, device, most_threads), parallel, self.try_step)
-        self._compute: Compute | None = None
+        self._computes: dict[float, Compute] = {}
+        """By the share of the batch; parts have one or two sizes."""
         self.ema = Ema(model, config.ema_half_life_steps)
         self._weights = flatten(model)
         self._parameters = list(model.parameters())
@@ -208,6 +209,9 @@ class Loop:
         model.train()
         self.step = 0
         """Steps that are done."""
+        self._stepped = (0, 0.0)
+        """Steps since the last record, and their seconds."""
+        self._waited = parallel.waited_seconds
         self._sums: dict[tuple[str, tuple[str, ...]], tuple[Tensor, int]] = {}
         """(phase, terms) -> sums of their local shares since the last record, and of how many updates."""
 
@@ -215,8 +219,9 @@ class Loop:
         """Decide how to compute, before the first step of this process."""
         if self.pacing.find():
             self._record_pace()
-        settings = Settings(self._parallel.device, self._share, self.pacing.pace.bf16)
-        self._compute = make_compute(self._model, self._config, settings, self._run.say)
+        for share in {part.share for part in self._parts}:
+            settings = Settings(self._parallel.device, share, self.pacing.pace.bf16)
+            self._computes[share] = make_compute(self._model, self._config, settings, self._run.say)
 
     def review(self) -> None:
         """Look again at how steps are computed when they have come to take twice as long."""
@@ -231,16 +236,18 @@ class Loop:
     def try_step(self, bf16: bool) -> None:
         """Gradients of the next step, which are thrown away: weights, running statistics and the numbers that
         are drawn later stay as they are."""
-        compute = AsWritten(self._model, Settings(self._parallel.device, self._share, bf16))
         stage = self.plan.at(min(self.step, self.plan.total_steps - 1)).stage
         # BatchNorm takes in the rows that it sees, in a step of no consequence too.
         buffers = [buffer.clone() for buffer in self._model.buffers()]
         for phase in stage.phases:
             optimizer = self._optimizers[stage.name, phase.name]
             self._move_only(optimizer)
-            rng = self._rng.at(self.step, phase.name, 0)
             optimizer.forget_gradients()
-            compute(phase, optimizer.parameters, self._rows_of(phase, rng, 0), rng=rng, progress=0.0)
+            for part in self._parts:
+                compute = AsWritten(self._model, Settings(self._parallel.device, part.share, bf16))
+                rng = part.rng.at(self.step, phase.name, 0)
+                batch = self._rows_of(phase, part, 0)
+                compute(phase, optimizer.parameters, batch, rng=rng, progress=0.0)
             optimizer.forget_gradients()
         with torch.no_grad():
             for buffer, before in zip(self._model.buffers(), buffers, strict=True):
@@ -265,7 +272,9 @@ class Loop:
                 self._update(phase, optimizer, repeat, progress, rate)
         self.step += 1
         self.ema.update(self._weights, self.step)
-        self.pacing.took(time.perf_counter() - started)
+        took = time.perf_counter() - started
+        self.pacing.took(took)
+        self._stepped = (self._stepped[0] + 1, self._stepped[1] + took)
 
     def _move_only(self, optimizer: PhaseOptimizer) -> None:
         # Gradients of the other parameters would be computed for nothing.
@@ -277,21 +286,23 @@ class Loop:
     def _update(
         self, phase: Phase, optimizer: PhaseOptimizer, repeat: int, progress: float, rate: float
     ) -> None:
-        rng = self._rng.at(self.step, phase.name, repeat)
-        batch = self._rows_of(phase, rng, repeat)
         optimizer.forget_gradients()
-        assert self._compute is not None, "start comes before the first step"
-        terms, means = self._compute(phase, optimizer.parameters, batch, rng=rng, progress=progress)
+        assert self._computes, "start comes before the first step"
+        for index, part in enumerate(self._parts):
+            rng = part.rng.at(self.step, phase.name, repeat)
+            batch = self._rows_of(phase, part, repeat)
+            compute = self._computes[part.share]
+            terms, means = compute(phase, optimizer.parameters, batch, rng=rng, progress=progress)
+            # Summed on the device and read at the next record: reading now would make a GPU wait each time.
+            label = (phase.name, terms)
+            total, updates = self._sums.get(label, (torch.zeros_like(means), 0))
+            self._sums[label] = (total + means, updates + (index == 0))
         optimizer.step(rate, self._parallel)
-        # Summed on the device and read at the next record: reading now would make a GPU wait for each update.
-        label = (phase.name, terms)
-        total, updates = self._sums.get(label, (torch.zeros_like(means), 0))
-        self._sums[label] = (total + means, updates + 1)
 
-    def _rows_of(self, phase: Phase, rng: StepRng, repeat: int) -> Batch:
+    def _rows_of(self, phase: Phase, part: Part, repeat: int) -> Batch:
         if phase.sampling == "category" and self._by_category is not None:
-            return self._by_category.batch(rng, with_rows=phase.reads_real_data)
-        return self._shuffled.batch(self.step * phase.repeats + repeat, self._local)
+            return self._by_category.batch(part.rng, with_rows=phase.reads_real_data)
+        return self._shuffled.batch(self.step * phase.repeats + repeat, part.rows)
 
     def log_losses(self) -> None:
         """Record the means since the last record, over all ranks.
@@ -304,9 +315,14 @@ class Loop:
         names = [f"{phase}/{term.removeprefix('log_')}" for phase, terms in self._sums for term in terms]
         # One transfer from the device and one sum over ranks, whatever the number of terms.
         totals = torch.cat([total.float() / updates for total, updates in self._sums.values()])
+        steps, seconds = self._stepped
+        own = torch.zeros(self._parallel.world, device=totals.device)
+        own[self._parallel.rank] = (seconds - self._parallel.waited_seconds + self._waited) / max(steps, 1)
+        totals = torch.cat([totals, own])
         self._parallel.all_reduce_(totals)
-        values = totals.tolist()
-        self._sums = {}
+        self._waited = self._parallel.waited_seconds
+        values, each = totals.tolist()[: len(names)], totals.tolist()[len(names) :]
+        self._sums, self._stepped = {}, (0, 0.0)
         for name, value in zip(names, values, strict=True):
             if not math.isfinite(value):
                 raise self._run.failure(f"the loss {name} became {value} before step {self.step}")
@@ -315,6 +331,11 @@ class Loop:
             "epoch": round(self.step / self.plan.steps_per_epoch, 3),
             "seconds": round(self._run.seconds, 3),
         }
+        if seconds > 0:
+            record["rows_per_second"] = round(steps * self.plan.batch_rows / seconds, 1)
+        if len(each) > 1:
+            # Without the time in sums over workers, which is the time that the fast ones wait for the slow.
+            record["worker_seconds"] = [round(value, 6) for value in each]
         self._run.record({**record, **dict(zip(names, values, strict=True))})
 
     def averaged(self) -> GenerativeModel:

@@ -1,0 +1,138 @@
+"""The command that publishes a dataset; added to the command line by `register`."""
+
+import uuid
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from synthmill.runtime.options import (
+    DEFAULT_STORE,
+    ResultFile,
+    StorageOption,
+    StoreOption,
+    Verb,
+    choice,
+    storage_settings,
+)
+
+
+def register(app: typer.Typer, verb: Verb) -> None:
+    """Add the command; `verb` turns a function that returns its result into one that prints it and returns an
+    exit code."""
+    app.command()(verb(augment))
+
+
+def augment(
+    model: Annotated[str, typer.Option(help="NAME or NAME@N.")],
+    rows: Annotated[int, typer.Option(help="Synthetic rows to publish.")],
+    dataset: Annotated[str, typer.Option(help="Name of the dataset.")],
+    store: StoreOption = DEFAULT_STORE,
+    seed: Annotated[int, typer.Option(help="Same seed, model and rows: same bytes.")] = 0,
+    workers: Annotated[int | None, typer.Option(help="Writing processes; default: one for each CPU.")] = None,
+    where: Annotated[
+        list[str] | None, typer.Option(help="'column=value', '!=', '<=', '>=', '<', '>'; given again: AND.")
+    ] = None,
+    latent: Annotated[
+        list[str] | None,
+        typer.Option(help="name=value: a latent code to fix (infogan: c1, c2); may be given again."),
+    ] = None,
+    balance: Annotated[str | None, typer.Option(help="Equalise the classes of this column.")] = None,
+    mix_real: Annotated[
+        bool, typer.Option("--mix-real", help="Publish the train rows too, with a column is_synthetic.")
+    ] = False,
+    columns: Annotated[str | None, typer.Option(help="Comma-separated; default: all.")] = None,
+    require: Annotated[str | None, typer.Option(help="pass: publish only if the gates pass.")] = None,
+    allow_inconclusive: Annotated[
+        bool, typer.Option("--allow-inconclusive", help="With --require pass: enough if no gate fails.")
+    ] = False,
+    allow_copies: Annotated[
+        bool, typer.Option("--allow-copies", help="Publish from a control that copies training rows.")
+    ] = False,
+    gates: Annotated[
+        str | None, typer.Option(help="A gates file, or 'default'; default: what the model's recipe says.")
+    ] = None,
+    portable: Annotated[
+        bool, typer.Option("--portable", help="Same bytes on machines with different processors; slower.")
+    ] = False,
+    shard_rows: Annotated[int, typer.Option(help="Rows in a part.")] = 65_536,
+    file_size: Annotated[
+        str | None, typer.Option(help="Instead of --shard-rows: about the size of a part, such as 128MB.")
+    ] = None,
+    row_group_rows: Annotated[int, typer.Option(help="Rows in a row group of a part.")] = 65_536,
+    partition_by: Annotated[
+        str | None, typer.Option(help="COL[,COL]: columns of categories whose values become Hive folders.")
+    ] = None,
+    append: Annotated[
+        bool, typer.Option("--append", help="Add to the newest version; the new one shares its files.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what memory, disk and time it would take, and stop.")
+    ] = False,
+    if_exists: Annotated[
+        str, typer.Option(help="new: always a new version; reuse: the finished one with the same content.")
+    ] = "new",
+    export: Annotated[
+        str | None,
+        typer.Option(help="Local folder that gets the images as labelled files, a subfolder a class."),
+    ] = None,
+    set_: StorageOption = None,
+    result_file: ResultFile = None,
+) -> dict[str, Any]:
+    """Publish a synthetic dataset as Parquet: exactly once, the same bytes for any number of workers."""
+    from synthmill.runtime.augment import AugmentRequest, augment
+    from synthmill.runtime.output import Output, bytes_of
+
+    request = AugmentRequest(
+        model=model,
+        dataset=dataset,
+        rows=rows,
+        seed=seed,
+        workers=workers,
+        where=tuple(where or ()),
+        latent=tuple(latent or ()),
+        balance=balance,
+        mix_real=mix_real,
+        columns=_names(columns) or None,
+        shard_rows=shard_rows,
+        require=choice("--require", require, ("pass",)),
+        allow_inconclusive=allow_inconclusive,
+        allow_copies=allow_copies,
+        portable=portable,
+        if_exists=choice("--if-exists", if_exists, ("new", "reuse")),
+        gates=gates,
+        output=Output(partition_by=_names(partition_by), row_group_rows=row_group_rows),
+        file_bytes=bytes_of(file_size, field="--file-size") if file_size is not None else None,
+        append=append,
+    )
+    if dry_run:
+        from synthmill.runtime.estimate import estimate_augment
+
+        return {"dry_run": True, "estimate": estimate_augment(request, store, storage=storage_settings(set_))}
+    if export is not None:
+        from synthmill.catalog.images import empty_folder, export_images
+
+        # A folder with files in it is refused before any work.
+        empty_folder(Path(export))
+    done = augment(request, store, run_id=uuid.uuid4().hex, storage=storage_settings(set_))
+    manifest = done.version.manifest
+    exported = (
+        {"exported": export, "images": export_images(done.version, Path(export))}
+        if export is not None
+        else {}
+    )
+    return {
+        "dataset": done.version.ref,
+        "uri": done.version.uri,
+        "rows": manifest.rows,
+        "content_digest": manifest.content_digest,
+        "verdict": done.verdict,
+        "report": (manifest.gate or {}).get("report"),
+        **({"reused": True} if done.reused else {}),
+        **exported,
+    }
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    """The columns in a comma-separated list."""
+    return tuple(name for part in (text or "").split(",") if (name := part.strip()))

@@ -1,0 +1,167 @@
+"""What a job would take, before anything is started: a few real steps or one real part, computed here by one
+process, and carried on to the whole.
+
+Estimates, not promises: other machines, other processes and start-up come on top. Nothing is written, and no
+cluster is asked for anything.
+"""
+
+import os
+import resource
+import shutil
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from synthmill.config import Recipe, StorageConfig
+from synthmill.errors import DataError
+from synthmill.runtime.progress import say
+from synthmill.runtime.rates import clock_time
+
+if TYPE_CHECKING:
+    from synthmill.runtime.augment import AugmentRequest
+    from synthmill.storage.folder import Folder
+
+PROBE_SECONDS = 2.0
+PROBED_ROWS = 65_536
+CHECKPOINTS = 3
+"""Checkpoints that lie in a run's folder at once, at most: the latest two and the last good one."""
+SOURCE_COPIES = 6
+"""Memory that reading takes at its worst, over the bytes of a source's file."""
+
+
+def estimate_train(recipe: Recipe, store_uri: str) -> dict[str, Any]:
+    """Read the source, take a few steps, and say what the whole run would take.
+
+    Returns:
+        `steps`, `step_seconds`, `seconds`, `memory_bytes` of the process that probed, `disk_bytes` of a run.
+
+    Raises:
+        UserError: what would stop the run itself.
+    """
+    from synthmill.catalog.store import Store
+    from synthmill.data.readers.base import read_source
+    from synthmill.training.prepare import prepare_rows, resolve
+    from synthmill.training.probe import probe
+
+    recipe = resolve(recipe)
+    _refuse_huge(recipe.data.source)
+    started = time.monotonic()
+    rows = prepare_rows(recipe, read_source(recipe.data, store=Store(store_uri, recipe.storage)))
+    read_seconds = time.monotonic() - started
+    probed = probe(recipe, rows, seconds=PROBE_SECONDS)
+    limit = recipe.training.max_seconds
+    seconds = read_seconds + (probed.seconds if limit is None else min(probed.seconds, limit))
+    memory = _peak_bytes()
+    disk = probed.state_bytes * CHECKPOINTS + probed.weight_bytes
+    say(
+        f"estimate from {probed.probed_steps} steps taken here by one process, and {read_seconds:.1f} s that"
+        f" {rows.source.table.num_rows:,} rows took to read and encode; nothing was started or written"
+    )
+    if probed.steps:
+        workers = recipe.training.workers
+        more = f"; {workers} workers: at best {clock_time(probed.seconds / workers)}" if workers > 1 else ""
+        say(
+            f"time: about {clock_time(seconds)} for {probed.steps:,} steps of"
+            f" {1000 * probed.step_seconds:.3g} ms ({probed.rows_per_second:,.0f} rows/s) and"
+            f" {probed.checks} checks of {probed.check_seconds:.2g} s{more}"
+        )
+    else:
+        say(f"time: about {clock_time(seconds)}; this model is fitted in closed form, without steps")
+    say(f"memory: about {_size(memory)} for the driver, and as much for each worker")
+    say(f"disk: about {_size(disk)} in the store while it runs, {_size(probed.weight_bytes)} afterwards")
+    return {
+        "steps": probed.steps,
+        "step_seconds": round(probed.step_seconds, 6),
+        "seconds": round(seconds, 1),
+        "memory_bytes": memory,
+        "disk_bytes": disk,
+    }
+
+
+def estimate_augment(
+    request: "AugmentRequest", store_uri: str, *, storage: StorageConfig | None = None
+) -> dict[str, Any]:
+    """Generate and write one part into a scratch folder, and say what the whole dataset would take.
+
+    Returns:
+        `rows_per_second` of one worker, `workers`, `seconds`, `memory_bytes` a worker, `disk_bytes`, `files`.
+
+    Raises:
+        UserError: what would stop the job itself.
+    """
+    from synthmill.runtime.augment import planned
+    from synthmill.runtime.output import written_bytes
+
+    work = planned(request, store_uri, storage)
+    plan, generator = work.plan, work.generator
+    rows = min(plan.rows, plan.shard_rows, PROBED_ROWS)
+    before = _peak_bytes()
+    # Loaded code and buffers of the first call are no part of a row's cost.
+    written_bytes(generator, plan, request.output, min(rows, 1024))
+    started = time.monotonic()
+    size = written_bytes(generator, plan, request.output, rows)
+    seconds = time.monotonic() - started
+    rate, each = rows / max(seconds, 1e-6), size / rows
+    total = plan.rows + (work.real.train.num_rows if work.real else 0)
+    # A cluster's size is known only once it is asked, which a dry run does not do.
+    workers = min(request.workers or os.cpu_count() or 1, plan.num_shards)
+    # What a part takes grows with its rows; the rest is code, weights and one batch.
+    memory = before + (_peak_bytes() - before) * max(1, min(plan.rows, plan.shard_rows) // rows)
+    result: dict[str, Any] = {
+        "rows": total,
+        "rows_per_second": round(rate, 1),
+        "workers": workers,
+        "seconds": round(total / (rate * workers), 1),
+        "memory_bytes": memory,
+        "disk_bytes": round(total * each),
+        "files": plan.num_shards,
+    }
+    say(f"estimate from {rows:,} rows generated here by one process in {seconds:.1f} s; nothing was started")
+    say(
+        f"time: about {clock_time(result['seconds'])} with {workers} worker(s) of {rate:,.0f} rows/s, and the"
+        " report on the rows"
+    )
+    say(f"memory: about {_size(memory)} a worker")
+    say(
+        f"disk: about {_size(result['disk_bytes'])} in {plan.num_shards:,} part(s), {each:.1f} bytes a row"
+        f"{_free(work.store.root, result['disk_bytes'])}"
+    )
+    return result
+
+
+def _refuse_huge(source: str) -> None:
+    """DataError for a file that can't be read whole to probe it."""
+    try:
+        size = Path(source).stat().st_size
+        have = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError):
+        return  # A URI, a folder that is gone, or a system that does not say.
+    if size * SOURCE_COPIES > have:
+        raise DataError(
+            f"{source} has {_size(size)}, too much to read it for an estimate beside what this machine does;"
+            " estimate from a part of it",
+            field="data.source",
+        )
+
+
+def _peak_bytes() -> int:
+    """The most memory that this process has had."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _free(folder: "Folder", needed: int) -> str:
+    if folder.local_path is None:
+        return ""
+    place = next(
+        (path for path in (folder.local_path, *folder.local_path.parents) if path.exists()), Path("/")
+    )
+    free = shutil.disk_usage(place).free
+    return f"; {_size(free)} are free" + (", which is too little" if free < needed else "")
+
+
+def _size(number: float) -> str:
+    """1.2 GB for 1,200,000,000."""
+    for unit, scale in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if number >= scale:
+            return f"{number / scale:.3g} {unit}"
+    return f"{number:.0f} bytes"
