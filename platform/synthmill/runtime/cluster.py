@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import ray
 from ray._private.state import available_resources_per_node
@@ -182,17 +182,62 @@ def _hide_token() -> None:
             token.chmod(0o600)
 
 
-def require(*, workers: int, cpus: float = 1, gpus: float = 0, field: str) -> None:
-    """Refuse at once what the cluster can't hold now and could never hold by scaling up: a worker does not
-    span machines.
+def require(
+    *, workers: int, cpus: float = 1, gpus: float = 0, field: str, start_with: int | None = None
+) -> None:
+    """Refuse at once what the cluster can't hold and could never hold by growing; wait for what it can grow
+    to, until there is room for `start_with` workers (None: for all). A worker does not span machines.
 
     Raises:
         ResourceError: names `field`, what is needed and what there is.
     """
-    # A cluster that its launcher scales may still grow.
-    if Path("~/ray_bootstrap_config.yaml").expanduser().exists() and "RAY_ADDRESS" in os.environ:
+    needed = _needed(cpus, gpus)
+    if room(needed) >= workers:
         return
-    needed = {resource: each for resource, each in (("CPU", cpus), ("GPU", gpus)) if each}
+    # Loading what asks a cluster takes as long as a small job, and most jobs fit.
+    from synthmill.runtime import autoscaling
+
+    least = workers if start_with is None else start_with
+    if autoscaling.wait_for(workers, needed, start_with=least, field=field, room=room):
+        return
+    _refuse(workers, needed, field=field)
+
+
+def require_range(least: int, most: int, *, cpus: float = 1, gpus: float = 0, field: str) -> int:
+    """Ask a cluster that grows for the most workers at once, and wait until there is room for the least; how
+    many it can hold one day.
+
+    Raises:
+        ResourceError: not even the least.
+    """
+    try:
+        require(workers=most, start_with=least, cpus=cpus, gpus=gpus, field=field)
+        return most
+    except ResourceError:
+        if least == most:
+            raise
+    require(workers=least, cpus=cpus, gpus=gpus, field=field)
+    from synthmill.runtime import autoscaling
+
+    return autoscaling.most_accepted(least, most - 1, _needed(cpus, gpus))
+
+
+def grows(workers: int, ask: Mapping[str, Any]) -> bool:
+    """Whether the cluster has no room for so many workers (`ask`: as `require` takes it), but may start
+    machines."""
+    needed = _needed(ask.get("cpus", 1), ask.get("gpus", 0))
+    if room(needed) >= workers:
+        return False
+    from synthmill.runtime import autoscaling
+
+    return autoscaling.find() is not None
+
+
+def _needed(cpus: float, gpus: float) -> dict[str, float]:
+    return {resource: each for resource, each in (("CPU", cpus), ("GPU", gpus)) if each}
+
+
+def _refuse(workers: int, needed: Mapping[str, float], *, field: str) -> NoReturn:
     have = ray.cluster_resources()
     for resource, each in needed.items():
         # In floats three times 0.1 is a little more than 0.3.
@@ -204,14 +249,12 @@ def require(*, workers: int, cpus: float = 1, gpus: float = 0, field: str) -> No
                 f" {_fix(have, needed)}",
                 field=field,
             )
-    fit = room(needed)
-    if fit < workers:
-        each_asks = " and ".join(f"{each:g} {resource}s" for resource, each in needed.items())
-        raise ResourceError(
-            f"{workers} workers of {each_asks} do not fit the cluster's machines, which hold {fit}; ask for"
-            " fewer or smaller ones",
-            field=field,
-        )
+    each_asks = " and ".join(f"{each:g} {resource}s" for resource, each in needed.items())
+    raise ResourceError(
+        f"{workers} workers of {each_asks} do not fit the cluster's machines, which hold {room(needed)}; ask"
+        " for fewer or smaller ones",
+        field=field,
+    )
 
 
 def _fix(have: Mapping[str, float], needed: Mapping[str, float]) -> str:
@@ -228,6 +271,12 @@ def _fix(have: Mapping[str, float], needed: Mapping[str, float]) -> str:
 def room(needed: Mapping[str, float]) -> int:
     """How many workers that each need so much the cluster's machines hold."""
     return _room([node["Resources"] for node in ray.nodes() if node["Alive"]], needed)
+
+
+def free_room(needed: Mapping[str, float]) -> int:
+    """How many workers that each need so much the machines hold beside what runs on them now."""
+    # Private, but the only place that says what is free on each node rather than in sum.
+    return _room(list(available_resources_per_node().values()), needed)
 
 
 def _room(machines: list[Mapping[str, float]], needed: Mapping[str, float]) -> int:

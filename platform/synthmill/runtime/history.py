@@ -7,6 +7,7 @@ file in the run's folder does neither.
 
 import tempfile
 import time
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from threading import Event
@@ -68,6 +69,7 @@ class FolderReporter:
         self._folder, self._wait = folder, _interval(folder)
         self._latest: dict[str, Any] = {}
         self._messages: list[str] = []
+        self._writer = uuid.uuid4().hex
         self._written = 0.0
 
     def log(self, record: Mapping[str, Any]) -> None:
@@ -86,7 +88,7 @@ class FolderReporter:
         self._flush()
 
     def _flush(self) -> None:
-        self._folder.write_json(LIVE, {**self._latest, "messages": self._messages})
+        self._folder.write_json(LIVE, {**self._latest, "messages": self._messages, "writer": self._writer})
         self._written = time.monotonic()
 
 
@@ -113,9 +115,13 @@ class Shown:
     def __init__(self, bar: Progress) -> None:
         self._bar = bar
         self._messages = 0
+        self._writer = ""
 
     def update(self, record: Mapping[str, Any]) -> None:
         """Show the messages that are new, and the figures."""
+        if record.get("writer", "") != self._writer:
+            # A worker that took the place of a lost one counts from none.
+            self._messages, self._writer = 0, record.get("writer", "")
         for message in record["messages"][self._messages :]:
             self._bar.say(message)
         self._messages = len(record["messages"])
