@@ -14,19 +14,23 @@ import ray
 from ray.cluster_utils import Cluster
 from safetensors.numpy import load_file
 
+from customers import write_customers
 from fault.conftest import train_arguments
 from jobs import last_line
 from processes import ROOT, start_job, until
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(900)]
 
-STEPS = 3000
+STEPS = 90
 LONG = {
     "training.max_steps": STEPS,
     "training.max_epochs": 100000,
     "training.checkpoint_seconds": 2,
     "training.resize_seconds": 1,
-    "training.check_every_steps": 3000,
+    # Steps that take a while, rather than many of them: rounding grows with each.
+    "training.global_batch_rows": 10000,
+    "model.config": "{embedding_dim: 8, compress_dims: [256, 256], decompress_dims: [256, 256]}",
+    "training.check_every_steps": 90,
 }
 
 
@@ -63,6 +67,11 @@ class Told:
         return "\n".join(self.lines)
 
 
+@pytest.fixture(scope="module")
+def large_source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_customers(tmp_path_factory.mktemp("source") / "customers.csv", rows=20000)
+
+
 @pytest.fixture
 def three_nodes() -> Iterator[tuple[Cluster, list[object]]]:
     """A head without CPUs and three nodes of one."""
@@ -84,15 +93,15 @@ def weights(store: Path) -> dict[str, np.ndarray]:
 
 
 def test_a_lost_node_and_a_new_one_leave_the_model_as_it_would_have_been(
-    three_nodes: tuple[Cluster, list[object]], source: Path, tmp_path: Path
+    three_nodes: tuple[Cluster, list[object]], large_source: Path, tmp_path: Path
 ) -> None:
     cluster, nodes = three_nodes
-    calm = start_job("train", *train_arguments(source, tmp_path / "calm", *sets(workers=1)))
+    calm = start_job("train", *train_arguments(large_source, tmp_path / "calm", *sets(workers=1)))
     disturbed = tmp_path / "disturbed"
     told = Told(
         start_job(
             "train",
-            *train_arguments(source, disturbed, *sets(workers="2..3")),
+            *train_arguments(large_source, disturbed, *sets(workers="2..3")),
             env={"RAY_ADDRESS": cluster.address},
         )
     )
@@ -105,7 +114,6 @@ def test_a_lost_node_and_a_new_one_leave_the_model_as_it_would_have_been(
     # From the very step at which the two left.
     told.wait(rf"^resumed at step {joined[1]} of {STEPS}$")
     output = told.end()
-    Path("/tmp/nc/elastic.txt").write_text(output)
     assert last_line(output)["model"] == "customers@1"
     _, errors = calm.communicate(timeout=400)
     assert calm.returncode == 0, errors
@@ -118,4 +126,4 @@ def test_a_lost_node_and_a_new_one_leave_the_model_as_it_would_have_been(
     expected, found = weights(tmp_path / "calm"), weights(disturbed)
     assert expected.keys() == found.keys()
     for name, values in expected.items():
-        np.testing.assert_allclose(found[name], values, rtol=0.02, atol=0.002, err_msg=name)
+        np.testing.assert_allclose(found[name], values, rtol=1e-3, atol=1e-4, err_msg=name)

@@ -17,6 +17,7 @@ from ray.exceptions import RayError
 import synthmill
 from synthmill import threads
 from synthmill.errors import ResourceError, SynthmillError
+from synthmill.runtime.patience import start_patiently
 from synthmill.runtime.progress import say
 from synthmill.storage.folder import Folder
 
@@ -55,6 +56,9 @@ ALONE = {
     "RAY_enable_metrics_collection": "0",
     "RAY_task_events_report_interval_ms": "0",
     "REPORTER_UPDATE_INTERVAL_MS": "60000",
+    # On a machine that is busy, processes take longer to start than Ray's 60 and 30 s, and are started anew.
+    "RAY_worker_register_timeout_seconds": "180",
+    "RAY_agent_register_timeout_ms": "180000",
     # This machine is no spot instance: nothing takes it away.
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     # Ray's 15 would let every other process of the machine go before a worker.
@@ -102,7 +106,7 @@ def _connect() -> None:
             ray.init(address=address, runtime_env={"py_modules": package, "env_vars": spin}, **options)
         else:
             with _package_on_path(), _without_helpers(logs=options["log_to_driver"]):
-                ray.init(address="local", include_dashboard=False, **options)
+                start_patiently(lambda: ray.init(address="local", include_dashboard=False, **options))
             _hide_token()
     except (RayError, ConnectionError, RuntimeError, ValueError) as fault:
         line = str(fault).strip().splitlines()[0] if str(fault).strip() else type(fault).__name__

@@ -130,7 +130,8 @@ class Shown:
             for key, name in SHOWN.items()
             if isinstance(record.get(key), int | float)
         ]
-        self._bar.update(int(record.get("step") or 0), ", ".join(notes))
+        if "step" in record:
+            self._bar.update(int(record["step"]), ", ".join(notes))
 
 
 def _interval(folder: Folder) -> float:

@@ -52,8 +52,8 @@ def train_group(work: Work, shape: Shape, training: TrainingConfig, bar: Progres
     growing = shape.elastic and autoscaling.find() is not None
     with overseer, _counting_anew(shape.elastic):
         while True:
-            # Ray Train asks a cluster that grows for all of them. Elsewhere it is looked at for each group how
-            # many fit, because Ray itself counts what others use as free.
+            # Ray Train asks a cluster that grows for all of them. Elsewhere a group is as large as there is
+            # room: Ray itself counts what others use as free.
             room = shape.workers if growing else overseer.room_now()
             most = max(shape.least, min(shape.workers, room))
             left = training.max_failures - overseer.losses
