@@ -16,6 +16,14 @@ from processes import start_job
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(600)]
 
+TUNE = (
+    "tune.max_trials=2",
+    "tune.sample_rows=300",
+    "tune.confirm_seeds=2",
+    "tune.objective=tabular.pair_gap",
+    "tune.constraints=none",
+    "tune.concurrency=2",
+)
 JOINED = {"RAY_AUTH_MODE": "disabled"}
 
 
@@ -70,8 +78,18 @@ def test_generation_asks_for_all_its_machines_at_once(grown: str, model_store: P
     assert code == 0, errors
     assert any("0 of 8 there, 4 machines starting" in line for line in output.splitlines()), output
     assert last_line(output)["dataset"] == "out@1"
-    code, output, errors = run(grown, "evaluate", "--dataset", "out", "--store", str(store))
+    # Judged on the same machines; then a search asks for what it takes.
+    code, output, errors = run(
+        grown, "evaluate", "--dataset", "out", "--store", str(store), "--profile", "quick"
+    )
     assert code in (0, 1), errors
+
+
+def test_a_search_asks_for_its_places_at_once(grown: str, source: Path, tmp_path: Path) -> None:
+    sets = [word for setting in TUNE for word in ("--set", setting)]
+    code, output, errors = run(grown, "tune", *train_arguments(source, tmp_path, *sets))
+    assert code == 0, errors
+    assert "waiting for machines with room for 2 workers of 1 CPU: 0 of 2 there" in output
 
 
 def test_the_older_autoscaler_is_recognised(source: Path, tmp_path: Path) -> None:
