@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import ray
+from ray._private import services
 
 from integration.conftest import small_recipe
 from synthmill import threads
@@ -13,6 +14,7 @@ from synthmill.config import Recipe, parse_model
 from synthmill.errors import RecipeError, ResourceError
 from synthmill.runtime import autoscaling, cluster
 from synthmill.runtime import fit as job
+from synthmill.runtime.patience import start_patiently
 from synthmill.runtime.prepare import prepare
 
 
@@ -111,6 +113,29 @@ def test_the_older_autoscaler_that_starts_nothing_for_long_refuses(monkeypatch: 
     assert reports(4, pending_launches={"large": 2}) is None
     assert first.coming() == "2 machines starting"
     assert reports(3) is False
+
+
+def test_a_start_that_fails_is_tried_again_and_a_mistake_is_not(capsys: pytest.CaptureFixture[str]) -> None:
+    faults: list[Exception] = [TimeoutError("it did not answer"), Exception("timed out during startup")]
+
+    def start() -> None:
+        if faults:
+            raise faults.pop(0)
+
+    before = services.get_node
+    start_patiently(start)
+    assert services.get_node is before
+    assert capsys.readouterr().out.splitlines() == [
+        "Ray did not start (it did not answer): trying again (1 of 2 times)",
+        "Ray did not start (timed out during startup): trying again (2 of 2 times)",
+    ]
+    faults += [ConnectionError("no")] * 3
+    with pytest.raises(RuntimeError, match=r"^no$"):
+        start_patiently(start)
+    faults += [ValueError("num_cpus")] * 2
+    with pytest.raises(ValueError, match="num_cpus"):
+        start_patiently(start)
+    assert len(faults) == 1
 
 
 def test_keys_are_no_argument_that_ray_shows(

@@ -205,7 +205,13 @@ class Second:
         failed = [request.reason for request in report.failed_instance_requests if request.reason]
         starting = f"{machines} machine{'' if machines == 1 else 's'} starting" if machines else ""
         why = f"the last one failed: {failed[-1].strip().splitlines()[0][:120]}" if failed else ""
-        return ", ".join(filter(None, [starting, why]))
+        # Together with the wishes of other jobs, or these would have been refused.
+        full = (
+            "not all that jobs ask for can be started"
+            if report.infeasible_cluster_resource_constraints
+            else ""
+        )
+        return ", ".join(filter(None, [starting, why, full]))
 
     def _status(self) -> Any:
         from ray.core.generated.autoscaler_pb2 import GetClusterStatusReply

@@ -12,6 +12,7 @@ from typing import Any, NoReturn, TypeVar
 
 import ray
 from ray._private.state import available_resources_per_node
+from ray._private.state import state as cluster_state
 from ray.exceptions import RayError
 
 import synthmill
@@ -279,8 +280,9 @@ def room(needed: Mapping[str, float]) -> int:
 
 def free_room(needed: Mapping[str, float]) -> int:
     """How many workers that each need so much the machines hold beside what runs on them now."""
-    # Private, but the only place that says what is free on each node rather than in sum.
-    return _room(list(available_resources_per_node().values()), needed)
+    # Machines that are about to be taken away take nobody in.
+    going = cluster_state.get_draining_nodes()
+    return _room([free for node, free in available_resources_per_node().items() if node not in going], needed)
 
 
 def _room(machines: list[Mapping[str, float]], needed: Mapping[str, float]) -> int:

@@ -76,9 +76,12 @@ def _longer_wait(nodes: list[Any]) -> Iterator[None]:
             try:
                 return ask(*words, **options)
             except RuntimeError:
+                # Of another kind than what Ray takes as a reason to ask again.
+                if any(node.dead_processes() for node in nodes):
+                    raise ConnectionError("a process of it ended at once") from None
                 waited = time.monotonic() - began
-                if waited > WAIT_SECONDS or any(node.dead_processes() for node in nodes):
-                    raise
+                if waited > WAIT_SECONDS:
+                    raise TimeoutError(f"it did not answer within {WAIT_SECONDS:g} s") from None
             if waited > SAY_SECONDS and not said:
                 said = True
                 say("Ray takes long to start: this machine is busy")

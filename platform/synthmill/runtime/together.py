@@ -54,8 +54,7 @@ def train_group(work: Work, shape: Shape, training: TrainingConfig, bar: Progres
         while True:
             # Ray Train asks a cluster that grows for all of them. Elsewhere a group is as large as there is
             # room: Ray itself counts what others use as free.
-            room = shape.workers if growing else overseer.room_now()
-            most = max(shape.least, min(shape.workers, room))
+            most = shape.workers if growing else max(shape.least, min(shape.workers, overseer.room))
             left = training.max_failures - overseer.losses
             result = _one_group(work, shape, most, max(0, left))
             if not isinstance(result, Left):
@@ -118,6 +117,8 @@ class Overseer:
         self._node_lost = self._waits = self._leaving = False
         self._saved = -DRAIN_SAVE_SECONDS
         self._began = time.monotonic()
+        self.room = cluster.free_room(shape.resources)
+        """How many workers fit in the group that is started next."""
         self.losses = 0
         """Groups that ended without having made room."""
         self._done = threading.Event()
@@ -130,10 +131,6 @@ class Overseer:
     def __exit__(self, *_: object) -> None:
         self._done.set()
         self._thread.join()
-
-    def room_now(self) -> int:
-        """How many workers fit beside what runs now."""
-        return cluster.free_room(self._shape.resources)
 
     def group_left(self) -> None:
         """The workers have made room, and the next ones are about to be started."""
@@ -211,8 +208,11 @@ class Overseer:
         """Order the workers to leave when more would fit."""
         if self._leaving or now.left_at is not None or now.workers >= self._shape.workers:
             return
-        if time.time() - now.began >= self._resize_seconds and self.room_now() > 0:
-            self._leaving = True
+        if time.time() - now.began < self._resize_seconds:
+            return
+        if more := cluster.free_room(self._shape.resources):
+            # Counted before they leave: what they used is free a while later only.
+            self.room, self._leaving = now.workers + more, True
             ray.get(self._roster.leave.remote())
 
 
