@@ -10,9 +10,10 @@ import os
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -27,7 +28,7 @@ from synthmill.runtime.progress import Progress
 from synthmill.runtime.roster import Attempt, start_roster
 from synthmill.runtime.shape import Shape
 from synthmill.runtime.tasks import last_line
-from synthmill.runtime.worker import Left, Work, train_together
+from synthmill.runtime.worker import Left, Together, Work, train_together
 
 LOOK_SECONDS = 1.0
 RESIZE_SECONDS = 60.0
@@ -47,8 +48,9 @@ def train_group(work: Work, shape: Shape, training: TrainingConfig, bar: Progres
     Raises:
         TrainingError: the workers were lost too often.
     """
-    work = replace(work, roster=start_roster())
-    overseer = Overseer(work.roster, shape, training.resize_seconds or RESIZE_SECONDS, bar)
+    roster = start_roster()
+    work = replace(work, roster=roster)
+    overseer = Overseer(roster, shape, training.resize_seconds or RESIZE_SECONDS, bar)
     growing = shape.elastic and autoscaling.find() is not None
     with overseer, _counting_anew(shape.elastic):
         while True:
@@ -56,32 +58,53 @@ def train_group(work: Work, shape: Shape, training: TrainingConfig, bar: Progres
             # room: Ray itself counts what others use as free.
             most = shape.workers if growing else max(shape.least, min(shape.workers, overseer.room))
             left = training.max_failures - overseer.losses
-            result = _one_group(work, shape, most, max(0, left))
+            result = _one_group(work, (shape.least, most), shape.resources, max(0, left))
             if not isinstance(result, Left):
                 return result
             overseer.group_left()
 
 
-def _one_group(work: Work, shape: Shape, most: int, max_failures: int) -> Any:
-    """One call of Ray Train: it ends with the run, or when its workers have made room for more."""
+def together(
+    work_with: Callable[[Any], Together],
+    *,
+    workers: int,
+    resources: Mapping[str, float],
+    max_failures: int,
+) -> Any:
+    """A fixed number of workers that nobody watches; what rank 0 returned.
+
+    `work_with` makes their work, given the handle of a `Roster`. `resources` are those of one worker.
+
+    Raises:
+        SynthmillError: what a worker raised on purpose, or TrainingError for workers that were lost.
+    """
+    return _one_group(work_with(start_roster()), (workers, workers), resources, max_failures)
+
+
+def _one_group(
+    work: Together, workers: tuple[int, int], resources: Mapping[str, float], max_failures: int
+) -> Any:
+    """One call of Ray Train, of at least and at most so many workers: it ends with the run, or when they have
+    made room for more."""
     from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.torch import TorchTrainer
 
+    least, most = workers
     with tempfile.TemporaryDirectory(prefix="synthmill-ray-") as scratch:
         trainer = TorchTrainer(
             train_together,
             train_loop_config={"work": work},
             scaling_config=ScalingConfig(
-                num_workers=(shape.least, most) if most > shape.least else most,
-                use_gpu=shape.gpu,
-                resources_per_worker=shape.resources,
+                num_workers=workers if most > least else most,
+                use_gpu="GPU" in resources,
+                resources_per_worker=dict(resources),
                 # Never by itself: it would not wait for a checkpoint.
                 elastic_resize_monitor_interval_s=1e9,
             ),
             # Checkpoints are ours (encrypted as the recipe says, retried). Ray gets none, and needs no more
             # than a scratch folder.
             run_config=RunConfig(
-                name=f"ray-{ray.get_runtime_context().get_job_id()}",
+                name=f"ray-{Path(scratch).name}",
                 storage_path=scratch,
                 failure_config=FailureConfig(max_failures=max_failures),
             ),
