@@ -125,8 +125,8 @@ def test_a_lost_node_and_a_new_one_leave_the_model_as_it_would_have_been(
     assert steps == sorted(steps)
     expected, found = weights(tmp_path / "calm"), weights(disturbed)
     assert expected.keys() == found.keys()
-    # Sums over other shares of a batch are rounded otherwise, and Adam makes as much of a small gradient as of
-    # a large one.
+    # Other shares of a batch are rounded otherwise, and Adam makes as much of a small gradient as of a large
+    # one.
     apart = sum(float(np.square(found[name] - values).sum()) for name, values in expected.items())
     size = sum(float(np.square(values).sum()) for values in expected.values())
     assert (apart / size) ** 0.5 < 0.02

@@ -162,7 +162,7 @@ def places(config: TuneConfig, training: TrainingConfig, asked: dict[str, float]
         ResourceError: not even one fits.
     """
     workers, gpus = training.most_workers, asked.get("GPU", 0.0)
-    whole = {"cpus": asked["CPU"], "gpus": gpus, "field": "training.threads"}
+    whole: dict[str, Any] = {"cpus": asked["CPU"], "gpus": gpus, "field": "training.threads"}
     if cluster.grows(workers, whole):
         cluster.require(workers=workers * (config.concurrency or 1), start_with=workers, **whole)
         # The others are on their way, or `require` had refused.
