@@ -126,7 +126,8 @@ def test_a_lost_node_and_a_new_one_leave_the_model_as_it_would_have_been(
     expected, found = weights(tmp_path / "calm"), weights(disturbed)
     assert expected.keys() == found.keys()
     # Other shares of a batch are rounded otherwise, and Adam makes as much of a small gradient as of a large
-    # one.
-    apart = sum(float(np.square(found[name] - values).sum()) for name, values in expected.items())
-    size = sum(float(np.square(values).sum()) for values in expected.values())
+    # one. What is refitted to the weights at the end may settle elsewhere, and is left out.
+    trained = [name for name in expected if name.startswith("decoder.")]
+    apart = sum(float(np.square(found[name] - expected[name]).sum()) for name in trained)
+    size = sum(float(np.square(expected[name]).sum()) for name in trained)
     assert (apart / size) ** 0.5 < 0.02
