@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from synthmill.config import TrainingConfig, load_recipe
+from synthmill.config import TrainingConfig, dump, load_recipe, parse_model
 from synthmill.errors import RecipeError
 
 
@@ -70,3 +70,21 @@ def test_a_fault_names_the_key_and_not_the_member_of_its_type(tmp_path: Path) ->
         load_recipe(path, ("data.image.size=big",))
     with pytest.raises(RecipeError, match=r"^name: input should be a valid string, got \{\}$"):
         load_recipe(path, ("name={2024-01-01: x}",))
+
+
+def test_workers_are_a_number_or_a_range() -> None:
+    def training(workers: object) -> TrainingConfig:
+        return parse_model(TrainingConfig, {"workers": workers})
+
+    ranged = training(" 2 .. 8")
+    assert (ranged.workers, ranged.least_workers, ranged.most_workers) == ("2..8", 2, 8)
+    for given in (3, "3", 3.0, "3..3"):
+        one = training(given)
+        assert (one.workers, one.least_workers, one.most_workers) == (3, 3, 3)
+    for wrong in (0, -1, True, "8..2", "0..2", "2..", "two", None, 1.5):
+        with pytest.raises(
+            RecipeError, match=r"^workers: input should be an integer .* a range such as 2\.\.8"
+        ):
+            training(wrong)
+    # What came later leaves the fingerprints of recipes alone that don't use it.
+    assert "resize_seconds" not in dump(training(3))

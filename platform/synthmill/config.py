@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pydantic_core import PydanticCustomError
 
 from synthmill.errors import NotFoundError, RecipeError, did_you_mean
-from synthmill.frozen import FrozenModel, tunable
+from synthmill.frozen import Count, FrozenModel, ends, tunable
 from synthmill.tune_config import TuneConfig
 
 __all__ = ["FrozenModel", "Recipe", "TuneConfig", "tunable"]
@@ -162,8 +162,12 @@ class TrainingConfig(FrozenModel):
     micro_batch_rows: int | None = Field(None, ge=1, exclude_if=_is_none)
     """Rows that a worker computes at once; gradients are added up over the parts of its share of a batch, so
     that a batch may be larger than memory. Null: the whole share. Not for models with BatchNorm."""
-    workers: int = Field(1, ge=1)
-    """Training processes; gradients are averaged over them, so the result does not depend on their number."""
+    workers: Count = 1
+    """Training processes; gradients are averaged over them, so the result does not depend on their number.
+    `2..8`: as many as there is room for; the run goes on with the others when one is lost, and takes in new
+    ones."""
+    resize_seconds: float | None = Field(None, gt=0, exclude_if=_is_none)
+    """Time that a run with a range of workers trains at least before it takes in more; null: 60."""
     threads: int | None = Field(None, ge=1)
     """Torch threads a worker; null: one, or as many as the CPUs it was given where that is seen to be at
     least 1.3 times as fast. Another number changes the last bits of the weights; the history records it."""
@@ -192,6 +196,16 @@ class TrainingConfig(FrozenModel):
     """Stop after so many quality checks without improvement; null: never."""
     max_failures: int = Field(3, ge=0)
     """Lost workers after which the run gives up."""
+
+    @property
+    def least_workers(self) -> int:
+        """The fewest that the run goes on with."""
+        return ends(self.workers)[0]
+
+    @property
+    def most_workers(self) -> int:
+        """The most that it has at a time."""
+        return ends(self.workers)[1]
 
 
 class StorageConfig(FrozenModel):

@@ -7,7 +7,7 @@ from threading import Event
 import pytest
 
 from processes import on_terminal
-from synthmill.runtime.history import FolderReporter, TensorBoardFolder, follow
+from synthmill.runtime.history import FolderReporter, Shown, TensorBoardFolder, follow
 from synthmill.runtime.progress import Progress
 from synthmill.storage.folder import Folder
 
@@ -73,3 +73,16 @@ def test_tensorboard_events_are_all_in_the_run_folder(every_store: str) -> None:
     content = folder.read_bytes(events.path)
     assert b"elbo/codes" in content
     assert b"quality/score" in content
+
+
+def test_a_worker_that_takes_the_place_of_another_is_heard(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown, told = Shown(Progress("training", 100)), Folder(str(tmp_path))
+    for step in (40, 60):
+        worker = FolderReporter(told)
+        worker.log({"message": f"resumed at step {step} of 100"})
+        worker.close()
+        shown.update(told.read_json("live.json"))
+        shown.update(told.read_json("live.json"))
+    assert capsys.readouterr().out == "resumed at step 40 of 100\nresumed at step 60 of 100\n"

@@ -1,3 +1,6 @@
+from collections.abc import Iterator
+from typing import Literal
+
 import pytest
 import torch
 
@@ -8,6 +11,7 @@ from synthmill.models.base import GenerativeModel, build
 from synthmill.training.checkpoint import Checkpoints
 from synthmill.training.loop import Outcome, train
 from synthmill.training.parallel import Single
+from synthmill.training.run_state import LeavingError
 
 SMALL = {"embedding_dim": 4, "compress_dims": [8], "decompress_dims": [8]}
 
@@ -54,6 +58,26 @@ def test_a_resumed_run_equals_an_uninterrupted_one() -> None:
     assert records.records[0] == {"message": "resumed at step 30 of 60"}
     assert same(whole, resumed)
     assert [record["step"] for record in resumed.history][-1] == 60
+
+
+def test_workers_that_make_room_repeat_no_step_and_change_no_bit() -> None:
+    folder, whole = MemoryFolder(), run(settings(max_epochs=3))
+    orders: Iterator[Literal["", "save", "leave"]] = iter([""] * 9 + ["save"] + [""] * 15 + ["leave"])
+    with pytest.raises(LeavingError) as left:
+        run(settings(max_epochs=3), checkpoints=Checkpoints(folder), orders=lambda: next(orders))
+    assert left.value.step == 26
+    assert [name for name in folder.children() if name != "manifest.json"] == [
+        "step-0000000010",
+        "step-0000000026",
+    ]
+    records = Records()
+    resumed = run(settings(max_epochs=3), checkpoints=Checkpoints(folder), reporter=records)
+    assert records.records[0] == {"message": "resumed at step 26 of 60"}
+    assert same(whole, resumed)
+
+
+def test_without_checkpoints_nobody_leaves() -> None:
+    assert run(settings(), orders=lambda: "leave").steps == 40
 
 
 def test_a_damaged_checkpoint_costs_only_the_steps_since_the_one_before() -> None:

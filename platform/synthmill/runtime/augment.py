@@ -123,8 +123,9 @@ def augment(
         work = preparing.result()
         plan, generator = work.plan, work.generator
         cluster.warn_of_local(store.root)
+        # All are asked for at once; the first parts are written while the other machines start.
+        cluster.require(workers=request.workers or 1, start_with=1, field="--workers")
         workers = request.workers or max(1, min(cluster.total_cpus(), plan.num_shards))
-        cluster.require(workers=workers, field="--workers")
         env = cluster.environment()
         first_part = work.base.first_part if work.base else 0
         job = Job(

@@ -8,15 +8,17 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import ray
 from ray._private.state import available_resources_per_node
+from ray._private.state import state as cluster_state
 from ray.exceptions import RayError
 
 import synthmill
 from synthmill import threads
 from synthmill.errors import ResourceError, SynthmillError
+from synthmill.runtime.patience import start_patiently
 from synthmill.runtime.progress import say
 from synthmill.storage.folder import Folder
 
@@ -55,6 +57,9 @@ ALONE = {
     "RAY_enable_metrics_collection": "0",
     "RAY_task_events_report_interval_ms": "0",
     "REPORTER_UPDATE_INTERVAL_MS": "60000",
+    # On a machine that is busy, processes take longer to start than Ray's 60 and 30 s, and are started anew.
+    "RAY_worker_register_timeout_seconds": "180",
+    "RAY_agent_register_timeout_ms": "180000",
     # This machine is no spot instance: nothing takes it away.
     "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0",
     # Ray's 15 would let every other process of the machine go before a worker.
@@ -106,7 +111,7 @@ def _connect() -> None:
                 say(url)
         else:
             with _package_on_path(), _without_helpers(logs=options["log_to_driver"]):
-                ray.init(address="local", include_dashboard=False, **options)
+                start_patiently(lambda: ray.init(address="local", include_dashboard=False, **options))
             _hide_token()
     except (RayError, ConnectionError, RuntimeError, ValueError) as fault:
         line = str(fault).strip().splitlines()[0] if str(fault).strip() else type(fault).__name__
@@ -191,17 +196,62 @@ def _hide_token() -> None:
             token.chmod(0o600)
 
 
-def require(*, workers: int, cpus: float = 1, gpus: float = 0, field: str) -> None:
-    """Refuse at once what the cluster can't hold now and could never hold by scaling up: a worker does not
-    span machines.
+def require(
+    *, workers: int, cpus: float = 1, gpus: float = 0, field: str, start_with: int | None = None
+) -> None:
+    """Refuse at once what the cluster can't hold and could never hold by growing; wait for what it can grow
+    to, until there is room for `start_with` workers (None: for all). A worker does not span machines.
 
     Raises:
         ResourceError: names `field`, what is needed and what there is.
     """
-    # A cluster that its launcher scales may still grow.
-    if Path("~/ray_bootstrap_config.yaml").expanduser().exists() and "RAY_ADDRESS" in os.environ:
+    needed = _needed(cpus, gpus)
+    if room(needed) >= workers:
         return
-    needed = {resource: each for resource, each in (("CPU", cpus), ("GPU", gpus)) if each}
+    # Loading what asks a cluster takes as long as a small job, and most jobs fit.
+    from synthmill.runtime import autoscaling
+
+    least = workers if start_with is None else start_with
+    if autoscaling.wait_for(workers, needed, start_with=least, field=field, room=room):
+        return
+    _refuse(workers, needed, field=field)
+
+
+def require_range(least: int, most: int, *, cpus: float = 1, gpus: float = 0, field: str) -> int:
+    """Ask a cluster that grows for the most workers at once, and wait until there is room for the least; how
+    many it can hold one day.
+
+    Raises:
+        ResourceError: not even the least.
+    """
+    try:
+        require(workers=most, start_with=least, cpus=cpus, gpus=gpus, field=field)
+        return most
+    except ResourceError:
+        if least == most:
+            raise
+    require(workers=least, cpus=cpus, gpus=gpus, field=field)
+    from synthmill.runtime import autoscaling
+
+    return autoscaling.most_accepted(least, most - 1, _needed(cpus, gpus))
+
+
+def grows(workers: int, ask: Mapping[str, Any]) -> bool:
+    """Whether the cluster has no room for so many workers (`ask`: as `require` takes it), but may start
+    machines."""
+    needed = _needed(ask.get("cpus", 1), ask.get("gpus", 0))
+    if room(needed) >= workers:
+        return False
+    from synthmill.runtime import autoscaling
+
+    return autoscaling.find() is not None
+
+
+def _needed(cpus: float, gpus: float) -> dict[str, float]:
+    return {resource: each for resource, each in (("CPU", cpus), ("GPU", gpus)) if each}
+
+
+def _refuse(workers: int, needed: Mapping[str, float], *, field: str) -> NoReturn:
     have = ray.cluster_resources()
     for resource, each in needed.items():
         # In floats three times 0.1 is a little more than 0.3.
@@ -213,14 +263,12 @@ def require(*, workers: int, cpus: float = 1, gpus: float = 0, field: str) -> No
                 f" {_fix(have, needed)}",
                 field=field,
             )
-    fit = room(needed)
-    if fit < workers:
-        each_asks = " and ".join(f"{each:g} {resource}s" for resource, each in needed.items())
-        raise ResourceError(
-            f"{workers} workers of {each_asks} do not fit the cluster's machines, which hold {fit}; ask for"
-            " fewer or smaller ones",
-            field=field,
-        )
+    each_asks = " and ".join(f"{each:g} {resource}s" for resource, each in needed.items())
+    raise ResourceError(
+        f"{workers} workers of {each_asks} do not fit the cluster's machines, which hold {room(needed)}; ask"
+        " for fewer or smaller ones",
+        field=field,
+    )
 
 
 def _fix(have: Mapping[str, float], needed: Mapping[str, float]) -> str:
@@ -237,6 +285,13 @@ def _fix(have: Mapping[str, float], needed: Mapping[str, float]) -> str:
 def room(needed: Mapping[str, float]) -> int:
     """How many workers that each need so much the cluster's machines hold."""
     return _room([node["Resources"] for node in ray.nodes() if node["Alive"]], needed)
+
+
+def free_room(needed: Mapping[str, float]) -> int:
+    """How many workers that each need so much the machines hold beside what runs on them now."""
+    # Machines that are about to be taken away take nobody in.
+    going = cluster_state.get_draining_nodes()
+    return _room([free for node, free in available_resources_per_node().items() if node not in going], needed)
 
 
 def _room(machines: list[Mapping[str, float]], needed: Mapping[str, float]) -> int:

@@ -58,7 +58,7 @@ def estimate_train(recipe: Recipe, store_uri: str) -> dict[str, Any]:
         f" {rows.source.table.num_rows:,} rows took to read and encode; nothing was started or written"
     )
     if probed.steps:
-        workers = recipe.training.workers
+        workers = recipe.training.most_workers
         more = f"; {workers} workers: at best {clock_time(probed.seconds / workers)}" if workers > 1 else ""
         say(
             f"time: about {clock_time(seconds)} for {probed.steps:,} steps of"

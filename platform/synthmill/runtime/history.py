@@ -7,6 +7,7 @@ file in the run's folder does neither.
 
 import tempfile
 import time
+import uuid
 from collections.abc import Mapping
 from pathlib import Path
 from threading import Event
@@ -74,6 +75,7 @@ class FolderReporter:
         self._folder, self._wait = folder, _interval(folder)
         self._latest: dict[str, Any] = {}
         self._messages: list[str] = []
+        self._writer = uuid.uuid4().hex
         self._written = 0.0
 
     def log(self, record: Mapping[str, Any]) -> None:
@@ -92,7 +94,7 @@ class FolderReporter:
         self._flush()
 
     def _flush(self) -> None:
-        self._folder.write_json(LIVE, {**self._latest, "messages": self._messages})
+        self._folder.write_json(LIVE, {**self._latest, "messages": self._messages, "writer": self._writer})
         self._written = time.monotonic()
 
 
@@ -120,9 +122,13 @@ class Shown:
         self._bar = bar
         self._messages = 0
         self._pace = StepPace(bar.total)
+        self._writer = ""
 
     def update(self, record: Mapping[str, Any]) -> None:
         """Show the messages that are new, and the figures."""
+        if record.get("writer", "") != self._writer:
+            # A worker that took the place of a lost one counts from none.
+            self._messages, self._writer = 0, record.get("writer", "")
         for message in record["messages"][self._messages :]:
             self._bar.say(message)
         self._messages = len(record["messages"])
@@ -131,12 +137,14 @@ class Shown:
             for key, name in SHOWN.items()
             if isinstance(record.get(key), int | float)
         ]
-        step, seconds = int(record.get("step") or 0), record.get("seconds")
-        if isinstance(seconds, int | float) and (left := self._pace.left(step, seconds)):
-            notes.append(f"{left} left")
-        if record.get("worker_seconds"):
-            notes.append(workers_text(record["worker_seconds"]))
-        self._bar.update(step, ", ".join(notes))
+        seconds = record.get("seconds")
+        if "step" in record:
+            step = int(record["step"])
+            if isinstance(seconds, int | float) and (left := self._pace.left(step, seconds)):
+                notes.append(f"{left} left")
+            if record.get("worker_seconds"):
+                notes.append(workers_text(record["worker_seconds"]))
+            self._bar.update(step, ", ".join(notes))
 
 
 def _interval(folder: Folder) -> float:

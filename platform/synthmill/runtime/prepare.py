@@ -11,6 +11,7 @@ from synthmill.models.base import GenerativeModel
 from synthmill.storage.folder import Folder
 from synthmill.training.fit import NOT_IN_RUN_KEY, fresh_model
 from synthmill.training.micro import check_micro
+from synthmill.training.parallel import local_rows
 from synthmill.training.plan import make_plan
 from synthmill.training.prepare import Rows, prepare_rows, resolve
 
@@ -32,13 +33,20 @@ class Prepared:
 
     @property
     def steps(self) -> int:
-        """Steps of the whole run, as they are planned; 1 for a model without steps."""
+        """Steps of the whole run, as they are planned; 1 for a model without steps.
+
+        Raises:
+            RecipeError: more workers than a batch can be divided among.
+        """
         model: GenerativeModel = fresh_model(self.recipe, self.rows.codec.layout)
         stages = model.stages()
         if not stages:
             return 1
-        rows = self.rows.tables.train.num_rows
-        return make_plan(self.recipe.training, stages, rows, model.row_group, 0).total_steps
+        training, rows = self.recipe.training, self.rows.tables.train.num_rows
+        plan = make_plan(training, stages, rows, model.row_group, 0)
+        # The most that there may ever be: workers that join later must find rows to compute.
+        local_rows(plan.batch_rows, model.row_group, 0, training.most_workers)
+        return plan.total_steps
 
 
 def prepare(recipe: Recipe, store_uri: str) -> Prepared:

@@ -28,20 +28,28 @@ def line_of(fault: BaseException) -> str:
     return text.splitlines()[0] if text else type(fault).__name__
 
 
+def last_line(fault: BaseException) -> str:
+    """What went wrong in a training worker, without its stack: the last line of the innermost report."""
+    lines = [line.strip() for line in str(fault).splitlines() if line.strip()]
+    return f"training workers failed: {lines[-1] if lines else type(fault).__name__}"
+
+
 def map_on_ray(workers: int | None) -> MapTasks:
     """A `map_tasks` for evaluation: every item a Ray task of one CPU, at most `workers` at once, results in
     order."""
 
     def run(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
         # Once in the object store, instead of once with each task: it carries the evidence.
+        if not cluster.room({"CPU": 1}):
+            cluster.require(workers=min(workers or 1, len(items) or 1), start_with=1, field="--workers")
         env, shared = cluster.environment(), ray.put(function)
         task = ray.remote(num_cpus=1, max_retries=3)(_apply)
         waiting = list(enumerate(items))
         running: dict[Any, int] = {}
         results: list[Any] = [None] * len(waiting)
-        limit = workers or cluster.total_cpus()
         while waiting or running:
-            # `--workers` bounds how many run at a time; Ray has no such limit.
+            # `--workers` bounds how many run at a time; Ray has no such limit. The cluster may have grown.
+            limit = workers or cluster.total_cpus()
             while waiting and len(running) < limit:
                 at, item = waiting.pop(0)
                 running[task.remote(env, shared, item)] = at

@@ -17,11 +17,12 @@ from ray.util.placement_group import PlacementGroup, placement_group_table, remo
 
 from synthmill.errors import SynthmillError
 from synthmill.runtime import cluster
-from synthmill.runtime.fit import together
+from synthmill.runtime.together import together
 from synthmill.runtime.trial import Shared, look_folder, reset_process, train_share
 from synthmill.runtime.worker import OUTCOME
 from synthmill.training.artifact import Fitted
 from synthmill.training.parallel import Parallel
+from synthmill.training.run_state import Orders
 from synthmill.tuning.search import Proposal
 
 
@@ -35,9 +36,9 @@ class Share:
     shared: Any
     """Reference to the search's `Shared`: it holds the rows."""
     environment: Any
-    ending: Any
+    roster: Any
 
-    def run(self, parallel: Parallel) -> dict[str, Any]:
+    def run(self, parallel: Parallel, orders: Orders | None = None) -> dict[str, Any]:
         """Train, and leave the weights in the trial's folder; the rest comes back."""
         reset_process()
         shared: Shared = ray.get(self.shared)
@@ -67,7 +68,7 @@ def train_in_group(
     release(number)
     try:
         result = together(
-            lambda ending: Share(proposal, share, deadline, rows, environment, ending),
+            lambda roster: Share(proposal, share, deadline, rows, environment, roster),
             workers=shared.recipe["training"]["workers"],
             resources={**shared.resources, "memory": _mark(number)},
             max_failures=shared.recipe["training"]["max_failures"],

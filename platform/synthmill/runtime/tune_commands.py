@@ -56,7 +56,7 @@ def tune(
         from synthmill.runtime.tune_setup import dry_run as plan
 
         check_models(loaded)
-        each = (loaded.training.threads or 1) * loaded.training.workers
+        each = (loaded.training.threads or 1) * loaded.training.most_workers
         at_once = loaded.tune.concurrency or max(1, (os.cpu_count() or 1) // each)
         for line in plan(loaded, store, at_once):
             say(line)

@@ -157,19 +157,25 @@ def why_lost(said: Path) -> str:
 
 def resources_of(config: TuneConfig, training: TrainingConfig) -> dict[str, float]:
     """What one process of a trial takes, as Ray names it."""
-    has_gpu = ray.cluster_resources().get("GPU", 0) >= training.workers
+    has_gpu = ray.cluster_resources().get("GPU", 0) >= training.most_workers
     wants = training.device == "cuda" or (training.device == "auto" and has_gpu)
     gpus = config.gpus if config.gpus is not None else float(wants)
     return {"CPU": float(training.threads or 1), **({"GPU": gpus} if gpus else {})}
 
 
 def places(config: TuneConfig, training: TrainingConfig, asked: dict[str, float]) -> int:
-    """Trials at once: as many whole ones as fit the machines, so that none waits for what another holds.
+    """Trials at once: as many whole ones as fit the machines, so that none waits for what another holds. A
+    cluster that grows is asked for `tune.concurrency` of them at once.
 
     Raises:
         ResourceError: not even one fits.
     """
-    workers, gpus = training.workers, asked.get("GPU", 0.0)
+    workers, gpus = training.most_workers, asked.get("GPU", 0.0)
+    whole: dict[str, Any] = {"cpus": asked["CPU"], "gpus": gpus, "field": "training.threads"}
+    if cluster.grows(workers, whole):
+        cluster.require(workers=workers * (config.concurrency or 1), start_with=workers, **whole)
+        # The others are on their way, or `require` had refused.
+        return config.concurrency or max(1, cluster.room(asked) // workers)
     # From the coarsest to the finest, so that the message names the field that is at fault.
     cluster.require(workers=workers, field="training.workers" if workers > 1 else "training.threads")
     if gpus:

@@ -123,6 +123,8 @@ def set_up(recipe: Recipe, store_uri: str) -> Setup:
     if recipe.model.name not in families:
         recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"name": families[0]})})
         recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"config": {}})})
+    if recipe.training.least_workers < recipe.training.most_workers:
+        raise RecipeError("a trial has a fixed number of them, such as 2", field="training.workers")
     _check_gpus(recipe)
     make_space(recipe)
     check_sampler(recipe.tune.sampler)
@@ -141,7 +143,7 @@ def set_up(recipe: Recipe, store_uri: str) -> Setup:
             fitted = codec_class(encoding).fit(rows.tables.train, prepared.recipe.data, rows.source.rules)
             codecs[encoding] = fitted
     setup = Setup(prepared.recipe, prepared, codecs, space, goal, _key(prepared))
-    if recipe.training.workers > 1:
+    if recipe.training.most_workers > 1:
         _check_workers(setup)
     return setup
 
@@ -155,7 +157,7 @@ def _check_workers(setup: Setup) -> None:
         stages = model.stages()
         if stages:
             plan = make_plan(recipe.training, stages, rows, model.row_group, 0)
-            local_rows(plan.batch_rows, model.row_group, 0, recipe.training.workers)
+            local_rows(plan.batch_rows, model.row_group, 0, recipe.training.most_workers)
 
 
 def _check_gpus(recipe: Recipe) -> None:
@@ -169,7 +171,7 @@ def _check_gpus(recipe: Recipe) -> None:
         raise RecipeError(f"is {gpus:g} but training.device is cpu; leave one of them out", field="tune.gpus")
     if gpus > 1 and gpus != int(gpus):
         raise RecipeError(f"is {gpus:g}; above 1 Ray gives whole GPUs only", field="tune.gpus")
-    if 0 < gpus < 1 and training.workers > 1:
+    if 0 < gpus < 1 and training.most_workers > 1:
         # NCCL, which sums their gradients, refuses two processes on one GPU.
         raise RecipeError(
             f"is {gpus:g}, and processes that train together need whole GPUs; use 1 or training.workers=1",
@@ -224,7 +226,7 @@ def _pilot(setup: Setup) -> tuple[Costs, tuple[str, ...]]:
     # Quality checks take a twentieth of a training.
     seconds = times[1] + 1.05 * each * steps if steps > 1 else times[1]
     limit = setup.recipe.training.max_seconds
-    if setup.recipe.training.workers > 1:
+    if setup.recipe.training.most_workers > 1:
         # The training is taken to last as long as in one process: how much sooner several are done is known
         # when they have tried.
         scoring += GROUP_SECONDS

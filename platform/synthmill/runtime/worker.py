@@ -1,5 +1,6 @@
 """What one training process does, whether Ray started it alone or as one of several."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -14,12 +15,14 @@ from synthmill.errors import SynthmillError
 from synthmill.runtime import cluster
 from synthmill.runtime.history import FolderReporter, PreviewFolder, TensorBoardFolder
 from synthmill.runtime.prepare import checkpoints_in
+from synthmill.runtime.roster import Listener
 from synthmill.storage.folder import Folder
 from synthmill.training.artifact import fitted
 from synthmill.training.checkpoint import Checkpoints
 from synthmill.training.fit import fit
 from synthmill.training.parallel import AllReduce, Parallel, Single
 from synthmill.training.reporter import Fanout, Reporter, Silent
+from synthmill.training.run_state import LeavingError, Orders
 from synthmill.training.tracker_process import FAILED, FINISHED
 from synthmill.training.trackers import Trackers
 
@@ -35,10 +38,10 @@ class Together(Protocol):
         """Reference to `cluster.environment()`."""
 
     @property
-    def ending(self) -> Any:
-        """Handle of an `Ending`."""
+    def roster(self) -> Any:
+        """Handle of a `Roster`."""
 
-    def run(self, parallel: Parallel) -> dict[str, Any]:
+    def run(self, parallel: Parallel, orders: Orders | None = None) -> dict[str, Any]:
         """What one of them does; rank 0's answer counts."""
 
 
@@ -53,10 +56,10 @@ class Work:
     """Reference to `cluster.environment()`."""
     tables: Any
     """Reference to the train and the validation rows."""
-    ending: Any = None
-    """Handle of an `Ending`; None for a process that trains alone."""
+    roster: Any = None
+    """Handle of a `Roster`; None for a process that trains alone."""
 
-    def run(self, parallel: Parallel) -> dict[str, Any]:
+    def run(self, parallel: Parallel, orders: Orders | None = None) -> dict[str, Any]:
         """Train, and leave the weights in the run's folder; the summary and the history come back."""
         train_rows, validation = ray.get(self.tables)
         live, events = FolderReporter(self.folder), TensorBoardFolder(self.folder)
@@ -77,11 +80,13 @@ class Work:
                 parallel=parallel,
                 reporter=reporter,
                 checkpoints=Checkpoints(checkpoints_in(self.folder)),
+                orders=orders,
                 most_threads=cluster.threads_here(),
             )
-        except BaseException:
+        except BaseException as fault:
             if leads:
-                tracked.end(FAILED)
+                # Workers that make room for a larger group have not failed.
+                tracked.end(FINISHED if isinstance(fault, LeavingError) else FAILED)
                 trackers.close()
             raise
         if leads:
@@ -114,36 +119,37 @@ class TrainingWorker:
             return fault
 
 
-class Ending:
-    """Remembers why a run can't go on, for workers that start again because one of them raised that."""
+@dataclass(frozen=True)
+class Left:
+    """What workers return that make room for another group."""
 
-    def __init__(self) -> None:
-        self._fault: SynthmillError | None = None
-
-    def keep(self, fault: SynthmillError) -> None:
-        """The first one counts."""
-        self._fault = self._fault or fault
-
-    def fault(self) -> SynthmillError | None:
-        """The reason; None while the run goes on."""
-        return self._fault
+    step: int
 
 
 def train_together(options: Mapping[str, Any]) -> Any:
     """One of several workers of Ray Train.
 
     Its errors can't be returned: the other workers would wait for it in the next sum for ever. It leaves them
-    with `Ending` and raises; Ray then starts all workers again, which return that error at once.
+    with the `Roster` and raises; Ray then starts all workers again, which return that error at once.
     """
     from ray.train.torch import get_device
 
     work: Together = options["work"]
     cluster.adopt(ray.get(work.environment))
-    ended = ray.get(work.ending.fault.remote())
+    ended = ray.get(work.roster.fault.remote())
     if ended is not None:
         return ended
+    parallel = AllReduce(get_device())
     try:
-        return work.run(AllReduce(get_device()))
+        if parallel.rank:
+            return work.run(parallel)
+        ray.get(work.roster.join.remote(parallel.world, time.time()))
+        with Listener(work.roster) as orders:
+            return work.run(parallel, orders)
+    except LeavingError as left:
+        if parallel.rank == 0:
+            ray.get(work.roster.left.remote(left.step))
+        return Left(left.step)
     except SynthmillError as fault:
-        ray.get(work.ending.keep.remote(fault))
+        ray.get(work.roster.keep.remote(fault))
         raise

@@ -20,9 +20,11 @@ from synthmill.training.parallel import Parallel
 from synthmill.training.quality.base import QualityCheck, quality_check
 from synthmill.training.reporter import Reporter
 from synthmill.training.rng import key
+from synthmill.training.run_state import Orders
 
 NOT_IN_RUN_KEY = (
     "workers",
+    "resize_seconds",
     "threads",
     "resume",
     "checkpoint_seconds",
@@ -46,6 +48,7 @@ def fit(
     reporter: Reporter,
     checkpoints: Checkpoints | None = None,
     should_stop: Callable[[], bool] | None = None,
+    orders: Orders | None = None,
     keep_interrupted: bool = False,
     most_threads: int = 1,
 ) -> Outcome:
@@ -72,6 +75,7 @@ def fit(
         checkpoints=checkpoints,
         quality=quality,
         should_stop=should_stop,
+        orders=orders,
         run_key=run_key(recipe, codec),
         keep_interrupted=keep_interrupted,
         most_threads=most_threads,

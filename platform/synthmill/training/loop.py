@@ -33,7 +33,7 @@ from synthmill.training.quality.base import QualityCheck
 from synthmill.training.reporter import Reporter
 from synthmill.training.rng import StepRng, key
 from synthmill.training.rows import ByCategory, Shuffled, chunks
-from synthmill.training.run_state import RunState
+from synthmill.training.run_state import Orders, RunState
 from synthmill.training.schedule import factor
 
 
@@ -64,6 +64,7 @@ def train(
     checkpoints: Checkpoints | None = None,
     quality: QualityCheck | None = None,
     should_stop: Callable[[], bool] | None = None,
+    orders: Orders | None = None,
     run_key: str = "",
     keep_interrupted: bool = False,
     most_threads: int = 1,
@@ -78,7 +79,7 @@ def train(
     Raises:
         TrainingError: a loss that is not finite, or images that lost all variety; the newest checkpoint is
         from before it. RecipeError: more workers than row groups, or nothing to resume with `resume: always`.
-        DataError: no rows.
+        DataError: no rows. LeavingError: `orders` asked for it; a checkpoint of that step is there.
     """
     run = RunState(config, parallel, reporter, checkpoints, run_key)
     check_rows = quality.rows if quality is not None else 0
@@ -87,7 +88,7 @@ def train(
     run.resume((loop, checker), loop.plan.total_steps)
     threads_before = torch.get_num_threads()
     try:
-        _advance(loop, checker, run, should_stop)
+        _advance(loop, checker, run, should_stop, orders)
     except KeyboardInterrupt:
         if not keep_interrupted:
             raise
@@ -100,7 +101,13 @@ def train(
     return _outcome(loop, checker, run)
 
 
-def _advance(loop: "Loop", checker: Checker, run: RunState, should_stop: Callable[[], bool] | None) -> None:
+def _advance(
+    loop: "Loop",
+    checker: Checker,
+    run: RunState,
+    should_stop: Callable[[], bool] | None,
+    orders: Orders | None,
+) -> None:
     """Steps until the plan, the clock, patience or `should_stop` ends them, then the last check and save."""
     if run.finished:
         return
@@ -113,7 +120,7 @@ def _advance(loop: "Loop", checker: Checker, run: RunState, should_stop: Callabl
         if last or loop.step % plan.log_every_steps == 0:
             loop.log_losses()
             loop.review()
-        stop, save = run.control(should_stop)
+        stop, save, leave = run.control(should_stop, orders)
         if checker.due(loop.step, last=last):
             loop.log_losses()
             checker.check(loop.step, loop.averaged)
@@ -121,6 +128,8 @@ def _advance(loop: "Loop", checker: Checker, run: RunState, should_stop: Callabl
         # Checkpoints of a model that may have collapsed are of no use; the last one is made below.
         if save and not (stop or last or checker.suspicious):
             _save(loop, checker, run)
+            if leave:
+                run.leave(loop.step)
     loop.log_losses()
     if checker.owes(loop.step):
         checker.check(loop.step, loop.averaged)

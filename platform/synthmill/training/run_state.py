@@ -5,7 +5,7 @@
 
 import time
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any, Literal, NoReturn, Protocol
 
 import torch
 from torch import Tensor
@@ -15,6 +15,18 @@ from synthmill.errors import RecipeError, TrainingError
 from synthmill.training.checkpoint import Checkpoints, State
 from synthmill.training.parallel import Parallel
 from synthmill.training.reporter import Reporter
+
+Orders = Callable[[], Literal["", "save", "leave"]]
+"""What whoever started the workers wants after a step: nothing, a checkpoint, or one and then an end, so that
+another number of workers goes on from there."""
+
+
+class LeavingError(Exception):
+    """The workers end here, and others go on from the checkpoint of this step. No fault."""
+
+    def __init__(self, step: int) -> None:
+        super().__init__(f"the workers make room for others at step {step}")
+        self.step = step
 
 
 class Part(Protocol):
@@ -72,21 +84,39 @@ class RunState:
         if preview is not None and self._parallel.rank == 0:
             self._reporter.log({"step": step, "preview": preview})
 
-    def control(self, should_stop: Callable[[], bool] | None) -> tuple[bool, bool]:
-        """(stop, save), as rank 0's clock says: ranks that disagreed would wait for each other for ever."""
-        stop = save = False
+    def control(
+        self, should_stop: Callable[[], bool] | None, orders: Orders | None = None
+    ) -> tuple[bool, bool, bool]:
+        """(stop, save, leave), as rank 0's clock says: ranks that disagreed would wait for each other for
+        ever. Who leaves saves before."""
+        stop = save = leave = False
         if self._parallel.rank == 0:
             limit = self._config.max_seconds
             stop = limit is not None and self.seconds >= limit
             stop = stop or (should_stop is not None and should_stop())
             waited = time.monotonic() - self._saved
-            save = self._checkpoints is not None and waited >= self._config.checkpoint_seconds
+            order = orders() if orders is not None else ""
+            save = self._checkpoints is not None and (
+                waited >= self._config.checkpoint_seconds or order != ""
+            )
+            # Without a checkpoint, others would begin anew.
+            leave = save and order == "leave"
         # One process needs no agreement, and reading a flag back would make it wait for its GPU.
         if self._parallel.world > 1:
-            flags = torch.tensor([stop, save], dtype=torch.int64, device=self._parallel.device)
+            flags = torch.tensor([stop, save, leave], dtype=torch.int64, device=self._parallel.device)
             self._parallel.broadcast_(flags)
-            stop, save = (bool(flag) for flag in flags.tolist())
-        return stop, save
+            stop, save, leave = (bool(flag) for flag in flags.tolist())
+        return stop, save, leave
+
+    def leave(self, step: int) -> NoReturn:
+        """End this process's part in the run, whose checkpoint is of `step`.
+
+        Raises:
+            LeavingError: always.
+        """
+        # The first process that ends may take the others with it: rank 0 must have written by then.
+        self._parallel.barrier()
+        raise LeavingError(step)
 
     def save(self, step: int, parts: tuple[Part, ...], *, good_step: int | None) -> None:
         """Write a checkpoint; the newest one up to `good_step` stays beside the latest few."""
