@@ -96,4 +96,4 @@ def scan_rows(recipe: Recipe, scan: Scan) -> Rows:
         f" {scan.num_rows:,} rows, curves on the {train.num_rows:,} train rows among them"
     )
     source = Source(empty, scan.sha256, scan.uri, scan.rules, (how, *scan.notes))
-    return Rows(source, tables, fitted, divided, counts.summary(train, fitted))
+    return Rows(source, tables, fitted, divided, fitted.summary_counted(train, counts))
