@@ -82,8 +82,8 @@ def scan_rows(recipe: Recipe, scan: Scan) -> Rows:
     Raises:
         DataError: rows that can't be learnt; names the field and the fix.
     """
-    config, many = recipe.data, set[str]()
-    sorter = scan.settle(lambda terms: Sorter(terms, config, Counts(terms.sample, config, scan.rules, many)))
+    config = recipe.data
+    sorter = scan.settle(lambda terms: Sorter(terms, config, Counts(terms.sample, config, scan.rules)))
     divided = sorter.divided(scan)
     train, counts = divided.train_sample, sorter.counts
     assert counts is not None, "the sorter was given some"

@@ -42,15 +42,17 @@ from synthmill.data.schema import KEY_KINDS, ColumnRule, Rules
 from synthmill.data.summary import MOST_LEVELS, level_bars, share_of, summarise
 from synthmill.data.views import View, to_view, view_of
 
+SHOWING_ROWS = 65_536
 Facts = TextFacts | NumberFacts
 
 
 class Counts:
     """Counts block by block; `sample` are rows that show which counter suits which column."""
 
-    def __init__(self, sample: pa.Table, config: DataConfig, rules: Rules, many: set[str]) -> None:
-        """`many` are columns whose numbers turned out to be more than a sample promised; it is added to."""
-        self._config, self._rules, self._many = config, rules, many
+    def __init__(self, sample: pa.Table, config: DataConfig, rules: Rules) -> None:
+        self._config, self._rules = config, rules
+        # As many as it takes to tell what a column is like.
+        sample = sample.take(pa.array(np.arange(0, sample.num_rows, -(-sample.num_rows // SHOWING_ROWS))))
         self.rows = 0
         self._missing = dict.fromkeys(sample.column_names, 0)
         self._groups = Different()
@@ -70,8 +72,7 @@ class Counts:
             if reads_as_text(array.type, rule):
                 self._texts[name] = TextCounter(array.type, need)
             else:
-                counter = number_counter(name, array.type, rule, array, need, is_many=name in many)
-                self._numbers[name] = counter
+                self._numbers[name] = number_counter(name, array.type, rule, array, need)
 
     def add(self, train: pa.Table, rows: Int64) -> None:
         """Train rows (N,), text dictionary-encoded, and their numbers in the source."""
@@ -86,15 +87,11 @@ class Counts:
             if name in self._texts:
                 self._texts[name].add(array, people)
             elif name in self._numbers:
-                self._numbers[name].add(array, people)
+                self._numbers[name] = self._numbers[name].add(array, people)
 
     def covers(self, sample: pa.Table) -> bool:
         """Whether what was counted suffices, as the keyed sample shows."""
-        failed = {name for name, counter in self._numbers.items() if counter.failed}
-        self._many |= failed
-        return not failed and all(
-            counter.covers(self._numbers_in(sample, name)) for name, counter in self._numbers.items()
-        )
+        return all(counter.covers(self._numbers_in(sample, name)) for name, counter in self._numbers.items())
 
     @property
     def is_grouped(self) -> bool:
