@@ -113,7 +113,7 @@ class _Numbers:
             self._missing += len(values) - int(valid.sum())
             values, people = values[valid], None if people is None else people[valid]
         if self._in_order and len(values):
-            if (self._last is not None and values[0] <= self._last) or not (np.diff(values) > 0).all():
+            if (self._last is not None and values[0] <= self._last) or (values[1:] <= values[:-1]).any():
                 self._in_order = False
             self._last = values[-1]
         return values, people
@@ -328,6 +328,7 @@ class ManyNumbers(_Numbers):
             step=self._steps[0] if self._steps else 1,
             decimals=self._decimals,
             sentinel_rows=there - inner_rows,
+            is_grouped=is_grouped,
             is_unique=is_unique,
             others=(self._uncounted.lowest, self._uncounted.highest),
         )
