@@ -29,9 +29,7 @@ def wide(rows: int, seed: int = 0) -> pa.Table:
     day = np.datetime64("2019-01-01") + rng.integers(0, 700, rows)
     day[rng.random(rows) < 0.03] = np.datetime64("9999-12-31")
     day[rows // 2] = np.datetime64("1700-02-03")
-    moment = (np.datetime64("2020-01-01T00:00:00", "ms") + rng.integers(0, 10**10, rows)).astype(
-        "datetime64[ms]"
-    )
+    moment = np.datetime64("2020-01-01T00:00:00", "ms") + rng.integers(0, 10**10, rows)
     moment[rng.random(rows) < 0.02] = np.datetime64("1900-01-01")
     heavy = rng.lognormal(3, 1, rows)
     heavy[rng.random(rows) < 0.2] = 0.0
@@ -135,11 +133,11 @@ def test_sorted_rows_do_not_mislead(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(parquet, "BLOCK_ROWS", 500)
     monkeypatch.setattr(scanning, "PROBE_ROWS", 500)
     rng = np.random.default_rng(3)
+    cents = np.where(rng.random(6_000) < 0.4, 0, rng.random(6_000))
     table = pa.table(
         {
             "year": np.repeat([2001, 2002, 2003, 99_000_000], 1_500),
-            "price": np.repeat([0.0, 9.5, 12.25, 800.5], 1_500)
-            + np.where(rng.random(6_000) < 0.4, 0, rng.random(6_000)),
+            "price": np.repeat([0.0, 9.5, 12.25, 800.5], 1_500) + cents,
             "kind": np.repeat(["a", "b", "c", "d"], 1_500),
         }
     )

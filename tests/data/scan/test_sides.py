@@ -74,8 +74,7 @@ def test_rows_without_a_group_stand_for_themselves() -> None:
 def test_a_table_of_one_content_leaves_nothing_to_train_on() -> None:
     table = pa.table({"x": [1] * 5})
     with pytest.raises(DataError, match=r"data\.split: no row is left to train on"):
-        for seed in range(40):
-            assert set(sides_of_table(table, SplitConfig(seed=seed))) == {0}
+        [sides_of_table(table, SplitConfig(seed=seed)) for seed in range(40)]
 
 
 def test_unknown_groups_and_shares_are_refused(tmp_path: Path) -> None:
