@@ -17,15 +17,15 @@ from synthmill.data.readers.base import scan_source
 from synthmill.data.scan import choice
 from synthmill.data.scan.sides import sides_of_table
 from synthmill.errors import DataError
+from synthmill.runtime.inspect_source import inspected
 from synthmill.runtime.prepare import prepare
 from synthmill.training.artifact import Fitted, build_artifact
 from synthmill.training.prepare import Rows, resolve, scan_rows
 from tables import customers
 
 SENTINEL = "zzz-never-seen"
-FITTED = Fitted(
-    {}, [], {"steps": 1, "seconds": 1.0, "quality": None, "threads": 1, "precision": "fp32", "workers": 1}
-)
+TRAINED = {"steps": 1, "seconds": 1.0, "quality": None, "threads": 1, "precision": "fp32", "workers": 1}
+FITTED = Fitted({}, [], TRAINED)
 
 
 def recipe(source: object, **data: object) -> Recipe:
@@ -126,3 +126,16 @@ def test_recipes_that_do_not_name_the_field_keep_their_fingerprint(tmp_path: Pat
     plain = recipe("rows.parquet")
     assert "stream" not in dump(plain)["data"]
     assert fingerprint(plain) == fingerprint(recipe("rows.parquet", stream="auto"))
+
+
+def test_an_inspection_tells_of_every_column_at_fault(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cells = [f"{1 + row % 28:02d}.01.2024" for row in range(3_000)]
+    cells[2_900] = "soon"
+    csv.write_csv(pa.table({"when": cells, "x": np.arange(3_000) % 7}), tmp_path / "rows.csv")
+    told = inspected(recipe(tmp_path / "rows.csv", stream="always"), str(tmp_path), as_json=False)
+    assert told == {"inspected": True, "columns": 2, "faults": 1}
+    shown = capsys.readouterr()
+    assert "has 3,000 rows and is read in blocks" in shown.out + shown.err
+    assert "'soon' (row 2,901)" in shown.out + shown.err
