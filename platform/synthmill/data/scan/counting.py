@@ -343,7 +343,8 @@ class ManyNumbers(_Numbers):
 def frequent_of(values: Numbers, times: float = 1.0) -> Numbers:
     """The numbers that are frequent enough in a sample (N,) to be points of all rows, ascending."""
     distinct, counts = np.unique(values, return_counts=True)
-    return distinct[counts >= max(CANDIDATE_ROWS, times * CANDIDATE_SHARE * len(values))]
+    frequent: Numbers = distinct[counts >= max(CANDIDATE_ROWS, times * CANDIDATE_SHARE * len(values))]
+    return frequent
 
 
 def _window(values: Numbers) -> tuple[int, int] | None:
