@@ -368,9 +368,10 @@ def _highest(some: Numbers, more: Numbers) -> Numbers:
 def _distinct(values: Numbers) -> Numbers:
     """The different ones, ascending: by sorting, which costs less than `np.unique` where they are many."""
     ordered = np.sort(values)
-    if not len(ordered):
-        return ordered
-    return ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])]
+    is_new = np.ones(len(ordered), dtype=bool)
+    is_new[1:] = ordered[1:] != ordered[:-1]
+    found: Numbers = ordered[is_new]
+    return found
 
 
 def _keys(values: Numbers) -> UInt64:
