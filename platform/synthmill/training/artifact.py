@@ -52,12 +52,12 @@ def build_artifact(recipe: Recipe, rows: Rows, model: Fitted) -> Artifact:
         "layout": dump(rows.codec.layout),
         "recipe": plain,
         "recipe_fingerprint": fingerprint(plain),
-        "source": {"uri": source.uri, "sha256": source.sha256, "rows": source.table.num_rows},
+        "source": {"uri": source.uri, "sha256": source.sha256, "rows": rows.num_rows},
         "rules": {name: dump(rule) for name, rule in source.rules.items()},
         "split": dump(rows.tables.split),
         "training": model.summary,
         "notes": [*source.notes, *rows.codec.notes],
-        "profile": rows.codec.summary(rows.tables.train, recipe.data.split.group),
+        "profile": rows.summary(recipe),
         "compute_dtype": "float32",
     }
     return Artifact(

@@ -2,10 +2,14 @@
 read and split, and the codec fitted on the training rows."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from synthmill.config import ModelConfig, Recipe, dump
 from synthmill.data.codecs.base import Codec, codec_class
 from synthmill.data.readers.base import Source
+from synthmill.data.scan.counts import Counts
+from synthmill.data.scan.division import Divided, Sorter
+from synthmill.data.scan.scan import Scan
 from synthmill.data.split import SplitTables, split_table
 from synthmill.errors import RecipeError
 from synthmill.models.base import model_class, parse_config
@@ -16,8 +20,30 @@ class Rows:
     """A source with what was decided about it."""
 
     source: Source
+    """Of a scanned source: its columns without a row."""
     tables: SplitTables
+    """Of a scanned source: a sample of each side that training reads, and none of the holdout."""
     codec: Codec
+    divided: Divided | None = None
+    """A scanned source: all of its rows are gone over block by block."""
+    counted: dict[str, Any] | None = None
+    """The summary of its train rows."""
+
+    @property
+    def num_rows(self) -> int:
+        """Of the source."""
+        return sum(self.tables.split.counts.values())
+
+    @property
+    def train_rows(self) -> int:
+        """Rows that training reads."""
+        return self.tables.split.counts["train"]
+
+    def summary(self, recipe: Recipe) -> dict[str, Any] | None:
+        """Counts of the training rows for charts."""
+        if self.divided is not None:
+            return self.counted
+        return self.codec.summary(self.tables.train, recipe.data.split.group)
 
 
 def resolve(recipe: Recipe) -> Recipe:
@@ -48,3 +74,26 @@ def prepare_rows(recipe: Recipe, source: Source) -> Rows:
     # Identifiers must be nobody's, those of validation and holdout rows included: the one thing that is
     # looked up in all rows, and no value of them stays in the codec.
     return Rows(source, tables, fitted.beside(source.table))
+
+
+def scan_rows(recipe: Recipe, scan: Scan) -> Rows:
+    """Go over the source of a resolved recipe, divide it and fit the codec on its train rows.
+
+    Raises:
+        DataError: rows that can't be learnt; names the field and the fix.
+    """
+    config = recipe.data
+    sorter = scan.settle(lambda terms: Sorter(terms, config, Counts(terms.sample, config, scan.rules)))
+    divided = sorter.divided(scan)
+    train, counts = divided.train_sample, sorter.counts
+    assert counts is not None, "the sorter was given some"
+    codec = codec_class(model_class(recipe.model.name).encoding)
+    fitted = codec.fit_scanned(train, counts, config, scan.rules).beside_all(divided.column)
+    empty = scan.schema.empty_table()
+    tables = SplitTables(train, divided.validation_sample, empty, divided.split)
+    how = (
+        f"{scan.uri} is read in blocks: types were decided on {scan.sample.num_rows:,} of its"
+        f" {scan.num_rows:,} rows, curves on the {train.num_rows:,} train rows among them"
+    )
+    source = Source(empty, scan.sha256, scan.uri, scan.rules, (how, *scan.notes))
+    return Rows(source, tables, fitted, divided, fitted.summary_counted(train, counts))
