@@ -36,8 +36,7 @@ class Prepared:
         stages = model.stages()
         if not stages:
             return 1
-        rows = self.rows.tables.train.num_rows
-        return make_plan(self.recipe.training, stages, rows, model.row_group, 0).total_steps
+        return make_plan(self.recipe.training, stages, self.rows.train_rows, model.row_group, 0).total_steps
 
 
 def prepare(recipe: Recipe, store_uri: str) -> Prepared:

@@ -1,6 +1,7 @@
 """What one training process does, whether Ray started it alone or as one of several."""
 
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,8 +11,11 @@ import torch
 
 from synthmill.config import Recipe, parse_model
 from synthmill.data.codecs.base import codec_from_files
+from synthmill.data.scratch import opened_shards
+from synthmill.data.shards import ShardIndex
 from synthmill.errors import SynthmillError
 from synthmill.runtime import cluster
+from synthmill.runtime.encode import shards_in
 from synthmill.runtime.history import FolderReporter, PreviewFolder, TensorBoardFolder
 from synthmill.runtime.prepare import checkpoints_in
 from synthmill.storage.folder import Folder
@@ -36,7 +40,9 @@ class Work:
     environment: Any
     """Reference to `cluster.environment()`."""
     tables: Any
-    """Reference to the train and the validation rows."""
+    """Reference to the train and the validation rows; to samples of them where there are shards."""
+    shards: ShardIndex | None = None
+    """Of all training rows, encoded, in the run's folder; None: they are the tables."""
     ending: Any = None
     """Handle of an `Ending`; None for a process that trains alone."""
 
@@ -105,16 +111,18 @@ def run(work: Work, parallel: Parallel) -> dict[str, Any]:
     if leads:
         # One process writes: the records of all ranks are the same.
         reporter = Fanout(live, events, PreviewFolder(work.folder), *trackers)
-    outcome = fit(
-        parse_model(Recipe, work.recipe),
-        train_rows,
-        validation,
-        codec_from_files(*work.codec),
-        parallel=parallel,
-        reporter=reporter,
-        checkpoints=Checkpoints(checkpoints_in(work.folder)),
-        most_threads=cluster.threads_here(),
-    )
+    with opened_shards(shards_in(work.folder), work.shards) if work.shards else nullcontext() as shards:
+        outcome = fit(
+            parse_model(Recipe, work.recipe),
+            train_rows,
+            validation,
+            codec_from_files(*work.codec),
+            parallel=parallel,
+            reporter=reporter,
+            checkpoints=Checkpoints(checkpoints_in(work.folder)),
+            most_threads=cluster.threads_here(),
+            shards=shards,
+        )
     if leads:
         live.close()
         events.close()

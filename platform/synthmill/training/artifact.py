@@ -43,7 +43,7 @@ def build_artifact(recipe: Recipe, rows: Rows, model: Fitted) -> Artifact:
     """The artifact of a resolved recipe, the rows it was trained on and what training left."""
     codec_json, codec_tensors = rows.codec.to_files()
     plain = dump(recipe)
-    source = rows.source
+    source, streamed = rows.source, rows.streamed
     # What sampling and evaluating need, so that neither reads the recipe's file or the run.
     config = {
         "format": "synthmill.artifact/1",
@@ -52,12 +52,14 @@ def build_artifact(recipe: Recipe, rows: Rows, model: Fitted) -> Artifact:
         "layout": dump(rows.codec.layout),
         "recipe": plain,
         "recipe_fingerprint": fingerprint(plain),
-        "source": {"uri": source.uri, "sha256": source.sha256, "rows": source.table.num_rows},
+        "source": {"uri": source.uri, "sha256": source.sha256, "rows": rows.num_rows},
         "rules": {name: dump(rule) for name, rule in source.rules.items()},
         "split": dump(rows.tables.split),
         "training": model.summary,
         "notes": [*source.notes, *rows.codec.notes],
-        "profile": rows.codec.summary(rows.tables.train, recipe.data.split.group),
+        "profile": streamed.summary
+        if streamed
+        else rows.codec.summary(rows.tables.train, recipe.data.split.group),
         "compute_dtype": "float32",
     }
     return Artifact(

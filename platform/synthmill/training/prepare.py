@@ -1,7 +1,11 @@
 """What happens before the first step, and needs no cluster and no store: a recipe is completed, its source
 read and split, and the codec fitted on the training rows."""
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
 
 from synthmill.config import ModelConfig, Recipe, dump
 from synthmill.data.codecs.base import Codec, codec_class
@@ -12,12 +16,34 @@ from synthmill.models.base import model_class, parse_config
 
 
 @dataclass(frozen=True)
+class Streamed:
+    """What stands for the rows of a source that is read in a stream."""
+
+    train_tables: Callable[[], Iterator[pa.Table]]
+    """All training rows in the order of the source, some at a time; can be called again."""
+    summary: dict[str, Any] | None = None
+    """What the codec says of all training rows (`Codec.summary`)."""
+
+
+@dataclass(frozen=True)
 class Rows:
     """A source with what was decided about it."""
 
     source: Source
     tables: SplitTables
+    """All rows, or samples of each side where the source is streamed; the counts are those of all rows."""
     codec: Codec
+    streamed: Streamed | None = None
+
+    @property
+    def num_rows(self) -> int:
+        """Of the whole source."""
+        return sum(self.tables.split.counts.values())
+
+    @property
+    def train_rows(self) -> int:
+        """All that are trained on."""
+        return self.tables.split.counts["train"]
 
 
 def resolve(recipe: Recipe) -> Recipe:

@@ -158,4 +158,4 @@ class IndexedByCategory:
 
 def _by_span(data: EncodedRows) -> list[torch.Tensor]:
     """Rows of each code of each category span, int64 (width,) each."""
-    return list(torch.split(torch.from_numpy(data.counts_PF.sum(0)), list(data.record.widths)))  # type: ignore[no-untyped-call]
+    return list(torch.split(torch.from_numpy(data.counts_PF.sum(0)), list(data.record.widths)))
