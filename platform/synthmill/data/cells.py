@@ -98,9 +98,10 @@ def are_exponent_codes(texts: pa.Array) -> bool:
     return bool(pc.any(bare).as_py() and not pc.any(pc.match_substring_regex(texts, _POINT)).as_py())
 
 
-def plain_typed(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """The narrowest plain type that all values fit; text where there is none."""
-    return _typed(column)
+def plain_typed(column: pa.ChunkedArray, *, keep_offsets: bool = False) -> pa.ChunkedArray:
+    """The narrowest plain type that all values fit; text where there is none, and for times with offsets
+    that are to be kept."""
+    return _typed(column, keep_offsets=keep_offsets)
 
 
 def plain_noun(texts: pa.Array) -> str:

@@ -27,15 +27,19 @@ class ColumnTexts:
     values: Values
     missing: Bool
     """Which texts stand for a missing value."""
+    rows: Int64 | None = None
+    """Numbers of the rows in the source, from 0 (N,); None: these are all of them."""
 
     @classmethod
-    def of(cls, name: str, coded: pa.Array, null_values: tuple[str, ...]) -> "ColumnTexts":
+    def of(
+        cls, name: str, coded: pa.Array, null_values: tuple[str, ...], rows: Int64 | None = None
+    ) -> "ColumnTexts":
         """Of a dictionary-encoded column."""
         codes: Int64 = np.asarray(coded.indices.fill_null(-1), dtype=np.int64)
         counts = np.bincount(codes[codes >= 0], minlength=len(coded.dictionary))
         known = pc.is_in(coded.dictionary, value_set=pa.array(null_values, pa.string()))
         missing = is_missing_word(coded.dictionary) | to_bool(known)
-        return cls(name, codes, Values(coded.dictionary, counts), missing)
+        return cls(name, codes, Values(coded.dictionary, counts), missing, rows)
 
     @functools.cached_property
     def rest(self) -> Values:
@@ -47,8 +51,10 @@ class ColumnTexts:
         rows = np.flatnonzero(np.isin(self.codes, np.flatnonzero(which)))
         _, first = np.unique(self.codes[rows], return_index=True)
         some = rows[np.sort(first)[:SHOWN]]
+        at = some if self.rows is None else self.rows[some]
         texts = [
-            f"{short(self.values.texts[int(self.codes[row])].as_py())} (row {row + 1:,})" for row in some
+            f"{short(self.values.texts[int(self.codes[row])].as_py())} (row {number + 1:,})"
+            for row, number in zip(some, at, strict=True)
         ]
         more = len(rows) - len(some)
         return ", ".join(texts) + (f" and {more:,} more" if more > 0 else "")

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from synthmill.data import cells
-from synthmill.data.columns import flat, is_text
+from synthmill.data.columns import Int64, flat, is_text
 from synthmill.data.forms import epoch
 from synthmill.data.forms._missing import is_missing_word
 from synthmill.data.forms.base import Form, Hint
@@ -40,10 +40,17 @@ class Conformed:
     notes: tuple[str, ...] = ()
     faults: Mapping[str, str] = field(default_factory=dict)
     """One line for each column that a person must decide about, by column; such columns stay as they are."""
+    readings: Mapping[str, Reading] = field(default_factory=dict)
+    """How each column was read."""
+    unread: frozenset[str] = frozenset()
+    """Columns that stayed as they were."""
 
 
-def conform(table: pa.Table, rules: Rules, null_values: tuple[str, ...] = ()) -> Conformed:
-    """The table without dropped columns, each column typed as its rule or its values say.
+def conform(
+    table: pa.Table, rules: Rules, null_values: tuple[str, ...] = (), rows: Int64 | None = None
+) -> Conformed:
+    """The table without dropped columns, each column typed as its rule or its values say. `rows` are the
+    numbers of its rows in the source (N,), for messages; None: these are all of them.
 
     Raises:
         DataError: a rule for an unknown column, or every column dropped.
@@ -57,67 +64,95 @@ def conform(table: pa.Table, rules: Rules, null_values: tuple[str, ...] = ()) ->
     columns, fields = [], []
     notes: list[str] = []
     faults: dict[str, str] = {}
+    readings: dict[str, Reading] = {}
+    unread = set()
     for name in kept:
         given = table.schema.field(name)
         untyped = cells.is_untyped(given)
-        reading = _read(name, table[name], rules.get(name, ColumnRule()), untyped, null_values)
+        column = table[name]
+        reading = _read(name, column, rules.get(name, ColumnRule()), untyped, null_values, rows)
+        readings[name] = reading
+        unread |= {name} if reading.column is column else set()
         columns.append(reading.column)
-        made = pa.field(name, reading.column.type, metadata=cells.without_mark(given.metadata))
-        fields.append(made if reading.form is None else with_form(made, reading.form, given.type))
+        own = pa.field(name, reading.column.type, metadata=cells.without_mark(given.metadata))
+        fields.append(own if reading.form is None else with_form(own, reading.form, given.type))
         notes += reading.notes
         if reading.fault is not None:
             faults[name] = reading.fault
-    return Conformed(pa.table(columns, schema=pa.schema(fields)), tuple(notes), faults)
+    made = pa.table(columns, schema=pa.schema(fields))
+    return Conformed(made, tuple(notes), faults, readings, frozenset(unread))
 
 
 def _read(
-    name: str, column: pa.ChunkedArray, rule: ColumnRule, untyped: bool, null_values: tuple[str, ...]
+    name: str,
+    column: pa.ChunkedArray,
+    rule: ColumnRule,
+    untyped: bool,
+    null_values: tuple[str, ...],
+    rows: Int64 | None,
 ) -> Reading:
     kind = column.type
     try:
         if is_text(kind) and rule.kind != "boolean" and rule.categories is None:
-            return _read_text(name, column, rule, untyped, null_values)
+            return _read_text(name, column, rule, untyped, null_values, rows)
         if pa.types.is_integer(kind) and (rule.kind in (None, "date", "datetime")):
             return _read_integers(name, column, rule)
-        if rule.kind in ("integer", "numeric"):
-            column = _to_number(column)
-            if rule.kind == "integer" and not pa.types.is_integer(column.type):
-                column = column.cast(pa.int64())
-        elif rule.kind == "boolean":
-            column = _to_boolean(column)
-        elif rule.kind in ("datetime", "date"):
-            if not pa.types.is_temporal(kind):
-                raise ValueError(kind)
-            column = column.cast(pa.date32()) if rule.kind == "date" else column
+        return Reading(stated(column, rule))
     except (pa.ArrowInvalid, pa.ArrowNotImplementedError, ValueError) as fault:
-        shown = _odd_cells(column, rule)
+        shown = _odd_cells(column, rule, rows)
         what = f"is stated to be {rule.kind} but holds {shown or f'other values ({kind})'}"
         if str(fault).startswith("%"):
             what = f"has a datetime_format with {fault}, which is not known; use %Y %m %d %H %M %S %b %p %z"
         return Reading(column, fault=f"column {name!r} {what}")
-    return Reading(column)
+
+
+def stated(column: pa.ChunkedArray, rule: ColumnRule) -> pa.ChunkedArray:
+    """A column that is no text in a form, as its rule has it; `ValueError` (Arrow's among them) where it
+    can't be."""
+    if rule.kind in ("integer", "numeric"):
+        column = _to_number(column)
+        if rule.kind == "integer" and not pa.types.is_integer(column.type):
+            column = column.cast(pa.int64())
+    elif rule.kind == "boolean":
+        column = _to_boolean(column)
+    elif rule.kind in ("datetime", "date"):
+        if not pa.types.is_temporal(column.type):
+            raise ValueError(column.type)
+        column = column.cast(pa.date32()) if rule.kind == "date" else column
+    return column
 
 
 def _read_text(
-    name: str, column: pa.ChunkedArray, rule: ColumnRule, untyped: bool, null_values: tuple[str, ...]
+    name: str,
+    column: pa.ChunkedArray,
+    rule: ColumnRule,
+    untyped: bool,
+    null_values: tuple[str, ...],
+    rows: Int64 | None,
 ) -> Reading:
     form = epoch.stated(rule.datetime_format)
     if form is not None:
         return _with_numbers(column, form)
     hint = Hint(rule.kind, rule.decimal_mark, rule.datetime_format)
-    reading = recognise(name, column, hint, typed_source=not untyped, null_values=null_values)
+    reading = recognise(name, column, hint, typed_source=not untyped, null_values=null_values, rows=rows)
     if reading.fault is not None or is_text(reading.column.type):
         return reading
     typed, plain = reading.column, reading.form
     if isinstance(plain, DigitsForm) and has_id_name(name):
         return Reading(column)
+    made = as_stated(typed, rule)
+    return Reading(made, plain, reading.notes, parser=reading.parser, read_type=typed.type)
+
+
+def as_stated(typed: pa.ChunkedArray | pa.Array, rule: ColumnRule) -> pa.ChunkedArray | pa.Array:
+    """Values that were read from text, in the type that the rule's kind has."""
     if rule.kind == "integer" and not pa.types.is_integer(typed.type):
-        typed = typed.cast(pa.int64())
+        return typed.cast(pa.int64())
     if rule.kind == "date" and pa.types.is_timestamp(typed.type):
-        typed = typed.cast(pa.date32())
+        return typed.cast(pa.date32())
     if rule.kind == "datetime" and pa.types.is_date(typed.type):
-        typed = typed.cast(pa.timestamp("ms"))
-    return Reading(typed, plain, reading.notes)
+        return typed.cast(pa.timestamp("ms"))
+    return typed
 
 
 def _read_integers(name: str, column: pa.ChunkedArray, rule: ColumnRule) -> Reading:
@@ -153,7 +188,7 @@ def _compact(pattern: str) -> MomentForm:
 def _with_numbers(column: pa.ChunkedArray, form: Form) -> Reading:
     coded = column.combine_chunks().dictionary_encode()
     typed = form.parse(coded.dictionary.cast(pa.string())).take(coded.indices)
-    return Reading(pa.chunked_array([typed]), form)
+    return Reading(pa.chunked_array([typed]), form, parser=form)
 
 
 def _to_number(column: pa.ChunkedArray) -> pa.ChunkedArray:
@@ -180,7 +215,7 @@ def _to_boolean(column: pa.ChunkedArray) -> pa.ChunkedArray:
     return pa.chunked_array([pc.if_else(pc.is_null(words), pa.scalar(None, pa.bool_()), yes)])
 
 
-def _odd_cells(column: pa.ChunkedArray, rule: ColumnRule) -> str:
+def _odd_cells(column: pa.ChunkedArray, rule: ColumnRule, numbers: Int64 | None) -> str:
     """The first values, with their rows, that are not of the stated kind; empty where all are alike."""
     if rule.kind == "boolean":
         words = pc.utf8_lower(column.cast(pa.string()))
@@ -190,5 +225,9 @@ def _odd_cells(column: pa.ChunkedArray, rule: ColumnRule) -> str:
     else:
         return ""
     rows = np.flatnonzero(odd)
-    shown = ", ".join(f"{column[int(row)].as_py()!r} (row {row + 1:,})" for row in rows[:3])
+    at = rows if numbers is None else numbers[rows]
+    shown = ", ".join(
+        f"{column[int(row)].as_py()!r} (row {number + 1:,})"
+        for row, number in zip(rows[:3], at[:3], strict=True)
+    )
     return shown + (f" and {len(rows) - 3:,} more" if len(rows) > 3 else "")

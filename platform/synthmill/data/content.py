@@ -70,6 +70,13 @@ def unpack(data: bytes, name: str) -> tuple[bytes, str]:
     return data, name
 
 
+def packer_of(begin: bytes) -> str | None:
+    """How a file that begins so is compressed, `zip` among the ways; None: it is not."""
+    if begin[:4] == b"PK\x03\x04":
+        return "zip"
+    return next((kind for magic, kind, _ in _PACKERS if begin.startswith(magic)), None)
+
+
 def format_of(data: bytes, name: str) -> tuple[type[Format], tuple[str, ...]]:
     """The format that the bytes have, and a note where the name says another.
 

@@ -23,7 +23,7 @@ def to_utf8(data: bytes, name: str, encoding: str | None) -> tuple[bytes, list[s
         DataError: not in the encoding stated, not UTF-8 where none is stated, or a zero byte.
     """
     notes = []
-    stated = encoding or _marked(data)
+    stated = encoding or marked(data)
     if stated is not None and codecs_name(stated) not in ("utf-8", "utf-8-sig", "ascii"):
         try:
             data = data.decode(stated).removeprefix("\ufeff").encode()
@@ -62,7 +62,7 @@ def codecs_name(encoding: str) -> str:
         ) from None
 
 
-def _marked(data: bytes) -> str | None:
+def marked(data: bytes) -> str | None:
     """The encoding that a byte order mark states, or UTF-16 without one by its zeros."""
     found = next((encoding for mark, encoding in _MARKS if data.startswith(mark)), None)
     if found is not None:

@@ -39,7 +39,7 @@ def read_files(uri: str, config: DataConfig, settings: StorageConfig, *, keep_te
         DataError: nothing there, or not what can be read as one table.
         StorageError: the place can't be reached.
     """
-    folder, paths, notes = _find(uri, settings)
+    folder, paths, notes = find_files(uri, settings)
     digest = hashlib.sha256()
     parts: list[Parsed] = []
     options = options_of(config)
@@ -50,7 +50,7 @@ def read_files(uri: str, config: DataConfig, settings: StorageConfig, *, keep_te
         digest.update(data)
         part = parse_bytes(data, path, options)
         notes += part.notes
-        parts.append(_with_partition(part, path))
+        parts.append(with_partition(part, path))
     return Files(
         table=type_cells(_join(parts, paths), config, keep_text=keep_text),
         sha256=digest.hexdigest(),
@@ -119,7 +119,7 @@ def _parent(location: Location, settings: StorageConfig) -> tuple[Folder, str]:
     return Folder(above.uri, settings), name
 
 
-def _find(uri: str, settings: StorageConfig) -> tuple[Folder, list[str], tuple[str, ...]]:
+def find_files(uri: str, settings: StorageConfig) -> tuple[Folder, list[str], tuple[str, ...]]:
     """A folder, the data files in it in order of their paths (not hidden, not beginning with `_`, all of one
     format), and what is to be said of the choice."""
     location = _location(uri, FIELD)
@@ -158,16 +158,16 @@ def _is_cache(path: str) -> bool:
     return last.startswith("cache-") and last.endswith(".arrow")
 
 
-def _partition(path: str) -> list[tuple[str, str | None]]:
+def partition_of(path: str) -> list[tuple[str, str | None]]:
     """Columns and values written in folder names, as in `year=2024/month=1/part.parquet`."""
     pairs = [part.partition("=") for part in path.split("/")[:-1] if "=" in part]
     return [(unquote(key), None if value == _NO_VALUE else unquote(value)) for key, _, value in pairs]
 
 
-def _with_partition(part: Parsed, path: str) -> Parsed:
+def with_partition(part: Parsed, path: str) -> Parsed:
     """Values of folder names are text, and become numbers or dates as those of CSV do."""
     table, cells = part.table, set(part.cells)
-    for key, value in _partition(path):
+    for key, value in partition_of(path):
         if key not in table.column_names:
             table = table.append_column(key, pa.repeat(pa.scalar(value, pa.string()), table.num_rows))
             cells.add(key)

@@ -10,7 +10,7 @@ more has the plain form, and its datasets the bytes that they always had.
 import base64
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,15 +30,26 @@ Levels = list[Any]
 def joined(tables: Sequence[pa.Table]) -> pa.Schema:
     """The origin of a table made of these: the first one's schema, with the levels of all."""
     schema = tables[0].schema
-    fields = []
+    said = {}
     for position, one in enumerate(schema):
         if not pa.types.is_dictionary(one.type):
-            fields.append(one)
             continue
         columns = [table.column(position) for table in tables]
         levels = list(dict.fromkeys(level for column in columns for level in _declared(column)))
         found = {value for column in columns for value in pc.unique(plain_column(column)).to_pylist()}
-        unused = [level for level in levels if level not in found]
+        said[one.name] = levels, [level for level in levels if level not in found]
+    return described(schema, said)
+
+
+def described(schema: pa.Schema, known: Mapping[str, tuple[Levels, Levels]]) -> pa.Schema:
+    """The schema, whose columns of categories say which levels are `known`, and which of them do not
+    occur."""
+    fields = []
+    for one in schema:
+        if not pa.types.is_dictionary(one.type):
+            fields.append(one)
+            continue
+        levels, unused = known[one.name]
         try:
             said = {_LEVELS: json.dumps(levels).encode(), _UNUSED: json.dumps(unused).encode()}
         except TypeError:

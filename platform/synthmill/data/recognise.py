@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from synthmill.data import cells
 from synthmill.data.column_texts import ColumnTexts, noun, short
-from synthmill.data.columns import Bool, flat
+from synthmill.data.columns import Bool, Int64, flat
 from synthmill.data.fitting import (
     MAX_FORMS,
     MIN_ROWS,
@@ -46,6 +46,10 @@ class Reading:
     notes: tuple[str, ...] = ()
     fault: str | None = None
     """Why a person must decide: begins with the column, ends with the fix."""
+    parser: Form | None = None
+    """What reads the texts, also where typed values need no form."""
+    read_type: pa.DataType | None = None
+    """The type that the texts were read in, before a rule made another of it."""
 
 
 def recognise(
@@ -55,8 +59,9 @@ def recognise(
     *,
     typed_source: bool = False,
     null_values: tuple[str, ...] = (),
+    rows: Int64 | None = None,
 ) -> Reading:
-    """Read a column of text (N,).
+    """Read a column of text (N,), whose cells stand in `rows` of the source (N,); None: in all of them.
 
     A `typed_source` such as Parquet says that the column is text: what is read in it is always written back
     as text. In a CSV everything is text, and plain numbers and dates simply have their type. `null_values`
@@ -71,8 +76,8 @@ def recognise(
     coded = column.combine_chunks().cast(pa.string()).dictionary_encode()
     zero = script.zero_of(coded.dictionary)
     if zero is not None:
-        return _foreign(name, column, hint, zero, null_values)
-    texts = ColumnTexts.of(name, coded, null_values)
+        return _foreign(name, column, hint, zero, null_values, rows)
+    texts = ColumnTexts.of(name, coded, null_values, rows)
     return _read(column, coded, texts, hint, typed_source=typed_source)
 
 
@@ -106,23 +111,28 @@ def _read(
     form = joined(fit.forms, rest)
     bare = form is None or (form.plain and not typed_source)
     notes = texts.notes(fit.respelled, fit.forms)
-    return Reading(_typed(coded, texts.missing, fit.forms), None if bare else form, notes)
+    return Reading(_typed(coded, texts.missing, fit.forms), None if bare else form, notes, parser=form)
 
 
 def _foreign(
-    name: str, column: pa.ChunkedArray, hint: Hint, zero: str, null_values: tuple[str, ...]
+    name: str,
+    column: pa.ChunkedArray,
+    hint: Hint,
+    zero: str,
+    null_values: tuple[str, ...],
+    rows: Int64 | None,
 ) -> Reading:
     """A column whose digits are of another script: read as if they were ASCII, and written back."""
     marks = script.marks_of(column)
     ascii_column = pa.chunked_array([script.ascii_digits(flat(column), marks)])
     coded = ascii_column.combine_chunks().dictionary_encode()
-    texts = ColumnTexts.of(name, coded, null_values)
+    texts = ColumnTexts.of(name, coded, null_values, rows)
     # As of a typed source, so that what is read has a form in any case.
     reading = _read(ascii_column, coded, texts, hint, typed_source=True, foreign=True)
     if reading.form is None:
         return Reading(column, notes=reading.notes, fault=reading.fault)
     form = ScriptForm(zero=zero, marks=marks, inner=reading.form.to_json())
-    return Reading(reading.column, form, reading.notes, reading.fault)
+    return Reading(reading.column, form, reading.notes, reading.fault, form)
 
 
 def _partly(

@@ -11,6 +11,7 @@ combinations than it is judged by. An image is its bytes: under two labels it is
 """
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -22,12 +23,13 @@ from synthmill.config import FrozenModel, SplitConfig
 from synthmill.data.columns import UInt64, flat, is_integral, is_text, to_float64, to_int64, valid_rows
 from synthmill.data.mixing import mix as mix
 from synthmill.data.readers.base import Source
+from synthmill.data.scan.sides import sides_of_table
 from synthmill.errors import DataError, did_you_mean
 
 COMMON_ROWS = 20
 COMMON_SHARE = 0.01
 
-Rule = Literal["ordered-first-row-hash", "ordered-first-row-hash/2"]
+Rule = Literal["ordered-first-row-hash", "ordered-first-row-hash/2", "content-hash/1"]
 
 
 class Split(FrozenModel):
@@ -36,7 +38,8 @@ class Split(FrozenModel):
     format: Literal["synthmill.split/1"] = "synthmill.split/1"
     rule: Rule = "ordered-first-row-hash/2"
     """Distinct rows or groups in order of splitmix64(seed, first index), cut at the shares; before /2 common
-    rows stayed together and an image's label was part of what it is."""
+    rows stayed together and an image's label was part of what it is. content-hash/1, of sources that are
+    scanned: each row by its own content or group, see `data.scan.sides`."""
     seed: int
     group: str | None
     validation: float
@@ -70,16 +73,9 @@ def split_table(
     Raises:
         DataError: shares that leave nothing to train on, or an unknown group column.
     """
-    if config.validation + config.holdout >= 1:
-        raise DataError(
-            "validation and holdout leave no rows to train on; their sum must be below 1", field="data.split"
-        )
-    if config.group is not None and config.group not in table.column_names:
-        raise DataError(
-            f"no column named {config.group!r}{did_you_mean(config.group, table.column_names)}",
-            field="data.split.group",
-        )
-    side = _sides(_keys(table, config.group, rule), config)
+    check_split(config, table.column_names)
+    scanned = rule == "content-hash/1"
+    side = sides_of_table(table, config) if scanned else _sides(_keys(table, config.group, rule), config)
     train, validation, holdout = (table.filter(pa.array(side == value)) for value in range(3))
     counts = {"train": train.num_rows, "validation": validation.num_rows, "holdout": holdout.num_rows}
     shares = {"validation": config.validation, "holdout": config.holdout}
@@ -87,6 +83,18 @@ def split_table(
         rule=rule, seed=config.seed, group=config.group, counts=counts, source_sha256=sha256, **shares
     )
     return SplitTables(train, validation, holdout, split)
+
+
+def check_split(config: SplitConfig, names: Sequence[str]) -> None:
+    """DataError for shares that leave nothing to train on, or a group that is no column."""
+    if config.validation + config.holdout >= 1:
+        raise DataError(
+            "validation and holdout leave no rows to train on; their sum must be below 1", field="data.split"
+        )
+    if config.group is not None and config.group not in names:
+        raise DataError(
+            f"no column named {config.group!r}{did_you_mean(config.group, names)}", field="data.split.group"
+        )
 
 
 def open_split(source: Source, split: Split) -> SplitTables:

@@ -1,9 +1,25 @@
 """Arrow IPC: files (Feather version 2) and streams, as Hugging Face `datasets` writes them."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import pyarrow as pa
 
-from synthmill.data.formats.base import Format, Options, Parsed, Shown, check_names, guarded
+from synthmill.data.formats.base import (
+    Blocks,
+    File,
+    Format,
+    Options,
+    Parsed,
+    Shown,
+    WholeError,
+    check_names,
+    guarded,
+)
 
+BLOCK_ROWS = 65_536
+_WEIGHT = 10
+"""What training holds for each byte of an Arrow file that it reads whole."""
 _FILE, _STREAM = b"ARROW1", b"\xff\xff\xff\xff"
 
 
@@ -25,3 +41,40 @@ class Arrow(Format):
                 return reader.read_all()
 
         return Parsed(table=guarded(read, name, "Arrow"))
+
+    @classmethod
+    def blocks(cls, file: File, options: Options) -> Blocks:
+        if file.is_packed:
+            raise WholeError(f"{file.name} is compressed as a whole")
+        return ArrowBlocks(file)
+
+
+class ArrowBlocks(Blocks):
+    """Rows of one file, record batch by record batch."""
+
+    def __init__(self, file: File) -> None:
+        self._file = file
+        self.schema = next(self._read())
+        check_names(self.schema.names, file.name)
+
+    @property
+    def weight_bytes(self) -> int:
+        return self._file.num_bytes * _WEIGHT
+
+    def __iter__(self) -> Iterator[pa.Table]:
+        found = self._read()
+        next(found)
+        while (batch := guarded(lambda: next(found, None), self._file.name, "Arrow")) is not None:
+            for start in range(0, batch.num_rows, BLOCK_ROWS):
+                yield pa.Table.from_batches([batch.slice(start, BLOCK_ROWS)])
+
+    def _read(self) -> Iterator[Any]:
+        """The schema, then the batches."""
+        source = self._file.open()
+        opened = pa.ipc.open_file if self._file.head[:6] == _FILE else pa.ipc.open_stream
+        with guarded(lambda: opened(source), self._file.name, "Arrow") as reader:
+            yield reader.schema
+            if self._file.head[:6] == _FILE:
+                yield from (reader.get_batch(at) for at in range(reader.num_record_batches))
+            else:
+                yield from reader

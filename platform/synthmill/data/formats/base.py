@@ -5,9 +5,9 @@ Parquet, Arrow, ORC, Avro and Excel files can't.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import ClassVar, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import pyarrow as pa
 
@@ -56,6 +56,58 @@ class Shown:
     endings: tuple[str, ...] = field(default=())
 
 
+class File(ABC):
+    """A file that is read in blocks, as often as it takes."""
+
+    name: str
+    num_bytes: int
+    """As stored."""
+    head: bytes
+    """The first bytes, unpacked."""
+    is_packed: bool
+    """Whether it is compressed as a whole, so that it can only be read from its beginning."""
+
+    @abstractmethod
+    def chunks(self) -> Iterator[bytes]:
+        """The bytes in order, unpacked; each pass hashes what is stored.
+
+        Raises:
+            DataError: damaged.
+        """
+
+    @abstractmethod
+    def open(self) -> Any:
+        """A seekable PyArrow file of the bytes as stored, none of which is hashed."""
+
+
+class Blocks(ABC):
+    """A file's rows, block by block, as written: what `Format.parse` gives, never all at once."""
+
+    schema: pa.Schema
+    """Columns of the blocks, and the file's own metadata."""
+    cells: frozenset[str] = frozenset()
+    reads_stored: bool = False
+    """Whether reading the blocks reads every stored byte through `File.chunks`."""
+
+    @property
+    @abstractmethod
+    def weight_bytes(self) -> int:
+        """About what `Format.parse` and all that follows would hold in memory."""
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[pa.Table]:
+        """The blocks in order, once more each time."""
+
+    def left_out(self) -> tuple[frozenset[str], tuple[str, ...]]:
+        """Columns without name or value, and what a person should know; asked for after the first pass, which
+        later ones heed."""
+        return frozenset(), ()
+
+
+class WholeError(Exception):
+    """A file can't be read in blocks; says why, in words that follow `because`."""
+
+
 class Format(ABC):
     """One format of files that hold tables."""
 
@@ -74,6 +126,16 @@ class Format(ABC):
         Raises:
             DataError: one line that names the file, and where it can the line in it and the fix.
         """
+
+    @classmethod
+    def blocks(cls, file: File, options: Options) -> Blocks:
+        """The file's rows in blocks.
+
+        Raises:
+            WholeError: files of this format, or this one, can only be read whole.
+            DataError: as `parse`.
+        """
+        raise WholeError(f"{cls.shown.name} files are read whole")
 
 
 def guarded(read: Callable[[], T], name: str, kind: str) -> T:

@@ -1,12 +1,29 @@
 """Parquet files."""
 
+from collections.abc import Iterator
+
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from synthmill.data.formats.base import Format, Options, Parsed, Shown, check_names, guarded
+from synthmill.data.columns import is_text
+from synthmill.data.formats.base import (
+    Blocks,
+    File,
+    Format,
+    Options,
+    Parsed,
+    Shown,
+    WholeError,
+    check_names,
+    guarded,
+)
 
 _MAGIC = (b"PAR1", b"PARE")
+BLOCK_ROWS = 65_536
+_GROUP_BYTES = 256 << 20
+_WEIGHT_BYTES = 84
+"""What training holds for each cell of a table that it reads whole, as measured (docs/scale.md)."""
 _FIRST_YEAR, _LAST_YEAR = 1677, 2262
 """In these years the nanoseconds of 64 bits begin and end."""
 
@@ -28,6 +45,53 @@ class Parquet(Format):
             return table if not _has_int96(file) else _beyond_nanoseconds(table, data)
 
         return Parsed(table=guarded(read, name, "Parquet"))
+
+    @classmethod
+    def blocks(cls, file: File, options: Options) -> Blocks:
+        if file.is_packed:
+            raise WholeError(f"{file.name} is compressed as a whole")
+        return ParquetBlocks(file)
+
+
+class ParquetBlocks(Blocks):
+    """Rows of one file, row group by row group."""
+
+    def __init__(self, file: File) -> None:
+        self._file = file
+        opened = self._opened([])
+        check_names(opened.schema_arrow.names, file.name)
+        if _has_int96(opened):
+            raise WholeError(f"{file.name} has times of 96 bits, whose unit follows from all of them")
+        self.schema = opened.schema_arrow
+        self._cells = opened.metadata.num_rows * len(self.schema)
+        groups = opened.metadata.num_row_groups
+        sizes = (opened.metadata.row_group(at).total_byte_size for at in range(groups))
+        # A row group is read whole unless it is so large that its columns are read piece by piece.
+        self._buffer_bytes = 1 << 20 if max(sizes, default=0) > _GROUP_BYTES else 0
+        # Text that is stored as a dictionary stays one: a block's different texts are known for nothing.
+        self._coded = [one.name for one in self.schema if is_text(one.type)]
+
+    @property
+    def weight_bytes(self) -> int:
+        return self._cells * _WEIGHT_BYTES
+
+    def __iter__(self) -> Iterator[pa.Table]:
+        batches = guarded(lambda: self._batches(self._coded), self._file.name, "Parquet")
+        while (batch := guarded(lambda: next(batches, None), self._file.name, "Parquet")) is not None:
+            yield pa.Table.from_batches([batch])
+
+    def _batches(self, coded: list[str]) -> Iterator[pa.RecordBatch]:
+        found: Iterator[pa.RecordBatch] = self._opened(coded).iter_batches(BLOCK_ROWS, use_threads=False)
+        return found
+
+    def _opened(self, coded: list[str]) -> pq.ParquetFile:
+        return guarded(
+            lambda: pq.ParquetFile(
+                self._file.open(), read_dictionary=coded, buffer_size=getattr(self, "_buffer_bytes", 0)
+            ),
+            self._file.name,
+            "Parquet",
+        )
 
 
 def _has_int96(file: pq.ParquetFile) -> bool:

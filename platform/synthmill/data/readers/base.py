@@ -10,7 +10,9 @@ from synthmill import registry
 from synthmill.catalog.store import Store
 from synthmill.config import DataConfig, StorageConfig
 from synthmill.data.files import read_text
+from synthmill.data.formats.base import WholeError
 from synthmill.data.inspection import ColumnSeen, Inspection
+from synthmill.data.scan.scan import Scan
 from synthmill.data.schema import Rules, parse_rules
 
 FOLDER = "data/readers"
@@ -45,6 +47,15 @@ class Reader(ABC):
             DataError: one line that names the field and the fix.
         """
 
+    def scan(self, config: DataConfig, *, store: Store | None, rules: Rules) -> Scan:
+        """The rows that `read` would load, to be gone over in blocks; none of them is read yet.
+
+        Raises:
+            WholeError: what `data.source` names can only be read whole; says why.
+            DataError: as `read`.
+        """
+        raise WholeError(f"sources of this kind are read whole, {config.source} among them")
+
     def inspect(self, config: DataConfig, *, store: Store | None, rules: Rules) -> Inspection:
         """What the source holds, with the faults that `read` would raise; by default its columns' types."""
         table = self.read(config, store=store, rules=rules).table
@@ -78,6 +89,18 @@ def read_source(config: DataConfig, *, store: Store | None = None, rules: Rules 
     settings = store.root.settings if store is not None else None
     rules = load_rules(config, settings) if rules is None else rules
     return _reader(config).read(config, store=store, rules=rules)
+
+
+def scan_source(config: DataConfig, *, store: Store | None = None, rules: Rules | None = None) -> Scan:
+    """The source of a recipe, to be gone over in blocks; as `read_source` otherwise.
+
+    Raises:
+        WholeError: it can only be read whole; says why.
+        DataError: what the kind's reader refuses.
+    """
+    settings = store.root.settings if store is not None else None
+    rules = load_rules(config, settings) if rules is None else rules
+    return _reader(config).scan(config, store=store, rules=rules)
 
 
 def _reader(config: DataConfig) -> Reader:

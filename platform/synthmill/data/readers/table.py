@@ -10,15 +10,18 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from synthmill.catalog.dataset import described_dataset
-from synthmill.catalog.store import Store
+from synthmill.catalog.store import Store, Version
 from synthmill.config import DataConfig, StorageConfig
 from synthmill.data.columns import flat, is_supported, plain_table, plain_type, to_int64
 from synthmill.data.conform import Conformed, conform
 from synthmill.data.files import Files, read_files
+from synthmill.data.formats.base import WholeError
 from synthmill.data.inspection import Inspection, inspect_table
 from synthmill.data.origin import attach, joined
 from synthmill.data.query import is_database, read_query, shown
 from synthmill.data.readers.base import FIELD, Reader, Source
+from synthmill.data.scan.raw import open_files, open_version
+from synthmill.data.scan.scan import Scan
 from synthmill.data.schema import Rules, text_columns
 from synthmill.errors import DataError, did_you_mean, raise_faults
 
@@ -38,6 +41,17 @@ class TableReader(Reader):
         found, made, uri = _conformed(config, rules, store)
         _check(made, config, rules)
         return Source(made.table, found.sha256, uri, rules, (*found.notes, *made.notes))
+
+    def scan(self, config: DataConfig, *, store: Store | None, rules: Rules) -> Scan:
+        settings = store.root.settings if store is not None else StorageConfig()
+        scheme, mark, rest = config.source.partition("://")
+        if mark and scheme == "dataset":
+            raw = open_version(_version(rest, store))
+        elif mark and (scheme == "sklearn" or is_database(scheme)):
+            raise WholeError(f"{shown(config.source)} gives all of its rows at once")
+        else:
+            raw = open_files(config, settings)
+        return Scan(raw, config, rules, lambda made: _check(made, config, rules))
 
     def inspect(self, config: DataConfig, *, store: Store | None, rules: Rules) -> Inspection:
         found, made, _ = _conformed(config, rules, store)
@@ -79,12 +93,16 @@ def _read(
 
 
 def _read_catalog(ref: str, store: Store | None) -> tuple[Files, str]:
-    if store is None:
-        raise DataError(f"dataset://{ref} needs a store; give --store", field=FIELD)
-    version = store.resolve("datasets", ref, field=FIELD)
+    version = _version(ref, store)
     table = described_dataset(version)
     table = attach(plain_table(table), joined([table]))
     return Files(table=table, sha256=version.manifest.content_digest), f"dataset://{version.ref}"
+
+
+def _version(ref: str, store: Store | None) -> Version:
+    if store is None:
+        raise DataError(f"dataset://{ref} needs a store; give --store", field=FIELD)
+    return store.resolve("datasets", ref, field=FIELD)
 
 
 def _read_sklearn(name: str) -> pa.Table:

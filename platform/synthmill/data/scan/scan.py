@@ -1,0 +1,252 @@
+"""A source that is scanned, not loaded: its rows, typed as reading it whole would type them, in as many passes
+as are needed and never more than a block in memory.
+
+Types are decided on a keyed sample of rows, and every pass holds every cell against them. The first pass runs
+on what the first rows say, which is nearly always right; where the sample, or a cell that does not fit,
+says otherwise, it runs again.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeVar
+
+import numpy as np
+import pyarrow as pa
+
+from synthmill.config import DataConfig
+from synthmill.data.columns import Int64, UInt64, is_text
+from synthmill.data.conform import Conformed
+from synthmill.data.formats.base import FIELD
+from synthmill.data.scan.plan import Plan, make_plan
+from synthmill.data.scan.raw import Raw
+from synthmill.data.scan.sample import SAMPLE_ROWS, KeyedSample
+from synthmill.data.scan.sides import common_contents
+from synthmill.data.schema import Rules
+from synthmill.errors import DataError
+
+MOST_PASSES = 6
+PROBE_ROWS = 65_536
+ODD_ROWS = 1_000
+"""Rows with cells that do not fit of which each column's plan is told."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Rows that follow each other in the source."""
+
+    table: pa.Table
+    """Typed; text is dictionary-encoded."""
+    first_row: int
+
+
+class Consumer(Protocol):
+    """What goes over all rows once, in order."""
+
+    def add(self, block: Block) -> None: ...
+
+
+C = TypeVar("C", bound=Consumer)
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a pass takes for granted."""
+
+    schema: pa.Schema
+    common: UInt64
+    """Hashes of the contents that are dealt out row by row."""
+
+
+class Scan:
+    """One source. `settle` first."""
+
+    schema: pa.Schema
+    """Columns as `Source.table` would have them."""
+    sample: pa.Table
+    """The keyed sample, typed, in the order of the source."""
+    num_rows: int
+    common: UInt64
+
+    def __init__(
+        self, raw: Raw, config: DataConfig, rules: Rules, check: Callable[[Conformed], None]
+    ) -> None:
+        self._raw, self._config, self._check = raw, config, check
+        self.rules = rules
+        self._plan: Plan | None = None
+
+    @property
+    def uri(self) -> str:
+        return self._raw.uri
+
+    @property
+    def sha256(self) -> str:
+        """Of the source's bytes, as `Source` has it."""
+        assert self._raw.digest is not None, "settled scans know it"
+        return self._raw.digest
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """How it was read, and what is learnt of which column."""
+        assert self._plan is not None
+        return (*self._raw.notes, *self._plan.conformed.notes)
+
+    def settle(self, begin: Callable[[Terms], C]) -> C:
+        """Go over all rows with what `begin` makes, once more whenever the terms turn out to be others.
+
+        Raises:
+            DataError: all that reading the source whole would raise, each column at fault in one line.
+        """
+        plan, common = self._probe()
+        odd: list[tuple[pa.Table, Int64]] = []
+        for _ in range(MOST_PASSES):
+            consumer = begin(Terms(plan.schema, common))
+            sample = KeyedSample(SAMPLE_ROWS, self._config.split.seed)
+            found = self._pass(plan, sample, consumer)
+            odd += [found] if found is not None else []
+            raw_rows, numbers = sample.rows()
+            decided, typed = self._decide(raw_rows, numbers, odd)
+            more = common_contents(typed)
+            if found is None and decided.key == plan.key and np.array_equal(more, common):
+                table = self._raw.described(typed)
+                self._plan, self.common, self.sample, self.schema = decided, common, table, table.schema
+                return consumer
+            plan, common = decided, more
+        assert found is not None
+        raise self._unsettled(plan, *found)
+
+    def blocks(self) -> Iterator[Block]:
+        """All rows, once more.
+
+        Raises:
+            DataError: they are not those that the scan settled on.
+        """
+        assert self._plan is not None, "settle first"
+        row = 0
+        for raw in self._raw.blocks():
+            block, odd = _typed(self._plan, raw, row)
+            if odd is not None:
+                raise self._unsettled(self._plan, raw.filter(pa.array(odd)), row + np.flatnonzero(odd))
+            yield block
+            row += raw.num_rows
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """All rows as `schema` says, in order."""
+        for block in self.blocks():
+            yield from as_schema(block.table, self.schema).to_batches()
+
+    def _probe(self) -> tuple[Plan, UInt64]:
+        """What the first rows say."""
+        first = next(self._raw.blocks())
+        first = first.slice(0, PROBE_ROWS)
+        plan = make_plan(first, self._raw.cells, self._config, self.rules, np.arange(first.num_rows))
+        return plan, common_contents(_typed(plan, first, 0)[0].table)
+
+    def _pass(self, plan: Plan, sample: KeyedSample, consumer: Consumer) -> tuple[pa.Table, Int64] | None:
+        """Rows with cells that do not fit, and their numbers; None: there is none."""
+        row, is_odd = 0, False
+        held: list[tuple[pa.Table, Int64]] = []
+        counts = dict.fromkeys((column.name for column in plan.columns), 0)
+        for raw in self._raw.blocks():
+            numbers = np.arange(row, row + raw.num_rows)
+            sample.add(raw, numbers)
+            block, odd = _typed(plan, raw, row, counts)
+            if odd is not None:
+                is_odd = True
+                held.append((_plain(raw.filter(pa.array(odd))), numbers[odd]))
+            if not is_odd:
+                # What was counted so far is counted again.
+                consumer.add(block)
+            row += raw.num_rows
+        self.num_rows = row
+        if row < 2:
+            rows = "one row" if row == 1 else "no rows"
+            raise DataError(
+                f"{self._config.source} has {rows}; a model needs at least 2, and hundreds to be of use",
+                field=FIELD,
+            )
+        if not held:
+            return None
+        return pa.concat_tables([table for table, _ in held]), np.concatenate([rows for _, rows in held])
+
+    def _decide(
+        self, rows: pa.Table, numbers: Int64, odd: list[tuple[pa.Table, Int64]]
+    ) -> tuple[Plan, pa.Table]:
+        """The plan of the sampled rows together with all that did not fit before, and the sample as it has
+        it."""
+        names = self._raw.schema.names
+        rows = rows.select(names)
+        parts, at = [rows], [numbers]
+        for table, found in odd:
+            new = ~np.isin(found, np.concatenate(at))
+            parts.append(table.select(names).filter(pa.array(new)))
+            at.append(found[new])
+        both = pa.concat_tables(parts, promote_options="permissive").combine_chunks()
+        order = np.argsort(np.concatenate(at), kind="stable")
+        plan = make_plan(
+            both.take(pa.array(order)),
+            self._raw.cells,
+            self._config,
+            self.rules,
+            np.concatenate(at)[order],
+        )
+        self._check(replace(plan.conformed, table=plan.conformed.table))
+        typed = plan.conformed.table
+        kept = order < rows.num_rows
+        return plan, typed if kept.all() else typed.filter(pa.array(kept))
+
+    def _unsettled(self, plan: Plan, raw: pa.Table, rows: Int64) -> DataError:
+        """The error for a cell that no plan fits."""
+        for column in plan.columns:
+            _, odd = column.apply(raw[column.name])
+            if odd is not None and odd.any():
+                at = int(np.flatnonzero(odd)[0])
+                cell = raw[column.name][at].as_py()
+                return DataError(
+                    f"column {column.name!r} holds {column.field.type}, as a sample of {SAMPLE_ROWS:,} rows"
+                    f" has it, but also {cell!r} (row {rows[at] + 1:,}); correct it, take it for missing (add"
+                    f" it to `data.null_values`), or state the column's kind in a schema file",
+                    field=FIELD,
+                )
+        return DataError(
+            f"{self.uri} holds other values in one pass than in the next; wait until it is complete",
+            field=FIELD,
+        )
+
+
+def as_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
+    """A block's rows with plain text, as the schema says."""
+    columns = [
+        column if column.type == field.type else column.cast(field.type)
+        for column, field in zip(table.columns, schema, strict=True)
+    ]
+    return pa.table(columns, schema=schema)
+
+
+def _typed(
+    plan: Plan, raw: pa.Table, first_row: int, counts: dict[str, int] | None = None
+) -> tuple[Block, np.ndarray | None]:
+    """A block, and its rows that have a cell that does not fit: of each column only so many, where they are
+    counted."""
+    columns, odd = [], None
+    for column in plan.columns:
+        values, cells = column.apply(raw[column.name])
+        columns.append(values)
+        if cells is None:
+            continue
+        if counts is not None:
+            at = np.flatnonzero(cells)
+            cells = np.zeros(len(cells), dtype=bool)
+            cells[at[: max(0, ODD_ROWS - counts[column.name])]] = True
+            counts[column.name] += len(at)
+        odd = cells if odd is None else odd | cells
+    return Block(pa.table(columns, names=[column.name for column in plan.columns]), first_row), odd
+
+
+def _plain(table: pa.Table) -> pa.Table:
+    columns = [
+        column.cast(column.type.value_type)
+        if pa.types.is_dictionary(column.type) and is_text(column.type.value_type)
+        else column
+        for column in table.columns
+    ]
+    return pa.table(columns, names=table.column_names)
