@@ -20,8 +20,8 @@ class Finder:
 
     def __init__(self, numbers: Numbers) -> None:
         self._numbers = numbers
-        self._grids = [grid for grid in (_Grid(numbers, bits=False), _Grid(numbers, bits=True))]
-        self._grid = min(self._grids, key=lambda grid: grid.most)
+        grids = (_Grid(numbers, bits=False), _Grid(numbers, bits=True))
+        self._grid = min(grids, key=lambda grid: grid.most)
 
     def __call__(self, values: Numbers) -> Int64:
         if self._grid.most > MOST_IN_CELL or values.dtype != self._numbers.dtype:
