@@ -7,11 +7,12 @@ import synthmill
 from synthmill.catalog.store import Store
 from synthmill.config import Recipe, dump, fingerprint
 from synthmill.data.readers.base import Source, read_source
+from synthmill.data.scan.choice import scan_if_large
 from synthmill.models.base import GenerativeModel
 from synthmill.storage.folder import Folder
 from synthmill.training.fit import NOT_IN_RUN_KEY, fresh_model
 from synthmill.training.plan import make_plan
-from synthmill.training.prepare import Rows, prepare_rows, resolve
+from synthmill.training.prepare import Rows, prepare_rows, resolve, scan_rows
 
 
 @dataclass(frozen=True)
@@ -55,22 +56,28 @@ def prepare(recipe: Recipe, store_uri: str) -> Prepared:
     store = Store(store_uri, recipe.storage)
     # A store that can't be written is known before the source is read, which may take minutes.
     store.root.probe_write()
-    source = read_source(recipe.data, store=store)
-    return Prepared(recipe, store, prepare_rows(recipe, source), run_key(recipe, source))
+    scan = scan_if_large(recipe.data, store=store)
+    rows = (
+        prepare_rows(recipe, read_source(recipe.data, store=store))
+        if scan is None
+        else scan_rows(recipe, scan)
+    )
+    return Prepared(recipe, store, rows, run_key(recipe, rows.source, is_scanned=scan is not None))
 
 
-def run_key(recipe: Recipe, source: Source) -> str:
+def run_key(recipe: Recipe, source: Source, *, is_scanned: bool = False) -> str:
     """SHA-256 of what determines the model: the same names the same run, and finds its checkpoints."""
     plain = dump(recipe)
     # Where and how bytes are stored changes no model.
     plain.pop("storage")
+    # Whether it was asked for or chosen, a scan gives the same model.
+    plain["data"].pop("stream", None)
     plain["training"] = {
         name: value for name, value in plain["training"].items() if name not in NOT_IN_RUN_KEY
     }
     rules = {name: dump(rule) for name, rule in source.rules.items()}
-    return fingerprint(
-        {"recipe": plain, "rules": rules, "source": source.sha256, "code": synthmill.__version__}
-    )
+    facts = {"recipe": plain, "rules": rules, "source": source.sha256, "code": synthmill.__version__}
+    return fingerprint({**facts, "reading": "scan/1"} if is_scanned else facts)
 
 
 def checkpoints_in(run: Folder) -> Folder:

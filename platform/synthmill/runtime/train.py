@@ -37,7 +37,6 @@ def train(recipe: Recipe, store_uri: str, *, run_id: str) -> "Version":
         return prepare(recipe, store_uri)
 
     with cluster.session_beside(prepared_rows) as preparing:
-        from synthmill.runtime.encode import SHARDS
         from synthmill.runtime.fit import Crew, fit
         from synthmill.runtime.publish import publish
 
@@ -51,8 +50,6 @@ def train(recipe: Recipe, store_uri: str, *, run_id: str) -> "Version":
             version = publish(prepared, model, run_id=run_id)
             # Resuming a run that is published would publish it again.
             run.folder.delete_tree("checkpoints")
-            # Encoded rows are as private as the source, and of no use any more.
-            run.folder.delete_tree(SHARDS)
     return version
 
 
@@ -65,5 +62,5 @@ def _introduce(prepared: "Prepared") -> None:
     if seen is not None:
         say(seen.to_text())
     shares = ", ".join(f"{count:,} {name}" for name, count in counts.items())
-    say(f"{source.uri}: {prepared.rows.num_rows:,} rows, {shares}")
+    say(f"{source.uri}: {source.table.num_rows:,} rows, {shares}")
     cluster.warn_of_local(prepared.store.root)

@@ -43,7 +43,7 @@ def build_artifact(recipe: Recipe, rows: Rows, model: Fitted) -> Artifact:
     """The artifact of a resolved recipe, the rows it was trained on and what training left."""
     codec_json, codec_tensors = rows.codec.to_files()
     plain = dump(recipe)
-    source, streamed = rows.source, rows.streamed
+    source = rows.source
     # What sampling and evaluating need, so that neither reads the recipe's file or the run.
     config = {
         "format": "synthmill.artifact/1",
@@ -57,9 +57,7 @@ def build_artifact(recipe: Recipe, rows: Rows, model: Fitted) -> Artifact:
         "split": dump(rows.tables.split),
         "training": model.summary,
         "notes": [*source.notes, *rows.codec.notes],
-        "profile": streamed.summary
-        if streamed
-        else rows.codec.summary(rows.tables.train, recipe.data.split.group),
+        "profile": rows.summary(recipe),
         "compute_dtype": "float32",
     }
     return Artifact(

@@ -1,28 +1,17 @@
 """What happens before the first step, and needs no cluster and no store: a recipe is completed, its source
 read and split, and the codec fitted on the training rows."""
 
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
-
-import pyarrow as pa
 
 from synthmill.config import ModelConfig, Recipe, dump
 from synthmill.data.codecs.base import Codec, codec_class
 from synthmill.data.readers.base import Source
+from synthmill.data.scan.division import Divided, Sorter
+from synthmill.data.scan.scan import Scan
 from synthmill.data.split import SplitTables, split_table
 from synthmill.errors import RecipeError
 from synthmill.models.base import model_class, parse_config
-
-
-@dataclass(frozen=True)
-class Streamed:
-    """What stands for the rows of a source that is read in a stream."""
-
-    train_tables: Callable[[], Iterator[pa.Table]]
-    """All training rows in the order of the source, some at a time; can be called again."""
-    summary: dict[str, Any] | None = None
-    """What the codec says of all training rows (`Codec.summary`)."""
 
 
 @dataclass(frozen=True)
@@ -30,20 +19,26 @@ class Rows:
     """A source with what was decided about it."""
 
     source: Source
+    """Of a scanned source: its columns without a row."""
     tables: SplitTables
-    """All rows, or samples of each side where the source is streamed; the counts are those of all rows."""
+    """Of a scanned source: a sample of each side that training reads, and none of the holdout."""
     codec: Codec
-    streamed: Streamed | None = None
+    divided: Divided | None = None
+    """A scanned source: all of its rows are gone over block by block."""
 
     @property
     def num_rows(self) -> int:
-        """Of the whole source."""
+        """Of the source."""
         return sum(self.tables.split.counts.values())
 
     @property
     def train_rows(self) -> int:
-        """All that are trained on."""
+        """Rows that training reads."""
         return self.tables.split.counts["train"]
+
+    def summary(self, recipe: Recipe) -> dict[str, Any] | None:
+        """Counts of the training rows for charts."""
+        return self.codec.summary(self.tables.train, recipe.data.split.group)
 
 
 def resolve(recipe: Recipe) -> Recipe:
@@ -74,3 +69,23 @@ def prepare_rows(recipe: Recipe, source: Source) -> Rows:
     # Identifiers must be nobody's, those of validation and holdout rows included: the one thing that is
     # looked up in all rows, and no value of them stays in the codec.
     return Rows(source, tables, fitted.beside(source.table))
+
+
+def scan_rows(recipe: Recipe, scan: Scan) -> Rows:
+    """Go over the source of a resolved recipe, divide it and fit the codec on its train rows.
+
+    Raises:
+        DataError: rows that can't be learnt; names the field and the fix.
+    """
+    sorter = scan.settle(lambda terms: Sorter(terms, recipe.data, lambda block, sides: None))
+    divided = sorter.divided(scan)
+    train = divided.train_sample
+    codec = codec_class(model_class(recipe.model.name).encoding).fit(train, recipe.data, scan.rules)
+    empty = scan.schema.empty_table()
+    tables = SplitTables(train, divided.validation_sample, empty, divided.split)
+    how = (
+        f"{scan.uri} is read in blocks: types were decided on {scan.sample.num_rows:,} of its"
+        f" {scan.num_rows:,} rows, quantiles on {train.num_rows:,} train rows among them"
+    )
+    source = Source(empty, scan.sha256, scan.uri, scan.rules, (how, *scan.notes))
+    return Rows(source, tables, codec, divided)
