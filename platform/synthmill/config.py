@@ -67,6 +67,12 @@ class ImageConfig(FrozenModel):
     error."""
 
 
+def _is_auto(value: object) -> bool:
+    """Whether `data.stream` is left out of what is saved: recipes from before it must keep their
+    fingerprints."""
+    return value == "auto"
+
+
 class DataConfig(FrozenModel):
     """What to train on."""
 
@@ -101,6 +107,10 @@ class DataConfig(FrozenModel):
     out and named."""
     sheet: str | None = None
     """The sheet of a workbook; null: the first that is not empty."""
+    stream: Literal["auto", "always", "never"] = Field("auto", exclude_if=_is_auto)
+    """Whether the source is gone over in blocks instead of being loaded; auto: where loading it would take
+    more than half of the machine's memory. Rows are then divided by their content alone, and quantiles follow
+    from a sample of 200,000 train rows; which it was is said, and recorded with the model."""
     split: SplitConfig = SplitConfig()
     min_category_rows: int = Field(5, ge=1)
     """Categories with fewer training rows are folded into one."""

@@ -62,5 +62,5 @@ def _introduce(prepared: "Prepared") -> None:
     if seen is not None:
         say(seen.to_text())
     shares = ", ".join(f"{count:,} {name}" for name, count in counts.items())
-    say(f"{source.uri}: {source.table.num_rows:,} rows, {shares}")
+    say(f"{source.uri}: {prepared.rows.num_rows:,} rows, {shares}")
     cluster.warn_of_local(prepared.store.root)

@@ -23,6 +23,7 @@ from synthmill.data.schema import ColumnRule, Rules, text_columns
 from synthmill.data.written import form_of
 
 _DECIMAL_DIGITS = 18
+_USUAL_NUMBER = r"^-?(?:0|[1-9]\d*)(?:\.\d+)?$"
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,8 @@ class ColumnPlan:
         )
 
     def apply(self, column: pa.ChunkedArray) -> tuple[pa.Array, Bool | None]:
-        """The column of a block as it is learnt, text dictionary-encoded, and the cells that do not fit, which
-        are null; None: all fit."""
+        """The column of a block as it is learnt, text dictionary-encoded, and the cells that do not fit,
+        which are null; None: all fit."""
         if not self._reads_texts(column.type):
             array = flat(column)
             values, odd = self._of_values(array)
@@ -197,8 +198,10 @@ def make_plan(
 
 def typed_cells(texts: pa.Array, kind: pa.DataType, *, keep_offsets: bool) -> tuple[pa.Array, Bool]:
     """Texts (N,) in a plain type, null where they are not written in it, and which those are."""
-    found = flat(cells.plain_typed(pa.chunked_array([texts]), keep_offsets=keep_offsets))
     none = np.zeros(len(texts), dtype=bool)
+    if (quick := _quickly_typed(texts, kind)) is not None:
+        return quick, none
+    found = flat(cells.plain_typed(pa.chunked_array([texts]), keep_offsets=keep_offsets))
     if found.type == kind or found.null_count == len(found):
         return (found if found.type == kind else pa.nulls(len(texts), kind)), none
     if _widens(found.type, kind):
@@ -206,6 +209,20 @@ def typed_cells(texts: pa.Array, kind: pa.DataType, *, keep_offsets: bool) -> tu
     # One by one: rows that do not fit are few, and stop the job or change the plan.
     values = pa.array([_typed_cell(text, kind, keep_offsets) for text in texts.to_pylist()], kind)
     return values, to_bool(texts.is_valid()) & ~to_bool(values.is_valid())
+
+
+def _quickly_typed(texts: pa.Array, kind: pa.DataType) -> pa.Array | None:
+    """Numbers that are all written in the usual way, which one look tells; None: look closer."""
+    try:
+        if kind == pa.int64():
+            found = texts.cast(kind)
+            # What is written back alike has no leading zero and no plus.
+            return found if found.cast(pa.string()).equals(texts) else None
+        if kind == pa.float64() and pc.all(pc.match_substring_regex(texts, _USUAL_NUMBER)).as_py():
+            return texts.cast(kind)
+    except pa.ArrowInvalid:
+        return None
+    return None
 
 
 def _typed_cell(text: str | None, kind: pa.DataType, keep_offsets: bool) -> Any:

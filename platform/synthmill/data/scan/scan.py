@@ -1,5 +1,5 @@
-"""A source that is scanned, not loaded: its rows, typed as reading it whole would type them, in as many passes
-as are needed and never more than a block in memory.
+"""A source that is scanned, not loaded: its rows, typed as reading it whole would type them, in as many
+passes as are needed and never more than a block in memory.
 
 Types are decided on a keyed sample of rows, and every pass holds every cell against them. The first pass runs
 on what the first rows say, which is nearly always right; where the sample, or a cell that does not fit,
@@ -7,7 +7,7 @@ says otherwise, it runs again.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -64,6 +64,8 @@ class Scan:
     """Columns as `Source.table` would have them."""
     sample: pa.Table
     """The keyed sample, typed, in the order of the source."""
+    sample_rows: Int64
+    """Numbers of its rows."""
     num_rows: int
     common: UInt64
 
@@ -83,6 +85,11 @@ class Scan:
         """Of the source's bytes, as `Source` has it."""
         assert self._raw.digest is not None, "settled scans know it"
         return self._raw.digest
+
+    @property
+    def weight_bytes(self) -> int:
+        """About what training would hold in memory if the source were read whole."""
+        return self._raw.weight_bytes
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -108,7 +115,8 @@ class Scan:
             more = common_contents(typed)
             if found is None and decided.key == plan.key and np.array_equal(more, common):
                 table = self._raw.described(typed)
-                self._plan, self.common, self.sample, self.schema = decided, common, table, table.schema
+                self._plan, self.common, self.schema = decided, common, table.schema
+                self.sample, self.sample_rows = table, numbers
                 return consumer
             plan, common = decided, more
         assert found is not None
@@ -189,7 +197,7 @@ class Scan:
             self.rules,
             np.concatenate(at)[order],
         )
-        self._check(replace(plan.conformed, table=plan.conformed.table))
+        self._check(plan.conformed)
         typed = plan.conformed.table
         kept = order < rows.num_rows
         return plan, typed if kept.all() else typed.filter(pa.array(kept))

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from synthmill.config import SplitConfig
-from synthmill.data.columns import UInt64, flat, valid_rows
+from synthmill.data.columns import Int64, UInt64, flat, valid_rows
 from synthmill.data.mixing import mix
 from synthmill.data.scan.content import cell_words, content_hashes
 from synthmill.data.scan.sample import SAMPLE_ROWS, priorities
@@ -28,8 +28,8 @@ def common_contents(sample: pa.Table) -> UInt64:
     return contents[counts >= max(COMMON_ROWS, COMMON_SHARE * sample.num_rows)]
 
 
-def sides_of(table: pa.Table, first_row: int, common: UInt64, config: SplitConfig) -> Sides:
-    """0 train, 1 validation, 2 holdout for each row of a block (N,) that begins at `first_row`."""
+def sides_of(table: pa.Table, rows: Int64, common: UInt64, config: SplitConfig) -> Sides:
+    """0 train, 1 validation, 2 holdout for each row (N,), whose numbers in the source are `rows`."""
     if config.group is not None:
         column = table[config.group]
         keys = mix(cell_words(column), -1)
@@ -39,8 +39,7 @@ def sides_of(table: pa.Table, first_row: int, common: UInt64, config: SplitConfi
     else:
         keys = content_hashes(table)
         if len(common):
-            rows = np.arange(first_row, first_row + len(keys), dtype=np.uint64)
-            keys = np.where(np.isin(keys, common), mix(rows, -2), keys)
+            keys = np.where(np.isin(keys, common), mix(rows.astype(np.uint64), -2), keys)
     draws = (mix(keys, config.seed) >> np.uint64(11)) * 2.0**-53
     kept_out = config.holdout + config.validation
     sides: Sides = np.where(draws < config.holdout, HOLDOUT, np.where(draws < kept_out, VALIDATION, TRAIN))
@@ -53,7 +52,7 @@ def sides_of_table(table: pa.Table, config: SplitConfig) -> Sides:
     kept = rows
     if table.num_rows > SAMPLE_ROWS:
         kept = np.sort(np.argpartition(priorities(rows, config.seed), SAMPLE_ROWS - 1)[:SAMPLE_ROWS])
-    sides = sides_of(table, 0, common_contents(table.take(pa.array(kept))), config)
+    sides = sides_of(table, rows, common_contents(table.take(pa.array(kept))), config)
     check_counts(np.bincount(sides, minlength=3).tolist())
     return sides
 
