@@ -26,7 +26,7 @@ def encode_rows(prepared: Prepared, run: Folder) -> ShardIndex | None:
         StorageError: a full disk; nothing is left on it.
     """
     rows = prepared.rows
-    if rows.streamed is None:
+    if rows.divided is None:
         return None
     folder, layout = shards_in(run), rows.codec.layout
     assert isinstance(layout, MixedLayout), "sources that are streamed are tables"
@@ -43,7 +43,7 @@ def encode_rows(prepared: Prepared, run: Folder) -> ShardIndex | None:
             Progress("encoding rows", rows.train_rows) as bar,
             ShardWriter(folder, layout, key=key, by_code=by_code) as writer,
         ):
-            for table in rows.streamed.train_tables():
+            for table in rows.divided.tables():
                 writer.write(rows.codec.encode(table))
                 done += table.num_rows
                 bar.update(done)

@@ -8,7 +8,8 @@ from synthmill.catalog.store import Store
 from synthmill.config import Recipe, dump, fingerprint
 from synthmill.data.readers.base import Source, read_source
 from synthmill.data.scan.choice import scan_if_large
-from synthmill.models.base import GenerativeModel
+from synthmill.errors import RecipeError
+from synthmill.models.base import GenerativeModel, model_class
 from synthmill.storage.folder import Folder
 from synthmill.training.fit import NOT_IN_RUN_KEY, fresh_model
 from synthmill.training.plan import make_plan
@@ -57,6 +58,12 @@ def prepare(recipe: Recipe, store_uri: str) -> Prepared:
     # A store that can't be written is known before the source is read, which may take minutes.
     store.root.probe_write()
     scan = scan_if_large(recipe.data, store=store)
+    if scan is not None and model_class(recipe.model.name).copies_training_rows:
+        raise RecipeError(
+            f"{recipe.model.name} keeps every training row, and this source is read in blocks, as data.stream"
+            " says; choose another model, or data.stream: never",
+            field="model.name",
+        )
     rows = (
         prepare_rows(recipe, read_source(recipe.data, store=store))
         if scan is None
