@@ -144,7 +144,7 @@ def _check(request: AugmentRequest, version: Version) -> None:
 def _prepare(request: AugmentRequest, store: Store, source: Version) -> _Work:
     """Load the model and check the request against it, the store and the gates."""
     from synthmill.generation.generator import Generator
-    from synthmill.runtime.source import gates_name, source_tables
+    from synthmill.runtime.source import gates_name, refuse_sampled, source_tables
 
     store.root.probe_write()
     generator = Generator.load(source)
@@ -153,6 +153,8 @@ def _prepare(request: AugmentRequest, store: Store, source: Version) -> _Work:
         from synthmill.runtime.evaluate import check_gates
 
         check_gates(request.gates, generator)
+    if request.mix_real:
+        refuse_sampled(generator)
     real = source_tables(store, generator) if request.mix_real else None
     return _Work(request, store, generator, _plan(request, generator, real.train if real else None), real)
 
