@@ -5,7 +5,6 @@ import numpy as np
 import pyarrow as pa
 
 from synthmill.data.columns import Int64, Numbers, is_temporal, to_int64
-from synthmill.data.people import outermost
 from synthmill.errors import DataError
 
 POINT_SHARE = 0.01
@@ -39,49 +38,37 @@ def scaled_bound(name: str, bound: Number | str, scale: int, kind: pa.DataType) 
     return int(min(max(round(bound * 10**scale), limits.min), limits.max))
 
 
-def outer_bound(
-    values: Numbers,
-    people: Int64 | None,
-    public: Number | None,
-    step: int,
-    decimals: int | None,
-    *,
-    lowest: bool,
-) -> Number:
+def outer_bound(outer: Numbers, public: Number | None, step: int, decimals: int | None) -> Number:
     """The stated bound, or the mean of the 5 outermost values on the column's own grid."""
     if public is not None:
         return public
-    outer = outermost(values, people, lowest=lowest)
     take = len(outer)
-    if values.dtype == np.int64:
+    if outer.dtype == np.int64:
         return int((2 * sum(outer.tolist()) + take * step) // (2 * take * step) * step)
     mean = float(np.mean(outer))
     return mean if decimals is None else round(mean, decimals)
 
 
 def frequent_points(
-    distinct: Numbers, counts: Int64, shared: Int64, rows: int, min_rows: int
+    distinct: Numbers, counts: Int64, shared: Int64, rows: int, min_rows: int, *, is_few: bool
 ) -> tuple[Numbers, bool]:
     """The values that get a code of their own, and whether they are all there is; `shared` are the people
-    that have each."""
+    that have each, `is_few` says whether `distinct` are all and at most 32."""
     rare = shared < min_rows
-    if (
-        len(distinct) <= MAX_DISCRETE
-        and not rare.all()
-        and counts[rare].sum() <= MAX_RARE_SHARE * counts.sum()
-    ):
+    if is_few and not rare.all() and counts[rare].sum() <= MAX_RARE_SHARE * counts.sum():
         return distinct[~rare], True
     points = distinct[(counts >= max(POINT_ROWS, POINT_SHARE * rows)) & ~rare]
     return points, False
 
 
-def fewest_decimals(distinct: Numbers, kind: pa.DataType) -> int | None:
-    """The fewest digits after the point that write every value; None above 9 or for integers."""
+def fewest_decimals(distinct: Numbers, kind: pa.DataType, at_least: int = 0) -> int | None:
+    """The fewest digits after the point, but so many at least, that write every value; None above 9 or for
+    integers."""
     if distinct.dtype == np.int64:
         return None
     own = kind.to_pandas_dtype()
     noise = 4 * np.finfo(own).eps * np.abs(distinct)
-    for digits in range(MAX_DECIMALS + 1):
+    for digits in range(at_least, MAX_DECIMALS + 1):
         with np.errstate(over="ignore", invalid="ignore"):
             rounded = np.round(distinct, digits)
         if (np.abs(rounded - distinct) <= noise).all():
@@ -94,9 +81,13 @@ def common_step(distinct: Numbers, kind: pa.DataType) -> int:
     times."""
     if distinct.dtype != np.int64 or len(distinct) < POINT_ROWS:
         return 1
+    return next((step for step in familiar_steps(kind) if not (distinct % step).any()), 1)
+
+
+def familiar_steps(kind: pa.DataType) -> list[int]:
+    """Units of whole numbers, dates and times, the largest first; 1 is not among them."""
     if is_temporal(kind):
         unit = _UNIT_SECONDS.get(getattr(kind, "unit", ""), 0) or (1000 if kind == pa.date64() else 0)
-        candidates = [seconds * unit for seconds in _CLOCK_STEPS_SECONDS] + [unit // 1000, unit // 10**6]
-    else:
-        candidates = [10**power for power in range(6, 0, -1)]
-    return next((step for step in candidates if step > 1 and not (distinct % step).any()), 1)
+        units = [seconds * unit for seconds in _CLOCK_STEPS_SECONDS] + [unit // 1000, unit // 10**6]
+        return [step for step in units if step > 1]
+    return [10**power for power in range(6, 0, -1)]

@@ -1,5 +1,7 @@
 """Columns with nothing to learn: constants are repeated, identifiers regenerated from the row number."""
 
+from collections.abc import Callable, Iterable
+
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -99,13 +101,14 @@ class IdentifierCodec(ConstantCodec):
             return limit
         return len(numbering.blocks) * numbering.block_size + max(0, limit + 1 - numbering.first)
 
-    def beside(self, real: pa.Array) -> "IdentifierCodec":
-        """The same column with identifiers that are none of `real`, the column of every row of the source."""
+    def beside(self, real: Callable[[], Iterable[pa.Array]]) -> "IdentifierCodec":
+        """The same column with identifiers that are none of `real`, the column of every row of the source in
+        parts, which is gone over as often as it takes."""
         assert self.profile.template is not None
         limit = (
             int(np.iinfo(self.kind.to_pandas_dtype()).max) if pa.types.is_integer(self.kind) else 2**63 - 1
         )
-        template = beside(self.profile.template, pc.unique(real).drop_null(), limit)
+        template = beside(self.profile.template, real, limit)
         return IdentifierCodec(self.profile.model_copy(update={"template": template}), self.kind)
 
     def widest_gap(self, taken: pa.Array) -> int:

@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, Literal
 
 import numpy as np
@@ -10,10 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from synthmill.config import FrozenModel
-from synthmill.data.columns import Bool, Int64, UInt64
+from synthmill.data.columns import Bool, Int64, UInt64, to_int64
 from synthmill.data.keys.base import Key, detect, fit_key, key_from_json
 from synthmill.data.mixing import mix
 from synthmill.data.numbering import Numbering, free_numbering
+from synthmill.errors import DataError
 
 _NAME = re.compile(r"(^|[_\-. ])(id|ids|uuid|guid|key|pk|index|idx|rowid|number|no|nr)$", re.IGNORECASE)
 _CAMEL_NAME = re.compile(r"[a-z0-9](Id|ID|Uuid|UUID|Key)$")
@@ -43,6 +45,8 @@ FIRST_KEY = 10
 HIGH_KEY = 10_000
 KEY_DIGITS = 6
 MIN_DENSE_ROWS = 200
+MOST_KEYS = 8_000_000
+"""E-mail addresses and the like that are held at a time."""
 
 
 class IdTemplate(FrozenModel):
@@ -75,26 +79,30 @@ def is_integer_id(name: str, values: Int64, counts: Int64, in_order: bool) -> bo
 
     The values decide: a year, an index of prices or a count of visitors may be ascending, or called a number.
     """
-    rows = len(values)
-    if rows == 0 or (counts > 1).any():
+    if len(values) == 0 or (counts > 1).any():
         return False
+    return looks_like_keys(name, len(values), int(values[0]), int(values[-1]), in_order)
+
+
+def looks_like_keys(name: str, rows: int, low: int, high: int, in_order: bool) -> bool:
+    """Whether so many different whole numbers from `low` to `high` look like keys."""
+    is_running = _is_running(rows, float(low), float(high), in_order)
     if rows >= MIN_NAMED_ROWS and has_id_name(name):
         weak = _WEAK_NAME.search(name)
-        return weak is None or _has_length_of_keys(values) or _is_running(values, in_order)
-    return rows >= MIN_DENSE_ROWS and _is_running(values, in_order)
+        return weak is None or _has_length_of_keys(low, high) or is_running
+    return rows >= MIN_DENSE_ROWS and is_running
 
 
-def _is_running(values: Int64, in_order: bool) -> bool:
-    """Whether values (sorted) count from about 1, or with little room between them at a height that years and
-    counts do not begin at."""
-    low, span = float(values[0]), float(values[-1]) - float(values[0]) + 1
-    counts_on = -1 <= low <= FIRST_KEY + len(values) / 100 or low >= max(HIGH_KEY, 10 * span)
-    return in_order and counts_on and len(values) / span >= 0.5
+def _is_running(rows: int, low: float, high: float, in_order: bool) -> bool:
+    """Whether numbers count from about 1, or with little room between them at a height that years and counts
+    do not begin at."""
+    span = high - low + 1
+    counts_on = -1 <= low <= FIRST_KEY + rows / 100 or low >= max(HIGH_KEY, 10 * span)
+    return in_order and counts_on and rows / span >= 0.5
 
 
-def _has_length_of_keys(values: Int64) -> bool:
+def _has_length_of_keys(low: int, high: int) -> bool:
     """Whether all have as many digits, and so many that no measurement has them all."""
-    low, high = int(values[0]), int(values[-1])
     return low > 0 and len(str(low)) == len(str(high)) >= KEY_DIGITS
 
 
@@ -140,29 +148,60 @@ def _of_key(key: Key) -> IdTemplate:
     return IdTemplate(style="key", key=key.model_dump(mode="json"))
 
 
-def beside(template: IdTemplate, real: pa.Array, limit: int) -> IdTemplate:
-    """The same pattern, with identifiers that none of `real` (distinct, not null) equals; `limit` is the
-    largest number that the column's type holds.
+def beside(template: IdTemplate, real: Callable[[], Iterable[pa.Array]], limit: int) -> IdTemplate:
+    """The same pattern, with identifiers that none of `real` equals: values of all rows in parts, gone over
+    as often as it takes; `limit` is the largest number that the column's type holds.
 
     What is kept of the real ones is where whole blocks of numbers are free, never a number.
     """
     if template.style == "key":
         assert template.key is not None, "a template of keys names its kind"
-        key = key_from_json(template.key).beside(real.cast(pa.string()))
+        key = key_from_json(template.key)
+        key = key.beside(_decisive(key, real()))
         return template.model_copy(update={"key": key.model_dump(mode="json")})
     if template.style == "uuid":
         # Hashes with a version of their own (8) are nobody's.
         return template
     capacity = min(limit, LARGEST_NUMBER) + 1
-    if template.style == "sequence":
-        taken = np.array([value for value in real.to_pylist() if 0 <= value < capacity], dtype=np.int64)
-    elif template.style == "mask":
+    if template.style == "mask":
         bases = [len(_ALPHABETS[letter]) for letter in template.mask if letter != "="]
         capacity = min(math.prod(bases), capacity)
-        taken = _unmasked(template, real.cast(pa.string()))
-    else:
-        taken = _numbered(template, real.cast(pa.string()))
+
+    def taken() -> Iterator[Int64]:
+        for part in real():
+            distinct = pc.unique(part).drop_null()
+            if template.style == "sequence":
+                numbers = to_int64(distinct)
+            elif template.style == "mask":
+                numbers = _unmasked(template, distinct.cast(pa.string()))
+            else:
+                numbers = _numbered(template, distinct.cast(pa.string()))
+            yield numbers[(numbers >= 0) & (numbers < capacity)]
+
     return template.model_copy(update={"numbering": free_numbering(taken, capacity)})
+
+
+def _decisive(key: Key, parts: Iterable[pa.Array]) -> pa.Array:
+    """Of the values of all rows those that a new key of the kind depends on, distinct.
+
+    Raises:
+        DataError: they are too many to be held.
+    """
+    held, waiting = [pa.array([], pa.string())], 0
+    for part in parts:
+        texts = pc.unique(part).drop_null().cast(pa.string())
+        held.append(texts)
+        waiting += len(texts)
+        if waiting > MOST_KEYS:
+            some = key.decisive(pc.unique(pa.concat_arrays(held)))
+            held, waiting = [some], len(some)
+            if waiting > MOST_KEYS // 2:
+                raise DataError(
+                    f"a column of {key.kind} holds more than {MOST_KEYS // 2:,} different ones, too many to"
+                    " make new ones beside; state `kind: drop` for it in a schema file",
+                    field="data.source",
+                )
+    return key.decisive(pc.unique(pa.concat_arrays(held)))
 
 
 def _unmasked(template: IdTemplate, texts: pa.Array) -> Int64:

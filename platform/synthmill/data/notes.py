@@ -10,15 +10,18 @@ import pyarrow.compute as pc
 
 from synthmill.config import DataConfig
 from synthmill.data.columns import Int64, is_text, to_float64, valid_rows
+from synthmill.data.facts import numbers
 from synthmill.data.people import count_sharers, picked
-from synthmill.data.profile import ColumnProfile, TableProfile, numbers
+from synthmill.data.profile import ColumnProfile, TableProfile
 from synthmill.data.schema import ColumnRule, Rules
 from synthmill.errors import DataError
 
 MAX_CLASSES = 32
 """A number with more different values than that is no class."""
 NEARLY_EMPTY = 0.98
-_KEY_DIGITS = 1000
+ASCENDING_KEY = "whole numbers, each once: learnt as a measurement; state `kind: identifier` if they are keys"
+KEY_ROWS = 50
+KEY_DENSITY = 0.5
 
 
 def rare_classes(array: pa.Array, min_rows: int, people: Int64 | None) -> tuple[int, int]:
@@ -41,7 +44,11 @@ def check_target(arrays: Mapping[str, pa.Array], config: DataConfig, people: Int
     """DataError for a target with classes that would vanish, unless the recipe says what becomes of them."""
     if config.target is None or config.rare_target is not None or config.target not in arrays:
         return
-    classes, rows = rare_classes(arrays[config.target], config.min_category_rows, people)
+    raise_rare_target(*rare_classes(arrays[config.target], config.min_category_rows, people), config)
+
+
+def raise_rare_target(classes: int, rows: int, config: DataConfig) -> None:
+    """DataError if there are rare classes, in so many rows."""
     if classes:
         what = "class has" if classes == 1 else "classes have"
         raise DataError(
@@ -56,7 +63,11 @@ def target_notes(arrays: Mapping[str, pa.Array], config: DataConfig, people: Int
     """What became of rare classes of the target."""
     if config.target is None or config.target not in arrays:
         return ()
-    classes, rows = rare_classes(arrays[config.target], config.min_category_rows, people)
+    return rare_target_note(*rare_classes(arrays[config.target], config.min_category_rows, people), config)
+
+
+def rare_target_note(classes: int, rows: int, config: DataConfig) -> tuple[str, ...]:
+    """What became of so many rare classes."""
     if not classes:
         return ()
     kept = config.rare_target == "keep"
@@ -78,11 +89,7 @@ def _column(column: ColumnProfile, array: pa.Array, rule: ColumnRule) -> list[st
     notes = []
     rows = len(array)
     if column.kind == "categorical" and column.folded_rows and rule.categories is None:
-        rare = pc.count_distinct(array).as_py() - len(column.levels)
-        notes.append(
-            f"{rare:,} values too rare to be learnt ({column.folded_rows:,} training rows) become one of the"
-            f" other {len(column.levels):,}"
-        )
+        notes.append(rare_note(pc.count_distinct(array).as_py() - len(column.levels), column))
     if column.discrete:
         values, valid = numbers(array)
         rare_rows = int((~np.isin(values[valid], column.points)).sum())
@@ -96,28 +103,42 @@ def _column(column: ColumnProfile, array: pa.Array, rule: ColumnRule) -> list[st
     if pa.types.is_floating(array.type):
         infinite = int(np.isinf(to_float64(array)).sum())
         if infinite:
-            notes.append(f"{infinite:,} infinite values are learnt as values of their own")
-    template = column.template
-    if template is not None and rule.kind is None:
-        pattern = template.before == f"{column.name}-" and template.style == "numbered" and not template.after
-        notes.append(
-            f"different in every row and without a common pattern: made anew as {template.before}1, ..."
-            if pattern
-            else "identifiers: made anew in the same pattern"
-        )
+            notes.append(infinite_note(infinite))
+    notes += template_notes(column, rule)
     if column.kind == "integer" and rule.kind is None and _is_ascending_key(column, array):
-        notes.append(
-            "whole numbers, each once: learnt as a measurement; state `kind: identifier` if they are keys"
-        )
+        notes.append(ASCENDING_KEY)
     return notes
+
+
+def rare_note(values: int, column: ColumnProfile) -> str:
+    """What becomes of so many rare values."""
+    return (
+        f"{values:,} values too rare to be learnt ({column.folded_rows:,} training rows) become one of the"
+        f" other {len(column.levels):,}"
+    )
+
+
+def infinite_note(values: int) -> str:
+    """That there are so many infinite values."""
+    return f"{values:,} infinite values are learnt as values of their own"
+
+
+def template_notes(column: ColumnProfile, rule: ColumnRule) -> list[str]:
+    """How identifiers that nobody stated are made anew."""
+    template = column.template
+    if template is None or rule.kind is not None:
+        return []
+    if template.before == f"{column.name}-" and template.style == "numbered" and not template.after:
+        return [f"different in every row and without a common pattern: made anew as {template.before}1, ..."]
+    return ["identifiers: made anew in the same pattern"]
 
 
 def _is_ascending_key(column: ColumnProfile, array: pa.Array) -> bool:
     """Whether each of many whole numbers occurs once, closely packed, as keys and years do."""
-    if column.points or len(array) < 50 or array.null_count:
+    if column.points or len(array) < KEY_ROWS or array.null_count:
         return False
     values, _ = numbers(array)
-    if len(values) / (float(values.max()) - float(values.min()) + 1) < 0.5:
+    if len(values) / (float(values.max()) - float(values.min()) + 1) < KEY_DENSITY:
         return False
     # Packed so closely, they can be marked off in a list instead of being sorted.
     return int(np.bincount(values - values.min()).max()) == 1

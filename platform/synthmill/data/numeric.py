@@ -19,9 +19,10 @@ import torch
 from torch import Tensor
 
 from synthmill.data.columns import Bool, Float64, Int64, Numbers, Rows, from_float64, from_int64, narrowed
+from synthmill.data.facts import numbers
 from synthmill.data.layout import DiscreteSpan
 from synthmill.data.people import NEIGHBOURS, count_people, count_sharers, outermost, picked, widened
-from synthmill.data.profile import ColumnProfile, numbers
+from synthmill.data.profile import ColumnProfile
 from synthmill.data.search import Finder
 
 MAX_KNOTS = 200

@@ -7,6 +7,7 @@ categories instead. Where
 `data.split.group` names people with several rows each, "5" and "many" count people.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -15,40 +16,21 @@ import pyarrow.compute as pc
 from pydantic import field_serializer, field_validator
 
 from synthmill.config import DataConfig, FrozenModel
-from synthmill.data.bounds import (
-    MAX_DISCRETE,
-    Number,
-    common_step,
-    fewest_decimals,
-    frequent_points,
-    outer_bound,
-    scaled_bound,
-)
+from synthmill.data.bounds import MAX_DISCRETE, Number, frequent_points, outer_bound
 from synthmill.data.columns import (
     Bool,
     Int64,
-    Numbers,
     flat,
     from_words,
-    is_integral,
     is_temporal,
     is_text,
     plain_type,
-    to_float64,
     to_int64,
-    valid_rows,
 )
-from synthmill.data.identifiers import IdTemplate, fit_template, is_integer_id
-from synthmill.data.people import (
-    MOST_ROWS,
-    NEIGHBOURS,
-    count_people,
-    count_sharers,
-    people_of,
-    picked,
-)
+from synthmill.data.facts import NumberFacts, TextFacts, number_facts, stated_bounds, text_facts
+from synthmill.data.identifiers import IdTemplate, fit_template
+from synthmill.data.people import MOST_ROWS, NEIGHBOURS, people_of
 from synthmill.data.schema import KEY_KINDS, ColumnRule, Rules
-from synthmill.data.sentinels import without_sentinels
 from synthmill.errors import DataError, did_you_mean, raise_faults
 
 Kind = Literal["numeric", "integer", "boolean", "categorical", "datetime", "date", "identifier", "constant"]
@@ -57,9 +39,6 @@ MOST_FOLDED = 0.8
 """The share of a column's rows whose values may be folded into others without anybody's asking for it."""
 SHOWN_VALUES = 5
 """Values that an error message lists."""
-
-_LARGEST = 1e300
-"""Floats beyond it are clipped, so that sums and differences stay finite."""
 
 
 class ColumnProfile(FrozenModel):
@@ -133,23 +112,36 @@ def profile_table(train: pa.Table, rules: Rules, config: DataConfig) -> TablePro
         DataError: free text, or a category column none of whose values is frequent enough; names every column
         at fault and the fix.
     """
-    rules = _with_group(rules, train, config)
-    people = people_of(train, config.split.group)
+    group = config.split.group
+    if group is not None:
+        kind = plain_type(train.schema.field(group).type)
+        rules = with_group(rules, group, kind, pc.count_distinct(train[group]).as_py(), train.num_rows)
+    people = people_of(train, group)
+
+    def one(name: str) -> ColumnProfile:
+        rule, keep = rules.get(name, ColumnRule()), keeps_rare(name, config)
+        return profile_column(name, flat(train[name]), rule, config, people, keep=keep)
+
+    return TableProfile(rows=train.num_rows, columns=gathered(train.column_names, one))
+
+
+def gathered(names: Sequence[str], profile: Callable[[str], ColumnProfile]) -> tuple[ColumnProfile, ...]:
+    """The profiles of all columns; DataError for all that are at fault at once."""
     columns, faults = [], []
-    for name in train.column_names:
-        keep = name == config.target and config.rare_target == "keep"
+    for name in names:
         try:
-            columns.append(
-                profile_column(
-                    name, flat(train[name]), rules.get(name, ColumnRule()), config, people, keep=keep
-                )
-            )
+            columns.append(profile(name))
         except DataError as fault:
             faults.append(fault)
     if len(faults) == 1:
         raise faults[0]
     raise_faults([str(fault).removeprefix(f"{fault.field}: ") for fault in faults], field="data.source")
-    return TableProfile(rows=train.num_rows, columns=tuple(columns))
+    return tuple(columns)
+
+
+def keeps_rare(name: str, config: DataConfig) -> bool:
+    """Whether the column is a target whose rare classes are learnt too."""
+    return name == config.target and config.rare_target == "keep"
 
 
 def profile_column(
@@ -167,71 +159,53 @@ def profile_column(
     if array.null_count == len(array) and rule.categories is None:
         return ColumnProfile(name=name, kind="constant", arrow_type=str(array.type), missing_rows=len(array))
     if rule.kind == "identifier" or rule.kind in KEY_KINDS:
-        return _identifier(name, array, rule)
-    if is_text(array.type) or rule.kind == "categorical" or rule.categories is not None:
-        return _text(name, array, rule, min_rows, people)
-    return _number(name, array, rule, min_rows, people, keep=keep)
+        return profile_identifier(name, array.type, array, array.null_count, rule)
+    if reads_as_text(array.type, rule):
+        return profile_text(name, text_facts(array, people), rule, min_rows)
+    return profile_number(name, number_facts(name, array, rule, min_rows, people), rule, min_rows, keep=keep)
 
 
-def numbers(array: pa.Array) -> tuple[Numbers, Bool]:
-    """Values (int64, or float64 for floats) and which of them count; NaN is missing, infinities are values,
-    (N,) each."""
-    if is_integral(array.type):
-        return to_int64(array), valid_rows(array)
-    values = to_float64(array)
-    valid = ~np.isnan(values)
-    if len(values) and values.min() >= -_LARGEST and values.max() <= _LARGEST:
-        # Nothing missing (which compares as false) and nothing to clip: nearly always so.
-        return values, valid
-    clipped = np.clip(np.where(valid, values, 0.0), -_LARGEST, _LARGEST)
-    return np.where(np.isinf(values), values, clipped), valid
+def reads_as_text(kind: pa.DataType, rule: ColumnRule) -> bool:
+    """Whether values of the type are counted as texts, numbers among them that a rule calls categories."""
+    return is_text(kind) or rule.kind == "categorical" or rule.categories is not None
 
 
-def _with_group(rules: Rules, train: pa.Table, config: DataConfig) -> Rules:
+def with_group(rules: Rules, group: str, kind: pa.DataType, distinct: int, rows: int) -> Rules:
     """A group column with few rows a value (patients, not hospitals) is an identifier unless the schema file
     says otherwise."""
-    group = config.split.group
-    if group is None or (group in rules and rules[group].kind is not None):
+    if (group in rules and rules[group].kind is not None) or not (is_text(kind) or pa.types.is_integer(kind)):
         return rules
-    kind = plain_type(train.schema.field(group).type)
-    if not (is_text(kind) or pa.types.is_integer(kind)):
-        return rules
-    distinct = pc.count_distinct(train[group]).as_py()
-    return {**rules, group: ColumnRule(kind="identifier")} if distinct * MOST_ROWS > train.num_rows else rules
+    return {**rules, group: ColumnRule(kind="identifier")} if distinct * MOST_ROWS > rows else rules
 
 
-def _identifier(name: str, array: pa.Array, rule: ColumnRule) -> ColumnProfile:
-    kind = rule.kind if rule.kind in KEY_KINDS else None
-    if is_text(array.type):
-        values = pc.unique(array).drop_null().cast(pa.string())
-        template = fit_template(name, values, kind=kind, locale=rule.locale)
-    elif kind is not None:
+def profile_identifier(
+    name: str, kind: pa.DataType, values: pa.Array, missing: int, rule: ColumnRule
+) -> ColumnProfile:
+    """Of a column whose values, or some of them, are `values` (N,), with so many `missing` rows."""
+    stated = rule.kind if rule.kind in KEY_KINDS else None
+    if is_text(kind):
+        texts = pc.unique(values).drop_null().cast(pa.string())
+        template = fit_template(name, texts, kind=stated, locale=rule.locale)
+    elif stated is not None:
         raise DataError(
-            f"column {name!r} is stated to hold {kind}, which is text, but holds {array.type}; state"
+            f"column {name!r} is stated to hold {stated}, which is text, but holds {kind}; state"
             " `kind: identifier`, or store it as text",
             field="data.schema",
         )
-    elif pa.types.is_integer(array.type):
+    elif pa.types.is_integer(kind):
         template = IdTemplate(style="sequence")
     else:
         raise DataError(
-            f"column {name!r} is stated to be an identifier but holds {array.type}; drop it",
-            field="data.schema",
+            f"column {name!r} is stated to be an identifier but holds {kind}; drop it", field="data.schema"
         )
     return ColumnProfile(
-        name=name,
-        kind="identifier",
-        arrow_type=str(array.type),
-        missing_rows=array.null_count,
-        template=template,
+        name=name, kind="identifier", arrow_type=str(kind), missing_rows=missing, template=template
     )
 
 
-def _text(name: str, array: pa.Array, rule: ColumnRule, min_rows: int, people: Int64 | None) -> ColumnProfile:
-    text = array.cast(pa.string())
-    coded = text.drop_null().dictionary_encode()
-    values, codes = coded.dictionary, coded.indices.to_numpy(zero_copy_only=False).astype(np.int64)
-    counts = np.bincount(codes, minlength=len(values))
+def profile_text(name: str, facts: TextFacts, rule: ColumnRule, min_rows: int) -> ColumnProfile:
+    """Of a column whose texts were counted."""
+    values, counts = facts.values, facts.counts
     if rule.kind == "text":
         raise _free_text(name)
     if rule.minimum is not None or rule.maximum is not None:
@@ -240,27 +214,26 @@ def _text(name: str, array: pa.Array, rule: ColumnRule, min_rows: int, people: I
             field="data.schema",
         )
     if rule.categories is not None:
-        stated = _stated(name, values, counts, rule.categories, array.type)
+        stated = _stated(name, values, counts, rule.categories, facts.kind)
         known = np.asarray(pc.is_in(values, value_set=pa.array(stated, pa.string())))
-        return _categorical(name, array, stated, int(counts[~known].sum()))
-    shared = count_sharers(codes, len(values), picked(people, valid_rows(text)))
-    kept = shared >= min_rows
+        return _categorical(name, facts, stated, int(counts[~known].sum()) + facts.uncounted)
+    kept = facts.shared >= min_rows
     if rule.kind != "categorical":
         if _is_free_text(values, counts, kept):
             raise _free_text(name)
-        if not kept.any() and (len(values) == shared.sum() or len(values) > 100):
-            return _identifier(name, array, rule)
+        if not kept.any() and (len(values) == facts.shared.sum() or len(values) > 100):
+            return profile_identifier(name, facts.kind, values, facts.missing, rule)
     if not kept.any():
         fix = "lower data.min_category_rows, or state its `categories` or `kind: drop` in a schema file"
-        what = "training rows" if people is None else "people among the training rows"
+        what = "people among the training rows" if facts.is_grouped else "training rows"
         raise DataError(
             f"no value of column {name!r} has {min_rows} {what}; {fix}", field="data.min_category_rows"
         )
-    folded = int(counts[~kept].sum())
-    if rule.kind is None and folded > MOST_FOLDED * counts.sum():
+    folded = int(counts[~kept].sum()) + facts.uncounted
+    if rule.kind is None and folded > MOST_FOLDED * facts.rows:
         fix = "`kind: categorical` (they become others), `kind: identifier` (made anew) or `kind: drop`"
         raise DataError(
-            f"column {name!r}: the values of {folded:,} of {counts.sum():,} training rows are too rare to be"
+            f"column {name!r}: the values of {folded:,} of {facts.rows:,} training rows are too rare to be"
             f" learnt, {int(kept.sum()):,} are not; state {fix} in a schema file",
             field="data.source",
         )
@@ -268,16 +241,16 @@ def _text(name: str, array: pa.Array, rule: ColumnRule, min_rows: int, people: I
         (np.argsort(np.argsort(values.filter(pa.array(kept)).to_numpy(zero_copy_only=False))), -counts[kept])
     )
     levels = values.filter(pa.array(kept)).take(pa.array(order)).to_pylist()
-    if len(levels) == 1 and folded == 0 and array.null_count == 0:
-        clock = pa.types.is_time(array.type) or pa.types.is_duration(array.type)
+    if len(levels) == 1 and folded == 0 and facts.missing == 0:
+        clock = pa.types.is_time(facts.kind) or pa.types.is_duration(facts.kind)
         # Arrow reads times of day and durations from numbers, and not from text.
         return ColumnProfile(
             name=name,
             kind="constant",
-            arrow_type=str(array.type),
-            constant=int(to_int64(array[:1])[0]) if clock else levels[0],
+            arrow_type=str(facts.kind),
+            constant=int(to_int64(facts.first)[0]) if clock else levels[0],
         )
-    return _categorical(name, array, levels, folded)
+    return _categorical(name, facts, levels, folded)
 
 
 def _stated(
@@ -307,13 +280,13 @@ def _stated(
 
 
 def _categorical(
-    name: str, array: pa.Array, levels: list[str] | tuple[str, ...], folded: int
+    name: str, facts: TextFacts, levels: list[str] | tuple[str, ...], folded: int
 ) -> ColumnProfile:
     return ColumnProfile(
         name=name,
         kind="categorical",
-        arrow_type=str(array.type),
-        missing_rows=array.null_count,
+        arrow_type=str(facts.kind),
+        missing_rows=facts.missing,
         levels=tuple(levels),
         folded_rows=folded,
     )
@@ -336,50 +309,36 @@ def _free_text(name: str) -> DataError:
     )
 
 
-def _number(
-    name: str, array: pa.Array, rule: ColumnRule, min_rows: int, people: Int64 | None, *, keep: bool
+def profile_number(
+    name: str, facts: NumberFacts, rule: ColumnRule, min_rows: int, *, keep: bool
 ) -> ColumnProfile:
-    kind = array.type
-    values, valid = numbers(array)
-    values, people = values[valid], picked(people, valid)
-    missing = len(array) - len(values)
-    if count_people(people, len(values)) < NEIGHBOURS:
-        return ColumnProfile(name=name, kind="constant", arrow_type=str(kind), missing_rows=len(array))
-    scale = kind.scale if pa.types.is_decimal(kind) else 0
-    low, high = (
-        None if bound is None else scaled_bound(name, bound, scale, kind)
-        for bound in (rule.minimum, rule.maximum)
-    )
-    values, people, sentinels = without_sentinels(values, people, kind, max(NEIGHBOURS, min_rows), low, high)
-    if count_people(people, len(values)) < NEIGHBOURS:
-        # Beside values that stand apart, too few are left to be averaged.
-        return ColumnProfile(name=name, kind="constant", arrow_type=str(kind), missing_rows=len(array))
-    distinct, codes, counts = np.unique(values, return_inverse=True, return_counts=True)
-    shared = count_sharers(codes.reshape(-1), len(distinct), people)
-    if (
-        rule.kind is None
-        and pa.types.is_integer(kind)
-        and not len(sentinels)
-        and is_integer_id(name, distinct, counts, bool((np.diff(values) > 0).all()))
-    ):
-        return _identifier(name, array, rule)
-    if len(distinct) == 1 and missing == 0 and not len(sentinels):
+    """Of a column whose numbers were counted; `keep`: rare ones have codes too."""
+    kind = facts.kind
+    if min(facts.people, facts.inner_people) < NEIGHBOURS:
+        # Too few are there to be averaged, or too few beside values that stand apart.
+        return ColumnProfile(name=name, kind="constant", arrow_type=str(kind), missing_rows=facts.rows)
+    if facts.is_key:
+        return profile_identifier(name, kind, pa.nulls(0, kind), facts.missing, rule)
+    distinct, sentinels = facts.distinct, facts.sentinels
+    if facts.is_whole and len(distinct) == 1 and facts.missing == 0 and not len(sentinels):
         return ColumnProfile(name=name, kind="constant", arrow_type=str(kind), constant=distinct[0].item())
-    least = 1 if keep and len(distinct) <= MAX_DISCRETE else max(NEIGHBOURS, min_rows)
-    points, discrete = frequent_points(distinct, counts, shared, len(array), least)
+    is_few = facts.is_whole and len(distinct) <= MAX_DISCRETE
+    least = 1 if keep and is_few else max(NEIGHBOURS, min_rows)
+    points, discrete = frequent_points(distinct, facts.counts, facts.shared, facts.rows, least, is_few=is_few)
     points = np.union1d(points, sentinels) if len(sentinels) else points
-    step = common_step(distinct, kind)
-    decimals = scale or (rule.decimals if rule.decimals is not None else fewest_decimals(distinct, kind))
+    scale = kind.scale if pa.types.is_decimal(kind) else 0
+    decimals = scale or (rule.decimals if rule.decimals is not None else facts.decimals)
+    low, high = stated_bounds(name, rule, kind)
     return ColumnProfile(
         name=name,
         kind=_number_kind(kind),
         arrow_type=str(kind),
-        missing_rows=missing,
-        minimum=outer_bound(values, people, low, step, decimals, lowest=True),
-        maximum=outer_bound(values, people, high, step, decimals, lowest=False),
+        missing_rows=facts.missing,
+        minimum=outer_bound(facts.lowest, low, facts.step, decimals),
+        maximum=outer_bound(facts.highest, high, facts.step, decimals),
         scale=scale,
         decimals=decimals,
-        step=step,
+        step=facts.step,
         points=tuple(point.item() for point in points),
         discrete=discrete,
     )

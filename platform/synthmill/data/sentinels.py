@@ -59,9 +59,7 @@ def apart(distinct: Int64, shared: Int64, kind: pa.DataType, min_rows: int) -> A
     none = np.zeros(len(distinct), dtype=bool)
     if not (pa.types.is_date(kind) or pa.types.is_timestamp(kind)) or len(distinct) < 2:
         return Apart(none, none)
-    # Dates of 64 bits count milliseconds, others days.
-    day = _PER_DAY[kind.unit] if pa.types.is_timestamp(kind) else _PER_DAY["ms"] if kind == pa.date64() else 1
-    days = distinct // day
+    days = distinct // _unit_of(kind)
     known = np.isin(days, _KNOWN)
     rest = days[~known]
     if len(rest) == 0:
@@ -74,6 +72,43 @@ def apart(distinct: Int64, shared: Int64, kind: pa.DataType, min_rows: int) -> A
     sentinels = known & (away > 0) & (near_known >= MIN_GAP_DAYS)
     far = away > FAR * span
     return Apart(sentinels | (far & (shared >= min_rows)), far & ~sentinels & (shared < min_rows))
+
+
+class Frame(NamedTuple):
+    """Where the dates or timestamps of a sample lie, in the column's unit."""
+
+    low: float
+    high: float
+    far: float
+    """Further than that beyond them, values stand apart whatever they are."""
+    per_day: int
+
+    def outside(self, values: Int64) -> Bool:
+        """Which values (N,) may stand apart: those far away, and public ones beyond the others."""
+        beyond = np.maximum(self.low - values, values - self.high)
+        found: Bool = beyond > self.far
+        near = np.flatnonzero((beyond > 0) & ~found)
+        found[near] = np.isin(values[near] // self.per_day, _KNOWN)
+        return found
+
+
+def frame_of(values: Int64, kind: pa.DataType) -> Frame | None:
+    """The frame of the different values of a sample; None for other types, or without values."""
+    if not (pa.types.is_date(kind) or pa.types.is_timestamp(kind)):
+        return None
+    day = _unit_of(kind)
+    rest = values[~np.isin(values // day, _KNOWN)]
+    if not len(rest):
+        return None
+    low, high = (float(bound) for bound in np.quantile(rest, (0.01, 0.99)))
+    return Frame(low, high, FAR * max(high - low, float(MIN_GAP_DAYS * day)), day)
+
+
+def _unit_of(kind: pa.DataType) -> int:
+    """How many units a day has: dates of 64 bits count milliseconds, others days."""
+    if pa.types.is_timestamp(kind):
+        return _PER_DAY[kind.unit]
+    return _PER_DAY["ms"] if kind == pa.date64() else 1
 
 
 def without_sentinels(

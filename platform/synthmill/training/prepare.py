@@ -7,6 +7,7 @@ from typing import Any
 from synthmill.config import ModelConfig, Recipe, dump
 from synthmill.data.codecs.base import Codec, codec_class
 from synthmill.data.readers.base import Source
+from synthmill.data.scan.counts import Counts
 from synthmill.data.scan.division import Divided, Sorter
 from synthmill.data.scan.scan import Scan
 from synthmill.data.split import SplitTables, split_table
@@ -25,6 +26,8 @@ class Rows:
     codec: Codec
     divided: Divided | None = None
     """A scanned source: all of its rows are gone over block by block."""
+    counted: dict[str, Any] | None = None
+    """The summary of its train rows."""
 
     @property
     def num_rows(self) -> int:
@@ -38,6 +41,8 @@ class Rows:
 
     def summary(self, recipe: Recipe) -> dict[str, Any] | None:
         """Counts of the training rows for charts."""
+        if self.divided is not None:
+            return self.counted
         return self.codec.summary(self.tables.train, recipe.data.split.group)
 
 
@@ -77,15 +82,18 @@ def scan_rows(recipe: Recipe, scan: Scan) -> Rows:
     Raises:
         DataError: rows that can't be learnt; names the field and the fix.
     """
-    sorter = scan.settle(lambda terms: Sorter(terms, recipe.data, lambda block, sides: None))
+    config, many = recipe.data, set[str]()
+    sorter = scan.settle(lambda terms: Sorter(terms, config, Counts(terms.sample, config, scan.rules, many)))
     divided = sorter.divided(scan)
-    train = divided.train_sample
-    codec = codec_class(model_class(recipe.model.name).encoding).fit(train, recipe.data, scan.rules)
+    train, counts = divided.train_sample, sorter.counts
+    assert counts is not None, "the sorter was given some"
+    codec = codec_class(model_class(recipe.model.name).encoding)
+    fitted = codec.fit_scanned(train, counts, config, scan.rules).beside_all(divided.column)
     empty = scan.schema.empty_table()
     tables = SplitTables(train, divided.validation_sample, empty, divided.split)
     how = (
         f"{scan.uri} is read in blocks: types were decided on {scan.sample.num_rows:,} of its"
-        f" {scan.num_rows:,} rows, quantiles on {train.num_rows:,} train rows among them"
+        f" {scan.num_rows:,} rows, curves on the {train.num_rows:,} train rows among them"
     )
     source = Source(empty, scan.sha256, scan.uri, scan.rules, (how, *scan.notes))
-    return Rows(source, tables, codec, divided)
+    return Rows(source, tables, fitted, divided, counts.summary(train, fitted))

@@ -6,7 +6,7 @@ which codec it holds.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -19,6 +19,7 @@ from synthmill.data.inspection import Inspection
 from synthmill.data.layout import Layout
 from synthmill.data.origin import Form
 from synthmill.data.profile import ColumnProfile, TableProfile
+from synthmill.data.scan.counts import Counts
 from synthmill.data.schema import NO_RULES, Rules
 
 FOLDER = "data/codecs"
@@ -46,6 +47,19 @@ class Codec(ABC):
         Raises:
             DataError: rows that can't be learnt; one line that names the field and the fix.
         """
+
+    @classmethod
+    def fit_scanned(cls, sample: pa.Table, counts: Counts, config: DataConfig, rules: Rules) -> "Codec":
+        """Fit on what was counted of all training rows, and on a sample of them where an order is needed.
+
+        Raises:
+            DataError: as `fit`.
+        """
+        return cls.fit(sample, config, rules)
+
+    def beside_all(self, identifiers: Callable[[str], Iterable[pa.Array]]) -> "Codec":
+        """As `beside`, where the column of all rows comes in parts, as often as it is asked for."""
+        return self
 
     @property
     def form(self) -> Form:

@@ -4,7 +4,7 @@ samples back to a table."""
 import base64
 import functools
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -28,6 +28,13 @@ from synthmill.data.numeric import NumericCodec
 from synthmill.data.origin import Form, origin_of
 from synthmill.data.people import NEIGHBOURS, people_of
 from synthmill.data.profile import ColumnProfile, TableProfile, profile_table
+from synthmill.data.scan.counted import (
+    check_counted_target,
+    counted_notes,
+    counted_target_notes,
+    fit_counted,
+)
+from synthmill.data.scan.counts import Counts
 from synthmill.data.schema import NO_RULES, Rules
 from synthmill.data.summary import summarise
 from synthmill.data.views import View, from_view, to_view, view_of, viewed_type
@@ -103,12 +110,7 @@ class MixedCodec(Codec):
             DataError: fewer than 5 rows, free text, no category frequent enough, or nothing but constants and
             identifiers.
         """
-        if train.num_rows < NEIGHBOURS:
-            fix = "give more, or lower the shares of validation and holdout"
-            raise DataError(
-                f"{train.num_rows} training rows are too few to learn from without copying one; {fix}",
-                field="data.source",
-            )
+        _check_rows(train.num_rows)
         people = people_of(train, config.split.group)
         found = {name: view_of(flat(train[name])) for name in train.column_names}
         views = {name: view for name, view in found.items() if view is not None}
@@ -118,17 +120,44 @@ class MixedCodec(Codec):
         columns = [
             _CODECS[column.kind].fit(column, arrays[column.name], people) for column in profile.columns
         ]
+        notes = notes_of(profile, arrays, rules)
+        notes += target_notes(arrays, config, people)
+        return cls._of(train.schema, profile, columns, views, notes)
+
+    @classmethod
+    def fit_scanned(cls, sample: pa.Table, counts: Counts, config: DataConfig, rules: Rules) -> "MixedCodec":
+        """As `fit`: kinds, categories, points, bounds and shares follow from all training rows, the curves
+        between points from the sample."""
+        _check_rows(counts.rows)
+        facts = counts.facts(sample)
+        check_counted_target(facts, sample.schema, config)
+        profile = counts.profile(sample, facts)
+        people = counts.people_in(sample)
+        views = counts.views
+        columns: list[ColumnCodec] = []
+        for column in profile.columns:
+            array = to_view(flat(sample[column.name]), views.get(column.name))
+            columns.append(fit_counted(column, array, people, facts.get(column.name), _CODECS[column.kind]))
+        notes = counted_notes(profile, facts, rules)
+        notes += counted_target_notes(facts, sample.schema, config)
+        return cls._of(sample.schema, profile, columns, views, notes)
+
+    @classmethod
+    def _of(
+        cls,
+        schema: pa.Schema,
+        profile: TableProfile,
+        columns: list[ColumnCodec],
+        views: Mapping[str, View],
+        notes: tuple[str, ...],
+    ) -> "MixedCodec":
         if not any(column.spans for column in columns):
             raise DataError(
                 "every column is constant or an identifier; there is nothing to learn", field="data.source"
             )
-        fields = [
-            pa.field(field.name, plain_type(field.type), metadata=field.metadata) for field in train.schema
-        ]
-        notes = notes_of(profile, arrays, rules)
-        notes += target_notes(arrays, config, people)
+        fields = [pa.field(field.name, plain_type(field.type), metadata=field.metadata) for field in schema]
         codec = cls(profile, columns, typed_schema=pa.schema(fields), views=views, notes=notes)
-        codec._form = Form.of_codec(codec.schema, origin_of(train.schema), codec._written)
+        codec._form = Form.of_codec(codec.schema, origin_of(schema), codec._written)
         return codec
 
     @property
@@ -204,14 +233,19 @@ class MixedCodec(Codec):
         return pa.table(arrays, schema=self.typed_schema), rows
 
     def beside(self, real: pa.Table) -> "MixedCodec":
+        return self.beside_all(lambda name: [flat(real[name])])
+
+    def beside_all(self, identifiers: Callable[[str], Iterable[pa.Array]]) -> "MixedCodec":
         if not self._identifiers:
             return self
-        columns = [
-            column.beside(to_view(flat(real[column.profile.name]), self.views.get(column.profile.name)))
-            if isinstance(column, IdentifierCodec)
-            else column
-            for column in self._columns
-        ]
+        columns: list[ColumnCodec] = []
+        for column in self._columns:
+            name = column.profile.name
+            if isinstance(column, IdentifierCodec):
+                view = self.views.get(name)
+                parts = functools.partial(_viewed, functools.partial(identifiers, name), view)
+                column = column.beside(parts)
+            columns.append(column)
         profile = self.profile.model_copy(update={"columns": tuple(column.profile for column in columns)})
         codec = MixedCodec(
             profile, columns, typed_schema=self.typed_schema, views=self.views, notes=self.notes
@@ -361,6 +395,18 @@ class MixedCodec(Codec):
             if "view" in own
         }
         return cls(profile, columns, typed_schema=schema, views=views, form=config.get("form"))
+
+
+def _check_rows(rows: int) -> None:
+    if rows < NEIGHBOURS:
+        fix = "give more, or lower the shares of validation and holdout"
+        raise DataError(
+            f"{rows} training rows are too few to learn from without copying one; {fix}", field="data.source"
+        )
+
+
+def _viewed(parts: Callable[[], Iterable[pa.Array]], view: View | None) -> Iterator[pa.Array]:
+    return (to_view(flat(part), view) for part in parts())
 
 
 def _layout(columns: list[ColumnCodec], rows: int) -> MixedLayout:

@@ -64,7 +64,7 @@ class CsvBlocks(Blocks):
     def weight_bytes(self) -> int:
         return self._file.num_bytes * (_PACKED_WEIGHT if self._file.is_packed else _WEIGHT)
 
-    def __iter__(self) -> Iterator[pa.Table]:
+    def read(self, names: list[str] | None = None) -> Iterator[pa.Table]:
         seen = _Seen()
         held: pa.Table | None = None
         for table in self._tables(seen):

@@ -61,7 +61,7 @@ class ArrowBlocks(Blocks):
     def weight_bytes(self) -> int:
         return self._file.num_bytes * _WEIGHT
 
-    def __iter__(self) -> Iterator[pa.Table]:
+    def read(self, names: list[str] | None = None) -> Iterator[pa.Table]:
         found = self._read()
         next(found)
         while (batch := guarded(lambda: next(found, None), self._file.name, "Arrow")) is not None:

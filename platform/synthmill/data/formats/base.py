@@ -95,8 +95,8 @@ class Blocks(ABC):
         """About what `Format.parse` and all that follows would hold in memory."""
 
     @abstractmethod
-    def __iter__(self) -> Iterator[pa.Table]:
-        """The blocks in order, once more each time."""
+    def read(self, names: list[str] | None = None) -> Iterator[pa.Table]:
+        """The blocks in order, with some of the columns at least."""
 
     def left_out(self) -> tuple[frozenset[str], tuple[str, ...]]:
         """Columns without name or value, and what a person should know; asked for after the first pass, which

@@ -75,13 +75,17 @@ class ParquetBlocks(Blocks):
     def weight_bytes(self) -> int:
         return self._cells * _WEIGHT_BYTES
 
-    def __iter__(self) -> Iterator[pa.Table]:
-        batches = guarded(lambda: self._batches(self._coded), self._file.name, "Parquet")
+    def read(self, names: list[str] | None = None) -> Iterator[pa.Table]:
+        batches = guarded(lambda: self._batches(names), self._file.name, "Parquet")
         while (batch := guarded(lambda: next(batches, None), self._file.name, "Parquet")) is not None:
             yield pa.Table.from_batches([batch])
 
-    def _batches(self, coded: list[str]) -> Iterator[pa.RecordBatch]:
-        found: Iterator[pa.RecordBatch] = self._opened(coded).iter_batches(BLOCK_ROWS, use_threads=False)
+    def _batches(self, names: list[str] | None) -> Iterator[pa.RecordBatch]:
+        file = self._opened(self._coded)
+        if names == []:
+            # Only how many rows there are is asked for.
+            names = self.schema.names[:1]
+        found: Iterator[pa.RecordBatch] = file.iter_batches(BLOCK_ROWS, columns=names, use_threads=False)
         return found
 
     def _opened(self, coded: list[str]) -> pq.ParquetFile:

@@ -5,7 +5,7 @@ from typing import Literal
 import pyarrow as pa
 
 from synthmill.data.columns import UInt64
-from synthmill.data.keys.base import Key, above, faker, numbers_from, seeded
+from synthmill.data.keys.base import Key, above, faker, longest_of, numbers_from, seeded
 
 SALT = 43
 
@@ -20,6 +20,9 @@ class Address(Key):
     def fit(cls, real: pa.Array, locale: str | None) -> "Address":
         faker(locale)
         return cls(locale=locale, first=above(real))
+
+    def decisive(self, real: pa.Array) -> pa.Array:
+        return longest_of(real)
 
     def write(self, rows: UInt64) -> pa.Array:
         fakes = zip(seeded(self.locale, rows, SALT), numbers_from(self.first, rows), strict=True)

@@ -52,6 +52,11 @@ class Key(FrozenModel, ABC):
             and pc.all(pc.match_substring_regex(values, f"^(?:{cls.pattern})$")).as_py()
         )
 
+    def decisive(self, real: pa.Array) -> pa.Array:
+        """Of `real` (distinct texts) those without which `beside` would make other keys: all, or far
+        fewer."""
+        return real
+
     def beside(self, real: pa.Array) -> "Key":
         """The same kind of keys, none of which is in `real`."""
         return type(self).fit(real, self.locale)
@@ -119,6 +124,20 @@ def longest_number(values: pa.Array) -> int:
     short = runs.filter(pc.and_(pc.greater(pc.binary_length(runs), 0), pc.less(pc.binary_length(runs), 18)))
     largest: int = pc.max(short.cast(pa.int64())).as_py() if len(short) else 0
     return largest
+
+
+def longest_of(values: pa.Array) -> pa.Array:
+    """One of the texts in which the largest number stands, which is all that `above` depends on."""
+    if not len(values):
+        return values
+    runs = pc.split_pattern_regex(values, r"\D+")
+    numbers = runs.flatten()
+    short = pc.and_(pc.greater(pc.binary_length(numbers), 0), pc.less(pc.binary_length(numbers), 18))
+    whose = pc.list_parent_indices(runs).filter(short)
+    if not len(whose):
+        return values.slice(0, 1)
+    largest = int(np.argmax(numbers.filter(short).cast(pa.int64()).to_numpy()))
+    return values.take(pa.array([whose[largest].as_py()]))
 
 
 def above(values: pa.Array) -> int:

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 import pyarrow as pa
 
 from synthmill.data.columns import UInt64
-from synthmill.data.keys.base import Key, above, numbers_from
+from synthmill.data.keys.base import Key, above, longest_of, numbers_from
 from synthmill.data.mixing import mix
 
 DOMAINS = ("example.com", "example.net", "example.org")
@@ -36,6 +36,9 @@ class Email(Key):
     @classmethod
     def fit(cls, real: pa.Array, locale: str | None) -> "Email":
         return cls(first=above(real))
+
+    def decisive(self, real: pa.Array) -> pa.Array:
+        return longest_of(real)
 
     def write(self, rows: UInt64) -> pa.Array:
         words = (mix(rows, 31) % len(WORDS)).tolist()

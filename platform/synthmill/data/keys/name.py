@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from synthmill.data.columns import UInt64
-from synthmill.data.keys.base import Key, above, faker, numbers_from, seeded
+from synthmill.data.keys.base import Key, above, faker, longest_of, numbers_from, seeded
 
 SALT = 41
 FORMS: tuple[tuple[str, str], ...] = (
@@ -32,6 +32,9 @@ class Name(Key):
         form = next((form for form, like in FORMS if not _any(real, like)), numbered)
         return cls(locale=locale, form=form, first=above(real))
 
+    def decisive(self, real: pa.Array) -> pa.Array:
+        return pa.concat_arrays([longest_of(real), *(_first(real, like) for _, like in FORMS)])
+
     def write(self, rows: UInt64) -> pa.Array:
         texts = []
         for fake, number in zip(seeded(self.locale, rows, SALT), numbers_from(self.first, rows), strict=True):
@@ -42,6 +45,11 @@ class Name(Key):
                 )
             )
         return pa.array(texts, pa.string())
+
+
+def _first(real: pa.Array, like: str) -> pa.Array:
+    found: pa.Array = real.filter(pc.match_substring_regex(real, like)).slice(0, 1)
+    return found
 
 
 def _any(real: pa.Array, like: str) -> bool:

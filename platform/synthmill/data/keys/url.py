@@ -5,7 +5,7 @@ from typing import ClassVar, Literal
 import pyarrow as pa
 
 from synthmill.data.columns import UInt64
-from synthmill.data.keys.base import Key, above, numbers_from
+from synthmill.data.keys.base import Key, above, longest_of, numbers_from
 
 
 class Url(Key):
@@ -18,6 +18,9 @@ class Url(Key):
     @classmethod
     def fit(cls, real: pa.Array, locale: str | None) -> "Url":
         return cls(first=above(real))
+
+    def decisive(self, real: pa.Array) -> pa.Array:
+        return longest_of(real)
 
     def write(self, rows: UInt64) -> pa.Array:
         return pa.array(

@@ -1,6 +1,6 @@
 """The sides of a scanned source: decided in the pass in which it settles, and kept as two bits a row."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +8,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from synthmill.config import DataConfig
+from synthmill.data.scan.counts import Counts
 from synthmill.data.scan.scan import Block, Scan, Terms, as_schema
 from synthmill.data.scan.sides import HOLDOUT, TRAIN, VALIDATION, Sides, check_counts, sides_of
 from synthmill.data.split import Split, check_split
@@ -16,11 +17,11 @@ _PLACES = np.array([1, 4, 16, 64], dtype=np.uint8)
 
 
 class Sorter:
-    """A consumer that finds each row's side, and hands on the rows of each block with them."""
+    """A consumer that finds each row's side, and has the train rows counted."""
 
-    def __init__(self, terms: Terms, config: DataConfig, tell: Callable[[Block, Sides], None]) -> None:
+    def __init__(self, terms: Terms, config: DataConfig, counts: Counts | None = None) -> None:
         check_split(config.split, terms.schema.names)
-        self._terms, self._config, self._tell = terms, config, tell
+        self._terms, self._config, self.counts = terms, config, counts
         self._packed: list[tuple[int, npt.NDArray[np.uint8]]] = []
         self._counts = np.zeros(3, dtype=np.int64)
 
@@ -29,7 +30,12 @@ class Sorter:
         sides = sides_of(block.table, rows, self._terms.common, self._config.split)
         self._counts += np.bincount(sides, minlength=3)
         self._packed.append((len(sides), _pack(sides)))
-        self._tell(block, sides)
+        if self.counts is not None:
+            train = block.table.filter(pa.array(sides == TRAIN))
+            self.counts.add(train, rows[sides == TRAIN])
+
+    def accepts(self, terms: Terms) -> bool:
+        return self.counts is None or self.counts.covers(terms.sample)
 
     def divided(self, scan: Scan) -> "Divided":
         """What was found, for the settled scan."""
@@ -68,6 +74,10 @@ class Divided:
     def validation_sample(self) -> pa.Table:
         """The validation rows of the keyed sample."""
         return self.scan.sample.filter(pa.array(self.sample_sides == VALIDATION))
+
+    def column(self, name: str) -> Iterator[pa.Array]:
+        """A column of all rows, whichever side they are on."""
+        return self.scan.column(name)
 
     def tables(self, side: int = TRAIN) -> Iterator[pa.Table]:
         """All rows of a side in the order of the source, block by block, as the scan's schema says.

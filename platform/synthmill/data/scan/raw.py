@@ -61,8 +61,9 @@ class Raw:
         """About what training would hold in memory if it read all at once."""
         return sum(part.blocks.weight_bytes for part in self.parts)
 
-    def blocks(self) -> Iterator[pa.Table]:
-        """Rows in order, columns as `schema` has them but for text, which may be dictionary-encoded.
+    def blocks(self, names: list[str] | None = None) -> Iterator[pa.Table]:
+        """Rows in order, columns as `schema` has them but for text, which may be dictionary-encoded; after
+        the first pass some columns can be asked for alone.
 
         Raises:
             DataError: what the format refuses; bytes that are not those of the first pass.
@@ -72,10 +73,11 @@ class Raw:
             if first and len(self.parts) > 1:
                 hasher.update(f"{part.file.name}\0{part.file.num_bytes}\0".encode())
             part.file.listener = hasher.update if first else None
-            for block in part.blocks:
+            own = None if names is None else [name for name in names if name in part.names]
+            for block in part.blocks.read(own):
                 if first:
                     self._collect_levels(block)
-                yield self._conformed(part, block)
+                yield self._conformed(part, block, names)
             if not part.blocks.reads_stored and (first or part.file.is_local):
                 # Parts of it were read in another order. A store's own time of writing suffices later on.
                 part.file.hash_whole()
@@ -91,16 +93,17 @@ class Raw:
         }
         return attach(table, described(self.origin, levels))
 
-    def _conformed(self, part: _Part, block: pa.Table) -> pa.Table:
+    def _conformed(self, part: _Part, block: pa.Table, names: list[str] | None) -> pa.Table:
         columns = []
         partition = dict(part.partition)
-        for one in self.schema:
+        schema = self.schema if names is None else pa.schema([self.schema.field(name) for name in names])
+        for one in schema:
             if one.name in part.names:
                 columns.append(_plain(block[one.name], one.type))
             else:
                 value = pa.scalar(partition[one.name], pa.string())
                 columns.append(pa.chunked_array([pa.repeat(value, block.num_rows)]))
-        return pa.table(columns, names=self.schema.names)
+        return pa.table(columns, names=schema.names)
 
     def _collect_levels(self, block: pa.Table) -> None:
         for one in self.origin:

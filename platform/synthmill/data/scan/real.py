@@ -7,10 +7,9 @@ import numpy as np
 import pyarrow as pa
 
 from synthmill.config import DataConfig
-from synthmill.data.scan.division import Sorter
 from synthmill.data.scan.sample import KeyedSample
 from synthmill.data.scan.scan import Block, Scan, Terms, as_schema
-from synthmill.data.scan.sides import HOLDOUT, TRAIN, VALIDATION, Sides
+from synthmill.data.scan.sides import HOLDOUT, TRAIN, VALIDATION, sides_of
 from synthmill.data.split import Split, SplitTables, check_same_counts, check_same_source
 
 SIDE_ROWS = 200_000
@@ -21,14 +20,23 @@ class _Samples:
     """A consumer that keeps a sample of each side."""
 
     def __init__(self, terms: Terms, config: DataConfig) -> None:
-        self._sorter = Sorter(terms, config, self._keep)
+        self._terms, self._split = terms, config.split
         self._samples = {
             side: KeyedSample(SIDE_ROWS, config.split.seed) for side in (TRAIN, VALIDATION, HOLDOUT)
         }
         self._counts = dict.fromkeys(self._samples, 0)
 
     def add(self, block: Block) -> None:
-        self._sorter.add(block)
+        rows = np.arange(block.first_row, block.first_row + block.table.num_rows)
+        sides = sides_of(block.table, rows, self._terms.common, self._split)
+        for side, sample in self._samples.items():
+            at = np.flatnonzero(sides == side)
+            if len(at):
+                self._counts[side] += len(at)
+                sample.add(block.table.take(pa.array(at)), rows[at])
+
+    def accepts(self, terms: Terms) -> bool:
+        return True
 
     def counts(self) -> dict[str, int]:
         names = {TRAIN: "train", VALIDATION: "validation", HOLDOUT: "holdout"}
@@ -40,13 +48,6 @@ class _Samples:
             side: as_schema(sample.rows()[0], schema) if self._counts[side] else schema.empty_table()
             for side, sample in self._samples.items()
         }
-
-    def _keep(self, block: Block, sides: Sides) -> None:
-        for side, sample in self._samples.items():
-            at = np.flatnonzero(sides == side)
-            if len(at):
-                self._counts[side] += len(at)
-                sample.add(block.table.take(pa.array(at)), block.first_row + at)
 
 
 def sample_sides(scan: Scan, config: DataConfig, split: Split) -> SplitTables:

@@ -44,6 +44,9 @@ class Consumer(Protocol):
 
     def add(self, block: Block) -> None: ...
 
+    def accepts(self, terms: "Terms") -> bool:
+        """Whether what was found holds on the terms that the pass ended with."""
+
 
 C = TypeVar("C", bound=Consumer)
 
@@ -52,9 +55,14 @@ C = TypeVar("C", bound=Consumer)
 class Terms:
     """What a pass takes for granted."""
 
-    schema: pa.Schema
+    sample: pa.Table
+    """Rows that decided, typed."""
     common: UInt64
     """Hashes of the contents that are dealt out row by row."""
+
+    @property
+    def schema(self) -> pa.Schema:
+        return self.sample.schema
 
 
 class Scan:
@@ -103,23 +111,24 @@ class Scan:
         Raises:
             DataError: all that reading the source whole would raise, each column at fault in one line.
         """
-        plan, common = self._probe()
+        plan, terms = self._probe()
         odd: list[tuple[pa.Table, Int64]] = []
         for _ in range(MOST_PASSES):
-            consumer = begin(Terms(plan.schema, common))
+            consumer = begin(terms)
             sample = KeyedSample(SAMPLE_ROWS, self._config.split.seed)
             found = self._pass(plan, sample, consumer)
             odd += [found] if found is not None else []
             raw_rows, numbers = sample.rows()
             decided, typed = self._decide(raw_rows, numbers, odd)
-            more = common_contents(typed)
-            if found is None and decided.key == plan.key and np.array_equal(more, common):
+            now = Terms(typed, common_contents(typed))
+            same = found is None and decided.key == plan.key and np.array_equal(now.common, terms.common)
+            if same and consumer.accepts(now):
                 table = self._raw.described(typed)
-                self._plan, self.common, self.schema = decided, common, table.schema
+                self._plan, self.common, self.schema = decided, now.common, table.schema
                 self.sample, self.sample_rows = table, numbers
                 return consumer
-            plan, common = decided, more
-        assert found is not None
+            plan, terms = decided, now
+        assert found is not None, "terms that nothing contradicts are settled"
         raise self._unsettled(plan, *found)
 
     def blocks(self) -> Iterator[Block]:
@@ -137,17 +146,26 @@ class Scan:
             yield block
             row += raw.num_rows
 
+    def column(self, name: str) -> Iterator[pa.Array]:
+        """One column of all rows, block by block."""
+        assert self._plan is not None, "settle first"
+        plan = next(column for column in self._plan.columns if column.name == name)
+        kind = self.schema.field(name).type
+        for raw in self._raw.blocks([name]):
+            values, _ = plan.apply(raw[name])
+            yield values if values.type == kind else values.cast(kind)
+
     def batches(self) -> Iterator[pa.RecordBatch]:
         """All rows as `schema` says, in order."""
         for block in self.blocks():
             yield from as_schema(block.table, self.schema).to_batches()
 
-    def _probe(self) -> tuple[Plan, UInt64]:
+    def _probe(self) -> tuple[Plan, Terms]:
         """What the first rows say."""
         first = next(self._raw.blocks())
         first = first.slice(0, PROBE_ROWS)
         plan = make_plan(first, self._raw.cells, self._config, self.rules, np.arange(first.num_rows))
-        return plan, common_contents(_typed(plan, first, 0)[0].table)
+        return plan, Terms(plan.conformed.table, common_contents(plan.conformed.table))
 
     def _pass(self, plan: Plan, sample: KeyedSample, consumer: Consumer) -> tuple[pa.Table, Int64] | None:
         """Rows with cells that do not fit, and their numbers; None: there is none."""

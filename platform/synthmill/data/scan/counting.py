@@ -1,0 +1,322 @@
+"""What the profile of a scanned column follows from, counted over its train rows block by block.
+
+Few different numbers, and whole ones that lie close together, are all counted. Of others those are that a
+sample shows to be frequent, those that stand apart, and the five outermost.
+"""
+
+from typing import Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from synthmill.data.bounds import familiar_steps, fewest_decimals
+from synthmill.data.columns import Bool, Numbers, UInt64, valid_rows
+from synthmill.data.facts import NumberFacts, TextFacts, facts_of_counts, numbers, stated_bounds
+from synthmill.data.identifiers import looks_like_keys
+from synthmill.data.mixing import mix
+from synthmill.data.people import NEIGHBOURS
+from synthmill.data.scan.content import text_hashes
+from synthmill.data.scan.tally import NumberTally, Outermost, Sharers, TextTally
+from synthmill.data.schema import ColumnRule
+from synthmill.data.sentinels import apart, frame_of
+
+WIDEST = 1 << 20
+"""Whole numbers that lie so close together are counted one by one."""
+FEW = 4_096
+CANDIDATE_SHARE = 0.004
+"""Of a sample: a number that 1% of all rows have is seen more often than that."""
+CANDIDATE_ROWS = 20
+
+
+class NumberCounter(Protocol):
+    """Counts the train rows of a column of numbers."""
+
+    failed: bool
+    """Whether the numbers are more than the sample promised, so that another counter must go over them."""
+
+    def add(self, array: pa.Array, people: UInt64 | None) -> None:
+        """Values (N,), and hashes of whose they are (N,)."""
+
+    def covers(self, sample: Numbers) -> bool:
+        """Whether what is frequent in a sample was counted."""
+
+    def facts(self, sample: Numbers, min_rows: int, *, is_grouped: bool) -> NumberFacts:
+        """`sample` are the numbers of sampled train rows; people count where `is_grouped`."""
+
+
+def number_counter(
+    name: str, kind: pa.DataType, rule: ColumnRule, sample: pa.Array, need: int, *, is_many: bool
+) -> NumberCounter:
+    """The counter that fits the values of a sample (N,); `is_many`: a first one has failed."""
+    values = _valid(sample)
+    distinct = np.unique(values)
+    if not is_many:
+        window = _window(values)
+        if window is not None or (len(distinct) <= FEW and 8 * len(distinct) <= len(values)):
+            return AllNumbers(name, kind, rule, window or (0, 0), distinct, need)
+    return ManyNumbers(name, kind, rule, values, need)
+
+
+class TextCounter:
+    """Counts the train rows of a column whose values are taken for texts."""
+
+    def __init__(self, kind: pa.DataType, need: int) -> None:
+        self._kind = kind
+        self._tally, self._sharers = TextTally(), Sharers(need)
+        self._missing = 0
+        self._first: pa.Array | None = None
+
+    def add(self, array: pa.Array, people: UInt64 | None) -> None:
+        """Values (N,), text dictionary-encoded, and hashes of whose they are (N,)."""
+        is_coded = isinstance(array, pa.DictionaryArray)
+        coded = array if is_coded else array.cast(pa.string()).dictionary_encode()
+        self._missing += coded.null_count
+        codes = coded.indices.drop_null().to_numpy(zero_copy_only=False)
+        if not len(codes):
+            return
+        if self._first is None and not is_coded:
+            self._first = array.drop_null()[:1]
+        counts = np.bincount(codes, minlength=len(coded.dictionary))
+        some = np.flatnonzero(counts)
+        self._tally.add(coded.dictionary.take(pa.array(some)), counts[some])
+        if people is not None:
+            self._sharers.add(text_hashes(coded.dictionary)[codes], people[valid_rows(coded)])
+
+    def facts(self, *, is_grouped: bool) -> TextFacts:
+        """People count where `is_grouped`."""
+        tally = self._tally
+        tally.merge()
+        return TextFacts(
+            kind=self._kind,
+            values=tally.texts,
+            counts=tally.counts,
+            shared=self._sharers.of(tally.hashes) if is_grouped else tally.counts,
+            missing=self._missing,
+            first=pa.nulls(1, self._kind) if self._first is None else self._first,
+            is_grouped=is_grouped,
+            uncounted=tally.uncounted,
+        )
+
+
+class _Numbers:
+    """What both counters keep."""
+
+    def __init__(self, name: str, kind: pa.DataType, rule: ColumnRule, sample: Numbers, need: int) -> None:
+        self.failed = False
+        self._name, self._kind, self._rule = name, kind, rule
+        self._frame = frame_of(np.unique(sample), kind)
+        self._outer, self._sharers = Outermost(sample.dtype), Sharers(need)
+        self._rows = self._missing = 0
+        self._in_order, self._last = True, None
+
+    def _values(self, array: pa.Array, people: UInt64 | None) -> tuple[Numbers, UInt64 | None]:
+        """The values that are there, and whose they are."""
+        values, valid = numbers(array)
+        self._rows += len(values)
+        if not valid.all():
+            self._missing += len(values) - int(valid.sum())
+            values, people = values[valid], None if people is None else people[valid]
+        if self._in_order and len(values):
+            if (self._last is not None and values[0] <= self._last) or not (np.diff(values) > 0).all():
+                self._in_order = False
+            self._last = values[-1]
+        return values, people
+
+    def _apart(self, values: Numbers) -> Bool:
+        """Which values (N,) may stand apart from the others."""
+        if values.dtype == np.float64:
+            found: Bool = np.isinf(values)
+            return found
+        return np.zeros(len(values), dtype=bool) if self._frame is None else self._frame.outside(values)
+
+
+class AllNumbers(_Numbers):
+    """Counts every number: those of a window, or known ones, fast, others in a table that may not grow
+    large."""
+
+    def __init__(
+        self,
+        name: str,
+        kind: pa.DataType,
+        rule: ColumnRule,
+        window: tuple[int, int],
+        distinct: Numbers,
+        need: int,
+    ) -> None:
+        super().__init__(name, kind, rule, distinct, need)
+        self._start, width = window
+        self._window = np.zeros(width, dtype=np.int64)
+        self._known = distinct[:0] if width else distinct
+        self._counts = np.zeros(len(self._known), dtype=np.int64)
+        self._others = NumberTally(distinct.dtype)
+
+    def add(self, array: pa.Array, people: UInt64 | None) -> None:
+        values, people = self._values(array, people)
+        if self.failed or not len(values):
+            return
+        if people is not None:
+            inner = ~self._apart(values)
+            self._outer.add(values[inner], people[inner])
+            self._sharers.add(_keys(values), people)
+        if len(self._window):
+            at = values - self._start
+            inside = (at >= 0) & (at < len(self._window))
+            counts = np.bincount(at if inside.all() else at[inside])
+            self._window[: len(counts)] += counts
+        else:
+            at = np.minimum(np.searchsorted(self._known, values), len(self._known) - 1)
+            inside = self._known[at] == values
+            self._counts += np.bincount(at if inside.all() else at[inside], minlength=len(self._known))
+        if not inside.all():
+            self._others.add(values[~inside])
+            self.failed = not self._others.is_whole
+
+    def covers(self, sample: Numbers) -> bool:
+        return True
+
+    def facts(self, sample: Numbers, min_rows: int, *, is_grouped: bool) -> NumberFacts:
+        at = np.flatnonzero(self._window)
+        known = at + self._start if len(self._window) else self._known
+        counts = self._window[at] if len(self._window) else self._counts
+        values = np.concatenate([known.astype(self._others.values.dtype), self._others.values])
+        counts = np.concatenate([counts, self._others.counts])
+        order = np.argsort(values[counts > 0], kind="stable")
+        values, counts = values[counts > 0][order], counts[counts > 0][order]
+        return facts_of_counts(
+            self._name,
+            self._kind,
+            self._rule,
+            min_rows,
+            distinct=values,
+            counts=counts,
+            shared=self._sharers.of(_keys(values)) if is_grouped else counts,
+            missing=self._missing,
+            in_order=self._in_order,
+            outer=(self._outer.lowest, self._outer.highest) if is_grouped else None,
+        )
+
+
+class ManyNumbers(_Numbers):
+    """Counts the numbers that can be points, and keeps what bounds, decimals and steps follow from."""
+
+    def __init__(self, name: str, kind: pa.DataType, rule: ColumnRule, sample: Numbers, need: int) -> None:
+        super().__init__(name, kind, rule, sample, need)
+        self._known = frequent_of(sample)
+        self._counts = np.zeros(len(self._known), dtype=np.int64)
+        self._others = NumberTally(sample.dtype)
+        """Those that stand apart."""
+        self._uncounted = Outermost(sample.dtype)
+        self._steps = familiar_steps(kind) if sample.dtype == np.int64 else []
+        self._decimals: int | None = 0 if sample.dtype == np.float64 else None
+        self._bounds = stated_bounds(name, rule, kind)
+
+    def add(self, array: pa.Array, people: UInt64 | None) -> None:
+        values, people = self._values(array, people)
+        if self.failed or not len(values):
+            return
+        away = self._apart(values)
+        if away.any():
+            self._others.add(values[away])
+            self.failed = not self._others.is_whole
+            if people is not None:
+                self._sharers.add(_keys(values[away]), people[away])
+            values, people = values[~away], None if people is None else people[~away]
+        low, high = self._bounds
+        if low is not None or high is not None:
+            values = np.clip(values, low, high)
+        if len(self._known) and len(values):
+            at = np.minimum(np.searchsorted(self._known, values), len(self._known) - 1)
+            here = self._known[at] == values
+            self._counts += np.bincount(at[here], minlength=len(self._known))
+            if people is not None:
+                self._sharers.add(_keys(values[here]), people[here])
+            self._uncounted.add(values[~here], None if people is None else people[~here])
+        else:
+            self._uncounted.add(values, people)
+        self._outer.add(values, people)
+        while self._steps and (values % self._steps[0]).any():
+            self._steps.pop(0)
+        if self._decimals is not None:
+            self._decimals = fewest_decimals(values, self._kind, self._decimals)
+
+    def covers(self, sample: Numbers) -> bool:
+        return bool(np.isin(frequent_of(sample, 2.0), self._known).all())
+
+    def facts(self, sample: Numbers, min_rows: int, *, is_grouped: bool) -> NumberFacts:
+        least = max(NEIGHBOURS, min_rows)
+        others, often = self._others.values, self._others.counts
+        shared = self._sharers.of(_keys(others)) if is_grouped else often
+        lowest, highest = self._outer.lowest, self._outer.highest
+        sentinels, strays = others if others.dtype == np.float64 else others[:0], others[:0]
+        if len(others) and others.dtype == np.int64:
+            body = np.setdiff1d(np.concatenate([sample, lowest, highest]), others)
+            distinct = np.union1d(body, others)
+            people = np.full(len(distinct), least)
+            people[np.searchsorted(distinct, others)] = shared
+            far = apart(distinct, people, self._kind, least)
+            sentinels, strays = distinct[far.sentinels], distinct[far.strays]
+            # What is neither is one of the others after all.
+            plain = np.setdiff1d(others, np.concatenate([sentinels, strays]))
+            inner = np.union1d(plain, body)
+            nearest = np.clip(np.concatenate([strays, plain]), inner[0], inner[-1])
+            rows = often[np.searchsorted(others, np.concatenate([strays, plain]))]
+            near = np.repeat(nearest, np.minimum(rows, NEIGHBOURS))
+            if not is_grouped:
+                lowest = np.sort(np.concatenate([lowest, near]))[:NEIGHBOURS]
+                highest = np.sort(np.concatenate([highest, near]))[-NEIGHBOURS:]
+        there = self._rows - self._missing
+        inner_rows = there - int(often[np.isin(others, sentinels)].sum())
+        low, high = (0, 0) if not len(lowest) else (lowest.min(), highest.max())
+        is_unique = self._in_order or len(np.unique(sample)) == len(sample)
+        is_key = (
+            self._rule.kind is None
+            and pa.types.is_integer(self._kind)
+            and not len(sentinels)
+            and is_unique
+            and looks_like_keys(self._name, there, int(low), int(high), self._in_order)
+        )
+        return NumberFacts(
+            kind=self._kind,
+            rows=self._rows,
+            missing=self._missing,
+            people=len(lowest) if is_grouped else there,
+            inner_people=len(lowest) if is_grouped else inner_rows,
+            sentinels=sentinels,
+            distinct=self._known,
+            counts=self._counts,
+            shared=self._sharers.of(_keys(self._known)) if is_grouped else self._counts,
+            is_whole=False,
+            is_key=is_key,
+            lowest=lowest,
+            highest=highest,
+            step=self._steps[0] if self._steps else 1,
+            decimals=self._decimals,
+            sentinel_rows=there - inner_rows,
+            is_unique=is_unique,
+            others=(self._uncounted.lowest, self._uncounted.highest),
+        )
+
+
+def frequent_of(values: Numbers, times: float = 1.0) -> Numbers:
+    """The numbers that are frequent enough in a sample (N,) to be points of all rows, ascending."""
+    distinct, counts = np.unique(values, return_counts=True)
+    return distinct[counts >= max(CANDIDATE_ROWS, times * CANDIDATE_SHARE * len(values))]
+
+
+def _window(values: Numbers) -> tuple[int, int] | None:
+    """Where counting begins and how wide it is, for whole numbers that lie close together."""
+    if values.dtype != np.int64 or not len(values):
+        return None
+    low, high = (int(bound) for bound in np.quantile(values, (0.001, 0.999), method="nearest"))
+    around = max(high - low, 512)
+    width = 3 * around
+    return None if width > WIDEST else (low - around, width)
+
+
+def _valid(sample: pa.Array) -> Numbers:
+    values, valid = numbers(sample)
+    return values[valid]
+
+
+def _keys(values: Numbers) -> UInt64:
+    return mix(values.view(np.uint64), 7)

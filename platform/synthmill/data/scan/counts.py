@@ -1,0 +1,185 @@
+"""The train rows of a scanned source, counted: enough to profile every column as if all rows were there."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from synthmill.config import DataConfig
+from synthmill.data.columns import Int64, Numbers, UInt64, flat, is_supported, is_text, plain_type, valid_rows
+from synthmill.data.facts import NumberFacts, TextFacts, numbers
+from synthmill.data.mixing import mix
+from synthmill.data.people import MOST_ROWS, NEIGHBOURS, people_of
+from synthmill.data.profile import (
+    ColumnProfile,
+    TableProfile,
+    gathered,
+    keeps_rare,
+    profile_identifier,
+    profile_number,
+    profile_text,
+    reads_as_text,
+    with_group,
+)
+from synthmill.data.scan.content import cell_words
+from synthmill.data.scan.counting import NumberCounter, TextCounter, number_counter
+from synthmill.data.scan.tally import Different
+from synthmill.data.schema import KEY_KINDS, ColumnRule, Rules
+from synthmill.data.views import View, to_view, view_of
+
+Facts = TextFacts | NumberFacts
+
+
+class Counts:
+    """Counts block by block; `sample` are rows that show which counter suits which column."""
+
+    def __init__(self, sample: pa.Table, config: DataConfig, rules: Rules, many: set[str]) -> None:
+        """`many` are columns whose numbers turned out to be more than a sample promised; it is added to."""
+        self._config, self._rules, self._many = config, rules, many
+        self.rows = 0
+        self._missing = dict.fromkeys(sample.column_names, 0)
+        self._groups = Different()
+        self.views: dict[str, View] = {}
+        self._texts: dict[str, TextCounter] = {}
+        self._numbers: dict[str, NumberCounter] = {}
+        # Bounds and knots are of five people, however few rows a category needs.
+        need = max(NEIGHBOURS, config.min_category_rows)
+        for name in sample.column_names:
+            rule = rules.get(name, ColumnRule())
+            array = flat(sample[name])
+            if not is_supported(array.type) or rule.kind == "identifier" or rule.kind in KEY_KINDS:
+                continue
+            if (view := view_of(array)) is not None:
+                self.views[name] = view
+            array = to_view(array, view)
+            if reads_as_text(array.type, rule):
+                self._texts[name] = TextCounter(array.type, need)
+            else:
+                counter = number_counter(name, array.type, rule, array, need, is_many=name in many)
+                self._numbers[name] = counter
+
+    def add(self, train: pa.Table, rows: Int64) -> None:
+        """Train rows (N,), text dictionary-encoded, and their numbers in the source."""
+        self.rows += train.num_rows
+        people = self._people(train, rows)
+        for name in train.column_names:
+            column = train[name]
+            column = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+            self._missing[name] += column.null_count
+            is_coded = isinstance(column, pa.DictionaryArray) and is_text(column.type.value_type)
+            array = column if is_coded else to_view(flat(column), self.views.get(name))
+            if name in self._texts:
+                self._texts[name].add(array, people)
+            elif name in self._numbers:
+                self._numbers[name].add(array, people)
+
+    def covers(self, sample: pa.Table) -> bool:
+        """Whether what was counted suffices, as the keyed sample shows."""
+        failed = {name for name, counter in self._numbers.items() if counter.failed}
+        self._many |= failed
+        return not failed and all(
+            counter.covers(self._numbers_in(sample, name)) for name, counter in self._numbers.items()
+        )
+
+    @property
+    def is_grouped(self) -> bool:
+        """Whether rows are of people with several rows each, as `people_of` has it."""
+        return self._config.split.group is not None and self._groups.count * MOST_ROWS > self.rows
+
+    def people_in(self, sample: pa.Table) -> Int64 | None:
+        """Whose the rows of a sample are (N,)."""
+        group = self._config.split.group
+        if not self.is_grouped or group is None:
+            return None
+        people = people_of(sample, group)
+        return np.arange(sample.num_rows) if people is None else people
+
+    def facts(self, sample: pa.Table) -> dict[str, Facts]:
+        """Of each column that is counted; `sample` are train rows."""
+        grouped = self.is_grouped
+        found: dict[str, Facts] = {
+            name: counter.facts(is_grouped=grouped) for name, counter in self._texts.items()
+        }
+        for name, counter in self._numbers.items():
+            least = self._min_rows(name)
+            found[name] = counter.facts(self._numbers_in(sample, name), least, is_grouped=grouped)
+        return found
+
+    def profile(self, sample: pa.Table, facts: Mapping[str, Facts]) -> TableProfile:
+        """The profile of all train rows; `sample` are some of them.
+
+        Raises:
+            DataError: as `profile_table`.
+        """
+        rules, group = self._rules, self._config.split.group
+        if group is not None:
+            kind = plain_type(sample.schema.field(group).type)
+            rules = with_group(rules, group, kind, self._groups.count, self.rows)
+
+        def one(name: str) -> ColumnProfile:
+            return self._column(name, sample, facts.get(name), rules.get(name, ColumnRule()))
+
+        return TableProfile(rows=self.rows, columns=gathered(sample.column_names, one))
+
+    def summary(self, sample: pa.Table, codec: Any) -> dict[str, Any] | None:
+        """The counts for charts: as `codec.summary` of all train rows, with bars of the sample."""
+        return None
+
+    def _column(self, name: str, sample: pa.Table, facts: Facts | None, rule: ColumnRule) -> ColumnProfile:
+        array, missing = to_view(flat(sample[name]), self.views.get(name)), self._missing[name]
+        if missing == self.rows and rule.categories is None:
+            return ColumnProfile(
+                name=name, kind="constant", arrow_type=str(array.type), missing_rows=self.rows
+            )
+        if facts is None or rule.kind == "identifier" or rule.kind in KEY_KINDS:
+            return profile_identifier(name, array.type, array, missing, rule)
+        if isinstance(facts, NumberFacts):
+            keep = keeps_rare(name, self._config)
+            return profile_number(name, facts, rule, self._min_rows(name), keep=keep)
+        found = profile_text(name, facts, rule, self._min_rows(name))
+        if found.kind == "identifier" and facts.uncounted:
+            # Those that were counted are not the usual ones.
+            return profile_identifier(name, array.type, array, missing, rule)
+        return found
+
+    def _min_rows(self, name: str) -> int:
+        return 1 if keeps_rare(name, self._config) else self._config.min_category_rows
+
+    def _numbers_in(self, sample: pa.Table, name: str) -> Numbers:
+        values, valid = numbers(to_view(flat(sample[name]), self.views.get(name)))
+        return values[valid]
+
+    def _people(self, train: pa.Table, rows: Int64) -> UInt64 | None:
+        group = self._config.split.group
+        if group is None:
+            return None
+        column = flat(train[group])
+        words = mix(cell_words(train[group]), 11)
+        valid = valid_rows(column)
+        self._groups.add(words[valid])
+        # A row without a group is a person of its own.
+        return words if valid.all() else np.where(valid, words, mix(rows.astype(np.uint64), 13))
+
+
+def rare_classes_of(facts: Facts, kind: pa.DataType, min_rows: int, most: int) -> tuple[int, int]:
+    """How many values of a target too few rows share, and their rows; (0, 0) for a curve."""
+    if isinstance(facts, NumberFacts):
+        whole = pa.types.is_integer(kind) or pa.types.is_boolean(kind)
+        if pa.types.is_floating(kind):
+            whole = bool((facts.distinct == np.round(facts.distinct)).all())
+        if not whole or not facts.is_whole or len(facts.distinct) > most:
+            return 0, 0
+    rare = facts.shared < min_rows
+    uncounted = facts.uncounted if isinstance(facts, TextFacts) else 0
+    return int(rare.sum()) + bool(uncounted), int(facts.counts[rare].sum()) + uncounted
+
+
+def counts_of_levels(facts: TextFacts, levels: tuple[str, ...]) -> Int64:
+    """Rows of each level (levels,)."""
+    at = pc.index_in(pa.array(levels, pa.string()), value_set=facts.values)
+    known = valid_rows(at)
+    found = np.zeros(len(levels), dtype=np.int64)
+    found[known] = facts.counts[at.drop_null().to_numpy()]
+    return found
