@@ -62,3 +62,11 @@ def test_a_model_that_keeps_every_row_is_refused(local_ray: None, customers: Pat
 def model_split(model: Any) -> dict[str, int]:
     counts: dict[str, int] = json.loads(model.folder.read_bytes("config.json"))["split"]["counts"]
     return counts
+
+
+def test_what_loads_its_source_says_so(customers: Path) -> None:
+    made = recipe(customers)
+    with pytest.raises(
+        RecipeError, match=r"data\.stream: searches and trainings from Python load their source"
+    ):
+        api.fit(made)

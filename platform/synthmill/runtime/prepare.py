@@ -41,8 +41,9 @@ class Prepared:
         return make_plan(self.recipe.training, stages, self.rows.train_rows, model.row_group, 0).total_steps
 
 
-def prepare(recipe: Recipe, store_uri: str) -> Prepared:
-    """Resolve, probe the store for writing, read, split and fit the codec on the train split.
+def prepare(recipe: Recipe, store_uri: str, *, may_scan: bool = True) -> Prepared:
+    """Resolve, probe the store for writing, read, split and fit the codec on the train split. Without
+    `may_scan` the source is loaded, however large it is.
 
     Raises:
         UserError: anything the user can mend.
@@ -57,7 +58,7 @@ def prepare(recipe: Recipe, store_uri: str) -> Prepared:
     store = Store(store_uri, recipe.storage)
     # A store that can't be written is known before the source is read, which may take minutes.
     store.root.probe_write()
-    scan = scan_if_large(recipe.data, store=store)
+    scan = scan_if_large(recipe.data, store=store) if may_scan else None
     if scan is not None and model_class(recipe.model.name).copies_training_rows:
         raise RecipeError(
             f"{recipe.model.name} keeps every training row, and this source is read in blocks, as data.stream"
