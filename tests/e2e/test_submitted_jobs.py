@@ -95,6 +95,25 @@ def test_train_augment_and_evaluate_as_submitted_jobs(head: Head, store: str, tm
     assert len(pandas.read_parquet(path, filesystem=filesystem)) == 3000
 
 
+def test_a_search_as_a_submitted_job(head: Head, store: str, tmp_path: Path) -> None:
+    source = write_customers(tmp_path / "customers.csv", rows=800)
+    few = {
+        "data.source": source,
+        "tune.max_trials": 2,
+        "tune.sample_rows": 300,
+        "tune.confirm_share": 0,
+        "tune.objective": "tabular.pair_gap",
+        "tune.fidelity": "none",
+    }
+    sets = [word for key, value in few.items() for word in ("--set", f"{key}={value}")]
+    done = head.submit("jobs/tune.py", "table", *TINY, *sets, "--store", store)
+    assert done.returncode == 0, done.stdout + done.stderr
+    result = job_result(done.stdout)
+    assert (result["model"], result["trials"]) == ("customers@1", 2)
+    page = str(result["report"]).removeprefix(store + "/")
+    assert b"<svg" in Folder(store).read_bytes(page)
+
+
 def test_without_a_recipe_it_is_the_demo(head: Head, tmp_path: Path) -> None:
     done = head.submit("jobs/train.py", "--store", str(tmp_path), "--set", "training.max_steps=20")
     assert done.returncode == 0, done.stdout + done.stderr

@@ -1,14 +1,17 @@
 """Killed drivers and workers of a search: no finished trial is lost, none is run twice."""
 
+import contextlib
 import json
+import os
 import signal
+import subprocess
 from pathlib import Path
 
 import pytest
 
 from fault.conftest import train_arguments
 from jobs import last_line
-from processes import kill, kill_tree, start_job, titled, until
+from processes import ROOT, kill, kill_tree, start_job, titled, until
 from s3 import S3Server
 from synthmill.storage.folder import Folder
 from synthmill.tuning.journal import read_events, replay
@@ -112,3 +115,109 @@ def test_a_search_in_s3_goes_on_there(source: Path, s3: S3Server, monkeypatch: p
     assert more.returncode == 0, errors
     assert last_line(output)["search"] == first["search"]
     assert "going on with a search of 2 finished trials" in output
+
+
+def resident_bytes(pid: int) -> int:
+    """Memory of a process; 0 once it is gone."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        return 0
+
+
+def test_a_trial_that_fills_the_memory_is_killed_tried_again_and_given_up(
+    source: Path, tmp_path: Path
+) -> None:
+    """What a kernel or a container does to the largest process, done here at 1.2 GB: SIGKILL."""
+    space = (
+        "{compress_dims: [[32], [12000, 12000]], embedding_dim: null, learning_rate: null, l2scale: null,"
+        " training.global_batch_rows: null}"
+    )
+    few = ("tune.max_trials=7", "tune.max_failures=1", "tune.confirm_share=0", "training.max_steps=60")
+    job = start_job(
+        "tune", *arguments(source, str(tmp_path), *few, "tune.portfolio=false", f"tune.space={space}")
+    )
+    killed: set[int] = set()
+    while job.poll() is None:
+        for process in titled(job.pid, "ImplicitFunc"):
+            if process not in killed and resident_bytes(process) > 1_200_000_000:
+                kill(process)
+                killed.add(process)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            job.wait(timeout=0.05)
+    output, errors = job.communicate()
+    assert job.returncode == 0, errors
+    assert "Traceback" not in output + errors
+    wide = [trial for trial in record(tmp_path).searched if trial.point["tvae.compress_dims"] != [32]]
+    assert wide
+    assert {trial.state for trial in wide} == {"failed"}
+    assert all("its process was killed, as systems do when memory runs out" in t.reason for t in wide)
+    assert len(killed) == 2 * len(wide)
+    others = [trial for trial in record(tmp_path).searched if trial not in wide]
+    assert {trial.state for trial in others} <= {"complete", "stopped"}, [t.reason for t in others]
+    assert last_line(output)["trials"] == 7
+
+
+def test_a_lost_node_returns_its_trials_to_the_queue(source: Path, tmp_path: Path) -> None:
+    """Two nodes of a trial each; one of them is lost in the middle of its trial."""
+    import ray
+    from ray.cluster_utils import Cluster
+
+    path = f"{ROOT / 'platform'}:{ROOT / 'tests'}"
+    cluster = Cluster(
+        initialize_head=True, connect=False, head_node_args={"num_cpus": 0, "env_vars": {"PYTHONPATH": path}}
+    )
+    try:
+        doomed = cluster.add_node(num_cpus=1)
+        cluster.add_node(num_cpus=1)
+        cluster.wait_for_nodes()
+        job = start_job(
+            "tune",
+            *arguments(source, str(tmp_path), "tune.fidelity=none", "tune.confirm_share=0"),
+            env={"RAY_ADDRESS": cluster.address},
+        )
+        # Both nodes have one.
+        until(lambda: len(under_way(tmp_path)) == 2, what="two trials with checkpoints")
+        cluster.remove_node(doomed, allow_graceful=False)
+        output, errors = job.communicate(timeout=400)
+        assert job.returncode == 0, errors
+        # Which of two reasons Ray gives depends on whether it has missed the process or the node first.
+        [lost] = [line for line in output.splitlines() if "goes on in another (1 of 2 times)" in line]
+        assert "lost with its machine" in lost
+        trials = record(tmp_path).searched
+        assert {trial.state for trial in trials} == {"complete"}, [trial.reason for trial in trials]
+        assert len(trials) == last_line(output)["trials"] == 6
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+
+
+def under_way(store: Path) -> set[str]:
+    """Trials with a checkpoint that have not ended."""
+    there = store.glob("tunes/*/1/trials/*/checkpoints/*/*/manifest.json")
+    return {path.parts[-5] for path in there if int(path.parts[-5]) not in ended(store)}
+
+
+def test_a_trial_of_several_processes_goes_on_and_is_what_train_makes(source: Path, tmp_path: Path) -> None:
+    """The trial's own process is lost while its workers train: they must leave their places to others."""
+    group = ("training.workers=2", "tune.max_trials=2", "tune.confirm_share=0", "tune.fidelity=none")
+    steps = ("training.max_steps=600",)
+    job = start_job("tune", *arguments(source, str(tmp_path), *group, *steps))
+    until(lambda: under_way(tmp_path), what="a checkpoint")
+    for process in titled(job.pid, "ImplicitFunc"):
+        kill(process)
+    _, errors = job.communicate(timeout=400)
+    assert job.returncode == 0, errors
+    trials = record(tmp_path).searched
+    assert {trial.state for trial in trials} == {"complete"}, [trial.reason for trial in trials]
+    config = tmp_path / "models/customers/1/config.json"
+    recipe = tmp_path / "again.yaml"
+    recipe.write_text(json.dumps(json.loads(config.read_text())["recipe"]))
+    again = start_job("train", str(recipe), "--store", str(tmp_path / "again"))
+    _, errors = again.communicate(timeout=300)
+    assert again.returncode == 0, errors
+    found = [
+        (store / "models/customers/1/weights.safetensors").read_bytes()
+        for store in (tmp_path, tmp_path / "again")
+    ]
+    assert found[0] == found[1]

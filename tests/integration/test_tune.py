@@ -2,22 +2,29 @@
 reused without a trace of one trial in the next."""
 
 import json
+import os
 import random
+import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import ray
 import torch
 
 import synthmill
 from integration.conftest import small_recipe
+from jobs import command
+from processes import ROOT
 from synthmill import api
 from synthmill.catalog.store import Store, Version
 from synthmill.config import Recipe, dump, parse_model
-from synthmill.errors import TrainingError, UserError
+from synthmill.errors import TrainingError
 from synthmill.models.tvae import Tvae
 from synthmill.runtime import tune as tuning
-from synthmill.runtime.trial import Shared, reset_process, take_look
+from synthmill.runtime.trial import LEAST_ROWS, Shared, reset_process, shortened, take_look
 from synthmill.runtime.tune_setup import dry_run, set_up
 from synthmill.storage.folder import Folder
 from synthmill.tuning.journal import read_events, replay
@@ -173,22 +180,151 @@ def test_images_are_searched_through_the_same_hook(local_ray: None, tmp_path: Pa
     assert "coverage" in figures
 
 
+def actors_of_trials() -> set[str]:
+    """Ray's ids of all processes that ran trials so far."""
+    return {
+        key for key, actor in ray._private.state.actors().items() if "ImplicitFunc" in actor["ActorClassName"]
+    }
+
+
+def test_fewer_rows_are_a_cheaper_first_look_in_one_process(
+    local_ray: None, customers: Path, tmp_path: Path
+) -> None:
+    before = actors_of_trials()
+    recipe = tiny(customers, fidelity="rows", max_trials=4, confirm_share=0, concurrency=1)
+    tuned = synthmill.tune(recipe, store=str(tmp_path))
+    record = record_of(tuned, tmp_path)
+    shares = [[score.share for score in trial.scores] for trial in record.searched]
+    assert shares[0] == [1.0]
+    assert all(some == [1 / 9, 1 / 3, 1.0][: len(some)] for some in shares[1:])
+    assert tuned.version is not None
+    # A new process costs seconds: all trials have been in the first one's.
+    assert len(actors_of_trials() - before) == 1
+
+
+def test_a_look_with_fewer_rows_reads_them_from_everywhere(customers: Path, tmp_path: Path) -> None:
+    setup = set_up(parse_model(Recipe, tiny(customers, fidelity="rows")), str(tmp_path))
+    train, codec = setup.prepared.rows.tables.train, setup.prepared.rows.codec
+    whole = setup.recipe
+    early, rows = shortened(whole, train, codec, 1 / 9)
+    assert (rows.num_rows, early.training.max_steps) == (LEAST_ROWS, 2)
+    most, more = shortened(whole, train, codec, 0.9)
+    assert (more.num_rows, most.training.max_steps) == (round(0.9 * train.num_rows), 16)
+    ends = [train["customer"][0].as_py(), train["customer"][-1].as_py()]
+    assert [rows["customer"][0].as_py(), rows["customer"][-1].as_py()] == ends
+    assert shortened(whole, train, codec, 1.0) == (whole, train)
+
+
+def test_time_that_ends_ends_a_search_with_a_model(local_ray: None, customers: Path, tmp_path: Path) -> None:
+    recipe = tiny(customers, budget_seconds=8, max_trials=None, concurrency=1)
+    tuned = synthmill.tune(recipe, store=str(tmp_path))
+    record = record_of(tuned, tmp_path)
+    assert record.finished is not None
+    assert tuned.version is not None
+    assert {trial.state for trial in record.trials.values()} <= {"complete", "stopped"}
+    # Everything that began has ended: nothing is left to the next command.
+    assert record.seconds >= max(trial.ended for trial in record.trials.values())
+
+
+SHARES = """
+import json, os, sys
+import ray
+from synthmill.config import TrainingConfig, TuneConfig
+from synthmill.errors import ResourceError
+from synthmill.runtime.tune_ray import places, resources_of
+ray.init(address="local", num_cpus=4, num_gpus=1, include_dashboard=False, log_to_driver=False)
+for tune, training in json.loads(sys.argv[1]):
+    tune, training = TuneConfig(**tune), TrainingConfig(**training)
+    asked = resources_of(tune, training)
+    try:
+        print(json.dumps([asked, places(tune, training, asked)]))
+    except ResourceError as fault:
+        print(json.dumps([asked, str(fault)]))
+"""
+
+
+def test_as_many_trials_at_once_as_cpus_and_shares_of_gpus_hold() -> None:
+    """Four CPUs and a GPU, as Ray is told; nothing computes on it."""
+    cases = {
+        "nothing stated": (({}, {}), [{"CPU": 1.0, "GPU": 1.0}, 1]),
+        "half a GPU": (({"gpus": 0.5}, {}), [{"CPU": 1.0, "GPU": 0.5}, 2]),
+        "a tenth, and CPUs end first": (({"gpus": 0.1}, {}), [{"CPU": 1.0, "GPU": 0.1}, 4]),
+        "a tenth thrice": (({"gpus": 0.3}, {}), [{"CPU": 1.0, "GPU": 0.3}, 3]),
+        "no GPU": (({}, {"device": "cpu"}), [{"CPU": 1.0}, 4]),
+        "none asked for": (({"gpus": 0}, {"threads": 2}), [{"CPU": 2.0}, 2]),
+        "two processes": (({"gpus": 0}, {"workers": 2}), [{"CPU": 1.0}, 2]),
+        "three processes": (({}, {"workers": 3}), [{"CPU": 1.0}, 1]),
+        "at most one": (({"gpus": 0, "concurrency": 1}, {"workers": 2}), [{"CPU": 1.0}, 1]),
+        "two GPUs": (
+            ({"gpus": 2}, {}),
+            [
+                {"CPU": 1.0, "GPU": 2.0},
+                "tune.gpus: one worker needs 2 GPUs but the cluster has 1; use at most 1 a worker",
+            ],
+        ),
+        "five processes": (
+            ({}, {"workers": 5}),
+            [{"CPU": 1.0}, "training.workers: 5 workers need 5 CPUs but the cluster has 4; use at most 4"],
+        ),
+        "two processes on GPUs": (
+            ({}, {"workers": 2, "device": "cuda"}),
+            [
+                {"CPU": 1.0, "GPU": 1.0},
+                "training.device: 2 workers need 2 GPUs but the cluster has 1; use at most 1",
+            ],
+        ),
+    }
+    asked = json.dumps([given for given, _ in cases.values()])
+    done = subprocess.run(
+        [sys.executable, "-c", SHARES, asked],
+        env={**os.environ, "PYTHONPATH": str(ROOT / "platform")},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    found = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("[")]
+    assert dict(zip(cases, found, strict=True)) == {name: answer for name, (_, answer) in cases.items()}
+
+
 @pytest.mark.parametrize(
-    ("tune", "said"),
+    ("words", "said"),
     [
-        ({"budget_seconds": 0.001}, r"tune\.budget_seconds: .* hold no trial"),
-        ({"objective": "utility.tstr_rato"}, r"tune\.objective: no metric"),
-        ({"models": ["tvae", "vae"]}, r"tune\.models: names models of different kinds"),
-        ({"space": {"nothing": 1}}, r"tune\.space\.nothing"),
+        (("tune.budget_seconds=0.001",), r"tune\.budget_seconds: 0\.001 s hold no trial: .* give more, or"),
+        (("tune.objective=utility.tstr_rato",), r"tune\.objective: no metric .* 'utility\.tstr_ratio'"),
+        (
+            ("tune.objective=utility.tstr_ratio", "data.target=null"),
+            r"tune\.objective: utility\.tstr_ratio needs a target column; set data\.target",
+        ),
+        (("tune.models=[tvae, vae]",), r"tune\.models: names models of different kinds"),
+        (("tune.models=[tvae, ctgam]",), r"tune\.models: no model named 'ctgam'; did you mean 'ctgan'"),
+        (("tune.space.learning_rat=1",), r"tune\.space\.learning_rat: no field .* 'learning_rate'"),
+        (("tune.space.learning_rate={low: -1, high: 1}",), r"tune\.space\.learning_rate: .*greater than 0"),
+        (("model.name=marginals", "model.config={}"), r"tune\.space: is empty: marginals declares nothing"),
+        (("tune.gpus=0.5", "training.device=cpu"), r"tune\.gpus: is 0\.5 but training\.device is cpu"),
+        (("tune.gpus=1.5",), r"tune\.gpus: is 1\.5; above 1 Ray gives whole GPUs only"),
+        (("tune.gpus=0.5", "training.workers=2"), r"tune\.gpus: .* use 1 or training\.workers=1"),
+        (("training.workers=9",), r"training\.workers: 9 workers need 9 CPUs .* use at most 4"),
+        (("training.workers=4", "training.global_batch_rows=3"), r"training\.workers: 4 workers can't share"),
+        (("data.split={validation: 0, holdout: 0.2}",), r"data\.split\.validation: is 0"),
     ],
 )
 def test_mistakes_are_one_line_before_a_trial_begins(
-    local_ray: None, customers: Path, tmp_path: Path, tune: dict[str, object], said: str
+    local_ray: None,
+    customers: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    words: tuple[str, ...],
+    said: str,
 ) -> None:
-    with pytest.raises(UserError, match=said) as caught:
-        synthmill.tune(tiny(customers, **tune), store=str(tmp_path))
-    assert "\n" not in str(caught.value)
-    assert not list(tmp_path.glob("tunes/*/*/events/*"))
+    """As somebody reads them who typed the command."""
+    recipe, store = tmp_path / "recipe.yaml", tmp_path / "store"
+    recipe.write_text(json.dumps(tiny(customers)))
+    sets = [word for setting in words for word in ("--set", setting)]
+    code, closing, errors = command(capsys, "tune", str(recipe), *sets, "--store", str(store))
+    assert (code, closing["status"]) == (2, "failed")
+    [line] = errors.strip().splitlines()
+    assert re.search(said, line)
+    assert not list(store.glob("tunes/*/*/events/*"))
 
 
 def test_a_dry_run_shows_the_space_and_what_the_budget_holds(customers: Path, tmp_path: Path) -> None:
@@ -244,5 +380,5 @@ def test_a_model_that_raises_ends_its_trial_and_not_the_search(
 
     monkeypatch.setattr(Tvae, "loss", broken)
     proposal = Proposal(4, setup.space.default("tvae"), 0, (1.0,), 0, None, partial=False, keep=True)
-    run_trial({"proposal": proposal}, setup.shared(Folder(tmp_path), ()))
+    run_trial({"proposal": proposal}, setup.shared(Folder(tmp_path), (), {}))
     assert reported == [{"number": 4, "failed": "ValueError: a bug"}]

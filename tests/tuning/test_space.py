@@ -35,6 +35,15 @@ def test_a_recipe_narrows_fixes_extends_and_removes() -> None:
     assert trained.model.config["compress_dims"] == [64, 64]
 
 
+def test_sections_of_the_space_say_the_same_as_dotted_keys() -> None:
+    """As `--set tune.space.tvae.embedding_dim=[8,16]` writes it."""
+    sections = {"tvae": {"embedding_dim": [8, 16]}, "training": {"global_batch_rows": 500}, "l2scale": None}
+    dotted = {"tvae.embedding_dim": [8, 16], "training.global_batch_rows": 500, "l2scale": None}
+    found = [space_of(tune={"space": space}) for space in (sections, dotted)]
+    assert found[0].families == found[1].families
+    assert found[0].fixed == found[1].fixed == {"tvae": {"training.global_batch_rows": 500}}
+
+
 def test_the_recipes_own_value_is_always_in_what_models_declare() -> None:
     space = space_of(
         model={"name": "tvae", "config": {"embedding_dim": 16, "learning_rate": 0.01}},
@@ -74,6 +83,7 @@ def test_a_recipe_that_sets_nothing_keeps_its_fingerprint() -> None:
         ({"space": {"learning_rate": {"low": 0, "high": 1, "log": True}}}, r"above 0 on a logarithmic scale"),
         ({"space": {"learning_rate": {"from": 1}}}, r"a range is written"),
         ({"space": {"learning_rate": []}}, r"has no choices"),
+        ({"space": {"training": {"sed": 1}}}, r"tune\.space\.training\.sed: no field .* 'training\.seed'"),
         ({"space": {"training.global_batch_rows": [1]}}, r"global_batch_rows: .*greater than or equal to 2"),
         ({"models": ["tvae", "tva"]}, r"no model named 'tva'"),
         ({"max_trials": 0}, r"tune\.max_trials"),

@@ -6,7 +6,9 @@ takes what a process needs to import torch. Several workers are Ray Train's.
 
 import tempfile
 import threading
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -22,7 +24,7 @@ from synthmill.runtime.history import follow
 from synthmill.runtime.prepare import Prepared, checkpoints_in
 from synthmill.runtime.progress import Progress, say
 from synthmill.runtime.tasks import line_of
-from synthmill.runtime.worker import OUTCOME, Ending, TrainingWorker, Work, train_together
+from synthmill.runtime.worker import OUTCOME, Ending, Together, TrainingWorker, Work, train_together
 from synthmill.storage.folder import Folder
 from synthmill.training.artifact import Fitted
 from synthmill.training.checkpoint import Checkpoints
@@ -112,7 +114,12 @@ def fit(prepared: Prepared, run: Folder, crew: Crew) -> Fitted:
             if crew.shape.workers == 1:
                 result = _alone(work, crew, failures)
             else:
-                result = _together(work, crew.shape, failures)
+                result = together(
+                    lambda ending: replace(work, ending=ending),
+                    workers=crew.shape.workers,
+                    resources=crew.shape.resources,
+                    max_failures=failures,
+                )
         finally:
             done.set()
             watcher.join()
@@ -146,26 +153,37 @@ def _alone(work: Work, crew: Crew, max_failures: int) -> Any:
     raise AssertionError("unreachable: the last loss raises")
 
 
-def _together(work: Work, shape: Shape, max_failures: int) -> Any:
-    """Several workers under Ray Train, which starts all of them again when one is lost."""
+def together(
+    work_with: Callable[[Any], Together],
+    *,
+    workers: int,
+    resources: Mapping[str, float],
+    max_failures: int,
+) -> Any:
+    """Several workers under Ray Train, which starts all of them again when one is lost; what rank 0 returned.
+
+    `work_with` makes their work, given the handle of an `Ending`. `resources` are those of one worker.
+
+    Raises:
+        SynthmillError: what a worker raised on purpose, or TrainingError for workers that were lost.
+    """
     from ray.train import FailureConfig, RunConfig, ScalingConfig, TrainingFailedError
     from ray.train.torch import TorchTrainer
 
-    # On the driver's own machine: it is lost only with the job, not with a worker's node.
+    # On the machine of this process: it is lost only with what waits for it, not with a worker's node.
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     ending = ray.remote(num_cpus=0, scheduling_strategy=here)(Ending).remote()
-    work = Work(**{**vars(work), "ending": ending})
     with tempfile.TemporaryDirectory(prefix="synthmill-ray-") as scratch:
         trainer = TorchTrainer(
             train_together,
-            train_loop_config={"work": work},
+            train_loop_config={"work": work_with(ending)},
             scaling_config=ScalingConfig(
-                num_workers=shape.workers, use_gpu=shape.gpu, resources_per_worker=shape.resources
+                num_workers=workers, use_gpu="GPU" in resources, resources_per_worker=dict(resources)
             ),
             # Checkpoints are ours (encrypted as the recipe says, retried). Ray gets none, and needs no more
             # than a scratch folder.
             run_config=RunConfig(
-                name=f"ray-{ray.get_runtime_context().get_job_id()}",
+                name=f"ray-{Path(scratch).name}",
                 storage_path=scratch,
                 failure_config=FailureConfig(max_failures=max_failures),
             ),

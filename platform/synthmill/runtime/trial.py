@@ -1,4 +1,4 @@
-"""What one process of a search does: train a configuration to a share of its steps, sample, score, report.
+"""What a trial of a search does: train a configuration to a share of its steps, sample, score, report.
 
 Every look is a training of its own, whose schedules fit its length: the last one is what `synthmill train`
 would make of the same recipe, so that its weights can be published as they are. Checkpoints lie in the
@@ -10,7 +10,7 @@ import json
 import random
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -32,10 +32,9 @@ from synthmill.storage.folder import Folder
 from synthmill.training.artifact import Fitted, fitted
 from synthmill.training.checkpoint import Checkpoints
 from synthmill.training.fit import fit, fresh_model
-from synthmill.training.loop import Outcome
-from synthmill.training.parallel import Single
+from synthmill.training.parallel import Parallel, Single
 from synthmill.training.plan import make_plan
-from synthmill.training.reporter import Fanout
+from synthmill.training.reporter import Fanout, Silent
 from synthmill.training.trackers import trackers_of
 from synthmill.tuning.scoring import Scorer, Verdict
 from synthmill.tuning.search import Proposal
@@ -61,6 +60,8 @@ class Shared:
     missing: tuple[str, ...]
     """Terms of the objective that the source can't give."""
     environment: Mapping[str, str]
+    resources: Mapping[str, float] = field(default_factory=dict)
+    """Of each process of a trial, as Ray names them."""
 
 
 @dataclass(frozen=True)
@@ -110,20 +111,31 @@ def take_look(
     """Train, keep the weights if they may be published, and score a sample."""
     started = time.monotonic()
     reset_process()
-    space = make_space(parse_model(Recipe, shared.recipe))
-    whole = space.recipe_of(proposal.point)
-    whole = whole.model_copy(update={"training": whole.training.model_copy(update={"seed": proposal.seed})})
-    codec = codec_from_files(*shared.codecs[model_class(whole.model.name).encoding])
-    deadline = None if proposal.seconds is None else started + proposal.seconds
-    outcome, cut = _train(shared, proposal, share, whole, codec, deadline, device)
+    # By the clock of the day: workers of the trial may be on other machines.
+    deadline = None if proposal.seconds is None else time.time() + proposal.seconds
+    if shared.recipe["training"]["workers"] > 1:
+        # Ray Train takes seconds to import, which trials of one process have no use for.
+        from synthmill.runtime.trial_group import train_in_group
+
+        trained, cut = train_in_group(shared, proposal, share, deadline)
+    else:
+        alone = Single(device or _device())
+        trained, cut = train_share(shared, proposal, share, alone, deadline)
     if cut and not proposal.partial:
         return Look(None, share, time.monotonic() - started, cut)
     # What was cut off in a look at a ninth says even less than a ninth.
     done = share * 0.5 if cut else share
     if proposal.keep:
-        _keep(trial_folder(shared.folder, proposal.number), fitted(outcome))
+        _keep(trial_folder(shared.folder, proposal.number), trained)
+    verdict = _score(shared, proposal, trained)
+    return Look(verdict, done, time.monotonic() - started, cut)
+
+
+def _score(shared: Shared, proposal: Proposal, trained: Fitted) -> Verdict:
+    """What a sample of the trained model is worth."""
+    whole, codec = _recipe_of(shared, proposal)
     model = build(whole.model.name, whole.model.config, codec.layout)
-    model.load_state_dict(outcome.state_dict)
+    model.load_state_dict(dict(trained.weights))
     model.eval()
     with one_thread():
         sampler = Sampler(model, codec)
@@ -133,29 +145,41 @@ def take_look(
         for part in parts:
             tables.append(codec.decode(part, first_row=first))
             first += part.num_rows
-    verdict = _scorer(shared, codec, whole.data.kind)(pa.concat_tables(tables))
-    return Look(verdict, done, time.monotonic() - started, cut)
+    return _scorer(shared, codec, whole.data.kind)(pa.concat_tables(tables))
 
 
-def _train(
-    shared: Shared,
-    proposal: Proposal,
-    share: float,
-    whole: Recipe,
-    codec: Codec,
-    deadline: float | None,
-    device: torch.device | None,
-) -> tuple[Outcome, bool]:
-    """The outcome, and whether the deadline cut it off."""
+def _recipe_of(shared: Shared, proposal: Proposal) -> tuple[Recipe, Codec]:
+    """The recipe that trains a proposal to the end, and the codec of its rows."""
+    whole = make_space(parse_model(Recipe, shared.recipe)).recipe_of(proposal.point)
+    training = whole.training.model_copy(update={"seed": proposal.seed})
+    codec = codec_from_files(*shared.codecs[model_class(whole.model.name).encoding])
+    return whole.model_copy(update={"training": training}), codec
+
+
+def train_share(
+    shared: Shared, proposal: Proposal, share: float, parallel: Parallel, deadline: float | None
+) -> tuple[Fitted, bool]:
+    """Train a share of a configuration in this process, which may be one of several.
+
+    The model (weights on rank 0 alone), and whether `deadline` (Unix time) cut it off.
+    """
+    whole, codec = _recipe_of(shared, proposal)
     recipe, rows = shortened(whole, shared.tables.train, codec, share)
-    folder = trial_folder(shared.folder, proposal.number)
-    events = TensorBoardFolder(folder)
-    trackers = trackers_of(recipe.name, run_name=f"trial-{proposal.number}-{share:.2f}", config=dump(recipe))
+    reporter: Fanout | Silent = Silent()
+    closing: list[Any] = []
+    if parallel.rank == 0:
+        # One process writes: the records of all ranks are the same.
+        name = f"trial-{proposal.number}-{share:.2f}"
+        closing = [
+            TensorBoardFolder(trial_folder(shared.folder, proposal.number)),
+            *trackers_of(recipe.name, run_name=name, config=dump(recipe)),
+        ]
+        reporter = Fanout(*closing)
     ended = False
 
     def late() -> bool:
         nonlocal ended
-        ended = deadline is not None and time.monotonic() >= deadline
+        ended = deadline is not None and time.time() >= deadline
         return ended
 
     try:
@@ -164,17 +188,16 @@ def _train(
             rows,
             shared.tables.validation,
             codec,
-            parallel=Single(device or _device()),
-            reporter=Fanout(events, *trackers),
-            checkpoints=Checkpoints(folder.child("checkpoints", f"{round(1000 * share):04d}"), keep=1),
+            parallel=parallel,
+            reporter=reporter,
+            checkpoints=Checkpoints(look_folder(shared.folder, proposal.number, share), keep=1),
             should_stop=late,
             most_threads=cluster.threads_here() if _in_worker() else 1,
         )
     finally:
-        events.close()
-        for tracker in trackers:
-            tracker.close()
-    return outcome, ended
+        for one in closing:
+            one.close()
+    return fitted(outcome, workers=parallel.world), ended
 
 
 def _in_worker() -> bool:
@@ -236,6 +259,11 @@ def _scorer(shared: Shared, codec: Codec, kind: str) -> Callable[[pa.Table], Ver
 def trial_folder(search: Folder, number: int) -> Folder:
     """Where a trial keeps checkpoints, weights and events."""
     return search.child("trials", f"{number:05d}")
+
+
+def look_folder(search: Folder, number: int, share: float) -> Folder:
+    """Where a look keeps its checkpoints; removed with its trial's end."""
+    return trial_folder(search, number).child("checkpoints", f"{round(1000 * share):04d}")
 
 
 def _keep(folder: Folder, model: Fitted) -> None:

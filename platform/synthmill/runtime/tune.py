@@ -83,9 +83,8 @@ def _search(setup: "Setup", folder: "Folder", run_id: str, ref: str, started: fl
 
     config = setup.recipe.tune
     journal = Journal(folder, lambda: time.monotonic() - started)
-    training = setup.recipe.training
-    asked = resources_of(config, training.threads, training.device)
-    at_once = places(config, asked)
+    asked = resources_of(config, setup.recipe.training)
+    at_once = places(config, setup.recipe.training, asked)
     costs, missing = measure(setup, journal)
     _resume(journal, config.max_trials, config.budget_seconds)
     publisher = Publisher(setup, folder, run_id, ref)
@@ -110,8 +109,7 @@ def _search(setup: "Setup", folder: "Folder", run_id: str, ref: str, started: fl
             if search.record.finished is None:
                 run(
                     search,
-                    setup.shared(folder, missing),
-                    asked=asked,
+                    setup.shared(folder, missing, asked),
                     at_once=at_once,
                     max_failures=config.max_failures,
                     heard=after,

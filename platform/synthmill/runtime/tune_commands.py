@@ -54,7 +54,8 @@ def tune(
 
         from synthmill.runtime.tune_setup import dry_run as plan
 
-        at_once = loaded.tune.concurrency or max(1, (os.cpu_count() or 1) // (loaded.training.threads or 1))
+        each = (loaded.training.threads or 1) * loaded.training.workers
+        at_once = loaded.tune.concurrency or max(1, (os.cpu_count() or 1) // each)
         for line in plan(loaded, store, at_once):
             say(line)
         return {"dry_run": True}

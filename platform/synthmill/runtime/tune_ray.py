@@ -5,11 +5,14 @@ schedulers keep state that a killed driver loses, and can't be told of constrain
 that were seen before.
 """
 
+import contextlib
 import json
+import logging
 import os
 import tempfile
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -17,9 +20,9 @@ from ray import tune
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
-from synthmill.config import TuneConfig
+from synthmill.config import TrainingConfig, TuneConfig
 from synthmill.runtime import cluster
-from synthmill.runtime.tasks import line_of
+from synthmill.runtime.progress import say
 from synthmill.runtime.trial import Shared, run_trial
 from synthmill.tuning.scoring import Verdict
 from synthmill.tuning.search import Proposal, Search
@@ -32,6 +35,12 @@ QUIET = {
 }
 """Ray's own records of a search: the journal stands in their place, and writing both slows the loop."""
 
+MEMORY = "running low on memory"
+NODE = ("node has died", "node died", "node was terminated", "node is dead")
+AWAY = "temporarily unavailable"
+PROCESS = "Worker exit type: SYSTEM_ERROR"
+"""What Ray's account of a dead process has in it, by what ended it."""
+
 
 class Proposer(Searcher):  # type: ignore[misc]
     """Hands a search's proposals to Ray."""
@@ -41,23 +50,23 @@ class Proposer(Searcher):  # type: ignore[misc]
         self._search = search
         self.proposals: dict[str, Proposal] = {}
         """Ray's name of a trial -> what it is to try."""
-        self._lost: deque[Proposal] = deque()
+        self._lost: deque[int] = deque()
         self._losses: Counter[int] = Counter()
 
     def suggest(self, trial_id: str) -> Any:
-        proposal = self._lost.popleft() if self._lost else self._search.next()
+        proposal = self._search.again(self._lost.popleft()) if self._lost else self._search.next()
         if proposal is None:
             return None if self._search.waits else Searcher.FINISHED
         self.proposals[trial_id] = proposal
         return {"proposal": proposal}
 
-    def try_again(self, proposal: Proposal, at_most: int) -> bool:
-        """Whether a trial whose process was lost is handed out once more."""
-        self._losses[proposal.number] += 1
-        if self._losses[proposal.number] > at_most:
-            return False
-        self._lost.append(proposal)
-        return True
+    def try_again(self, number: int, at_most: int) -> int | None:
+        """How often a trial has lost its process, if it is handed out once more; None: it has too often."""
+        self._losses[number] += 1
+        if self._losses[number] > at_most:
+            return None
+        self._lost.append(number)
+        return self._losses[number]
 
     def on_trial_complete(self, trial_id: str, result: Any = None, error: bool = False) -> None:
         """What a trial had to say it has said in its reports."""
@@ -107,34 +116,59 @@ class Listener(FIFOScheduler):  # type: ignore[misc]
         proposal = self._proposer.proposals.get(trial.trial_id)
         if proposal is None:
             return
-        # Ray starts a running trial again by itself, but gives up at once one whose process dies while it
-        # starts: it has failures left then.
-        left = trial.run_metadata.num_failures <= self._max_failures
-        if left and self._proposer.try_again(proposal, self._max_failures):
+        number, reason = proposal.number, why_lost(Path(trial.error_file))
+        again = self._proposer.try_again(number, self._max_failures)
+        if again is not None:
+            say(f"trial {number}: {reason}; it goes on in another ({again} of {self._max_failures} times)")
             return
-        fault = trial.get_pickled_error() or trial.get_error()
-        self._search.failed(
-            proposal.number, "its process was lost" + (f": {line_of(fault)}" if fault else "")
-        )
-        self._heard(proposal.number)
+        try:
+            self._search.failed(number, reason)
+            self._heard(number)
+        except Exception as fault:
+            self.fault = self.fault or fault
+            self._search.stop()
 
 
-def resources_of(config: TuneConfig, threads: int | None, device: str) -> dict[str, float]:
-    """What one trial takes, as Ray names it."""
-    has_gpu = ray.cluster_resources().get("GPU", 0) > 0
-    gpus = config.gpus if config.gpus is not None else float(has_gpu and device != "cpu")
-    return {"CPU": float(threads or 1), **({"GPU": gpus} if gpus else {})}
+def why_lost(said: Path) -> str:
+    """One line from what Ray says of a trial without a process."""
+    with contextlib.suppress(OSError):
+        text = said.read_text()
+        if MEMORY in text:
+            return "out of memory: Ray ended its process, as its machine's memory was nearly full"
+        if any(words in text for words in NODE):
+            return "its process was lost with its machine"
+        if AWAY in text:
+            return "its process can't be reached any more, and may be lost with its machine"
+        if PROCESS in text:
+            return "its process was killed, as systems do when memory runs out, or crashed"
+        if lines := [line.strip() for line in text.splitlines()[1:] if line.strip()]:
+            return f"its process was lost: {lines[-1]}"
+    return "its process was lost"
 
 
-def places(config: TuneConfig, asked: dict[str, float]) -> int:
-    """Trials at once: as many as fit the machines whole, so that none waits for what another holds.
+def resources_of(config: TuneConfig, training: TrainingConfig) -> dict[str, float]:
+    """What one process of a trial takes, as Ray names it."""
+    has_gpu = ray.cluster_resources().get("GPU", 0) >= training.workers
+    wants = training.device == "cuda" or (training.device == "auto" and has_gpu)
+    gpus = config.gpus if config.gpus is not None else float(wants)
+    return {"CPU": float(training.threads or 1), **({"GPU": gpus} if gpus else {})}
+
+
+def places(config: TuneConfig, training: TrainingConfig, asked: dict[str, float]) -> int:
+    """Trials at once: as many whole ones as fit the machines, so that none waits for what another holds.
 
     Raises:
         ResourceError: not even one fits.
     """
-    cpus, gpus = asked["CPU"], asked.get("GPU", 0.0)
-    cluster.require(workers=1, cpus=cpus, gpus=gpus, field="tune.gpus" if gpus else "training.threads")
-    room = max(1, cluster.room(asked))
+    workers, gpus = training.workers, asked.get("GPU", 0.0)
+    # From the coarsest to the finest, so that the message names the field that is at fault.
+    cluster.require(workers=workers, field="training.workers" if workers > 1 else "training.threads")
+    if gpus:
+        field = "tune.gpus" if config.gpus is not None else "training.device"
+        cluster.require(workers=workers, gpus=gpus, field=field)
+    cluster.require(workers=workers, cpus=asked["CPU"], gpus=gpus, field="training.threads")
+    # Processes of a trial are alike, so that whatever machines they are on, the rest holds whole ones.
+    room = max(1, cluster.room(asked) // workers)
     return min(room, config.concurrency or room)
 
 
@@ -142,7 +176,6 @@ def run(
     search: Search,
     shared: Shared,
     *,
-    asked: dict[str, float],
     at_once: int,
     max_failures: int,
     heard: Callable[[int], None],
@@ -154,9 +187,12 @@ def run(
     listener = Listener(search, proposer, heard, max_failures)
     # Ray wants a folder for its records; they are of no use afterwards.
     with tempfile.TemporaryDirectory(prefix="synthmill-tune-") as scratch:
-        resources = {name.lower(): amount for name, amount in asked.items()}
+        # Where workers train, the process that leads them waits: a CPU that it took would be idle, and a
+        # hundredth of one would keep its workers out of a machine that they fill. Ray wants something.
+        alone = shared.recipe["training"]["workers"] == 1
+        own = {name.lower(): n for name, n in shared.resources.items()} if alone else {"memory": 1}
         tuner = tune.Tuner(
-            tune.with_resources(tune.with_parameters(run_trial, shared=shared), resources),
+            tune.with_resources(tune.with_parameters(run_trial, shared=shared), own),
             tune_config=tune.TuneConfig(
                 search_alg=proposer,
                 scheduler=listener,
@@ -168,13 +204,28 @@ def run(
             run_config=tune.RunConfig(
                 name="search",
                 storage_path=scratch,
-                failure_config=tune.FailureConfig(max_failures=max_failures),
+                # Who is tried again is the listener's to say: Ray gives up at once a trial whose process dies
+                # while it starts, and others only after as many times again.
+                failure_config=tune.FailureConfig(max_failures=0),
                 verbose=0,
             ),
         )
-        tuner.fit()
+        with _silent("ray.tune"):
+            tuner.fit()
     if listener.fault is not None:
         raise listener.fault
     if search.waits:
         # Ray ends a search by itself when it is interrupted, and says so to nobody.
         raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def _silent(name: str) -> Iterator[None]:
+    """Without a library's stacks of what a line of ours says."""
+    logger = logging.getLogger(name)
+    before = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)

@@ -3,6 +3,7 @@ costs."""
 
 import contextlib
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,8 +18,9 @@ from synthmill.runtime.prepare import Prepared, prepare, run_key
 from synthmill.runtime.progress import say
 from synthmill.runtime.trial import Shared, without_holdout
 from synthmill.storage.folder import Folder
-from synthmill.training.fit import fit
-from synthmill.training.parallel import Single
+from synthmill.training.fit import fit, fresh_model
+from synthmill.training.parallel import Single, local_rows
+from synthmill.training.plan import make_plan
 from synthmill.training.prepare import Rows
 from synthmill.training.reporter import Silent
 from synthmill.tune_config import TuneConfig
@@ -29,11 +31,13 @@ from synthmill.tuning.propose import check_sampler
 from synthmill.tuning.record import Trial
 from synthmill.tuning.scoring import Goal, Scorer, make_goal
 from synthmill.tuning.search import FirstPoint
-from synthmill.tuning.space import Space, make_space
+from synthmill.tuning.space import MODEL, Space, make_space
 
 LIMITS = ("max_trials", "budget_seconds", "concurrency", "gpus", "max_failures")
 """Settings of a search that may differ when it goes on: they change how long it takes, not what is seen."""
 PILOT_STEPS = 5
+GROUP_SECONDS = 15.0
+"""That Ray Train takes to start the processes of a trial, for each look."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ class Setup:
         say(f"searching {searched} parameters of {', '.join(self.space.families)} in {self.run_name}")
         cluster.warn_of_local(self.store.root)
 
-    def shared(self, folder: Folder, missing: tuple[str, ...]) -> Shared:
+    def shared(self, folder: Folder, missing: tuple[str, ...], resources: Mapping[str, float]) -> Shared:
         """What trial processes get."""
         return Shared(
             recipe=dump(self.recipe),
@@ -84,6 +88,7 @@ class Setup:
             codecs={name: codec.to_files() for name, codec in self.codecs.items()},
             missing=missing,
             environment=cluster.environment(),
+            resources=resources,
         )
 
     def prepared_for(self, trial: Trial) -> Prepared:
@@ -118,8 +123,7 @@ def set_up(recipe: Recipe, store_uri: str) -> Setup:
     if recipe.model.name not in families:
         recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"name": families[0]})})
         recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"config": {}})})
-    if recipe.training.workers > 1:
-        raise RecipeError("is for single trainings; a trial is one process", field="training.workers")
+    _check_gpus(recipe)
     make_space(recipe)
     check_sampler(recipe.tune.sampler)
     kinds = {model_class(name).modalities[0] for name in families}
@@ -137,7 +141,41 @@ def set_up(recipe: Recipe, store_uri: str) -> Setup:
         if encoding not in codecs:
             fitted = codec_class(encoding).fit(rows.tables.train, prepared.recipe.data, rows.source.rules)
             codecs[encoding] = fitted
-    return Setup(prepared.recipe, prepared, codecs, space, goal, _key(prepared))
+    setup = Setup(prepared.recipe, prepared, codecs, space, goal, _key(prepared))
+    if recipe.training.workers > 1:
+        _check_workers(setup)
+    return setup
+
+
+def _check_workers(setup: Setup) -> None:
+    """Raises RecipeError for more workers than the default of a family can share a batch among."""
+    rows = setup.prepared.rows.tables.train.num_rows
+    for family in setup.space.families:
+        recipe = setup.space.recipe_of({MODEL: family})
+        model = fresh_model(recipe, setup.codecs[model_class(family).encoding].layout)
+        stages = model.stages()
+        if stages:
+            plan = make_plan(recipe.training, stages, rows, model.row_group, 0)
+            local_rows(plan.batch_rows, model.row_group, 0, recipe.training.workers)
+
+
+def _check_gpus(recipe: Recipe) -> None:
+    """Raises RecipeError for a number of GPUs that no process can have, or that contradicts the device."""
+    gpus, training = recipe.tune.gpus, recipe.training
+    if gpus is None:
+        return
+    if gpus == 0 and training.device == "cuda":
+        raise RecipeError("is 0 but training.device is cuda; leave one of them out", field="tune.gpus")
+    if gpus > 0 and training.device == "cpu":
+        raise RecipeError(f"is {gpus:g} but training.device is cpu; leave one of them out", field="tune.gpus")
+    if gpus > 1 and gpus != int(gpus):
+        raise RecipeError(f"is {gpus:g}; above 1 Ray gives whole GPUs only", field="tune.gpus")
+    if 0 < gpus < 1 and training.workers > 1:
+        # NCCL, which sums their gradients, refuses two processes on one GPU.
+        raise RecipeError(
+            f"is {gpus:g}, and processes that train together need whole GPUs; use 1 or training.workers=1",
+            field="tune.gpus",
+        )
 
 
 def measure(setup: Setup, journal: Journal | None) -> tuple[Costs, tuple[str, ...]]:
@@ -187,6 +225,10 @@ def _pilot(setup: Setup) -> tuple[Costs, tuple[str, ...]]:
     # Quality checks take a twentieth of a training.
     seconds = times[1] + 1.05 * each * steps if steps > 1 else times[1]
     limit = setup.recipe.training.max_seconds
+    if setup.recipe.training.workers > 1:
+        # The training is taken to last as long as in one process: how much sooner several are done is known
+        # when they have tried.
+        scoring += GROUP_SECONDS
     return Costs(min(seconds, limit) if limit else seconds, scoring), tuple(missing)
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import ray
 import safetensors.torch
@@ -30,6 +30,21 @@ OUTCOME = "outcome.safetensors"
 """The weights, in the run's folder."""
 
 
+class Together(Protocol):
+    """Work that several processes do together."""
+
+    @property
+    def environment(self) -> Any:
+        """Reference to `cluster.environment()`."""
+
+    @property
+    def ending(self) -> Any:
+        """Handle of an `Ending`."""
+
+    def run(self, parallel: Parallel) -> dict[str, Any]:
+        """What one of them does; rank 0's answer counts."""
+
+
 @dataclass(frozen=True)
 class Work:
     """What a process needs. Large or secret parts are references: Ray shows arguments on its dashboard."""
@@ -46,6 +61,41 @@ class Work:
     ending: Any = None
     """Handle of an `Ending`; None for a process that trains alone."""
 
+    def run(self, parallel: Parallel) -> dict[str, Any]:
+        """Train, and leave the weights in the run's folder; the summary and the history come back."""
+        train_rows, validation = ray.get(self.tables)
+        live, events = FolderReporter(self.folder), TensorBoardFolder(self.folder)
+        leads = parallel.rank == 0
+        reporter: Reporter = Silent()
+        trackers = (
+            trackers_of(self.recipe["name"], run_name=self.folder.uri, config=self.recipe) if leads else ()
+        )
+        if leads:
+            # One process writes: the records of all ranks are the same.
+            reporter = Fanout(live, events, PreviewFolder(self.folder), *trackers)
+        on_disk = opened_shards(shards_in(self.folder), self.shards) if self.shards else nullcontext()
+        with on_disk as shards:
+            outcome = fit(
+                parse_model(Recipe, self.recipe),
+                train_rows,
+                validation,
+                codec_from_files(*self.codec),
+                parallel=parallel,
+                reporter=reporter,
+                checkpoints=Checkpoints(checkpoints_in(self.folder)),
+                most_threads=cluster.threads_here(),
+                shards=shards,
+            )
+        if leads:
+            live.close()
+            events.close()
+            for tracker in trackers:
+                tracker.close()
+            # Not through Ray's object store: weights may be larger than it.
+            self.folder.write_bytes(OUTCOME, safetensors.torch.save(outcome.state_dict))
+        model = fitted(outcome, workers=parallel.world)
+        return {"summary": model.summary, "history": model.history}
+
 
 class TrainingWorker:
     """A process that trains alone. Making one costs seconds of imports, which pass while the driver still
@@ -61,7 +111,7 @@ class TrainingWorker:
         cluster.adopt(ray.get(work.environment))
         device = torch.device("cuda" if ray.get_gpu_ids() else "cpu")
         try:
-            return run(work, Single(device))
+            return work.run(Single(device))
         except SynthmillError as fault:
             return fault
 
@@ -89,46 +139,13 @@ def train_together(options: Mapping[str, Any]) -> Any:
     """
     from ray.train.torch import get_device
 
-    work: Work = options["work"]
+    work: Together = options["work"]
     cluster.adopt(ray.get(work.environment))
     ended = ray.get(work.ending.fault.remote())
     if ended is not None:
         return ended
     try:
-        return run(work, AllReduce(get_device()))
+        return work.run(AllReduce(get_device()))
     except SynthmillError as fault:
         ray.get(work.ending.keep.remote(fault))
         raise
-
-
-def run(work: Work, parallel: Parallel) -> dict[str, Any]:
-    """Train, and leave the weights in the run's folder; the summary and the history come back."""
-    train_rows, validation = ray.get(work.tables)
-    live, events = FolderReporter(work.folder), TensorBoardFolder(work.folder)
-    leads = parallel.rank == 0
-    reporter: Reporter = Silent()
-    trackers = trackers_of(work.recipe["name"], run_name=work.folder.uri, config=work.recipe) if leads else ()
-    if leads:
-        # One process writes: the records of all ranks are the same.
-        reporter = Fanout(live, events, PreviewFolder(work.folder), *trackers)
-    with opened_shards(shards_in(work.folder), work.shards) if work.shards else nullcontext() as shards:
-        outcome = fit(
-            parse_model(Recipe, work.recipe),
-            train_rows,
-            validation,
-            codec_from_files(*work.codec),
-            parallel=parallel,
-            reporter=reporter,
-            checkpoints=Checkpoints(checkpoints_in(work.folder)),
-            most_threads=cluster.threads_here(),
-            shards=shards,
-        )
-    if leads:
-        live.close()
-        events.close()
-        for tracker in trackers:
-            tracker.close()
-        # Not through Ray's object store: weights may be larger than it.
-        work.folder.write_bytes(OUTCOME, safetensors.torch.save(outcome.state_dict))
-    model = fitted(outcome, workers=parallel.world)
-    return {"summary": model.summary, "history": model.history}

@@ -94,6 +94,11 @@ class Search:
             return None  # Who is repeated is decided when all of them are known.
         return self._next_repeat()
 
+    def again(self, number: int) -> Proposal | None:
+        """What is left to do of a trial whose process was lost; None: it has ended, or the search has."""
+        trial = self.record.trials[number]
+        return None if self._stopped or trial.state != "running" else self._give(trial)
+
     @property
     def waits(self) -> bool:
         """Whether `next` may have something later, when it has nothing now."""

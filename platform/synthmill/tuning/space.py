@@ -94,7 +94,7 @@ def make_space(recipe: Recipe) -> Space:
     fixed: dict[str, dict[str, Any]] = {}
     for family in names:
         families[family], fixed[family] = _family(family, recipe, used)
-    unknown = sorted(set(recipe.tune.space) - used)
+    unknown = sorted(set(_stated_keys(recipe)) - used)
     if unknown:
         known = [*_fields(names[0]), *(TRAINING + name for name in TrainingConfig.model_fields)]
         raise RecipeError(
@@ -117,12 +117,13 @@ def _family(family: str, recipe: Recipe, used: set[str]) -> tuple[dict[str, Rang
         declared |= {TRAINING + key: space for key, space in search_space(TrainingConfig).items()}
     fixed: dict[str, Any] = {}
     # Keys that name the family come last: they are the more exact ones.
-    for key in sorted(recipe.tune.space, key=lambda key: key.startswith(f"{family}.")):
+    stated = _stated_keys(recipe)
+    for key in sorted(stated, key=lambda key: key.startswith(f"{family}.")):
         name = _parameter(key, family)
         if name is None:
             continue
         used.add(key)
-        given = recipe.tune.space[key]
+        given = stated[key]
         declared.pop(name, None)
         fixed.pop(name, None)
         if given is None:
@@ -134,6 +135,16 @@ def _family(family: str, recipe: Recipe, used: set[str]) -> tuple[dict[str, Rang
             fixed[name] = given
         _check(family, name, space if isinstance(space, Range | Choice) else Choice((given,)), key)
     return declared, fixed
+
+
+def _stated_keys(recipe: Recipe) -> dict[str, Any]:
+    """`tune.space` with sections written out: `--set tune.space.training.seed=1` makes a section of it."""
+    sections = ("training", *(recipe.tune.models or (recipe.model.name,)))
+    found: dict[str, Any] = {}
+    for key, given in recipe.tune.space.items():
+        section = key in sections and isinstance(given, dict)
+        found |= {f"{key}.{inner}": value for inner, value in given.items()} if section else {key: given}
+    return found
 
 
 def _trains_in_steps(family: str) -> bool:
@@ -204,7 +215,7 @@ def _with_default(space: Space, family: str) -> dict[str, Range | Choice]:
     found: dict[str, Range | Choice] = {}
     for name, where in space.families[family].items():
         value = default[name]
-        stated = any(_parameter(key, family) == name for key in space.recipe.tune.space)
+        stated = any(_parameter(key, family) == name for key in _stated_keys(space.recipe))
         if stated or contains(where, value):
             found[name] = where
         elif isinstance(where, Choice):
