@@ -46,7 +46,7 @@ def test_a_report_says_that_it_compares_with_samples(
     model = api.train(recipe(customers, model="ctgan"), store=store)
     monkeypatch.setattr(real, "SIDE_ROWS", 200)
     dataset = api.augment(model.ref, rows=500, dataset="out", store=store)
-    report = api.evaluate(dataset.ref, store=store, profile="quick").report
+    report = api.evaluate_dataset(dataset.ref, store=store, profile="quick").report
     assert report.inputs["train_rows"] == 200
     train = model_split(model)["train"]
     assert any(f"200 of {train} train rows" in warning for warning in report.warnings)
