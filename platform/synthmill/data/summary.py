@@ -43,7 +43,7 @@ def _present(array: pa.Array, kind: str) -> pa.Array:
 
 
 def _column(array: pa.Array, kind: str, people: Int64 | None) -> dict[str, Any]:
-    told: dict[str, Any] = {"kind": kind, "missing": _share(array.null_count, len(array))}
+    told: dict[str, Any] = {"kind": kind, "missing": share_of(array.null_count, len(array))}
     if kind in ("identifier", "constant") or array.null_count == len(array):
         return told
     people = picked(people, valid_rows(array))
@@ -72,16 +72,22 @@ def _counted(array: pa.Array, people: Int64 | None) -> tuple[list[Any], Int64, I
 
 
 def _levels(array: pa.Array, people: Int64 | None) -> dict[str, Any]:
-    values, counts, shared = _counted(array.cast(pa.string()), people)
+    return level_bars(*_counted(array.cast(pa.string()), people), rows=len(array))
+
+
+def level_bars(
+    values: list[Any], counts: Int64, shared: Int64, *, rows: int, uncounted: int = 0
+) -> dict[str, Any]:
+    """The bars of levels (D,), the rows and people of each, and rows of others that nobody counted."""
     ordered = sorted(
         zip(counts.tolist(), values, shared.tolist(), strict=True), key=lambda level: (-level[0], level[1])
     )
     shown = [level for level in ordered if level[2] >= NEIGHBOURS][:MOST_LEVELS]
-    rest = int(counts.sum()) - sum(count for count, *_ in shown)
+    rest = int(counts.sum()) - sum(count for count, *_ in shown) + uncounted
     return {
         "levels": [value for _, value, _ in shown],
-        "shares": [_share(count, len(array)) for count, *_ in shown],
-        "other": _share(rest, len(array)) if rest >= NEIGHBOURS else 0.0,
+        "shares": [share_of(count, rows) for count, *_ in shown],
+        "other": share_of(rest, rows) if rest >= NEIGHBOURS else 0.0,
     }
 
 
@@ -97,7 +103,7 @@ def _histogram(array: pa.Array, people: Int64 | None) -> dict[str, Any]:
     bars = np.clip(np.searchsorted(edges, values, side="right") - 1, 0, BINS - 1)
     counts, shared = np.bincount(bars, minlength=BINS), count_sharers(bars, BINS, people)
     shares = [
-        _share(int(count), len(array)) if few >= NEIGHBOURS else 0.0
+        share_of(int(count), len(array)) if few >= NEIGHBOURS else 0.0
         for count, few in zip(counts, shared, strict=True)
     ]
     return {
@@ -134,5 +140,6 @@ def _averaged(ordered: Float64, people: Int64 | None, rank: float) -> float:
         width = min(2 * width, len(ordered))
 
 
-def _share(count: int, rows: int) -> float:
+def share_of(count: int, rows: int) -> float:
+    """Rounded to what charts show."""
     return round(count / max(1, rows), 4)

@@ -87,8 +87,8 @@ def scan_rows(recipe: Recipe, scan: Scan) -> Rows:
     Raises:
         DataError: rows that can't be learnt; names the field and the fix.
     """
-    config, many = recipe.data, set[str]()
-    sorter = scan.settle(lambda terms: Sorter(terms, config, Counts(terms.sample, config, scan.rules, many)))
+    config = recipe.data
+    sorter = scan.settle(lambda terms: Sorter(terms, config, Counts(terms.sample, config, scan.rules)))
     divided = sorter.divided(scan)
     train, counts = divided.train_sample, sorter.counts
     assert counts is not None, "the sorter was given some"
@@ -101,4 +101,4 @@ def scan_rows(recipe: Recipe, scan: Scan) -> Rows:
         f" {scan.num_rows:,} rows, curves on the {train.num_rows:,} train rows among them"
     )
     source = Source(empty, scan.sha256, scan.uri, scan.rules, (how, *scan.notes))
-    return Rows(source, tables, fitted, divided, counts.summary(train, fitted))
+    return Rows(source, tables, fitted, divided, fitted.summary_counted(train, counts))

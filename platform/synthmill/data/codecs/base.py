@@ -57,6 +57,10 @@ class Codec(ABC):
         """
         return cls.fit(sample, config, rules)
 
+    def summary_counted(self, sample: pa.Table, counts: Counts) -> dict[str, Any] | None:
+        """As `summary`, of what was counted of all training rows."""
+        return None
+
     def beside_all(self, identifiers: Callable[[str], Iterable[pa.Array]]) -> "Codec":
         """As `beside`, where the column of all rows comes in parts, as often as it is asked for."""
         return self

@@ -325,6 +325,9 @@ class MixedCodec(Codec):
     def summary(self, train: pa.Table, group: str | None) -> dict[str, Any] | None:
         return summarise(train, self.profile, people_of(train, group))
 
+    def summary_counted(self, sample: pa.Table, counts: Counts) -> dict[str, Any] | None:
+        return counts.summary(sample, self.profile, counts.facts(sample))
+
     def code_of(self, column: str, value: str) -> tuple[int, int] | None:
         """(discrete span index, code) that exactly the rows with `column` = `value` have; None if there is no
         such single code."""

@@ -32,6 +32,7 @@ class _Seen:
     odd: list[tuple[int, int, str]] = field(default_factory=list)
     """The first rows with another number of cells: which row, cells, text."""
     odd_rows: int = 0
+    quotes: int = 0
     tail: list[list[str]] = field(default_factory=list)
     filled: set[int] = field(default_factory=set)
     """Columns without a name that have a value."""
@@ -78,6 +79,13 @@ class CsvBlocks(Blocks):
         if held is None or seen.rows == 0:
             raise DataError(f"{self._file.name} has a header but no rows", field=FIELD)
         seen.tail = [[cell or "" for cell in row.values()] for row in held.to_pylist()]
+        if "\n" in seen.tail[-1][-1] and seen.quotes % 2:
+            # A quote that is not closed makes one cell of all the rows behind it, without a fault.
+            raise DataError(
+                f"a quote in row {seen.rows + seen.repeats:,} of {self._file.name} is not closed; close or"
+                " double it",
+                field=FIELD,
+            )
         if self._seen is None:
             self._seen = seen
             self._footers = self._count_footers(seen)
@@ -128,8 +136,6 @@ class CsvBlocks(Blocks):
             for batch in reader:
                 yield self._plain_rows(pa.Table.from_batches([batch]), seen)
         except pa.ArrowInvalid as fault:
-            if stream.fault is not None:
-                raise stream.fault from None
             if "Empty CSV" in str(fault):
                 return
             text = str(fault).splitlines()[0][:100]
@@ -139,10 +145,7 @@ class CsvBlocks(Blocks):
                     f" than {BLOCK_BYTES >> 20} MiB"
                 )
             raise DataError(f"{self._file.name} is not a CSV file ({text})", field=FIELD) from None
-        except DataError:
-            raise
-        if stream.fault is not None:
-            raise stream.fault
+        seen.quotes = stream.quotes
 
     def _plain_rows(self, table: pa.Table, seen: _Seen) -> pa.Table:
         table = table.rename_columns(list(self._header.names))
@@ -209,19 +212,14 @@ class _Body(io.RawIOBase):
         self._skip = text.start + (text.ends[records - 1] if records else 0)
         self._rest, self._lines = b"", 0
         self._decoder = codecs.getincrementaldecoder("utf-8")()
-        self.fault: DataError | None = None
+        self.quotes = 0
 
     def readable(self) -> bool:
         return True
 
     def read(self, size: int = -1) -> bytes:
-        try:
-            while not self._rest and (chunk := next(self._chunks, None)) is not None:
-                self._rest = self._checked(chunk)
-        except DataError as fault:
-            # Arrow would make another error of it.
-            self.fault = fault
-            raise OSError(str(fault)) from None
+        while not self._rest and (chunk := next(self._chunks, None)) is not None:
+            self._rest = self._checked(chunk)
         found, self._rest = (self._rest, b"") if size < 0 else (self._rest[:size], self._rest[size:])
         return found
 
@@ -242,5 +240,6 @@ class _Body(io.RawIOBase):
                 field=FIELD,
             ) from None
         self._lines += chunk.count(b"\n")
+        self.quotes += chunk.count(b'"')
         cut, self._skip = min(self._skip, len(chunk)), max(0, self._skip - len(chunk))
         return chunk[cut:]

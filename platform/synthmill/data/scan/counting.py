@@ -10,13 +10,13 @@ import numpy as np
 import pyarrow as pa
 
 from synthmill.data.bounds import familiar_steps, fewest_decimals
-from synthmill.data.columns import Bool, Numbers, UInt64, valid_rows
+from synthmill.data.columns import Bool, Int64, Numbers, UInt64, valid_rows
 from synthmill.data.facts import NumberFacts, TextFacts, facts_of_counts, numbers, stated_bounds
 from synthmill.data.identifiers import looks_like_keys
 from synthmill.data.mixing import mix
 from synthmill.data.people import NEIGHBOURS
 from synthmill.data.scan.content import text_hashes
-from synthmill.data.scan.tally import NumberTally, Outermost, Sharers, TextTally
+from synthmill.data.scan.tally import MOST_NUMBERS, NumberTally, Outermost, Sharers, TextTally
 from synthmill.data.schema import ColumnRule
 from synthmill.data.sentinels import apart, frame_of
 
@@ -31,11 +31,8 @@ CANDIDATE_ROWS = 20
 class NumberCounter(Protocol):
     """Counts the train rows of a column of numbers."""
 
-    failed: bool
-    """Whether the numbers are more than the sample promised, so that another counter must go over them."""
-
-    def add(self, array: pa.Array, people: UInt64 | None) -> None:
-        """Values (N,), and hashes of whose they are (N,)."""
+    def add(self, array: pa.Array, people: UInt64 | None) -> "NumberCounter":
+        """Values (N,), and hashes of whose they are (N,); the counter that goes on."""
 
     def covers(self, sample: Numbers) -> bool:
         """Whether what is frequent in a sample was counted."""
@@ -45,16 +42,15 @@ class NumberCounter(Protocol):
 
 
 def number_counter(
-    name: str, kind: pa.DataType, rule: ColumnRule, sample: pa.Array, need: int, *, is_many: bool
+    name: str, kind: pa.DataType, rule: ColumnRule, sample: pa.Array, need: int
 ) -> NumberCounter:
-    """The counter that fits the values of a sample (N,); `is_many`: a first one has failed."""
-    values = _valid(sample)
-    distinct = np.unique(values)
-    if not is_many:
-        window = _window(values)
-        if window is not None or (len(distinct) <= FEW and 8 * len(distinct) <= len(values)):
-            return AllNumbers(name, kind, rule, window or (0, 0), distinct, need)
-    return ManyNumbers(name, kind, rule, values, need)
+    """The counter that suits the values of a sample (N,)."""
+    values, valid = numbers(sample)
+    values = values[valid]
+    distinct, window = _distinct(values), _window(values)
+    if window is not None or (len(distinct) <= FEW and 8 * len(distinct) <= len(values)):
+        return AllNumbers(name, kind, rule, window or (0, 0), distinct, need)
+    return ManyNumbers(name, kind, rule, distinct, frequent_of(values), need)
 
 
 class TextCounter:
@@ -102,9 +98,9 @@ class _Numbers:
     """What both counters keep."""
 
     def __init__(self, name: str, kind: pa.DataType, rule: ColumnRule, sample: Numbers, need: int) -> None:
-        self.failed = False
+        self._need = need
         self._name, self._kind, self._rule = name, kind, rule
-        self._frame = frame_of(np.unique(sample), kind)
+        self._frame = frame_of(sample, kind)
         self._outer, self._sharers = Outermost(sample.dtype), Sharers(need)
         self._rows = self._missing = 0
         self._in_order, self._last = True, None
@@ -150,10 +146,10 @@ class AllNumbers(_Numbers):
         self._counts = np.zeros(len(self._known), dtype=np.int64)
         self._others = NumberTally(distinct.dtype)
 
-    def add(self, array: pa.Array, people: UInt64 | None) -> None:
+    def add(self, array: pa.Array, people: UInt64 | None) -> NumberCounter:
         values, people = self._values(array, people)
-        if self.failed or not len(values):
-            return
+        if not len(values):
+            return self
         if people is not None:
             inner = ~self._apart(values)
             self._outer.add(values[inner], people[inner])
@@ -169,19 +165,13 @@ class AllNumbers(_Numbers):
             self._counts += np.bincount(at if inside.all() else at[inside], minlength=len(self._known))
         if not inside.all():
             self._others.add(values[~inside])
-            self.failed = not self._others.is_whole
+        return self if len(self._others.values) <= MOST_NUMBERS else self._widened()
 
     def covers(self, sample: Numbers) -> bool:
         return True
 
     def facts(self, sample: Numbers, min_rows: int, *, is_grouped: bool) -> NumberFacts:
-        at = np.flatnonzero(self._window)
-        known = at + self._start if len(self._window) else self._known
-        counts = self._window[at] if len(self._window) else self._counts
-        values = np.concatenate([known.astype(self._others.values.dtype), self._others.values])
-        counts = np.concatenate([counts, self._others.counts])
-        order = np.argsort(values[counts > 0], kind="stable")
-        values, counts = values[counts > 0][order], counts[counts > 0][order]
+        values, counts = self._counted()
         return facts_of_counts(
             self._name,
             self._kind,
@@ -195,44 +185,90 @@ class AllNumbers(_Numbers):
             outer=(self._outer.lowest, self._outer.highest) if is_grouped else None,
         )
 
+    def _counted(self) -> tuple[Numbers, Int64]:
+        """The different numbers, ascending, and the rows of each."""
+        at = np.flatnonzero(self._window)
+        known = at + self._start if len(self._window) else self._known
+        counts = self._window[at] if len(self._window) else self._counts
+        values = np.concatenate([known.astype(self._others.values.dtype), self._others.values])
+        counts = np.concatenate([counts, self._others.counts])
+        order = np.argsort(values[counts > 0], kind="stable")
+        return values[counts > 0][order], counts[counts > 0][order]
+
+    def _widened(self) -> "ManyNumbers":
+        """The counter of many different numbers, told of all that was counted: a sample of first rows did not
+        show how many there are."""
+        values, counts = self._counted()
+        often = counts >= max(CANDIDATE_ROWS, CANDIDATE_SHARE * counts.sum())
+        wide = ManyNumbers(self._name, self._kind, self._rule, values, values[often], self._need)
+        wide.go_on_from(self, values, counts)
+        return wide
+
 
 class ManyNumbers(_Numbers):
     """Counts the numbers that can be points, and keeps what bounds, decimals and steps follow from."""
 
-    def __init__(self, name: str, kind: pa.DataType, rule: ColumnRule, sample: Numbers, need: int) -> None:
-        super().__init__(name, kind, rule, sample, need)
-        self._known = frequent_of(sample)
-        self._counts = np.zeros(len(self._known), dtype=np.int64)
-        self._others = NumberTally(sample.dtype)
+    def __init__(
+        self,
+        name: str,
+        kind: pa.DataType,
+        rule: ColumnRule,
+        distinct: Numbers,
+        frequent: Numbers,
+        need: int,
+    ) -> None:
+        super().__init__(name, kind, rule, distinct, need)
+        self._known = frequent
+        self._counts = np.zeros(len(frequent), dtype=np.int64)
+        self._others = NumberTally(distinct.dtype)
         """Those that stand apart."""
-        self._uncounted = Outermost(sample.dtype)
-        self._steps = familiar_steps(kind) if sample.dtype == np.int64 else []
-        self._decimals: int | None = 0 if sample.dtype == np.float64 else None
+        self._uncounted = Outermost(distinct.dtype)
+        self._steps = familiar_steps(kind) if distinct.dtype == np.int64 else []
+        self._decimals: int | None = 0 if distinct.dtype == np.float64 else None
         self._bounds = stated_bounds(name, rule, kind)
 
-    def add(self, array: pa.Array, people: UInt64 | None) -> None:
+    def add(self, array: pa.Array, people: UInt64 | None) -> NumberCounter:
         values, people = self._values(array, people)
-        if self.failed or not len(values):
-            return
+        if len(values):
+            self._add(values, people)
+        return self
+
+    def go_on_from(self, before: _Numbers, values: Numbers, counts: Int64) -> None:
+        """Take over what another counter found: the different numbers (D,) and the rows of each."""
+        self._rows, self._missing = before._rows, before._missing
+        self._in_order, self._last = before._in_order, before._last
+        self._add(values, None)
+        # Each was counted once so far.
+        self._counts = counts[np.searchsorted(values, self._known)]
+        self._others.counts = counts[np.searchsorted(values, self._others.values)]
+        few = np.repeat(values, np.minimum(counts, NEIGHBOURS))
+        few = few[~self._apart(few)]
+        self._outer, self._uncounted = Outermost(values.dtype), Outermost(values.dtype)
+        self._outer.add(few, None)
+        self._uncounted.add(few[~np.isin(few, self._known)], None)
+        self._sharers = before._sharers
+
+    def _add(self, values: Numbers, people: UInt64 | None) -> None:
         away = self._apart(values)
         if away.any():
             self._others.add(values[away])
-            self.failed = not self._others.is_whole
             if people is not None:
                 self._sharers.add(_keys(values[away]), people[away])
             values, people = values[~away], None if people is None else people[~away]
         low, high = self._bounds
         if low is not None or high is not None:
             values = np.clip(values, low, high)
-        if len(self._known) and len(values):
+        if not len(values):
+            return
+        rest, whose = values, people
+        if len(self._known):
             at = np.minimum(np.searchsorted(self._known, values), len(self._known) - 1)
             here = self._known[at] == values
             self._counts += np.bincount(at[here], minlength=len(self._known))
             if people is not None:
                 self._sharers.add(_keys(values[here]), people[here])
-            self._uncounted.add(values[~here], None if people is None else people[~here])
-        else:
-            self._uncounted.add(values, people)
+            rest, whose = values[~here], None if people is None else people[~here]
+        self._uncounted.add(rest, whose)
         self._outer.add(values, people)
         while self._steps and (values % self._steps[0]).any():
             self._steps.pop(0)
@@ -267,7 +303,7 @@ class ManyNumbers(_Numbers):
         there = self._rows - self._missing
         inner_rows = there - int(often[np.isin(others, sentinels)].sum())
         low, high = (0, 0) if not len(lowest) else (lowest.min(), highest.max())
-        is_unique = self._in_order or len(np.unique(sample)) == len(sample)
+        is_unique = self._in_order or len(_distinct(sample)) == len(sample)
         is_key = (
             self._rule.kind is None
             and pa.types.is_integer(self._kind)
@@ -313,9 +349,12 @@ def _window(values: Numbers) -> tuple[int, int] | None:
     return None if width > WIDEST else (low - around, width)
 
 
-def _valid(sample: pa.Array) -> Numbers:
-    values, valid = numbers(sample)
-    return values[valid]
+def _distinct(values: Numbers) -> Numbers:
+    """The different ones, ascending: by sorting, which costs less than `np.unique` where they are many."""
+    ordered = np.sort(values)
+    if not len(ordered):
+        return ordered
+    return ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])]
 
 
 def _keys(values: Numbers) -> UInt64:

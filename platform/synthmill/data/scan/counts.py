@@ -8,7 +8,19 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from synthmill.config import DataConfig
-from synthmill.data.columns import Int64, Numbers, UInt64, flat, is_supported, is_text, plain_type, valid_rows
+from synthmill.data.columns import (
+    Int64,
+    Numbers,
+    UInt64,
+    flat,
+    from_float64,
+    from_int64,
+    is_supported,
+    is_temporal,
+    is_text,
+    plain_type,
+    valid_rows,
+)
 from synthmill.data.facts import NumberFacts, TextFacts, numbers
 from synthmill.data.mixing import mix
 from synthmill.data.people import MOST_ROWS, NEIGHBOURS, people_of
@@ -27,17 +39,20 @@ from synthmill.data.scan.content import cell_words
 from synthmill.data.scan.counting import NumberCounter, TextCounter, number_counter
 from synthmill.data.scan.tally import Different
 from synthmill.data.schema import KEY_KINDS, ColumnRule, Rules
+from synthmill.data.summary import MOST_LEVELS, level_bars, share_of, summarise
 from synthmill.data.views import View, to_view, view_of
 
+SHOWING_ROWS = 65_536
 Facts = TextFacts | NumberFacts
 
 
 class Counts:
     """Counts block by block; `sample` are rows that show which counter suits which column."""
 
-    def __init__(self, sample: pa.Table, config: DataConfig, rules: Rules, many: set[str]) -> None:
-        """`many` are columns whose numbers turned out to be more than a sample promised; it is added to."""
-        self._config, self._rules, self._many = config, rules, many
+    def __init__(self, sample: pa.Table, config: DataConfig, rules: Rules) -> None:
+        self._config, self._rules = config, rules
+        # As many as it takes to tell what a column is like.
+        sample = sample.take(pa.array(np.arange(0, sample.num_rows, -(-sample.num_rows // SHOWING_ROWS))))
         self.rows = 0
         self._missing = dict.fromkeys(sample.column_names, 0)
         self._groups = Different()
@@ -57,8 +72,7 @@ class Counts:
             if reads_as_text(array.type, rule):
                 self._texts[name] = TextCounter(array.type, need)
             else:
-                counter = number_counter(name, array.type, rule, array, need, is_many=name in many)
-                self._numbers[name] = counter
+                self._numbers[name] = number_counter(name, array.type, rule, array, need)
 
     def add(self, train: pa.Table, rows: Int64) -> None:
         """Train rows (N,), text dictionary-encoded, and their numbers in the source."""
@@ -73,15 +87,11 @@ class Counts:
             if name in self._texts:
                 self._texts[name].add(array, people)
             elif name in self._numbers:
-                self._numbers[name].add(array, people)
+                self._numbers[name] = self._numbers[name].add(array, people)
 
     def covers(self, sample: pa.Table) -> bool:
         """Whether what was counted suffices, as the keyed sample shows."""
-        failed = {name for name, counter in self._numbers.items() if counter.failed}
-        self._many |= failed
-        return not failed and all(
-            counter.covers(self._numbers_in(sample, name)) for name, counter in self._numbers.items()
-        )
+        return all(counter.covers(self._numbers_in(sample, name)) for name, counter in self._numbers.items())
 
     @property
     def is_grouped(self) -> bool:
@@ -123,9 +133,31 @@ class Counts:
 
         return TableProfile(rows=self.rows, columns=gathered(sample.column_names, one))
 
-    def summary(self, sample: pa.Table, codec: Any) -> dict[str, Any] | None:
-        """The counts for charts: as `codec.summary` of all train rows, with bars of the sample."""
-        return None
+    def summary(self, sample: pa.Table, profile: TableProfile, facts: Mapping[str, Facts]) -> dict[str, Any]:
+        """As `summarise` of all train rows; the bars of curves are those of the sample."""
+        told = summarise(sample, profile, self.people_in(sample))
+        told["rows"] = self.rows
+        for column in profile.columns:
+            name, shown = column.name, told["columns"][column.name]
+            known = facts.get(name)
+            away = known.missing if isinstance(known, NumberFacts) else self._missing[name]
+            if isinstance(known, NumberFacts) and pa.types.is_floating(known.kind):
+                away += known.sentinel_rows
+            shown["missing"] = share_of(away, self.rows)
+            if known is None or column.kind in ("identifier", "constant") or name in self.views:
+                continue
+            if isinstance(known, TextFacts):
+                texts = known.values.to_pylist()
+                bars = level_bars(
+                    texts, known.counts, known.shared, rows=self.rows, uncounted=known.uncounted
+                )
+            elif _are_few(known):
+                texts = _texts_of(known)
+                bars = level_bars(texts, known.counts, known.shared, rows=self.rows)
+            else:
+                continue
+            told["columns"][name] = {"kind": shown["kind"], "missing": shown["missing"], **bars}
+        return told
 
     def _column(self, name: str, sample: pa.Table, facts: Facts | None, rule: ColumnRule) -> ColumnProfile:
         array, missing = to_view(flat(sample[name]), self.views.get(name)), self._missing[name]
@@ -161,6 +193,19 @@ class Counts:
         self._groups.add(words[valid])
         # A row without a group is a person of its own.
         return words if valid.all() else np.where(valid, words, mix(rows.astype(np.uint64), 13))
+
+
+def _are_few(facts: NumberFacts) -> bool:
+    """Numbers that are shown one by one."""
+    few = facts.is_whole and 0 < len(facts.distinct) <= MOST_LEVELS and not is_temporal(facts.kind)
+    return few and (facts.shared.min() >= NEIGHBOURS or pa.types.is_boolean(facts.kind))
+
+
+def _texts_of(facts: NumberFacts) -> list[str]:
+    floating = pa.types.is_floating(facts.kind)
+    values = (from_float64 if floating else from_int64)(facts.distinct, None, facts.kind)
+    texts: list[str] = values.cast(pa.string()).to_pylist()
+    return texts
 
 
 def rare_classes_of(facts: Facts, kind: pa.DataType, min_rows: int, most: int) -> tuple[int, int]:

@@ -103,7 +103,10 @@ class Scan:
     def notes(self) -> tuple[str, ...]:
         """How it was read, and what is learnt of which column."""
         assert self._plan is not None
-        return (*self._raw.notes, *self._plan.conformed.notes)
+        notes = self._plan.conformed.notes
+        if self.sample.num_rows < self.num_rows:
+            notes = tuple(f"{note} (in a sample of {self.sample.num_rows:,} rows)" for note in notes)
+        return (*self._raw.notes, *notes)
 
     def settle(self, begin: Callable[[Terms], C]) -> C:
         """Go over all rows with what `begin` makes, once more whenever the terms turn out to be others.

@@ -11,6 +11,7 @@ from synthmill.data.scan.content import text_hashes
 MOST_TEXTS = 1_000_000
 """Different texts of a column that are counted; beyond them, those that were there by then."""
 MOST_NUMBERS = 65_536
+"""Different numbers beside those that a sample showed, from which on a column has many."""
 _PENDING = 65_536
 _LEAST = 65_536
 """Hashes from whose spread the number of different groups is told, to 0.4%."""
@@ -64,25 +65,21 @@ class TextTally:
 
 
 class NumberTally:
-    """How often each number occurs, while they are few."""
+    """How often each number occurs; whoever adds many different ones looks at how many there are."""
 
     def __init__(self, dtype: np.dtype) -> None:
         self.values: Numbers = np.zeros(0, dtype=dtype)
         self.counts = np.zeros(0, dtype=np.int64)
-        self.is_whole = True
 
     def add(self, values: Numbers) -> None:
         """Numbers (N,), unsorted."""
-        if not len(values) or not self.is_whole:
+        if not len(values):
             return
         new, counts = np.unique(values, return_counts=True)
         values = np.concatenate([self.values, new])
         counts = np.concatenate([self.counts, counts])
         self.values, inverse = np.unique(values, return_inverse=True)
         self.counts = np.bincount(inverse.reshape(-1), weights=counts).astype(np.int64)
-        if len(self.values) > MOST_NUMBERS:
-            self.is_whole = False
-            self.values, self.counts = self.values[:0], self.counts[:0]
 
 
 class Outermost:
