@@ -6,6 +6,7 @@ stores too, which may be on a network file system.
 """
 
 import fcntl
+import hashlib
 import os
 import shutil
 import tempfile
@@ -35,19 +36,23 @@ def opened_shards(folder: Folder, index: ShardIndex) -> Iterator[EncodedRows]:
         yield EncodedRows(own, index)
         return
     root = Path(os.environ.get(VARIABLE) or tempfile.gettempdir())
-    copy = root / f"synthmill-shards-{index.key[:16]}"
+    # Of the run's own folder: another run of the same recipe may end, and remove its copy, before this one.
+    name = hashlib.sha256(f"{folder.uri} {index.key}".encode()).hexdigest()[:16]
+    copy = root / f"synthmill-shards-{name}"
     _fetch(folder, index, copy)
     yield EncodedRows(copy, index)
     # Encoded rows are as private as the source. Processes that still read them keep what they have mapped.
     shutil.rmtree(copy, ignore_errors=True)
-    copy.with_suffix(".lock").unlink(missing_ok=True)
 
 
 def _fetch(folder: Folder, index: ShardIndex, copy: Path) -> None:
     """All files that are not there, or not as they should be; one process of a node fetches, others wait."""
     try:
         copy.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with copy.with_suffix(".lock").open("w") as lock:
+        # The temporary folder is everybody's: whoever made this one first could read what is put into it.
+        if copy.stat().st_uid != os.getuid() or copy.is_symlink():
+            raise StorageError(f"{copy} belongs to somebody else; remove it, or set {VARIABLE}")
+        with (copy / "lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             here = Folder(copy)
             missing = [file for file in index.files if not _is_whole(here, file)]
