@@ -29,7 +29,7 @@ import memory
 import numpy as np
 
 BLOCK = 500_000
-PARTS = ("read", "prepare", "steps", "job")
+PARTS = ("read", "prepare", "draws", "steps", "job")
 
 
 def make(path: Path, rows: int) -> None:
@@ -176,6 +176,39 @@ def steps(task: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def draws(task: dict[str, Any]) -> dict[str, Any]:
+    """Microseconds of the processor for a batch of 500 rows, from shards and from the same rows in memory."""
+    import torch
+    from synthmill.data.scratch import opened_shards
+    from synthmill.runtime.encode import encode_rows, shards_in
+    from synthmill.runtime.prepare import prepare as first
+    from synthmill.storage.folder import Folder
+    from synthmill.training.rng import StepRng
+    from synthmill.training.rows import InMemory
+    from synthmill.training.sharded import Sharded
+
+    cpu, whole, found = torch.device("cpu"), slice(0, 500), {}
+    with tempfile.TemporaryDirectory(prefix="scale-", dir=task["folder"]) as store:
+        prepared, run = first(recipe_of(task), store), Folder(store).child("run")
+        index = encode_rows(prepared, run)
+        assert index is not None, "the source was read whole"
+        with opened_shards(shards_in(run), index) as shards:
+            everything = shards.take(slice(0, shards.num_rows))
+            for name, rows in (("shards", Sharded(shards, cpu)), ("memory", InMemory(everything, cpu))):
+                epochs, by_category = rows.shuffled(500, 0), rows.by_category(index.layout)
+                # More than a window of blocks, whose first batch mixes all of it.
+                count, rng = 3000, StepRng(cpu, 0, 500, whole)
+                begun = time.process_time()
+                for number in range(count):
+                    epochs.batch(number % (rows.num_rows // 500), whole)
+                shuffled = time.process_time()
+                for number in range(count):
+                    by_category.batch(rng.at(number))
+                found[f"{name}_shuffled_us"] = (shuffled - begun) / count * 1e6
+                found[f"{name}_by_category_us"] = (time.process_time() - shuffled) / count * 1e6
+    return found
+
+
 def job(task: dict[str, Any]) -> dict[str, Any]:
     """`jobs/train.py` as a user runs it, and the memory of its processes."""
     words = [word for item in task["overrides"] for word in ("--set", item)]
@@ -256,6 +289,9 @@ def main() -> None:
                 "encode P": done["encode_cpu_seconds"] / p,
                 "bytes a row": done["bytes_a_row"],
             }
+        if "draws" in options.only:
+            found = cells.run(f"{rows}/draws", lambda s=source: child("draws", s, "always"))
+            row |= {name: value for name, value in found.items() if name.endswith("_us")}
         if "job" in options.only:
             found = cells.run(f"{rows}/job", lambda s=source: child("job", s, "always"))
             row |= {"driver MiB": found["driver_anonymous_mib"], "worker MiB": found["worker_anonymous_mib"]}

@@ -21,7 +21,7 @@ STREAMED = (*LONG, "--set", "data.stream=always")
 def undisturbed(source: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     store = tmp_path_factory.mktemp("undisturbed")
     job = start_job("train", *train_arguments(source, store, *STREAMED))
-    _, errors = job.communicate(timeout=300)
+    _, errors = job.communicate(timeout=600)
     assert job.returncode == 0, errors
     return weights(store)
 
@@ -31,10 +31,10 @@ def test_a_killed_worker_goes_on_from_the_shards(source: Path, tmp_path: Path, u
     job = start_job(
         "train", *train_arguments(source, store, *STREAMED), env={"SYNTHMILL_SCRATCH": str(scratch)}
     )
-    until(lambda: checkpoints(store), what="a checkpoint")
+    until(lambda: checkpoints(store), seconds=400, what="a checkpoint")
     [worker] = titled(job.pid, "TrainingWorker")
     kill(worker)
-    _, errors = job.communicate(timeout=300)
+    _, errors = job.communicate(timeout=600)
     assert job.returncode == 0, errors
     assert weights(store) == undisturbed
     assert list(scratch.iterdir()) == [], "the copy of the encoded rows outlived the run"
@@ -44,7 +44,7 @@ def test_after_a_killed_driver_a_damaged_shard_is_named_and_encoded_again(
     source: Path, tmp_path: Path, undisturbed: str
 ) -> None:
     job = start_job("train", *train_arguments(source, tmp_path, *STREAMED))
-    until(lambda: checkpoints(tmp_path), what="a checkpoint")
+    until(lambda: checkpoints(tmp_path), seconds=400, what="a checkpoint")
     kill_tree(job)
     [shard] = tmp_path.glob("runs/*/*/shards/part-00000.records")
     with shard.open("r+b") as file:
@@ -54,7 +54,7 @@ def test_after_a_killed_driver_a_damaged_shard_is_named_and_encoded_again(
         file.write(bytes([byte[0] ^ 1]))
         os.fsync(file.fileno())
     again = start_job("train", *train_arguments(source, tmp_path, *STREAMED))
-    output, errors = again.communicate(timeout=300)
+    output, errors = again.communicate(timeout=600)
     assert again.returncode == 0, errors
     assert "part-00000.records: the bytes do not match the recorded SHA-256" in output
     assert "the rows are encoded again" in output
