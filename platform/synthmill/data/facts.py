@@ -70,6 +70,7 @@ class NumberFacts:
     step: int
     decimals: int | None
     sentinel_rows: int = 0
+    is_grouped: bool = False
     is_unique: bool = False
     """Whether each number is there once; only known of counted rows."""
     others: tuple[Numbers, Numbers] | None = None
@@ -78,7 +79,12 @@ class NumberFacts:
     def outermost_beside(self, points: Numbers) -> tuple[Numbers, Numbers]:
         """The 5 lowest and the 5 highest that are none of `points`, of people where they are told apart."""
         kept = ~np.isin(self.distinct, points)
-        rows = np.repeat(self.distinct[kept], np.minimum(self.shared[kept], NEIGHBOURS))
+        if self.is_grouped:
+            # One value of each person: known where no point is in the way, else left to a sample.
+            ends = (self.lowest, self.highest) if self.is_whole or kept.any() else self.others
+            ends = ends or (self.lowest, self.highest)
+            return (ends[0][:0], ends[1][:0]) if np.isin(np.concatenate(ends), points).any() else ends
+        rows = np.repeat(self.distinct[kept], np.minimum(self.counts[kept], NEIGHBOURS))
         low, high = (rows, rows) if self.others is None else (np.append(rows, end) for end in self.others)
         return np.sort(low)[:NEIGHBOURS], np.sort(high)[-NEIGHBOURS:]
 
@@ -216,5 +222,6 @@ def facts_of_counts(
         step=common_step(distinct, kind),
         decimals=fewest_decimals(distinct, kind),
         sentinel_rows=away,
+        is_grouped=outer is not None,
         is_unique=bool((counts == 1).all()),
     )

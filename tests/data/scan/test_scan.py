@@ -93,7 +93,8 @@ def rich(rows: int = ROWS) -> pa.Table:
 
 def opened(lines: list[str], row: int) -> list[str]:
     """The lines, with a quote in a row that nothing closes."""
-    return [*lines[:row], lines[row].removesuffix('"NL"') + '"NL', *lines[row + 1 :]]
+    lines = [line.replace('"', "") for line in lines]
+    return [*lines[:row], lines[row].removesuffix("NL") + '"NL', *lines[row + 1 :]]
 
 
 def write_csv(path: Path, table: pa.Table) -> Path:

@@ -47,8 +47,13 @@ def number_counter(
     """The counter that suits the values of a sample (N,)."""
     values, valid = numbers(sample)
     values = values[valid]
-    distinct, window = _distinct(values), _window(values)
-    if window is not None or (len(distinct) <= FEW and 8 * len(distinct) <= len(values)):
+    distinct = _distinct(values)
+    frame = frame_of(distinct, kind)
+    # Dates that stand for none would make any window too wide.
+    window = _window(values if frame is None else values[~frame.outside(values)])
+    if window is not None or (
+        len(distinct) <= FEW and (8 * len(distinct) <= len(values) or len(values) < FEW)
+    ):
         return AllNumbers(name, kind, rule, window or (0, 0), distinct, need)
     return ManyNumbers(name, kind, rule, distinct, frequent_of(values), need)
 
@@ -113,7 +118,7 @@ class _Numbers:
             self._missing += len(values) - int(valid.sum())
             values, people = values[valid], None if people is None else people[valid]
         if self._in_order and len(values):
-            if (self._last is not None and values[0] <= self._last) or not (np.diff(values) > 0).all():
+            if (self._last is not None and values[0] <= self._last) or (values[1:] <= values[:-1]).any():
                 self._in_order = False
             self._last = values[-1]
         return values, people
@@ -283,6 +288,7 @@ class ManyNumbers(_Numbers):
         others, often = self._others.values, self._others.counts
         shared = self._sharers.of(_keys(others)) if is_grouped else often
         lowest, highest = self._outer.lowest, self._outer.highest
+        uncounted = [self._uncounted.lowest, self._uncounted.highest]
         sentinels, strays = others if others.dtype == np.float64 else others[:0], others[:0]
         if len(others) and others.dtype == np.int64:
             body = np.setdiff1d(np.concatenate([sample, lowest, highest]), others)
@@ -298,8 +304,8 @@ class ManyNumbers(_Numbers):
             rows = often[np.searchsorted(others, np.concatenate([strays, plain]))]
             near = np.repeat(nearest, np.minimum(rows, NEIGHBOURS))
             if not is_grouped:
-                lowest = np.sort(np.concatenate([lowest, near]))[:NEIGHBOURS]
-                highest = np.sort(np.concatenate([highest, near]))[-NEIGHBOURS:]
+                lowest, uncounted[0] = (_lowest(each, near) for each in (lowest, uncounted[0]))
+                highest, uncounted[1] = (_highest(each, near) for each in (highest, uncounted[1]))
         there = self._rows - self._missing
         inner_rows = there - int(often[np.isin(others, sentinels)].sum())
         low, high = (0, 0) if not len(lowest) else (lowest.min(), highest.max())
@@ -328,8 +334,9 @@ class ManyNumbers(_Numbers):
             step=self._steps[0] if self._steps else 1,
             decimals=self._decimals,
             sentinel_rows=there - inner_rows,
+            is_grouped=is_grouped,
             is_unique=is_unique,
-            others=(self._uncounted.lowest, self._uncounted.highest),
+            others=(uncounted[0], uncounted[1]),
         )
 
 
@@ -347,6 +354,14 @@ def _window(values: Numbers) -> tuple[int, int] | None:
     around = max(high - low, 512)
     width = 3 * around
     return None if width > WIDEST else (low - around, width)
+
+
+def _lowest(some: Numbers, more: Numbers) -> Numbers:
+    return np.sort(np.concatenate([some, more]))[:NEIGHBOURS]
+
+
+def _highest(some: Numbers, more: Numbers) -> Numbers:
+    return np.sort(np.concatenate([some, more]))[-NEIGHBOURS:]
 
 
 def _distinct(values: Numbers) -> Numbers:
