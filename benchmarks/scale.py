@@ -179,6 +179,7 @@ def steps(task: dict[str, Any]) -> dict[str, Any]:
 def draws(task: dict[str, Any]) -> dict[str, Any]:
     """Microseconds of the processor for a batch of 500 rows, from shards and from the same rows in memory."""
     import torch
+
     from synthmill.data.scratch import opened_shards
     from synthmill.runtime.encode import encode_rows, shards_in
     from synthmill.runtime.prepare import prepare as first
