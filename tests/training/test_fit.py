@@ -9,6 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 
 from encoded import MemoryFolder, Records
 from synthmill.config import DataConfig, ModelConfig, Recipe, SplitConfig, TrainingConfig, dump
@@ -218,3 +219,33 @@ assert "ray" not in sys.modules
     command = [sys.executable, "-c", script, str(tmp_path / "rows.parquet")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+class Second(Single):
+    """Rank 1 of two, as far as making a check goes; rank 0 says that its check samples so many rows."""
+
+    rank = 1
+
+    def __init__(self, told: int) -> None:
+        super().__init__()
+        self._told = told
+
+    def broadcast_(self, tensor: torch.Tensor) -> None:
+        tensor.fill_(self._told)
+
+
+@pytest.mark.parametrize("told", [2048, -1])
+def test_only_rank_0_makes_a_check_and_others_know_when_one_is_due(
+    told: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unwanted(*_: object, **__: object) -> None:
+        raise AssertionError("reads all training rows")
+
+    monkeypatch.setattr(fitting, "quality_check", unwanted)
+    known = fitting._known_to_all(None, Second(told))
+    assert (None if known is None else known.rows) == (None if told < 0 else told)
+    own = MixedCodec.fit(TRAIN, DataConfig(source="unused.csv"))
+    closed = fitting.fit(
+        recipe("marginals"), TRAIN, VALIDATION, own, parallel=Second(told), reporter=Records()
+    )
+    assert closed.best is None

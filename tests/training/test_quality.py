@@ -114,3 +114,11 @@ def test_a_wide_table_takes_no_memory_that_grows_with_the_square_of_its_columns(
 
 def test_every_kind_of_data_has_a_check() -> None:
     assert set(registry.names("training/quality")) == set(registry.names("data/readers"))
+
+
+def test_pairs_are_counted_some_rows_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = quality()
+    monkeypatch.setattr("synthmill.training.quality.table.JOINT_ROWS", 700)
+    parts = quality()
+    assert torch.equal(parts._real_DD, whole._real_DD)
+    assert parts._ceiling == whole._ceiling

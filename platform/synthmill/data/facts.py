@@ -96,6 +96,9 @@ def numbers(array: pa.Array) -> tuple[Numbers, Bool]:
         return to_int64(array), valid_rows(array)
     values = to_float64(array)
     valid = ~np.isnan(values)
+    if len(values) and values.min() >= -_LARGEST and values.max() <= _LARGEST:
+        # Nothing missing (which compares as false) and nothing to clip: nearly always so.
+        return values, valid
     clipped = np.clip(np.where(valid, values, 0.0), -_LARGEST, _LARGEST)
     return np.where(np.isinf(values), values, clipped), valid
 

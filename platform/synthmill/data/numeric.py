@@ -8,6 +8,7 @@ mean of at least 5 neighbouring values or a value that at least 5 rows share. A 
 1907.00503, section 4.2.
 """
 
+import functools
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Literal
@@ -22,6 +23,7 @@ from synthmill.data.facts import numbers
 from synthmill.data.layout import DiscreteSpan
 from synthmill.data.people import NEIGHBOURS, count_people, count_sharers, outermost, picked, widened
 from synthmill.data.profile import ColumnProfile
+from synthmill.data.search import Finder
 
 MAX_KNOTS = 200
 MAX_SEGMENTS = 10
@@ -30,6 +32,20 @@ MIN_SEGMENT_ROWS = 20
 _TAIL_GROWTH = 1.5
 _LEVEL_KINDS = ("integer", "boolean", "numeric")
 _INT64_LIMIT = float(2**63 - 1024)
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """What `Curve.ranks` looks up: the different values `x` (K,), and of each the middle and the last rank of
+    its atom, and the way to the next."""
+
+    x: Float64
+    high: Float64
+    middle: Float64
+    width: Float64
+    rise: Float64
+    last: Bool
+    find: Finder
 
 
 @dataclass(frozen=True)
@@ -44,16 +60,31 @@ class Curve:
         """The rank of each value; the middle of its atom for a value that has one. Values outside count as
         the nearest end."""
         values = np.clip(values, self.x[0], self.x[-1])
+        steps = self._steps
+        at = np.clip(steps.find(values) - 1, 0, len(steps.x) - 1)
+        x = steps.x[at]
+        share = np.clip((values - x) / steps.width[at], 0, 1)
+        ranks: Float64 = np.where(
+            (values == x) | steps.last[at], steps.middle[at], steps.high[at] + share * steps.rise[at]
+        )
+        return ranks
+
+    @functools.cached_property
+    def _steps(self) -> "_Steps":
         starts = np.flatnonzero(np.concatenate([[True], np.diff(self.x) > 0]))
         stops = np.append(starts[1:], len(self.x)) - 1
         x, low, high = self.x[starts], self.q[starts], self.q[stops]
-        at = np.clip(np.searchsorted(x, values, side="right") - 1, 0, len(x) - 1)
-        after = np.minimum(at + 1, len(x) - 1)
-        width = x[after] - x[at]
-        share = np.clip((values - x[at]) / np.where(width > 0, width, 1), 0, 1)
-        between = high[at] + share * (low[after] - high[at])
-        ranks: Float64 = np.where((values == x[at]) | (width <= 0), (low[at] + high[at]) / 2, between)
-        return ranks
+        after = np.minimum(np.arange(len(x)) + 1, len(x) - 1)
+        width = x[after] - x
+        return _Steps(
+            x=x,
+            high=high,
+            middle=(low + high) / 2,
+            width=np.where(width > 0, width, 1),
+            rise=low[after] - high,
+            last=width <= 0,
+            find=Finder(x),
+        )
 
     def values(self, ranks: Float64) -> Float64:
         """The value at each rank."""
@@ -134,6 +165,7 @@ class NumericCodec:
         self.curve = curve
         self.integral = not pa.types.is_floating(kind)
         self.points = np.array(profile.points, dtype=np.int64 if self.integral else np.float64)
+        self._find_point = Finder(self.points)
         self.missing_code = segments + len(self.points)
         self.width = self.missing_code + (profile.missing_rows > 0)
 
@@ -164,7 +196,8 @@ class NumericCodec:
     def encode(self, array: pa.Array) -> tuple[list[Int64], Float64 | None]:
         """Codes int64 (N,) and positions in [-1, 1], (N,), 0 where the code is a point or missing."""
         values, valid = numbers(array)
-        if self.profile.minimum is not None:
+        is_whole = bool(valid.all())
+        if self.profile.minimum is not None and not is_whole:
             values = np.where(valid, values, self.profile.minimum).astype(values.dtype)
         codes, exact = self._nearest_points(values)
         positions = None
@@ -172,8 +205,13 @@ class NumericCodec:
             bounded = np.clip(values, self.profile.minimum, self.profile.maximum)
             rank = self.curve.ranks((bounded - self.origin).astype(np.float64)) * self.segments
             segment = np.clip(rank.astype(np.int64), 0, self.segments - 1)
-            codes = np.where(exact, codes, segment)
-            positions = np.where(exact | ~valid, 0.0, 2 * (rank - segment) - 1)
+            positions = 2 * (rank - segment) - 1
+            # Most columns have no points, and most blocks no missing cell.
+            codes = np.where(exact, codes, segment) if len(self.points) else segment
+            if len(self.points) or not is_whole:
+                positions = np.where(exact | ~valid, 0.0, positions)
+        if is_whole:
+            return [codes], positions
         missing = self.missing_code if self.profile.missing_rows else self._typical_code()
         return [np.where(valid, codes, missing)], positions
 
@@ -248,15 +286,18 @@ class NumericCodec:
         curve), (N,) each."""
         if len(self.points) == 0:
             return np.zeros(len(values), dtype=np.int64), np.zeros(len(values), dtype=bool)
-        right = np.clip(np.searchsorted(self.points, values), 0, len(self.points) - 1)
-        left = np.maximum(right - 1, 0)
+        found = self._find_point(values)
+        left, right = np.maximum(found - 1, 0), np.minimum(found, len(self.points) - 1)
+        below = self.points[left] == values
+        if below.all():
+            return left + self.segments, below
         with np.errstate(invalid="ignore"):
             # Infinity is its own point, and no distance from itself.
             below, above = (
                 values.astype(np.float64) - self.points[left],
                 self.points[right] - values.astype(np.float64),
             )
-        near = np.where((below < above) & (self.points[right] != values), left, right)
+        near = np.where((below < above) | (self.points[left] == values), left, right)
         exact = self.points[near] == values if self.curve is not None else np.ones(len(values), dtype=bool)
         return near + self.segments, exact
 

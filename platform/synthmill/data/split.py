@@ -103,23 +103,33 @@ def open_split(source: Source, split: Split) -> SplitTables:
     Raises:
         DataError: the source's bytes are not those that were split.
     """
-    if source.sha256 != split.source_sha256:
-        raise DataError(
-            f"{source.uri} has changed since the model was trained (SHA-256 {source.sha256[:12]}, was"
-            f" {split.source_sha256[:12]}); restore it or train again",
-            field="data.source",
-        )
+    check_same_source(source.uri, source.sha256, split)
     config = SplitConfig(
         validation=split.validation, holdout=split.holdout, seed=split.seed, group=split.group
     )
     tables = split_table(source.table, config, sha256=source.sha256, rule=split.rule)
-    if tables.split.counts != split.counts:
+    check_same_counts(source.uri, tables.split.counts, split)
+    return tables
+
+
+def check_same_source(uri: str, sha256: str, split: Split) -> None:
+    """DataError for bytes other than those that were split."""
+    if sha256 != split.source_sha256:
         raise DataError(
-            f"{source.uri} splits into {tables.split.counts} rows, and did into {split.counts} when the model"
+            f"{uri} has changed since the model was trained (SHA-256 {sha256[:12]}, was"
+            f" {split.source_sha256[:12]}); restore it or train again",
+            field="data.source",
+        )
+
+
+def check_same_counts(uri: str, counts: dict[str, int], split: Split) -> None:
+    """DataError where the same bytes do not divide as they did."""
+    if counts != split.counts:
+        raise DataError(
+            f"{uri} splits into {counts} rows, and did into {split.counts} when the model"
             " was trained; restore its schema file, or train again",
             field="data.source",
         )
-    return tables
 
 
 def row_hashes(table: pa.Table) -> UInt64:

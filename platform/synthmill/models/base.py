@@ -5,7 +5,7 @@ It sees no file, cluster, optimizer or rank, so that one loop trains every model
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -173,11 +173,16 @@ class GenerativeModel(nn.Module, ABC):
         """
         raise NotImplementedError
 
+    def know_counts(self, counts: Sequence[Tensor]) -> None:
+        """Take in how many training rows have each code of each category span, int64 (width,) each. Called
+        once, before the first `finish`, where its batches are a sample of the rows."""
+        return
+
     def finish(self, batches: Iterable[Batch], *, rng: Rng) -> None:
         """Refit what depends on the final (EMA) weights: BatchNorm statistics, the aggregate posterior.
 
         Called after training and before every quality check, so it must be cheap. `batches` may be iterated
-        more than once.
+        more than once; they are all training rows, or a fair sample where those are too many to read.
         """
         return
 

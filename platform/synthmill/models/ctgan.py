@@ -7,7 +7,7 @@ from the paper where the encoding does: a number is read from the output that be
 Legend: B rows, D one-hot columns, C condition columns, S spans, N numeric spans, V value columns.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -102,6 +102,7 @@ class Ctgan(GenerativeModel):
         categories_S = torch.tensor([categories.get(span, -1) for span in range(len(roles))])
         self.register_buffer("categories_S", categories_S, persistent=False)
         self.register_buffer("frequency_C", self.given.normalised(torch.ones(self.given.width)))
+        self._known_C: Tensor | None = None
         columns, values, conditions = self.table.spans.width, self.table.num_values, self.given.width
         self.generator = _Generator(config.embedding_dim, conditions, config.generator_dim, columns, values)
         self.digits = Digits(layout, self.table.spans)
@@ -176,13 +177,21 @@ class Ctgan(GenerativeModel):
             "penalty": self.config.lambda_ * gradient_penalty(gradient_RI),
         }
 
+    def know_counts(self, counts: Sequence[Tensor]) -> None:
+        known_C = torch.zeros_like(self.frequency_C)
+        for span, count in enumerate(counts):
+            known_C[self.given.columns_of(span)] = count.to(known_C)
+        self._known_C = known_C
+
     def finish(self, batches: Iterable[Batch], *, rng: Rng) -> None:
         """Category frequencies, and the generator's BatchNorm statistics under conditions as in training."""
         # Zeros to begin with: without categories there is nothing to add up.
-        counts_C = sum(
-            (class_counts(batch["codes"][:, self.category_spans], self.given) for batch in batches),
-            self.frequency_C * 0,
-        )
+        counts_C = self._known_C
+        if counts_C is None:
+            counts_C = sum(
+                (class_counts(batch["codes"][:, self.category_spans], self.given) for batch in batches),
+                self.frequency_C * 0,
+            )
         self.frequency_C.copy_(self.given.normalised(counts_C + SMOOTHING_ROWS))
         # Training draws codes by log-frequency, and the averaged weights belong to what it drew.
         drawn_C = self.given.normalised(counts_C.log1p())

@@ -13,7 +13,7 @@ from pydantic import Field
 from torch import Tensor
 
 from synthmill.config import FrozenModel
-from synthmill.data.batch import Batch, Condition, concat
+from synthmill.data.batch import Batch, Condition
 from synthmill.models.base import GenerativeModel, Stage
 from synthmill.nn.table import MixedTable
 
@@ -68,19 +68,21 @@ class Marginals(GenerativeModel):
         return ()
 
     def fit_closed(self, batches: Iterable[Batch]) -> None:
-        data = concat(list(batches))
-        joint_BS = data["codes"] * self.divisors_S
-        joint_BK = torch.zeros(data.num_rows, len(self.starts_K), dtype=torch.int64, device=joint_BS.device)
-        joint_BK.index_add_(1, self.column_S, joint_BS)
-        counts_F = torch.bincount((joint_BK + self.starts_K).flatten(), minlength=len(self.cumulative_F))
+        rows, bins = 0, self.config.value_bins
+        counts_F = torch.zeros_like(self.cumulative_F, dtype=torch.int64)
+        counts_VH = torch.zeros_like(self.cumulative_VH)
+        for batch in batches:
+            rows += batch.num_rows
+            joint_BS = batch["codes"] * self.divisors_S
+            joint_BK = joint_BS.new_zeros(batch.num_rows, len(self.starts_K))
+            joint_BK.index_add_(1, self.column_S, joint_BS)
+            counts_F += torch.bincount((joint_BK + self.starts_K).flatten(), minlength=len(counts_F))
+            continuous_BN = self.table.continuous(batch["codes"]).bool()
+            bin_BN = ((batch["values"] + 1) / 2 * bins).long().clamp(0, bins - 1)
+            flat = (self.table.value_columns(batch["codes"]) * bins + bin_BN)[continuous_BN]
+            counts_VH += torch.bincount(flat, minlength=counts_VH.numel()).reshape(counts_VH.shape)
         # Column k has its distribution between k and k + 1: one search finds the codes of all columns.
-        self.cumulative_F.copy_(counts_F.double().cumsum(0) / data.num_rows)
-        bins = self.config.value_bins
-        continuous_BN = self.table.continuous(data["codes"]).bool()
-        bin_BN = ((data["values"] + 1) / 2 * bins).long().clamp(0, bins - 1)
-        flat = (self.table.value_columns(data["codes"]) * bins + bin_BN)[continuous_BN]
-        counts = torch.bincount(flat, minlength=self.cumulative_VH.numel())
-        counts_VH = counts.reshape(self.cumulative_VH.shape).double()
+        self.cumulative_F.copy_(counts_F.double().cumsum(0) / rows)
         # A segment that no training row has is never drawn, but must not divide by zero.
         empty_V1 = counts_VH.sum(1, keepdim=True) == 0
         shares_VH = torch.where(empty_V1, 1.0, counts_VH)

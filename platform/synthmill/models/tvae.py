@@ -123,8 +123,9 @@ class Tvae(GenerativeModel):
 
     def finish(self, batches: Iterable[Batch], *, rng: Rng) -> None:
         """Fit the latent density to the aggregate posterior, sampled at rows spread evenly over the data."""
+        batches = list(batches)
         # Rounded up: never more points than that, and evenly spread ones, as sources are often sorted.
-        stride = -(-self.layout.rows // LARGEST_FIT_ROWS) or 1
+        stride = -(-sum(batch.num_rows for batch in batches) // LARGEST_FIT_ROWS) or 1
         points: list[Tensor] = []
         explained_L = torch.zeros(self.config.embedding_dim, device=self.table.spans_N.device)
         # Batch by batch, so that posteriors of the whole table are never in memory at once.

@@ -184,7 +184,7 @@ def _check(request: AugmentRequest, version: Version) -> None:
 def _prepare(request: AugmentRequest, store: Store, source: Version, *, writes: bool = True) -> _Work:
     """Load the model and check the request against it, the store and the gates."""
     from synthmill.generation.generator import Generator
-    from synthmill.runtime.source import gates_name, source_tables
+    from synthmill.runtime.source import gates_name, refuse_sampled, source_tables
 
     if writes:
         store.root.probe_write()
@@ -194,6 +194,8 @@ def _prepare(request: AugmentRequest, store: Store, source: Version, *, writes: 
         from synthmill.runtime.evaluate import check_gates
 
         check_gates(request.gates, generator)
+    if request.mix_real:
+        refuse_sampled(generator)
     real = source_tables(store, generator) if request.mix_real else None
     base = _base(request, store, generator) if request.append else None
     work = _Work(

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synthmill.config import Recipe, StorageConfig
-from synthmill.errors import DataError
 from synthmill.runtime.progress import say
 from synthmill.runtime.rates import clock_time
 
@@ -25,8 +24,6 @@ PROBE_SECONDS = 2.0
 PROBED_ROWS = 65_536
 CHECKPOINTS = 3
 """Checkpoints that lie in a run's folder at once, at most: the latest two and the last good one."""
-SOURCE_COPIES = 6
-"""Memory that reading takes at its worst, over the bytes of a source's file."""
 
 
 def estimate_train(recipe: Recipe, store_uri: str) -> dict[str, Any]:
@@ -39,23 +36,22 @@ def estimate_train(recipe: Recipe, store_uri: str) -> dict[str, Any]:
         UserError: what would stop the run itself.
     """
     from synthmill.catalog.store import Store
-    from synthmill.data.readers.base import read_source
-    from synthmill.training.prepare import prepare_rows, resolve
+    from synthmill.runtime.prepare import read_rows
+    from synthmill.training.prepare import resolve
     from synthmill.training.probe import probe
 
     recipe = resolve(recipe)
-    _refuse_huge(recipe.data.source)
     started = time.monotonic()
-    rows = prepare_rows(recipe, read_source(recipe.data, store=Store(store_uri, recipe.storage)))
+    rows = read_rows(recipe, Store(store_uri, recipe.storage))
     read_seconds = time.monotonic() - started
     probed = probe(recipe, rows, seconds=PROBE_SECONDS)
     limit = recipe.training.max_seconds
     seconds = read_seconds + (probed.seconds if limit is None else min(probed.seconds, limit))
     memory = _peak_bytes()
-    disk = probed.state_bytes * CHECKPOINTS + probed.weight_bytes
+    disk = probed.state_bytes * CHECKPOINTS + probed.weight_bytes + probed.shard_bytes
     say(
         f"estimate from {probed.probed_steps} steps taken here by one process, and {read_seconds:.1f} s that"
-        f" {rows.source.table.num_rows:,} rows took to read and encode; nothing was started or written"
+        f" {rows.num_rows:,} rows took to read and encode; nothing was started or written"
     )
     if probed.steps:
         workers = recipe.training.most_workers
@@ -127,21 +123,6 @@ def estimate_augment(
         f"{_free(work.store.root, result['disk_bytes'])}"
     )
     return result
-
-
-def _refuse_huge(source: str) -> None:
-    """DataError for a file that can't be read whole to probe it."""
-    try:
-        size = Path(source).stat().st_size
-        have = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError):
-        return  # A URI, a folder that is gone, or a system that does not say.
-    if size * SOURCE_COPIES > have:
-        raise DataError(
-            f"{source} has {_size(size)}, too much to read it for an estimate beside what this machine does;"
-            " estimate from a part of it",
-            field="data.source",
-        )
 
 
 def _peak_bytes() -> int:

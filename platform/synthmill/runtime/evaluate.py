@@ -30,7 +30,7 @@ from synthmill.runtime import cluster
 from synthmill.runtime.evaluate_request import Thoroughness
 from synthmill.runtime.requested import as_requested
 from synthmill.runtime.retrain import Retrain
-from synthmill.runtime.source import gates_name, rules_of, source_tables
+from synthmill.runtime.source import gates_name, rules_of, sampled_note, source_tables
 from synthmill.runtime.tasks import map_on_ray
 from synthmill.storage.folder import Folder
 
@@ -168,6 +168,7 @@ def report_on(
         # Ten trainings or so share the budget.
         seconds = request.budget_seconds / 10 if request.budget_seconds else None
         retrain = Retrain(config["recipe"], rules, seconds)
+    note = sampled_note(real)
     tables = Tables(
         train=real.train,
         validation=real.validation,
@@ -177,6 +178,7 @@ def report_on(
         kept_rare=_kept_rare(generator),
         group=real.split.group,
         levels={name: rule.categories for name, rule in rules.items() if rule.categories is not None},
+        notes=() if note is None else (note,),
     )
     return evaluate_tables(
         tables if plan is None else as_requested(tables, plan, request.seed),

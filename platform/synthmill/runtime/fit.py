@@ -14,6 +14,7 @@ from ray.exceptions import RayError, RayTaskError
 from synthmill.config import TrainingConfig, dump
 from synthmill.errors import SynthmillError, TrainingError, UserError
 from synthmill.runtime import cluster
+from synthmill.runtime.encode import encode_rows
 from synthmill.runtime.history import follow
 from synthmill.runtime.prepare import Prepared, checkpoints_in
 from synthmill.runtime.progress import Progress, say
@@ -92,12 +93,14 @@ def fit(prepared: Prepared, run: Folder, crew: Crew) -> Fitted:
         )
     elif exist:
         say(f"resuming from the last checkpoint in {run.uri}")
+    shards = encode_rows(prepared, run)
     work = Work(
         recipe=dump(prepared.recipe),
         folder=run,
         codec=prepared.rows.codec.to_files(),
         environment=ray.put(cluster.environment()),
         tables=ray.put((prepared.rows.tables.train, prepared.rows.tables.validation)),
+        shards=shards,
     )
     # Workers write their records into the run's folder: Ray hands on metrics only with checkpoints.
     done = threading.Event()

@@ -8,7 +8,8 @@ from synthmill.catalog.store import Store
 from synthmill.config import Recipe, dump, fingerprint
 from synthmill.data.readers.base import Source, read_source
 from synthmill.data.scan.choice import scan_if_large
-from synthmill.models.base import GenerativeModel
+from synthmill.errors import RecipeError
+from synthmill.models.base import GenerativeModel, model_class
 from synthmill.storage.folder import Folder
 from synthmill.training.fit import NOT_IN_RUN_KEY, fresh_model
 from synthmill.training.micro import check_micro
@@ -50,8 +51,9 @@ class Prepared:
         return plan.total_steps
 
 
-def prepare(recipe: Recipe, store_uri: str) -> Prepared:
-    """Resolve, probe the store for writing, read, split and fit the codec on the train split.
+def prepare(recipe: Recipe, store_uri: str, *, may_scan: bool = True) -> Prepared:
+    """Resolve, probe the store for writing, read, split and fit the codec on the train split. Without
+    `may_scan` the source is loaded, however large it is.
 
     Raises:
         UserError: anything the user can mend.
@@ -66,16 +68,29 @@ def prepare(recipe: Recipe, store_uri: str) -> Prepared:
     store = Store(store_uri, recipe.storage)
     # A store that can't be written is known before the source is read, which may take minutes.
     store.root.probe_write()
-    scan = scan_if_large(recipe.data, store=store)
-    rows = (
-        prepare_rows(recipe, read_source(recipe.data, store=store))
-        if scan is None
-        else scan_rows(recipe, scan)
-    )
+    rows = read_rows(recipe, store, may_scan=may_scan)
     if recipe.training.micro_batch_rows is not None:
         # What it can't be used with depends on the model, which only the encoded columns define.
         check_micro(fresh_model(recipe, rows.codec.layout), recipe.training)
-    return Prepared(recipe, store, rows, run_key(recipe, rows.source, is_scanned=scan is not None))
+    return Prepared(recipe, store, rows, run_key(recipe, rows.source, is_scanned=rows.divided is not None))
+
+
+def read_rows(recipe: Recipe, store: Store, *, may_scan: bool = True) -> Rows:
+    """Read, split and encode the source of a resolved recipe: whole, or in blocks where it is too large.
+
+    Raises:
+        UserError: anything the user can mend.
+    """
+    scan = scan_if_large(recipe.data, store=store) if may_scan else None
+    if scan is not None and model_class(recipe.model.name).copies_training_rows:
+        raise RecipeError(
+            f"{recipe.model.name} keeps every training row, and this source is read in blocks, as data.stream"
+            " says; choose another model, or data.stream: never",
+            field="model.name",
+        )
+    if scan is None:
+        return prepare_rows(recipe, read_source(recipe.data, store=store))
+    return scan_rows(recipe, scan)
 
 
 def run_key(recipe: Recipe, source: Source, *, is_scanned: bool = False) -> str:

@@ -7,10 +7,12 @@ from typing import Any
 
 from synthmill.catalog.store import Store
 from synthmill.config import DataConfig, parse_model
-from synthmill.data.readers.base import load_rules, read_source
+from synthmill.data.readers.base import load_rules, read_source, scan_source
+from synthmill.data.scan.real import sample_sides
 from synthmill.data.schema import ColumnRule
 from synthmill.data.split import Split, SplitTables, open_split
 from synthmill.data.written import as_learnt
+from synthmill.errors import UserError
 from synthmill.generation.generator import Generator
 
 
@@ -29,14 +31,56 @@ def rules_of(store: Store, config: Mapping[str, Any]) -> Mapping[str, ColumnRule
 
 
 def source_tables(store: Store, generator: Generator) -> SplitTables:
-    """The real rows a model was trained beside, split as they were then.
+    """The real rows a model was trained beside, split as they were then: all of them, or a keyed sample of
+    each side where training read them in blocks.
 
     Raises:
         DataError: the source can't be read, or is not the one that was trained on.
     """
     config: dict[str, Any] = dict(generator.config)
     data = parse_model(DataConfig, {**config["recipe"]["data"], "source": config["source"]["uri"]})
-    source = read_source(data, store=store, rules=rules_of(store, config))
+    rules, split = rules_of(store, config), parse_model(Split, config["split"])
+    if split.rule == "content-hash/1":
+        scan = scan_source(data, store=store, rules=rules)
+        return _learnt(sample_sides(scan, data, split), generator)
+    source = read_source(data, store=store, rules=rules)
     # Text in a form (a date, a number with a unit) is compared as what it stands for.
     source = replace(source, table=as_learnt(source.table, generator.codec.typed_schema))
-    return open_split(source, parse_model(Split, config["split"]))
+    return open_split(source, split)
+
+
+def refuse_sampled(generator: Generator) -> None:
+    """UserError where real rows are to be published of a source that was read in blocks."""
+    if parse_model(Split, generator.config["split"]).rule == "content-hash/1":
+        raise UserError(
+            f"{generator.ref} learnt its source in blocks, and what was read so can't be published beside"
+            " generated rows; leave it out, or train with data.stream: never",
+            field="--mix-real",
+        )
+
+
+def sampled_note(real: SplitTables) -> str | None:
+    """What a report says of sides that are samples; None: they are whole."""
+    sides = {"train": real.train, "validation": real.validation, "holdout": real.holdout}
+    shown = [
+        f"{table.num_rows:,} of {real.split.counts[name]:,} {name} rows"
+        for name, table in sides.items()
+        if table.num_rows < real.split.counts[name]
+    ]
+    if not shown:
+        return None
+    return (
+        f"the source is larger than what is compared: figures are against {', '.join(shown)}, drawn by a hash"
+        " of the row's number; copies and identifiers of the other real rows are not seen"
+    )
+
+
+def _learnt(tables: SplitTables, generator: Generator) -> SplitTables:
+    """The sides as they are compared."""
+    schema = generator.codec.typed_schema
+    return replace(
+        tables,
+        train=as_learnt(tables.train, schema),
+        validation=as_learnt(tables.validation, schema),
+        holdout=as_learnt(tables.holdout, schema),
+    )

@@ -37,6 +37,7 @@ def train(recipe: Recipe, store_uri: str, *, run_id: str) -> "Version":
         return prepare(recipe, store_uri)
 
     with cluster.session_beside(prepared_rows) as preparing:
+        from synthmill.runtime.encode import SHARDS
         from synthmill.runtime.fit import Crew, fit
         from synthmill.runtime.publish import publish
 
@@ -50,6 +51,8 @@ def train(recipe: Recipe, store_uri: str, *, run_id: str) -> "Version":
             version = publish(prepared, model, run_id=run_id)
             # Resuming a run that is published would publish it again.
             run.folder.delete_tree("checkpoints")
+            # Encoded rows are as private as the source, and of no use any more.
+            run.folder.delete_tree(SHARDS)
     return version
 
 

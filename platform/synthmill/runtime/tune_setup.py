@@ -133,7 +133,8 @@ def set_up(recipe: Recipe, store_uri: str) -> Setup:
         raise RecipeError(
             f"names models of different kinds of data: {', '.join(sorted(kinds))}", field="tune.models"
         )
-    prepared = prepare(recipe, store_uri)
+    # Trials share tables in memory.
+    prepared = prepare(recipe, store_uri, may_scan=False)
     space, goal = make_space(prepared.recipe), make_goal(prepared.recipe)
     rows = prepared.rows
     codecs = {model_class(prepared.recipe.model.name).encoding: rows.codec}

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -11,8 +12,11 @@ import torch
 
 from synthmill.config import Recipe, parse_model
 from synthmill.data.codecs.base import codec_from_files
+from synthmill.data.scratch import opened_shards
+from synthmill.data.shards import ShardIndex
 from synthmill.errors import SynthmillError
 from synthmill.runtime import cluster
+from synthmill.runtime.encode import shards_in
 from synthmill.runtime.history import FolderReporter, PreviewFolder, TensorBoardFolder
 from synthmill.runtime.prepare import checkpoints_in
 from synthmill.runtime.roster import Listener
@@ -55,7 +59,9 @@ class Work:
     environment: Any
     """Reference to `cluster.environment()`."""
     tables: Any
-    """Reference to the train and the validation rows."""
+    """Reference to the train and the validation rows; to samples of them where there are shards."""
+    shards: ShardIndex | None = None
+    """Of all training rows, encoded, in the run's folder; None: they are the tables."""
     roster: Any = None
     """Handle of a `Roster`; None for a process that trains alone."""
 
@@ -71,18 +77,21 @@ class Work:
             tracked = trackers.run(self.recipe["name"], self.folder.uri, self.recipe)
             # One process writes: the records of all ranks are the same.
             reporter = Fanout(live, events, PreviewFolder(self.folder), tracked)
+        on_disk = opened_shards(shards_in(self.folder), self.shards) if self.shards else nullcontext()
         try:
-            outcome = fit(
-                parse_model(Recipe, self.recipe),
-                train_rows,
-                validation,
-                codec_from_files(*self.codec),
-                parallel=parallel,
-                reporter=reporter,
-                checkpoints=Checkpoints(checkpoints_in(self.folder)),
-                orders=orders,
-                most_threads=cluster.threads_here(),
-            )
+            with on_disk as shards:
+                outcome = fit(
+                    parse_model(Recipe, self.recipe),
+                    train_rows,
+                    validation,
+                    codec_from_files(*self.codec),
+                    parallel=parallel,
+                    reporter=reporter,
+                    checkpoints=Checkpoints(checkpoints_in(self.folder)),
+                    orders=orders,
+                    most_threads=cluster.threads_here(),
+                    shards=shards,
+                )
         except BaseException as fault:
             if leads:
                 # Workers that make room for a larger group have not failed.

@@ -15,7 +15,7 @@ from synthmill.models.base import GenerativeModel
 from synthmill.training.checkpoint import State
 from synthmill.training.collapse import CollapseWatch
 from synthmill.training.parallel import Parallel
-from synthmill.training.quality.base import QualityCheck
+from synthmill.training.quality.base import Elsewhere, QualityCheck
 from synthmill.training.run_state import RunState
 from synthmill.training.selection import Candidate, Selection
 
@@ -25,7 +25,7 @@ class Checker:
 
     def __init__(
         self,
-        quality: QualityCheck | None,
+        quality: QualityCheck | Elsewhere | None,
         config: TrainingConfig,
         every_steps: int,
         parallel: Parallel,

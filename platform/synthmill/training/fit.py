@@ -9,18 +9,20 @@ import pyarrow as pa
 import torch
 
 from synthmill.config import Recipe, dump, fingerprint
-from synthmill.data.batch import Batch
 from synthmill.data.codecs.base import Codec
 from synthmill.data.layout import Layout
+from synthmill.data.shards import EncodedRows
 from synthmill.models.base import GenerativeModel, build
 from synthmill.training.checker import copied
 from synthmill.training.checkpoint import Checkpoints
 from synthmill.training.loop import Outcome, train
 from synthmill.training.parallel import Parallel
-from synthmill.training.quality.base import QualityCheck, quality_check
+from synthmill.training.quality.base import Elsewhere, QualityCheck, quality_check
 from synthmill.training.reporter import Reporter
 from synthmill.training.rng import key
+from synthmill.training.rows import InMemory, TrainingRows
 from synthmill.training.run_state import Orders
+from synthmill.training.sharded import Sharded
 
 NOT_IN_RUN_KEY = (
     "workers",
@@ -51,18 +53,28 @@ def fit(
     orders: Orders | None = None,
     keep_interrupted: bool = False,
     most_threads: int = 1,
+    shards: EncodedRows | None = None,
 ) -> Outcome:
     """Train the model of a resolved recipe in this process on all of `train_rows`; `validation` chooses among
     the checked weights.
 
-    `keep_interrupted`: Ctrl-C ends the run as a time limit does. `most_threads` may be taken where the recipe
-    states no number.
+    `shards`: all training rows, encoded and on disk; `train_rows` and `validation` are then samples, which
+    checks compare with. `keep_interrupted`: Ctrl-C ends the run as a time limit does. `most_threads` may be
+    taken where the recipe states no number.
     """
     model = fresh_model(recipe, codec.layout).to(parallel.device)
+    encoded = codec.encode(train_rows)
     # Whole on the device: tables and small images fit, and permuting them there needs no loader processes.
-    data = codec.encode(train_rows).to(parallel.device)
+    data: TrainingRows = (
+        InMemory(encoded, parallel.device) if shards is None else Sharded(shards, parallel.device)
+    )
     kind = model.modalities[0] if recipe.data.kind == "auto" else recipe.data.kind
-    quality = quality_check(kind, codec, train_rows, validation, data, seed=recipe.training.seed)
+
+    check = None
+    if parallel.rank == 0:
+        check = quality_check(kind, codec, train_rows, validation, encoded, seed=recipe.training.seed)
+    del encoded  # On a GPU it would be a second copy.
+    quality = _known_to_all(check, parallel)
     # Models in closed form read the rows once; there is nothing to loop over.
     if not model.stages():
         return _fit_closed(model, data, quality, reporter)
@@ -80,6 +92,16 @@ def fit(
         keep_interrupted=keep_interrupted,
         most_threads=most_threads,
     )
+
+
+def _known_to_all(check: QualityCheck | None, parallel: Parallel) -> QualityCheck | Elsewhere | None:
+    """Rank 0's check, which others know of. It alone scores, and making one reads all rows it is given."""
+    # Others must know when a check is due, and so what one costs.
+    rows = torch.tensor([-1 if check is None else check.rows], device=parallel.device)
+    parallel.broadcast_(rows)
+    if parallel.rank == 0:
+        return check
+    return Elsewhere(int(rows)) if int(rows) >= 0 else None
 
 
 def fresh_model(recipe: Recipe, layout: Layout) -> GenerativeModel:
@@ -103,16 +125,19 @@ def run_key(recipe: Recipe, codec: Codec) -> str:
 
 
 def _fit_closed(
-    model: GenerativeModel, data: Batch, quality: QualityCheck | None, reporter: Reporter
+    model: GenerativeModel,
+    data: TrainingRows,
+    quality: QualityCheck | Elsewhere | None,
+    reporter: Reporter,
 ) -> Outcome:
     """A model without stages reads the rows once; its only check is of what it is then."""
     started = time.monotonic()
     with torch.no_grad():
-        model.fit_closed([data])
+        model.fit_closed(data.batches())
     model.eval()
     history: list[dict[str, Any]] = []
     best = None
-    if quality is not None:
+    if isinstance(quality, QualityCheck):
         with torch.inference_mode():
             scores = quality(model)
         best = {"step": 0, **scores}

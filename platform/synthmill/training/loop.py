@@ -29,10 +29,10 @@ from synthmill.training.optim import PhaseOptimizer, distinct, flatten, optimize
 from synthmill.training.pace import Pacing, choices_of
 from synthmill.training.parallel import Parallel, local_rows
 from synthmill.training.plan import Plan, make_plan
-from synthmill.training.quality.base import QualityCheck
+from synthmill.training.quality.base import Elsewhere, QualityCheck
 from synthmill.training.reporter import Reporter
 from synthmill.training.rng import StepRng, key
-from synthmill.training.rows import ByCategory, Shuffled, chunks
+from synthmill.training.rows import InMemory, TrainingRows
 from synthmill.training.run_state import Orders, RunState
 from synthmill.training.schedule import factor
 
@@ -56,13 +56,13 @@ class Outcome:
 
 def train(
     model: GenerativeModel,
-    data: Batch,
+    data: Batch | TrainingRows,
     config: TrainingConfig,
     *,
     parallel: Parallel,
     reporter: Reporter,
     checkpoints: Checkpoints | None = None,
-    quality: QualityCheck | None = None,
+    quality: QualityCheck | Elsewhere | None = None,
     should_stop: Callable[[], bool] | None = None,
     orders: Orders | None = None,
     run_key: str = "",
@@ -83,7 +83,8 @@ def train(
     """
     run = RunState(config, parallel, reporter, checkpoints, run_key)
     check_rows = quality.rows if quality is not None else 0
-    loop = Loop(model, data, config, parallel, run, check_rows=check_rows, most_threads=most_threads)
+    rows = InMemory(data, parallel.device) if isinstance(data, Batch) else data
+    loop = Loop(model, rows, config, parallel, run, check_rows=check_rows, most_threads=most_threads)
     checker = Checker(quality, config, loop.plan.check_every_steps, parallel, run)
     run.resume((loop, checker), loop.plan.total_steps)
     threads_before = torch.get_num_threads()
@@ -173,7 +174,7 @@ class Loop:
     def __init__(
         self,
         model: GenerativeModel,
-        data: Batch,
+        data: TrainingRows,
         config: TrainingConfig,
         parallel: Parallel,
         run: RunState,
@@ -199,10 +200,10 @@ class Loop:
         self._parts = parts_of(model, config, device, batch_rows, self._local)
         # Rank 0 alone refits the averaged model, on whole batches.
         self._finish_rng = StepRng(device, config.seed, batch_rows, slice(0, batch_rows))
-        self._shuffled = Shuffled(data, batch_rows, config.seed, device)
+        self._shuffled = data.shuffled(batch_rows, config.seed)
         by_category = any(phase.sampling == "category" for stage in stages for phase in stage.phases)
         self._by_category = (
-            ByCategory(data, model.layout) if by_category and model.layout.category_spans else None
+            data.by_category(model.layout) if by_category and model.layout.category_spans else None
         )
         # The order matters: layout in memory, then the copy for the average, then one flat tensor that
         # optimizers and average move.
@@ -212,6 +213,9 @@ class Loop:
         self._computes: dict[float, Compute] = {}
         """By the share of the batch; parts have one or two sizes."""
         self.ema = Ema(model, config.ema_half_life_steps)
+        counts = data.counts()
+        if counts is not None:
+            self.ema.model.know_counts(counts)
         self._weights = flatten(model)
         self._parameters = list(model.parameters())
         self._optimizers = optimizers_of(model, stages)
@@ -350,7 +354,7 @@ class Loop:
     def averaged(self) -> GenerativeModel:
         """The averaged model with everything refitted that depends on its weights, in eval mode."""
         self.ema.copy_buffers(self._model)
-        rows = chunks(self._data, self.plan.batch_rows)
+        rows = self._data.for_finish(self.plan.batch_rows, self._seed)
         with torch.no_grad():
             self.ema.model.finish(rows, rng=self._finish_rng.at("finish"))
         return self.ema.model.eval()

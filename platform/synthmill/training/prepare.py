@@ -67,6 +67,11 @@ def prepare_rows(recipe: Recipe, source: Source) -> Rows:
     Raises:
         DataError: rows that can't be learnt; names the field and the fix.
     """
+    if recipe.data.stream == "always":
+        raise RecipeError(
+            "searches and trainings from Python load their source; leave it out, or use the train command",
+            field="data.stream",
+        )
     # Before anything is fitted: the codec must see nothing of the other sides.
     tables = split_table(source.table, recipe.data.split, sha256=source.sha256)
     codec = codec_class(model_class(recipe.model.name).encoding)

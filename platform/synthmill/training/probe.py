@@ -7,14 +7,18 @@ import torch
 
 from synthmill.config import Recipe
 from synthmill.data.batch import Batch
+from synthmill.data.layout import MixedLayout
+from synthmill.data.shards import bytes_of
 from synthmill.errors import ResourceError
 from synthmill.models.base import GenerativeModel
 from synthmill.training.fit import fresh_model
 from synthmill.training.loop import Loop
 from synthmill.training.parallel import Single
+from synthmill.training.plan import make_plan
 from synthmill.training.prepare import Rows
 from synthmill.training.quality.base import QualityCheck, quality_check
 from synthmill.training.reporter import Silent
+from synthmill.training.rows import InMemory
 from synthmill.training.run_state import RunState
 
 WARM_STEPS, LEAST_STEPS, MOST_STEPS = 2, 3, 50
@@ -36,6 +40,8 @@ class Probed:
     weight_bytes: int
     """The published weights."""
     closed_seconds: float = 0.0
+    shard_bytes: int = 0
+    """Encoded rows on disk, of a source that is read in blocks."""
 
     @property
     def seconds(self) -> float:
@@ -67,11 +73,11 @@ def probe(recipe: Recipe, rows: Rows, *, seconds: float) -> Probed:
         seed=recipe.training.seed,
     )
     if not model.stages():
-        return _closed(model, data, check, weights)
+        return _closed(model, data, check, weights, rows.train_rows)
     run = RunState(recipe.training, Single(device), Silent(), None, "")
     loop = Loop(
         model,
-        data,
+        InMemory(data, device),
         recipe.training,
         Single(device),
         run,
@@ -85,7 +91,14 @@ def probe(recipe: Recipe, rows: Rows, *, seconds: float) -> Probed:
         check_seconds = _timed_check(check, loop.averaged()) if check is not None else 0.0
     finally:
         torch.set_num_threads(threads)
-    plan = loop.plan
+    # Of a source that is read in blocks the loop here has a sample alone.
+    plan = make_plan(
+        recipe.training,
+        model.stages(),
+        rows.train_rows,
+        model.row_group,
+        check.rows if check is not None else 0,
+    )
     return Probed(
         steps=plan.total_steps,
         probed_steps=taken,
@@ -95,7 +108,16 @@ def probe(recipe: Recipe, rows: Rows, *, seconds: float) -> Probed:
         check_seconds=check_seconds,
         state_bytes=_bytes_of(loop.state()[0]),
         weight_bytes=weights,
+        shard_bytes=_shard_bytes(model, rows),
     )
+
+
+def _shard_bytes(model: GenerativeModel, rows: Rows) -> int:
+    layout = rows.codec.layout
+    if rows.divided is None or not isinstance(layout, MixedLayout):
+        return 0
+    by_code = any(phase.sampling == "category" for stage in model.stages() for phase in stage.phases)
+    return bytes_of(layout, rows.train_rows, by_code=by_code)
 
 
 def _timed_steps(loop: Loop, device: torch.device, seconds: float) -> tuple[int, float]:
@@ -121,12 +143,14 @@ def _timed_check(check: QualityCheck, model: GenerativeModel) -> float:
     return time.perf_counter() - started
 
 
-def _closed(model: GenerativeModel, data: Batch, check: QualityCheck | None, weights: int) -> Probed:
-    # Whole: such a model reads its rows once, and some want all of them.
+def _closed(
+    model: GenerativeModel, data: Batch, check: QualityCheck | None, weights: int, rows: int
+) -> Probed:
+    # All there are here: such a model reads its rows once, and some want all of them.
     started = time.perf_counter()
     with torch.no_grad():
         model.fit_closed([data])
-    seconds = time.perf_counter() - started
+    seconds = (time.perf_counter() - started) * rows / data.num_rows
     check_seconds = _timed_check(check, model.eval()) if check is not None else 0.0
     return Probed(
         steps=0,

@@ -180,20 +180,19 @@ class MixedCodec(Codec):
     def encode(self, table: pa.Table) -> Batch:
         """`codes` int64 (N, discrete spans) and `values` float32 (N, numeric spans) of a table with the
         codec's columns."""
-        codes: list[Int64] = []
-        values: list[Float64] = []
-        for column in self._columns:
+        rows = table.num_rows
+        # Filled column by column: stacking them would hold all rows twice.
+        code_ND = np.empty((rows, len(self.layout.discrete)), np.int64)
+        value_NC = np.empty((rows, len(self.layout.numeric)), np.float32)
+        for column, place in zip(self._columns, self._places, strict=True):
             name = column.profile.name
             array, kind = flat(table[name]), self.typed_schema.field(name).type
             array = to_view(array if array.type == kind else array.cast(kind), self.views.get(name))
             column_codes, positions = column.encode(array)
-            if column.spans:
-                codes += column_codes
-            if positions is not None:
-                values.append(positions)
-        rows = table.num_rows
-        code_ND = np.stack(codes, axis=1)
-        value_NC = np.stack(values, axis=1).astype(np.float32) if values else np.zeros((rows, 0), np.float32)
+            for span, codes in zip(range(place.codes.start, place.codes.stop), column_codes, strict=False):
+                code_ND[:, span] = codes
+            if place.value is not None:
+                value_NC[:, place.value] = positions
         return Batch(codes=torch.from_numpy(code_ND), values=torch.from_numpy(value_NC))
 
     def decode(self, batch: Batch, *, first_row: int) -> pa.Table:

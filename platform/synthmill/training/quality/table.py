@@ -26,6 +26,7 @@ BINS = 10
 MOST_CATEGORIES = 20
 MOST_COLUMNS = 100
 JACKKNIFE_PARTS = 5
+JOINT_ROWS = 65_536
 
 
 class Bins:
@@ -96,8 +97,8 @@ class TableQuality(QualityCheck):
         # Whole blocks, as sampling draws them; more rows cost time and gain little on a small table.
         self.rows = 4096 if train.num_rows >= 4096 else 2048
         self._bins = Bins(train)
-        self._real_DD = _joint(self._bins.one_hot(validation))
-        self._ceiling = self._expected(_joint(self._bins.one_hot(train)), validation.num_rows)
+        self._real_DD = self._joint(validation)
+        self._ceiling = self._expected(self._joint(train), validation.num_rows)
 
     def __call__(self, model: GenerativeModel) -> dict[str, float]:
         """`score`: pair accuracy over its ceiling, in [0, ~1]; `noise`: its standard error (jackknife over
@@ -124,6 +125,17 @@ class TableQuality(QualityCheck):
             "ceiling": self._ceiling,
         }
 
+    def _joint(self, table: pa.Table) -> Tensor:
+        """Shares of the rows for each pair of bins, float32 (D, D)."""
+        # Some rows at a time: all of them as one-hot vectors take a hundred times the table's own memory.
+        # Counts of so few are exact in float32, and their sums in float64.
+        counts_DD = torch.zeros(self._bins.width, self._bins.width, dtype=torch.float64)
+        for start in range(0, table.num_rows, JOINT_ROWS):
+            one_hot_ND = self._bins.one_hot(table.slice(start, JOINT_ROWS))
+            counts_DD += one_hot_ND.T @ one_hot_ND
+        shares_DD: Tensor = counts_DD.float() / table.num_rows
+        return shares_DD
+
     def _accuracy(self, joint_DD: Tensor) -> float:
         return self._mean_pair(0.5 * (joint_DD - self._real_DD).abs())
 
@@ -139,10 +151,6 @@ class TableQuality(QualityCheck):
         if columns == 1:
             return 1.0 - float(distance_CC[0, 0])
         return 1.0 - float(distance_CC.triu(1).sum()) / (columns * (columns - 1) / 2)
-
-
-def _joint(one_hot_ND: Tensor) -> Tensor:
-    return one_hot_ND.T @ one_hot_ND / one_hot_ND.shape[0]
 
 
 def _numbers(column: Any) -> NDArray[np.float64]:
