@@ -110,7 +110,7 @@ def test_a_sample_leaves_only_curves_to_chance(tmp_path: Path, monkeypatch: pyte
         assert [span.width for span in one.spans] == [span.width for span in other.spans], name
         if hasattr(one, "counts"):
             assert one.counts.tolist() == other.counts.tolist()
-        if getattr(one, "curve", None) is not None:
+        if name in ("exact", "tens", "at", "huge"):
             assert worst_rank(one.curve, other.curve) < 1.63 / np.sqrt(6_000), name
             assert (one.curve.x[0], one.curve.x[-1]) == (other.curve.x[0], other.curve.x[-1]), name
     assert summary["rows"] == expected["rows"]

@@ -51,7 +51,13 @@ class TableReader(Reader):
             raise WholeError(f"{shown(config.source)} gives all of its rows at once")
         else:
             raw = open_files(config, settings)
-        return Scan(raw, config, rules, lambda made: _check(made, config, rules))
+        return Scan(
+            raw,
+            config,
+            rules,
+            check=lambda made: _check(made, config, rules),
+            look=lambda made, notes: _inspect(made, config, rules, notes),
+        )
 
     def inspect(self, config: DataConfig, *, store: Store | None, rules: Rules) -> Inspection:
         found, made, _ = _conformed(config, rules, store)

@@ -343,7 +343,8 @@ class ManyNumbers(_Numbers):
 def frequent_of(values: Numbers, times: float = 1.0) -> Numbers:
     """The numbers that are frequent enough in a sample (N,) to be points of all rows, ascending."""
     distinct, counts = np.unique(values, return_counts=True)
-    return distinct[counts >= max(CANDIDATE_ROWS, times * CANDIDATE_SHARE * len(values))]
+    frequent: Numbers = distinct[counts >= max(CANDIDATE_ROWS, times * CANDIDATE_SHARE * len(values))]
+    return frequent
 
 
 def _window(values: Numbers) -> tuple[int, int] | None:
@@ -367,9 +368,10 @@ def _highest(some: Numbers, more: Numbers) -> Numbers:
 def _distinct(values: Numbers) -> Numbers:
     """The different ones, ascending: by sorting, which costs less than `np.unique` where they are many."""
     ordered = np.sort(values)
-    if not len(ordered):
-        return ordered
-    return ordered[np.concatenate([[True], ordered[1:] != ordered[:-1]])]
+    is_new = np.ones(len(ordered), dtype=bool)
+    is_new[1:] = ordered[1:] != ordered[:-1]
+    found: Numbers = ordered[is_new]
+    return found
 
 
 def _keys(values: Numbers) -> UInt64:

@@ -93,7 +93,8 @@ class Divided:
 def _pack(sides: Sides) -> npt.NDArray[np.uint8]:
     padded = np.zeros(-(-len(sides) // 4) * 4, dtype=np.uint8)
     padded[: len(sides)] = sides
-    return (padded.reshape(-1, 4) * _PLACES).sum(axis=1, dtype=np.uint8)
+    packed: npt.NDArray[np.uint8] = (padded.reshape(-1, 4) * _PLACES).sum(axis=1, dtype=np.uint8)
+    return packed
 
 
 def _unpack(packed: npt.NDArray[np.uint8], rows: int) -> Sides:

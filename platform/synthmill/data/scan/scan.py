@@ -7,7 +7,7 @@ says otherwise, it runs again.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol, TypeVar
 
 import numpy as np
@@ -17,6 +17,7 @@ from synthmill.config import DataConfig
 from synthmill.data.columns import Int64, UInt64, is_text
 from synthmill.data.conform import Conformed
 from synthmill.data.formats.base import FIELD
+from synthmill.data.inspection import Inspection
 from synthmill.data.scan.plan import Plan, make_plan
 from synthmill.data.scan.raw import Raw
 from synthmill.data.scan.sample import SAMPLE_ROWS, KeyedSample
@@ -51,6 +52,16 @@ class Consumer(Protocol):
 C = TypeVar("C", bound=Consumer)
 
 
+class _Nobody:
+    """Goes over the rows for what the scan itself finds."""
+
+    def add(self, block: Block) -> None:
+        """Nothing is kept."""
+
+    def accepts(self, terms: "Terms") -> bool:
+        return True
+
+
 @dataclass(frozen=True)
 class Terms:
     """What a pass takes for granted."""
@@ -78,9 +89,16 @@ class Scan:
     common: UInt64
 
     def __init__(
-        self, raw: Raw, config: DataConfig, rules: Rules, check: Callable[[Conformed], None]
+        self,
+        raw: Raw,
+        config: DataConfig,
+        rules: Rules,
+        check: Callable[[Conformed], None],
+        look: Callable[[Conformed, tuple[str, ...]], Inspection],
     ) -> None:
-        self._raw, self._config, self._check = raw, config, check
+        """`check` raises DataError for columns that no model can learn from; `look` tells of all columns,
+        those among them."""
+        self._raw, self._config, self._check, self._look = raw, config, check, look
         self.rules = rules
         self._plan: Plan | None = None
 
@@ -133,6 +151,19 @@ class Scan:
             plan, terms = decided, now
         assert found is not None, "terms that nothing contradicts are settled"
         raise self._unsettled(plan, *found)
+
+    def inspect(self) -> Inspection:
+        """What the columns hold, those at fault among them: of the sample, which every cell was held
+        against."""
+        self._check = lambda made: None
+        self.settle(lambda terms: _Nobody())
+        assert self._plan is not None, "settled"
+        seen = self._look(self._plan.conformed, self._raw.notes)
+        how = (
+            f"{self.uri} has {self.num_rows:,} rows and is read in blocks: this is what {seen.rows:,} of them"
+            " hold, and all cells agree with it"
+        )
+        return replace(seen, notes=(how, *seen.notes))
 
     def blocks(self) -> Iterator[Block]:
         """All rows, once more.

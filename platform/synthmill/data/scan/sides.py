@@ -25,7 +25,8 @@ Sides = npt.NDArray[np.int8]
 def common_contents(sample: pa.Table) -> UInt64:
     """The hashes of contents that at least 20 rows and 1% of a keyed sample have: at most 100, ascending."""
     contents, counts = np.unique(content_hashes(sample), return_counts=True)
-    return contents[counts >= max(COMMON_ROWS, COMMON_SHARE * sample.num_rows)]
+    common: UInt64 = contents[counts >= max(COMMON_ROWS, COMMON_SHARE * sample.num_rows)]
+    return common
 
 
 def sides_of(table: pa.Table, rows: Int64, common: UInt64, config: SplitConfig) -> Sides:
