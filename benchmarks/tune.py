@@ -183,7 +183,6 @@ def portfolio(options: argparse.Namespace, cells: harness.Cells) -> None:
     guard: list[dict[str, Any]] = []
     for family in (name for name in options.families if "," not in name):
         configs = candidates(family, options.configs)
-
         by_table = {
             table.name: {
                 f"{index:02d}": cells.run(
@@ -195,7 +194,7 @@ def portfolio(options: argparse.Namespace, cells: harness.Cells) -> None:
             for table in tables
         }
         # Index 0 is the default, which a search tries anyway.
-        picks = choose([without_default(scores, scores["00"]) for scores in by_table.values()], options.size)
+        picks = choose(list(by_table.values()), options.size, given="00")
         models[family] = [
             {key: value for key, value in configs[int(index)].items() if key != "model"} for index in picks
         ]
@@ -221,17 +220,12 @@ def portfolio(options: argparse.Namespace, cells: harness.Cells) -> None:
     print(harness.table(guard))
 
 
-def without_default(scores: Mapping[str, float], default: float) -> dict[str, float]:
-    """What each configuration adds to the default, which is always tried."""
-    return {index: max(0.0, score - default) for index, score in scores.items() if index != "00"}
-
-
 def left_out(name: str, family: str, by_table: Mapping[str, dict[str, float]], size: int) -> dict[str, Any]:
     """The portfolio of the other tables on the one that it was not chosen from."""
     from synthmill.tuning.portfolio import choose
 
-    others = [without_default(scores, scores["00"]) for other, scores in by_table.items() if other != name]
-    return against_random(name, family, by_table[name], choose(others, size))
+    others = [scores for other, scores in by_table.items() if other != name]
+    return against_random(name, family, by_table[name], choose(others, size, given="00"))
 
 
 def against_random(

@@ -33,8 +33,12 @@ def test_a_search_ends_with_repeats_and_picks_what_surely_gains(tmp_path: Path) 
     assert {trial.state for trial in record.searched} == {"complete", "stopped"}
     assert record.confirming is not None
     seeds = record.confirming["seeds"]
-    # Fresh seeds, the same for every candidate and the default.
+    # Fresh seeds, the same for every candidate and the default, and other validation rows with each.
     assert seeds == [1, 2, 3]
+    assert {p.fold for p in given if record.trials[p.number].of is None} == {None}
+    assert [p.fold for p in given if p.fold is not None] == [
+        t.seed for t in record.trials.values() if t.of is not None
+    ]
     assert set(record.repeats(0)) == set(seeds)
     chosen = pick(record)
     assert chosen is not None

@@ -44,6 +44,8 @@ class Proposal:
     """Whether what it has by then is worth a look, or nothing."""
     keep: bool
     """Whether its weights may be published."""
+    fold: int | None = None
+    """The division of train and validation rows that a repeat is judged by; None: the recipe's."""
 
 
 class Search:
@@ -232,6 +234,7 @@ class Search:
             seconds=self._left(whole=repeat or trial.number == 0),
             partial=trial.number == 0,
             keep=not repeat,
+            fold=trial.seed if repeat else None,
         )
 
     def _shares(self, trial: Trial) -> tuple[float, ...]:
