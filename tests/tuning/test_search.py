@@ -161,8 +161,13 @@ def test_a_journal_works_in_every_store_and_misses_no_hole(every_store: str) -> 
 
 def test_budgets_hold_what_they_hold() -> None:
     config, costs = recipe(tune={"budget_seconds": 1800.0}).tune, Costs(70.0, 5.0)
-    rungs = rungs_of(config, 1000)
+    rungs = rungs_of(config, 1800)
     assert rungs == (1 / 9, 1 / 3, 1.0)
+    # Looks after a handful of steps would stop configurations by chance.
+    assert rungs_of(config, 1799) == (1 / 3, 1.0)
+    assert rungs_of(config, 599) == (1.0,)
+    rows = recipe(tune={"fidelity": "rows"}).tune
+    assert rungs_of(rows, 18) == (1 / 9, 1 / 3, 1.0)
     assert 60 < trials_in(config, costs, rungs, 2) < 110
     assert trials_in(recipe(tune={"max_trials": 7}).tune, costs, rungs, 2) == 7
     assert repeats_in(config, 400.0, 75.0, 2, best=3) == [2, 3]

@@ -6,6 +6,9 @@ from synthmill.errors import RecipeError
 from synthmill.tune_config import TuneConfig
 
 REDUCTION = 3
+LEAST_STEPS = 200
+"""Of a training that is looked at early. After fewer all scores are near those of independent columns: the
+order that they give is chance, and the look costs more than the steps that it could save."""
 MOST_TRIALS = 40
 """Where neither trials nor time are limited."""
 USABLE_SHARE = 0.1
@@ -29,9 +32,12 @@ class Costs:
 
 def rungs_of(config: TuneConfig, steps: int) -> tuple[float, ...]:
     """Shares of the whole training at which a configuration is looked at, the last one 1."""
-    if config.fidelity == "none" or (steps < REDUCTION**2 and config.fidelity == "steps"):
-        return (1.0,)
-    return (1 / REDUCTION**2, 1 / REDUCTION, 1.0)
+    early = [1 / REDUCTION**2, 1 / REDUCTION]
+    if config.fidelity == "none":
+        early = []
+    elif config.fidelity == "steps":
+        early = [share for share in early if round(share * steps) >= LEAST_STEPS]
+    return (*early, 1.0)
 
 
 def expected_seconds(costs: Costs, rungs: tuple[float, ...]) -> float:
