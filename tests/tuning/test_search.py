@@ -7,7 +7,7 @@ import pytest
 
 from synthmill.errors import ClaimLostError, IntegrityError, RecipeError
 from synthmill.storage.folder import Folder
-from synthmill.tuning.budget import Costs, repeats_in, require_one, rungs_of, trials_in
+from synthmill.tuning.budget import Costs, for_repeats, repeats_in, require_one, rungs_of, trials_in
 from synthmill.tuning.journal import Journal, read_events, replay
 from synthmill.tuning.search import FirstPoint
 from synthmill.tuning.selection import paired, pick
@@ -172,5 +172,10 @@ def test_budgets_hold_what_they_hold() -> None:
     assert trials_in(recipe(tune={"max_trials": 7}).tune, costs, rungs, 2) == 7
     assert repeats_in(config, 400.0, 75.0, 2, best=3) == [2, 3]
     assert repeats_in(config, 100.0, 75.0, 2, best=3) == [0, 0]
+    # A small budget keeps the time of two seeds of a candidate and the default, but half is the search's.
+    assert for_repeats(config, 1800.0, 75.0, 2) == pytest.approx(405.0)
+    assert for_repeats(config, 800.0, 75.0, 1) == 300.0
+    assert for_repeats(config, 400.0, 75.0, 1) == 200.0
+    assert for_repeats(recipe(tune={"confirm_share": 0}).tune, 400.0, 75.0, 1) == 0.0
     with pytest.raises(RecipeError, match=r"tune\.budget_seconds: 60 s hold no trial"):
         require_one(recipe(tune={"budget_seconds": 60.0}).tune, costs)

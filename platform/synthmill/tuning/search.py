@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from synthmill.tuning.budget import MOST_TRIALS, REDUCTION, USABLE_SHARE, Costs, repeats_in
+from synthmill.tuning.budget import MOST_TRIALS, REDUCTION, USABLE_SHARE, Costs, for_repeats, repeats_in
 from synthmill.tuning.journal import Journal
 from synthmill.tuning.order import survives
 from synthmill.tuning.propose import propose
@@ -166,7 +166,8 @@ class Search:
         limit = self.config.budget_seconds
         if limit is None:
             return None
-        return max(0.0, limit * (1.0 if whole else 1 - self.config.confirm_share) - self.journal.seconds)
+        kept = 0.0 if whole else for_repeats(self.config, limit, self._costs.whole, self._at_once)
+        return max(0.0, limit - kept - self.journal.seconds)
 
     def _begin_search(self) -> Trial:
         number = len(self.record.trials)
