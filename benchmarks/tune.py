@@ -78,6 +78,12 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("part", choices=["compare", "portfolio"])
     parser.add_argument("--tables", nargs="+", default=[], help="NAME=SOURCE:TARGET")
     parser.add_argument("--families", nargs="+", default=FAMILIES)
+    parser.add_argument(
+        "--samplers",
+        nargs="+",
+        default=["tpe", "random"],
+        help="compare: the first is compared with the others",
+    )
     parser.add_argument("--minutes", type=float, default=30.0, help="compare: of one search")
     parser.add_argument("--trials", type=int, help="compare: of one search, instead of minutes")
     parser.add_argument("--epochs", type=int, help="compare: of one training; default: the recipe's 300")
@@ -99,8 +105,7 @@ def compare(options: argparse.Namespace, cells: harness.Cells) -> None:
     for table in map(Table.parse, options.tables):
         for families in options.families:
             contenders = {
-                "tpe": found(options, cells, table, families, "tpe"),
-                "random": found(options, cells, table, families, "random"),
+                **{name: found(options, cells, table, families, name) for name in options.samplers},
                 **fixed(options, table, families),
             }
             held = {
@@ -111,12 +116,16 @@ def compare(options: argparse.Namespace, cells: harness.Cells) -> None:
                 for which, recipe in contenders.items()
             }
             held |= authors(options, cells, table, families)
-            for against in (name for name, runs in held.items() if runs and name != "tpe"):
-                same = against in contenders and identity(contenders[against]) == identity(contenders["tpe"])
+            first = options.samplers[0]
+            for against in (name for name, runs in held.items() if runs and name != first):
+                same = against in contenders and identity(contenders[against]) == identity(contenders[first])
                 for figure in FIGURES:
-                    gains = [a[figure] - b[figure] for a, b in zip(held["tpe"], held[against], strict=False)]
+                    gains = [a[figure] - b[figure] for a, b in zip(held[first], held[against], strict=False)]
                     about = {"table": table.name, "families": families, "against": against, "figure": figure}
-                    rows.append(about | {"same recipe": "yes" if same else ""} | interval(gains))
+                    value = float(np.mean([run[figure] for run in held[first]]))
+                    rows.append(
+                        about | {"same recipe": "yes" if same else "", "value": value} | interval(gains)
+                    )
             print(harness.table(rows), flush=True)
 
 
