@@ -164,8 +164,8 @@ def test_budgets_hold_what_they_hold() -> None:
     rungs = rungs_of(config, 1800)
     assert rungs == (1 / 9, 1 / 3, 1.0)
     # Looks after a handful of steps would stop configurations by chance.
-    assert rungs_of(config, 1799) == (1 / 3, 1.0)
-    assert rungs_of(config, 599) == (1.0,)
+    assert rungs_of(config, 1790) == (1 / 3, 1.0)
+    assert rungs_of(config, 590) == (1.0,)
     rows = recipe(tune={"fidelity": "rows"}).tune
     assert rungs_of(rows, 18) == (1 / 9, 1 / 3, 1.0)
     assert 60 < trials_in(config, costs, rungs, 2) < 110
