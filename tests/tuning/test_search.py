@@ -119,6 +119,20 @@ def test_time_that_ends_leaves_the_best_so_far(tmp_path: Path) -> None:
     assert pick(search.record).number == 0
 
 
+def test_what_trainings_are_seen_to_take_is_kept_for_repeats(tmp_path: Path) -> None:
+    clock = Clock()
+    space = space_of(tune={"budget_seconds": 100.0, "concurrency": 1})
+    search = search_in(tmp_path, clock, space=space)
+    search.report(search.next().number, 1.0, verdict(0.3), 12.0)
+    second = search.next()
+    for share in second.shares:
+        search.report(second.number, share, verdict(0.5), 12.0)
+    # The guess was 10 s: 40 s for two seeds of two configurations. It takes 48.
+    clock.now = 52.0
+    assert search.next().fold == search.record.confirming["seeds"][0]
+    assert search.record.confirming["candidates"] == [second.number]
+
+
 def test_the_default_is_looked_at_early_where_a_training_takes_long(tmp_path: Path) -> None:
     tune = {"budget_seconds": 50.0, "concurrency": 1}
     search = search_in(tmp_path, space=space_of(tune=tune))

@@ -166,8 +166,13 @@ class Search:
         limit = self.config.budget_seconds
         if limit is None:
             return None
-        kept = 0.0 if whole else for_repeats(self.config, limit, self._costs.whole, self._at_once)
+        kept = 0.0 if whole else for_repeats(self.config, limit, self._whole_seconds(), self._at_once)
         return max(0.0, limit - kept - self.journal.seconds)
+
+    def _whole_seconds(self) -> float:
+        """What a whole training takes at most: what was seen, as guesses from a few steps can be far off."""
+        seen = [trial.whole.seconds for trial in self.record.searched if trial.whole]
+        return max(seen, default=self._costs.whole)
 
     def _begin_search(self) -> Trial:
         number = len(self.record.trials)
@@ -207,13 +212,13 @@ class Search:
 
     def _plan_repeats(self) -> dict[str, Any]:
         best = candidates(self.record)
-        whole = [
-            sum(score.seconds for score in trial.scores[-1:]) for trial in self.record.searched if trial.whole
-        ]
-        cost = max(whole, default=self._costs.whole)
         default = self.record.trials[0]
         count, seeds = repeats_in(
-            self.config, self._left(whole=True), cost, self._at_once, len(best) if default.whole else 0
+            self.config,
+            self._left(whole=True),
+            self._whole_seconds(),
+            self._at_once,
+            len(best) if default.whole else 0,
         )
         first = self._space.recipe.training.seed + 1
         plan = {
