@@ -170,9 +170,15 @@ class NumericCodec:
         self.width = self.missing_code + (profile.missing_rows > 0)
 
     @classmethod
-    def fit(cls, profile: ColumnProfile, array: pa.Array, people: Int64 | None = None) -> "NumericCodec":
+    def fit(
+        cls,
+        profile: ColumnProfile,
+        array: pa.Array,
+        people: Int64 | None = None,
+        rows: tuple[int, int] | None = None,
+    ) -> "NumericCodec":
         """Fit the curve on training values; a rest of fewer than 5 values, or people, joins the nearest
-        points."""
+        points. `rows` are how many there are beside the points, and in all, where these are a sample."""
         values, valid = numbers(array)
         values, people = values[valid], picked(people, valid)
         if profile.discrete:
@@ -182,8 +188,9 @@ class NumericCodec:
         if count_people(people, len(rest)) < NEIGHBOURS and profile.points:
             return cls(profile, array.type, segments=0, origin=0, curve=None)
         origin = _origin(values, profile.step) if values.dtype == np.int64 else 0
-        shares = len(rest) / max(1, len(array)) / MIN_SEGMENT_SHARE
-        segments = int(np.clip(min(shares, len(rest) / MIN_SEGMENT_ROWS), 1, MAX_SEGMENTS))
+        rest_rows, all_rows = rows or (len(rest), len(array))
+        shares = rest_rows / max(1, all_rows) / MIN_SEGMENT_SHARE
+        segments = int(np.clip(min(shares, rest_rows / MIN_SEGMENT_ROWS), 1, MAX_SEGMENTS))
         bounded = np.clip(rest, profile.minimum, profile.maximum)
         curve = fit_curve((bounded - origin).astype(np.float64), people)
         return cls(profile, array.type, segments=segments, origin=origin, curve=curve)
