@@ -175,6 +175,9 @@ class MixedCodec(Codec):
         is_new = isinstance(column, IdentifierCodec) and (template is None or template.style != "uuid")
         return None if is_new or form_of(self._typed_schema.field(name)) else column.levels()
 
+    def record_layout(self) -> MixedLayout:
+        return self.layout
+
     def encode(self, table: pa.Table) -> Batch:
         """`codes` int64 (N, discrete spans) and `values` float32 (N, numeric spans) of a table with the
         codec's columns."""
