@@ -15,6 +15,9 @@ from synthmill.data.written import as_learnt
 from synthmill.errors import UserError
 from synthmill.generation.generator import Generator
 
+SCANNED = "content-hash/1"
+"""The rule by which sources that are read in blocks are split."""
+
 
 def gates_name(given: str | None, generator: Generator) -> str:
     """The gates of a request, or else those of the model's recipe."""
@@ -39,19 +42,25 @@ def source_tables(store: Store, generator: Generator) -> SplitTables:
     """
     config: dict[str, Any] = dict(generator.config)
     data = parse_model(DataConfig, {**config["recipe"]["data"], "source": config["source"]["uri"]})
-    rules, split = rules_of(store, config), parse_model(Split, config["split"])
-    if split.rule == "content-hash/1":
+    rules = rules_of(store, config)
+    if _was_scanned(config):
         scan = scan_source(data, store=store, rules=rules)
-        return _learnt(sample_sides(scan, data, split), generator)
+        return _learnt(sample_sides(scan, data, parse_model(Split, config["split"])), generator)
     source = read_source(data, store=store, rules=rules)
     # Text in a form (a date, a number with a unit) is compared as what it stands for.
     source = replace(source, table=as_learnt(source.table, generator.codec.typed_schema))
-    return open_split(source, split)
+    return open_split(source, parse_model(Split, config["split"]))
+
+
+def _was_scanned(config: Mapping[str, Any]) -> bool:
+    """Whether training read the source in blocks."""
+    # A source that is gone is told before anything else of an artifact that holds little.
+    return bool(config.get("split", {}).get("rule") == SCANNED)
 
 
 def refuse_sampled(generator: Generator) -> None:
     """UserError where real rows are to be published of a source that was read in blocks."""
-    if parse_model(Split, generator.config["split"]).rule == "content-hash/1":
+    if _was_scanned(generator.config):
         raise UserError(
             f"{generator.ref} learnt its source in blocks, and what was read so can't be published beside"
             " generated rows; leave it out, or train with data.stream: never",
