@@ -6,16 +6,14 @@ import pyarrow as pa
 
 from synthmill.data.columns import Int64, Numbers, is_temporal, to_int64
 from synthmill.data.people import outermost
+from synthmill.data.resolution import COARSE, Resolution
 from synthmill.errors import DataError
 
-POINT_SHARE = 0.01
 POINT_ROWS = 20
 MAX_RARE_SHARE = 0.01
 MAX_DECIMALS = 9
 _UNIT_SECONDS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _CLOCK_STEPS_SECONDS = (86400, 3600, 1800, 900, 60, 1)
-MAX_DISCRETE = 32
-"""Numbers with at most so many different values, nearly all of them frequent, are levels and not a curve."""
 
 Number = int | float
 
@@ -60,19 +58,25 @@ def outer_bound(
 
 
 def frequent_points(
-    distinct: Numbers, counts: Int64, shared: Int64, rows: int, min_rows: int
+    distinct: Numbers,
+    counts: Int64,
+    shared: Int64,
+    rows: int,
+    min_rows: int,
+    resolution: Resolution = COARSE,
 ) -> tuple[Numbers, bool]:
     """The values that get a code of their own, and whether they are all there is; `shared` are the people
     that have each."""
     rare = shared < min_rows
     if (
-        len(distinct) <= MAX_DISCRETE
+        len(distinct) <= resolution.max_discrete
         and not rare.all()
         and counts[rare].sum() <= MAX_RARE_SHARE * counts.sum()
     ):
         return distinct[~rare], True
-    points = distinct[(counts >= max(POINT_ROWS, POINT_SHARE * rows)) & ~rare]
-    return points, False
+    frequent = np.flatnonzero((counts >= max(POINT_ROWS, resolution.point_share * rows)) & ~rare)
+    most = frequent[np.argsort(-counts[frequent], kind="stable")[: resolution.most_points]]
+    return distinct[np.sort(most)], False
 
 
 def fewest_decimals(distinct: Numbers, kind: pa.DataType) -> int | None:

@@ -16,7 +16,6 @@ from pydantic import field_serializer, field_validator
 
 from synthmill.config import DataConfig, FrozenModel
 from synthmill.data.bounds import (
-    MAX_DISCRETE,
     Number,
     common_step,
     fewest_decimals,
@@ -47,6 +46,7 @@ from synthmill.data.people import (
     people_of,
     picked,
 )
+from synthmill.data.resolution import COARSE, Resolution
 from synthmill.data.schema import KEY_KINDS, ColumnRule, Rules
 from synthmill.data.sentinels import without_sentinels
 from synthmill.errors import DataError, did_you_mean, raise_faults
@@ -126,7 +126,9 @@ class TableProfile(FrozenModel):
         return found
 
 
-def profile_table(train: pa.Table, rules: Rules, config: DataConfig) -> TableProfile:
+def profile_table(
+    train: pa.Table, rules: Rules, config: DataConfig, resolution: Resolution = COARSE
+) -> TableProfile:
     """Profile every column.
 
     Raises:
@@ -141,7 +143,13 @@ def profile_table(train: pa.Table, rules: Rules, config: DataConfig) -> TablePro
         try:
             columns.append(
                 profile_column(
-                    name, flat(train[name]), rules.get(name, ColumnRule()), config, people, keep=keep
+                    name,
+                    flat(train[name]),
+                    rules.get(name, ColumnRule()),
+                    config,
+                    people,
+                    keep=keep,
+                    resolution=resolution,
                 )
             )
         except DataError as fault:
@@ -160,6 +168,7 @@ def profile_column(
     people: Int64 | None = None,
     *,
     keep: bool = False,
+    resolution: Resolution = COARSE,
 ) -> ColumnProfile:
     """Profile one column of a plain type, (N,), whose rows belong to `people` (N,); `keep`: rare values are
     levels too."""
@@ -170,7 +179,7 @@ def profile_column(
         return _identifier(name, array, rule)
     if is_text(array.type) or rule.kind == "categorical" or rule.categories is not None:
         return _text(name, array, rule, min_rows, people)
-    return _number(name, array, rule, min_rows, people, keep=keep)
+    return _number(name, array, rule, min_rows, people, keep=keep, resolution=resolution)
 
 
 def numbers(array: pa.Array) -> tuple[Numbers, Bool]:
@@ -334,7 +343,14 @@ def _free_text(name: str) -> DataError:
 
 
 def _number(
-    name: str, array: pa.Array, rule: ColumnRule, min_rows: int, people: Int64 | None, *, keep: bool
+    name: str,
+    array: pa.Array,
+    rule: ColumnRule,
+    min_rows: int,
+    people: Int64 | None,
+    *,
+    keep: bool,
+    resolution: Resolution,
 ) -> ColumnProfile:
     kind = array.type
     values, valid = numbers(array)
@@ -362,8 +378,8 @@ def _number(
         return _identifier(name, array, rule)
     if len(distinct) == 1 and missing == 0 and not len(sentinels):
         return ColumnProfile(name=name, kind="constant", arrow_type=str(kind), constant=distinct[0].item())
-    least = 1 if keep and len(distinct) <= MAX_DISCRETE else max(NEIGHBOURS, min_rows)
-    points, discrete = frequent_points(distinct, counts, shared, len(array), least)
+    least = 1 if keep and len(distinct) <= resolution.max_discrete else max(NEIGHBOURS, min_rows)
+    points, discrete = frequent_points(distinct, counts, shared, len(array), least, resolution)
     points = np.union1d(points, sentinels) if len(sentinels) else points
     step = common_step(distinct, kind)
     decimals = scale or (rule.decimals if rule.decimals is not None else fewest_decimals(distinct, kind))

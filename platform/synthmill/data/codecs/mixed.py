@@ -5,7 +5,7 @@ import base64
 import functools
 import json
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,7 @@ from synthmill.data.numeric import NumericCodec
 from synthmill.data.origin import Form, origin_of
 from synthmill.data.people import NEIGHBOURS, people_of
 from synthmill.data.profile import ColumnProfile, TableProfile, profile_table
+from synthmill.data.resolution import COARSE, Resolution
 from synthmill.data.schema import NO_RULES, Rules
 from synthmill.data.summary import summarise
 from synthmill.data.views import View, from_view, to_view, view_of, viewed_type
@@ -69,6 +70,8 @@ class MixedCodec(Codec):
 
     layout: MixedLayout
     profile: TableProfile
+    format: ClassVar[str] = FORMAT
+    resolution: ClassVar[Resolution] = COARSE
 
     def __init__(
         self,
@@ -96,7 +99,7 @@ class MixedCodec(Codec):
         }
 
     @classmethod
-    def fit(cls, train: pa.Table, config: DataConfig, rules: Rules = NO_RULES) -> "MixedCodec":
+    def fit(cls, train: pa.Table, config: DataConfig, rules: Rules = NO_RULES) -> Self:
         """Fit on training rows.
 
         Raises:
@@ -114,9 +117,10 @@ class MixedCodec(Codec):
         views = {name: view for name, view in found.items() if view is not None}
         arrays = {name: to_view(flat(train[name]), views.get(name)) for name in train.column_names}
         check_target(arrays, config, people)
-        profile = profile_table(pa.table(arrays), rules, config)
+        profile = profile_table(pa.table(arrays), rules, config, cls.resolution)
         columns = [
-            _CODECS[column.kind].fit(column, arrays[column.name], people) for column in profile.columns
+            _CODECS[column.kind].fit(column, arrays[column.name], people, cls.resolution)
+            for column in profile.columns
         ]
         if not any(column.spans for column in columns):
             raise DataError(
@@ -204,7 +208,7 @@ class MixedCodec(Codec):
             arrays.append(from_view(array, self.views.get(name), self.typed_schema.field(name).type))
         return pa.table(arrays, schema=self.typed_schema), rows
 
-    def beside(self, real: pa.Table) -> "MixedCodec":
+    def beside(self, real: pa.Table) -> Self:
         if not self._identifiers:
             return self
         columns = [
@@ -214,7 +218,7 @@ class MixedCodec(Codec):
             for column in self._columns
         ]
         profile = self.profile.model_copy(update={"columns": tuple(column.profile for column in columns)})
-        codec = MixedCodec(
+        codec = type(self)(
             profile, columns, typed_schema=self.typed_schema, views=self.views, notes=self.notes
         )
         codec._form = self._form
@@ -315,7 +319,7 @@ class MixedCodec(Codec):
     def to_files(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Plain JSON data and named tensors; no training row is in either."""
         config = {
-            "format": FORMAT,
+            "format": self.format,
             "profile": self.profile.model_dump(mode="json"),
             "columns": [
                 {**column.to_json(), **({"view": self.views[name]} if name in self.views else {})}
@@ -333,15 +337,15 @@ class MixedCodec(Codec):
         return config, tensors
 
     @classmethod
-    def from_files(cls, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> "MixedCodec":
+    def from_files(cls, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Self:
         """The codec that `to_files` wrote.
 
         Raises:
             IntegrityError: a format this version does not know.
         """
-        if config.get("format") != FORMAT:
+        if config.get("format") != cls.format:
             raise IntegrityError(
-                f"codec.json has format {config.get('format')!r}; this version reads {FORMAT!r}"
+                f"codec.json has format {config.get('format')!r}; this version reads {cls.format!r}"
             )
         profile = TableProfile.model_validate_json(json.dumps(config["profile"]))
         schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(config["arrow_schema"])))
