@@ -5,7 +5,7 @@ It sees no file, cluster, optimizer or rank, so that one loop trains every model
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -82,6 +82,9 @@ class Stage:
     name: str
     share: float
     phases: tuple[Phase, ...]
+    most_epochs: int | None = None
+    """Passes over the rows after which there is nothing left to learn; a run of one stage ends there, if
+    `training.max_epochs` does not end it sooner. None: the recipe decides."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,8 @@ class GenerativeModel(nn.Module, ABC):
     conditions: ClassVar[Literal["none", "label", "columns", "any"]]
     """What `sample` takes as a condition that every row then meets. label: a class. columns: one `category`
     span. any: any subset of spans."""
+    takes_ranges: ClassVar[bool] = False
+    """Whether a condition may limit a span to some of its codes (`Condition.allowed`)."""
     copies_training_rows: ClassVar[bool] = False
     """True only for the `bootstrap` control; such an artifact says so and is refused by serving."""
 
@@ -151,6 +156,11 @@ class GenerativeModel(nn.Module, ABC):
         """Fit without gradients, reading the training rows once; results live in registered buffers."""
         raise NotImplementedError
 
+    def begin(self, data: Batch) -> None:
+        """Set initial weights that follow from the training rows, such as biases; called once before the
+        first step, on every rank with the same rows."""
+        return
+
     def loss(self, phase: str, batch: Batch, *, rng: Rng, progress: float) -> dict[str, Tensor]:
         """The terms of one phase's objective, each unreduced, float (rows,) or (rows / row_group,).
 
@@ -175,6 +185,11 @@ class GenerativeModel(nn.Module, ABC):
         eval mode under `torch.inference_mode`.
         """
         return None
+
+    def takes(self, spans: Collection[int]) -> frozenset[int]:
+        """Of the discrete spans that a condition is about, those that `sample` can be told together; rows are
+        rejected for the others. Only asked where `conditions` is any."""
+        return frozenset(spans)
 
     def interpolate(
         self, steps: int, *, condition: Condition | None, generator: torch.Generator

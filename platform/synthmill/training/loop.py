@@ -81,6 +81,8 @@ def train(
     """
     run = RunState(config, parallel, reporter, checkpoints, run_key)
     check_rows = quality.rows if quality is not None else 0
+    with torch.no_grad():
+        model.begin(data)
     loop = Loop(model, data, config, parallel, run, check_rows=check_rows, most_threads=most_threads)
     checker = Checker(quality, config, loop.plan.check_every_steps, parallel, run)
     run.resume((loop, checker), loop.plan.total_steps)
