@@ -22,6 +22,8 @@ class DiscreteSpan(FrozenModel):
     width: int = Field(ge=1)
     missing: int | None = None
     """The code of a missing cell; None: the column has none, or it takes two digits."""
+    ordered: bool = False
+    """Whether larger codes are larger values, but for point masses and missing behind them."""
 
 
 class NumericSpan(FrozenModel):

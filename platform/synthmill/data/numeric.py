@@ -164,7 +164,8 @@ class NumericCodec:
     def spans(self) -> tuple[DiscreteSpan, ...]:
         role: Literal["segment", "category"] = "segment" if self.segments else "category"
         missing = self.missing_code if self.profile.missing_rows else None
-        return (DiscreteSpan(column=self.profile.name, role=role, width=self.width, missing=missing),)
+        name, width = self.profile.name, self.width
+        return (DiscreteSpan(column=name, role=role, width=width, missing=missing, ordered=True),)
 
     def encode(self, array: pa.Array) -> tuple[list[Int64], Float64 | None]:
         """Codes int64 (N,) and positions in [-1, 1], (N,), 0 where the code is a point or missing."""

@@ -102,7 +102,24 @@ class Where:
                 residual.append(clause)
             else:
                 native = known if native is None else native.merge(known)
+        if native is not None and native.label is None and model.conditions == "any":
+            return _taken(native, self.clauses, Where(tuple(residual)), codec, model)
         return native, Where(tuple(residual))
+
+
+def _taken(
+    native: Condition, clauses: tuple[Clause, ...], residual: Where, codec: Codec, model: GenerativeModel
+) -> tuple[Condition | None, Where]:
+    """The condition without what the model can't be told together; its clauses join the residual."""
+    takes = model.takes(native.codes)
+    left = [clause for clause in clauses if clause in residual.clauses]
+    for clause in clauses:
+        known = codec.condition(clause.column, clause.value) if clause not in left else None
+        # Both digits of a column, or neither.
+        if known is not None and not set(known.codes) <= takes:
+            left.append(clause)
+            native = Condition({span: code for span, code in native.codes.items() if span not in known.codes})
+    return native if native.codes else None, Where(tuple(left))
 
 
 def _meant(clause: Clause, names: list[str]) -> str:
