@@ -160,6 +160,7 @@ def contestants(
         "ours-ctgan-bf16": (run.ours, "ctgan", {"precision": "bf16"}),
         "ours-tvae": (run.ours, "tvae", {"precision": "fp32"}),
         "ours-forest": (run.ours, "forest", {}),
+        "ours-autoregressive": (run.ours, "autoregressive", {"precision": "fp32"}),
     }
     return {name: known[name] for name in run.options.contestants or known}
 
