@@ -25,7 +25,7 @@ MOST_MULTIPLIED = 100
 after the other, which more spans need: their cost does not grow with the square."""
 PADDING = -1e9
 OUTER_SCALE = 0.02
-"""Of the first logits: none to speak of, but not zero, or the layers below would have no gradient at first."""
+"""Of the first logits: next to none, but not zero, or the layers below would have no gradient at first."""
 FULL_ROWS, MOST_REPEATED = 20_000, 8.0
 """A table of fewer rows is read more often, by the root of how many fewer, up to so many times."""
 
@@ -93,9 +93,9 @@ class _Columns(nn.Module):
 
 
 class Autoregressive(GenerativeModel):
-    """Any columns given, the others drawn: one network for all conditionals. Equalities on any columns are met
-    natively, and so are all comparisons (<, <=, >, >=, =, !=) of one column more; further ones by counted
-    rejection."""
+    """Any columns given, the others drawn: one network for all conditionals. Equalities on any columns are
+    met natively, and so are all comparisons (<, <=, >, >=, =, !=) of one column more; further ones by
+    counted rejection."""
 
     class Config(FrozenModel):
         """Sizes and steps."""
@@ -120,6 +120,7 @@ class Autoregressive(GenerativeModel):
     reference: ClassVar[str] = "arXiv 2110.02037, equation 4, over arXiv 1310.1757"
     encoding = "discrete"
     conditions = "any"
+    completes = True
     takes_ranges = True
     config: Config
     offsets_S: Tensor
@@ -188,7 +189,7 @@ class Autoregressive(GenerativeModel):
         return self.columns.nats(sums_SBH, codes_BS)
 
     def log_prob(self, batch: Batch, order: Sequence[int] | None = None) -> Tensor:
-        """log p of the rows' codes, float32 (B,), along an order of the spans (None: the table's)."""
+        """Along an order of the spans; None: the table's."""
         order_S = torch.arange(len(self.layout.discrete)) if order is None else torch.tensor(order)
         return -self._nats(batch["codes"], order_S).sum(0)
 
@@ -196,8 +197,8 @@ class Autoregressive(GenerativeModel):
         return -self.log_prob(batch) / max(1, len(self.layout.discrete))
 
     def probabilities(self, span: int, batch: Batch, given_BS: Tensor) -> Tensor:
-        """p(code of a span | the codes that are given), float32 (B, codes); `given_BS` bool."""
-        sum_BH = self._sum_of(batch["codes"], given_BS & (torch.arange(given_BS.shape[1]) != span))
+        others_S = torch.arange(given_BS.shape[1], device=given_BS.device) != span
+        sum_BH = self._sum_of(batch["codes"], given_BS & others_S)
         return self.columns.logits(span, sum_BH).softmax(1)
 
     def _sum_of(self, codes_BS: Tensor, given_BS: Tensor) -> Tensor:
@@ -222,12 +223,12 @@ class Autoregressive(GenerativeModel):
         given_BS: Tensor,
         *,
         allowed: Mapping[int, Allowed] | None = None,
+        never: Mapping[int, int] | None = None,
         generator: torch.Generator,
     ) -> Batch:
-        """Rows whose given codes stay as they are and whose others are drawn given them; `allowed` limits
-        codes and places of a span. Exact for one such span, which is drawn first; where there are more, each
-        is limited given those before it."""
-        allowed, device = dict(allowed or {}), codes_BS.device
+        """`allowed` limits codes and places of a span. Exact for one such span, which is drawn first; where
+        there are more, each is limited given those before it."""
+        allowed, never, device = dict(allowed or {}), never or {}, codes_BS.device
         codes_BS, sum_BH = codes_BS.clone(), self._sum_of(codes_BS, given_BS)
         rows, spans = codes_BS.shape
         # One number a cell and one a place, whatever is given: a row's cells depend on no other row.
@@ -238,7 +239,10 @@ class Autoregressive(GenerativeModel):
             if bool(is_given_B.all()):
                 continue
             weight_V = allowed[span].weight.to(device) if span in allowed else None
-            drawn_B = _draw(self.columns.logits(span, sum_BH), uniform_SB[span], weight_V)
+            logits_BV = self.columns.logits(span, sum_BH)
+            if span in never and logits_BV.shape[1] > 1:
+                logits_BV[:, never[span]] = -torch.inf
+            drawn_B = _draw(logits_BV, uniform_SB[span], weight_V)
             codes_BS[:, span] = torch.where(is_given_B, codes_BS[:, span], drawn_B)
             own_BH = self.embeddings[codes_BS[:, span] + self.offsets_S[span]]
             sum_BH += own_BH * ~is_given_B[:, None]

@@ -128,6 +128,9 @@ class GenerativeModel(nn.Module, ABC):
     conditions: ClassVar[Literal["none", "label", "columns", "any"]]
     """What `sample` takes as a condition that every row then meets. label: a class. columns: one `category`
     span. any: any subset of spans."""
+    completes: ClassVar[bool] = False
+    """Whether rows of which any columns are known can be completed and judged: `complete`, `log_prob` and
+    `probabilities`."""
     takes_ranges: ClassVar[bool] = False
     """Whether a condition may limit a span to some of its codes (`Condition.allowed`)."""
     copies_training_rows: ClassVar[bool] = False
@@ -185,6 +188,27 @@ class GenerativeModel(nn.Module, ABC):
         eval mode under `torch.inference_mode`.
         """
         return None
+
+    def complete(
+        self,
+        codes_BS: Tensor,
+        given_BS: Tensor,
+        *,
+        never: Mapping[int, int] | None = None,
+        generator: torch.Generator,
+    ) -> Batch:
+        """Rows of int64 `codes_BS` whose codes at the bool `given_BS` stay as they are, and whose others are
+        drawn given them; `never` names a code of a span that is not drawn. Only asked where `completes`."""
+        raise NotImplementedError
+
+    def log_prob(self, batch: Batch) -> Tensor:
+        """log p of the rows' codes, float32 (rows,). Only asked where `completes`."""
+        raise NotImplementedError
+
+    def probabilities(self, span: int, batch: Batch, given_BS: Tensor) -> Tensor:
+        """p(code of a span | the codes at `given_BS`, but its own), float32 (rows, codes). Only asked where
+        `completes`."""
+        raise NotImplementedError
 
     def takes(self, spans: Collection[int]) -> frozenset[int]:
         """Of the discrete spans that a condition is about, those that `sample` can be told together; rows are

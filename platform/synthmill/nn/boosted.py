@@ -96,7 +96,8 @@ class Boosted(nn.Module):
         """A class for each row, int64 (B,)."""
         cumulative_BC = self(codes_BF).softmax(1).cumsum(1)
         level_B1 = uniform_B[:, None] * cumulative_BC[:, -1:]
-        return (cumulative_BC[:, :-1] <= level_B1).sum(1)
+        drawn_B: Tensor = (cumulative_BC[:, :-1] <= level_B1).sum(1)
+        return drawn_B
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         # How many trees there are is known from the weights alone.
@@ -108,9 +109,11 @@ class Boosted(nn.Module):
 
 def _probabilities(score_NK: Floats) -> Floats:
     if score_NK.shape[1] == 1:
-        return 1 / (1 + np.exp(-score_NK))
-    weight_NK = np.exp(score_NK - score_NK.max(1, keepdims=True))
-    return weight_NK / weight_NK.sum(1, keepdims=True)
+        score_NK = np.concatenate([np.zeros_like(score_NK), score_NK], 1)
+        return _probabilities(score_NK)[:, 1:]
+    weight_NK: Floats = np.exp(score_NK - score_NK.max(1, keepdims=True))
+    weight_NK /= weight_NK.sum(1, keepdims=True)
+    return weight_NK
 
 
 def _questions(

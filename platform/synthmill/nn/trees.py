@@ -182,7 +182,7 @@ def _grow(
     rows = len(target_N)
     if not features_NF.shape[1] or rows < 2 * least:
         return np.array([-1]), np.zeros(1, np.int64), np.zeros(1, np.int64), np.zeros(rows, np.int64)
-    kind = DecisionTreeRegressor
+    kind, wanted = DecisionTreeRegressor, target_N.astype(np.float64)
     if ordered:
         # Ranks: where codes are frequent, a difference of one counts for more.
         shares = np.bincount(target_N, minlength=width) / rows
@@ -190,7 +190,7 @@ def _grow(
     elif width > DIRECT_CLASSES:
         wanted = np.random.default_rng(seed).standard_normal((width, PROJECTIONS))[target_N]
     else:
-        kind, wanted = DecisionTreeClassifier, target_N
+        kind = DecisionTreeClassifier
     features_NF = features_NF.astype(np.float32)
     grown = kind(min_samples_leaf=least, random_state=seed).fit(features_NF, wanted)
     tree = grown.tree_
