@@ -90,6 +90,9 @@ def test_a_data_frame_s_own_types_stay(made: Generator) -> None:
     assert filled["age"].to_pylist()[::2] == [30.0, 41.0]
     assert filled["plan"].to_pylist()[2] == "never seen"
     assert float(filled["age"][1].as_py()).is_integer()
+    nothing = complete(made, pa.table({"age": [None, None], "plan": [None, "pro"]}), seed=1, field="rows")
+    assert nothing["age"].type == pa.int64()
+    assert nothing["age"].null_count == 0
 
 
 def test_odd_rows_are_less_probable(made: Generator) -> None:

@@ -184,4 +184,4 @@ def test_a_run_ends_when_the_model_says_so() -> None:
     short = build("autoregressive", {"epochs": 3}, layout(20_000)).stages()[0]
     small = build("autoregressive", {"epochs": 3}, layout(200)).stages()[0]
     assert short.most_epochs == 3
-    assert small.most_epochs == 24
+    assert small.most_epochs == 9

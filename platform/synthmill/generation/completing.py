@@ -186,4 +186,7 @@ def _filled(codec: MixedCodec, own: pa.ChunkedArray, drawn: pa.ChunkedArray, nam
     if made.null_count and (levels := codec.levels(name)):
         # The digits of a column of many levels can make up the code of a missing cell.
         made = made.fill_null(pa.scalar(levels[0], pa.string()).cast(made.type))
+    if pa.types.is_null(array.type):
+        # Nothing in it says what it would hold.
+        return made
     return pc.if_else(missing, made.cast(array.type, safe=False), array)

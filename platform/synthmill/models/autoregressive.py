@@ -26,7 +26,7 @@ after the other, which more spans need: their cost does not grow with the square
 PADDING = -1e9
 OUTER_SCALE = 0.02
 """Of the first logits: next to none, but not zero, or the layers below would have no gradient at first."""
-FULL_ROWS, MOST_REPEATED = 20_000, 8.0
+FULL_ROWS, MOST_REPEATED = 20_000, 3.0
 """A table of fewer rows is read more often, by the root of how many fewer, up to so many times."""
 
 

@@ -58,6 +58,10 @@ def make_plan(
     )
     # In steps, not seconds: the same checks on every machine, so that the same weights are chosen.
     spaced = max(-(-total_steps // MOST_CHECKS), int(check_cost_steps / CHECK_SHARE))
+    if most_epochs is not None:
+        # Its learning rate has fallen at the end, and not before: earlier weights are worse, but could be
+        # within noise of the last ones, and would then be published.
+        spaced = max(spaced, total_steps)
     return Plan(
         batch_rows=batch_rows,
         steps_per_epoch=steps_per_epoch,
