@@ -20,10 +20,10 @@ from synthmill.data.batch import Batch, Condition, concat
 from synthmill.data.layout import MixedLayout
 from synthmill.models.base import GenerativeModel, Stage
 from synthmill.nn.boosted import Boosted, fit_boosted
-from synthmill.nn.trees import Grower, Trees
+from synthmill.nn.trees import Codes, Grower, Trees
 
-MOST_TREE_ROWS = 50_000
-"""A tree is grown on no more, so that growing costs no more for larger tables; each tree has its own."""
+MOST_TREE_ROWS = 20_000
+"""A tree is grown on no more, so that time and size do not grow with the table; each tree has its own."""
 HEAD_ROUNDS, HEAD_DEPTH, HEAD_RATE = 150, 5, 0.15
 MOST_HEAD_CLASSES = 10
 
@@ -104,10 +104,10 @@ class Forest(GenerativeModel):
         if self.head is not None:
             self._fit_head(codes_NS)
 
-    def _fit_head(self, codes_NS: "np.ndarray[Any, np.dtype[np.int64]]") -> None:
+    def _fit_head(self, codes_NS: Codes) -> None:
         assert self.head is not None
         *others, target = self.orders[0]
-        some_NS = codes_NS[:: -(-len(codes_NS) // (4 * MOST_TREE_ROWS))]
+        some_NS = codes_NS[:: -(-len(codes_NS) // (10 * MOST_TREE_ROWS))]
         self.head.take(
             fit_boosted(
                 some_NS[:, others],

@@ -16,6 +16,9 @@ DIRECT_CLASSES = 24
 """Up to so many codes impurity is counted exactly; of more, on random projections of their one-hots, whose
 cost does not grow with the codes."""
 PROJECTIONS = 6
+MOST_FEATURES = 40
+"""Columns that a split is sought among, chosen at random anew for each where there are more: time would grow
+with the square of the columns."""
 STEPS_AT_ONCE = 5
 """Levels that all rows go down before those that reached a leaf are set aside."""
 _TYPES = {
@@ -192,7 +195,8 @@ def _grow(
     else:
         kind = DecisionTreeClassifier
     features_NF = features_NF.astype(np.float32)
-    grown = kind(min_samples_leaf=least, random_state=seed).fit(features_NF, wanted)
+    most = min(features_NF.shape[1], MOST_FEATURES)
+    grown = kind(min_samples_leaf=least, max_features=most, random_state=seed).fit(features_NF, wanted)
     tree = grown.tree_
     return (
         np.maximum(tree.feature.astype(np.int64), -1),
