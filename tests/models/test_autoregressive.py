@@ -111,6 +111,7 @@ def people() -> tuple[Sampler, pa.Table]:
         ["joined>=2020-03-01", "joined<2020-03-04"],
         ["last_seen<2020-06-01T12:30:00"],
         ["plan!=pro"],
+        ["plan in {basic, team}", "churned=false"],
         ["spend=55.5"],
     ],
 )

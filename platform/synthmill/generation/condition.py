@@ -1,5 +1,6 @@
 """Conditions on rows: `income=>50K` and `age>=30`, parsed, checked against a codec, and applied to tables."""
 
+import functools
 import math
 import operator
 import re
@@ -64,7 +65,8 @@ class Where:
             if clause.column not in (readable := codec.condition_columns()):
                 there = f"; use {' or '.join(map(repr, readable))}" if readable else ""
                 raise ConditionError(f"{clause}: {clause.column!r} can't be compared{there}", field=FIELD)
-            _check(clause, codec)
+            for member in clause.members:
+                _check(member, codec)
 
     def mask(self, table: pa.Table) -> npt.NDArray[np.bool_]:
         """True for the rows that satisfy every clause, bool (N,)."""
@@ -255,6 +257,9 @@ def _short(bound: float) -> str:
 
 def _compare(array: pa.Array, clause: Clause, form: Form | None) -> pa.Array:
     """Booleans (N,), null where the array is null."""
+    if clause.op == "in":
+        parts = [_compare(array, member, form) for member in clause.members]
+        return functools.reduce(pc.or_, parts)
     kind = array.type
     operand = _operand(kind, clause, form)
     if is_text(kind):
