@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
-from synthmill.data.batch import Batch, concat
-from synthmill.data.codecs.mixed import MixedCodec
-from synthmill.data.columns import flat, plain_table, valid_rows
+from synthmill.data.batch import concat
+from synthmill.data.codecs.base import Codec
+from synthmill.data.columns import flat, plain_table
 from synthmill.errors import DataError, UserError, did_you_mean
 from synthmill.generation.generator import Generator
 from synthmill.generation.sampler import BLOCK_ROWS, block_seed, device_of, one_thread
@@ -30,17 +30,13 @@ def complete(generator: Generator, table: pa.Table, *, seed: int, field: str) ->
         UserError: a model that can't complete rows. DataError: a column that the model does not know, or
         whose cells are of another type; names `field`.
     """
-    codec = _codec_of(generator, field)
-    table = _as_written(table, codec, field)
+    _check(generator, field)
+    codec, table = generator.codec, plain_table(table)
     with one_thread():
-        batch, given_BS = _encoded(codec, table)
+        batch, given_BS = codec.encode_known(table, field=field)
         model, device = generator.model, device_of(generator.model)
         # A cell that is asked for is never filled with the code of a missing one.
-        never = {
-            index: span.missing
-            for index, span in enumerate(codec.layout.discrete)
-            if span.missing is not None and span.column in table.column_names
-        }
+        never = codec.missing_codes(table.column_names)
         blocks = []
         for number, first in enumerate(range(0, table.num_rows, BLOCK_ROWS)):
             draws = torch.Generator(device).manual_seed(block_seed(seed, PATH, number))
@@ -64,11 +60,12 @@ def log_prob(generator: Generator, table: pa.Table, *, field: str) -> npt.NDArra
     Raises:
         DataError: also for a column that `table` lacks.
     """
-    codec = _codec_of(generator, field)
-    lacking = [span.column for span in codec.layout.discrete if span.column not in table.column_names]
+    _check(generator, field)
+    codec, table = generator.codec, plain_table(table)
+    lacking = [name for name in codec.learnt_columns() if name not in table.column_names]
     if lacking:
         raise DataError(f"has no column {lacking[0]!r}, which the model knows; add it", field=field)
-    batch, _ = _encoded(codec, _as_written(table, codec, field))
+    batch, _ = codec.encode_known(table, field=field)
     model, device, parts = generator.model, device_of(generator.model), [torch.zeros(0)]
     with one_thread(), torch.inference_mode():
         for first in range(0, table.num_rows, BLOCK_ROWS):
@@ -83,91 +80,38 @@ def predict_proba(generator: Generator, column: str, table: pa.Table, *, field: 
     Raises:
         DataError: also for a column that has no levels of one code each.
     """
-    codec = _codec_of(generator, field)
+    _check(generator, field)
+    codec = generator.codec
     if column not in codec.schema.names:
         raise DataError(
             f"no column named {column!r}{did_you_mean(column, codec.schema.names)}", field="column"
         )
     levels = codec.levels(column) or []
-    codes = [codec.code_of(column, level) for level in levels]
-    spans = {code[0] for code in codes if code is not None}
-    if len(spans) != 1 or None in codes:
+    found = [codec.condition(column, level) for level in levels]
+    codes = [tuple(one.codes.items()) for one in found if one is not None]
+    if not codes or len(codes) < len(levels) or any(len(one) != 1 for one in codes):
         raise DataError(f"{column!r} has no levels whose probabilities could be told", field="column")
-    batch, given_BS = _encoded(codec, _as_written(table, codec, field))
-    at, (span,) = torch.tensor([code[1] for code in codes if code is not None]), spans
+    batch, given_BS = codec.encode_known(plain_table(table), field=field)
+    span, at = codes[0][0][0], torch.tensor([one[0][1] for one in codes])
     model, device, shares = generator.model, device_of(generator.model), [torch.zeros(0, len(levels))]
     with one_thread(), torch.inference_mode():
         for first in range(0, table.num_rows, BLOCK_ROWS):
             rows = slice(first, first + BLOCK_ROWS)
-            found = model.probabilities(span, batch.take(rows).to(device), given_BS[rows].to(device))
-            shares.append(found.cpu()[:, at])
+            part = model.probabilities(span, batch.take(rows).to(device), given_BS[rows].to(device))
+            shares.append(part.cpu()[:, at])
     share_NL = torch.cat(shares).double()
     # Missing and rare values have codes of their own, and are no answer.
     share_NL /= share_NL.sum(1, keepdim=True)
     return pa.table({level: share_NL[:, index].numpy() for index, level in enumerate(levels)})
 
 
-def _codec_of(generator: Generator, field: str) -> MixedCodec:
-    if not generator.model.completes or not isinstance(generator.codec, MixedCodec):
+def _check(generator: Generator, field: str) -> None:
+    if not generator.model.completes:
         name = generator.config.get("model", "this model")
         raise UserError(
             f"{name!r} can't tell what goes with known cells; train with model.name: autoregressive",
             field=field,
         )
-    return generator.codec
-
-
-def _as_written(table: pa.Table, codec: MixedCodec, field: str) -> pa.Table:
-    """The columns, as the caller has them, of which each can be read as the model's."""
-    table = plain_table(table)
-    known = codec.schema.names
-    for name in table.column_names:
-        if name not in known:
-            raise DataError(
-                f"has a column {name!r}, which the model does not know{did_you_mean(name, known)};"
-                " leave it out, or rename it",
-                field=field,
-            )
-    return table
-
-
-def _encoded(codec: MixedCodec, table: pa.Table) -> tuple[Batch, Tensor]:
-    """Codes of all columns, and which of them are known, bool (N, S)."""
-    arrays, known = [], {}
-    for column in codec.schema:
-        if column.name not in table.column_names:
-            arrays.append(pa.nulls(table.num_rows, column.type))
-            known[column.name] = np.zeros(table.num_rows, dtype=bool)
-            continue
-        array = flat(table[column.name])
-        try:
-            # NaN is how data frames write missing numbers.
-            array = pc.if_else(pc.is_nan(array), None, array) if pa.types.is_floating(array.type) else array
-            arrays.append(array.cast(column.type))
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-            raise DataError(
-                f"column {column.name!r} holds {array.type} that is no {column.type}, which the model learnt",
-                field="rows",
-            ) from None
-        known[column.name] = _is_known(codec, column.name, arrays[-1])
-    typed = codec.read(pa.table(arrays, schema=codec.schema))
-    given = [known[span.column] & _valid(typed[span.column]) for span in codec.layout.discrete]
-    return codec.encode(typed), torch.from_numpy(np.stack(given, 1))
-
-
-def _is_known(codec: MixedCodec, name: str, array: pa.Array) -> npt.NDArray[np.bool_]:
-    """Cells that say something to the model: not missing, and of a category that it has a code for."""
-    profile = codec.profile.column(name)
-    valid = _valid(array)
-    if profile.kind != "categorical" or profile.folded_rows:
-        return valid
-    return valid & np.asarray(
-        pc.is_in(array.cast(pa.string()), value_set=pa.array(profile.levels, pa.string()))
-    )
-
-
-def _valid(array: pa.Array | pa.ChunkedArray) -> npt.NDArray[np.bool_]:
-    return valid_rows(flat(array) if isinstance(array, pa.ChunkedArray) else array)
 
 
 def _block(part: Tensor, first: int) -> Tensor:
@@ -176,7 +120,7 @@ def _block(part: Tensor, first: int) -> Tensor:
     return torch.cat([some, some.new_zeros(BLOCK_ROWS - len(some), *some.shape[1:])])
 
 
-def _filled(codec: MixedCodec, own: pa.ChunkedArray, drawn: pa.ChunkedArray, name: str) -> pa.Array:
+def _filled(codec: Codec, own: pa.ChunkedArray, drawn: pa.ChunkedArray, name: str) -> pa.Array:
     """The cells that were there, and drawn ones where none was, in the type that they were in."""
     array = flat(own)
     missing = pc.is_null(array, nan_is_null=True)

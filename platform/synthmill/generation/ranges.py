@@ -14,7 +14,6 @@ import torch
 
 from synthmill.data.batch import Allowed, Batch
 from synthmill.data.codecs.base import Codec
-from synthmill.data.layout import MixedLayout
 from synthmill.generation.clauses import Clause
 
 Floats = npt.NDArray[np.float32]
@@ -29,43 +28,33 @@ def allowed_by(
 ) -> tuple[int, Allowed] | None:
     """The span of the clauses' column, and what all of them together allow of it; None where no code of one
     span says whether they hold, or none is allowed. `mask`: the rows of a batch that satisfy a clause."""
-    layout, column = codec.layout, clauses[0].column
-    profile = codec.column_info(column)
-    if not isinstance(layout, MixedLayout) or profile is None or profile.folded_rows:
-        # A rare category comes out as another one, by chance: its code says nothing.
+    column = clauses[0].column
+    place = codec.column_span(column)
+    if place is None or (place.bins and any(clause.op not in _SIDES for clause in clauses)):
         return None
-    spans = [index for index, span in enumerate(layout.discrete) if span.column == column]
-    if len(spans) != 1:
-        return None
-    (span,) = spans
-    width = layout.discrete[span].width
-    place = next((n for n, numeric in enumerate(layout.numeric) if numeric.discrete == span), None)
-    segments = 0 if place is None else layout.numeric[place].segments
-    if segments and any(clause.op not in _SIDES for clause in clauses):
-        return None
+    width = place.blank.num_rows
 
     def holds(op: str, value: str, places_V: Floats) -> Bools:
-        codes = torch.zeros(width, len(layout.discrete), dtype=torch.int64)
-        codes[:, span] = torch.arange(width)
-        values = torch.zeros(width, len(layout.numeric))
-        if place is not None:
-            values[:, place] = torch.from_numpy(places_V) * (codes[:, span] < segments)
-        noise = torch.zeros(width, dtype=torch.int64)
-        return mask(Clause(column, op, value), Batch(codes=codes, values=values, noise=noise))
+        rows = place.blank
+        if place.value is not None:
+            values = rows["values"].clone()
+            values[: place.bins, place.value] = torch.from_numpy(places_V[: place.bins])
+            rows = rows.with_(values=values)
+        return mask(Clause(column, op, value), rows)
 
     low_V, high_V = np.full(width, -1, np.float32), np.full(width, 1, np.float32)
     possible_V = np.ones(width, dtype=bool)
     for clause in clauses:
-        for op in _SIDES[clause.op] if segments else (clause.op,):
+        for op in _SIDES[clause.op] if place.bins else (clause.op,):
             from_V, to_V, any_V = _limits(functools.partial(holds, op, clause.value), width)
             low_V, high_V = np.maximum(low_V, from_V), np.minimum(high_V, to_V)
             possible_V &= any_V
-    inside_V = np.arange(width) < segments
+    inside_V = np.arange(width) < place.bins
     share_V = np.where(inside_V, np.clip((high_V.astype(np.float64) - low_V) / 2, 0, 1), 1.0)
     weight_V = np.where(possible_V, share_V, 0.0)
     if not weight_V.any():
         return None
-    return span, Allowed(*(torch.from_numpy(part) for part in (weight_V, low_V, high_V)))
+    return place.span, Allowed(*(torch.from_numpy(part) for part in (weight_V, low_V, high_V)))
 
 
 def _limits(holds: Callable[[Floats], Bools], width: int) -> tuple[Floats, Floats, Bools]:

@@ -6,7 +6,8 @@ which codec it holds.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -22,6 +23,22 @@ from synthmill.data.profile import ColumnProfile, TableProfile
 from synthmill.data.schema import NO_RULES, Rules
 
 FOLDER = "data/codecs"
+
+
+@dataclass(frozen=True)
+class ColumnSpan:
+    """One column's place in a batch of codes and values."""
+
+    span: int
+    """Of its codes."""
+    value: int | None
+    """Of its place inside a bin; None: it has none."""
+    bins: int
+    """Codes below it are bins."""
+    blank: Batch
+    """A row for each of its codes, in order; everything else in it is 0."""
+
+
 FILE_NAMES = {"tabular": "mixed"}
 """Encodings that `codec.json` names otherwise, as its first version did."""
 
@@ -101,6 +118,27 @@ class Codec(ABC):
     def condition(self, column: str, value: str) -> Condition | None:
         """What tells a model that `column` equals `value`; None when no single code means exactly that."""
         return None
+
+    def column_span(self, column: str) -> ColumnSpan | None:
+        """Where a column stands in a batch, if one code says all of its value but for a place inside it."""
+        return None
+
+    def encode_known(self, table: pa.Table, *, field: str) -> tuple[Batch, Tensor]:
+        """Codes of all columns of rows that lack some columns or cells, and which codes are known, bool
+        (rows, spans). Only asked where a model `completes`.
+
+        Raises:
+            DataError: a column that is not the codec's, or whose cells are of another type; names `field`.
+        """
+        raise NotImplementedError
+
+    def missing_codes(self, columns: Collection[str]) -> dict[int, int]:
+        """The code of a missing cell by the spans of those columns that can miss one."""
+        return {}
+
+    def learnt_columns(self) -> list[str]:
+        """Names of the columns that have codes; others are constant or made anew."""
+        return []
 
     def levels(self, column: str) -> list[str] | None:
         """The values of a categorical or boolean column, as text; None for any other column."""
