@@ -7,11 +7,13 @@ of their own.
 """
 
 import argparse
+import ctypes
 import hashlib
 import json
 import os
 import platform
 import resource
+import signal
 import statistics
 import subprocess
 import sys
@@ -217,12 +219,24 @@ def job(arguments: list[str], threads: int | None = None) -> dict[str, Any]:
     started = time.perf_counter()
     env = environment(threads) if threads else {**os.environ, "PYTHONPATH": str(ROOT / "platform")}
     done = subprocess.run(
-        [sys.executable, *arguments], cwd=ROOT, env=env, capture_output=True, text=True, check=False
+        [sys.executable, *arguments],
+        cwd=ROOT,
+        env=env,
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=_end_with_parent,
     )
     if done.returncode != 0:
         sys.exit(f"{' '.join(arguments)} failed:\n{done.stdout[-1000:]}\n{done.stderr[-2000:]}")
     answer: dict[str, Any] = json.loads(done.stdout.strip().splitlines()[-1])
     return {**answer, "wall_seconds": round(time.perf_counter() - started, 2)}
+
+
+def _end_with_parent() -> None:
+    """A benchmark that was killed must not leave a job that holds what its rerun goes on with."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 def brief(cell: Mapping[str, Any]) -> str:

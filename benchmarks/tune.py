@@ -1,260 +1,265 @@
 """What a search gains, and the portfolio that searches begin with.
 
-    benchmarks/tune.py compare --tables adult=adult.csv:income ... --minutes 30
     benchmarks/tune.py portfolio --write platform/synthmill/tuning/portfolio.json
+    benchmarks/tune.py compare --tables adult=adult.csv:income ... --minutes 30
 
-compare: for each table and each set of families a search, one by random search at the same budget, and five
-paired seeds of both picks and of the default, retrained and scored on the holdout that no search has seen.
 portfolio: the same configurations of each family on several tables, and the few that together do best
-(greedily); never from adult, which is what the gain is measured on.
+(greedily); never from adult, which is what the gain is measured on. Chosen anew without each table in turn,
+and compared on that table with as many configurations drawn at random.
+compare: for each table and each set of families a search, one by random search with the same budget, and
+paired seeds of both picks, of the default and of the papers' settings, retrained and scored on the holdout
+that no search has seen.
 """
 
 import argparse
 import json
 import sys
-import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import harness
 import numpy as np
-import yaml
 from scipy import stats
-from scores import scores
+from tune_cells import Raw, Table, by_the_authors, candidates, identity, looked, retrained, searched
 
 FAMILIES = ("tvae", "ctgan", "tvae,ctgan")
 SEEDS = 5
-SMALL_TABLES = {
-    "breast_cancer": ("sklearn://breast_cancer", "target"),
-    "diabetes": ("sklearn://diabetes", "target"),
-    "wine": ("sklearn://wine", "target"),
+FIRST_SEED = 100
+"""Of retrainings; no search trains with it."""
+FIGURES = ("tstr", "c2st_near_half", "mean_uni_bi")
+TABLES = harness.HERE / "data" / "tables"
+PORTFOLIO_TABLES = (
+    f"hmda={TABLES}/hmda.csv:deny",
+    f"nmes1988={TABLES}/nmes1988.csv:insurance",
+    f"computers={TABLES}/computers.csv:price",
+    f"health_insurance={TABLES}/health_insurance.csv:health",
+)
+# arXiv 1907.00503, as the authors' package states them. Ours are the same but for what is said here.
+PAPERS: Mapping[str, Raw] = {
+    "tvae": {
+        "embedding_dim": 128,
+        "compress_dims": [128, 128],
+        "decompress_dims": [128, 128],
+        "learning_rate": 1e-3,
+        "l2scale": 1e-5,
+        "loss_factor": 2.0,
+    },
+    "ctgan": {
+        "embedding_dim": 128,
+        "generator_dim": [256, 256],
+        "discriminator_dim": [256, 256],
+        "generator_lr": 2e-4,
+        "generator_decay": 1e-6,
+        "discriminator_lr": 2e-4,
+        "discriminator_decay": 1e-6,
+        "discriminator_steps": 1,
+        "pac": 10,
+    },
 }
 
 
 def main() -> None:
+    options = arguments()
+    cells = harness.Cells(
+        options, *(["minutes", "trials", "epochs"] if options.part == "compare" else ["steps"])
+    )
+    cells.stop_after(options.stop_after)
+    if options.part == "compare":
+        compare(options, cells)
+    else:
+        portfolio(options, cells)
+
+
+def arguments() -> argparse.Namespace:
     parser = harness.parser(__doc__, "tune")
     parser.add_argument("part", choices=["compare", "portfolio"])
-    parser.add_argument(
-        "--tables", nargs="+", default=[], help="NAME=SOURCE:TARGET; portfolio: default scikit-learn's"
-    )
+    parser.add_argument("--tables", nargs="+", default=[], help="NAME=SOURCE:TARGET")
     parser.add_argument("--families", nargs="+", default=FAMILIES)
-    parser.add_argument("--minutes", type=float, default=30.0, help="of one search")
-    parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument(
+        "--samplers",
+        nargs="+",
+        default=["tpe", "random"],
+        help="compare: the first is compared with the others",
+    )
+    parser.add_argument("--minutes", type=float, default=30.0, help="compare: of one search")
+    parser.add_argument("--trials", type=int, help="compare: of one search, instead of minutes")
+    parser.add_argument("--epochs", type=int, help="compare: of one training; default: the recipe's 300")
+    parser.add_argument("--concurrency", type=int, help="compare: trials at once; default: one a core")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="compare: retrainings of each")
+    parser.add_argument("--peer-seeds", type=int, default=0, help="compare: of the authors' package")
     parser.add_argument("--stop-after", type=float, help="minutes after which no cell is begun")
     parser.add_argument("--configs", type=int, default=16, help="portfolio: configurations of a family")
-    parser.add_argument("--steps", type=int, default=600, help="portfolio: of one training")
+    parser.add_argument("--steps", type=int, default=800, help="portfolio: of the default's training")
     parser.add_argument("--size", type=int, default=6, help="portfolio: of a family")
     parser.add_argument("--store", type=Path, default=harness.HERE / "data" / "tune-store")
     parser.add_argument("--write", type=Path, help="portfolio: the file to write")
-    options = parser.parse_args()
-    cells = harness.Cells(options, "minutes" if options.part == "compare" else "steps")
-    cells.stop_after(options.stop_after)
-    (compare if options.part == "compare" else portfolio)(options, cells)
+    return parser.parse_args()
 
 
 def compare(options: argparse.Namespace, cells: harness.Cells) -> None:
     """Every cell is saved as it is measured, so that a run that was cut off goes on."""
     rows = []
-    for table in options.tables:
-        name, _, source = table.partition("=")
+    for table in map(Table.parse, options.tables):
         for families in options.families:
-            found = {
-                sampler: cells.run(
-                    f"search/{name}/{families}/{sampler}", searched(options, name, source, families, sampler)
-                )
-                for sampler in ("tpe", "random")
+            contenders = {
+                **{name: found(options, cells, table, families, name) for name in options.samplers},
+                **fixed(options, table, families),
             }
-            recipes = {sampler: cell["recipe"] for sampler, cell in found.items()}
-            recipes["default"] = base(name, source, families)
             held = {
                 which: [
-                    cells.run(f"holdout/{name}/{families}/{which}/{seed}", retrained(options, recipe, seed))
-                    for seed in range(100, 100 + options.seeds)
+                    cells.run(f"holdout/{table.name}/{identity(recipe)}/{seed}", retrained(recipe, seed))
+                    for seed in range(FIRST_SEED, FIRST_SEED + options.seeds)
                 ]
-                for which, recipe in recipes.items()
+                for which, recipe in contenders.items()
             }
-            for against in ("default", "random"):
-                for figure in ("tstr", "c2st_near_half", "mean_uni_bi"):
-                    gains = [a[figure] - b[figure] for a, b in zip(held["tpe"], held[against], strict=True)]
+            held |= authors(options, cells, table, families)
+            first = options.samplers[0]
+            for against in (name for name, runs in held.items() if runs and name != first):
+                same = against in contenders and identity(contenders[against]) == identity(contenders[first])
+                for figure in FIGURES:
+                    gains = [a[figure] - b[figure] for a, b in zip(held[first], held[against], strict=False)]
+                    about = {"table": table.name, "families": families, "against": against, "figure": figure}
+                    value = float(np.mean([run[figure] for run in held[first]]))
                     rows.append(
-                        {"table": name, "families": families, "against": against, "figure": figure}
-                        | interval(gains)
+                        about | {"same recipe": "yes" if same else "", "value": value} | interval(gains)
                     )
-    if rows:
-        print(harness.table(rows))
+            print(harness.table(rows), flush=True)
 
 
-def interval(gains: list[float]) -> dict[str, float]:
+def found(
+    options: argparse.Namespace, cells: harness.Cells, table: Table, families: str, sampler: str
+) -> Raw:
+    """The recipe that a search picks."""
+    names = families.split(",")
+    tune: Raw = {"models": names, "sampler": sampler, "warm_start": False}
+    if options.concurrency:
+        tune["concurrency"] = options.concurrency
+    if sampler == "random":
+        tune["portfolio"] = False
+    budget = ["--time-budget", f"{60 * options.minutes:g}s"]
+    if options.trials:
+        budget = ["--max-trials", str(options.trials)]
+    recipe = table.recipe(names[0], options.epochs)
+    # Each search in a store of its own: what is in it is published under one name.
+    store = options.store / f"{table.name}-{'-'.join(names)}-{sampler}"
+    key = f"search/{table.name}/{families}/{sampler}"
+    picked: Raw = cells.run(key, searched(recipe, tune, budget, store))["recipe"]
+    return picked
+
+
+def fixed(options: argparse.Namespace, table: Table, families: str) -> dict[str, Raw]:
+    """The default that a search begins with, and each family as its paper has it."""
+    names = families.split(",")
+    contenders = {"default": table.recipe(names[0], options.epochs)}
+    for name in names:
+        paper = table.recipe(name, options.epochs)
+        paper["model"]["config"] = PAPERS[name]
+        contenders[f"paper's {name}"] = paper
+    return contenders
+
+
+def authors(
+    options: argparse.Namespace, cells: harness.Cells, table: Table, families: str
+) -> dict[str, list[dict[str, Any]]]:
+    """Each family by its authors' package, as it comes."""
+    return {
+        f"authors' {name}": [
+            cells.run(f"authors/{table.name}/{name}/{seed}", by_the_authors(options, table, name, seed))
+            for seed in range(FIRST_SEED, FIRST_SEED + options.peer_seeds)
+        ]
+        for name in families.split(",")
+    }
+
+
+def interval(gains: Sequence[float]) -> dict[str, float]:
     """Mean of paired differences with its 95% interval (Student's t)."""
     mean, error = float(np.mean(gains)), float(stats.sem(gains)) if len(gains) > 1 else float("nan")
     reach = float(stats.t.ppf(0.975, max(1, len(gains) - 1))) * error
     return {"gain": mean, "low": mean - reach, "high": mean + reach}
 
 
-def base(name: str, source: str, families: str) -> dict[str, Any]:
-    uri, _, target = source.rpartition(":")
-    first = families.split(",")[0]
-    return {"name": name, "data": {"source": uri, "target": target}, "model": {"name": first}}
-
-
-def searched(
-    options: argparse.Namespace, name: str, source: str, families: str, sampler: str
-) -> Callable[[], Mapping[str, Any]]:
-    """A search by the command that a user runs; the cell keeps the recipe of its pick."""
-
-    def measure() -> Mapping[str, Any]:
-        recipe = base(name, source, families)
-        recipe["tune"] = {"models": families.split(","), "sampler": sampler, "warm_start": False}
-        if sampler == "random":
-            recipe["tune"]["portfolio"] = False
-        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
-            yaml.safe_dump(recipe, file)
-            file.flush()
-            budget = f"{60 * options.minutes}s"
-            done = harness.job(
-                ["jobs/tune.py", file.name, "--time-budget", budget, "--store", str(options.store)]
-            )
-        config = json.loads((Path(done["uri"].removeprefix("file://")) / "config.json").read_text())
-        kept = ("trials", "trial", "score", "default_score", "why", "search", "wall_seconds")
-        return {"recipe": config["recipe"], **{key: done[key] for key in kept}}
-
-    return measure
-
-
-def retrained(
-    options: argparse.Namespace, recipe: Mapping[str, Any], seed: int
-) -> Callable[[], Mapping[str, float]]:
-    """A recipe trained with a fresh seed and scored on the holdout."""
-
-    def measure() -> Mapping[str, float]:
-        import synthmill
-        from synthmill.config import Recipe, parse_model
-        from synthmill.data.readers.base import read_source
-        from synthmill.training.prepare import prepare_rows, resolve
-
-        with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
-            yaml.safe_dump({**recipe, "tune": {}}, file)
-            file.flush()
-            done = harness.job(
-                ["jobs/train.py", file.name, "--set", f"training.seed={seed}", "--store", str(options.store)]
-            )
-        resolved = resolve(parse_model(Recipe, dict(recipe)))
-        tables = prepare_rows(resolved, read_source(resolved.data)).tables
-        model = synthmill.load(done["model"], store=str(options.store))
-        train, holdout = tables.train.to_pandas(), tables.holdout.to_pandas()
-        made = model.sample(len(train), seed=seed).to_pandas()
-        target = str(resolved.data.target)
-        rarest = str(train[target].astype(str).value_counts().idxmin())
-        found = scores(train, holdout, made, target=target, positive=rarest)
-        return {
-            **found,
-            "c2st_near_half": 1 - 2 * abs(found["c2st"] - 0.5),
-            "mean_uni_bi": (found["uni"] + found["bi"]) / 2,
-        }
-
-    return measure
-
-
 def portfolio(options: argparse.Namespace, cells: harness.Cells) -> None:
     """Scores of random configurations, the same on every table, and the file that is shipped."""
     from synthmill.tuning.portfolio import FORMAT, choose
 
-    tables = {
-        name: tuple(source.rpartition(":")[::2])
-        for name, _, source in (table.partition("=") for table in options.tables)
-    } or SMALL_TABLES
-    if "adult" in tables:
+    tables = [Table.parse(text) for text in options.tables or PORTFOLIO_TABLES]
+    if any(table.name == "adult" for table in tables):
         sys.exit("adult is what the gain is measured on; a portfolio from it would be no proof")
-    models: dict[str, list[dict[str, Any]]] = {}
+    models: dict[str, list[Raw]] = {}
+    guard: list[dict[str, Any]] = []
     for family in (name for name in options.families if "," not in name):
         configs = candidates(family, options.configs)
-        worth = [
-            {
-                str(index): cells.run(f"portfolio/{name}/{family}/{index}", looked(options, *source, config))[
-                    "score"
-                ]
+        by_table = {
+            table.name: {
+                f"{index:02d}": cells.run(
+                    f"portfolio/{table.name}/{family}/{index}",
+                    looked(table, config, steps=options.steps, seed=0),
+                )["score"]
                 for index, config in enumerate(configs)
             }
-            for name, source in tables.items()
-        ]
+            for table in tables
+        }
         # Index 0 is the default, which a search tries anyway.
-        models[family] = [configs[int(index)] for index in choose(worth, options.size + 1) if index != "0"]
+        picks = choose(list(by_table.values()), options.size, given="00")
         models[family] = [
-            {key: value for key, value in config.items() if key != "model"}
-            for config in models[family][: options.size]
+            {key: value for key, value in configs[int(index)].items() if key != "model"} for index in picks
         ]
+        guard += [left_out(name, family, by_table, options.size) for name in by_table]
+    # Families can be run one by one, with as many steps as each needs.
+    old = json.loads(options.write.read_text()) if options.write and options.write.is_file() else {}
+    origin = {
+        "tables": [table.name for table in tables],
+        "configurations": options.configs,
+        "steps": options.steps,
+        "made": f"{datetime.now(UTC):%Y-%m-%d}",
+        "by": "benchmarks/tune.py portfolio",
+    }
     content = {
         "format": FORMAT,
-        "origin": {
-            "tables": sorted(uri for uri, _ in tables.values()),
-            "configurations": options.configs,
-            "steps": options.steps,
-            "made": f"{datetime.now(UTC):%Y-%m-%d}",
-            "by": "benchmarks/tune.py portfolio",
-        },
-        "models": models,
+        "origin": {**old.get("origin", {}), **dict.fromkeys(models, origin)},
+        "models": {**old.get("models", {}), **models},
     }
     text = json.dumps(content, indent=1) + "\n"
     if options.write:
         options.write.write_text(text)
     print(text)
+    print(harness.table(guard))
 
 
-def candidates(family: str, count: int) -> list[dict[str, Any]]:
-    """The default, and random points of what the family declares; the same on every table."""
-    from synthmill.config import Recipe, parse_model
-    from synthmill.tuning.propose import propose
-    from synthmill.tuning.record import Trial
-    from synthmill.tuning.space import make_space
+def left_out(name: str, family: str, by_table: Mapping[str, dict[str, float]], size: int) -> dict[str, Any]:
+    """The portfolio of the other tables on the one that it was not chosen from."""
+    from synthmill.tuning.portfolio import choose
 
-    raw = {"name": "p", "data": {"source": "x"}, "model": {"name": family}}
-    space = make_space(parse_model(Recipe, raw))
-    points = [space.default(family)]
-    while len(points) < count:
-        seen = [Trial(number, point, "", 0, state="failed") for number, point in enumerate(points)]
-        points.append(propose(space, seen, sampler="random", seed=7, objectives=1))
-    return points
+    others = [scores for other, scores in by_table.items() if other != name]
+    return against_random(name, family, by_table[name], choose(others, size, given="00"))
 
 
-def looked(
-    options: argparse.Namespace, source: str, target: str, point: Mapping[str, Any]
-) -> Callable[[], Mapping[str, float]]:
-    """One configuration on one table, by the objective of searches."""
-
-    def measure() -> Mapping[str, float]:
-        import torch
-
-        from synthmill.config import Recipe, dump, parse_model
-        from synthmill.runtime.trial import Shared, take_look
-        from synthmill.runtime.tune_setup import set_up
-        from synthmill.storage.folder import Folder
-        from synthmill.tuning.search import Proposal
-
-        raw = {
-            "name": "portfolio",
-            "data": {"source": source, "target": target},
-            "model": {"name": str(point["model"])},
-            "training": {"max_steps": options.steps, "max_epochs": 10**6, "threads": 1},
-            "tune": {"sample_rows": 1000, "constraints": "none"},
-        }
-        with tempfile.TemporaryDirectory() as folder:
-            setup = set_up(parse_model(Recipe, raw), folder)
-            shared = Shared(
-                recipe=dump(setup.recipe),
-                folder=Folder(folder),
-                tables=setup.prepared.rows.tables,
-                codecs={name: codec.to_files() for name, codec in setup.codecs.items()},
-                missing=(),
-                environment={},
-            )
-            proposal = Proposal(0, dict(point), 0, (1.0,), 0, None, partial=False, keep=False)
-            look = take_look(shared, proposal, 1.0, device=torch.device("cpu"))
-        assert look.verdict is not None
-        return {"score": look.verdict.values[0], **look.verdict.figures}
-
-    return measure
+def against_random(
+    name: str, family: str, scores: Mapping[str, float], picks: Sequence[str]
+) -> dict[str, Any]:
+    """The best of some configurations, beside the mean best of as many drawn at random, the default in
+    each."""
+    default = scores["00"]
+    drawn = [
+        max(default, *(scores[index] for index in some))
+        for some in combinations(sorted(index for index in scores if index != "00"), len(picks))
+    ]
+    best = max(default, *(scores[index] for index in picks))
+    return {
+        "table": name,
+        "family": family,
+        "default": default,
+        "portfolio": best,
+        "random": float(np.mean(drawn)),
+        "first three": max(default, *(scores[index] for index in picks[:3])),
+        "three random": float(
+            np.mean([max(default, *three) for three in combinations(list(scores.values())[1:], 3)])
+        ),
+        "all": max(scores.values()),
+    }
 
 
 if __name__ == "__main__":

@@ -51,6 +51,13 @@ def scorer(plain: Case) -> Scorer:
     return plain.scorer()
 
 
+def test_what_was_scored_before_changes_no_score(plain: Case) -> None:
+    # Figures of the real rows are computed for the first sample and used for all.
+    used, sizes = plain.scorer(), (800, 500, 800)
+    seen = [used(people(size, 5)) for size in sizes]
+    assert seen == [plain.scorer()(people(size, 5)) for size in sizes]
+
+
 def test_rows_like_the_real_ones_are_worth_more_than_independent_columns(scorer: Scorer) -> None:
     good, bad = scorer(people(800, 5)), scorer(shuffled_columns(people(800, 5)))
     assert set(good.figures) == {"pairs", "classifier", "utility"}

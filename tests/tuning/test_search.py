@@ -7,7 +7,7 @@ import pytest
 
 from synthmill.errors import ClaimLostError, IntegrityError, RecipeError
 from synthmill.storage.folder import Folder
-from synthmill.tuning.budget import Costs, repeats_in, require_one, rungs_of, trials_in
+from synthmill.tuning.budget import Costs, for_repeats, repeats_in, require_one, rungs_of, trials_in
 from synthmill.tuning.journal import Journal, read_events, replay
 from synthmill.tuning.search import FirstPoint, Search
 from synthmill.tuning.selection import paired, pick
@@ -33,8 +33,12 @@ def test_a_search_ends_with_repeats_and_picks_what_surely_gains(tmp_path: Path) 
     assert {trial.state for trial in record.searched} == {"complete", "stopped"}
     assert record.confirming is not None
     seeds = record.confirming["seeds"]
-    # Fresh seeds, the same for every candidate and the default.
+    # Fresh seeds, the same for every candidate and the default, and other validation rows with each.
     assert seeds == [1, 2, 3]
+    assert {p.fold for p in given if record.trials[p.number].of is None} == {None}
+    assert [p.fold for p in given if p.fold is not None] == [
+        t.seed for t in record.trials.values() if t.of is not None
+    ]
     assert set(record.repeats(0)) == set(seeds)
     chosen = pick(record)
     assert chosen is not None
@@ -129,6 +133,20 @@ def test_time_that_ends_leaves_the_best_so_far(tmp_path: Path) -> None:
     assert pick(search.record).number == 0
 
 
+def test_what_trainings_are_seen_to_take_is_kept_for_repeats(tmp_path: Path) -> None:
+    clock = Clock()
+    space = space_of(tune={"budget_seconds": 100.0, "concurrency": 1})
+    search = search_in(tmp_path, clock, space=space)
+    search.report(search.next().number, 1.0, verdict(0.3), 12.0)
+    second = search.next()
+    for share in second.shares:
+        search.report(second.number, share, verdict(0.5), 12.0)
+    # The guess was 10 s: 40 s for two seeds of two configurations. It takes 48.
+    clock.now = 52.0
+    assert search.next().fold == search.record.confirming["seeds"][0]
+    assert search.record.confirming["candidates"] == [second.number]
+
+
 def test_the_default_is_looked_at_early_where_a_training_takes_long(tmp_path: Path) -> None:
     tune = {"budget_seconds": 50.0, "concurrency": 1}
     search = search_in(tmp_path, space=space_of(tune=tune))
@@ -171,12 +189,22 @@ def test_a_journal_works_in_every_store_and_misses_no_hole(every_store: str) -> 
 
 def test_budgets_hold_what_they_hold() -> None:
     config, costs = recipe(tune={"budget_seconds": 1800.0}).tune, Costs(70.0, 5.0)
-    rungs = rungs_of(config, 1000)
+    rungs = rungs_of(config, 1800)
     assert rungs == (1 / 9, 1 / 3, 1.0)
+    # Looks after a handful of steps would stop configurations by chance.
+    assert rungs_of(config, 1790) == (1 / 3, 1.0)
+    assert rungs_of(config, 590) == (1.0,)
+    rows = recipe(tune={"fidelity": "rows"}).tune
+    assert rungs_of(rows, 18) == (1 / 9, 1 / 3, 1.0)
     assert 60 < trials_in(config, costs, rungs, 2) < 110
     assert trials_in(recipe(tune={"max_trials": 7}).tune, costs, rungs, 2) == 7
     assert repeats_in(config, 400.0, 75.0, 2, best=3) == [2, 3]
     assert repeats_in(config, 100.0, 75.0, 2, best=3) == [0, 0]
+    # A small budget keeps the time of two seeds of a candidate and the default, but half is the search's.
+    assert for_repeats(config, 1800.0, 75.0, 2) == pytest.approx(405.0)
+    assert for_repeats(config, 800.0, 75.0, 1) == 300.0
+    assert for_repeats(config, 400.0, 75.0, 1) == 200.0
+    assert for_repeats(recipe(tune={"confirm_share": 0}).tune, 400.0, 75.0, 1) == 0.0
     with pytest.raises(RecipeError, match=r"tune\.budget_seconds: 60 s hold no trial"):
         require_one(recipe(tune={"budget_seconds": 60.0}).tune, costs)
 

@@ -21,11 +21,13 @@ import torch
 
 from synthmill.config import Recipe, parse_model
 from synthmill.data.codecs.base import Codec, codec_from_files
+from synthmill.data.schema import Rules
 from synthmill.data.split import SplitTables
 from synthmill.errors import SynthmillError
 from synthmill.generation.sampler import Sampler, one_thread
 from synthmill.models.base import build, model_class
 from synthmill.runtime import cluster
+from synthmill.runtime.fold import other_fold
 from synthmill.runtime.history import TensorBoardFolder
 from synthmill.runtime.tasks import line_of
 from synthmill.runtime.tune_tracking import thinned
@@ -62,6 +64,10 @@ class Shared:
     environment: Mapping[str, str]
     resources: Mapping[str, float] = field(default_factory=dict)
     """Of each process of a trial, as Ray names them."""
+    rules: Rules = field(default_factory=dict)
+    """What the schema file states, by column."""
+    fold: int | None = None
+    """Which other division of train and validation rows these are; None: the recipe's."""
 
 
 @dataclass(frozen=True)
@@ -114,6 +120,8 @@ def take_look(
     """Train, keep the weights if they may be published, and score a sample."""
     started = time.monotonic()
     reset_process()
+    if proposal.fold is not None:
+        shared = other_fold(shared, proposal.fold)
     # By the clock of the day: workers of the trial may be on other machines.
     deadline = None if proposal.seconds is None else time.time() + proposal.seconds
     if shared.recipe["training"]["workers"] > 1:
@@ -245,12 +253,12 @@ def reset_process() -> None:
         torch.cuda.empty_cache()
 
 
-_scorers: dict[tuple[str, str], Callable[[pa.Table], Verdict]] = {}
+_scorers: dict[tuple[str, str, int | None], Callable[[pa.Table], Verdict]] = {}
 
 
 def _scorer(shared: Shared, codec: Codec, kind: str) -> Callable[[pa.Table], Verdict]:
     """One a process and search: reading the real rows costs as much as a small training."""
-    key = (shared.folder.uri, type(codec).__name__)
+    key = (shared.folder.uri, type(codec).__name__, shared.fold)
     if key not in _scorers:
         recipe = parse_model(Recipe, shared.recipe)
         _scorers.clear()

@@ -89,6 +89,7 @@ class Setup:
             missing=missing,
             environment=cluster.environment(),
             resources=resources,
+            rules=self.prepared.rows.source.rules,
         )
 
     def prepared_for(self, trial: Trial) -> Prepared:

@@ -58,20 +58,25 @@ def earlier(space: Space, records: Sequence[Record]) -> list[FirstPoint]:
     return found
 
 
-def choose(worth: Sequence[Mapping[str, float]], size: int) -> list[str]:
-    """Greedy portfolio: configurations, by name, of which the best on each table is good on the mean.
+def choose(worth: Sequence[Mapping[str, float]], size: int, *, given: str) -> list[str]:
+    """Greedy portfolio: configurations, by name, of which the best on each table is good on the mean, where
+    `given` is tried anyway.
 
-    `worth`: by table, configuration -> score. What a table has no score for counts as its worst.
+    `worth`: by table, configuration -> score. What a table has no score for counts as its worst. Where
+    nothing is left to gain, the configurations that are good everywhere follow.
     """
-    names = sorted({name for table in worth for name in table})
-    chosen: list[str] = []
-    while len(chosen) < min(size, len(names)):
+    tables = [
+        {name: table.get(name, min(table.values())) for other in worth for name in other} for table in worth
+    ]
+    chosen = [given]
 
-        def mean_best(name: str) -> float:
-            picked = [*chosen, name]
-            return sum(
-                max(table.get(other, min(table.values())) for other in picked) for table in worth
-            ) / len(worth)
+    def gains(name: str) -> tuple[float, float]:
+        best = [max(table[other] for other in (*chosen, name)) for table in tables]
+        return sum(best), sum(table[name] for table in tables)
 
-        chosen.append(max((name for name in names if name not in chosen), key=mean_best))
-    return chosen
+    while len(chosen) <= size:
+        left = sorted(set(tables[0]) - set(chosen))
+        if not left:
+            break
+        chosen.append(max(left, key=gains))
+    return chosen[1:]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from synthmill.tuning.budget import MOST_TRIALS, REDUCTION, USABLE_SHARE, Costs, repeats_in
+from synthmill.tuning.budget import MOST_TRIALS, REDUCTION, USABLE_SHARE, Costs, for_repeats, repeats_in
 from synthmill.tuning.journal import Journal
 from synthmill.tuning.order import survives
 from synthmill.tuning.propose import propose
@@ -44,6 +44,8 @@ class Proposal:
     """Whether what it has by then is worth a look, or nothing."""
     keep: bool
     """Whether its weights may be published."""
+    fold: int | None = None
+    """The division of train and validation rows that a repeat is judged by; None: the recipe's."""
 
 
 class Search:
@@ -164,7 +166,13 @@ class Search:
         limit = self.config.budget_seconds
         if limit is None:
             return None
-        return max(0.0, limit * (1.0 if whole else 1 - self.config.confirm_share) - self.journal.seconds)
+        kept = 0.0 if whole else for_repeats(self.config, limit, self._whole_seconds(), self._at_once)
+        return max(0.0, limit - kept - self.journal.seconds)
+
+    def _whole_seconds(self) -> float:
+        """What a whole training takes at most: what was seen, as guesses from a few steps can be far off."""
+        seen = [trial.whole.seconds for trial in self.record.searched if trial.whole]
+        return max(seen, default=self.costs.whole)
 
     def _begin_search(self) -> Trial:
         number = len(self.record.trials)
@@ -204,13 +212,13 @@ class Search:
 
     def _plan_repeats(self) -> dict[str, Any]:
         best = candidates(self.record)
-        whole = [
-            sum(score.seconds for score in trial.scores[-1:]) for trial in self.record.searched if trial.whole
-        ]
-        cost = max(whole, default=self.costs.whole)
         default = self.record.trials[0]
         count, seeds = repeats_in(
-            self.config, self._left(whole=True), cost, self._at_once, len(best) if default.whole else 0
+            self.config,
+            self._left(whole=True),
+            self._whole_seconds(),
+            self._at_once,
+            len(best) if default.whole else 0,
         )
         first = self.space.recipe.training.seed + 1
         plan = {
@@ -232,6 +240,7 @@ class Search:
             seconds=self._left(whole=repeat or trial.number == 0),
             partial=trial.number == 0,
             keep=not repeat,
+            fold=trial.seed if repeat else None,
         )
 
     def _shares(self, trial: Trial) -> tuple[float, ...]:

@@ -23,7 +23,15 @@ from synthmill.metrics.lib.binning import Plan
 from synthmill.metrics.lib.columns import columns_of, kinds_of
 from synthmill.metrics.lib.learners import LEARNERS, task_of
 from synthmill.metrics.lib.sample import SampleRows
-from synthmill.metrics.lib.table_evidence import Limits, Passes, Real, Settings, TableEvidence, Totals
+from synthmill.metrics.lib.table_evidence import (
+    Limits,
+    OfRealRows,
+    Passes,
+    Real,
+    Settings,
+    TableEvidence,
+    Totals,
+)
 from synthmill.metrics.lib.view import PartView
 from synthmill.metrics.table.pair_gap import MIN_STRENGTH
 
@@ -148,12 +156,13 @@ class Table(Evidence):
     @classmethod
     def against(cls, tables: Tables, request: Request) -> Callable[[Synthetic], Evidence]:
         # Bins, pairs, encoders and statistics of the real rows are what costs; they are made once.
-        settings = _settings(request)
+        settings, known = _settings(request), OfRealRows()
         real = prepare(tables, target=request.target, seed=request.seed)
 
         def gather(synthetic: Synthetic) -> Evidence:
             totals, sample, notes = read_synthetic(synthetic, real, settings, request.map_tasks)
-            return cls(TableEvidence(real, totals, sample, settings, request.map_tasks), notes=notes)
+            evidence = TableEvidence(real, totals, sample, settings, request.map_tasks, known=known)
+            return cls(evidence, notes=notes)
 
         return gather
 

@@ -1,9 +1,9 @@
 """What metrics of tables read: real tables, statistics of every synthetic row, a sample, shared encodings."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -31,6 +31,7 @@ from synthmill.metrics.lib.validity import Validity, row_validity
 from synthmill.metrics.lib.view import PartView
 
 ASSOCIATION_ROWS = 50_000
+Figure = TypeVar("Figure")
 Side = Literal["train", "validation", "holdout", "synthetic"]
 
 
@@ -263,6 +264,23 @@ def _one_a_group(side: pa.Table, group: str, seed: int) -> pa.Table:
     return mixed.take(np.unique(codes, return_index=True)[1])
 
 
+@dataclass
+class OfRealRows:
+    """Costly figures that no synthetic row changes."""
+
+    predictions: dict[Prediction, Floats] = field(default_factory=dict)
+    """On the test rows, of learners that several figures train alike."""
+    figures: dict[tuple[str, int], Any] = field(default_factory=dict)
+    """By metric and rows a side."""
+
+    def figure(self, name: str, rows: int, compute: Callable[[], Figure]) -> Figure:
+        """What `compute` gives, asked once."""
+        if (name, rows) not in self.figures:
+            self.figures[name, rows] = compute()
+        found: Figure = self.figures[name, rows]
+        return found
+
+
 class TableEvidence(Once):
     """Everything a metric can read about one synthetic table."""
 
@@ -274,7 +292,9 @@ class TableEvidence(Once):
         settings: Settings,
         map_tasks: MapTasks = map_serially,
         unreadable: Mapping[str, int] | None = None,
+        known: "OfRealRows | None" = None,
     ) -> None:
+        """`known` is shared by evidences of the same real rows with the same settings."""
         super().__init__()
         self.unreadable = unreadable or {}
         """Column -> synthetic cells that do not read as its type; they are missing here."""
@@ -283,8 +303,7 @@ class TableEvidence(Once):
         self.sample = sample
         self.settings = settings
         self.map_tasks = map_tasks
-        self.predictions: dict[Prediction, Floats] = {}
-        """On the test rows, of learners that several figures train alike."""
+        self.known = known or OfRealRows()
         self._shuffled: dict[Side, pa.Table] = {}
         self._points: dict[tuple[Side, int], Points] = {}
         self._labelled: dict[tuple[Side, int | None], Labelled] = {}

@@ -50,7 +50,7 @@ class Arm:
 
 def predict(evidence: TableEvidence, arms: Sequence[Arm], test: Labelled) -> list[list[Floats]]:
     """Predictions on the test rows, by arm and seed; the linear learner has no randomness, so one seed."""
-    features, known = evidence.real.features, evidence.predictions
+    features, known = evidence.real.features, evidence.known.predictions
     jobs: dict[Prediction, Fit] = {}
     wanted: list[list[Prediction]] = []
     for place, arm in enumerate(arms):

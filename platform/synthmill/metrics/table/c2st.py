@@ -63,7 +63,10 @@ class ClassifierTest(TableMetric):
         reference, rows = None, 0
         if holdout is not None and min(len(train), len(holdout)) >= MIN_ROWS:
             rows = min(len(train), len(holdout), size)
-            reference = _versus(evidence, train[:rows], holdout[:rows], importance=False)
+            sides = train[:rows], holdout[:rows]
+            reference = evidence.known.figure(
+                self.name, rows, lambda: _versus(evidence, *sides, importance=False)
+            )
         names = (column.name for column in features.columns)
         return self.result(
             value=verdict.auc,
