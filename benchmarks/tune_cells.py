@@ -226,6 +226,6 @@ def _shared(table: Table, family: str, steps: int) -> Shared:
     setup = set_up(parse_model(Recipe, raw), folder)
     rows = setup.prepared.rows.tables.train.num_rows
     epochs = max(1, round(steps * setup.recipe.training.global_batch_rows / rows))
-    shared = setup.shared(Folder(folder), ())
+    shared = setup.shared(Folder(folder), (), {})
     shared.recipe["training"]["max_epochs"] = epochs  # type: ignore[index]
     return shared

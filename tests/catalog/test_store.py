@@ -172,10 +172,10 @@ def test_a_newer_manifest_is_refused_by_name(every_store: str) -> None:
     store = Store(every_store)
     version = publish_dataset(store, "a")
     raw = version.folder.read_json("_manifest.json")
-    version.folder.write_json("_manifest.json", {**raw, "format": "synthmill.manifest/2", "new_field": 1})
+    version.folder.write_json("_manifest.json", {**raw, "format": "synthmill.manifest/3", "new_field": 1})
     with pytest.raises(
         StorageError,
-        match=r"a/1/_manifest\.json: has format 'synthmill\.manifest/2', newer than 'synthmill\.manifest/1'",
+        match=r"a/1/_manifest\.json: has format 'synthmill\.manifest/3', newer than 'synthmill\.manifest/2'",
     ):
         store.resolve("datasets", "a", field="x")
     version.folder.write_json("_manifest.json", {**raw, "rows": "many"})

@@ -76,6 +76,11 @@ class NumberFacts:
     others: tuple[Numbers, Numbers] | None = None
     """Where not all are counted: the outermost of those that are not."""
 
+    def rows_beside(self, points: Numbers) -> int:
+        """That have a value which is none of `points`, the sentinels among them."""
+        of_points = int(self.counts[np.isin(self.distinct, points)].sum())
+        return self.rows - self.missing - self.sentinel_rows - of_points
+
     def outermost_beside(self, points: Numbers) -> tuple[Numbers, Numbers]:
         """The 5 lowest and the 5 highest that are none of `points`, of people where they are told apart."""
         kept = ~np.isin(self.distinct, points)

@@ -174,9 +174,10 @@ class NumericCodec:
         array: pa.Array,
         people: Int64 | None = None,
         resolution: Resolution = COARSE,
+        rows: tuple[int, int] | None = None,
     ) -> "NumericCodec":
         """Fit the curve on training values; a rest of fewer than 5 values, or people, joins the nearest
-        points."""
+        points. `rows` are how many there are beside the points, and in all, where these are a sample."""
         values, valid = numbers(array)
         values, people = values[valid], picked(people, valid)
         if profile.discrete:
@@ -186,9 +187,10 @@ class NumericCodec:
         if count_people(people, len(rest)) < NEIGHBOURS and profile.points:
             return cls(profile, array.type, segments=0, origin=0, curve=None)
         origin = _origin(values, profile.step) if values.dtype == np.int64 else 0
-        shares = len(rest) / max(1, len(array)) / resolution.min_segment_share
+        rest_rows, all_rows = rows or (len(rest), len(array))
+        shares = rest_rows / max(1, all_rows) / resolution.min_segment_share
         most = resolution.max_segments
-        segments = int(np.clip(min(shares, len(rest) / MIN_SEGMENT_ROWS), 1, most))
+        segments = int(np.clip(min(shares, rest_rows / MIN_SEGMENT_ROWS), 1, most))
         bounded = np.clip(rest, profile.minimum, profile.maximum)
         curve = fit_curve((bounded - origin).astype(np.float64), people, resolution.max_knots)
         return cls(profile, array.type, segments=segments, origin=origin, curve=curve)

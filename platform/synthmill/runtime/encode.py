@@ -2,7 +2,6 @@
 shards in the run's folder."""
 
 from synthmill.config import fingerprint
-from synthmill.data.layout import MixedLayout
 from synthmill.data.shards import ShardIndex, ShardWriter, check_shards, find_index, room_for
 from synthmill.errors import IntegrityError, StorageError
 from synthmill.runtime.prepare import Prepared
@@ -28,8 +27,7 @@ def encode_rows(prepared: Prepared, run: Folder) -> ShardIndex | None:
     rows = prepared.rows
     if rows.divided is None:
         return None
-    folder, layout = shards_in(run), rows.codec.layout
-    assert isinstance(layout, MixedLayout), "sources that are streamed are tables"
+    folder, layout = shards_in(run), rows.codec.record_layout()
     model = fresh_model(prepared.recipe, layout)
     by_code = any(phase.sampling == "category" for stage in model.stages() for phase in stage.phases)
     key = fingerprint({"run": prepared.run_key, "codec": rows.codec.to_files()[0], "by_code": by_code})

@@ -7,7 +7,6 @@ import torch
 
 from synthmill.config import Recipe
 from synthmill.data.batch import Batch
-from synthmill.data.layout import MixedLayout
 from synthmill.data.shards import bytes_of
 from synthmill.errors import ResourceError
 from synthmill.models.base import GenerativeModel
@@ -113,11 +112,10 @@ def probe(recipe: Recipe, rows: Rows, *, seconds: float) -> Probed:
 
 
 def _shard_bytes(model: GenerativeModel, rows: Rows) -> int:
-    layout = rows.codec.layout
-    if rows.divided is None or not isinstance(layout, MixedLayout):
+    if rows.divided is None:
         return 0
     by_code = any(phase.sampling == "category" for stage in model.stages() for phase in stage.phases)
-    return bytes_of(layout, rows.train_rows, by_code=by_code)
+    return bytes_of(rows.codec.record_layout(), rows.train_rows, by_code=by_code)
 
 
 def _timed_steps(loop: Loop, device: torch.device, seconds: float) -> tuple[int, float]:

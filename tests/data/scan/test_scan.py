@@ -311,6 +311,9 @@ def test_one_row_is_too_few(tmp_path: Path) -> None:
     pq.write_table(customers(1), tmp_path / "rows.parquet")
     with pytest.raises(DataError, match="has one row"):
         settled(tmp_path / "rows.parquet")
+    pq.write_table(customers(5).slice(0, 0), tmp_path / "none.parquet")
+    with pytest.raises(DataError, match="has no rows"):
+        settled(tmp_path / "none.parquet")
 
 
 def test_every_column_at_fault_is_named_at_once(tmp_path: Path) -> None:

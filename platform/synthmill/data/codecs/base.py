@@ -17,7 +17,7 @@ from synthmill import registry
 from synthmill.config import DataConfig
 from synthmill.data.batch import Batch, Condition
 from synthmill.data.inspection import Inspection
-from synthmill.data.layout import Layout
+from synthmill.data.layout import Layout, MixedLayout
 from synthmill.data.origin import Form
 from synthmill.data.profile import ColumnProfile, TableProfile
 from synthmill.data.resolution import COARSE, Resolution
@@ -84,6 +84,10 @@ class Codec(ABC):
     def beside_all(self, identifiers: Callable[[str], Iterable[pa.Array]]) -> "Codec":
         """As `beside`, where the column of all rows comes in parts, as often as it is asked for."""
         return self
+
+    def record_layout(self) -> MixedLayout:
+        """The layout of encoded rows as records on disk, for codecs whose sources can be read in blocks."""
+        raise NotImplementedError
 
     @property
     def form(self) -> Form:

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
@@ -18,11 +17,11 @@ from synthmill.config import DataConfig
 from synthmill.data.batch import Batch, Condition
 from synthmill.data.categorical import CategoryCodec
 from synthmill.data.codecs.base import Codec
-from synthmill.data.columns import Float64, Int64, Rows, UInt64, flat, plain_type
+from synthmill.data.columns import Float64, Int64, Rows, flat, plain_type
 from synthmill.data.fixed import ConstantCodec, IdentifierCodec
 from synthmill.data.inspection import Inspection, inspect_profile
 from synthmill.data.layout import DiscreteSpan, MixedLayout, NumericSpan
-from synthmill.data.mixing import mix
+from synthmill.data.noise import noise_of
 from synthmill.data.notes import check_target, notes_of, target_notes
 from synthmill.data.numeric import NumericCodec
 from synthmill.data.origin import Form, origin_of
@@ -43,7 +42,6 @@ from synthmill.errors import DataError, IntegrityError
 
 FORMAT = "synthmill.codec.tabular/1"
 ID_CHUNK_ROWS = 1 << 20
-NOISE_AT_ONCE_ROWS = 1024
 
 
 class _Place(NamedTuple):
@@ -180,6 +178,9 @@ class MixedCodec(Codec):
         is_new = isinstance(column, IdentifierCodec) and (template is None or template.style != "uuid")
         return None if is_new or form_of(self._typed_schema.field(name)) else column.levels()
 
+    def record_layout(self) -> MixedLayout:
+        return self.layout
+
     def encode(self, table: pa.Table) -> Batch:
         """`codes` int64 (N, discrete spans) and `values` float32 (N, numeric spans) of a table with the
         codec's columns."""
@@ -225,7 +226,7 @@ class MixedCodec(Codec):
             f"{values.shape} values for {len(self.layout.numeric)} spans"
         )
         numbers = np.arange(first_row, first_row + batch.num_rows, dtype=np.uint64)
-        rows = Rows(numbers, _noise(batch, codes, values))
+        rows = Rows(numbers, noise_of(batch, codes, values))
         arrays = []
         for column, place in zip(self._columns, self._places, strict=True):
             name = column.profile.name
@@ -436,31 +437,6 @@ def _places(columns: list[ColumnCodec], layout: MixedLayout) -> list[_Place]:
         places.append(_Place(slice(start, stop), value_at.get(start) if stop > start else None))
         start = stop
     return places
-
-
-def _noise(batch: Batch, codes: Int64, values: npt.NDArray[np.float32]) -> Callable[[Int64], UInt64]:
-    """The noise of the rows at an index: their own, or for encoded rows, which have none, a hash of their
-    codes.
-
-    Of few rows it is hashed all at once, as the cost is then the number of columns, each time it is asked
-    for.
-    """
-    if "noise" in batch:
-        own = batch["noise"].cpu().numpy().view(np.uint64)
-        return lambda index: own[index]
-    if len(codes) > NOISE_AT_ONCE_ROWS:
-        return lambda index: _row_noise(codes[index], values[index])
-    whole = functools.cache(lambda: _row_noise(codes, values))
-    return lambda index: whole()[index]
-
-
-def _row_noise(codes: Int64, values: npt.NDArray[np.float32]) -> UInt64:
-    """64 bits a row from its codes (N, D) and the bits of its values (N, C), uint64 (N,)."""
-    total = np.zeros(len(codes), dtype=np.uint64)
-    for position, column in enumerate([*codes.T, *values.T]):
-        bits = column if column.dtype == np.int64 else np.ascontiguousarray(column).view(np.uint32)
-        total = mix(total ^ bits.astype(np.uint64), position)
-    return total
 
 
 _CODECS: dict[str, Any] = {

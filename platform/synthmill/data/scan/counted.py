@@ -53,7 +53,8 @@ def fit_counted(
         ends = np.concatenate([lowest, highest])
         sample = from_int64(ends, None, sample.type) if ends.dtype == np.int64 else _floats(ends, sample.type)
         people = None
-    fitted = NumericCodec.fit(profile, sample, people, resolution)
+    rows = (facts.rows_beside(points), facts.rows)
+    fitted = NumericCodec.fit(profile, sample, people, resolution, rows)
     if fitted.curve is None or len(lowest) < NEIGHBOURS:
         return fitted
     curve = _with_ends(fitted, lowest, highest)

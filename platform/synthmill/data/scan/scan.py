@@ -196,7 +196,9 @@ class Scan:
 
     def _probe(self) -> tuple[Plan, Terms]:
         """What the first rows say."""
-        first = next(self._raw.blocks())
+        first = next(self._raw.blocks(), None)
+        if first is None:
+            raise self._too_few(0)
         first = first.slice(0, PROBE_ROWS)
         plan = make_plan(first, self._raw.cells, self._config, self.rules, np.arange(first.num_rows))
         return plan, Terms(plan.conformed.table, common_contents(plan.conformed.table))
@@ -219,14 +221,17 @@ class Scan:
             row += raw.num_rows
         self.num_rows = row
         if row < 2:
-            rows = "one row" if row == 1 else "no rows"
-            raise DataError(
-                f"{self._config.source} has {rows}; a model needs at least 2, and hundreds to be of use",
-                field=FIELD,
-            )
+            raise self._too_few(row)
         if not held:
             return None
         return pa.concat_tables([table for table, _ in held]), np.concatenate([rows for _, rows in held])
+
+    def _too_few(self, rows: int) -> DataError:
+        shown = "one row" if rows == 1 else "no rows"
+        return DataError(
+            f"{self._config.source} has {shown}; a model needs at least 2, and hundreds to be of use",
+            field=FIELD,
+        )
 
     def _decide(
         self, rows: pa.Table, numbers: Int64, odd: list[tuple[pa.Table, Int64]]
