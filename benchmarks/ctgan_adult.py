@@ -125,7 +125,7 @@ def quality(run: Run) -> None:
             "fit s": harness.median(runs, "fit_seconds"),
             "fit CPU s": harness.median(runs, "fit_cpu_seconds"),
         }
-        rows.append({"": name, **{figure: spread(runs, figure) for figure in FIGURES}, **times})
+        rows.append({"": name, **{figure: spread(runs, figure) for figure in (*FIGURES, "near")}, **times})
     report(
         f"Quality after {run.options.epochs} epochs, median over {run.options.seeds} seeds (least to most)",
         rows,
@@ -144,7 +144,7 @@ def ceiling(run: Run) -> dict[str, Any]:
     found = run.cells.run("quality/real", measure)
     return {
         "": "real rows",
-        **{figure: f"{found[figure]:.3f}" for figure in FIGURES},
+        **{figure: f"{found[figure]:.3f}" for figure in (*FIGURES, "near")},
         "fit s": "-",
         "fit CPU s": "-",
     }
@@ -159,6 +159,8 @@ def contestants(
         "ours-ctgan-fp32": (run.ours, "ctgan", {"precision": "fp32"}),
         "ours-ctgan-bf16": (run.ours, "ctgan", {"precision": "bf16"}),
         "ours-tvae": (run.ours, "tvae", {"precision": "fp32"}),
+        "ours-forest": (run.ours, "forest", {}),
+        "ours-autoregressive": (run.ours, "autoregressive", {"precision": "fp32"}),
     }
     return {name: known[name] for name in run.options.contestants or known}
 

@@ -18,9 +18,9 @@ import pyarrow.parquet as pq
 import torch
 
 from synthmill.config import Recipe, parse_model
-from synthmill.data.codecs.mixed import MixedCodec
+from synthmill.data.codecs.base import codec_class
 from synthmill.generation.generator import Generator
-from synthmill.models.base import build
+from synthmill.models.base import build, model_class
 from synthmill.training import fit as fitting
 from synthmill.training.fit import fresh_model
 from synthmill.training.loop import train
@@ -61,7 +61,7 @@ def prepare(task: dict[str, Any]) -> dict[str, Any]:
     """Fitting the codec and encoding every row: all that precedes the first step, as for the peer."""
     table, given = pq.read_table(task["train"]), recipe(task)
     started = time.perf_counter()
-    codec = MixedCodec.fit(table, given.data)
+    codec = codec_class(model_class(given.model.name).encoding).fit(table, given.data)
     data = codec.encode(table)
     fresh_model(given, codec.layout)
     return {"seconds": time.perf_counter() - started, "rows": data.num_rows}
@@ -70,7 +70,7 @@ def prepare(task: dict[str, Any]) -> dict[str, Any]:
 def steps(task: dict[str, Any]) -> dict[str, Any]:
     """Median over epochs; no checks and no checkpoints, as for the peer."""
     table, given, clock = pq.read_table(task["train"]), recipe(task), StepClock()
-    codec = MixedCodec.fit(table, given.data)
+    codec = codec_class(model_class(given.model.name).encoding).fit(table, given.data)
     train(
         fresh_model(given, codec.layout),
         codec.encode(table),
@@ -93,7 +93,7 @@ def fit(task: dict[str, Any]) -> dict[str, Any]:
     order = np.random.default_rng(task.get("seed", 0)).permutation(table.num_rows)
     aside = round(VALIDATION_SHARE * table.num_rows)
     validation, rows = table.take(pa.array(order[:aside])), table.take(pa.array(np.sort(order[aside:])))
-    codec = MixedCodec.fit(rows, given.data)
+    codec = codec_class(model_class(given.model.name).encoding).fit(rows, given.data)
     outcome = fitting.fit(given, rows, validation, codec, parallel=Single(), reporter=Silent())
     fitted, used = time.perf_counter(), cpu_seconds() - used
     model = build(given.model.name, given.model.config, codec.layout)

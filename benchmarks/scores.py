@@ -1,9 +1,10 @@
-"""How good synthetic rows are, by one protocol for every system: uni, bi, C2ST, TSTR.
+"""How good synthetic rows are, by one protocol for every system: uni, bi, C2ST, TSTR, near.
 
 uni and bi: 1 - TVD from the training rows on deciles and on the ten most frequent categories, mean over
 columns and over pairs of columns. C2ST: AUC of a gradient-boosting classifier, 5-fold, telling synthetic from
-training rows; 0.5 is ideal. TSTR: AUC on the real holdout of the same classifier trained on synthetic rows. A
-holdout scored like synthetic rows gives the ceiling.
+training rows; 0.5 is ideal. TSTR: AUC on the real holdout of the same classifier trained on synthetic rows.
+near: share of synthetic rows that are nearer to any training row than the nearest hundredth of the holdout
+is; 0.01 is neutral, more is copying. A holdout scored like synthetic rows gives the ceiling.
 """
 
 from collections.abc import Iterator
@@ -29,7 +30,46 @@ def scores(
         **accuracies(train, synthetic),
         "c2st": c2st(train, synthetic),
         "tstr": tstr(train, holdout, synthetic, target=target, positive=positive),
+        "near": near(train, holdout, synthetic),
     }
+
+
+def near(train: pd.DataFrame, holdout: pd.DataFrame, synthetic: pd.DataFrame, rows: int = 4000) -> float:
+    """Distances are sums over columns: of ranks among the training rows, or 1 where categories differ. All
+    training rows are compared with `rows` others a side: against few of them copies can't be seen."""
+    some = [other.sample(min(rows, len(other)), random_state=0) for other in (holdout, synthetic)]
+    real, new, made = (_places(train, other) for other in (train, *some))
+    tau = np.quantile(_nearest(real, new), 0.01)
+    return float((_nearest(real, made) < tau).mean())
+
+
+def _places(train: pd.DataFrame, rows: pd.DataFrame) -> list[tuple[bool, NDArray[np.float32]]]:
+    """Of each column whether it is numeric, and its ranks or codes."""
+    found = []
+    for name in train.columns:
+        if pd.api.types.is_numeric_dtype(train[name]):
+            known = np.sort(train[name].dropna().to_numpy(float))
+            values = pd.to_numeric(rows[name], errors="coerce").to_numpy(float)
+            ranks = (np.searchsorted(known, values) + np.searchsorted(known, values, side="right")) / 2
+            found.append((True, (ranks / len(known)).astype(np.float32)))
+        else:
+            levels = {value: code for code, value in enumerate(train[name].astype(str).unique())}
+            found.append((False, rows[name].astype(str).map(levels).fillna(-1).to_numpy(np.float32)))
+    return found
+
+
+def _nearest(
+    train: list[tuple[bool, NDArray[np.float32]]], rows: list[tuple[bool, NDArray[np.float32]]]
+) -> NDArray[np.float32]:
+    """The distance of each row from the nearest training row."""
+    nearest = []
+    for first in range(0, len(rows[0][1]), 256):
+        total = np.zeros((len(rows[0][1][first : first + 256]), len(train[0][1])), np.float32)
+        for (numeric, real), (_, other) in zip(train, rows, strict=True):
+            some = other[first : first + 256, None]
+            total += np.abs(some - real) if numeric else some != real
+        nearest.append(total.min(1))
+    return np.concatenate(nearest)
 
 
 def accuracies(train: pd.DataFrame, synthetic: pd.DataFrame) -> dict[str, float]:

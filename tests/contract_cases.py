@@ -57,6 +57,10 @@ class Mixed(Case):
             assert set(rows["codes"][:, span].tolist()) == {code}
 
 
+class Discrete(Mixed):
+    layout = encoded.layout(200).model_copy(update={"target": "b"})
+
+
 class Pixels(Case):
     layout = PixelLayout(channels=1, height=8, width=8, classes=3, rows=200)
     data = Batch(
@@ -81,7 +85,7 @@ class Pixels(Case):
         assert set(rows["label"].tolist()) == {condition.label}
 
 
-CASES: dict[str, Case] = {"mixed": Mixed(), "pixels": Pixels()}
+CASES: dict[str, Case] = {"mixed": Mixed(), "discrete": Discrete(), "pixels": Pixels()}
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,13 @@ import typer
 import synthmill
 from synthmill import threads
 from synthmill.errors import ColumnsError, SynthmillError, UserError
-from synthmill.runtime import augment_commands, catalog_commands, setup_commands, tune_commands
+from synthmill.runtime import (
+    augment_commands,
+    catalog_commands,
+    impute_command,
+    setup_commands,
+    tune_commands,
+)
 from synthmill.runtime.options import DEFAULT_STORE, ResultFile, StorageOption, StoreOption, choice
 from synthmill.serving import command as serving_commands
 
@@ -353,6 +359,7 @@ def demo(store: StoreOption = DEFAULT_STORE, result_file: ResultFile = None) -> 
 
 augment_commands.register(app, verb)
 tune_commands.register(app, verb)
+impute_command.register(app, verb)
 setup_commands.register(app, verb)
 catalog_commands.register(app, verb)
 serving_commands.register(app, verb)

@@ -38,7 +38,7 @@ def _pixels() -> Case:
     return Case(config, read_source(config).table.slice(0, 200), "label", "7")
 
 
-CASES = {"mixed": _mixed(), "pixels": _pixels()}
+CASES = {"mixed": _mixed(), "discrete": _mixed(), "pixels": _pixels()}
 
 
 @pytest.fixture(params=ENCODINGS)
@@ -129,11 +129,12 @@ def test_levels_are_counted(codec: Codec, case: Case) -> None:
     assert codec.levels("no such column") is None
 
 
-def test_no_cell_of_one_row_is_in_the_files(request: pytest.FixtureRequest) -> None:
+@pytest.mark.parametrize("encoding", ["mixed", "discrete"])
+def test_no_cell_of_one_row_is_in_the_files(encoding: str) -> None:
     """A text that one row alone has, in a column of common texts, is in nothing that is saved."""
     table = customers(600)
     poisoned = table.set_column(2, "plan", pa.array([SENTINEL, *table["plan"].to_pylist()[1:]], pa.string()))
-    config, tensors = codec_class("mixed").fit(poisoned, DataConfig(source="x")).to_files()
+    config, tensors = codec_class(encoding).fit(poisoned, DataConfig(source="x")).to_files()
     saved = json.dumps(config).encode() + b"".join(value.numpy().tobytes() for value in tensors.values())
     assert SENTINEL.encode() not in saved
 

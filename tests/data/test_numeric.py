@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from synthmill.config import DataConfig
 from synthmill.data.codecs.mixed import MixedCodec
-from synthmill.data.numeric import MAX_KNOTS, Curve, fit_curve
+from synthmill.data.numeric import Curve, fit_curve
+from synthmill.data.resolution import COARSE
 
 
 def codec_of(values: object, **more: object) -> MixedCodec:
@@ -57,7 +58,7 @@ def test_no_knot_is_one_persons_value() -> None:
     ordered = np.sort(values)
     assert curve.x[0] == pytest.approx(ordered[:5].mean())
     assert curve.x[-1] == pytest.approx(ordered[-5:].mean())
-    assert MAX_KNOTS / 2 < len(curve.x) < 1.5 * MAX_KNOTS
+    assert COARSE.max_knots / 2 < len(curve.x) < 1.5 * COARSE.max_knots
 
 
 def test_an_atom_keeps_its_share() -> None:

@@ -27,6 +27,10 @@ from synthmill.generation.clauses import OPERATORS, Clause, clauses_of, parse_wh
         ("`a`=`b`", Clause("a", "=", "`b`")),
         ("it`s=`x", Clause("it`s", "=", "`x")),
         ("a=b=c", Clause("a", "=", "b=c")),
+        ("plan in {pro, basic}", Clause("plan", "in", "basic,pro")),
+        ("`a in {b}` in {x}", Clause("a in {b}", "in", "x")),
+        ('x in {">50K", "a, b"}', Clause("x", "in", '">50K","a, b"'.replace('">50K"', ">50K"))),
+        ("x=a in {b}", Clause("x", "=", "a in {b}")),
     ],
 )
 def test_text(text: str, clause: Clause) -> None:
@@ -44,6 +48,8 @@ def test_text(text: str, clause: Clause) -> None:
         ("`a`=", "has no value"),
         ("`a` 3", "has no operator behind the column"),
         ("`a=3", "the backtick before the column is not closed"),
+        ("a in {}", "a set needs values"),
+        ("a in {x,,y}", "a set needs values"),
     ],
 )
 def test_what_is_no_clause(text: str, message: str) -> None:
@@ -85,6 +91,7 @@ def test_every_clause_reads_back(column: str, op: str, value: str) -> None:
         ({"at": datetime(2024, 1, 31, 12)}, (Clause("at", "=", "2024-01-31T12:00:00"),)),
         ({"pay": Decimal("1.50")}, (Clause("pay", "=", "1.50"),)),
         (Clause("a", "<", "1"), (Clause("a", "<", "1"),)),
+        ({"column": "a", "op": "in", "value": [3, 1]}, (Clause("a", "in", "1,3"),)),
         ("a<1", (Clause("a", "<", "1"),)),
     ],
 )

@@ -192,7 +192,8 @@ def test_a_rare_category_is_not_a_level(codec: MixedCodec) -> None:
 
 def takes(conditions: str) -> GenerativeModel:
     """Stands for a model that can be told so much."""
-    return SimpleNamespace(conditions=conditions)  # type: ignore[return-value]
+    known = {"takes": frozenset, "takes_ranges": False}
+    return SimpleNamespace(conditions=conditions, **known)  # type: ignore[return-value]
 
 
 def native(where: Where, codec: MixedCodec) -> Condition | None:

@@ -20,6 +20,17 @@ def test_stages_share_the_steps_without_gaps() -> None:
     assert [plan.at(step).stage.name for step in (0, 69, 70, 99)] == ["0", "0", "1", "2"]
 
 
+def test_a_model_that_knows_when_to_end_ends_there_and_is_checked_there() -> None:
+    ending = (Stage(name="one", share=1.0, phases=(PHASE,), most_epochs=7),)
+    plan = make_plan(settings(max_epochs=300), ending, rows=1000, row_group=1, check_rows=0)
+    assert plan.total_steps == 70
+    assert plan.check_every_steps >= 70
+    sooner = make_plan(settings(max_epochs=3), ending, rows=1000, row_group=1, check_rows=0)
+    assert sooner.total_steps == 30
+    asked = make_plan(settings(check_every_steps=20), ending, rows=1000, row_group=1, check_rows=0)
+    assert asked.check_every_steps == 20
+
+
 def test_batches_are_whole_row_groups_and_never_larger_than_the_data() -> None:
     assert (
         make_plan(settings(global_batch_rows=64), stages(1), rows=1000, row_group=10, check_rows=0).batch_rows

@@ -12,11 +12,12 @@ from pyarrow import csv
 
 from synthmill.catalog.dataset import write_shard
 from synthmill.catalog.store import Store
-from synthmill.config import Recipe, dump, fingerprint
+from synthmill.config import ModelConfig, Recipe, dump, fingerprint
 from synthmill.data.readers.base import scan_source
 from synthmill.data.scan import choice
 from synthmill.data.scan.sides import sides_of_table
 from synthmill.errors import DataError
+from synthmill.models.base import model_class
 from synthmill.runtime.inspect_source import inspected
 from synthmill.runtime.prepare import prepare
 from synthmill.training.artifact import Fitted, build_artifact
@@ -78,6 +79,19 @@ def test_the_artifact_says_how_the_source_was_read(tmp_path: Path) -> None:
     assert "is read in blocks" in artifact.config["notes"][0]
     assert "is read in blocks" in artifact.card
     assert found.train_rows == found.tables.split.counts["train"] == found.tables.train.num_rows
+
+
+def test_a_model_that_is_fitted_on_a_sample_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pq.write_table(customers(2_000), tmp_path / "rows.parquet")
+    made = recipe(tmp_path / "rows.parquet")
+    forest = resolve(made.model_copy(update={"model": ModelConfig(name="forest")}))
+
+    def notes() -> str:
+        return " ".join(scan_rows(forest, scan_source(forest.data)).source.notes)
+
+    assert "is fitted on" not in notes()
+    monkeypatch.setattr(model_class("forest"), "most_fitted_rows", 500)
+    assert "forest is fitted on 500 of the 1," in notes()
 
 
 def test_large_sources_are_scanned_unless_the_recipe_says_otherwise(

@@ -12,7 +12,7 @@ from synthmill.training.checkpoint import Checkpoints
 from synthmill.training.loop import Outcome, train
 from synthmill.training.parallel import Single
 from synthmill.training.rng import StepRng
-from synthmill.training.rows import ByCategory
+from synthmill.training.rows import ByCategory, InMemory
 from synthmill.training.sharded import Sharded
 
 CPU = torch.device("cpu")
@@ -109,6 +109,33 @@ def test_a_model_in_closed_form_counts_the_same_batch_by_batch(encoded: EncodedR
     assert all(
         torch.equal(value, models[1].state_dict()[name]) for name, value in models[0].state_dict().items()
     )
+
+
+def test_a_model_that_wants_all_rows_at_once_gets_a_fair_sample_of_those_on_disk(
+    encoded: EncodedRows,
+) -> None:
+    sharded, everything = Sharded(encoded, CPU), table(ROWS)
+    (some,) = sharded.fitted(2_000, 5)
+    assert some.num_rows == 2_000
+    (again,) = sharded.fitted(2_000, 5)
+    assert all(torch.equal(some[key], again[key]) for key in some)
+    (others,) = sharded.fitted(2_000, 6)
+    assert not torch.equal(some["codes"], others["codes"])
+    share = some["codes"][:, 0].bincount() / 2_000
+    assert torch.allclose(share, everything["codes"][:, 0].bincount() / ROWS, atol=0.04)
+    for rows in (sharded.fitted(None, 5), sharded.fitted(ROWS, 5), InMemory(everything, CPU).fitted(9, 5)):
+        assert torch.equal(torch.cat([batch["codes"] for batch in rows]), everything["codes"])
+
+
+def test_frequencies_that_a_model_begins_with_are_those_of_all_rows(encoded: EncodedRows) -> None:
+    torch.manual_seed(0)
+    models = [build("autoregressive", {}, layout(ROWS)) for _ in range(2)]
+    with torch.no_grad():
+        models[0].begin(Sharded(encoded, CPU).batches())
+        models[1].begin([table(ROWS)])
+    left, right = ({k: v for k, v in model.state_dict().items() if "bias" in k} for model in models)
+    assert all(torch.equal(value, right[name]) for name, value in left.items())
+    assert any((value != 0).any() for value in left.values())
 
 
 def test_a_run_from_disk_resumes_where_it_was(encoded: EncodedRows) -> None:

@@ -85,11 +85,24 @@ def concat(batches: list[Batch]) -> Batch:
 
 
 @dataclass(frozen=True)
+class Allowed:
+    """Which codes a span may have, and where inside them a number may lie."""
+
+    weight: Tensor
+    """float64 (codes,): the share of each code's rows that is allowed; 0: none."""
+    low: Tensor
+    high: Tensor
+    """float32 (codes,): the first and the last place that is allowed inside each bin, in [-1, 1]."""
+
+
+@dataclass(frozen=True)
 class Condition:
     """What every sampled row must have, in encoded form."""
 
     codes: Mapping[int, int] = field(default_factory=dict)
     """discrete span index -> code, for tables."""
+    allowed: Mapping[int, Allowed] = field(default_factory=dict)
+    """discrete span index -> which of its codes, for tables; a span is here or in `codes`."""
     label: int | None = None
     """class label, for images."""
     latent: Mapping[str, float] = field(default_factory=dict)
@@ -100,8 +113,9 @@ class Condition:
     def merge(self, other: "Condition") -> "Condition":
         """Both conditions at once; where they differ, `other` counts."""
         return Condition(
-            {**self.codes, **other.codes},
-            self.label if other.label is None else other.label,
-            {**self.latent, **other.latent},
-            {**self.parts, **other.parts},
+            codes={**self.codes, **other.codes},
+            allowed={**self.allowed, **other.allowed},
+            label=self.label if other.label is None else other.label,
+            latent={**self.latent, **other.latent},
+            parts={**self.parts, **other.parts},
         )

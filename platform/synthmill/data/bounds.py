@@ -5,16 +5,14 @@ import numpy as np
 import pyarrow as pa
 
 from synthmill.data.columns import Int64, Numbers, is_temporal, to_int64
+from synthmill.data.resolution import COARSE, Resolution
 from synthmill.errors import DataError
 
-POINT_SHARE = 0.01
 POINT_ROWS = 20
 MAX_RARE_SHARE = 0.01
 MAX_DECIMALS = 9
 _UNIT_SECONDS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 _CLOCK_STEPS_SECONDS = (86400, 3600, 1800, 900, 60, 1)
-MAX_DISCRETE = 32
-"""Numbers with at most so many different values, nearly all of them frequent, are levels and not a curve."""
 
 Number = int | float
 
@@ -50,15 +48,23 @@ def outer_bound(outer: Numbers, public: Number | None, step: int, decimals: int 
 
 
 def frequent_points(
-    distinct: Numbers, counts: Int64, shared: Int64, rows: int, min_rows: int, *, is_few: bool
+    distinct: Numbers,
+    counts: Int64,
+    shared: Int64,
+    rows: int,
+    min_rows: int,
+    resolution: Resolution = COARSE,
+    *,
+    is_few: bool,
 ) -> tuple[Numbers, bool]:
     """The values that get a code of their own, and whether they are all there is; `shared` are the people
-    that have each, `is_few` says whether `distinct` are all and at most 32."""
+    that have each, `is_few` says whether `distinct` are all and few enough to be levels."""
     rare = shared < min_rows
     if is_few and not rare.all() and counts[rare].sum() <= MAX_RARE_SHARE * counts.sum():
         return distinct[~rare], True
-    points = distinct[(counts >= max(POINT_ROWS, POINT_SHARE * rows)) & ~rare]
-    return points, False
+    frequent = np.flatnonzero((counts >= max(POINT_ROWS, resolution.point_share * rows)) & ~rare)
+    most = frequent[np.argsort(-counts[frequent], kind="stable")[: resolution.most_points]]
+    return distinct[np.sort(most)], False
 
 
 def fewest_decimals(distinct: Numbers, kind: pa.DataType, at_least: int = 0) -> int | None:

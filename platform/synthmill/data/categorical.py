@@ -16,6 +16,7 @@ from synthmill.data.columns import Float64, Int64, Rows, from_words
 from synthmill.data.layout import DiscreteSpan
 from synthmill.data.mixing import mix
 from synthmill.data.profile import ColumnProfile
+from synthmill.data.resolution import COARSE, Resolution
 
 MAX_ONE_SPAN = 500
 
@@ -44,7 +45,13 @@ class CategoryCodec:
         self._shares: Float64 = weights / weights[-1]
 
     @classmethod
-    def fit(cls, profile: ColumnProfile, array: pa.Array, people: Int64 | None = None) -> "CategoryCodec":
+    def fit(
+        cls,
+        profile: ColumnProfile,
+        array: pa.Array,
+        people: Int64 | None = None,
+        resolution: Resolution = COARSE,
+    ) -> "CategoryCodec":
         """Count the levels among training values."""
         return cls(profile, array.type, _count(array, pa.array(profile.levels, pa.string())))
 
@@ -52,7 +59,7 @@ class CategoryCodec:
     def spans(self) -> tuple[DiscreteSpan, ...]:
         name = self.profile.name
         if not self.members:
-            return (DiscreteSpan(column=name, role="category", width=self.num_codes),)
+            return (DiscreteSpan(column=name, role="category", width=self.num_codes, missing=self.missing),)
         groups = -(-self.num_codes // self.members)
         return (
             DiscreteSpan(column=name, role="group", width=groups),
@@ -97,6 +104,11 @@ class CategoryCodec:
             return None
         at = self._levels.index(text).as_py()
         return at if at >= 0 else None
+
+    def digits_of(self, text: str) -> tuple[int, int] | None:
+        """The two digits of a level; None for a rare or unknown value, or where a level takes one."""
+        at = self._levels.index(text).as_py() if self.members else -1
+        return None if at < 0 else (at // self.members, at % self.members)
 
     def levels(self) -> list[str] | None:
         """The levels kept, most frequent first."""

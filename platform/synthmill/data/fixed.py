@@ -21,6 +21,7 @@ from synthmill.data.columns import (
 from synthmill.data.identifiers import beside, write_ids
 from synthmill.data.layout import DiscreteSpan
 from synthmill.data.profile import ColumnProfile
+from synthmill.data.resolution import COARSE, Resolution
 
 
 class ConstantCodec:
@@ -31,7 +32,13 @@ class ConstantCodec:
         self.kind = kind
 
     @classmethod
-    def fit(cls, profile: ColumnProfile, array: pa.Array, people: Int64 | None = None) -> "ConstantCodec":
+    def fit(
+        cls,
+        profile: ColumnProfile,
+        array: pa.Array,
+        people: Int64 | None = None,
+        resolution: Resolution = COARSE,
+    ) -> "ConstantCodec":
         return cls(profile, array.type)
 
     @property

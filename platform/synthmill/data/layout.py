@@ -20,6 +20,10 @@ class DiscreteSpan(FrozenModel):
     """category: a whole column's level; group and member: the two digits of a high-cardinality column;
     segment: which quantile segment of a numeric column, or which point mass, or missing."""
     width: int = Field(ge=1)
+    missing: int | None = None
+    """The code of a missing cell; None: the column has none, or it takes two digits."""
+    ordered: bool = False
+    """Whether larger codes are larger values, but for point masses and missing behind them."""
 
 
 class NumericSpan(FrozenModel):
@@ -53,6 +57,8 @@ class MixedLayout(Layout):
     kind: Literal["mixed"] = "mixed"
     discrete: tuple[DiscreteSpan, ...]
     numeric: tuple[NumericSpan, ...]
+    target: str | None = None
+    """The column that downstream models predict, where the codec keeps it."""
 
     @property
     def category_spans(self) -> int:

@@ -23,11 +23,9 @@ from synthmill.data.facts import numbers
 from synthmill.data.layout import DiscreteSpan
 from synthmill.data.people import NEIGHBOURS, count_people, count_sharers, outermost, picked, widened
 from synthmill.data.profile import ColumnProfile
+from synthmill.data.resolution import COARSE, Resolution
 from synthmill.data.search import Finder
 
-MAX_KNOTS = 200
-MAX_SEGMENTS = 10
-MIN_SEGMENT_SHARE = 0.02
 MIN_SEGMENT_ROWS = 20
 _TAIL_GROWTH = 1.5
 _LEVEL_KINDS = ("integer", "boolean", "numeric")
@@ -95,7 +93,7 @@ class Curve:
         return values
 
 
-def fit_curve(values: Float64, people: Int64 | None = None) -> Curve:
+def fit_curve(values: Float64, people: Int64 | None = None, max_knots: int = COARSE.max_knots) -> Curve:
     """The curve of at least one value; it runs from the mean of the lowest 5 to the mean of the highest 5, of
     5 `people` where rows are told apart."""
     order = np.argsort(values, kind="stable")
@@ -105,7 +103,7 @@ def fit_curve(values: Float64, people: Int64 | None = None) -> Curve:
         values, return_index=True, return_inverse=True, return_counts=True
     )
     shared = count_sharers(codes.reshape(-1), len(distinct), people)
-    atoms = (counts >= max(NEIGHBOURS, 2 * rows / MAX_KNOTS)) & (shared >= NEIGHBOURS)
+    atoms = (counts >= max(NEIGHBOURS, 2 * rows / max_knots)) & (shared >= NEIGHBOURS)
     knots = [
         (0.0, np.sort(outermost(values, people, lowest=True)).mean()),
         (1.0, np.sort(outermost(values, people, lowest=False)).mean()),
@@ -117,7 +115,7 @@ def fit_curve(values: Float64, people: Int64 | None = None) -> Curve:
     )
     for start, stop in edges.reshape(-1, 2):
         sizes = _group_sizes(
-            stop - start, max(NEIGHBOURS, rows // MAX_KNOTS), tail_low=start == 0, tail_high=stop == rows
+            stop - start, max(NEIGHBOURS, rows // max_knots), tail_low=start == 0, tail_high=stop == rows
         )
         sizes = widened(sizes, picked(people, np.arange(start, stop)))
         if len(sizes):
@@ -175,6 +173,7 @@ class NumericCodec:
         profile: ColumnProfile,
         array: pa.Array,
         people: Int64 | None = None,
+        resolution: Resolution = COARSE,
         rows: tuple[int, int] | None = None,
     ) -> "NumericCodec":
         """Fit the curve on training values; a rest of fewer than 5 values, or people, joins the nearest
@@ -189,16 +188,19 @@ class NumericCodec:
             return cls(profile, array.type, segments=0, origin=0, curve=None)
         origin = _origin(values, profile.step) if values.dtype == np.int64 else 0
         rest_rows, all_rows = rows or (len(rest), len(array))
-        shares = rest_rows / max(1, all_rows) / MIN_SEGMENT_SHARE
-        segments = int(np.clip(min(shares, rest_rows / MIN_SEGMENT_ROWS), 1, MAX_SEGMENTS))
+        shares = rest_rows / max(1, all_rows) / resolution.min_segment_share
+        most = resolution.max_segments
+        segments = int(np.clip(min(shares, rest_rows / MIN_SEGMENT_ROWS), 1, most))
         bounded = np.clip(rest, profile.minimum, profile.maximum)
-        curve = fit_curve((bounded - origin).astype(np.float64), people)
+        curve = fit_curve((bounded - origin).astype(np.float64), people, resolution.max_knots)
         return cls(profile, array.type, segments=segments, origin=origin, curve=curve)
 
     @property
     def spans(self) -> tuple[DiscreteSpan, ...]:
         role: Literal["segment", "category"] = "segment" if self.segments else "category"
-        return (DiscreteSpan(column=self.profile.name, role=role, width=self.width),)
+        missing = self.missing_code if self.profile.missing_rows else None
+        name, width = self.profile.name, self.width
+        return (DiscreteSpan(column=name, role=role, width=width, missing=missing, ordered=True),)
 
     def encode(self, array: pa.Array) -> tuple[list[Int64], Float64 | None]:
         """Codes int64 (N,) and positions in [-1, 1], (N,), 0 where the code is a point or missing."""

@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from pydantic import field_serializer, field_validator
 
 from synthmill.config import DataConfig, FrozenModel
-from synthmill.data.bounds import MAX_DISCRETE, Number, frequent_points, outer_bound
+from synthmill.data.bounds import Number, frequent_points, outer_bound
 from synthmill.data.columns import (
     Bool,
     Int64,
@@ -30,6 +30,7 @@ from synthmill.data.columns import (
 from synthmill.data.facts import NumberFacts, TextFacts, number_facts, stated_bounds, text_facts
 from synthmill.data.identifiers import IdTemplate, fit_template
 from synthmill.data.people import MOST_ROWS, NEIGHBOURS, people_of
+from synthmill.data.resolution import COARSE, Resolution
 from synthmill.data.schema import KEY_KINDS, ColumnRule, Rules
 from synthmill.errors import DataError, did_you_mean, raise_faults
 
@@ -105,7 +106,9 @@ class TableProfile(FrozenModel):
         return found
 
 
-def profile_table(train: pa.Table, rules: Rules, config: DataConfig) -> TableProfile:
+def profile_table(
+    train: pa.Table, rules: Rules, config: DataConfig, resolution: Resolution = COARSE
+) -> TableProfile:
     """Profile every column.
 
     Raises:
@@ -120,7 +123,8 @@ def profile_table(train: pa.Table, rules: Rules, config: DataConfig) -> TablePro
 
     def one(name: str) -> ColumnProfile:
         rule, keep = rules.get(name, ColumnRule()), keeps_rare(name, config)
-        return profile_column(name, flat(train[name]), rule, config, people, keep=keep)
+        column = flat(train[name])
+        return profile_column(name, column, rule, config, people, keep=keep, resolution=resolution)
 
     return TableProfile(rows=train.num_rows, columns=gathered(train.column_names, one))
 
@@ -152,6 +156,7 @@ def profile_column(
     people: Int64 | None = None,
     *,
     keep: bool = False,
+    resolution: Resolution = COARSE,
 ) -> ColumnProfile:
     """Profile one column of a plain type, (N,), whose rows belong to `people` (N,); `keep`: rare values are
     levels too."""
@@ -162,7 +167,8 @@ def profile_column(
         return profile_identifier(name, array.type, array, array.null_count, rule)
     if reads_as_text(array.type, rule):
         return profile_text(name, text_facts(array, people), rule, min_rows)
-    return profile_number(name, number_facts(name, array, rule, min_rows, people), rule, min_rows, keep=keep)
+    facts = number_facts(name, array, rule, min_rows, people)
+    return profile_number(name, facts, rule, min_rows, keep=keep, resolution=resolution)
 
 
 def reads_as_text(kind: pa.DataType, rule: ColumnRule) -> bool:
@@ -310,7 +316,13 @@ def _free_text(name: str) -> DataError:
 
 
 def profile_number(
-    name: str, facts: NumberFacts, rule: ColumnRule, min_rows: int, *, keep: bool
+    name: str,
+    facts: NumberFacts,
+    rule: ColumnRule,
+    min_rows: int,
+    *,
+    keep: bool,
+    resolution: Resolution = COARSE,
 ) -> ColumnProfile:
     """Of a column whose numbers were counted; `keep`: rare ones have codes too."""
     kind = facts.kind
@@ -322,9 +334,11 @@ def profile_number(
     distinct, sentinels = facts.distinct, facts.sentinels
     if facts.is_whole and len(distinct) == 1 and facts.missing == 0 and not len(sentinels):
         return ColumnProfile(name=name, kind="constant", arrow_type=str(kind), constant=distinct[0].item())
-    is_few = facts.is_whole and len(distinct) <= MAX_DISCRETE
+    is_few = facts.is_whole and len(distinct) <= resolution.max_discrete
     least = 1 if keep and is_few else max(NEIGHBOURS, min_rows)
-    points, discrete = frequent_points(distinct, facts.counts, facts.shared, facts.rows, least, is_few=is_few)
+    points, discrete = frequent_points(
+        distinct, facts.counts, facts.shared, facts.rows, least, resolution, is_few=is_few
+    )
     points = np.union1d(points, sentinels) if len(sentinels) else points
     scale = kind.scale if pa.types.is_decimal(kind) else 0
     decimals = scale or (rule.decimals if rule.decimals is not None else facts.decimals)

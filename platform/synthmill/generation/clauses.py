@@ -1,9 +1,12 @@
 """One comparison of a column with a value, as text and as a mapping.
 
-Text is `COLUMN OP VALUE`. Backticks quote a column whose name contains an operator, as in SQL and pandas; a
-backtick inside is doubled. The value is everything behind the operator and is never quoted.
+Text is `COLUMN OP VALUE`, or `COLUMN in {VALUE, VALUE, ...}`. Backticks quote a column whose name contains an
+operator, as in SQL and pandas; a backtick inside is doubled. The value is everything behind the operator and
+is never quoted, but for a set's, which are written as in CSV.
 """
 
+import csv
+import io
 import math
 import re
 from collections.abc import Iterable, Mapping
@@ -19,6 +22,7 @@ OPERATORS: Final = ("!=", "<=", ">=", "=", "<", ">")
 """Longer ones first: they win where two begin at the same place."""
 _OPERATOR = re.compile("|".join(OPERATORS))
 _QUOTED = re.compile(r"\s*`((?:[^`]|``)*)`\s*")
+_SET = re.compile(r"\s*(?:`((?:[^`]|``)*)`|([^`=<>!]+?))\s+in\s+\{(.*)\}\s*$", re.DOTALL)
 _KEYS = ("column", "op", "value")
 _SAME = {
     "==": "=",
@@ -39,9 +43,24 @@ class Clause:
 
     column: str
     op: str
+    """One of `OPERATORS`, or `in`."""
     value: str
+    """For `in` the set's members as CSV writes them."""
+
+    @property
+    def members(self) -> tuple["Clause", ...]:
+        """The equalities one of which must hold; of a comparison itself alone."""
+        if self.op != "in":
+            return (self,)
+        values = next(csv.reader([self.value], skipinitialspace=True))
+        return tuple(Clause(self.column, "=", value.strip()) for value in values)
 
     def __str__(self) -> str:
+        if self.op == "in":
+            plain = f"{self.column} in {{{self.value}}}"
+            match = _SET.match(plain)
+            named = match is not None and match[2] is not None and match[2].strip() == self.column
+            return plain if named else f"{quoted(self.column)} in {{{self.value}}}"
         plain = f"{self.column}{self.op}{self.value}"
         try:
             # Most columns need no quotes, and messages are easier to read without.
@@ -68,6 +87,10 @@ def parse_where(text: str) -> Clause:
     Raises:
         ConditionError: no operator, no column or no value, or a backtick that is not closed.
     """
+    found = _SET.match(text)
+    if found is not None:
+        column = found[2].strip() if found[1] is None else found[1].replace("``", "`")
+        return _set(column, next(csv.reader([found[3]], skipinitialspace=True), []), text)
     name = _QUOTED.match(text)
     if name is None:
         if text.lstrip().startswith("`") and text.count("`") % 2:
@@ -131,6 +154,16 @@ def where_texts(where: "Given | Iterable[Given]") -> tuple[str, ...]:
     )
 
 
+def _set(column: str, values: Iterable[str], text: str) -> Clause:
+    """A set in one form only, whatever its order: the same condition is the same text."""
+    members = sorted({value.strip() for value in values})
+    if not column or not members or not all(members):
+        raise ConditionError(f"{text!r}: a set needs values; write COLUMN in {{VALUE, VALUE}}", field=FIELD)
+    out = io.StringIO()
+    csv.writer(out, lineterminator="").writerow(members)
+    return Clause(column, "in", out.getvalue())
+
+
 def _checked(clause: Clause, text: str) -> Clause:
     if not clause.column or not clause.value:
         raise ConditionError(
@@ -145,6 +178,9 @@ def _from_object(condition: Mapping[str, object]) -> Clause:
     if not isinstance(column, str):
         raise ConditionError(f"{column!r} is no name of a column; write it as text", field=FIELD)
     op = _SAME.get(op, op) if isinstance(op, str) else op
+    values = condition["value"]
+    if op == "in" and isinstance(values, list | tuple | set | frozenset):
+        return _set(column, [_text_of(value, column) for value in values], str(condition))
     if op not in OPERATORS:
         raise ConditionError(
             f"{op!r} is no operator{did_you_mean(str(op), OPERATORS)}; use one of {' '.join(OPERATORS)}",

@@ -1,5 +1,6 @@
 """Conditions on rows: `income=>50K` and `age>=30`, parsed, checked against a codec, and applied to tables."""
 
+import functools
 import math
 import operator
 import re
@@ -12,7 +13,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from synthmill.data.batch import Condition
+from synthmill.data.batch import Allowed, Batch, Condition
 from synthmill.data.codecs.base import Codec
 from synthmill.data.columns import flat, from_words, is_temporal, is_text, narrowed, to_int64, valid_rows
 from synthmill.data.forms.base import Form
@@ -20,6 +21,7 @@ from synthmill.data.profile import ColumnProfile
 from synthmill.data.written import form_of
 from synthmill.errors import ConditionError, did_you_mean
 from synthmill.generation.clauses import FIELD, OPERATORS, Clause, Given, clauses_of, quoted
+from synthmill.generation.ranges import allowed_by
 from synthmill.models.base import GenerativeModel, Latent
 
 _COMPARE: dict[str, tuple[Any, Callable[[Any, Any], bool]]] = {
@@ -63,7 +65,8 @@ class Where:
             if clause.column not in (readable := codec.condition_columns()):
                 there = f"; use {' or '.join(map(repr, readable))}" if readable else ""
                 raise ConditionError(f"{clause}: {clause.column!r} can't be compared{there}", field=FIELD)
-            _check(clause, codec)
+            for member in clause.members:
+                _check(member, codec)
 
     def mask(self, table: pa.Table) -> npt.NDArray[np.bool_]:
         """True for the rows that satisfy every clause, bool (N,)."""
@@ -80,7 +83,8 @@ class Where:
         """(what the model generates for, what rows are still rejected for).
 
         A model gets every equality that a single code stands for, as far as it takes conditions: one class or
-        one column's category, or any of them. Its rows have these values by construction.
+        one column's category, or any of them; and one that takes ranges all comparisons of one column more,
+        of the column that they leave least of. Its rows have these values by construction.
         """
         if model.conditions == "none":
             return None, self
@@ -102,7 +106,46 @@ class Where:
                 residual.append(clause)
             else:
                 native = known if native is None else native.merge(known)
-        return native, Where(tuple(residual))
+        rest = Where(tuple(residual))
+        if native is not None and native.label is None and model.conditions == "any":
+            native, rest = _taken(native, self.clauses, rest, codec, model)
+        return _limited(native, rest, codec) if model.takes_ranges else (native, rest)
+
+
+def _taken(
+    native: Condition, clauses: tuple[Clause, ...], residual: Where, codec: Codec, model: GenerativeModel
+) -> tuple[Condition | None, Where]:
+    """The condition without what the model can't be told together; its clauses join the residual."""
+    takes = model.takes(native.codes)
+    left = [clause for clause in clauses if clause in residual.clauses]
+    for clause in clauses:
+        known = codec.condition(clause.column, clause.value) if clause not in left else None
+        # Both digits of a column, or neither.
+        if known is not None and not set(known.codes) <= takes:
+            left.append(clause)
+            native = Condition({span: code for span, code in native.codes.items() if span not in known.codes})
+    return native if native.codes else None, Where(tuple(left))
+
+
+def _limited(native: Condition | None, rest: Where, codec: Codec) -> tuple[Condition | None, Where]:
+    """The condition with one column more, of which the remaining comparisons allow the least. One only: what
+    is drawn for a first limited column would have to know what a second one allows."""
+
+    def mask(clause: Clause, batch: Batch) -> npt.NDArray[np.bool_]:
+        return Where((clause,)).mask(codec.condition_table(batch))
+
+    native = native or Condition()
+    best: tuple[float, str, int, Allowed] | None = None
+    for column in dict.fromkeys(clause.column for clause in rest.clauses):
+        found = allowed_by([clause for clause in rest.clauses if clause.column == column], codec, mask)
+        if found is not None and found[0] not in native.codes:
+            share = float(found[1].weight.mean())
+            best = min(best or (2.0, column, *found), (share, column, *found), key=lambda one: one[0])
+    if best is None:
+        return (native if native.codes else None), rest
+    _, column, span, allowed = best
+    left = tuple(clause for clause in rest.clauses if clause.column != column)
+    return native.merge(Condition(allowed={span: allowed})), Where(left)
 
 
 def _meant(clause: Clause, names: list[str]) -> str:
@@ -214,6 +257,9 @@ def _short(bound: float) -> str:
 
 def _compare(array: pa.Array, clause: Clause, form: Form | None) -> pa.Array:
     """Booleans (N,), null where the array is null."""
+    if clause.op == "in":
+        parts = [_compare(array, member, form) for member in clause.members]
+        return functools.reduce(pc.or_, parts)
     kind = array.type
     operand = _operand(kind, clause, form)
     if is_text(kind):

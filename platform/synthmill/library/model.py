@@ -15,8 +15,10 @@ from synthmill.catalog.manifest import Parent
 from synthmill.catalog.provenance import AIGC_KEY, SOURCE_TYPE_KEY, aigc, produce_id, source_type
 from synthmill.catalog.store import Store, Version, check_name
 from synthmill.config import Recipe, StorageConfig, dump, fingerprint, parse_model
+from synthmill.generation.completing import complete, log_prob, predict_proba
 from synthmill.generation.generator import Generator
 from synthmill.library.display import model_html, model_text
+from synthmill.library.frames import ArrowStream, to_table
 from synthmill.models.base import model_class
 from synthmill.storage.formats import format_name
 from synthmill.training.card import model_card
@@ -83,19 +85,52 @@ class Model:
         )
         # As a published dataset has them: categories with their levels, numbers of classes, a frame's types.
         rows = self.generator.codec.form.select(rows.column_names).write(rows)
+        more = {"where": clauses, "latent": dict(latent or {})}
+        return self._labelled(rows, drawn, mixed=False, **more)
+
+    def complete(self, rows: ArrowStream, *, seed: int | None = None) -> pa.Table:
+        """A row for each of `rows`, in order, with all columns of the model: cells that are there stay as
+        they are, to the bit, and the others are drawn given them. Columns that `rows` lacks may be missing as
+        they are in the training rows.
+
+        Raises:
+            UserError: the model can't complete rows; says which can.
+            DataError: a column that the model does not know, or whose cells are of another type.
+        """
+        drawn = secrets.randbits(SEED_BITS) if seed is None else seed
+        given = to_table(rows, field="rows")
+        return self._labelled(complete(self.generator, given, seed=drawn, field="rows"), drawn, mixed=True)
+
+    def impute(self, rows: ArrowStream, *, seed: int | None = None) -> pa.Table:
+        """The same columns and rows with every missing cell filled by what goes with the cells that are
+        there, which stay as they are, to the bit. Raises as `complete`."""
+        filled = self.complete(rows, seed=seed)
+        return filled.select(to_table(rows, field="rows").column_names)
+
+    def log_prob(self, rows: ArrowStream) -> pa.FloatArray:
+        """The logarithm of each row's probability, in order: low for rows unlike those of training. Raises as
+        `complete`, and for a column that `rows` lacks."""
+        return pa.array(log_prob(self.generator, to_table(rows, field="rows"), field="rows"))
+
+    def predict_proba(self, column: str, rows: ArrowStream) -> pa.Table:
+        """Probabilities of a categorical column's levels given each row's other cells, a column a level, rows
+        in order; columns may be lacking or missing. Raises as `complete`."""
+        return predict_proba(self.generator, column, to_table(rows, field="rows"), field="rows")
+
+    def _labelled(self, rows: pa.Table, seed: int, *, mixed: bool, **more: object) -> pa.Table:
+        """The rows with metadata that say that a model made them, or part of them."""
         told = {
             "format": format_name("sample", 1),
             "model": self.ref or self.name,
             "model_digest": self.digest,
-            "seed": drawn,
-            "rows": num_rows,
-            "where": clauses,
-            "latent": dict(latent or {}),
+            "seed": seed,
+            "rows": rows.num_rows,
+            **more,
         }
         return rows.replace_schema_metadata(
             {
                 **(rows.schema.metadata or {}),
-                SOURCE_TYPE_KEY: source_type(mixed=False),
+                SOURCE_TYPE_KEY: source_type(mixed=mixed),
                 AIGC_KEY: json.dumps(aigc(produce_id(fingerprint(told)))),
                 SAMPLE_KEY: json.dumps(told, sort_keys=True),
             }

@@ -5,7 +5,7 @@ It sees no file, cluster, optimizer or rank, so that one loop trains every model
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -82,6 +82,9 @@ class Stage:
     name: str
     share: float
     phases: tuple[Phase, ...]
+    most_epochs: int | None = None
+    """Passes over the rows after which there is nothing left to learn; a run of one stage ends there, if
+    `training.max_epochs` does not end it sooner. None: the recipe decides."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,14 @@ class GenerativeModel(nn.Module, ABC):
     conditions: ClassVar[Literal["none", "label", "columns", "any"]]
     """What `sample` takes as a condition that every row then meets. label: a class. columns: one `category`
     span. any: any subset of spans."""
+    completes: ClassVar[bool] = False
+    """Whether rows of which any columns are known can be completed and judged: `complete`, `log_prob` and
+    `probabilities`."""
+    takes_ranges: ClassVar[bool] = False
+    """Whether a condition may limit a span to some of its codes (`Condition.allowed`)."""
+    most_fitted_rows: ClassVar[int | None] = None
+    """Rows that `fit_closed` gets of a source that is larger than memory: a fair sample. None: all, some at a
+    time."""
     copies_training_rows: ClassVar[bool] = False
     """True only for the `bootstrap` control; such an artifact says so and is refused by serving."""
 
@@ -165,6 +176,11 @@ class GenerativeModel(nn.Module, ABC):
         """Fit without gradients, reading the training rows once; results live in registered buffers."""
         raise NotImplementedError
 
+    def begin(self, batches: Iterable[Batch]) -> None:
+        """Set initial weights that follow from the training rows, such as biases, reading them once or not at
+        all; called before the first step, on every rank with the same rows."""
+        return
+
     def loss(self, phase: str, batch: Batch, *, rng: Rng, progress: float) -> dict[str, Tensor]:
         """The terms of one phase's objective, each unreduced, float (rows,) or (rows / row_group,).
 
@@ -194,6 +210,32 @@ class GenerativeModel(nn.Module, ABC):
         eval mode under `torch.inference_mode`.
         """
         return None
+
+    def complete(
+        self,
+        codes_BS: Tensor,
+        given_BS: Tensor,
+        *,
+        never: Mapping[int, int] | None = None,
+        generator: torch.Generator,
+    ) -> Batch:
+        """Rows of int64 `codes_BS` whose codes at the bool `given_BS` stay as they are, and whose others are
+        drawn given them; `never` names a code of a span that is not drawn. Only asked where `completes`."""
+        raise NotImplementedError
+
+    def log_prob(self, batch: Batch) -> Tensor:
+        """log p of the rows' codes, float32 (rows,). Only asked where `completes`."""
+        raise NotImplementedError
+
+    def probabilities(self, span: int, batch: Batch, given_BS: Tensor) -> Tensor:
+        """p(code of a span | the codes at `given_BS`, but its own), float32 (rows, codes). Only asked where
+        `completes`."""
+        raise NotImplementedError
+
+    def takes(self, spans: Collection[int]) -> frozenset[int]:
+        """Of the discrete spans that a condition is about, those that `sample` can be told together; rows are
+        rejected for the others. Only asked where `conditions` is any."""
+        return frozenset(spans)
 
     def interpolate(
         self, steps: int, *, condition: Condition | None, generator: torch.Generator

@@ -19,8 +19,11 @@ CONDITIONS: Any = {
                 "type": "object",
                 "properties": {
                     "column": {"type": "string"},
-                    "op": {"enum": list(OPERATORS)},
-                    "value": {"type": ["string", "number", "boolean"]},
+                    "op": {"enum": [*OPERATORS, "in"]},
+                    "value": {
+                        "type": ["string", "number", "boolean", "array"],
+                        "items": {"type": ["string", "number", "boolean"]},
+                    },
                 },
                 "required": ["column", "value"],
                 "additionalProperties": False,

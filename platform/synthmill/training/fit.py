@@ -77,7 +77,7 @@ def fit(
     quality = _known_to_all(check, parallel)
     # Models in closed form read the rows once; there is nothing to loop over.
     if not model.stages():
-        return _fit_closed(model, data, quality, reporter)
+        return _fit_closed(model, data, quality, reporter, seed=recipe.training.seed)
     return train(
         model,
         data,
@@ -129,11 +129,13 @@ def _fit_closed(
     data: TrainingRows,
     quality: QualityCheck | Elsewhere | None,
     reporter: Reporter,
+    *,
+    seed: int,
 ) -> Outcome:
     """A model without stages reads the rows once; its only check is of what it is then."""
     started = time.monotonic()
     with torch.no_grad():
-        model.fit_closed(data.batches())
+        model.fit_closed(data.fitted(model.most_fitted_rows, seed))
     model.eval()
     history: list[dict[str, Any]] = []
     best = None

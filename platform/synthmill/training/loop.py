@@ -84,6 +84,8 @@ def train(
     run = RunState(config, parallel, reporter, checkpoints, run_key)
     check_rows = quality.rows if quality is not None else 0
     rows = InMemory(data, parallel.device) if isinstance(data, Batch) else data
+    with torch.no_grad():
+        model.begin(rows.batches())
     loop = Loop(model, rows, config, parallel, run, check_rows=check_rows, most_threads=most_threads)
     checker = Checker(quality, config, loop.plan.check_every_steps, parallel, run)
     run.resume((loop, checker), loop.plan.total_steps)

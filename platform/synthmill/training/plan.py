@@ -49,7 +49,8 @@ def make_plan(
     # Whole groups of rows: a critic that judges several at once must get all of a group.
     batch_rows = max(row_group, min(config.global_batch_rows, rows) // row_group * row_group)
     steps_per_epoch = max(1, rows // batch_rows)
-    total_steps = config.max_epochs * steps_per_epoch
+    most_epochs = stages[0].most_epochs if len(stages) == 1 else None
+    total_steps = min(config.max_epochs, most_epochs or config.max_epochs) * steps_per_epoch
     if config.max_steps is not None:
         total_steps = min(total_steps, config.max_steps)
     check_cost_steps = (
@@ -57,6 +58,10 @@ def make_plan(
     )
     # In steps, not seconds: the same checks on every machine, so that the same weights are chosen.
     spaced = max(-(-total_steps // MOST_CHECKS), int(check_cost_steps / CHECK_SHARE))
+    if most_epochs is not None:
+        # Its learning rate has fallen at the end, and not before: earlier weights are worse, but could be
+        # within noise of the last ones, and would then be published.
+        spaced = max(spaced, total_steps)
     return Plan(
         batch_rows=batch_rows,
         steps_per_epoch=steps_per_epoch,

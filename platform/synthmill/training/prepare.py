@@ -9,7 +9,7 @@ from synthmill.data.codecs.base import Codec, codec_class
 from synthmill.data.readers.base import Source
 from synthmill.data.scan.counts import Counts
 from synthmill.data.scan.division import Divided, Sorter
-from synthmill.data.scan.scan import Scan
+from synthmill.data.scan.scan import Scan, Terms
 from synthmill.data.split import SplitTables, split_table
 from synthmill.errors import RecipeError
 from synthmill.models.base import model_class, parse_config
@@ -88,11 +88,16 @@ def scan_rows(recipe: Recipe, scan: Scan) -> Rows:
         DataError: rows that can't be learnt; names the field and the fix.
     """
     config = recipe.data
-    sorter = scan.settle(lambda terms: Sorter(terms, config, Counts(terms.sample, config, scan.rules)))
+    model = model_class(recipe.model.name)
+    codec = codec_class(model.encoding)
+
+    def counts_of(terms: Terms) -> Counts:
+        return Counts(terms.sample, config, scan.rules, codec.resolution)
+
+    sorter = scan.settle(lambda terms: Sorter(terms, config, counts_of(terms)))
     divided = sorter.divided(scan)
     train, counts = divided.train_sample, sorter.counts
     assert counts is not None, "the sorter was given some"
-    codec = codec_class(model_class(recipe.model.name).encoding)
     fitted = codec.fit_scanned(train, counts, config, scan.rules).beside_all(divided.column)
     empty = scan.schema.empty_table()
     tables = SplitTables(train, divided.validation_sample, empty, divided.split)
@@ -100,5 +105,10 @@ def scan_rows(recipe: Recipe, scan: Scan) -> Rows:
         f"{scan.uri} is read in blocks: types were decided on {scan.sample.num_rows:,} of its"
         f" {scan.num_rows:,} rows, curves on the {train.num_rows:,} train rows among them"
     )
-    source = Source(empty, scan.sha256, scan.uri, scan.rules, (how, *scan.notes))
+    notes = [how, *scan.notes]
+    train_rows = divided.split.counts["train"]
+    if model.most_fitted_rows is not None and train_rows > model.most_fitted_rows:
+        some = f"{model.most_fitted_rows:,} of the {train_rows:,} train rows"
+        notes.append(f"{recipe.model.name} is fitted on {some}, one of each stretch of equal length")
+    source = Source(empty, scan.sha256, scan.uri, scan.rules, tuple(notes))
     return Rows(source, tables, fitted, divided, fitted.summary_counted(train, counts))

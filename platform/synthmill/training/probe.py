@@ -148,7 +148,8 @@ def _closed(
     started = time.perf_counter()
     with torch.no_grad():
         model.fit_closed([data])
-    seconds = (time.perf_counter() - started) * rows / data.num_rows
+    most = model.most_fitted_rows or rows
+    seconds = (time.perf_counter() - started) * max(1.0, min(rows, most) / data.num_rows)
     check_seconds = _timed_check(check, model.eval()) if check is not None else 0.0
     return Probed(
         steps=0,

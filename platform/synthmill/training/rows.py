@@ -47,7 +47,10 @@ class TrainingRows(Protocol):
         """Rows of each code of each category span, where `for_finish` does not give all rows."""
 
     def batches(self) -> Iterable[Batch]:
-        """All rows once, for models in closed form."""
+        """All rows once, some at a time."""
+
+    def fitted(self, most_rows: int | None, seed: int) -> Iterable[Batch]:
+        """What a model in closed form reads: all rows, or where they are on disk a fair sample of so many."""
 
 
 class InMemory:
@@ -72,6 +75,9 @@ class InMemory:
 
     def batches(self) -> Iterator[Batch]:
         yield self._data
+
+    def fitted(self, most_rows: int | None, seed: int) -> Iterator[Batch]:
+        return self.batches()
 
 
 class Shuffled:

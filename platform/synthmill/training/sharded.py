@@ -40,14 +40,10 @@ class Sharded:
         return IndexedByCategory(self._data, self._device)
 
     def for_finish(self, batch_rows: int, seed: int) -> list[Batch]:
-        """One row, drawn by the seed, of each of 16,384 stretches of equal length; all rows where there are
-        fewer."""
+        """16,384 rows; all where there are fewer."""
         # Kept: every check asks for the same rows.
         if not self._for_finish:
-            rows, count = self.num_rows, min(self.num_rows, FINISH_ROWS)
-            draws = torch.rand(count, generator=generator("cpu", seed, "finish-rows"), dtype=torch.float64)
-            picked = ((torch.arange(count) + draws) * (rows / count)).long().clamp_max(rows - 1)
-            self._for_finish = chunks(self._data.take(picked).to(self._device), batch_rows)
+            self._for_finish = chunks(self._sample(FINISH_ROWS, seed, "finish-rows"), batch_rows)
         return self._for_finish
 
     def counts(self) -> list[torch.Tensor] | None:
@@ -57,6 +53,19 @@ class Sharded:
     def batches(self) -> Iterator[Batch]:
         """All rows once, in order."""
         return (batch.to(self._device) for batch in self._data.batches())
+
+    def fitted(self, most_rows: int | None, seed: int) -> Iterator[Batch]:
+        if most_rows is None or self.num_rows <= most_rows:
+            return self.batches()
+        return iter([self._sample(most_rows, seed, "fitted-rows")])
+
+    def _sample(self, most_rows: int, seed: int, name: str) -> Batch:
+        """One row, drawn by the seed, of each of so many stretches of equal length; all rows where there are
+        fewer."""
+        rows, count = self.num_rows, min(self.num_rows, most_rows)
+        draws = torch.rand(count, generator=generator("cpu", seed, name), dtype=torch.float64)
+        picked = ((torch.arange(count) + draws) * (rows / count)).long().clamp_max(rows - 1)
+        return self._data.take(picked).to(self._device)
 
 
 class BlockShuffled:

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from synthmill.config import DataConfig
+from synthmill.data.codecs.discrete import DiscreteCodec
 from synthmill.data.codecs.mixed import MixedCodec
 from synthmill.data.formats import parquet
 from synthmill.data.numeric import Curve
@@ -56,31 +57,39 @@ def wide(rows: int, seed: int = 0) -> pa.Table:
     return table
 
 
-def both(path: Path, table: pa.Table, **options: Any) -> tuple[Any, Any]:
+def both(
+    path: Path, table: pa.Table, codec_class: type[MixedCodec] = MixedCodec, **options: Any
+) -> tuple[Any, Any]:
     """(codec, summary) of the scan, and of the same train rows in memory."""
     pq.write_table(table, path, row_group_size=3_000)
     config = DataConfig.model_validate({"source": str(path), **options})
     scan = scan_source(config)
-    sorter = scan.settle(lambda terms: Sorter(terms, config, Counts(terms.sample, config, scan.rules)))
+    fine = codec_class.resolution
+    sorter = scan.settle(lambda terms: Sorter(terms, config, Counts(terms.sample, config, scan.rules, fine)))
     found = sorter.divided(scan)
     assert sorter.counts is not None
-    codec = MixedCodec.fit_scanned(found.train_sample, sorter.counts, config, scan.rules)
+    codec = codec_class.fit_scanned(found.train_sample, sorter.counts, config, scan.rules)
     codec = codec.beside_all(found.column)
     summary = codec.summary_counted(found.train_sample, sorter.counts)
     source = read_source(config)
     train = split_table(source.table, config.split, sha256=source.sha256, rule="content-hash/1").train
-    whole = MixedCodec.fit(train, config, source.rules).beside(source.table)
+    whole = codec_class.fit(train, config, source.rules).beside(source.table)
     return (codec, summary), (whole, whole.summary(train, config.split.group))
 
 
 @pytest.mark.parametrize(
     "options", [{}, {"split": {"group": "city_code"}}, {"target": "plan"}, {"split": {"group": "order_id"}}]
 )
+@pytest.mark.parametrize("codec_class", [MixedCodec, DiscreteCodec])
 def test_all_rows_in_the_sample_give_the_codec_of_memory(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    options: dict[str, Any],
+    codec_class: type[MixedCodec],
 ) -> None:
     monkeypatch.setattr(parquet, "BLOCK_ROWS", 700)
-    (codec, summary), (whole, expected) = both(tmp_path / "rows.parquet", wide(4_000), **options)
+    path = tmp_path / "rows.parquet"
+    (codec, summary), (whole, expected) = both(path, wide(4_000), codec_class, **options)
     found, tensors = codec.to_files()
     config, wanted = whole.to_files()
     for one, other in zip(found["profile"]["columns"], config["profile"]["columns"], strict=True):
@@ -90,7 +99,26 @@ def test_all_rows_in_the_sample_give_the_codec_of_memory(
         name: value.tolist() for name, value in wanted.items()
     }
     assert codec.notes == whole.notes
+    assert codec.layout == whole.layout
     assert summary == expected
+
+
+def test_a_fine_codec_finds_points_in_all_rows_that_a_coarse_one_leaves_to_the_curve(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parquet, "BLOCK_ROWS", 5_000)
+    for module in (scanning, sides):
+        monkeypatch.setattr(module, "SAMPLE_ROWS", 20_000)
+    rng = np.random.default_rng(0)
+    # Half a percent each of four values, on a curve too wide to be counted number by number.
+    amount = np.where(rng.random(40_000) < 0.02, rng.integers(1, 5, 40_000) * 1e6, rng.normal(0, 1e6, 40_000))
+    table = pa.table({"amount": amount, "level": rng.integers(0, 200, 40_000) / 4})
+    (fine, _), (whole, _) = both(tmp_path / "rows.parquet", table, DiscreteCodec)
+    assert fine.profile == whole.profile
+    assert fine.profile.column("amount").points == (1e6, 2e6, 3e6, 4e6)
+    assert len(fine.profile.column("level").points) == 200
+    (coarse, _), _ = both(tmp_path / "rows.parquet", table)
+    assert coarse.profile.column("amount").points == coarse.profile.column("level").points == ()
 
 
 def test_a_sample_leaves_only_curves_to_chance(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

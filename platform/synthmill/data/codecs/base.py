@@ -6,8 +6,9 @@ which codec it holds.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import pyarrow as pa
 from torch import Tensor
@@ -19,10 +20,27 @@ from synthmill.data.inspection import Inspection
 from synthmill.data.layout import Layout, MixedLayout
 from synthmill.data.origin import Form
 from synthmill.data.profile import ColumnProfile, TableProfile
+from synthmill.data.resolution import COARSE, Resolution
 from synthmill.data.scan.counts import Counts
 from synthmill.data.schema import NO_RULES, Rules
 
 FOLDER = "data/codecs"
+
+
+@dataclass(frozen=True)
+class ColumnSpan:
+    """One column's place in a batch of codes and values."""
+
+    span: int
+    """Of its codes."""
+    value: int | None
+    """Of its place inside a bin; None: it has none."""
+    bins: int
+    """Codes below it are bins."""
+    blank: Batch
+    """A row for each of its codes, in order; everything else in it is 0."""
+
+
 FILE_NAMES = {"tabular": "mixed"}
 """Encodings that `codec.json` names otherwise, as its first version did."""
 
@@ -38,6 +56,8 @@ class Codec(ABC):
     share."""
     profile: TableProfile | None = None
     """What is known of each column, for codecs that learn columns one by one."""
+    resolution: ClassVar[Resolution] = COARSE
+    """How finely numbers are told apart, which decides what is counted of a source on disk."""
 
     @classmethod
     @abstractmethod
@@ -123,6 +143,27 @@ class Codec(ABC):
     def condition(self, column: str, value: str) -> Condition | None:
         """What tells a model that `column` equals `value`; None when no single code means exactly that."""
         return None
+
+    def column_span(self, column: str) -> ColumnSpan | None:
+        """Where a column stands in a batch, if one code says all of its value but for a place inside it."""
+        return None
+
+    def encode_known(self, table: pa.Table, *, field: str) -> tuple[Batch, Tensor]:
+        """Codes of all columns of rows that lack some columns or cells, and which codes are known, bool
+        (rows, spans). Only asked where a model `completes`.
+
+        Raises:
+            DataError: a column that is not the codec's, or whose cells are of another type; names `field`.
+        """
+        raise NotImplementedError
+
+    def missing_codes(self, columns: Collection[str]) -> dict[int, int]:
+        """The code of a missing cell by the spans of those columns that can miss one."""
+        return {}
+
+    def learnt_columns(self) -> list[str]:
+        """Names of the columns that have codes; others are constant or made anew."""
+        return []
 
     def levels(self, column: str) -> list[str] | None:
         """The values of a categorical or boolean column, as text; None for any other column."""

@@ -5,7 +5,7 @@ import base64
 import functools
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
 import numpy as np
 import pyarrow as pa
@@ -74,6 +74,7 @@ class MixedCodec(Codec):
 
     layout: MixedLayout
     profile: TableProfile
+    format: ClassVar[str] = FORMAT
 
     def __init__(
         self,
@@ -101,7 +102,7 @@ class MixedCodec(Codec):
         }
 
     @classmethod
-    def fit(cls, train: pa.Table, config: DataConfig, rules: Rules = NO_RULES) -> "MixedCodec":
+    def fit(cls, train: pa.Table, config: DataConfig, rules: Rules = NO_RULES) -> Self:
         """Fit on training rows.
 
         Raises:
@@ -114,16 +115,17 @@ class MixedCodec(Codec):
         views = {name: view for name, view in found.items() if view is not None}
         arrays = {name: to_view(flat(train[name]), views.get(name)) for name in train.column_names}
         check_target(arrays, config, people)
-        profile = profile_table(pa.table(arrays), rules, config)
+        profile = profile_table(pa.table(arrays), rules, config, cls.resolution)
         columns = [
-            _CODECS[column.kind].fit(column, arrays[column.name], people) for column in profile.columns
+            _CODECS[column.kind].fit(column, arrays[column.name], people, cls.resolution)
+            for column in profile.columns
         ]
         notes = notes_of(profile, arrays, rules)
         notes += target_notes(arrays, config, people)
         return cls._of(train.schema, profile, columns, views, notes)
 
     @classmethod
-    def fit_scanned(cls, sample: pa.Table, counts: Counts, config: DataConfig, rules: Rules) -> "MixedCodec":
+    def fit_scanned(cls, sample: pa.Table, counts: Counts, config: DataConfig, rules: Rules) -> Self:
         """As `fit`: kinds, categories, points, bounds and shares follow from all training rows, the curves
         between points from the sample."""
         _check_rows(counts.rows)
@@ -135,7 +137,8 @@ class MixedCodec(Codec):
         columns: list[ColumnCodec] = []
         for column in profile.columns:
             array = to_view(flat(sample[column.name]), views.get(column.name))
-            columns.append(fit_counted(column, array, people, facts.get(column.name), _CODECS[column.kind]))
+            found, codec = facts.get(column.name), _CODECS[column.kind]
+            columns.append(fit_counted(column, array, people, found, codec, cls.resolution))
         notes = counted_notes(profile, facts, rules)
         notes += counted_target_notes(facts, sample.schema, config)
         return cls._of(sample.schema, profile, columns, views, notes)
@@ -148,7 +151,7 @@ class MixedCodec(Codec):
         columns: list[ColumnCodec],
         views: Mapping[str, View],
         notes: tuple[str, ...],
-    ) -> "MixedCodec":
+    ) -> Self:
         if not any(column.spans for column in columns):
             raise DataError(
                 "every column is constant or an identifier; there is nothing to learn", field="data.source"
@@ -233,10 +236,10 @@ class MixedCodec(Codec):
             arrays.append(from_view(array, self.views.get(name), self.typed_schema.field(name).type))
         return pa.table(arrays, schema=self.typed_schema), rows
 
-    def beside(self, real: pa.Table) -> "MixedCodec":
+    def beside(self, real: pa.Table) -> Self:
         return self.beside_all(lambda name: [flat(real[name])])
 
-    def beside_all(self, identifiers: Callable[[str], Iterable[pa.Array]]) -> "MixedCodec":
+    def beside_all(self, identifiers: Callable[[str], Iterable[pa.Array]]) -> Self:
         if not self._identifiers:
             return self
         columns: list[ColumnCodec] = []
@@ -248,7 +251,7 @@ class MixedCodec(Codec):
                 column = column.beside(parts)
             columns.append(column)
         profile = self.profile.model_copy(update={"columns": tuple(column.profile for column in columns)})
-        codec = MixedCodec(
+        codec = type(self)(
             profile, columns, typed_schema=self.typed_schema, views=self.views, notes=self.notes
         )
         codec._form = self._form
@@ -352,7 +355,7 @@ class MixedCodec(Codec):
     def to_files(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         """Plain JSON data and named tensors; no training row is in either."""
         config = {
-            "format": FORMAT,
+            "format": self.format,
             "profile": self.profile.model_dump(mode="json"),
             "columns": [
                 {**column.to_json(), **({"view": self.views[name]} if name in self.views else {})}
@@ -370,15 +373,15 @@ class MixedCodec(Codec):
         return config, tensors
 
     @classmethod
-    def from_files(cls, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> "MixedCodec":
+    def from_files(cls, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Self:
         """The codec that `to_files` wrote.
 
         Raises:
             IntegrityError: a format this version does not know.
         """
-        if config.get("format") != FORMAT:
+        if config.get("format") != cls.format:
             raise IntegrityError(
-                f"codec.json has format {config.get('format')!r}; this version reads {FORMAT!r}"
+                f"codec.json has format {config.get('format')!r}; this version reads {cls.format!r}"
             )
         profile = TableProfile.model_validate_json(json.dumps(config["profile"]))
         schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(config["arrow_schema"])))

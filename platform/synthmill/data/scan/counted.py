@@ -26,18 +26,24 @@ from synthmill.data.notes import (
 from synthmill.data.numeric import Curve, NumericCodec
 from synthmill.data.people import NEIGHBOURS
 from synthmill.data.profile import ColumnProfile, TableProfile
+from synthmill.data.resolution import Resolution
 from synthmill.data.scan.counts import Facts, counts_of_levels, rare_classes_of
 from synthmill.data.schema import ColumnRule, Rules
 
 
 def fit_counted(
-    profile: ColumnProfile, sample: pa.Array, people: Int64 | None, facts: Facts | None, codec: Any
+    profile: ColumnProfile,
+    sample: pa.Array,
+    people: Int64 | None,
+    facts: Facts | None,
+    codec: Any,
+    resolution: Resolution,
 ) -> Any:
     """The codec of a column, of the class `codec`; `sample` are some of its training rows."""
     if profile.kind == "categorical" and isinstance(facts, TextFacts):
         return CategoryCodec(profile, sample.type, counts_of_levels(facts, profile.levels))
     if not isinstance(facts, NumberFacts) or codec is not NumericCodec:
-        return codec.fit(profile, sample, people)
+        return codec.fit(profile, sample, people, resolution)
     points = np.array(profile.points, dtype=facts.distinct.dtype)
     lowest, highest = facts.outermost_beside(points)
     values, valid = numbers(sample)
@@ -47,7 +53,8 @@ def fit_counted(
         ends = np.concatenate([lowest, highest])
         sample = from_int64(ends, None, sample.type) if ends.dtype == np.int64 else _floats(ends, sample.type)
         people = None
-    fitted = NumericCodec.fit(profile, sample, people, (facts.rows_beside(points), facts.rows))
+    rows = (facts.rows_beside(points), facts.rows)
+    fitted = NumericCodec.fit(profile, sample, people, resolution, rows)
     if fitted.curve is None or len(lowest) < NEIGHBOURS:
         return fitted
     curve = _with_ends(fitted, lowest, highest)

@@ -23,8 +23,8 @@ from synthmill.data.sentinels import apart, frame_of
 WIDEST = 1 << 20
 """Whole numbers that lie so close together are counted one by one."""
 FEW = 4_096
-CANDIDATE_SHARE = 0.004
-"""Of a sample: a number that 1% of all rows have is seen more often than that."""
+CANDIDATE_SHARE = 0.4
+"""A number whose share of all rows makes it a point has more than so much of that share in a sample."""
 CANDIDATE_ROWS = 20
 
 
@@ -42,9 +42,9 @@ class NumberCounter(Protocol):
 
 
 def number_counter(
-    name: str, kind: pa.DataType, rule: ColumnRule, sample: pa.Array, need: int
+    name: str, kind: pa.DataType, rule: ColumnRule, sample: pa.Array, need: int, point_share: float
 ) -> NumberCounter:
-    """The counter that suits the values of a sample (N,)."""
+    """The counter that suits the values of a sample (N,); `point_share` of all rows make a number a point."""
     values, valid = numbers(sample)
     values = values[valid]
     distinct = _distinct(values)
@@ -54,8 +54,8 @@ def number_counter(
     if window is not None or (
         len(distinct) <= FEW and (8 * len(distinct) <= len(values) or len(values) < FEW)
     ):
-        return AllNumbers(name, kind, rule, window or (0, 0), distinct, need)
-    return ManyNumbers(name, kind, rule, distinct, frequent_of(values), need)
+        return AllNumbers(name, kind, rule, window or (0, 0), distinct, need, point_share)
+    return ManyNumbers(name, kind, rule, distinct, frequent_of(values, point_share), need, point_share)
 
 
 class TextCounter:
@@ -102,8 +102,16 @@ class TextCounter:
 class _Numbers:
     """What both counters keep."""
 
-    def __init__(self, name: str, kind: pa.DataType, rule: ColumnRule, sample: Numbers, need: int) -> None:
-        self._need = need
+    def __init__(
+        self,
+        name: str,
+        kind: pa.DataType,
+        rule: ColumnRule,
+        sample: Numbers,
+        need: int,
+        point_share: float,
+    ) -> None:
+        self._need, self._point_share = need, point_share
         self._name, self._kind, self._rule = name, kind, rule
         self._frame = frame_of(sample, kind)
         self._outer, self._sharers = Outermost(sample.dtype), Sharers(need)
@@ -143,8 +151,9 @@ class AllNumbers(_Numbers):
         window: tuple[int, int],
         distinct: Numbers,
         need: int,
+        point_share: float,
     ) -> None:
-        super().__init__(name, kind, rule, distinct, need)
+        super().__init__(name, kind, rule, distinct, need, point_share)
         self._start, width = window
         self._window = np.zeros(width, dtype=np.int64)
         self._known = distinct[:0] if width else distinct
@@ -204,8 +213,9 @@ class AllNumbers(_Numbers):
         """The counter of many different numbers, told of all that was counted: a sample of first rows did not
         show how many there are."""
         values, counts = self._counted()
-        often = counts >= max(CANDIDATE_ROWS, CANDIDATE_SHARE * counts.sum())
-        wide = ManyNumbers(self._name, self._kind, self._rule, values, values[often], self._need)
+        often = counts >= max(CANDIDATE_ROWS, CANDIDATE_SHARE * self._point_share * counts.sum())
+        need, share = self._need, self._point_share
+        wide = ManyNumbers(self._name, self._kind, self._rule, values, values[often], need, share)
         wide.go_on_from(self, values, counts)
         return wide
 
@@ -221,8 +231,9 @@ class ManyNumbers(_Numbers):
         distinct: Numbers,
         frequent: Numbers,
         need: int,
+        point_share: float,
     ) -> None:
-        super().__init__(name, kind, rule, distinct, need)
+        super().__init__(name, kind, rule, distinct, need, point_share)
         self._known = frequent
         self._counts = np.zeros(len(frequent), dtype=np.int64)
         self._others = NumberTally(distinct.dtype)
@@ -281,7 +292,7 @@ class ManyNumbers(_Numbers):
             self._decimals = fewest_decimals(values, self._kind, self._decimals)
 
     def covers(self, sample: Numbers) -> bool:
-        return bool(np.isin(frequent_of(sample, 2.0), self._known).all())
+        return bool(np.isin(frequent_of(sample, 2 * self._point_share), self._known).all())
 
     def facts(self, sample: Numbers, min_rows: int, *, is_grouped: bool) -> NumberFacts:
         least = max(NEIGHBOURS, min_rows)
@@ -340,10 +351,11 @@ class ManyNumbers(_Numbers):
         )
 
 
-def frequent_of(values: Numbers, times: float = 1.0) -> Numbers:
-    """The numbers that are frequent enough in a sample (N,) to be points of all rows, ascending."""
+def frequent_of(values: Numbers, point_share: float) -> Numbers:
+    """The numbers that are frequent enough in a sample (N,) to be points, of so large a share, of all rows,
+    ascending."""
     distinct, counts = np.unique(values, return_counts=True)
-    frequent: Numbers = distinct[counts >= max(CANDIDATE_ROWS, times * CANDIDATE_SHARE * len(values))]
+    frequent: Numbers = distinct[counts >= max(CANDIDATE_ROWS, CANDIDATE_SHARE * point_share * len(values))]
     return frequent
 
 

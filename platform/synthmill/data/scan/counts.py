@@ -35,6 +35,7 @@ from synthmill.data.profile import (
     reads_as_text,
     with_group,
 )
+from synthmill.data.resolution import COARSE, Resolution
 from synthmill.data.scan.content import cell_words
 from synthmill.data.scan.counting import NumberCounter, TextCounter, number_counter
 from synthmill.data.scan.tally import Different
@@ -47,10 +48,13 @@ Facts = TextFacts | NumberFacts
 
 
 class Counts:
-    """Counts block by block; `sample` are rows that show which counter suits which column."""
+    """Counts block by block; `sample` are rows that show which counter suits which column, `resolution` says
+    which numbers can be points."""
 
-    def __init__(self, sample: pa.Table, config: DataConfig, rules: Rules) -> None:
-        self._config, self._rules = config, rules
+    def __init__(
+        self, sample: pa.Table, config: DataConfig, rules: Rules, resolution: Resolution = COARSE
+    ) -> None:
+        self._config, self._rules, self._resolution = config, rules, resolution
         # As many as it takes to tell what a column is like.
         sample = sample.take(pa.array(np.arange(0, sample.num_rows, -(-sample.num_rows // SHOWING_ROWS))))
         self.rows = 0
@@ -72,7 +76,9 @@ class Counts:
             if reads_as_text(array.type, rule):
                 self._texts[name] = TextCounter(array.type, need)
             else:
-                self._numbers[name] = number_counter(name, array.type, rule, array, need)
+                self._numbers[name] = number_counter(
+                    name, array.type, rule, array, need, resolution.point_share
+                )
 
     def add(self, train: pa.Table, rows: Int64) -> None:
         """Train rows (N,), text dictionary-encoded, and their numbers in the source."""
@@ -169,7 +175,8 @@ class Counts:
             return profile_identifier(name, array.type, array, missing, rule)
         if isinstance(facts, NumberFacts):
             keep = keeps_rare(name, self._config)
-            return profile_number(name, facts, rule, self._min_rows(name), keep=keep)
+            least = self._min_rows(name)
+            return profile_number(name, facts, rule, least, keep=keep, resolution=self._resolution)
         found = profile_text(name, facts, rule, self._min_rows(name))
         if found.kind == "identifier" and facts.uncounted:
             # Those that were counted are not the usual ones.

@@ -1,0 +1,63 @@
+"""`synthmill impute`: rows in a file of which some cells are known, and the file with all of them."""
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from synthmill.errors import UserError
+from synthmill.runtime.options import DEFAULT_STORE, ResultFile, StorageOption, StoreOption, Verb
+
+
+def register(app: typer.Typer, verb: Verb) -> None:
+    """Add the command; `verb` makes a job of it."""
+    app.command()(verb(impute))
+
+
+def impute(
+    model: Annotated[str, typer.Option(help="NAME or NAME@N; one that can complete rows.")],
+    given: Annotated[str, typer.Option(help="A file of rows (CSV, Parquet, ...) with some cells known.")],
+    output: Annotated[str, typer.Option(help="The file to write: .csv, or else Parquet.")],
+    complete: Annotated[
+        bool, typer.Option("--complete", help="Write all columns of the model, not those given alone.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Same seed, model and rows: same cells.")] = 0,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite what is there.")] = False,
+    store: StoreOption = DEFAULT_STORE,
+    set_: StorageOption = None,
+    result_file: ResultFile = None,
+) -> dict[str, Any]:
+    """Fill the missing cells of rows with what goes with the known ones, which stay as they are."""
+    import pyarrow.csv
+    import pyarrow.parquet as pq
+
+    from synthmill.catalog.provenance import AIGC_KEY, SOURCE_TYPE_KEY, aigc, produce_id, source_type
+    from synthmill.catalog.store import Store
+    from synthmill.config import DataConfig, fingerprint, parse_model
+    from synthmill.data.columns import is_text
+    from synthmill.data.files import read_files
+    from synthmill.generation.completing import complete as complete_rows
+    from synthmill.generation.generator import Generator
+    from synthmill.runtime.options import storage_settings
+
+    settings, place = storage_settings(set_), Path(output)
+    if place.exists() and not force:
+        raise UserError(f"{place} exists; give another name, or --force", field="--output")
+    generator = Generator.load(Store(store, settings).resolve("models", model, field="--model"))
+    learnt = parse_model(DataConfig, generator.config["recipe"]["data"])
+    # What is text to the model stays text: codes with leading zeros, amounts with their currency.
+    texts = frozenset(column.name for column in generator.codec.schema if is_text(column.type))
+    config = DataConfig(source=given, null_values=learnt.null_values, trim=learnt.trim)
+    found = read_files(given, config, settings, keep_text=texts)
+    made = complete_rows(generator, found.table, seed=seed, field="--given")
+    made = made if complete else made.select(found.table.column_names)
+    key = fingerprint({"model": generator.digest, "given": found.sha256, "seed": seed, "complete": complete})
+    label = {SOURCE_TYPE_KEY: source_type(mixed=True), AIGC_KEY: json.dumps(aigc(produce_id(key)))}
+    place.parent.mkdir(parents=True, exist_ok=True)
+    if place.suffix == ".csv":
+        pyarrow.csv.write_csv(made, place)
+    else:
+        pq.write_table(made.replace_schema_metadata(label), place)
+    missing = sum(found.table[name].null_count for name in found.table.column_names)
+    return {"output": str(place), "rows": made.num_rows, "filled_cells": missing, "model": generator.ref}
