@@ -84,7 +84,10 @@ def test_a_missing_file(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> N
         ("model.name=ctgam", "model.name: no model named 'ctgam'; did you mean 'ctgan'?"),
         ("model.confg={}", "model.confg: unknown key; did you mean 'config'?"),
         ("training.seed=first", "training.seed: input should be a valid integer"),
-        ("training.workers=0", "training.workers: input should be greater than or equal to 1"),
+        (
+            "training.workers=0",
+            "training.workers: input should be an integer greater than or equal to 1, or a range such as 2..8",
+        ),
         ("name=Adult Census", "name: 'Adult Census' must be lower-case letters"),
         ("name=../../etc", "name: '../../etc' must be lower-case letters"),
         ("training", "--set: expected key=value, got 'training'"),
