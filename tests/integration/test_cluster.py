@@ -115,7 +115,11 @@ def test_the_older_autoscaler_that_starts_nothing_for_long_refuses(monkeypatch: 
     assert reports(3) is False
 
 
-def test_a_start_that_fails_is_tried_again_and_a_mistake_is_not(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_start_that_fails_is_tried_again_and_a_mistake_is_not(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # What is left of a failed start is shut down, which here would be the Ray that all tests share.
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
     faults: list[Exception] = [TimeoutError("it did not answer"), Exception("timed out during startup")]
 
     def start() -> None:
