@@ -26,4 +26,6 @@ def test_parts_of_different_length_are_our_own_mistake() -> None:
 def test_conditions_are_merged_and_the_later_counts() -> None:
     first = Condition(codes={0: 1, 1: 2}, latent={"c1": 0.5})
     both = first.merge(Condition(codes={1: 3}, label=4, parts={"text": Condition(label=1)}))
-    assert both == Condition({0: 1, 1: 3}, 4, {"c1": 0.5}, {"text": Condition(label=1)})
+    assert both == Condition(
+        codes={0: 1, 1: 3}, label=4, latent={"c1": 0.5}, parts={"text": Condition(label=1)}
+    )
