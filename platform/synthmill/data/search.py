@@ -40,7 +40,8 @@ class _Grid:
             return
         places = self._places(numbers)
         self._low, high = float(places[0]), float(places[-1])
-        with np.errstate(over="ignore", divide="ignore"):
+        # Infinity is a number like others, and no distance from itself.
+        with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
             self._scale = (CELLS - 1) / (np.float64(high) - self._low)
         if not (np.isfinite(self._scale) and np.isfinite(self._low) and self._scale > 0):
             return
