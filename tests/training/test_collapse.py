@@ -130,6 +130,7 @@ class Threads:
 
     device = torch.device("cpu")
     world = 2
+    waited_seconds = 0.0
 
     def __init__(self, rank: int, meet: threading.Barrier, box: list[Tensor]) -> None:
         self.rank, self._meet, self._box = rank, meet, box
