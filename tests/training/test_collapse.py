@@ -131,6 +131,7 @@ class Threads:
     device = torch.device("cpu")
     world = 2
     waited_seconds = 0.0
+    shares_weights = False
 
     def __init__(self, rank: int, meet: threading.Barrier, box: list[Tensor]) -> None:
         self.rank, self._meet, self._box = rank, meet, box
