@@ -68,7 +68,7 @@ def estimate_train(recipe: Recipe, store_uri: str) -> dict[str, Any]:
     return {
         "steps": probed.steps,
         "step_seconds": round(probed.step_seconds, 6),
-        "seconds": round(seconds, 1),
+        "seconds": round(seconds, 3),
         "memory_bytes": memory,
         "disk_bytes": disk,
     }
@@ -107,7 +107,7 @@ def estimate_augment(
         "rows": total,
         "rows_per_second": round(rate, 1),
         "workers": workers,
-        "seconds": round(total / (rate * workers), 1),
+        "seconds": round(total / (rate * workers), 3),
         "memory_bytes": memory,
         "disk_bytes": round(total * each),
         "files": plan.num_shards,
