@@ -44,5 +44,5 @@ clean:
 	@touch $@
 
 .venv/dev: pyproject.toml constraints.txt | .venv/bin/python
-	$(PIP_INSTALL) --editable '.[dev,tune]'
+	$(PIP_INSTALL) --editable '.[dev,tune,delta,iceberg]'
 	@touch .venv/core $@

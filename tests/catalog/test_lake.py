@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from jobs import command
-from synthmill.catalog import partitions
+from synthmill.catalog import iceberg, partitions
 from synthmill.catalog.dataset import part_path, read_dataset, write_file
 from synthmill.catalog.delta import export_delta
 from synthmill.catalog.iceberg import export_iceberg
@@ -61,10 +61,7 @@ def iceberg_rows(uri: str) -> Any:
 def lake(request: pytest.FixtureRequest) -> tuple[Any, Any]:
     """(export, read back) of one kind of table."""
     if request.param == "delta":
-        pytest.importorskip("deltalake")
         return export_delta, delta_rows
-    pytest.importorskip("pyiceberg")
-    pytest.importorskip("sqlalchemy")
     return export_iceberg, iceberg_rows
 
 
@@ -112,8 +109,8 @@ def test_an_export_that_fails_leaves_the_table_as_it_was(lake: tuple[Any, Any], 
 
 
 def test_a_table_of_a_catalog_is_made_and_added_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    catalogs = pytest.importorskip("pyiceberg.catalog")
-    pytest.importorskip("sqlalchemy")
+    import pyiceberg.catalog as catalogs
+
     # As a person configures one; the name is pyiceberg's way to say it in the environment.
     properties = {
         "type": "sql",
@@ -138,9 +135,9 @@ def test_a_table_of_a_catalog_is_made_and_added_to(tmp_path: Path, monkeypatch: 
 
 
 def test_tables_lie_on_s3_too(s3_store: str) -> None:
-    deltalake = pytest.importorskip("deltalake")
-    static = pytest.importorskip("pyiceberg.table").StaticTable
-    pytest.importorskip("sqlalchemy")
+    import deltalake
+    from pyiceberg.table import StaticTable
+
     from synthmill.catalog.delta import _options
     from synthmill.catalog.iceberg import _properties
 
@@ -150,7 +147,47 @@ def test_tables_lie_on_s3_too(s3_store: str) -> None:
         deltalake.DeltaTable(f"{s3_store}/delta", storage_options=_options()).to_pyarrow_table().num_rows == 5
     )
     export_iceberg(version, f"{s3_store}/iceberg", "new")
-    assert static.from_metadata(f"{s3_store}/iceberg", _properties()).scan().to_arrow().num_rows == 5
+    assert StaticTable.from_metadata(f"{s3_store}/iceberg", _properties()).scan().to_arrow().num_rows == 5
+
+
+def test_two_exports_at_once_do_not_lose_one_of_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A table without a catalog: the second committer is told, and its rows come with the next try."""
+    first, second = published(tmp_path / "a"), published(tmp_path / "b", table=ROWS.slice(0, 2))
+    uri = str(tmp_path / "table")
+    export_iceberg(first, uri, "new")
+    write = iceberg._write
+
+    def beaten(*arguments: Any, **options: Any) -> Any:
+        written = write(*arguments, **options)
+        monkeypatch.setattr(iceberg, "_write", write)
+        export_iceberg(first, uri, "replace")
+        return written
+
+    monkeypatch.setattr(iceberg, "_write", beaten)
+    with pytest.raises(DataError, match="another writer added to the table meanwhile; not exported, run it"):
+        export_iceberg(second, uri, "append")
+    assert iceberg_rows(uri).num_rows == 5
+    export_iceberg(second, uri, "append")
+    assert iceberg_rows(uri).num_rows == 5 + 3
+
+
+@pytest.mark.parametrize("hint", ["old", "late", "none"])
+def test_the_newest_commit_is_found_whatever_the_hint_says(hint: str, tmp_path: Path) -> None:
+    version, uri = published(tmp_path / "store"), tmp_path / "table"
+    export_iceberg(version, str(uri), "new")
+    metadata = uri / "metadata"
+    if hint == "old":
+        # As tables were written before commits had numbers.
+        (metadata / "v1.metadata.json").unlink()
+        (name,) = (path.name for path in metadata.glob("0*.metadata.json"))
+        (metadata / "version-hint.text").write_text(name.removesuffix(".metadata.json"))
+    else:
+        export_iceberg(published(tmp_path / "store"), str(uri), "replace")
+        (metadata / "version-hint.text").write_text("1")
+        if hint == "none":
+            (metadata / "version-hint.text").unlink()
+    export_iceberg(published(tmp_path / "store", table=ROWS.slice(0, 2)), str(uri), "append")
+    assert iceberg_rows(str(uri)).num_rows == 5 + 3
 
 
 def test_types_that_tables_do_not_have_are_named(lake: tuple[Any, Any], tmp_path: Path) -> None:

@@ -1,9 +1,9 @@
 """A dataset as an Iceberg table, by the package `pyiceberg` (the extra `iceberg`): one commit.
 
 In a catalog (`catalog://NAME/NAMESPACE/TABLE`, as pyiceberg's own configuration names it) the commit is the
-catalog's. Elsewhere the table stands alone: its folder holds data and metadata, and the file
-`metadata/version-hint.text`, replaced in one step at the end, names the newest metadata: one writer at a
-time.
+catalog's. Elsewhere the table stands alone, as Hadoop's do: its folder holds data and metadata, a commit is
+the file `metadata/v<n>.metadata.json`, which only one writer can create, and `metadata/version-hint.text`
+names the newest.
 """
 
 from typing import Any
@@ -19,7 +19,7 @@ from synthmill.catalog.lake import (
     taken,
 )
 from synthmill.catalog.store import Version
-from synthmill.errors import RecipeError
+from synthmill.errors import DataError, RecipeError
 from synthmill.storage.folder import Folder
 
 FIELD = "--iceberg"
@@ -82,7 +82,7 @@ def _alone(rows: Rows, uri: str, mode: Mode) -> dict[str, Any]:
     from pyiceberg.catalog.memory import InMemoryCatalog
 
     folder = Folder(uri)
-    exists = folder.exists(HINT)
+    exists = folder.exists(HINT) or folder.exists(_version_file(1))
     if exists and mode == "new":
         raise taken(uri, FIELD)
     if not exists and folder.list():
@@ -90,15 +90,36 @@ def _alone(rows: Rows, uri: str, mode: Mode) -> dict[str, Any]:
     # A catalog of this process alone: it makes the metadata, whose newest file the hint then names.
     catalog = InMemoryCatalog("synthmill", warehouse=folder.uri, **_properties())
     catalog.create_namespace_if_not_exists(_OWN[0])
-    table = None
+    table, number = None, 0
     if exists:
-        newest = folder.read_bytes(HINT).decode().strip()
-        table = catalog.register_table(_OWN, folder.uri_of(f"metadata/{newest}.metadata.json"))
+        number, newest = _newest(folder)
+        table = catalog.register_table(_OWN, folder.uri_of(newest))
     written = _write(catalog, _OWN, table, rows, uri, mode, location=folder.uri)
     if "repeated" not in written:
-        newest = written["metadata"].rpartition("/")[2].removesuffix(".metadata.json")
-        folder.write_bytes(HINT, newest.encode())
+        made, name = written["metadata"].rpartition("/")[2], _version_file(number + 1)
+        if not folder.create(name, folder.read_bytes(f"metadata/{made}")):
+            raise DataError(
+                f"{uri}: another writer added to the table meanwhile; not exported, run it again", field=FIELD
+            )
+        # A hint alone: whoever is killed before it has committed all the same.
+        folder.write_bytes(HINT, str(number + 1).encode())
+        written["metadata"] = folder.uri_of(name)
     return written
+
+
+def _newest(folder: Folder) -> tuple[int, str]:
+    """Number and file of the newest metadata."""
+    hint = folder.read_bytes(HINT).decode().strip() if folder.exists(HINT) else "0"
+    # Tables that were written before commits had numbers are named by their hint; the first commit is next.
+    number = int(hint) if hint.isdecimal() else 0
+    # The hint is written after the commit, and may be behind.
+    while folder.exists(_version_file(number + 1)):
+        number += 1
+    return number, _version_file(number) if number else f"metadata/{hint}.metadata.json"
+
+
+def _version_file(number: int) -> str:
+    return f"metadata/v{number}.metadata.json"
 
 
 def _write(
