@@ -1,4 +1,5 @@
-"""Weights that two processes share: the steps of one process, to rounding."""
+"""Weights that two processes share: the steps of one process, to rounding; and weights that both have stay
+the same on both."""
 
 import os
 import subprocess

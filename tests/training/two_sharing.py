@@ -1,4 +1,4 @@
-"""One of two workers that share a model's weights: `two_sharing.py FOLDER RANK`."""
+"""One of two workers, with a share of the weights each or with all of them: `two_sharing.py FOLDER RANK`."""
 
 import sys
 from pathlib import Path
@@ -9,12 +9,14 @@ import torch
 import torch.distributed as dist
 
 from contract_cases import case
-from encoded import layout, table
+from encoded import MemoryFolder, Records, layout, settings, table
 from synthmill.errors import RecipeError
 from synthmill.models.base import GenerativeModel, Phase, build
+from synthmill.training.checkpoint import Checkpoints
 from synthmill.training.compute import AsWritten, Settings
+from synthmill.training.loop import Loop, train
 from synthmill.training.optim import PhaseOptimizer
-from synthmill.training.parallel import Parallel, SharedWeights, Single, local, local_rows
+from synthmill.training.parallel import AllReduce, Parallel, SharedWeights, Single, local, local_rows
 from synthmill.training.rng import StepRng
 
 ROWS, STEPS = 111, 4
@@ -40,6 +42,33 @@ def steps(model: GenerativeModel, phase: Phase, parallel: Parallel) -> None:
         optimizer.step(1.0, parallel)
 
 
+def otherwise_rounding(rank: int) -> None:
+    """Rank 1 rounds otherwise, as a processor of another kind does; a checkpoint sets it right."""
+    advance, apart = Loop.advance, []
+
+    def rounded(loop: Loop) -> None:
+        advance(loop)
+        loop._weights += 1e-4 * rank
+
+    def weights_apart(model: GenerativeModel) -> float:
+        own = torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+        both = own.clone()
+        dist.all_reduce(both)
+        return float((both - 2 * own).abs().max())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Loop, "advance", rounded)
+        for folder in (None, MemoryFolder()):
+            model, checkpoints = fresh(), None if folder is None else Checkpoints(folder)
+            config = settings(max_steps=3)
+            train(
+                model, table(ROWS), config, parallel=AllReduce(), reporter=Records(), checkpoints=checkpoints
+            )
+            apart.append(weights_apart(model))
+    assert apart[0] > 1e-4, apart
+    assert apart[1] == 0.0, apart
+
+
 def main(folder: Path, rank: int) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/meet", rank=rank, world_size=2)
     parallel, model = SharedWeights(), fresh()
@@ -56,6 +85,7 @@ def main(folder: Path, rank: int) -> None:
     for name, word in (("wgan_gp", "gradients of gradients"), ("dcgan", "in turn")):
         with pytest.raises(RecipeError, match=word):
             parallel.shard_(case(name).fresh())
+    otherwise_rounding(rank)
     dist.destroy_process_group()
 
 

@@ -362,11 +362,15 @@ class Loop:
         return self.ema.model.eval()
 
     def settle(self) -> None:
-        """Before a checkpoint: refuse weights that are not finite, make running statistics equal on all
-        ranks, every one of which must call it."""
+        """Before a checkpoint: refuse weights that are not finite, make weights and running statistics equal
+        on all ranks, every one of which must call it."""
         self.log_losses()
         if not bool(self._weights.isfinite().all()):
             raise self._run.failure(f"weights became infinite before step {self.step}")
+        if self._parallel.world > 1:
+            # The same steps leave the same weights, but processors of another kind round otherwise, and would
+            # drift away from rank 0 bit by bit.
+            self._parallel.broadcast_(self._weights)
         _average_norms(self._model, self._parallel)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
