@@ -4,6 +4,7 @@ as it happens, and no step of a planned change repeated."""
 import json
 import re
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -131,3 +132,36 @@ def test_a_lost_node_and_a_new_one_leave_the_model_as_it_would_have_been(
     apart = sum(float(np.square(found[name] - expected[name]).sum()) for name in trained)
     size = sum(float(np.square(expected[name]).sum()) for name in trained)
     assert (apart / size) ** 0.5 < 0.02
+
+
+def test_a_machine_that_is_taken_away_with_notice_costs_the_steps_since_a_checkpoint_of_then(
+    three_nodes: tuple[Cluster, list[object]], source: Path, tmp_path: Path
+) -> None:
+    """Checkpoints are an hour apart: only the notice makes one."""
+    cluster, nodes = three_nodes
+    hourly = sets(workers="2..3", checkpoint_seconds=3600, global_batch_rows=2000, max_steps=600)
+    told = Told(
+        start_job("train", *train_arguments(source, tmp_path, *hourly), env={"RAY_ADDRESS": cluster.address})
+    )
+    told.wait(r"^training with 3 of at most 3 workers$")
+    assert not list(tmp_path.glob("runs/*/*/checkpoints/*/manifest.json"))
+    ray.init(cluster.address, log_to_driver=False)
+    drain(cluster.address, nodes[0].node_id)  # type: ignore[attr-defined]
+    told.wait(r"^a machine is about to be taken away: a checkpoint is written$")
+    written = until(
+        lambda: list(tmp_path.glob("runs/*/*/checkpoints/*/manifest.json")), what="the checkpoint"
+    )
+    first = min(int(path.parent.name.rpartition("-")[2]) for path in written)
+    cluster.remove_node(nodes[0], allow_graceful=False)
+    told.wait(r"^a node was lost: going on with 2 of 3 workers$")
+    resumed = told.wait(r"^resumed at step (\d+) of 600$")
+    assert 0 < first <= int(resumed[1])
+    assert last_line(told.end())["model"] == "customers@1"
+
+
+def drain(address: str, node_id: str) -> None:
+    """What a cloud's notice of a spot machine comes to: Ray is told that the node will be gone."""
+    words = ["--reason", "DRAIN_NODE_REASON_PREEMPTION", "--reason-message", "spot", "--node-id", node_id]
+    script = "import sys; from ray.scripts.scripts import main; sys.exit(main())"
+    command = [sys.executable, "-c", script, "drain-node", "--address", address, *words]
+    subprocess.run([*command, "--deadline-remaining-seconds", "600"], check=True, timeout=120)
