@@ -139,7 +139,7 @@ def test_models_are_listed_and_described(client: httpx.Client):
     assert told["verdict"] == "not evaluated"
     assert told["quality"] == {"score": 0.9, "ceiling": 0.95}
     assert told["card"].startswith("# customers")
-    assert "=" in told["conditions"]["operators"]
+    assert set(told["conditions"]["operators"]) == {"=", "!=", "<", "<=", ">", ">=", "in"}
     plan = next(column for column in told["schema"] if column["name"] == "plan")
     assert sorted(plan["levels"]) == ["basic", "pro", "team"]
     age = next(column for column in told["schema"] if column["name"] == "age")

@@ -6,7 +6,7 @@ from typing import Any
 from synthmill.catalog.store import Version
 from synthmill.serving.models import Served
 
-OPERATORS = ("=", "!=", "<", "<=", ">", ">=")
+OPERATORS = ("=", "!=", "<", "<=", ">", ">=", "in")
 MOST_LEVELS = 200
 
 
@@ -44,7 +44,7 @@ def details(served: Served, card: str, *, limits: dict[str, int]) -> dict[str, A
         "conditions": {
             "operators": list(OPERATORS),
             "native": generator.model.conditions,
-            "form": "column<operator>value; several are joined by AND",
+            "form": "column<operator>value, or column in {value, value}; several are joined by AND",
         },
         "profile": config.get("profile"),
         "limits": limits,
