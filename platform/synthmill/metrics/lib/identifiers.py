@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from synthmill.metrics.lib.columns import MISSING, Column, Hashes, Ints, text_hashes, texts
+from synthmill.metrics.lib.columns import MISSING, Bools, Column, Hashes, Ints, text_hashes, texts
 from synthmill.metrics.lib.counts import CountFlagged, Flagged
 from synthmill.metrics.lib.view import PartView
 
@@ -36,7 +36,7 @@ class CountIdentifiers(CountFlagged):
             # Each distinct value is hashed once, however many rows have it.
             uses = np.bincount(codes[codes != MISSING], minlength=len(distinct))
             counts.values[name] = int(uses.sum())
-            counts.flagged[name] = int(uses[np.isin(text_hashes(distinct), column.known)].sum())
+            counts.flagged[name] = int(uses[_are_in(column.known, text_hashes(distinct))].sum())
         return counts
 
 
@@ -60,6 +60,16 @@ def real_identifiers(
             known = before if repeat else known
         out[column.name] = RealIdentifiers(known, repeat, reference)
     return out
+
+
+def _are_in(known: Hashes, hashes: Hashes) -> Bools:
+    """Which hashes are among the known ones, which are sorted. (`np.isin` would sort those again for each
+    part.)"""
+    if not len(known):
+        return np.zeros(len(hashes), dtype=np.bool_)
+    place = np.minimum(np.searchsorted(known, hashes), len(known) - 1)
+    found: Bools = known[place] == hashes
+    return found
 
 
 def _values(column: pa.ChunkedArray) -> tuple[Hashes, Ints]:
