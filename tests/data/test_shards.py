@@ -6,7 +6,7 @@ import torch
 
 from encoded import layout, table
 from synthmill.data.batch import Batch
-from synthmill.data.layout import DiscreteSpan, MixedLayout
+from synthmill.data.layout import DiscreteSpan, MixedLayout, NumericSpan
 from synthmill.data.places import Places
 from synthmill.data.records import Columns
 from synthmill.data.shards import EncodedRows, ShardIndex, ShardWriter, check_shards, find_index, room_for
@@ -73,7 +73,7 @@ def test_narrow_codes_share_a_byte(tmp_path: Path) -> None:
 
 
 def test_a_place_stands_for_a_code_and_a_position(tmp_path: Path) -> None:
-    places = Places(np.array([0, 0, 3, 5]), np.array([-1, 1 / 3, 0.5, 0], np.float32))
+    places = Places(np.array([0, 0, 3, 5], np.uint16), np.array([-1, 1 / 3, 0.5, 0], np.float32))
     made, data = layout(4), table(4)
     found = np.array([3, 0, 2, 1])
     columns = Columns.of(data)
@@ -99,7 +99,8 @@ def test_rows_are_found_by_their_codes(tmp_path: Path) -> None:
         number = np.arange(count) - np.searchsorted(code, code)
         assert rows.having(first + code, number).tolist() == order.tolist()
     assert rows.counts_PF.sum(0)[:3].tolist() == torch.bincount(data["codes"][:, 0], minlength=3).tolist()
-    assert rows.index.orders[0].bytes == 2 * 140_000 * 2 + 3 * 7 * 4, "two bytes a row and column, and counts"
+    assert rows.index.orders[0].bytes == 2 * 140_000 * 2, "two bytes a row and column"
+    assert rows.index.counts.bytes == (3 + 1) * 7 * 4, "each code of each stretch"
 
 
 def test_shards_without_an_index_or_of_another_key_are_none(tmp_path: Path) -> None:
@@ -141,3 +142,13 @@ def test_a_disk_that_is_too_small_is_known_before_a_row_is_encoded(tmp_path: Pat
         StorageError, match=r"encoded rows need .* GiB in .*new, where .* are free; make room"
     ):
         room_for(Folder(tmp_path / "new"), layout(), 10**15, by_code=True)
+
+
+def test_a_table_without_categories_has_nothing_to_count(tmp_path: Path) -> None:
+    spans = (DiscreteSpan(column="x", role="segment", width=6),)
+    numeric = (NumericSpan(column="x", discrete=0, segments=5),)
+    data = Batch(codes=table(ROWS)["codes"][:, 2:], values=table(ROWS)["values"])
+    index = written(Folder(tmp_path), data, MixedLayout(discrete=spans, numeric=numeric, rows=ROWS))
+    rows = EncodedRows(tmp_path, index)
+    assert rows.counts_PF.shape == (3, 0)
+    assert same(rows.take(slice(0, ROWS)), data)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from odd_tables import check_same, odd_table, prepared, uneven_table
-from synthmill.data import shards
+from synthmill.data import by_column, shards
 from synthmill.data.codecs.mixed import MixedCodec
 from synthmill.runtime.encode import encode_rows
 from synthmill.storage.folder import Folder
@@ -40,4 +40,16 @@ def test_a_cell_that_the_sample_did_not_show_costs_a_second_pass(
     placed = {numeric[span].column for span, _ in index.placed}
     assert "again" not in placed
     assert "\N{MONEY BAG}" in placed
+    check_same(made, run, index)
+
+
+def test_places_of_all_columns_together_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(by_column, "MOST_IN_ALL", 3_000)
+    made, run = prepared(odd_table(), tmp_path, "tvae"), Folder(tmp_path / "run")
+    index = encode_rows(made, run)
+    assert index is not None
+    sizes = [size for _, size in index.placed]
+    assert sizes
+    assert sizes == sorted(sizes)
+    assert sum(sizes) <= 3_000
     check_same(made, run, index)

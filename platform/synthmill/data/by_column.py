@@ -10,7 +10,7 @@ from torch import Tensor
 from synthmill.data.columns import Float64, Int64, Rows
 from synthmill.data.layout import DiscreteSpan, MixedLayout, NumericSpan
 from synthmill.data.numeric import NumericCodec
-from synthmill.data.places import Places, UnevenError
+from synthmill.data.places import MOST_IN_ALL, Places, UnevenError
 from synthmill.data.profile import ColumnProfile
 from synthmill.data.records import Columns
 
@@ -66,13 +66,18 @@ def slots_of(columns: list[ColumnCodec], layout: MixedLayout) -> list[Slot]:
 def places_of_columns(sample: Iterable[tuple[ColumnCodec, Slot, pa.Array]]) -> dict[int, Places]:
     """Of the numeric spans whose columns can hold few different cells, and whose sampled ones (N,) are all
     among them: what each is encoded as."""
-    found = {}
-    for column, slot, array in sample:
-        if slot.value is None or not isinstance(column, NumericCodec):
-            continue
-        places = column.places()
-        if places is not None and column.place(array) is not None:
-            found[slot.value] = places
+    few = [
+        (column.num_places, slot.value, column, array)
+        for column, slot, array in sample
+        if slot.value is not None and isinstance(column, NumericCodec) and column.num_places
+    ]
+    found: dict[int, Places] = {}
+    room = MOST_IN_ALL
+    # The smallest first: as many columns as there is room for.
+    for size, value, column, array in sorted(few, key=lambda one: one[:2]):
+        if size <= room and column.place(array) is not None:
+            found[value] = column.places()
+            room -= size
     return found
 
 

@@ -212,13 +212,17 @@ class NumericCodec:
         codes, positions = self._coded(*numbers(array))
         return [codes], positions
 
-    def places(self) -> Places | None:
-        """What each place of `_grid` is encoded as; None: there is none, or no number between points."""
-        if self.curve is None or self._grid is None:
-            return None
-        codes, positions = self._of_places
+    @property
+    def num_places(self) -> int:
+        """How many different cells there can be, where they are few and some lie on a curve; else 0."""
+        return 0 if self.curve is None or self._grid is None else self._grid.size
+
+    def places(self) -> Places:
+        """What each of its places is encoded as."""
+        assert self._grid is not None, "the column has places"
+        codes, positions = self._coded(*self._grid.cells())
         assert positions is not None, "a curve has positions"
-        return Places(codes, positions.astype(np.float32))
+        return Places(codes.astype(np.uint16), positions.astype(np.float32))
 
     def place(self, array: pa.Array) -> Int64 | None:
         """The place of each cell (N,); None: some have none."""
@@ -227,7 +231,7 @@ class NumericCodec:
     def levelled(self, array: pa.Array) -> npt.NDArray[Any] | None:
         """The codes (N,) of a column without a curve, looked up by place; None: they are to be computed."""
         found = self.place(array)
-        return None if found is None else self._of_places[0].astype(np.uint16).take(found)
+        return None if found is None else self._level_codes.take(found)
 
     @functools.cached_property
     def _grid(self) -> Grid | None:
@@ -246,9 +250,9 @@ class NumericCodec:
         return grid if grid.size else None
 
     @functools.cached_property
-    def _of_places(self) -> tuple[Int64, Float64 | None]:
+    def _level_codes(self) -> npt.NDArray[np.uint16]:
         assert self._grid is not None, "the column has places"
-        return self._coded(*self._grid.cells())
+        return self._coded(*self._grid.cells())[0].astype(np.uint16)
 
     def _coded(self, values: Numbers, valid: Bool) -> tuple[Int64, Float64 | None]:
         """Codes and positions (N,) of numbers, missing where not `valid`."""

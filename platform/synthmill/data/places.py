@@ -14,13 +14,15 @@ from synthmill.data.columns import Bool, Float64, Int64, Numbers
 
 MOST_PLACES = 1 << 16
 """So many cells have numbers of two bytes."""
+MOST_IN_ALL = 1 << 22
+"""Places of all columns together, of which every process keeps what they are encoded as: 24 MiB."""
 
 
 @dataclass(frozen=True)
 class Places:
     """What each of the cells that a column can hold is encoded as."""
 
-    codes: Int64
+    codes: npt.NDArray[np.uint16]
     """(places,)."""
     values: npt.NDArray[np.float32]
     """Positions (places,)."""

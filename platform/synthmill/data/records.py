@@ -192,7 +192,7 @@ def _shared(widths: Mapping[int, int]) -> list[tuple[int, ...]]:
 def placed_bytes(places: Mapping[int, Places]) -> bytes:
     """What places are encoded as, for `places_of`."""
     return b"".join(
-        one.codes.astype("<i4").tobytes() + one.values.astype("<f4").tobytes() for one in places.values()
+        one.codes.astype("<u2").tobytes() + one.values.astype("<f4").tobytes() for one in places.values()
     )
 
 
@@ -200,7 +200,7 @@ def places_of(data: bytes, sizes: Mapping[int, int]) -> dict[int, Places]:
     """The places that `placed_bytes` wrote, by numeric span and how many it has."""
     found, at = {}, 0
     for span, size in sizes.items():
-        codes = np.frombuffer(data, "<i4", size, at).astype(np.int64)
-        found[span] = Places(codes, np.frombuffer(data, "<f4", size, at + 4 * size).astype(np.float32))
-        at += 8 * size
+        codes = np.frombuffer(data, "<u2", size, at).astype(np.uint16)
+        found[span] = Places(codes, np.frombuffer(data, "<f4", size, at + 2 * size).astype(np.float32))
+        at += 6 * size
     return found

@@ -2,11 +2,11 @@
 memory-mapped from then on.
 
 A row is one record of narrow numbers (`records.py`), which reads as what the codec made, to the bit. Records
-lie in parts of `PART_ROWS` rows. With `by_code` each part has an index beside it: how often each code stands
-in each stretch of 65,536 rows, then, of each category span, the part's rows in order of their codes, each as
-its number in its stretch (two bytes; the counts say which stretch it is). How often each code stands in each
-part, and what places are encoded as, are files of their own. `index.json`, with sizes and SHA-256 of all
-these, is written last: without it there are no shards.
+lie in parts of `PART_ROWS` rows. With `by_code` each part has an index beside it: of each category span, the
+part's rows in order of their codes, each as its number in its stretch of 65,536 rows (two bytes). How often
+each code stands in each stretch, which says what the upper bits are, and what places are encoded as are files
+of their own. `index.json`, with sizes and SHA-256 of all these, is written last: without it there are no
+shards.
 """
 
 import contextlib
@@ -80,8 +80,8 @@ class Part(NamedTuple):
     rows: int
     records: ShardFile
     order: ShardFile | None
-    counts_F: Int64
-    """Rows that have each code of each category span."""
+    counts_BF: npt.NDArray[np.uint32]
+    """Rows of each stretch that have each code of each category span."""
 
 
 class ShardWriter:
@@ -140,7 +140,7 @@ class ShardWriter:
         """
         if self._filled:
             self._end_part()
-        counts = [part.counts_F for part in self._parts]
+        counts = [part.counts_BF.reshape(-1) for part in self._parts]
         index = ShardIndex(
             key=self._key,
             rows=sum(part.rows for part in self._parts),
@@ -148,7 +148,7 @@ class ShardWriter:
             layout=self._layout,
             parts=tuple(part.records for part in self._parts),
             orders=tuple(part.order for part in self._parts if part.order is not None),
-            counts=_put(self.folder, COUNTS, np.concatenate([*counts, np.zeros(0, np.int64)])),
+            counts=_put(self.folder, COUNTS, np.concatenate([*counts, np.zeros(0, "<u4")])),
             placed=tuple((span, len(of.codes)) for span, of in self.places.items()),
             places=_put(self.folder, PLACES, placed_bytes(self.places)),
         )
@@ -177,9 +177,8 @@ def write_part(folder: Folder, record: Record, number: int, rows: npt.NDArray[An
         # Stable sorts of one or two bytes are radix sorts: one pass a byte. The upper bits of a row's number
         # follow from the counts.
         orders = [np.argsort(column, kind="stable").astype("<u2") for column in columns]
-        data = b"".join([counts_BF.tobytes(), *(one.tobytes() for one in orders)])
-        order = _put(folder, f"{name}.order", data)
-    return Part(len(rows), records, order, counts_BF.sum(0, dtype=np.int64))
+        order = _put(folder, f"{name}.order", np.concatenate([*orders, np.zeros(0, "<u2")]))
+    return Part(len(rows), records, order, counts_BF)
 
 
 def _put(folder: Folder, name: str, data: bytes | npt.NDArray[Any]) -> ShardFile:
@@ -212,7 +211,15 @@ class EncodedRows:
         )
         size, spans = self.record.dtype.itemsize, len(self.record.spans)
         self._parts = [_mapped(path / file.name, np.uint8).reshape(-1, size) for file in index.parts]
-        self.counts_PF = np.fromfile(path / index.counts.name, "<i8").reshape(len(index.parts), -1)
+        self._stretches = -(-index.part_rows // STRETCH_ROWS)
+        """Of every part but the last, which may have fewer."""
+        # Without a category span there is nothing to count, and the file is empty.
+        counts = _mapped(path / index.counts.name, np.dtype("<u4"))
+        self._counts_BF = counts.reshape(-1, sum(self.record.widths) or 1)
+        firsts = np.arange(len(index.parts)) * self._stretches
+        self.counts_PF = np.zeros((len(index.parts), sum(self.record.widths)), np.int64)
+        if self.counts_PF.size:
+            np.add.reduceat(self._counts_BF, firsts, axis=0, dtype=np.int64, out=self.counts_PF)
         """Rows of each part that have each code of each category span, one span after the other."""
         self._before_PF = self.counts_PF.cumsum(0) - self.counts_PF
         """Rows of a code in the parts before."""
@@ -220,12 +227,10 @@ class EncodedRows:
         self._start_PF = np.concatenate([span_PW.cumsum(1) - span_PW for span_PW in within], axis=1)
         """Where the rows of a code begin in a part's index."""
         self._span_F = np.repeat(np.arange(spans), self.record.widths)
-        self._stretches_BF, self._orders = [], []
-        for file, part in zip(index.orders, self._parts, strict=False):
-            data = _mapped(path / file.name, np.uint8)
-            counts = 4 * -(-len(part) // STRETCH_ROWS) * len(self._span_F)
-            self._stretches_BF.append(data[:counts].view("<u4").reshape(-1, len(self._span_F)))
-            self._orders.append(data[counts:].view("<u2").reshape(spans, -1))
+        self._orders = [
+            _mapped(path / file.name, np.dtype("<u2")).reshape(spans, len(part))
+            for file, part in zip(index.orders, self._parts, strict=False)
+        ]
 
     def take(self, index: Tensor | slice) -> Batch:
         """The rows at `index` (int64 (M,), or a slice), in that order, as the codec made them."""
@@ -235,8 +240,7 @@ class EncodedRows:
         rows = index.cpu().numpy()
         out = np.empty((len(rows), self.record.dtype.itemsize), np.uint8)
         part, within = np.divmod(rows, self.index.part_rows)
-        for number in np.unique(part):
-            here = np.flatnonzero(part == number)
+        for number, here in _by_part(part):
             out[here] = np.take(self._parts[number], within[here], axis=0)
         return self.record.read(out)
 
@@ -251,26 +255,35 @@ class EncodedRows:
             at += size
         return out
 
-    def having(self, code: Int64, number: Int64) -> Int64:
-        """Of the rows that have the codes `code` (M,), counted over all category spans, those of the given
-        numbers (M,) among them in order: their row numbers."""
+    def having(self, code: Int64, nth: Int64) -> Int64:
+        """Row numbers of the `nth` rows (M,), counted from 0 in order, among those that have the codes `code`
+        (M,), which count over all category spans."""
         # The last part with no more such rows before it; one without any of them has as many as the next.
-        part = (self._before_PF[:, code] <= number).sum(0) - 1
-        within = number - self._before_PF[part, code]
+        part = (self._before_PF[:, code] <= nth).sum(0) - 1
+        within = nth - self._before_PF[part, code]
+        stretches_MB = part[:, None] * self._stretches + np.arange(self._stretches)
+        # Those that the last part does not have come behind all of its rows, whatever is read for them.
+        np.minimum(stretches_MB, len(self._counts_BF) - 1, out=stretches_MB)
+        ends_MB = self._counts_BF[stretches_MB, code[:, None]].cumsum(1, dtype=np.int64)
+        stretch = (ends_MB <= within[:, None]).sum(1)
+        rows: Int64 = part * self.index.part_rows + stretch * STRETCH_ROWS
         at, span = self._start_PF[part, code] + within, self._span_F[code]
-        rows = np.empty(len(code), np.int64)
-        for one in np.unique(part):
-            here = np.flatnonzero(part == one)
-            ends_BM = self._stretches_BF[one][:, code[here]].cumsum(0, dtype=np.int64)
-            stretch = (ends_BM <= within[here]).sum(0)
-            first = one * self.index.part_rows + stretch * STRETCH_ROWS
-            rows[here] = first + self._orders[one][span[here], at[here]]
+        for number, here in _by_part(part):
+            rows[here] += self._orders[number][span[here], at[here]]
         return rows
 
     def batches(self, rows: int = 16 * BLOCK_ROWS) -> Iterator[Batch]:
         """All rows in order, some at a time."""
         for start in range(0, self.num_rows, rows):
             yield self.take(slice(start, start + rows))
+
+
+def _by_part(part: Int64) -> Iterator[tuple[int, Int64]]:
+    """Each part that occurs among those of rows (M,), and where."""
+    order = np.argsort(part, kind="stable")
+    edges = np.flatnonzero(np.diff(part[order])) + 1
+    for here in np.split(order, edges) if len(order) else ():
+        yield int(part[here[0]]), here
 
 
 def find_index(folder: Folder, key: str) -> ShardIndex | None:
