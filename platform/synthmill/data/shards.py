@@ -264,7 +264,9 @@ class EncodedRows:
         stretches_MB = part[:, None] * self._stretches + np.arange(self._stretches)
         # Those that the last part does not have come behind all of its rows, whatever is read for them.
         np.minimum(stretches_MB, len(self._counts_BF) - 1, out=stretches_MB)
-        ends_MB = self._counts_BF[stretches_MB, code[:, None]].cumsum(1, dtype=np.int64)
+        stretches_MB *= self._counts_BF.shape[1]
+        stretches_MB += code[:, None]
+        ends_MB = self._counts_BF.reshape(-1).take(stretches_MB).cumsum(1, dtype=np.int64)
         stretch = (ends_MB <= within[:, None]).sum(1)
         rows: Int64 = part * self.index.part_rows + stretch * STRETCH_ROWS
         at, span = self._start_PF[part, code] + within, self._span_F[code]
@@ -343,4 +345,5 @@ def _mapped(path: Path, dtype: Any) -> npt.NDArray[Any]:
     # An empty file can't be mapped.
     if path.stat().st_size == 0:
         return np.zeros(0, dtype)
-    return np.memmap(path, dtype, mode="r")
+    # Plain, as each access to the class that NumPy maps with makes another one of it.
+    return np.asarray(np.memmap(path, dtype, mode="r"))
