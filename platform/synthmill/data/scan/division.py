@@ -85,9 +85,15 @@ class Divided:
         Raises:
             DataError: the source is not what it was.
         """
+        for table in self.coded(self.scan.schema.names, side):
+            yield as_schema(table, self.scan.schema)
+
+    def coded(self, names: list[str], side: int = TRAIN) -> Iterator[pa.Table]:
+        """As `tables`, some columns alone, whose text is still dictionary-encoded: each different text of a
+        block is looked at once."""
         for block, (rows, packed) in zip(self.scan.blocks(), self.packed, strict=True):
             sides = _unpack(packed, rows)
-            yield as_schema(block.table.filter(pa.array(sides == side)), self.scan.schema)
+            yield block.table.select(names).filter(pa.array(sides == side))
 
 
 def _pack(sides: Sides) -> npt.NDArray[np.uint8]:
