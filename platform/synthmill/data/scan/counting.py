@@ -10,12 +10,12 @@ import numpy as np
 import pyarrow as pa
 
 from synthmill.data.bounds import familiar_steps, fewest_decimals
-from synthmill.data.columns import Bool, Int64, Numbers, UInt64, valid_rows
+from synthmill.data.columns import Bool, Int64, Numbers, UInt64, is_integral, to_int64, valid_rows
 from synthmill.data.facts import NumberFacts, TextFacts, facts_of_counts, numbers, stated_bounds
 from synthmill.data.identifiers import looks_like_keys
 from synthmill.data.mixing import mix
 from synthmill.data.people import NEIGHBOURS
-from synthmill.data.scan.content import text_hashes
+from synthmill.data.scan.content import is_coded, text_hashes
 from synthmill.data.scan.tally import MOST_NUMBERS, NumberTally, Outermost, Sharers, TextTally
 from synthmill.data.schema import ColumnRule
 from synthmill.data.sentinels import apart, frame_of
@@ -31,8 +31,9 @@ CANDIDATE_ROWS = 20
 class NumberCounter(Protocol):
     """Counts the train rows of a column of numbers."""
 
-    def add(self, array: pa.Array, people: UInt64 | None) -> "NumberCounter":
-        """Values (N,), and hashes of whose they are (N,); the counter that goes on."""
+    def add(self, values: Numbers, missing: int, people: UInt64 | None) -> "NumberCounter":
+        """Values (N,), how many more rows have none, and hashes of whose they are (N,); the counter that goes
+        on."""
 
     def covers(self, sample: Numbers) -> bool:
         """Whether what is frequent in a sample was counted."""
@@ -58,6 +59,15 @@ def number_counter(
     return ManyNumbers(name, kind, rule, distinct, frequent_of(values, point_share), need, point_share)
 
 
+def present(array: pa.Array, at: Int64) -> tuple[Numbers, Bool | None]:
+    """The numbers at these places (N,) that are there, and where they are; None: all."""
+    if array.null_count == 0 and is_integral(array.type):
+        return to_int64(array).take(at), None
+    values, valid = numbers(array)
+    values, valid = values.take(at), valid.take(at)
+    return (values, None) if valid.all() else (values[valid], valid)
+
+
 class TextCounter:
     """Counts the train rows of a column whose values are taken for texts."""
 
@@ -66,25 +76,41 @@ class TextCounter:
         self._tally, self._sharers = TextTally(), Sharers(need)
         self._missing = 0
         self._first: pa.Array | None = None
+        self._texts = pa.array([], pa.string())
+        """A dictionary that several blocks share, and the rows of each of its texts that the tally was not
+        told of."""
+        self._counts = np.zeros(0, dtype=np.int64)
 
-    def add(self, array: pa.Array, people: UInt64 | None) -> None:
-        """Values (N,), text dictionary-encoded, and hashes of whose they are (N,)."""
-        is_coded = isinstance(array, pa.DictionaryArray)
-        coded = array if is_coded else array.cast(pa.string()).dictionary_encode()
-        self._missing += coded.null_count
-        codes = coded.indices.drop_null().to_numpy(zero_copy_only=False)
-        if not len(codes):
+    def add(self, array: pa.Array, at: Int64, people: UInt64 | None) -> None:
+        """Values of a block, text dictionary-encoded, the places in it that count (N,), and hashes of whose
+        those are (N,)."""
+        coded = array if is_coded(array) else array.cast(pa.string()).dictionary_encode()
+        if coded.null_count:
+            there = valid_rows(coded).take(at)
+            self._missing += len(at) - int(np.count_nonzero(there))
+            at, people = at[there], None if people is None else people[there]
+        if not len(at):
             return
-        if self._first is None and not is_coded:
-            self._first = array.drop_null()[:1]
-        counts = np.bincount(codes, minlength=len(coded.dictionary))
-        some = np.flatnonzero(counts)
-        self._tally.add(coded.dictionary.take(pa.array(some)), counts[some])
+        if self._first is None and not is_coded(array):
+            self._first = array[int(at[0]) : int(at[0]) + 1]
+        codes = coded.indices.fill_null(0).to_numpy(zero_copy_only=False).take(at)
+        if not self._texts.equals(coded.dictionary):
+            self._tell()
+            self._texts = coded.dictionary
+            self._counts = np.zeros(len(self._texts), dtype=np.int64)
+        self._counts += np.bincount(codes, minlength=len(self._texts))
         if people is not None:
-            self._sharers.add(text_hashes(coded.dictionary)[codes], people[valid_rows(coded)])
+            self._sharers.add(text_hashes(coded.dictionary)[codes], people)
+
+    def _tell(self) -> None:
+        """Tell the tally what was counted of a dictionary."""
+        some = np.flatnonzero(self._counts)
+        self._tally.add(self._texts.take(pa.array(some)), self._counts[some])
+        self._counts = np.zeros(len(self._counts), dtype=np.int64)
 
     def facts(self, *, is_grouped: bool) -> TextFacts:
         """People count where `is_grouped`."""
+        self._tell()
         tally = self._tally
         tally.merge()
         return TextFacts(
@@ -118,18 +144,14 @@ class _Numbers:
         self._rows = self._missing = 0
         self._in_order, self._last = True, None
 
-    def _values(self, array: pa.Array, people: UInt64 | None) -> tuple[Numbers, UInt64 | None]:
-        """The values that are there, and whose they are."""
-        values, valid = numbers(array)
-        self._rows += len(values)
-        if not valid.all():
-            self._missing += len(values) - int(valid.sum())
-            values, people = values[valid], None if people is None else people[valid]
+    def _note(self, values: Numbers, missing: int) -> None:
+        """Count rows, and see whether values still ascend."""
+        self._rows += len(values) + missing
+        self._missing += missing
         if self._in_order and len(values):
             if (self._last is not None and values[0] <= self._last) or (values[1:] <= values[:-1]).any():
                 self._in_order = False
             self._last = values[-1]
-        return values, people
 
     def _apart(self, values: Numbers) -> Bool:
         """Which values (N,) may stand apart from the others."""
@@ -137,6 +159,10 @@ class _Numbers:
             found: Bool = np.isinf(values)
             return found
         return np.zeros(len(values), dtype=bool) if self._frame is None else self._frame.outside(values)
+
+    def _any_apart(self, values: Numbers) -> bool:
+        """Whether one of at least one value may: the outermost tell."""
+        return bool(self._apart(np.array([values.min(), values.max()])).any())
 
 
 class AllNumbers(_Numbers):
@@ -160,8 +186,8 @@ class AllNumbers(_Numbers):
         self._counts = np.zeros(len(self._known), dtype=np.int64)
         self._others = NumberTally(distinct.dtype)
 
-    def add(self, array: pa.Array, people: UInt64 | None) -> NumberCounter:
-        values, people = self._values(array, people)
+    def add(self, values: Numbers, missing: int, people: UInt64 | None) -> NumberCounter:
+        self._note(values, missing)
         if not len(values):
             return self
         if people is not None:
@@ -169,17 +195,26 @@ class AllNumbers(_Numbers):
             self._outer.add(values[inner], people[inner])
             self._sharers.add(_keys(values), people)
         if len(self._window):
-            at = values - self._start
-            inside = (at >= 0) & (at < len(self._window))
-            counts = np.bincount(at if inside.all() else at[inside])
-            self._window[: len(counts)] += counts
+            others = self._count_window(values)
         else:
             at = np.minimum(np.searchsorted(self._known, values), len(self._known) - 1)
             inside = self._known[at] == values
             self._counts += np.bincount(at if inside.all() else at[inside], minlength=len(self._known))
-        if not inside.all():
-            self._others.add(values[~inside])
+            others = values[~inside]
+        self._others.add(others)
         return self if len(self._others.values) <= MOST_NUMBERS else self._widened()
+
+    def _count_window(self, values: Numbers) -> Numbers:
+        """Count those inside the window; the others."""
+        at, last = values - self._start, len(self._window) - 1
+        others = values[:0]
+        # A difference that wraps is beyond the window, too.
+        if at.min() < 0 or at.max() > last:
+            inside = (at >= 0) & (at <= last)
+            at, others = at[inside], values[~inside]
+        counts = np.bincount(at)
+        self._window[: len(counts)] += counts
+        return others
 
     def covers(self, sample: Numbers) -> bool:
         return True
@@ -243,8 +278,8 @@ class ManyNumbers(_Numbers):
         self._decimals: int | None = 0 if distinct.dtype == np.float64 else None
         self._bounds = stated_bounds(name, rule, kind)
 
-    def add(self, array: pa.Array, people: UInt64 | None) -> NumberCounter:
-        values, people = self._values(array, people)
+    def add(self, values: Numbers, missing: int, people: UInt64 | None) -> NumberCounter:
+        self._note(values, missing)
         if len(values):
             self._add(values, people)
         return self
@@ -265,8 +300,8 @@ class ManyNumbers(_Numbers):
         self._sharers = before._sharers
 
     def _add(self, values: Numbers, people: UInt64 | None) -> None:
-        away = self._apart(values)
-        if away.any():
+        if self._any_apart(values):
+            away = self._apart(values)
             self._others.add(values[away])
             if people is not None:
                 self._sharers.add(_keys(values[away]), people[away])
@@ -286,7 +321,7 @@ class ManyNumbers(_Numbers):
             rest, whose = values[~here], None if people is None else people[~here]
         self._uncounted.add(rest, whose)
         self._outer.add(values, people)
-        while self._steps and (values % self._steps[0]).any():
+        while self._steps and (values // self._steps[0] * self._steps[0] != values).any():
             self._steps.pop(0)
         if self._decimals is not None:
             self._decimals = fewest_decimals(values, self._kind, self._decimals)
@@ -320,10 +355,10 @@ class ManyNumbers(_Numbers):
         there = self._rows - self._missing
         inner_rows = there - int(often[np.isin(others, sentinels)].sum())
         low, high = (0, 0) if not len(lowest) else (lowest.min(), highest.max())
-        is_unique = self._in_order or len(_distinct(sample)) == len(sample)
+        may_be_key = self._rule.kind is None and pa.types.is_integer(self._kind)
+        is_unique = may_be_key and (self._in_order or len(_distinct(sample)) == len(sample))
         is_key = (
-            self._rule.kind is None
-            and pa.types.is_integer(self._kind)
+            may_be_key
             and not len(sentinels)
             and is_unique
             and looks_like_keys(self._name, there, int(low), int(high), self._in_order)
@@ -354,8 +389,14 @@ class ManyNumbers(_Numbers):
 def frequent_of(values: Numbers, point_share: float) -> Numbers:
     """The numbers that are frequent enough in a sample (N,) to be points, of so large a share, of all rows,
     ascending."""
+    least = max(CANDIDATE_ROWS, CANDIDATE_SHARE * point_share * len(values))
+    # Numbers that share a bucket with too few others need no sorting: on a curve, nearly all. Minus zero is
+    # zero.
+    buckets = _keys(values + 0) >> np.uint64(48)
+    in_bucket = np.bincount(buckets.view(np.int64), minlength=1)
+    values = values[in_bucket[buckets.view(np.int64)] >= least]
     distinct, counts = np.unique(values, return_counts=True)
-    frequent: Numbers = distinct[counts >= max(CANDIDATE_ROWS, CANDIDATE_SHARE * point_share * len(values))]
+    frequent: Numbers = distinct[counts >= least]
     return frequent
 
 

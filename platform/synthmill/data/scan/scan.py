@@ -136,7 +136,7 @@ class Scan:
         odd: list[tuple[pa.Table, Int64]] = []
         for _ in range(MOST_PASSES):
             consumer = begin(terms)
-            sample = KeyedSample(SAMPLE_ROWS, self._config.split.seed)
+            sample = KeyedSample(SAMPLE_ROWS, self._config.split.seed, self._raw.num_rows)
             found = self._pass(plan, sample, consumer)
             odd += [found] if found is not None else []
             raw_rows, numbers = sample.rows()
@@ -247,13 +247,9 @@ class Scan:
             at.append(found[new])
         both = pa.concat_tables(parts, promote_options="permissive").combine_chunks()
         order = np.argsort(np.concatenate(at), kind="stable")
-        plan = make_plan(
-            both.take(pa.array(order)),
-            self._raw.cells,
-            self._config,
-            self.rules,
-            np.concatenate(at)[order],
-        )
+        if odd:
+            both = both.take(pa.array(order))
+        plan = make_plan(both, self._raw.cells, self._config, self.rules, np.concatenate(at)[order])
         self._check(plan.conformed)
         typed = plan.conformed.table
         kept = order < rows.num_rows

@@ -114,6 +114,9 @@ class _Five:
             return
         if len(self.values) == NEIGHBOURS:
             bound = self.values.max() if self._is_low else self.values.min()
+            # Few blocks have one that is further out: the outermost of a block tells.
+            if values.min() >= bound if self._is_low else values.max() <= bound:
+                return
             near = np.flatnonzero(values < bound if self._is_low else values > bound)
             values, people = values[near], None if people is None else people[near]
             if not len(values):
