@@ -35,9 +35,10 @@ from synthmill.data.profile import (
     with_group,
 )
 from synthmill.data.resolution import COARSE, Resolution
+from synthmill.data.scan.block import Block
 from synthmill.data.scan.content import Hasher, is_coded, whole
-from synthmill.data.scan.counting import NumberCounter, TextCounter, number_counter, present
-from synthmill.data.scan.scan import Block
+from synthmill.data.scan.counting import NumberCounter, Span, number_counter, present
+from synthmill.data.scan.counting_texts import TextCounter
 from synthmill.data.scan.tally import Different
 from synthmill.data.schema import KEY_KINDS, ColumnRule, Rules
 from synthmill.data.summary import MOST_LEVELS, level_bars, share_of, summarise
@@ -55,6 +56,7 @@ class Counts:
         self, sample: pa.Table, config: DataConfig, rules: Rules, resolution: Resolution = COARSE
     ) -> None:
         self._config, self._rules, self._resolution = config, rules, resolution
+        rows = sample
         # As many as it takes to tell what a column is like.
         sample = sample.take(pa.array(np.arange(0, sample.num_rows, -(-sample.num_rows // SHOWING_ROWS))))
         self.rows = 0
@@ -75,7 +77,8 @@ class Counts:
                 self.views[name] = view
             array = to_view(array, view)
             if reads_as_text(array.type, rule):
-                self._texts[name] = TextCounter(array.type, need)
+                texts = to_view(flat(rows[name]), view)
+                self._texts[name] = TextCounter(array.type, need, texts)
             else:
                 self._numbers[name] = number_counter(
                     name, array.type, rule, array, need, resolution.point_share
@@ -93,16 +96,36 @@ class Counts:
             self._missing[name] += nulls
             array = array if is_coded(array) else to_view(flat(array), self.views.get(name))
             if name in self._texts:
-                self._texts[name].add(array, at, people)
+                self._texts[name].add(array, at, block.first_row, people)
             elif name in self._numbers:
                 # Columns are not filtered: to take rows from plain numbers costs a third of that.
                 values, there = present(array, at)
                 whose = people if people is None or there is None else people[there]
-                self._numbers[name] = self._numbers[name].add(values, len(at) - len(values), whose)
+                span = Span(block.first_row, block.first_row + table.num_rows, len(at) - len(values))
+                self._numbers[name] = self._numbers[name].add(values, span, whose)
+
+    def merge(self, other: "Counts") -> None:
+        """Count the rows of other counts, which began alike, too: what follows is the same however the rows
+        were divided between them, and in whatever order they are merged. `other` is not to be used again."""
+        self._found = None
+        self.rows += other.rows
+        self._groups.take_in(other._groups)
+        for name, missing in other._missing.items():
+            self._missing[name] += missing
+        for name, texts in other._texts.items():
+            self._texts[name].take_in(texts)
+        for name, counter in other._numbers.items():
+            self._numbers[name] = self._numbers[name].merged(counter)
 
     def covers(self, sample: pa.Table) -> bool:
         """Whether what was counted suffices, as the keyed sample shows."""
-        return all(counter.covers(self._numbers_in(sample, name)) for name, counter in self._numbers.items())
+
+        def texts(name: str) -> pa.Array:
+            return to_view(flat(sample[name]), self.views.get(name))
+
+        return all(
+            counter.covers(self._numbers_in(sample, name)) for name, counter in self._numbers.items()
+        ) and all(counter.covers(texts(name)) for name, counter in self._texts.items())
 
     @property
     def is_grouped(self) -> bool:

@@ -8,9 +8,10 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from synthmill.config import DataConfig
+from synthmill.data.scan.block import Block
 from synthmill.data.scan.content import Hasher
 from synthmill.data.scan.counts import Counts
-from synthmill.data.scan.scan import Block, Scan, Terms, as_schema
+from synthmill.data.scan.scan import Scan, Terms, as_schema
 from synthmill.data.scan.sides import HOLDOUT, TRAIN, VALIDATION, Sides, check_counts, sides_of
 from synthmill.data.split import Split, check_split
 
