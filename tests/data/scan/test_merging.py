@@ -45,9 +45,7 @@ def rows(seed: int) -> pa.Table:
 
 def blocks(table: pa.Table, cuts: list[int]) -> list[Block]:
     edges = [0, *sorted(set(cuts)), ROWS]
-    return [
-        Block(table.slice(start, stop - start), start) for start, stop in itertools.pairwise(edges)
-    ]
+    return [Block(table.slice(start, stop - start), start) for start, stop in itertools.pairwise(edges)]
 
 
 def plain(table: pa.Table) -> pa.Table:
