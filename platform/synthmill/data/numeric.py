@@ -22,7 +22,15 @@ from torch import Tensor
 from synthmill.data.columns import Bool, Float64, Int64, Numbers, Rows, from_float64, from_int64, narrowed
 from synthmill.data.facts import numbers
 from synthmill.data.layout import DiscreteSpan
-from synthmill.data.people import NEIGHBOURS, count_people, count_sharers, outermost, picked, widened
+from synthmill.data.people import (
+    NEIGHBOURS,
+    count_people,
+    count_sharers,
+    in_order,
+    outermost,
+    picked,
+    widened,
+)
 from synthmill.data.places import Grid, Places
 from synthmill.data.profile import ColumnProfile
 from synthmill.data.resolution import COARSE, Resolution
@@ -101,13 +109,12 @@ class Curve:
 def fit_curve(values: Float64, people: Int64 | None = None, max_knots: int = COARSE.max_knots) -> Curve:
     """The curve of at least one value; it runs from the mean of the lowest 5 to the mean of the highest 5, of
     5 `people` where rows are told apart."""
-    order = np.argsort(values, kind="stable")
-    values, people = values[order], picked(people, order)
+    values, people = in_order(values, people)
     rows = len(values)
-    distinct, first, codes, counts = np.unique(
-        values, return_index=True, return_inverse=True, return_counts=True
-    )
-    shared = count_sharers(codes.reshape(-1), len(distinct), people)
+    first = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))
+    distinct, counts = values[first], np.diff(np.append(first, rows))
+    codes = np.repeat(np.arange(len(first)), counts)
+    shared = count_sharers(codes, len(distinct), people)
     atoms = (counts >= max(NEIGHBOURS, 2 * rows / max_knots)) & (shared >= NEIGHBOURS)
     knots = [
         (0.0, np.sort(outermost(values, people, lowest=True)).mean()),
