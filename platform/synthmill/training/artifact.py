@@ -21,7 +21,7 @@ class Fitted:
     history: list[dict[str, Any]]
     summary: dict[str, Any]
     """JSON data: `steps`, `seconds`, `quality` (of the published weights), `threads`, `precision`,
-    `workers`."""
+    `workers`; of models that train by steps `ended` (why) and `patience_checks`."""
 
 
 def fitted(outcome: Outcome, *, workers: int = 1) -> Fitted:
@@ -34,6 +34,8 @@ def fitted(outcome: Outcome, *, workers: int = 1) -> Fitted:
         "precision": outcome.precision,
         "workers": workers,
     }
+    if outcome.ended:
+        summary |= {"ended": outcome.ended, "patience_checks": outcome.patience_checks}
     if outcome.interrupted:
         summary["interrupted"] = True
     return Fitted(outcome.state_dict, outcome.history, summary)

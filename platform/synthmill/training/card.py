@@ -23,6 +23,7 @@ def model_card(recipe: Recipe, config: dict[str, Any]) -> str:
         if cls.copies_training_rows
         else ""
     )
+    ended = f"- {training['ended']}\n" if training.get("ended") else ""
     notes = [_one_line(note) for note in config.get("notes", ())]
     decided = "\n".join(f"- {note}" for note in notes) or "- nothing that needed a note"
     if recipe.data.rare_target == "keep":
@@ -46,7 +47,7 @@ A `{recipe.model.name}` generator ({" ".join(cls.reference.split())}).
 
 ## Training
 - {training["steps"]:,} steps in {training["seconds"]:.1f} s, {training["workers"]} worker(s), {training["threads"]} thread(s) each
-- recipe fingerprint: `{config["recipe_fingerprint"]}`
+{ended}- recipe fingerprint: `{config["recipe_fingerprint"]}`
 
 ## Quality on the validation split (fidelity, not privacy)
 {figures}
