@@ -30,6 +30,8 @@ from synthmill.tune_config import TuneConfig
 
 __all__ = ["FrozenModel", "Recipe", "TuneConfig", "tunable"]
 FORMAT = "synthmill.recipe/1"
+AUTO = "auto"
+"""The `model.name` that leaves the choice to the rows and the time budget."""
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]*$"
 
 _SECRET = "secret"
@@ -153,7 +155,8 @@ class ModelConfig(FrozenModel):
     """Which model, with which hyper-parameters."""
 
     name: str
-    """A file name in `synthmill/models/`."""
+    """A file name in `synthmill/models/`, or `auto`: chosen from the shape of the table and
+    `training.max_seconds`; what was chosen, and why, is said, and the resolved recipe names it."""
     config: dict[str, Any] = Field({})
     """Fields of the model's own `Config`; see the recipe reference."""
 

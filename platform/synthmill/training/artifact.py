@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from synthmill.catalog.artifact import Artifact
-from synthmill.config import Recipe, dump, fingerprint
+from synthmill.config import AUTO, Recipe, dump, fingerprint
 from synthmill.training.card import model_card
 from synthmill.training.loop import Outcome
 from synthmill.training.prepare import Rows
@@ -43,6 +43,7 @@ def fitted(outcome: Outcome, *, workers: int = 1) -> Fitted:
 
 def build_artifact(recipe: Recipe, rows: Rows, model: Fitted) -> Artifact:
     """The artifact of a resolved recipe, the rows it was trained on and what training left."""
+    assert recipe.model.name != AUTO, "settled by the rows"
     codec_json, codec_tensors = rows.codec.to_files()
     plain = dump(recipe)
     source = rows.source
@@ -59,6 +60,7 @@ def build_artifact(recipe: Recipe, rows: Rows, model: Fitted) -> Artifact:
         "split": dump(rows.tables.split),
         "training": model.summary,
         "notes": [*source.notes, *rows.codec.notes],
+        **({"choice": rows.choice.why} if rows.choice is not None else {}),
         "profile": rows.summary(recipe),
         "compute_dtype": "float32",
     }

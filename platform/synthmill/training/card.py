@@ -23,6 +23,7 @@ def model_card(recipe: Recipe, config: dict[str, Any]) -> str:
         if cls.copies_training_rows
         else ""
     )
+    chosen = f"\nChosen by {config['choice']}." if "choice" in config else ""
     ended = f"- {training['ended']}\n" if training.get("ended") else ""
     notes = [_one_line(note) for note in config.get("notes", ())]
     decided = "\n".join(f"- {note}" for note in notes) or "- nothing that needed a note"
@@ -35,7 +36,7 @@ tags: [synthetic-data, {", ".join(cls.modalities)}, {recipe.model.name}]
 ---
 # {recipe.name}
 {warning}
-A `{recipe.model.name}` generator ({" ".join(cls.reference.split())}).
+A `{recipe.model.name}` generator ({" ".join(cls.reference.split())}).{chosen}
 
 ## Data
 - source SHA-256: `{config["source"]["sha256"]}`, {config["source"]["rows"]:,} rows
