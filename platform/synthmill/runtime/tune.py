@@ -77,6 +77,12 @@ def check_models(recipe: Recipe) -> None:
     """Raises NotFoundError or RecipeError for families that can't be searched together; imports none. `auto`
     stands for all that it chooses from, and so is no family among others."""
     known, families = registry.names("models"), recipe.tune.models
+    if AUTO in families:
+        raise RecipeError(
+            "auto stands for all that it chooses from: set model.name to it and leave this out, or name the"
+            " models",
+            field="tune.models",
+        )
     for name in families or (recipe.model.name,):
         if name == AUTO and not families:
             continue
