@@ -48,7 +48,8 @@ def fit(
         data: pandas, Polars, PyArrow, DuckDB or whatever has `__arrow_c_stream__`; a file, a folder or a URI;
             a recipe (its path, a shipped name, its content, a `Recipe`).
         target: the column that downstream models predict.
-        model: a name in `synthmill/models/`; default: tvae, or what the recipe says.
+        model: a name in `synthmill/models/`; default: auto, which chooses from the shape of the table and
+            `training.max_seconds`, or what the recipe says.
         name: what `save` publishes it as.
         group: a column whose equal values belong together (a patient, a customer).
         overrides: recipe keys: {"training.max_epochs": 20} or ["training.max_epochs=20"]; they win.

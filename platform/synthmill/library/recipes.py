@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeAlias, Union
 
 from synthmill.config import (
+    AUTO,
     Recipe,
     apply_override,
     dump,
@@ -26,7 +27,6 @@ Overrides: TypeAlias = Sequence[str] | Mapping[str, Plain]
 RecipeLike: TypeAlias = str | PathLike[str] | Mapping[str, Plain] | Recipe
 """A path, the name of a shipped recipe, a recipe's content, or a recipe."""
 
-DEFAULT_MODEL = "tvae"
 DEFAULT_NAME = "model"
 _RECIPE_ENDINGS = (".yaml", ".yml")
 
@@ -124,5 +124,5 @@ def _fresh(source: str, name: str, split: dict[str, float]) -> dict[str, Any]:
     return {
         "name": name,
         "data": {"source": source, **({"split": split} if split else {})},
-        "model": {"name": DEFAULT_MODEL},
+        "model": {"name": AUTO},
     }
