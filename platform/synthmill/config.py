@@ -270,7 +270,7 @@ def load_recipe(name_or_path: str, overrides: tuple[str, ...] = ()) -> Recipe:
         NotFoundError: neither a file nor a shipped recipe.
         RecipeError: not readable, not YAML, another format, an unknown key, a wrong type; names the key.
     """
-    raw = _read_recipe(name_or_path)
+    raw = read_mapping(name_or_path)
     for override in overrides:
         apply_override(raw, override)
     stated = raw.pop("format", None)
@@ -310,7 +310,12 @@ def fingerprint(data: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _read_recipe(name_or_path: str) -> dict[str, Any]:
+def read_mapping(name_or_path: str) -> dict[str, Any]:
+    """The content of the YAML file at a path, or of the shipped recipe of that name, as plain data.
+
+    Raises:
+        NotFoundError: neither. RecipeError: not readable, not YAML, not a mapping.
+    """
     shipped = shipped_recipes()
     path = Path(name_or_path)
     # The user's own file goes before a shipped recipe of the same name.
