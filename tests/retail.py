@@ -22,9 +22,7 @@ def two_levels(customers: int = 300, seed: int = 0) -> Tables:
     channel = np.where(rng.random(len(owner)) < np.where(plan[owner] == "gold", 0.9, 0.2), "shop", "web")
     order = rng.permutation(len(owner))
     return {
-        "customers": pa.table(
-            {"customer_id": np.arange(customers) + 1, "plan": plan.tolist(), "age": age}
-        ),
+        "customers": pa.table({"customer_id": np.arange(customers) + 1, "plan": plan.tolist(), "age": age}),
         "orders": pa.table(
             {
                 "order_id": [f"O-{i:05d}" for i in range(len(owner))],
@@ -50,7 +48,9 @@ def five_tables(customers: int = 200, seed: int = 0) -> Tables:
     anonymous = rng.random(len(owner)) < 0.05
     express = rng.random(len(owner)) < np.where(segment[owner] == "firm", 0.7, 0.2)
     kind = rng.choice(["bulky", "small"], products)
-    price = np.round(np.where(kind == "bulky", rng.uniform(200, 900, products), rng.uniform(2, 40, products)), 2)
+    price = np.round(
+        np.where(kind == "bulky", rng.uniform(200, 900, products), rng.uniform(2, 40, products)), 2
+    )
     lines = 1 + rng.poisson(np.where(express, 0.5, 2.0))
     of = np.repeat(np.arange(len(owner)), lines)
     is_small = rng.random(len(of)) < np.where(express[of], 0.9, 0.5)

@@ -42,7 +42,12 @@ def is_several(version: Version) -> bool:
 
 
 def publish_several(
-    store: Store, name: str, artifact: SeveralArtifact, *, run_id: str, details: Mapping[str, Any] | None = None
+    store: Store,
+    name: str,
+    artifact: SeveralArtifact,
+    *,
+    run_id: str,
+    details: Mapping[str, Any] | None = None,
 ) -> Version:
     """Write the next version of a model, and commit it at once."""
     sources = artifact.config["sources"]
@@ -62,7 +67,12 @@ def publish_several(
         manifest = draft.manifest(
             files=tuple(files),
             parents=(*parents, recipe),
-            details={"kind": KIND, "tables": list(artifact.tables), "notes": artifact.config["notes"], **(details or {})},
+            details={
+                "kind": KIND,
+                "tables": list(artifact.tables),
+                "notes": artifact.config["notes"],
+                **(details or {}),
+            },
         )
         return draft.commit(manifest)
 

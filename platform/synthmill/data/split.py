@@ -75,7 +75,9 @@ def split_table(
     """
     check_split(config, table.column_names)
     scanned = rule == "content-hash/1"
-    side = sides_of_table(table, config) if scanned else sides_of_keys(_keys(table, config.group, rule), config)
+    side = (
+        sides_of_table(table, config) if scanned else sides_of_keys(_keys(table, config.group, rule), config)
+    )
     train, validation, holdout = (table.filter(pa.array(side == value)) for value in range(3))
     counts = {"train": train.num_rows, "validation": validation.num_rows, "holdout": holdout.num_rows}
     shares = {"validation": config.validation, "holdout": config.holdout}

@@ -221,7 +221,9 @@ class Families:
         if above is not None:
             index[above.parent] = _through(parts[relation.parent].owner, owner)
         return {
-            column.name: column.texts(_through(column.codes(parts[column.table].typed[column.source]), index[column.table]))
+            column.name: column.texts(
+                _through(column.codes(parts[column.table].typed[column.source]), index[column.table])
+            )
             for column in relation.contexts
         }
 
@@ -236,20 +238,24 @@ class Families:
             known[relation.flag] = pa.array(np.where(named >= 0, NAMED, NONE).tolist(), pa.string())
         return known
 
-    def _choose(
-        self, table: TableSpec, place: int, stretch: Stretch, owner: Int64, wish: pa.Table
-    ) -> Int64:
+    def _choose(self, table: TableSpec, place: int, stretch: Stretch, owner: Int64, wish: pa.Table) -> Int64:
         """Rows of a whole table, for rows that are drawn as `wish` says."""
         relation = table.relations[place]
         whole = self._whole(relation.parent)
         rng = self._rng(table.name, place, stretch.index)
         rows = np.arange(len(owner))
         if relation.flag is not None:
-            rows = np.flatnonzero(np.asarray(flat(wish[relation.flag]).cast(pa.string()).to_numpy(zero_copy_only=False) == NAMED))
+            rows = np.flatnonzero(
+                np.asarray(
+                    flat(wish[relation.flag]).cast(pa.string()).to_numpy(zero_copy_only=False) == NAMED
+                )
+            )
         tickets = whole.tickets[relation.count]
         first, _ = self.plan.share(len(tickets), stretch)
         offered = match.dealt(tickets, first, len(rows))
-        wanted_NK = _stack([column.codes_of_texts(wish[column.name])[rows] for column in relation.contexts], len(rows))
+        wanted_NK = _stack(
+            [column.codes_of_texts(wish[column.name])[rows] for column in relation.contexts], len(rows)
+        )
         offered_TK = _stack(
             [column.codes(whole.typed[column.source])[offered] for column in relation.contexts], len(rows)
         )
@@ -310,7 +316,10 @@ class Families:
         """The row of a table above each row, along owners."""
         index, relation = parts[table.name].owner, table.owner
         while relation is not None and relation.parent != name:
-            index, relation = _through(parts[relation.parent].owner, index), self.spec.table(relation.parent).owner
+            index, relation = (
+                _through(parts[relation.parent].owner, index),
+                self.spec.table(relation.parent).owner,
+            )
         return index
 
     def _whole(self, name: str) -> Whole:
@@ -334,7 +343,9 @@ class Families:
                 rng = self._rng(name, table.counts.index(count), DEALT)
                 whole.tickets[count] = match.tickets(_numbers(whole.typed, count), rng)
             if not whole.typed.num_rows:
-                raise UserError(f"{name!r} would have no rows, and others name them; ask for more", field="scale")
+                raise UserError(
+                    f"{name!r} would have no rows, and others name them; ask for more", field="scale"
+                )
             self._wholes[name] = whole
         return self._wholes[name]
 
@@ -346,13 +357,18 @@ class Families:
             if relation.parent == name and relation.role == "chosen"
         ]
 
-    def _drawn(self, table: TableSpec, given: Mapping[str, pa.Array], rows: int, path: tuple[int, ...]) -> Batch:
+    def _drawn(
+        self, table: TableSpec, given: Mapping[str, pa.Array], rows: int, path: tuple[int, ...]
+    ) -> Batch:
         """Rows of a table's model given some of its columns, in blocks of 1,024 computed at that shape."""
         generator = self.generators[table.name]
         codec, model = generator.codec, generator.model
         device = device_of(model)
         spans = len(codec.layout.discrete)  # type: ignore[attr-defined]
-        codes_NS, given_NS = torch.zeros(rows, spans, dtype=torch.int64), torch.zeros(rows, spans, dtype=torch.bool)
+        codes_NS, given_NS = (
+            torch.zeros(rows, spans, dtype=torch.int64),
+            torch.zeros(rows, spans, dtype=torch.bool),
+        )
         # Codecs leave out what is the same in all rows.
         known = {name: cells for name, cells in given.items() if name in codec.schema.names}
         if known and rows:
@@ -394,7 +410,12 @@ class Families:
 
 
 def plan_families(
-    spec: FamiliesSpec, *, scale: float, rows: Mapping[str, int], seed: int, stretch_rows: int = MOST_STRETCH_ROWS
+    spec: FamiliesSpec,
+    *,
+    scale: float,
+    rows: Mapping[str, int],
+    seed: int,
+    stretch_rows: int = MOST_STRETCH_ROWS,
 ) -> FamilyPlan:
     """As many rows of tables without an owner as the source has, times `scale`, or as `rows` says by table.
 
@@ -405,7 +426,10 @@ def plan_families(
         raise UserError(f"must be above 0 and at most a million, got {scale}", field="scale")
     for name, wanted in rows.items():
         if name not in spec.roots:
-            raise UserError(f"{name!r} is no table whose rows can be asked for; there is: {', '.join(spec.roots)}", field="rows")
+            raise UserError(
+                f"{name!r} is no table whose rows can be asked for; there is: {', '.join(spec.roots)}",
+                field="rows",
+            )
         if wanted < 1:
             raise UserError(f"must be at least 1, got {wanted}", field="rows")
     roots, free, sizes = {}, {}, {}
@@ -438,4 +462,3 @@ def _within(owner: Int64) -> Int64:
 
 def _stack(codes: list[Int64], rows: int) -> Int64:
     return np.column_stack(codes) if codes else np.zeros((rows, 0), np.int64)
-

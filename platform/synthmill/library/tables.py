@@ -4,43 +4,40 @@ together."""
 import json
 import secrets
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from os import PathLike, fspath
 from typing import Any
 
 import pyarrow as pa
 
-from synthmill.catalog.artifact import Artifact
 from synthmill.catalog.provenance import AIGC_KEY, SOURCE_TYPE_KEY, aigc, produce_id, source_type
 from synthmill.catalog.several import SeveralArtifact, publish_several, read_several, several_digest
 from synthmill.catalog.store import Store, Version, check_name
 from synthmill.config import DataConfig, StorageConfig, dump, fingerprint, parse_model
 from synthmill.data.readers.base import Source, read_source
 from synthmill.data.relations.database import Database, assemble
-from synthmill.data.relations.discover import discover
-from synthmill.data.relations.schema import ForeignKey, TablesConfig, load_tables_config, parse_tables_config
+from synthmill.data.relations.discover import schema_at
+from synthmill.data.relations.schema import TablesConfig, parse_tables_config
 from synthmill.data.relations.spec import FamiliesSpec
 from synthmill.data.schema import Rules
 from synthmill.errors import RecipeError
-from synthmill.generation.families import Families, plan_families
-from synthmill.generation.generator import Generator
+from synthmill.generation.families import plan_families
+from synthmill.generation.several import SeveralGenerators
 from synthmill.library.display import Bar
 from synthmill.library.frames import ArrowStream, read_frame
 from synthmill.library.model import SAMPLE_KEY, SEED_BITS
 from synthmill.library.recipes import Overrides, Plain, as_words
 from synthmill.library.training import device_of, processors
 from synthmill.storage.formats import format_name
-from synthmill.training.artifact import build_artifact, fitted
-from synthmill.training.fit import fit
 from synthmill.training.parallel import Single
-from synthmill.training.tables import Task, families_of, plan_tables
-from synthmill.training.tables_card import tables_card
+from synthmill.training.several import as_artifact, trained
+from synthmill.training.tables import plan_tables
 
 TablesLike = str | PathLike[str] | Mapping[str, Plain] | TablesConfig
 """A schema file, a folder of files or a database, a schema's content, or a schema."""
 DEFAULT_NAME = "tables"
-_ENDINGS = (".yaml", ".yml", ".json")
 
 
 @dataclass(frozen=True)
@@ -79,7 +76,7 @@ class TablesModel:
         drawn = secrets.randbits(SEED_BITS) if seed is None else seed
         wanted = rows if isinstance(rows, Mapping) else {self._root(): rows} if rows is not None else {}
         plan = plan_families(self.families, scale=scale, rows=wanted, seed=drawn)
-        tables = Families(self.families, self.generators(), plan).tables()
+        tables = self.generators.families(plan).tables()
         told = {
             "format": format_name("sample", 1),
             "model": self.ref or self.name,
@@ -127,18 +124,17 @@ class TablesModel:
         """What was guessed and decided."""
         return tuple(self.artifact.config["notes"])
 
-    def generators(self) -> dict[str, Generator]:
-        """Network and codec of each table."""
-        return {
-            name: Generator.of(one, ref=self.ref or self.name, digest=self.digest)
-            for name, one in self.artifact.tables.items()
-        }
+    @cached_property
+    def generators(self) -> SeveralGenerators:
+        """Networks and codecs of all tables, for callers inside the package."""
+        return SeveralGenerators.of(self.artifact, ref=self.ref or self.name, digest=self.digest)
 
     def _root(self) -> str:
         roots = self.families.roots
         if len(roots) > 1:
             raise RecipeError(
-                f"{', '.join(roots)} all hang on no other table; say of which, as {{{roots[0]!r}: 100}}", field="rows"
+                f"{', '.join(roots)} all hang on no other table; say of which, as {{{roots[0]!r}: 100}}",
+                field="rows",
             )
         return roots[0]
 
@@ -155,11 +151,7 @@ def read_schema(data: TablesLike, overrides: Overrides = (), *, name: str | None
     """
     words = tuple(as_words(overrides)) + ((f"name={json.dumps(name)}",) if name else ())
     if isinstance(data, str | PathLike):
-        text = fspath(data)
-        if text.lower().endswith(_ENDINGS):
-            return load_tables_config(text, words)
-        raw, default = discover(text)
-        return parse_tables_config(raw, words, name=default)
+        return schema_at(fspath(data), words)
     raw = dump(data) if isinstance(data, TablesConfig) else dict(json.loads(json.dumps(data)))
     return parse_tables_config(raw, words, name=DEFAULT_NAME)
 
@@ -203,53 +195,11 @@ def train_tables(
     for number, task in enumerate(tasks):
         if say is not None:
             say(f"training {task.spec.name} ({number + 1} of {len(tasks)}): {task.rows.train_rows:,} rows")
-        artifacts[task.spec.name] = _trained(task, progress)
+        with Bar(1, progress) as bar:
+            artifacts[task.spec.name] = trained(
+                task, parallel=Single(device_of(task.recipe)), reporter=bar, most_threads=processors()
+            )
     return as_artifact(base, tasks, artifacts)
-
-
-def as_artifact(base: Database, tasks: Sequence[Task], artifacts: Mapping[str, Artifact]) -> SeveralArtifact:
-    """All that sampling and evaluating need, and how it came about."""
-    notes = [*base.notes, *(f"{name}: {note}" for name, source in base.sources.items() for note in source.notes)]
-    families = families_of(tasks)
-    settled = {
-        name: table.model_copy(
-            update={
-                "key": base.keys[name],
-                "foreign_keys": tuple(
-                    ForeignKey(columns=one.columns, table=one.parent) for one in base.of(name)
-                ),
-            }
-        )
-        for name, table in base.config.tables.items()
-    }
-    config: dict[str, Any] = {
-        "format": "synthmill.several/1",
-        "schema": dump(base.config.model_copy(update={"tables": settled})),
-        "families": dump(families),
-        "sources": {
-            name: {"uri": source.uri, "sha256": source.sha256, "rows": source.table.num_rows}
-            for name, source in base.sources.items()
-        },
-        "notes": notes,
-    }
-    return SeveralArtifact(config=config, tables=dict(artifacts), card=tables_card(base, tasks, notes))
-
-
-def _trained(task: Task, progress: bool | None) -> Artifact:
-    recipe, rows = task.recipe, task.rows
-    columns = rows.codec.typed_schema.names
-    with Bar(1, progress) as bar:
-        outcome = fit(
-            recipe,
-            rows.tables.train.select(columns),
-            rows.tables.validation.select(columns),
-            rows.codec,
-            parallel=Single(device_of(recipe)),
-            reporter=bar,
-            keep_interrupted=True,
-            most_threads=processors(),
-        )
-    return build_artifact(recipe, rows, fitted(outcome))
 
 
 def _of_frames(

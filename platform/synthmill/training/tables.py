@@ -49,7 +49,10 @@ def plan_tables(base: Database) -> list[Task]:
     """
     name = base.config.model.name
     if not model_class(name).completes:
-        raise RecipeError(f"{name!r} can't complete rows, as children of given parents need; choose autoregressive", field="model.name")
+        raise RecipeError(
+            f"{name!r} can't complete rows, as children of given parents need; choose autoregressive",
+            field="model.name",
+        )
     tasks: dict[str, Task] = {}
     faults: list[str] = []
     for table in base.order:
@@ -90,10 +93,16 @@ class _Planner:
         relations = tuple(self._relation(relation, unique) for relation in self.base.of(self.name))
         # Own columns come after what is given: half of the batches are learnt in this order.
         given = dict(self.columns)
+        # Codes are categories even where few rows have each.
+        codes = [name for name, cells in given.items() if pa.types.is_string(cells.type)]
+        self.rules |= {name: ColumnRule(kind="categorical") for name in codes}
         self.columns = {}
         counts = tuple(self._count(relation) for relation in self.base.to(self.name))
-        if not self.own and not counts and not given:
-            raise DataError("has no column but keys, and nothing hangs on it; leave it out of the schema")
+        if not given and not self._varies(counts):
+            # Nothing but keys, as of a table that only pairs others: a coin is all that there is to learn.
+            coin = self._fresh("coin")
+            self.columns[coin] = pa.array(["heads", "tails"]).take(pa.array(np.arange(self.table.num_rows) % 2))
+            self.rules[coin] = ColumnRule(kind="categorical")
         family = self._fresh("family")
         table = self._model_table(given, family)
         recipe = self._recipe(family)
@@ -135,7 +144,10 @@ class _Planner:
                 f"key {', '.join(key)!r} has no column of whole numbers or text that could be numbered anew;"
                 " state another key, or none"
             )
-        telling = max(made, key=lambda column: self.table[column].combine_chunks().dictionary_encode().dictionary.__len__())
+        telling = max(
+            made,
+            key=lambda column: self.table[column].combine_chunks().dictionary_encode().dictionary.__len__(),
+        )
         part = fit_counted(telling, self.table, owner.index) if owner is not None else None
         if part is None:
             rule = self.config.columns.get(telling, ColumnRule())
@@ -175,13 +187,13 @@ class _Planner:
         self.rules[level] = ColumnRule(kind="integer", minimum=0)
         owner = next((one for one in self.base.of(self.name) if one.role == "owner"), None)
         named = np.flatnonzero((relation.index >= 0) & (relation.index != np.arange(len(relation.index))))
-        within = owner is not None and np.array_equal(
-            owner.index[named], owner.index[relation.index[named]]
-        )
+        within = owner is not None and np.array_equal(owner.index[named], owner.index[relation.index[named]])
         at_top = relation.index[self.base.levels[self.name] == 0]
         found: list[ContextColumn] = []
         index = np.where(relation.index == np.arange(len(relation.index)), -1, relation.index)
-        for column, codes in self._ranked(self._candidates({self.name: index}), self.base.config.context_columns // 3):
+        for column, codes in self._ranked(
+            self._candidates({self.name: index}), self.base.config.context_columns // 3
+        ):
             found.append(column)
             self.columns[column.name] = column.texts(codes)
         return spec.model_copy(
@@ -235,10 +247,15 @@ class _Planner:
             name
             for name in self.own
             if self.config.columns.get(name, ColumnRule()).kind not in ("identifier", "drop")
-            and not (pa.types.is_string(self.table.schema.field(name).type) and len(self.table[name].unique()) * 2 > rows)
+            and not (
+                pa.types.is_string(self.table.schema.field(name).type)
+                and len(self.table[name].unique()) * 2 > rows
+            )
         ]
 
-    def _ranked(self, candidates: list[tuple[ContextColumn, Int64]], most: int) -> list[tuple[ContextColumn, Int64]]:
+    def _ranked(
+        self, candidates: list[tuple[ContextColumn, Int64]], most: int
+    ) -> list[tuple[ContextColumn, Int64]]:
         """The candidates that tell most of any own column, or of what is given already, the best first."""
         asked = []
         train = pa.array(self.train)
@@ -261,6 +278,11 @@ class _Planner:
             scores.append(best)
         order = sorted(range(len(candidates)), key=lambda i: -scores[i])
         return [candidates[i] for i in order if scores[i] > WEAK][:most]
+
+    def _varies(self, counts: Sequence[str]) -> bool:
+        """Whether a model of the table alone would have something to learn."""
+        columns = [self.columns[name] for name in counts] + [self.table[name] for name in self._plain_own()]
+        return any(len(column.unique()) > 1 for column in columns)
 
     def _count(self, relation: Relation) -> str:
         name = count_name(relation)
@@ -296,13 +318,17 @@ class _Planner:
         )
         target = self.config.target
         if target is not None and target not in self.own:
-            raise RecipeError(f"{target!r} is no column that is learnt; choose another, or none", field="target")
+            raise RecipeError(
+                f"{target!r} is no column that is learnt; choose another, or none", field="target"
+            )
         data = data_config(self.name, self.config, split).model_copy(update={"target": target})
         training = {**dump(base.training), **self.config.training}
         plain: dict[str, Any] = {
             "name": base.name,
             "data": dump(data),
-            "model": dump(ModelConfig(name=base.model.name, config={**base.model.config, **self.config.model})),
+            "model": dump(
+                ModelConfig(name=base.model.name, config={**base.model.config, **self.config.model})
+            ),
             "training": training,
         }
         return resolve(parse_model(Recipe, plain))

@@ -122,7 +122,9 @@ def _key_faults(name: str, table: pa.Table, key: tuple[str, ...]) -> list[str]:
     faults = []
     if len(missing):
         numbers = ", ".join(f"{row + 1:,}" for row in missing[:3].tolist())
-        faults.append(f"{where}: {', '.join(key)!r} is missing in {len(missing):,} rows of {rows:,} (row {numbers})")
+        faults.append(
+            f"{where}: {', '.join(key)!r} is missing in {len(missing):,} rows of {rows:,} (row {numbers})"
+        )
     if len(again):
         fix = "drop them, or state a key that tells rows apart"
         faults.append(

@@ -13,7 +13,16 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from synthmill.config import FrozenModel
-from synthmill.data.columns import Float64, Int64, flat, is_integral, is_text, to_float64, to_int64, valid_rows
+from synthmill.data.columns import (
+    Float64,
+    Int64,
+    flat,
+    is_integral,
+    is_text,
+    to_float64,
+    to_int64,
+    valid_rows,
+)
 from synthmill.data.people import NEIGHBOURS
 
 MOST_BINS = 16
@@ -64,11 +73,15 @@ class ContextColumn(FrozenModel):
         return np.where(codes == self.width, -1, codes)
 
     def _words(self) -> pa.Array:
-        names = [f"b{k:02d}" for k in range(len(self.edges) + 1)] if self.kind == "bins" else list(self.levels)
+        names = (
+            [f"b{k:02d}" for k in range(len(self.edges) + 1)] if self.kind == "bins" else list(self.levels)
+        )
         return pa.array([*names, OTHER, MISSING, NOBODY], pa.string())
 
 
-def fit_context(name: str, table: str, source: str, column: pa.Array | pa.ChunkedArray) -> ContextColumn | None:
+def fit_context(
+    name: str, table: str, source: str, column: pa.Array | pa.ChunkedArray
+) -> ContextColumn | None:
     """The codes of a parent's column, from its training rows; None where it says nothing."""
     array = flat(column)
     known = array.drop_null()
@@ -81,13 +94,21 @@ def fit_context(name: str, table: str, source: str, column: pa.Array | pa.Chunke
         # A level that is called like our own words would be two things.
         levels = tuple(level for level in levels if level not in (OTHER, MISSING, NOBODY))
         varied = len(levels) + (len(known) < len(array)) + bool(len(sizes) > len(levels)) > 1
-        return ContextColumn(name=name, table=table, source=source, kind="levels", levels=levels) if varied else None
+        return (
+            ContextColumn(name=name, table=table, source=source, kind="levels", levels=levels)
+            if varied
+            else None
+        )
     if not (is_integral(array.type) or pa.types.is_floating(array.type)):
         return None
     values = np.sort(_numbers(known))
     edges = _edges(values)
     varied = len(edges) + (len(known) < len(array)) > 0
-    return ContextColumn(name=name, table=table, source=source, kind="bins", edges=tuple(edges)) if varied else None
+    return (
+        ContextColumn(name=name, table=table, source=source, kind="bins", edges=tuple(edges))
+        if varied
+        else None
+    )
 
 
 def association(codes: Int64, width: int, other: Int64, other_width: int) -> float:
@@ -98,7 +119,9 @@ def association(codes: Int64, width: int, other: Int64, other_width: int) -> flo
         rows = len(codes)
     if rows < 2:
         return 0.0
-    joint = np.bincount(codes * other_width + other, minlength=width * other_width).reshape(width, other_width)
+    joint = np.bincount(codes * other_width + other, minlength=width * other_width).reshape(
+        width, other_width
+    )
     joint = joint[joint.any(1)][:, joint.any(0)].astype(np.float64)
     r, k = joint.shape
     expected = joint.sum(1, keepdims=True) @ joint.sum(0, keepdims=True) / rows

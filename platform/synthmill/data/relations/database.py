@@ -114,7 +114,10 @@ def _read_all(config: TablesConfig, read: Read) -> dict[str, Source]:
 
 
 def _rules(table: TableConfig, keys: set[str]) -> Rules:
-    return {**table.columns, **{name: table.columns.get(name, ColumnRule(kind="identifier")) for name in keys}}
+    return {
+        **table.columns,
+        **{name: table.columns.get(name, ColumnRule(kind="identifier")) for name in keys},
+    }
 
 
 def told(name: str, fault: UserError) -> list[str]:
@@ -181,7 +184,9 @@ def _sides(
         validation=config.split.validation, holdout=config.split.holdout, seed=config.split.seed
     )
     if split.validation + split.holdout >= 1:
-        raise DataError("validation and holdout leave nothing to train on; their sum must be below 1", field="split")
+        raise DataError(
+            "validation and holdout leave nothing to train on; their sum must be below 1", field="split"
+        )
     sides: dict[str, Int64] = {}
     for name in order:
         own = sides_of_keys(np.arange(tables[name].num_rows, dtype=np.uint64), split).astype(np.int64)

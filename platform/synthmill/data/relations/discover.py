@@ -10,14 +10,28 @@ from urllib.parse import quote
 from synthmill.config import DataConfig, StorageConfig, name_of_source
 from synthmill.data.content import named_format
 from synthmill.data.query import read_query, shown
+from synthmill.data.relations.schema import TablesConfig, load_tables_config, parse_tables_config
 from synthmill.errors import DataError
 from synthmill.storage.folder import Folder
 
 _PLACE = "schema"
+_ENDINGS = (".yaml", ".yml", ".json")
 _POSTGRES_TABLES = (
     "SELECT table_name FROM information_schema.tables WHERE table_schema = 'public'"
     " AND table_type = 'BASE TABLE' ORDER BY table_name"
 )
+
+
+def schema_at(source: str, overrides: tuple[str, ...] = ()) -> TablesConfig:
+    """The schema in a YAML or JSON file; of a folder of files or a database, that of all tables in it.
+
+    Raises:
+        NotFoundError, RecipeError: as `load_tables_config`. DataError: as `discover`.
+    """
+    if source.lower().endswith(_ENDINGS):
+        return load_tables_config(source, overrides)
+    raw, name = discover(source)
+    return parse_tables_config(raw, overrides, name=name)
 
 
 def discover(source: str, settings: StorageConfig | None = None) -> tuple[dict[str, Any], str]:
@@ -45,10 +59,14 @@ def _folder(uri: str, settings: StorageConfig) -> dict[str, Any]:
         name = first if slash else first.partition(".")[0]
         place = folder.local_path / first if folder.local_path else folder.uri_of(first)
         if name in tables and tables[name]["source"] != str(place):
-            raise DataError(f"{uri} has both a folder and a file, or two files, called {name!r}; rename one", field=_PLACE)
+            raise DataError(
+                f"{uri} has both a folder and a file, or two files, called {name!r}; rename one", field=_PLACE
+            )
         tables[name] = {"source": str(place)}
     if not tables:
-        raise DataError(f"{uri} holds no files that are tables, nor is it a schema file (.yaml)", field=_PLACE)
+        raise DataError(
+            f"{uri} holds no files that are tables, nor is it a schema file (.yaml)", field=_PLACE
+        )
     return {"tables": tables}
 
 
@@ -69,7 +87,9 @@ def _sqlite(uri: str, rest: str) -> dict[str, Any]:
         except sqlite3.DatabaseError as fault:
             raise DataError(f"{path.name}: {fault}", field=_PLACE) from None
         for name in names:
-            key = sorted((row[5], row[1]) for row in opened.execute(f"PRAGMA table_info({_quoted(name)})") if row[5])
+            key = sorted(
+                (row[5], row[1]) for row in opened.execute(f"PRAGMA table_info({_quoted(name)})") if row[5]
+            )
             tables[name] = {"source": f"{base}?query={quote(_select(name, [c for _, c in key]))}"}
             if key:
                 tables[name]["key"] = [column for _, column in key]

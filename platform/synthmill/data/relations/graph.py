@@ -90,7 +90,9 @@ def ancestors(relation: Relation, decided: Sequence[Relation]) -> dict[str, Int6
 def _owner(own: list[Relation], decided: list[Relation], key: tuple[str, ...]) -> Relation | None:
     """The first that no other implies. A key that is one relation's columns alone, or that holds some
     relation's, must be met by its owner: rows of one owner can be told apart, those of others can not."""
-    implied = [a for a in own if any(a is not b and _follows(a, b, decided) and not _mutual(a, b) for b in own)]
+    implied = [
+        a for a in own if any(a is not b and _follows(a, b, decided) and not _mutual(a, b) for b in own)
+    ]
     candidates = [one for one in own if one not in implied] or own
     exact = [one for one in candidates if set(one.columns) == set(key)]
     inside = [one for one in candidates if set(one.columns) <= set(key)]

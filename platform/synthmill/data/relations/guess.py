@@ -22,8 +22,14 @@ def guess_key(name: str, table: pa.Table) -> tuple[tuple[str, ...], str]:
     first = [column for column in table.column_names[:1] if has_id_name(column)]
     for column in dict.fromkeys([*named, *first]):
         cells = comparable(table, [column])
-        if family(table[column]) in ("whole numbers", "text") and not cells.null_count and not len(repeated(cells)):
-            return (column,), f"{name}: {column!r} is taken for its key (by its name, and no value comes twice)"
+        if (
+            family(table[column]) in ("whole numbers", "text")
+            and not cells.null_count
+            and not len(repeated(cells))
+        ):
+            return (
+                column,
+            ), f"{name}: {column!r} is taken for its key (by its name, and no value comes twice)"
     return (), f"{name}: no column looks like a key; state `key` where there is one"
 
 

@@ -26,7 +26,14 @@ from synthmill.errors import RecipeError
 FORMAT = "synthmill.tables/1"
 ARROW = "->"
 MEMORY = "memory://table"
-_DATA_KEYS = frozenset(DataConfig.model_fields) - {"source", "kind", "target", "schema_file", "stream", "split"}
+_DATA_KEYS = frozenset(DataConfig.model_fields) - {
+    "source",
+    "kind",
+    "target",
+    "schema_file",
+    "stream",
+    "split",
+}
 _TABLE_NAME = re.compile(r"^[^_.\s/\\=\x00-\x1f\x7f][^/\\=\x00-\x1f\x7f]*$")
 _LONGEST_NAME = 100
 

@@ -98,7 +98,9 @@ class FamiliesSpec(FrozenModel):
         return [
             one.name
             for one in self.tables
-            if any(r.parent == one.name and r.role == "chosen" for table in self.tables for r in table.relations)
+            if any(
+                r.parent == one.name and r.role == "chosen" for table in self.tables for r in table.relations
+            )
         ]
 
 
