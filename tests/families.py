@@ -22,7 +22,9 @@ Tables = dict[str, pa.Table]
 def assembled(tables: Tables, schema: dict[str, Any]) -> Database:
     """The tables as a database, checked; a third of the families is held out."""
     raw = {"name": "test", **schema, "tables": {name: schema["tables"].get(name, {}) for name in tables}}
-    config = parse_tables_config(raw, ("model.config.embedding_dim=8", "model.config.hidden_dim=8"), name="test")
+    config = parse_tables_config(
+        raw, ("model.config.embedding_dim=8", "model.config.hidden_dim=8"), name="test"
+    )
     return assemble(
         config, lambda name, data, rules: read_frame(tables[name], data, field="data", rules=rules)
     )
@@ -34,7 +36,14 @@ def untrained(base: Database, *, scale: float = 1.0, seed: int = 0, stretch_rows
     generators = {}
     for task in tasks:
         weights = fresh_model(task.recipe, task.rows.codec.layout).state_dict()
-        summary = {"steps": 0, "seconds": 0.0, "quality": None, "threads": 1, "precision": "fp32", "workers": 1}
+        summary = {
+            "steps": 0,
+            "seconds": 0.0,
+            "quality": None,
+            "threads": 1,
+            "precision": "fp32",
+            "workers": 1,
+        }
         artifact = build_artifact(task.recipe, task.rows, Fitted(weights, [], summary))
         generators[task.spec.name] = Generator.of(artifact, ref="test@1", digest="0")
     spec = families_of(tasks)

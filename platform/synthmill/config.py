@@ -9,7 +9,7 @@ import json
 import re
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
@@ -392,6 +392,10 @@ def _explain(model: type[FrozenModel], fault: ValidationError, prefix: str) -> R
 def _keys_at(model: type[FrozenModel], path: list[str]) -> list[str]:
     current: Any = model
     for part in path:
+        if get_origin(current) is dict:
+            # Below a mapping by names, such as tables: what its values have.
+            current = get_args(current)[1]
+            continue
         fields = current.model_fields if isinstance(current, type) and issubclass(current, BaseModel) else {}
         match = next((field for name, field in fields.items() if part in (name, field.alias)), None)
         current = match.annotation if match else None

@@ -78,7 +78,9 @@ def test_no_rows_and_unknown_tables_are_refused() -> None:
     for scale in (0.0, -1.0, float("nan"), float("inf")):
         with pytest.raises(UserError, match="scale: must be above 0"):
             plan_families(spec, scale=scale, rows={}, seed=0)
-    with pytest.raises(UserError, match="'orders' is no table whose rows can be asked for; there is: regions, products"):
+    with pytest.raises(
+        UserError, match="'orders' is no table whose rows can be asked for; there is: regions, products"
+    ):
         plan_families(spec, scale=1, rows={"orders": 5}, seed=0)
     assert plan_families(spec, scale=0.001, rows={}, seed=0).roots == {"regions": 1, "products": 1}
 
@@ -86,7 +88,9 @@ def test_no_rows_and_unknown_tables_are_refused() -> None:
 def test_a_key_without_room_says_so() -> None:
     tables = {
         "shops": pa.table({"id": pa.array(range(90), pa.int8()), "size": [n % 3 for n in range(90)]}),
-        "tills": pa.table({"shop": pa.array([n % 90 for n in range(300)], pa.int8()), "kind": ["a", "b", "c"] * 100}),
+        "tills": pa.table(
+            {"shop": pa.array([n % 90 for n in range(300)], pa.int8()), "kind": ["a", "b", "c"] * 100}
+        ),
     }
     schema = {
         "tables": {

@@ -101,7 +101,9 @@ class _Planner:
         if not given and not self._varies(counts):
             # Nothing but keys, as of a table that only pairs others: a coin is all that there is to learn.
             coin = self._fresh("coin")
-            self.columns[coin] = pa.array(["heads", "tails"]).take(pa.array(np.arange(self.table.num_rows) % 2))
+            self.columns[coin] = pa.array(["heads", "tails"]).take(
+                pa.array(np.arange(self.table.num_rows) % 2)
+            )
             self.rules[coin] = ColumnRule(kind="categorical")
         family = self._fresh("family")
         table = self._model_table(given, family)

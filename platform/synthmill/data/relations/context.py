@@ -31,6 +31,7 @@ LEAST_ROWS = 10
 MOST_LEVELS = 60
 OTHER, MISSING, NOBODY = "other", "missing", "nobody"
 _SAMPLE_ROWS = 20_000
+_COARSE_BITS = 40
 
 
 class ContextColumn(FrozenModel):
@@ -44,6 +45,8 @@ class ContextColumn(FrozenModel):
     kind: Literal["bins", "levels"]
     edges: tuple[float, ...] = ()
     """Ascending; bin k holds the values from edge k - 1 up to below edge k."""
+    base: int = 0
+    """Taken off whole numbers first, as a float has no room for those beyond 2^53."""
     levels: tuple[str, ...] = ()
 
     @property
@@ -59,7 +62,9 @@ class ContextColumn(FrozenModel):
             found = pc.index_in(_words(array), value_set=pa.array(self.levels, pa.string()))
             codes = np.asarray(found.fill_null(self.width - 2), dtype=np.int64)
         else:
-            codes = np.searchsorted(np.array(self.edges), _numbers(array), side="right").astype(np.int64)
+            codes = np.searchsorted(np.array(self.edges), _numbers(array, self.base), side="right").astype(
+                np.int64
+            )
         return np.where(valid, codes, self.width - 1)
 
     def texts(self, codes: Int64) -> pa.Array:
@@ -101,11 +106,12 @@ def fit_context(
         )
     if not (is_integral(array.type) or pa.types.is_floating(array.type)):
         return None
-    values = np.sort(_numbers(known))
-    edges = _edges(values)
+    # Of the median only what very many numbers share.
+    base = 0 if pa.types.is_floating(array.type) or not len(known) else _rounded(to_int64(known))
+    edges = _edges(np.sort(_numbers(known, base)))
     varied = len(edges) + (len(known) < len(array)) > 0
     return (
-        ContextColumn(name=name, table=table, source=source, kind="bins", edges=tuple(edges))
+        ContextColumn(name=name, table=table, source=source, kind="bins", edges=tuple(edges), base=base)
         if varied
         else None
     )
@@ -149,11 +155,15 @@ def _edges(values: Float64) -> list[float]:
     return edges
 
 
-def _numbers(array: pa.Array) -> Float64:
+def _rounded(values: Int64) -> int:
+    return int(np.median(values.astype(np.float64))) >> _COARSE_BITS << _COARSE_BITS
+
+
+def _numbers(array: pa.Array, base: int) -> Float64:
     """float64 (N,); 0 where missing."""
     if pa.types.is_floating(array.type):
         return np.nan_to_num(to_float64(array), nan=0.0)
-    return to_int64(array).astype(np.float64)
+    return (to_int64(array) - base).astype(np.float64)
 
 
 def _words(array: pa.Array) -> pa.Array:

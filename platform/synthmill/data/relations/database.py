@@ -103,10 +103,8 @@ def data_config(name: str, table: TableConfig, split: SplitConfig | None = None)
 def _read_all(config: TablesConfig, read: Read) -> dict[str, Source]:
     sources, faults = {}, []
     for name, table in config.tables.items():
-        # What is stated to be a key is no number or date to be learnt, whatever it looks like.
-        stated = set(table.key or ()).union(*(one.columns for one in table.foreign_keys or ()))
         try:
-            sources[name] = read(name, data_config(name, table), _rules(table, stated))
+            sources[name] = read(name, data_config(name, table), table.columns)
         except UserError as fault:
             faults += told(name, fault)
     _stop(faults)
@@ -134,7 +132,7 @@ def _settle(
     for name, table in config.tables.items():
         keys[name] = table.key or ()
         if table.key is None:
-            keys[name], note = guess_key(name, tables[name])
+            keys[name], note = guess_key(name, tables)
             notes.append(note)
     for name, table in config.tables.items():
         foreign[name] = table.foreign_keys or ()
@@ -152,7 +150,7 @@ def _reread(
     foreign: checks.Foreign,
     read: Read,
 ) -> dict[str, Source]:
-    """Keys that were guessed may have been read as numbers or dates in some form: as they are, instead."""
+    """Keys may have been read as numbers or dates in some form, which they are not: as they are, instead."""
     again = dict(sources)
     for name, table in config.tables.items():
         columns = set(keys[name]).union(*(one.columns for one in foreign[name]))

@@ -15,22 +15,37 @@ _ABOVE = ("parent", "manager", "boss", "supervisor", "reportsto", "replyto", "me
 _ENDINGS = ("", "id", "key", "no", "nr", "number", "code")
 
 
-def guess_key(name: str, table: pa.Table) -> tuple[tuple[str, ...], str]:
-    """The column that looks most like the table's key, or none, and a line that says so."""
-    own = {_plain(word) + ending for word in _forms(name) for ending in ("id", "key", "no", "code", "uuid")}
+def guess_key(name: str, tables: Mapping[str, pa.Table]) -> tuple[tuple[str, ...], str]:
+    """The column that looks most like a table's key, or none, and a line that says so."""
+    table = tables[name]
+    endings = ("", "id", "key", "no", "code", "uuid")
+    own = {_plain(word) + ending for word in _forms(name) for ending in endings}
     named = [column for column in table.column_names if _plain(column) in {*own, "id", "uuid", "key"}]
     first = [column for column in table.column_names[:1] if has_id_name(column)]
     for column in dict.fromkeys([*named, *first]):
-        cells = comparable(table, [column])
-        if (
-            family(table[column]) in ("whole numbers", "text")
-            and not cells.null_count
-            and not len(repeated(cells))
-        ):
-            return (
-                column,
-            ), f"{name}: {column!r} is taken for its key (by its name, and no value comes twice)"
+        if _tells_apart(table, column):
+            reason = "by its name, and no value comes twice"
+            return (column,), f"{name}: {column!r} is taken for its key ({reason})"
+    for column in table.column_names:
+        others = [other for other in tables if other != name and column in tables[other].column_names]
+        if others and _tells_apart(table, column) and all(_holds(table, tables[o], column) for o in others):
+            reason = f"no value comes twice, and those of {', '.join(others)} are all in it"
+            return (column,), f"{name}: {column!r} is taken for its key ({reason})"
     return (), f"{name}: no column looks like a key; state `key` where there is one"
+
+
+def _tells_apart(table: pa.Table, column: str) -> bool:
+    if family(table[column]) not in ("whole numbers", "text"):
+        return False
+    cells = comparable(table, [column])
+    return not cells.null_count and not len(repeated(cells))
+
+
+def _holds(table: pa.Table, other: pa.Table, column: str) -> bool:
+    """Whether all of the other table's cells are in the table's column, and more than one comes twice."""
+    cells = comparable(other, [column])
+    index = places(cells, comparable(table, [column]))
+    return bool((index != -2).all() and (index >= 0).any() and len(repeated(cells)) > 1)
 
 
 def guess_foreign_keys(
@@ -64,6 +79,7 @@ def _named_by(column: str, own: str, keys: Mapping[str, tuple[str, ...]]) -> lis
         if len(key) != 1:
             continue
         words = {_plain(word) + ending for word in _forms(table) for ending in _ENDINGS}
+        # A key of a name of its own (`sku`) is called the same elsewhere.
         words |= {_plain(key[0])} - {"id", "key", "uuid", "no", "code"}
         # `billing_customer_id` is a customer; the longest name that fits is meant.
         fitting = max((len(word) for word in words if plain.endswith(word)), default=0)
