@@ -112,8 +112,8 @@ def _key(style: str, rows: int, columns: dict[str, Any], relations: list[Any], r
 
 
 def check_keys(made: Tables, schema: dict[str, Any], real: Tables) -> None:
-    """Keys are unique and nobody's, foreign keys name rows and are missing only where real ones are, types are
-    the source's, nobody is above himself."""
+    """Keys are unique and nobody's, foreign keys name rows and are missing only where real ones are, types
+    are the source's, nobody is above himself."""
     for name, stated in schema["tables"].items():
         table, key = made[name], stated["key"]
         assert table.column_names == real[name].column_names

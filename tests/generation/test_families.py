@@ -3,11 +3,11 @@
 import numpy as np
 import pyarrow as pa
 import pytest
-from families import assembled, check_keys, draw_tables, untrained
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from retail import FIVE, five_tables
 
+from families import assembled, check_keys, draw_tables, untrained
+from retail import FIVE, five_tables
 from synthmill.errors import UserError
 from synthmill.generation.families import plan_families
 

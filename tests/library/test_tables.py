@@ -1,4 +1,4 @@
-"""Several tables from Python: what parents tell of children is learnt, keys hold, models are saved and loaded."""
+"""Several tables from Python: what parents tell of children is learnt, keys hold, models are saved."""
 
 import json
 from pathlib import Path
@@ -6,10 +6,10 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from families import check_keys
-from retail import FIVE, TINY, Tables, five_tables, named, two_levels
 
 import synthmill
+from families import check_keys
+from retail import FIVE, TINY, Tables, five_tables, named, two_levels
 from synthmill.catalog.admin import delete, verify
 from synthmill.catalog.store import Store
 from synthmill.errors import DataError, RecipeError, UserError
@@ -121,7 +121,9 @@ def test_no_training_row_is_in_an_artifact() -> None:
     plans[7] = "secretplan"
     ages = tables["customers"]["age"].to_pylist()
     ages[7] = 977
-    tables["customers"] = pa.table({"customer_id": tables["customers"]["customer_id"], "plan": plans, "age": ages})
+    tables["customers"] = pa.table(
+        {"customer_id": tables["customers"]["customer_id"], "plan": plans, "age": ages}
+    )
     own = pa.table(
         {
             "order_id": [f"O-{90000 + n}" for n in range(30)],

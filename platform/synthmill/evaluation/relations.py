@@ -3,8 +3,8 @@ and what parents tell of their children, each beside the same figure of real row
 
 Cardinality: the largest difference of the two distributions of children a parent (Kolmogorov-Smirnov).
 Dependence: Cramer's V of each pair of a parent's and a child's column, over bins of the real rows; the mean
-difference from the real ones over the pairs that are dependent. Its control are the same synthetic rows, whose
-children are dealt out to other parents.
+difference from the real ones over the pairs that are dependent. Its control are the same synthetic rows,
+whose children are dealt out to other parents.
 """
 
 from collections.abc import Mapping, Sequence

@@ -4,6 +4,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from pydantic import Field
+
 from synthmill.config import FrozenModel
 from synthmill.evaluation.gates import Verdict
 from synthmill.evaluation.html import to_html
@@ -21,7 +23,7 @@ class TablesReport(FrozenModel):
     relations: RelationsReport
     tables: dict[str, Report]
     """By table; those that can't be judged alone are missing."""
-    not_judged: dict[str, str] = {}
+    not_judged: dict[str, str] = Field({})
     """Why, by table."""
 
     @property
@@ -63,7 +65,7 @@ class TablesReport(FrozenModel):
         lines = [
             f"# {self.verdict}: {self.summary}",
             "",
-            "| relation | integrity | children (real) | cardinality (real) | dependence (real; independent) |",
+            "| relation | integrity | children (real) | cardinality (real) | dependence (real; none) |",
             "| --- | --- | --- | --- | --- |",
         ]
         for one in self.relations.relations:

@@ -13,6 +13,7 @@ from functools import cached_property
 import numpy as np
 import pyarrow as pa
 import torch
+from pydantic import Field
 
 from synthmill.config import FrozenModel
 from synthmill.data.batch import Batch, concat
@@ -51,7 +52,7 @@ class FamilyPlan(FrozenModel):
     seed: int
     roots: dict[str, int]
     """Rows of the tables without an owner."""
-    free: dict[str, int] = {}
+    free: dict[str, int] = Field({})
     """Rows of other tables that name no owner."""
     sizes: dict[str, int]
     """Rows of a stretch, by table without an owner."""
@@ -208,7 +209,7 @@ class Families:
         if table.unique_parent is not None:
             # No row of the owner can have more different ones than there are.
             most = self._whole(table.relations[table.unique_parent].parent).typed.num_rows
-        counts = np.clip(counts, 0, most)
+        counts = counts if most is None else np.minimum(counts, most)
         first, stop = self.plan.share(self.plan.free.get(table.name, 0), stretch)
         return np.r_[np.repeat(np.arange(len(counts)), counts), np.full(stop - first, -1, dtype=np.int64)]
 

@@ -158,8 +158,8 @@ def _augment_tables(given: dict[str, Any]) -> dict[str, Any]:
     """The command for a model of several tables; options that mean nothing there are refused."""
     from synthmill.runtime.augment_tables import TablesRequest, augment_tables
 
-    known = ("model", "dataset", "rows", "scale", "store", "seed", "workers", "portable", "shard_rows")
-    known += ("if_exists", "set_", "result_file")
+    known = {"model", "dataset", "rows", "scale", "store", "seed", "workers", "portable", "shard_rows"}
+    known |= {"if_exists", "set_", "result_file"}
     plain = {parameter.name: parameter.default for parameter in signature(augment).parameters.values()}
     for name, value in given.items():
         if name not in known and value != plain[name]:

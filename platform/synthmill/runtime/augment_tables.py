@@ -1,5 +1,5 @@
-"""Generate a dataset of several tables on Ray: exactly once, byte-identical whatever the workers, committed at
-once.
+"""Generate a dataset of several tables on Ray: exactly once, the same bytes for any number of workers, all
+tables committed at once.
 
 Stretches of families are independent but for the numbers of their keys. So each is gone over twice: tasks
 first count its rows, at the cost of all tables that something hangs on; sums over the stretches before give
@@ -120,7 +120,7 @@ def planned(request: TablesRequest, model: SeveralGenerators) -> FamilyPlan:
         roots = model.spec.roots
         if len(roots) > 1:
             raise UserError(
-                f"{', '.join(roots)} all hang on no other table; write --rows {roots[0]}={rows}, or give --scale",
+                f"{', '.join(roots)} all hang on no other table; give --scale instead",
                 field="--rows",
             )
         rows = {roots[0]: rows}
@@ -197,7 +197,8 @@ class _Tasks:
     def each(self, title: str, task: Any, calls: list[tuple[Any, ...]], draft: Draft) -> list[Any]:
         """The answers, in the order of the calls; those that a lost worker had are asked again by Ray."""
         answers: list[Any] = [None] * len(calls)
-        waiting, running = list(enumerate(calls)), {}
+        waiting = list(enumerate(calls))
+        running: dict[Any, int] = {}
         with Progress(title, len(calls)) as bar:
             done = 0
             while waiting or running:

@@ -17,8 +17,8 @@ from synthmill.data.relations.schema import TablesConfig
 from synthmill.data.written import read_texts
 from synthmill.errors import DataError, UserError
 from synthmill.evaluation.anywhere import evaluate as evaluate_table
-from synthmill.evaluation.gates import load_gates
 from synthmill.evaluation.evidence.base import evidence_door
+from synthmill.evaluation.gates import load_gates
 from synthmill.evaluation.relations import relations_report
 from synthmill.evaluation.report import Report
 from synthmill.evaluation.tables_report import TablesReport

@@ -83,7 +83,7 @@ def _introduce(task: Task) -> None:
 
 
 def _train_all(tasks: list[Task]) -> dict[str, Fitted]:
-    """Models need each other's codecs, not their weights: all are trained at once, as far as there is room."""
+    """Models need each other's codecs, not their weights: all are trained at once, where there is room."""
     env = ray.put(cluster.environment())
     running = {}
     for task in tasks:

@@ -346,8 +346,8 @@ class _Planner:
         train, validation, holdout = parts
         if train.num_rows < NEIGHBOURS:
             raise DataError(
-                f"{train.num_rows} training rows are too few to learn from without copying one; leave the table"
-                " out, and its key is a column of categories where it is a foreign key"
+                f"{train.num_rows} training rows are too few to learn from without copying one; leave the"
+                " table out, and its key is a column of categories where it is a foreign key"
             )
         codec = codec_class(model_class(recipe.model.name).encoding).fit(train, recipe.data, rules)
         assert isinstance(codec, DiscreteCodec), "models that complete rows read codes"

@@ -1,13 +1,13 @@
-"""What is wrong with tables is said before training: one clear line each, with counts and rows, all at once."""
+"""What is wrong with tables is said before training: a clear line each, with counts and rows, all at once."""
 
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
+
 from families import assembled
 from retail import FIVE, five_tables, two_levels
-
 from synthmill.data.relations.checks import levels_of
 from synthmill.data.relations.graph import Relation
 from synthmill.errors import DataError, RecipeError, TablesError

@@ -7,8 +7,8 @@ import pyarrow.csv as pc
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from retail import FIVE, five_tables
 
+from retail import FIVE, five_tables
 from synthmill.data.readers.base import read_source
 from synthmill.data.relations.database import assemble
 from synthmill.data.relations.discover import discover, schema_at
@@ -41,7 +41,8 @@ def test_a_database_states_its_keys(tmp_path: Path) -> None:
     with sqlite3.connect(path) as base:
         base.execute("CREATE TABLE customers (id TEXT PRIMARY KEY, region TEXT, segment TEXT)")
         base.execute(
-            "CREATE TABLE 'the orders' (order_no INTEGER PRIMARY KEY, customer TEXT REFERENCES customers (id), express INT)"
+            "CREATE TABLE 'the orders' (order_no INTEGER PRIMARY KEY,"
+            " customer TEXT REFERENCES customers (id), express INT)"
         )
         for name, columns in (("customers", 3), ("orders", 3)):
             rows = zip(*(column.to_pylist() for column in tables[name].columns), strict=True)

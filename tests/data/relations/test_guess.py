@@ -1,6 +1,7 @@
 """Keys and foreign keys that nobody states are guessed, and every guess is said."""
 
 import pyarrow as pa
+
 from families import assembled
 from retail import FIVE, five_tables, two_levels
 

@@ -33,7 +33,7 @@ def comparable(table: pa.Table, columns: Sequence[str]) -> pa.Array:
 
 
 def places(cells: pa.Array, keys: pa.Array) -> Int64:
-    """For each cell the row of `keys` that equals it: -1 where it is missing, -2 where there is none, (N,)."""
+    """For each cell the row of `keys` that equals it: -1 where it is missing, -2 where none does, (N,)."""
     found = np.asarray(pc.index_in(cells, value_set=keys).fill_null(-2), dtype=np.int64)
     return np.where(np.asarray(pc.is_null(cells)), -1, found)
 

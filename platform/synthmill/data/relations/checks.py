@@ -2,6 +2,7 @@
 fault, with counts and rows."""
 
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 import pyarrow as pa
@@ -26,26 +27,32 @@ def faults_of_names(names: Mapping[str, Sequence[str]], keys: Keys, foreign: For
         if len(set(key)) < len(key):
             faults.append(f"tables.{table}.key: names a column twice")
     for table, own in foreign.items():
-        where = f"tables.{table}.foreign_keys"
         for one in own:
             faults += [
                 _no_column(table, "foreign_keys", column, names[table])
                 for column in one.columns
                 if column not in names[table]
             ]
-            if one.table not in names:
-                faults.append(f"{where}: no table named {one.table!r}{did_you_mean(one.table, names)}")
-            elif not keys[one.table]:
-                faults.append(f"{where}: {one.text!r}, but {one.table!r} has no key; state `key` there")
-            elif len(keys[one.table]) != len(one.columns):
-                faults.append(
-                    f"{where}: {one.text!r} has {len(one.columns)} columns, the key of {one.table!r} has"
-                    f" {len(keys[one.table])} ({', '.join(keys[one.table])}); name as many, in that order"
-                )
+            faults += _faults_of_parent(table, one, keys)
         texts = [set(one.columns) for one in own]
         if any(texts.count(columns) > 1 for columns in texts):
-            faults.append(f"{where}: two of them have the same columns; keep one")
+            faults.append(f"tables.{table}.foreign_keys: two of them have the same columns; keep one")
     return faults
+
+
+def _faults_of_parent(table: str, one: ForeignKey, keys: Keys) -> list[str]:
+    where = f"tables.{table}.foreign_keys"
+    if one.table not in keys:
+        return [f"{where}: no table named {one.table!r}{did_you_mean(one.table, keys)}"]
+    key = keys[one.table]
+    if not key:
+        return [f"{where}: {one.text!r}, but {one.table!r} has no key; state `key` there"]
+    if len(key) != len(one.columns):
+        return [
+            f"{where}: {one.text!r} has {len(one.columns)} columns, the key of {one.table!r} has {len(key)}"
+            f" ({', '.join(key)}); name as many, in that order"
+        ]
+    return []
 
 
 def faults_of_order(names: Sequence[str], foreign: Foreign) -> list[str]:
@@ -56,7 +63,7 @@ def faults_of_order(names: Sequence[str], foreign: Foreign) -> list[str]:
         return []
     ways = [
         f"{child} ({', '.join(next(one.columns for one in foreign[child] if one.table == parent))})"
-        for child, parent in zip(cycle, cycle[1:], strict=False)
+        for child, parent in pairwise(cycle)
     ]
     return [
         f"tables: {' -> '.join([*ways, cycle[-1]])} is a cycle, so that no table could come first; leave one"
@@ -97,7 +104,7 @@ def levels_of(relation: Relation) -> tuple[Int64, Int64]:
     rows = len(relation.index)
     above = np.where(relation.index == np.arange(rows), -1, relation.index)
     level = (above >= 0).astype(np.int64)
-    # Steps double each turn: after log2(rows) turns, whoever still has a row above is in a cycle or below one.
+    # Steps double each turn: after log2(rows) turns, whoever has a row above is in a cycle or below one.
     for _ in range(rows.bit_length() + 1):
         there = np.maximum(above, 0)
         level += np.where(above >= 0, level[there], 0)
@@ -150,9 +157,9 @@ def _foreign_fault(
     if not len(orphans):
         return None
     return (
-        f"tables.{name}.foreign_keys: {', '.join(one.columns)!r} of {len(orphans):,} rows of {table.num_rows:,}"
-        f" is in no row of {one.table!r}, such as {examples(table, one.columns, orphans)}; drop these rows, or"
-        " add what they name"
+        f"tables.{name}.foreign_keys: {', '.join(one.columns)!r} of {len(orphans):,} rows of"
+        f" {table.num_rows:,} is in no row of {one.table!r}, such as"
+        f" {examples(table, one.columns, orphans)}; drop these rows, or add what they name"
     )
 
 

@@ -1,5 +1,5 @@
-"""What a child is told of its parent: codes of the parent's columns, coarse enough for few rows to learn from,
-and none of them one person's.
+"""What a child is told of its parent: codes of the parent's columns, coarse enough for few rows to learn
+from, and none of them one person's.
 
 Numbers, dates and times are put into bins of equal share whose edges are means of neighbouring values of at
 least 5 rows; categories that fewer than 5 rows have are one. Rows are those of the parent's table: a parent

@@ -168,9 +168,9 @@ def _shared_columns(relations: list[Relation]) -> list[str]:
             ordered = (one.child, relations.index(one)) < (other.child, relations.index(other))
             if one.child == other.child and ordered and both and "follows" not in (one.role, other.role):
                 faults.append(
-                    f"tables.{one.child}.foreign_keys: {sorted(both)[0]!r} is in both {one.text.partition('.')[2]}"
-                    f" -> {one.parent} and {other.text.partition('.')[2]} -> {other.parent}, which name rows of"
-                    " their own; leave one of them out"
+                    f"tables.{one.child}.foreign_keys: {min(both)!r} is in both"
+                    f" {'+'.join(one.columns)} -> {one.parent} and {'+'.join(other.columns)} ->"
+                    f" {other.parent}, which name rows of their own; leave one of them out"
                 )
     return faults
 

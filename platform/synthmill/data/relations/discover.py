@@ -81,7 +81,8 @@ def _sqlite(uri: str, rest: str) -> dict[str, Any]:
             names = [
                 row[0]
                 for row in opened.execute(
-                    "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%' ORDER BY rowid"
+                    "SELECT name FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite_%'"
+                    " ORDER BY rowid"
                 )
             ]
         except sqlite3.DatabaseError as fault:

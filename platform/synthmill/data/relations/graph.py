@@ -36,7 +36,8 @@ class Relation:
 def in_order(names: Sequence[str], edges: Sequence[tuple[str, str]]) -> tuple[list[str], list[str]]:
     """Tables with all parents before their children, otherwise as they are given, and one cycle among those
     that can't be ordered, which begins and ends with the same table; `edges` are (child, parent)."""
-    waiting, done = list(names), []
+    waiting = list(names)
+    done: list[str] = []
     while waiting:
         free = [name for name in waiting if not any(c == name and p in waiting and p != c for c, p in edges)]
         if not free:

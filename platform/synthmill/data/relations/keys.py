@@ -1,8 +1,8 @@
 """Keys of generated rows: new ones by the number of the row, never a real one, in the source's type and form.
 
 A key of several columns is made of those that foreign keys fill, and of one that tells rows apart: a count
-within the owner (line 1, 2, 3 of an order) where the source counts so, or a new identifier. Where foreign keys
-are all of it, no row of an owner gets the same other parent twice.
+within the owner (line 1, 2, 3 of an order) where the source counts so, or a new identifier. Where foreign
+keys are all of it, no owner gets the same other parent twice.
 """
 
 from typing import Literal

@@ -75,8 +75,8 @@ def above(
 ) -> Int64:
     """For rows of a table that name rows of itself: the row above each, -1 for those at the top (N,).
 
-    A row of level l gets one of level l - 1 of its group, or of the nearest lower level that the group has; so
-    nobody is above himself. `due` is how many each should be above.
+    A row of level l gets one of level l - 1 of its group, or of the nearest lower level that the group has;
+    so nobody is above himself. `due` is how many each should be above.
     """
     chosen = np.full(len(level), -1, dtype=np.int64)
     for at in range(1, int(level.max(initial=0)) + 1):

@@ -5,7 +5,7 @@ and which columns of one name rows of another.
 """
 
 import re
-from typing import Any, Literal
+from typing import Any
 
 from pydantic import Field, field_validator
 
@@ -69,13 +69,13 @@ class TableConfig(FrozenModel):
     docs)."""
     target: str | None = None
     """The column that downstream models predict."""
-    columns: dict[str, ColumnRule] = {}
+    columns: dict[str, ColumnRule] = Field({})
     """What is known of columns, as in a schema file of one table."""
-    data: dict[str, Any] = {}
+    data: dict[str, Any] = Field({})
     """Keys of a recipe's `data` section: `trim`, `null_values`, `delimiter`, `min_category_rows`, ..."""
-    model: dict[str, Any] = {}
+    model: dict[str, Any] = Field({})
     """Hyper-parameters that differ from `model.config`."""
-    training: dict[str, Any] = {}
+    training: dict[str, Any] = Field({})
     """Training settings that differ from `training`."""
 
     @field_validator("key", mode="before")
