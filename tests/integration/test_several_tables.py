@@ -36,7 +36,7 @@ def schema(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def store(schema: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
+def store(local_ray: None, schema: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     from synthmill.runtime.fit_tables import fit_tables
 
     store = str(tmp_path_factory.mktemp("store"))
@@ -83,15 +83,18 @@ def test_what_is_finished_is_kept_and_reused(store: str, capsys: pytest.CaptureF
     assert again["dataset"] == first["dataset"] == "kept@1"
 
 
-def test_a_taken_over_version_keeps_stretches_with_receipts(store: str) -> None:
+def test_a_stretch_has_one_receipt_for_its_tables(store: str) -> None:
     from synthmill.runtime.augment_tables import TablesRequest, augment_tables
 
     request = TablesRequest(model="shop", dataset="receipts", stretch_rows=200, workers=2)
     version = augment_tables(request, store, run_id="1")
-    receipts = sorted(version.folder.list("_receipts/", recursive=False), key=lambda entry: entry.path)
-    told = version.folder.read_json(receipts[0].path)
-    assert len(told["files"]) > 1
-    assert told["run_key"] == version.manifest.run_key
+    told = [
+        version.folder.read_json(entry.path) for entry in version.folder.list("_receipts/", recursive=False)
+    ]
+    files = [file["path"] for one in told for file in one.get("files", [{"path": one.get("part")}])]
+    assert sorted(files) == sorted(entry.path for entry in version.manifest.files)
+    assert {one["run_key"] for one in told} == {version.manifest.run_key}
+    assert max(len(one.get("files", ())) for one in told) == 4
 
 
 def test_evaluation_has_relations_and_a_section_a_table(
