@@ -199,3 +199,35 @@ def test_models_that_complete_no_rows_and_unknown_frames_are_refused() -> None:
         synthmill.fit_tables(two_levels(60), overrides={"model.name": "ctgan"})
     with pytest.raises(RecipeError, match="has a table 'shops', of which there is no frame"):
         synthmill.fit_tables(two_levels(60), schema={"tables": {"shops": {}}})
+
+
+def staff() -> Tables:
+    """40 departments, each with one or more at the top; managers are paid more than who is below them, and
+    missing managers are floats' NaN, as data frames have them."""
+    rng = np.random.default_rng(0)
+    department = np.sort(rng.integers(0, 40, 400))
+    above, level = np.full(400, np.nan), np.zeros(400, int)
+    for row in range(400):
+        before = [other for other in range(row) if department[other] == department[row]]
+        if before and rng.random() < 0.9:
+            manager = before[0] if rng.random() < 0.7 else int(rng.choice(before))
+            above[row], level[row] = manager + 1, level[manager] + 1
+    pay = np.round(9000 / (level + 1) + rng.normal(0, 200, 400), 2)
+    return {
+        "departments": pa.table({"id": range(1, 41), "city": rng.choice(["x", "y"], 40).tolist()}),
+        "employees": pa.table(
+            {"id": range(1, 401), "department_id": department + 1, "manager_id": above, "pay": pay}
+        ),
+    }
+
+
+def test_managers_are_of_the_same_department_and_paid_more() -> None:
+    model = synthmill.fit_tables(staff(), overrides=LEARNT, progress=False)
+    assert model.families.table("employees").relations[1].within_owner
+    made = model.sample(2.0, seed=0)["employees"].to_pandas()
+    own = made[made.manager_id.notna()]
+    managers = made.set_index("id").loc[own.manager_id.astype(int)]
+    assert (managers.department_id.to_numpy() == own.department_id.to_numpy()).all()
+    assert (managers.pay.to_numpy() > own.pay.to_numpy()).mean() > 0.75
+    real = staff()["employees"].to_pandas()
+    assert abs(made.manager_id.isna().mean() - real.manager_id.isna().mean()) < 0.12

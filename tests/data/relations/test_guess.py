@@ -44,3 +44,11 @@ def test_what_is_stated_is_not_guessed() -> None:
     base = assembled(two_levels(100), {"tables": {"orders": {"key": "order_id", "foreign_keys": []}}})
     assert not base.relations
     assert not any(note.startswith("orders") for note in base.notes)
+
+
+def test_what_is_called_like_a_key_but_is_none_is_said() -> None:
+    tables = two_levels(100)
+    tables["orders"] = tables["orders"].append_column("till_id", tables["orders"]["customer_id"])
+    base = assembled(tables, {"tables": {}})
+    assert len(base.relations) == 1
+    assert any("'till_id' is called like a key but is taken for none" in note for note in base.notes)

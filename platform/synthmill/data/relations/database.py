@@ -121,7 +121,9 @@ def _rules(table: TableConfig, keys: set[str]) -> Rules:
 def told(name: str, fault: UserError) -> list[str]:
     """The lines of a fault of one table, which say whose it is."""
     lines = fault.faults if isinstance(fault, ColumnsError) else [str(fault)]
-    return [f"tables.{name}: {line.removeprefix('data.source: ')}" for line in lines]
+    here = "in its section of the schema"
+    plain = [line.replace("with a schema file", here).replace("in a schema file", here) for line in lines]
+    return [f"tables.{name}: {line.removeprefix('data.source: ')}" for line in plain]
 
 
 def _settle(

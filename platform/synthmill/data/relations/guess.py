@@ -69,6 +69,12 @@ def guess_foreign_keys(
                     f" {int((index >= 0).sum()):,} values are in {key!r} there)"
                 )
                 break
+        else:
+            if has_id_name(column) and column not in keys[name]:
+                notes.append(
+                    f"{name}: {column!r} is called like a key but is taken for none of another table; state"
+                    " `foreign_keys` if it is one"
+                )
     return tuple(found), notes
 
 
