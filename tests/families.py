@@ -9,7 +9,8 @@ import pyarrow as pa
 
 from synthmill.data.relations.database import Database, assemble
 from synthmill.data.relations.schema import parse_tables_config
-from synthmill.generation.families import Families, plan_families
+from synthmill.generation.families import Families
+from synthmill.generation.family_plan import plan_families
 from synthmill.generation.generator import Generator
 from synthmill.library.frames import read_frame
 from synthmill.training.artifact import Fitted, build_artifact

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from families import assembled, check_keys, draw_tables, untrained
 from retail import FIVE, five_tables
 from synthmill.errors import UserError
-from synthmill.generation.families import plan_families
+from synthmill.generation.family_plan import plan_families
 
 
 @settings(max_examples=12, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))

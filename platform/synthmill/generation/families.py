@@ -13,9 +13,7 @@ from functools import cached_property
 import numpy as np
 import pyarrow as pa
 import torch
-from pydantic import Field
 
-from synthmill.config import FrozenModel
 from synthmill.data.batch import Batch, concat
 from synthmill.data.columns import Int64, flat
 from synthmill.data.relations import match
@@ -23,6 +21,7 @@ from synthmill.data.relations.keys import cast_cells
 from synthmill.data.relations.spec import NAMED, NONE, FamiliesSpec, RelationSpec, TableSpec
 from synthmill.errors import UserError
 from synthmill.generation.completing import as_block
+from synthmill.generation.family_plan import FamilyPlan, Stretch
 from synthmill.generation.generator import Generator
 from synthmill.generation.sampler import BLOCK_ROWS, block_seed, device_of, one_thread
 
@@ -30,46 +29,6 @@ PATH = 2**32
 """Of these blocks' seeds, beside those of completed and of sampled rows."""
 DEALT = 2**20
 """Of what is drawn once for a relation, beside the stretches."""
-MOST_STRETCH_ROWS = 65_536
-
-
-@dataclass(frozen=True)
-class Stretch:
-    """A unit of work: the rows `first .. stop` of a table without an owner, and their families."""
-
-    number: int
-    """Over all tables."""
-    root: str
-    index: int
-    """Among those of its table."""
-    first: int
-    stop: int
-
-
-class FamilyPlan(FrozenModel):
-    """How many rows, from which seed, in which stretches: what determines every byte beside the models."""
-
-    seed: int
-    roots: dict[str, int]
-    """Rows of the tables without an owner."""
-    free: dict[str, int] = Field({})
-    """Rows of other tables that name no owner."""
-    sizes: dict[str, int]
-    """Rows of a stretch, by table without an owner."""
-
-    def stretches(self) -> list[Stretch]:
-        """All of them, in the order of their tables."""
-        found: list[Stretch] = []
-        for root, rows in self.roots.items():
-            size = self.sizes[root]
-            for index, first in enumerate(range(0, rows, size)):
-                found.append(Stretch(len(found), root, index, first, min(first + size, rows)))
-        return found
-
-    def share(self, total: int, stretch: Stretch) -> tuple[int, int]:
-        """The part of `total` things that falls to a stretch."""
-        rows = self.roots[stretch.root]
-        return total * stretch.first // rows, total * stretch.stop // rows
 
 
 @dataclass(frozen=True)
@@ -204,14 +163,15 @@ class Families:
         relation = table.owner
         if relation is None:
             return np.full(stretch.stop - stretch.first, -1, dtype=np.int64)
-        counts = _numbers(parts[relation.parent].typed, relation.count)
+        counts = _whole_numbers(parts[relation.parent].typed, relation.count)
         most = relation.most
         if table.unique_parent is not None:
             # No row of the owner can have more different ones than there are.
             most = self._whole(table.relations[table.unique_parent].parent).typed.num_rows
         counts = counts if most is None else np.minimum(counts, most)
         first, stop = self.plan.share(self.plan.free.get(table.name, 0), stretch)
-        return np.r_[np.repeat(np.arange(len(counts)), counts), np.full(stop - first, -1, dtype=np.int64)]
+        nobody = np.full(stop - first, -1, dtype=np.int64)
+        return np.concatenate([np.repeat(np.arange(len(counts)), counts), nobody])
 
     def _given(self, table: TableSpec, owner: Int64, parts: Mapping[str, Part]) -> dict[str, pa.Array]:
         """What the owner, and who is above it, tell of each row."""
@@ -270,13 +230,13 @@ class Families:
         self, table: TableSpec, relation: RelationSpec, stretch: Stretch, owner: Int64, typed: pa.Table
     ) -> Int64:
         """The row above each row; rows at the top name themselves where the source's do."""
-        level = _numbers(typed, str(relation.level))
+        level = _whole_numbers(typed, str(relation.level))
         wanted = [column.codes_of_texts(typed[column.name]) for column in relation.contexts]
         own = [column.codes(typed[column.source]) for column in relation.contexts]
         above = match.above(
             level,
             owner if relation.within_owner else np.zeros(len(level), np.int64),
-            _numbers(typed, relation.count),
+            _whole_numbers(typed, relation.count),
             _stack(wanted, len(level)),
             _stack(own, len(level)),
             self._rng(table.name, table.relations.index(relation), stretch.index),
@@ -342,7 +302,7 @@ class Families:
             whole = Whole(pa.concat_tables(typed), pa.concat_tables(keys))
             for count in self._counts_of(name):
                 rng = self._rng(name, table.counts.index(count), DEALT)
-                whole.tickets[count] = match.tickets(_numbers(whole.typed, count), rng)
+                whole.tickets[count] = match.tickets(_whole_numbers(whole.typed, count), rng)
             if not whole.typed.num_rows:
                 raise UserError(
                     f"{name!r} would have no rows, and others name them; ask for more", field="scale"
@@ -410,42 +370,7 @@ class Families:
         return {table.name: number for number, table in enumerate(self.spec.tables)}
 
 
-def plan_families(
-    spec: FamiliesSpec,
-    *,
-    scale: float,
-    rows: Mapping[str, int],
-    seed: int,
-    stretch_rows: int = MOST_STRETCH_ROWS,
-) -> FamilyPlan:
-    """As many rows of tables without an owner as the source has, times `scale`, or as `rows` says by table.
-
-    Raises:
-        UserError: no rows, a table that has an owner, or none of that name.
-    """
-    if not scale > 0 or scale > 1e6:
-        raise UserError(f"must be above 0 and at most a million, got {scale}", field="scale")
-    for name, wanted in rows.items():
-        if name not in spec.roots:
-            raise UserError(
-                f"{name!r} is no table whose rows can be asked for; there is: {', '.join(spec.roots)}",
-                field="rows",
-            )
-        if wanted < 1:
-            raise UserError(f"must be at least 1, got {wanted}", field="rows")
-    roots, free, sizes = {}, {}, {}
-    for root in spec.roots:
-        source = spec.table(root).rows
-        roots[root] = rows.get(root, max(1, round(source * scale)))
-        largest = max(table.rows for table in spec.family(root))
-        sizes[root] = max(1, min(stretch_rows, stretch_rows * source // max(1, largest)))
-        for table in spec.family(root):
-            if table.free_rows:
-                free[table.name] = round(table.free_rows * roots[root] / source)
-    return FamilyPlan(seed=seed, roots=roots, free=free, sizes=sizes)
-
-
-def _numbers(table: pa.Table, name: str) -> Int64:
+def _whole_numbers(table: pa.Table, name: str) -> Int64:
     """A column of whole numbers that are not missing, (N,)."""
     return np.maximum(np.asarray(flat(table[name]).fill_null(0), dtype=np.int64), 0)
 

@@ -8,7 +8,8 @@ from synthmill.catalog.store import Version
 from synthmill.config import parse_model
 from synthmill.data.relations.spec import FamiliesSpec
 from synthmill.generation.compute import compute_class
-from synthmill.generation.families import Families, FamilyPlan
+from synthmill.generation.families import Families
+from synthmill.generation.family_plan import FamilyPlan
 from synthmill.generation.generator import Generator
 
 

@@ -23,7 +23,7 @@ from synthmill.data.relations.schema import TablesConfig, parse_tables_config
 from synthmill.data.relations.spec import FamiliesSpec
 from synthmill.data.schema import Rules
 from synthmill.errors import RecipeError
-from synthmill.generation.families import plan_families
+from synthmill.generation.family_plan import plan_families
 from synthmill.generation.several import SeveralGenerators
 from synthmill.library.display import Bar
 from synthmill.library.frames import ArrowStream, read_frame

@@ -88,6 +88,9 @@ def augment(
     result_file: ResultFile = None,
 ) -> dict[str, Any]:
     """Publish a synthetic dataset as Parquet: exactly once, the same bytes for any number of workers."""
+    # Before the store is asked for anything.
+    require = choice("--require", require, ("pass",))
+    if_exists = choice("--if-exists", if_exists, ("new", "reuse"))
     given = dict(locals())
     if _is_several(model, store, set_):
         return _augment_tables(given)
@@ -108,11 +111,11 @@ def augment(
         mix_real=mix_real,
         columns=_names(columns) or None,
         shard_rows=shard_rows,
-        require=choice("--require", require, ("pass",)),
+        require=require,  # type: ignore[arg-type]
         allow_inconclusive=allow_inconclusive,
         allow_copies=allow_copies,
         portable=portable,
-        if_exists=choice("--if-exists", if_exists, ("new", "reuse")),
+        if_exists=if_exists,  # type: ignore[arg-type]
         gates=gates,
         output=Output(partition_by=_names(partition_by), row_group_rows=row_group_rows),
         file_bytes=bytes_of(file_size, field="--file-size") if file_size is not None else None,
@@ -177,7 +180,7 @@ def _augment_tables(given: dict[str, Any]) -> dict[str, Any]:
         workers=given["workers"],
         stretch_rows=given["shard_rows"],
         portable=given["portable"],
-        if_exists=choice("--if-exists", given["if_exists"], ("new", "reuse")),
+        if_exists=given["if_exists"],
     )
     version = augment_tables(
         request, given["store"], run_id=uuid.uuid4().hex, storage=storage_settings(given["set_"])

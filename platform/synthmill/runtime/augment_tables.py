@@ -26,7 +26,7 @@ from synthmill.catalog.tables import table_part
 from synthmill.config import StorageConfig, fingerprint
 from synthmill.errors import ResourceError, UserError
 from synthmill.generation.compute import PORTABLE_ENV
-from synthmill.generation.families import MOST_STRETCH_ROWS, FamilyPlan, Stretch, plan_families
+from synthmill.generation.family_plan import MOST_STRETCH_ROWS, FamilyPlan, Stretch, plan_families
 from synthmill.generation.several import SeveralGenerators
 from synthmill.runtime import cluster
 from synthmill.runtime.progress import Progress, say
