@@ -24,18 +24,18 @@ from synthmill.catalog.several import KIND
 from synthmill.catalog.store import Draft, Store, Version, check_name
 from synthmill.catalog.tables import table_part
 from synthmill.config import StorageConfig, fingerprint
-from synthmill.errors import ResourceError, UserError
+from synthmill.errors import ResourceError, SynthmillError, UserError
 from synthmill.generation.compute import PORTABLE_ENV
 from synthmill.generation.family_plan import MOST_STRETCH_ROWS, FamilyPlan, Stretch, plan_families
 from synthmill.generation.several import SeveralGenerators
 from synthmill.runtime import cluster
 from synthmill.runtime.progress import Progress, say
-from synthmill.runtime.tasks import get
+from synthmill.runtime.tasks import get, line_of
+from synthmill.runtime.writers import LOST, MAX_RETRIES
 from synthmill.storage.folder import Folder
 
 TABLES_FORMAT = 1
 """Raised whenever the same rows would be written as other bytes."""
-MAX_RETRIES = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,7 +206,12 @@ class _Tasks:
                     at, arguments = waiting.pop(0)
                     running[task.remote(self._job, *arguments)] = at
                 ready, _ = ray.wait(list(running), num_returns=1)
-                answer, worker, rows, seconds = get(ready)[0]
+                try:
+                    answer, worker, rows, seconds = get(ready)[0]
+                except LOST as fault:
+                    raise SynthmillError(
+                        f"a stretch lost its worker {MAX_RETRIES + 1} times: {line_of(fault)}"
+                    ) from fault
                 answers[running.pop(ready[0])] = answer
                 before = self._paces.get(worker, (0, 0.0))
                 self._paces[worker] = (before[0] + rows, before[1] + seconds)
