@@ -142,10 +142,10 @@ def described_dataset(version: Version) -> Any:
 def iter_parts(version: Version, columns: Sequence[str] | None = None) -> Iterator[Any]:
     """The verified parts as `pa.Table`, in order; at most `READ_AHEAD` are in memory at a time."""
 
-    if tables := version.manifest.details.get("tables"):
+    if tables := version.manifest.details.get("order"):
         raise UserError(
             f"{version.ref} holds the tables {', '.join(tables)}; read the files of one, in its folder"
-            f" {version.uri}/{next(iter(tables))}",
+            f" {version.uri}/{tables[0]}",
             field="dataset",
         )
     text = version.manifest.arrow_schema

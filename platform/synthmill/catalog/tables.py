@@ -21,7 +21,8 @@ def table_names(version: Version) -> list[str]:
     """The tables of a dataset, parents first; NotFoundError where it holds one table alone."""
     if not is_several(version):
         raise NotFoundError(f"{version.ref} holds one table", field="table")
-    return list(version.manifest.details["tables"])
+    # JSON sorts the names of `tables`.
+    return list(version.manifest.details["order"])
 
 
 def table_entries(version: Version, table: str) -> list[FileEntry]:
@@ -44,13 +45,9 @@ def read_table(version: Version, table: str) -> pa.Table:
     Raises:
         IntegrityError: a part was changed; names it. NotFoundError: no such table.
     """
-    schema = (
-        decode_schema(version.manifest.details["tables"][table]["arrow_schema"])
-        if is_several(version)
-        else None
-    )
-    parts = [read_entry(version.folder, entry, schema) for entry in table_entries(version, table)]
-    assert schema is not None, "a version with tables states their schemas"
+    entries = table_entries(version, table)
+    schema = decode_schema(version.manifest.details["tables"][table]["arrow_schema"])
+    parts = [read_entry(version.folder, entry, schema) for entry in entries]
     return pa.concat_tables(parts) if parts else schema.empty_table()
 
 

@@ -164,6 +164,7 @@ def _fill(draft: Draft, model: SeveralGenerators, plan: FamilyPlan, tasks: "_Tas
         gate={"verdict": "inconclusive", "why": "several tables are judged by synthmill evaluate --dataset"},
         details={
             "kind": KIND,
+            "order": [table.name for table in model.spec.tables],
             "family_plan": plan.model_dump(mode="json"),
             "tables": {
                 table.name: {
