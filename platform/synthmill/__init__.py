@@ -7,23 +7,37 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from synthmill.api import augment, evaluate, evaluate_dataset, fit, load, train, tune
+    from synthmill.api import (
+        augment,
+        evaluate,
+        evaluate_dataset,
+        fit,
+        fit_tables,
+        load,
+        load_tables,
+        train,
+        tune,
+    )
     from synthmill.catalog.store import Version
     from synthmill.config import Recipe
     from synthmill.evaluation.report import Report
     from synthmill.library.model import Model
+    from synthmill.library.tables import TablesModel
 
 __version__ = "0.1.0"
 __all__ = [
     "Model",
     "Recipe",
     "Report",
+    "TablesModel",
     "Version",
     "augment",
     "evaluate",
     "evaluate_dataset",
     "fit",
+    "fit_tables",
     "load",
+    "load_tables",
     "train",
     "tune",
 ]
@@ -31,6 +45,7 @@ _HOMES = {
     "Model": "library.model",
     "Recipe": "config",
     "Report": "evaluation.report",
+    "TablesModel": "library.tables",
     "Version": "catalog.store",
 }
 

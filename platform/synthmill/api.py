@@ -21,6 +21,7 @@ from synthmill.evaluation.report import Report
 from synthmill.library.frames import ArrowStream, Frame
 from synthmill.library.model import Model
 from synthmill.library.recipes import Overrides, Plain, RecipeLike
+from synthmill.library.tables import TablesLike, TablesModel
 from synthmill.metrics.base import Profile
 
 if TYPE_CHECKING:
@@ -84,6 +85,44 @@ def load(ref: str, *, store: str | None = None, storage: StorageConfig | None = 
         IntegrityError: a file of the artifact changed.
     """
     return Model.load(Store(_store(store), storage or StorageConfig()).resolve("models", ref, field="model"))
+
+
+def fit_tables(
+    data: TablesLike | Mapping[str, ArrowStream],
+    *,
+    schema: TablesLike | None = None,
+    name: str | None = None,
+    overrides: Overrides = (),
+    progress: bool | None = None,
+) -> TablesModel:
+    """Train one model of tables that belong together: `fit_tables({"customers": a, "orders": b})`.
+
+    Args:
+        data: frames by name; a schema file, a folder of files, a database, or a schema's content.
+        schema: beside frames: their keys and foreign keys, which are guessed where it says nothing.
+        name: what `save` publishes it as.
+        overrides: keys of the schema: {"training.max_epochs": 20}; they win.
+        progress: show a bar; default: on terminals and in notebooks.
+
+    Raises:
+        UserError: orphans, duplicate keys, cycles and whatever else can be mended, all at once and before
+            training.
+        TrainingError: a run diverged.
+    """
+    from synthmill.library.tables import fit_tables as run
+
+    return run(data, schema=schema, name=name, overrides=overrides, progress=progress)
+
+
+def load_tables(ref: str, *, store: str | None = None, storage: StorageConfig | None = None) -> TablesModel:
+    """A model of several tables from a store, verified; otherwise as `load`.
+
+    Raises:
+        NotFoundError: no such model. StorageError: a model of one table.
+        IntegrityError: a file of the artifact changed.
+    """
+    found = Store(_store(store), storage or StorageConfig()).resolve("models", ref, field="model")
+    return TablesModel.load(found)
 
 
 def evaluate(

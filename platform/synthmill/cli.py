@@ -22,6 +22,7 @@ from synthmill.errors import ColumnsError, SynthmillError, UserError
 from synthmill.runtime import (
     augment_commands,
     catalog_commands,
+    fit_command,
     impute_command,
     setup_commands,
     tune_commands,
@@ -306,14 +307,15 @@ def evaluate(
             "why": judged.report.summary,
             "gated": True,
         }
-    from synthmill.runtime.evaluate import EvaluateRequest, evaluate
-
     if dataset is None:
         raise UserError(
             "name a dataset of the store, or files with --synthetic and --train", field="--dataset"
         )
     _refuse("--dataset", elsewhere)
-    done = evaluate(
+    from synthmill.runtime.evaluate import EvaluateRequest
+    from synthmill.runtime.judging import evaluate_any
+
+    done = evaluate_any(
         EvaluateRequest(dataset=dataset, gates=gates, workers=workers, **shared),
         store,
         run_id=uuid.uuid4().hex,
@@ -346,6 +348,7 @@ def demo(store: StoreOption = DEFAULT_STORE, result_file: ResultFile = None) -> 
 
 
 augment_commands.register(app, verb)
+fit_command.register(app, verb)
 tune_commands.register(app, verb)
 impute_command.register(app, verb)
 setup_commands.register(app, verb)

@@ -10,7 +10,7 @@ import json
 import re
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import (
@@ -302,7 +302,7 @@ def load_recipe(name_or_path: str, overrides: tuple[str, ...] = ()) -> Recipe:
         NotFoundError: neither a file nor a shipped recipe.
         RecipeError: not readable, not YAML, another format, an unknown key, a wrong type; names the key.
     """
-    raw = _read_recipe(name_or_path)
+    raw = read_mapping(name_or_path)
     for override in overrides:
         apply_override(raw, override)
     stated = raw.pop("format", None)
@@ -346,7 +346,12 @@ def fingerprint(data: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _read_recipe(name_or_path: str) -> dict[str, Any]:
+def read_mapping(name_or_path: str) -> dict[str, Any]:
+    """The content of the YAML file at a path, or of the shipped recipe of that name, as plain data.
+
+    Raises:
+        NotFoundError: neither. RecipeError: not readable, not YAML, not a mapping.
+    """
     shipped = shipped_recipes()
     path = Path(name_or_path)
     # The user's own file goes before a shipped recipe of the same name.
@@ -423,6 +428,10 @@ def _explain(model: type[FrozenModel], fault: ValidationError, prefix: str) -> R
 def _keys_at(model: type[FrozenModel], path: list[str]) -> list[str]:
     current: Any = model
     for part in path:
+        if get_origin(current) is dict:
+            # Below a mapping by names, such as tables: what its values have.
+            current = get_args(current)[1]
+            continue
         fields = current.model_fields if isinstance(current, type) and issubclass(current, BaseModel) else {}
         match = next((field for name, field in fields.items() if part in (name, field.alias)), None)
         current = match.annotation if match else None

@@ -5,6 +5,7 @@
     |   +-- RecipeError           2   a recipe, an override or a flag
     |   +-- DataError             2   a source, a schema or a table
     |   |   +-- ColumnsError      2   several columns, one line for each
+    |   |       +-- TablesError   2   several faults of several tables
     |   +-- ConditionError        2   a condition that can't be read or can't be met
     |   +-- NotFoundError         2   no such model, dataset, recipe, version
     |   +-- ResourceError         2   more workers or GPUs asked for than the cluster has
@@ -52,6 +53,14 @@ class ColumnsError(DataError):
     def __init__(self, faults: Sequence[str], *, field: str | None = None) -> None:
         self.faults = tuple(faults)
         super().__init__(f"{len(faults)} columns need a decision: " + " | ".join(faults), field=field)
+
+
+class TablesError(ColumnsError):
+    """Several things are wrong with tables that belong together; `faults` has one line for each."""
+
+    def __init__(self, faults: Sequence[str]) -> None:
+        self.faults = tuple(faults)
+        DataError.__init__(self, f"{len(faults)} faults: " + " | ".join(faults))
 
 
 class ConditionError(UserError):

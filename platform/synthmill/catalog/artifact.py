@@ -17,7 +17,7 @@ from torch import Tensor
 from synthmill.catalog.dataset import read_verified
 from synthmill.catalog.manifest import FileEntry
 from synthmill.catalog.store import Version
-from synthmill.errors import StorageError
+from synthmill.errors import StorageError, UserError
 from synthmill.storage.folder import THREADS, Folder, json_bytes
 from synthmill.storage.formats import check_format, format_name
 
@@ -67,9 +67,14 @@ def read_artifact(version: Version) -> Artifact:
     Raises:
         IntegrityError: a file is not what the manifest says; names it.
         StorageError: a file is missing from the manifest, or a newer format.
+        UserError: a model of several tables.
     """
     entries = {entry.path: entry for entry in version.manifest.files}
     absent = [path for path in FILES if path not in entries]
+    if absent and version.manifest.details.get("tables"):
+        raise UserError(
+            f"{version.ref} is a model of several tables, which this does not take yet", field="model"
+        )
     if absent:
         raise StorageError(f"{version.uri}: the manifest lists no {absent[0]}; this is not a model artifact")
     with ThreadPoolExecutor(THREADS) as pool:

@@ -18,7 +18,7 @@ from synthmill.catalog import partitions
 from synthmill.catalog.manifest import FileEntry, decode_schema, home_of, manifest_json
 from synthmill.catalog.store import Version
 from synthmill.config import dump
-from synthmill.errors import RecipeError, StorageError
+from synthmill.errors import RecipeError, StorageError, UserError
 from synthmill.storage.folder import THREADS, Folder, changed, json_bytes
 from synthmill.storage.formats import check_format, format_name
 from synthmill.storage.parquet import READ_AHEAD, ROW_GROUP_ROWS, check_columns, read_part, write_part
@@ -119,6 +119,7 @@ def read_dataset(version: Version, columns: Sequence[str] | None = None) -> Any:
     Raises:
         IntegrityError: a part was changed; names it.
         StorageError: no such column, or not a dataset.
+        UserError: a dataset of several tables.
     """
     tables = list(iter_parts(version, columns))
     if tables:
@@ -141,6 +142,12 @@ def described_dataset(version: Version) -> Any:
 def iter_parts(version: Version, columns: Sequence[str] | None = None) -> Iterator[Any]:
     """The verified parts as `pa.Table`, in order; at most `READ_AHEAD` are in memory at a time."""
 
+    if tables := version.manifest.details.get("order"):
+        raise UserError(
+            f"{version.ref} holds the tables {', '.join(tables)}; read the files of one, in its folder"
+            f" {version.uri}/{tables[0]}",
+            field="dataset",
+        )
     text = version.manifest.arrow_schema
     schema = decode_schema(text) if text is not None else None
 

@@ -75,7 +75,9 @@ def split_table(
     """
     check_split(config, table.column_names)
     scanned = rule == "content-hash/1"
-    side = sides_of_table(table, config) if scanned else _sides(_keys(table, config.group, rule), config)
+    side = (
+        sides_of_table(table, config) if scanned else sides_of_keys(_keys(table, config.group, rule), config)
+    )
     train, validation, holdout = (table.filter(pa.array(side == value)) for value in range(3))
     counts = {"train": train.num_rows, "validation": validation.num_rows, "holdout": holdout.num_rows}
     shares = {"validation": config.validation, "holdout": config.holdout}
@@ -188,8 +190,8 @@ def _cell_hashes(array: pa.Array) -> UInt64:
     return np.where(valid_rows(array), mix(cells, 1), np.uint64(0x6E756C6C))
 
 
-def _sides(keys: UInt64, config: SplitConfig) -> npt.NDArray[np.int8]:
-    """0 train, 1 validation, 2 holdout for each row."""
+def sides_of_keys(keys: UInt64, config: SplitConfig) -> npt.NDArray[np.int8]:
+    """0 train, 1 validation, 2 holdout for each row, (N,); rows of equal keys stay together."""
     _, first, inverse, sizes = np.unique(keys, return_index=True, return_inverse=True, return_counts=True)
     order = np.argsort(mix(first.astype(np.uint64), config.seed), kind="stable")
     rows = len(keys)

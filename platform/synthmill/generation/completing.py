@@ -40,7 +40,7 @@ def complete(generator: Generator, table: pa.Table, *, seed: int, field: str) ->
         blocks = []
         for number, first in enumerate(range(0, table.num_rows, BLOCK_ROWS)):
             draws = torch.Generator(device).manual_seed(block_seed(seed, PATH, number))
-            codes_BS, given = (_block(part, first).to(device) for part in (batch["codes"], given_BS))
+            codes_BS, given = (as_block(part, first).to(device) for part in (batch["codes"], given_BS))
             with torch.inference_mode():
                 made = model.complete(codes_BS, given, never=never, generator=draws)
             noise = torch.randint(2**62, (BLOCK_ROWS,), generator=draws, device=device)
@@ -114,7 +114,7 @@ def _check(generator: Generator, field: str) -> None:
         )
 
 
-def _block(part: Tensor, first: int) -> Tensor:
+def as_block(part: Tensor, first: int) -> Tensor:
     """The rows from `first` on in a block of full size: a short one would be computed in another shape."""
     some = part[first : first + BLOCK_ROWS]
     return torch.cat([some, some.new_zeros(BLOCK_ROWS - len(some), *some.shape[1:])])

@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from synthmill.config import DataConfig
 from synthmill.data.columns import plain_column, plain_table
 from synthmill.data.readers.base import Source, read_source
+from synthmill.data.schema import Rules
 from synthmill.data.split import row_hashes
 from synthmill.errors import DataError
 
@@ -71,18 +72,19 @@ def described_table(data: ArrowStream, *, field: str) -> pa.Table:
     return _readable(table.select(kept))
 
 
-def read_frame(data: Frame, config: DataConfig, *, field: str) -> Source:
-    """The source that `data` is, checked and typed by the reader of `config.kind` as a file would be.
+def read_frame(data: Frame, config: DataConfig, *, field: str, rules: Rules | None = None) -> Source:
+    """The source that `data` is, checked and typed by the reader of `config.kind` as a file would be; `rules`
+    are what is known of its columns, None: what the schema file says.
 
     Raises:
         DataError: as the reader does; names `field` for rows in memory, `data.source` for files.
     """
     if isinstance(data, str | PathLike):
-        return read_source(config.model_copy(update={"source": fspath(data)}))
+        return read_source(config.model_copy(update={"source": fspath(data)}), rules=rules)
     table = described_table(data, field=field)
     with as_file(table) as path:
         try:
-            source = read_source(config.model_copy(update={"source": str(path)}))
+            source = read_source(config.model_copy(update={"source": str(path)}), rules=rules)
         except DataError as fault:
             text = str(fault).replace(str(path), "the table").removeprefix("data.source: ")
             raise DataError(text, field=None if text.startswith("data.") else field) from None

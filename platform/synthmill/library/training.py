@@ -42,7 +42,7 @@ def train_here(task: Task, *, progress: bool | None) -> Artifact:
             parallel=Single(device),
             reporter=bar,
             keep_interrupted=True,
-            most_threads=_processors(),
+            most_threads=processors(),
         )
         if outcome.interrupted:
             bar.say(f"stopped by hand after {outcome.steps:,} steps; the best weights until then are kept")
@@ -57,7 +57,7 @@ def device_of(recipe: Recipe) -> torch.device:
     return torch.device("cuda" if there and asked != "cpu" else "cpu")
 
 
-def _processors() -> int:
+def processors() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 

@@ -1,11 +1,13 @@
 """The command that publishes a dataset; added to the command line by `register`."""
 
 import uuid
+from inspect import signature
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from synthmill.errors import UserError
 from synthmill.runtime.options import (
     DEFAULT_STORE,
     ResultFile,
@@ -25,8 +27,14 @@ def register(app: typer.Typer, verb: Verb) -> None:
 
 def augment(
     model: Annotated[str, typer.Option(help="NAME or NAME@N.")],
-    rows: Annotated[int, typer.Option(help="Synthetic rows to publish.")],
     dataset: Annotated[str, typer.Option(help="Name of the dataset.")],
+    rows: Annotated[
+        int | None,
+        typer.Option(help="Synthetic rows to publish; of several tables, of the one that hangs on no other."),
+    ] = None,
+    scale: Annotated[
+        float | None, typer.Option(help="Instead, of several tables: a multiple of the source's rows.")
+    ] = None,
     store: StoreOption = DEFAULT_STORE,
     seed: Annotated[int, typer.Option(help="Same seed, model and rows: same bytes.")] = 0,
     workers: Annotated[int | None, typer.Option(help="Writing processes; default: one for each CPU.")] = None,
@@ -80,6 +88,14 @@ def augment(
     result_file: ResultFile = None,
 ) -> dict[str, Any]:
     """Publish a synthetic dataset as Parquet: exactly once, the same bytes for any number of workers."""
+    # Before the store is asked for anything.
+    require = choice("--require", require, ("pass",))
+    if_exists = choice("--if-exists", if_exists, ("new", "reuse"))
+    given = dict(locals())
+    if _is_several(model, store, set_):
+        return _augment_tables(given)
+    if rows is None or scale is not None:
+        raise UserError("say how many rows with --rows; --scale is for several tables", field="--rows")
     from synthmill.runtime.augment import AugmentRequest, augment
     from synthmill.runtime.output import Output, bytes_of
 
@@ -95,11 +111,11 @@ def augment(
         mix_real=mix_real,
         columns=_names(columns) or None,
         shard_rows=shard_rows,
-        require=choice("--require", require, ("pass",)),
+        require=require,  # type: ignore[arg-type]
         allow_inconclusive=allow_inconclusive,
         allow_copies=allow_copies,
         portable=portable,
-        if_exists=choice("--if-exists", if_exists, ("new", "reuse")),
+        if_exists=if_exists,  # type: ignore[arg-type]
         gates=gates,
         output=Output(partition_by=_names(partition_by), row_group_rows=row_group_rows),
         file_bytes=bytes_of(file_size, field="--file-size") if file_size is not None else None,
@@ -130,6 +146,53 @@ def augment(
         "report": (manifest.gate or {}).get("report"),
         **({"reused": True} if done.reused else {}),
         **exported,
+    }
+
+
+def _is_several(model: str, store: str, set_: list[str] | None) -> bool:
+    """Whether the model is of several tables."""
+    from synthmill.catalog.several import is_several
+    from synthmill.catalog.store import Store
+
+    return is_several(Store(store, storage_settings(set_)).resolve("models", model, field="--model"))
+
+
+def _augment_tables(given: dict[str, Any]) -> dict[str, Any]:
+    """The command for a model of several tables; options that mean nothing there are refused."""
+    from synthmill.runtime.augment_tables import TablesRequest, augment_tables
+
+    known = {"model", "dataset", "rows", "scale", "store", "seed", "workers", "portable", "shard_rows"}
+    known |= {"if_exists", "set_", "result_file"}
+    plain = {parameter.name: parameter.default for parameter in signature(augment).parameters.values()}
+    for name, value in given.items():
+        if name not in known and value != plain[name]:
+            raise UserError(
+                "can't be given for several tables yet; leave it out", field=f"--{name.replace('_', '-')}"
+            )
+    if given["rows"] is not None and given["scale"] is not None:
+        raise UserError("can't be given with --rows; leave one of them out", field="--scale")
+    request = TablesRequest(
+        model=given["model"],
+        dataset=given["dataset"],
+        scale=1.0 if given["scale"] is None else given["scale"],
+        rows=given["rows"],
+        seed=given["seed"],
+        workers=given["workers"],
+        stretch_rows=given["shard_rows"],
+        portable=given["portable"],
+        if_exists=given["if_exists"],
+    )
+    version = augment_tables(
+        request, given["store"], run_id=uuid.uuid4().hex, storage=storage_settings(given["set_"])
+    )
+    tables = version.manifest.details["tables"]
+    return {
+        "dataset": version.ref,
+        "uri": version.uri,
+        "rows": version.manifest.rows,
+        "tables": {name: table["rows"] for name, table in tables.items()},
+        "content_digest": version.manifest.content_digest,
+        "verdict": (version.manifest.gate or {}).get("verdict"),
     }
 
 

@@ -43,6 +43,16 @@ class DiscreteCodec(MixedCodec):
     def beside_all(self, identifiers: Callable[[str], Iterable[pa.Array]]) -> Self:
         return super().beside_all(identifiers)._with_target(self.layout.target)
 
+    def without(self, name: str) -> Self:
+        """The same codec without a column that was there to be counted by, such as that of groups."""
+        columns = [column for column in self._columns if column.profile.name != name]
+        profile = self.profile.model_copy(update={"columns": tuple(column.profile for column in columns)})
+        schema = pa.schema([field for field in self.typed_schema if field.name != name])
+        views = {column: view for column, view in self.views.items() if column != name}
+        codec = type(self)(profile, columns, typed_schema=schema, views=views, notes=self.notes)
+        codec._form = self._form.select(schema.names)
+        return codec._with_target(self.layout.target)
+
     def condition(self, column: str, value: str) -> Condition | None:
         """Also of a category that takes two digits: both of them."""
         found = super().condition(column, value)

@@ -1,0 +1,57 @@
+"""Datasets of several tables: a folder a table, one manifest."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pyarrow as pa
+
+from synthmill.catalog.dataset import part_path, read_entry
+from synthmill.catalog.manifest import FileEntry, decode_schema
+from synthmill.catalog.several import is_several
+from synthmill.catalog.store import Version
+from synthmill.errors import NotFoundError, did_you_mean
+
+
+def table_part(table: str, index: int) -> str:
+    """The file of a table's part."""
+    return f"{table}/{part_path(index)}"
+
+
+def table_names(version: Version) -> list[str]:
+    """The tables of a dataset, parents first; NotFoundError where it holds one table alone."""
+    if not is_several(version):
+        raise NotFoundError(f"{version.ref} holds one table", field="table")
+    # JSON sorts the names of `tables`.
+    return list(version.manifest.details["order"])
+
+
+def table_entries(version: Version, table: str) -> list[FileEntry]:
+    """The parts of a table, in order.
+
+    Raises:
+        NotFoundError: no such table; names the closest.
+    """
+    names = table_names(version)
+    if table not in names:
+        raise NotFoundError(
+            f"{version.ref} has no table {table!r}{did_you_mean(table, names)}", field="table"
+        )
+    return [entry for entry in version.manifest.files if entry.path.startswith(f"{table}/")]
+
+
+def read_table(version: Version, table: str) -> pa.Table:
+    """All rows of a table; every part is checked against the manifest.
+
+    Raises:
+        IntegrityError: a part was changed; names it. NotFoundError: no such table.
+    """
+    entries = table_entries(version, table)
+    schema = decode_schema(version.manifest.details["tables"][table]["arrow_schema"])
+    parts = [read_entry(version.folder, entry, schema) for entry in entries]
+    return pa.concat_tables(parts) if parts else schema.empty_table()
+
+
+def iter_tables(version: Version) -> Iterator[tuple[str, Any]]:
+    """Each table by name, parents first."""
+    for name in table_names(version):
+        yield name, read_table(version, name)

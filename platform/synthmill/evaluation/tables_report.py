@@ -1,0 +1,105 @@
+"""The report on tables that belong together: how they hang together, and a section a table."""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field
+
+from synthmill.config import FrozenModel
+from synthmill.evaluation.gates import Verdict
+from synthmill.evaluation.html import to_html
+from synthmill.evaluation.markdown import to_markdown
+from synthmill.evaluation.relations import RelationsReport
+from synthmill.evaluation.report import Report
+
+FORMAT = "synthmill.tables_report/1"
+_WORST: tuple[Verdict, ...] = ("fail", "inconclusive", "warn", "pass")
+
+
+class TablesReport(FrozenModel):
+    """What was measured. Contains no row."""
+
+    relations: RelationsReport
+    tables: dict[str, Report]
+    """By table; those that can't be judged alone are missing."""
+    not_judged: dict[str, str] = Field({})
+    """Why, by table."""
+
+    @property
+    def verdict(self) -> Verdict:
+        """Fail where a key or a foreign key is broken; otherwise the worst of the tables."""
+        if not self.relations.intact:
+            return "fail"
+        verdicts = [report.verdict for report in self.tables.values()]
+        return next((one for one in _WORST if one in verdicts), "inconclusive")
+
+    @property
+    def summary(self) -> str:
+        """One sentence."""
+        broken = [one.table for one in self.relations.keys if one.unique < 1]
+        broken += [one.relation for one in self.relations.relations if one.integrity < 1]
+        if broken:
+            return f"keys are broken: {', '.join(broken)}"
+        parts = [f"{name}: {report.verdict}" for name, report in self.tables.items()]
+        parts += [f"{name}: not judged" for name in self.not_judged]
+        return f"every key is unique and every foreign key names a row; {', '.join(parts)}"
+
+    def to_json(self) -> bytes:
+        """The figures of relations, and what each table's own report says in short."""
+        plain = {
+            "format": FORMAT,
+            "verdict": self.verdict,
+            "summary": self.summary,
+            **self.relations.model_dump(mode="json"),
+            "tables": {
+                name: {"verdict": report.verdict, "summary": report.summary, "report": f"{name}/report.json"}
+                for name, report in self.tables.items()
+            },
+            "not_judged": self.not_judged,
+        }
+        return (json.dumps(plain, sort_keys=True, indent=1, allow_nan=False) + "\n").encode()
+
+    def to_markdown(self) -> str:
+        """Relations as a table, then a section a table."""
+        lines = [
+            f"# {self.verdict}: {self.summary}",
+            "",
+            "| relation | integrity | children (real) | cardinality (real) | dependence (real; none) |",
+            "| --- | --- | --- | --- | --- |",
+        ]
+        for one in self.relations.relations:
+            lines.append(
+                f"| {one.relation} | {one.integrity:.0%} | {one.children:.2f} ({one.children_real:.2f}) |"
+                f" {one.cardinality:.3f} ({_shown(one.cardinality_reference)}) | {_shown(one.dependence)}"
+                f" ({_shown(one.dependence_reference)}; {_shown(one.dependence_control)}) |"
+            )
+        for name, report in self.tables.items():
+            lines += ["", f"## {name}", "", to_markdown(report).strip()]
+        for name, why in self.not_judged.items():
+            lines += ["", f"## {name}", "", f"Not judged by itself: {why}"]
+        return "\n".join(lines) + "\n"
+
+    def files(self) -> dict[str, bytes]:
+        """File name -> content."""
+        found = {"report.json": self.to_json(), "summary.md": self.to_markdown().encode()}
+        for name, report in self.tables.items():
+            found[f"{name}/report.json"] = report.to_json()
+            found[f"{name}/report.html"] = to_html(report).encode()
+        return found
+
+
+def short(report: TablesReport) -> Mapping[str, Any]:
+    """For a closing line: the figures of each relation."""
+    return {
+        one.relation: {
+            "integrity": one.integrity,
+            "cardinality": round(one.cardinality, 4),
+            "dependence": None if one.dependence is None else round(one.dependence, 4),
+        }
+        for one in report.relations.relations
+    }
+
+
+def _shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

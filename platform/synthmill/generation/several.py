@@ -1,0 +1,52 @@
+"""A model version of several tables, loaded and ready to sample a plan; needs no Ray."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from synthmill.catalog.several import SeveralArtifact, read_several
+from synthmill.catalog.store import Version
+from synthmill.config import parse_model
+from synthmill.data.relations.spec import FamiliesSpec
+from synthmill.generation.compute import compute_class
+from synthmill.generation.families import Families
+from synthmill.generation.family_plan import FamilyPlan
+from synthmill.generation.generator import Generator
+
+
+@dataclass(frozen=True)
+class SeveralGenerators:
+    """Networks and codecs of all tables."""
+
+    spec: FamiliesSpec
+    generators: dict[str, Generator]
+    ref: str
+    digest: str
+    config: dict[str, Any]
+    """The artifact's `tables.json`."""
+
+    @classmethod
+    def load(cls, version: Version) -> "SeveralGenerators":
+        """Read and verify a model of several tables.
+
+        Raises:
+            IntegrityError: a file's bytes changed. StorageError: a model of one table.
+        """
+        return cls.of(read_several(version), ref=version.ref, digest=version.manifest.content_digest)
+
+    @classmethod
+    def of(cls, artifact: SeveralArtifact, *, ref: str, digest: str) -> "SeveralGenerators":
+        """An artifact that need not be in a store."""
+        spec = parse_model(FamiliesSpec, artifact.config["families"])
+        generators = {
+            name: Generator.of(one, ref=ref, digest=digest) for name, one in artifact.tables.items()
+        }
+        return cls(spec, generators, ref, digest, artifact.config)
+
+    def families(self, plan: FamilyPlan) -> Families:
+        """The rows of a plan."""
+        return Families(self.spec, self.generators, plan)
+
+    @property
+    def compute_class(self) -> str:
+        """Within which the bytes repeat; that of the first table's model stands for all."""
+        return compute_class(next(iter(self.generators.values())).sampler)

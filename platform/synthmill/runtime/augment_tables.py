@@ -1,0 +1,312 @@
+"""Generate a dataset of several tables on Ray: exactly once, the same bytes for any number of workers, all
+tables committed at once.
+
+Stretches of families are independent but for the numbers of their keys. So each is gone over twice: tasks
+first count its rows, at the cost of all tables that something hangs on; sums over the stretches before give
+the first number of each; then tasks compute it again and write a file a table, and one receipt for all.
+"""
+
+import functools
+import os
+import socket
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import ray
+
+import synthmill
+from synthmill.catalog.dataset import finished_shards, write_file, write_receipt
+from synthmill.catalog.manifest import FileEntry, Parent, encode_schema
+from synthmill.catalog.provenance import footer, labels
+from synthmill.catalog.several import KIND
+from synthmill.catalog.store import Draft, Store, Version, check_name
+from synthmill.catalog.tables import table_part
+from synthmill.config import StorageConfig, fingerprint
+from synthmill.errors import ResourceError, SynthmillError, UserError
+from synthmill.generation.compute import PORTABLE_ENV
+from synthmill.generation.family_plan import MOST_STRETCH_ROWS, FamilyPlan, Stretch, plan_families
+from synthmill.generation.several import SeveralGenerators
+from synthmill.runtime import cluster
+from synthmill.runtime.progress import Progress, say
+from synthmill.runtime.tasks import get, line_of
+from synthmill.runtime.writers import LOST, MAX_RETRIES
+from synthmill.storage.folder import Folder
+
+TABLES_FORMAT = 1
+"""Raised whenever the same rows would be written as other bytes."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TablesRequest:
+    """What to publish."""
+
+    model: str
+    dataset: str
+    scale: float = 1.0
+    """Rows of the tables that hang on no other, as a multiple of the source's."""
+    rows: Mapping[str, int] | int | None = None
+    """Instead: how many, by table, or of the only one."""
+    seed: int = 0
+    workers: int | None = None
+    stretch_rows: int = MOST_STRETCH_ROWS
+    """Of the largest table in a part, about."""
+    portable: bool = False
+    if_exists: Literal["new", "reuse"] = "new"
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What every task shares."""
+
+    env: Mapping[str, str]
+    store_uri: str
+    storage: StorageConfig
+    ref: str
+    digest: str
+    plan: FamilyPlan
+
+
+def augment_tables(
+    request: TablesRequest, store_uri: str, *, run_id: str, storage: StorageConfig | None = None
+) -> Version:
+    """Publish all tables as the next version of `request.dataset`, a folder a table.
+
+    Raises:
+        UserError: an unknown model or table, no rows, too many workers: before any work; a key whose type has
+        no room.
+    """
+    storage = storage or StorageConfig()
+    store = Store(store_uri, storage)
+    check_name(request.dataset, field="--dataset")
+    if request.workers is not None and request.workers < 1:
+        raise UserError(f"must be at least 1, got {request.workers}", field="--workers")
+    if request.stretch_rows < 1:
+        raise UserError(f"must be at least 1, got {request.stretch_rows}", field="--shard-rows")
+    model = SeveralGenerators.load(store.resolve("models", request.model, field="--model"))
+    plan = planned(request, model)
+    store.root.probe_write()
+    with cluster.session():
+        cluster.warn_of_local(store.root)
+        cluster.require(workers=request.workers or 1, start_with=1, field="--workers")
+        stretches = plan.stretches()
+        workers = request.workers or max(1, min(cluster.total_cpus(), len(stretches)))
+        job = _Job(cluster.environment(), store_uri, storage, model.ref, model.digest, plan)
+        tasks = _Tasks(job, workers, portable=request.portable)
+        key = fingerprint(
+            {
+                "model": model.digest,
+                "plan": plan.model_dump(mode="json"),
+                "compute_class": tasks.compute_class,
+                "format": TABLES_FORMAT,
+                "code": synthmill.__version__,
+            }
+        )
+        with store.begin(
+            "datasets", request.dataset, run_key=key, run_id=run_id, if_exists=request.if_exists
+        ) as draft:
+            return draft.finished or _fill(draft, model, plan, tasks)
+
+
+def planned(request: TablesRequest, model: SeveralGenerators) -> FamilyPlan:
+    """How many rows of each table without an owner.
+
+    Raises:
+        UserError: no rows, a table that is none of these.
+    """
+    rows = request.rows or {}
+    if isinstance(rows, int):
+        roots = model.spec.roots
+        if len(roots) > 1:
+            raise UserError(
+                f"{', '.join(roots)} all hang on no other table; give --scale instead",
+                field="--rows",
+            )
+        rows = {roots[0]: rows}
+    try:
+        return plan_families(
+            model.spec, scale=request.scale, rows=rows, seed=request.seed, stretch_rows=request.stretch_rows
+        )
+    except UserError as fault:
+        raise UserError(str(fault).partition(": ")[2], field=f"--{fault.field}") from None
+
+
+def _fill(draft: Draft, model: SeveralGenerators, plan: FamilyPlan, tasks: "_Tasks") -> Version:
+    stretches = plan.stretches()
+    say(f"{draft.ref}: {len(stretches)} stretches of families, {tasks.workers} worker(s)")
+    sizes: list[dict[str, int]] = tasks.each("counting", tasks.count, [(one,) for one in stretches], draft)
+    # Keys go on where those of the stretches before end.
+    offsets, start = [], dict.fromkeys((table.name for table in model.spec.tables), 0)
+    for size in sizes:
+        offsets.append(dict(start))
+        start = {name: rows + size.get(name, 0) for name, rows in start.items()}
+    done = finished_shards(draft.folder, draft.run_key)
+    todo = [
+        (one, offset, draft.folder, draft.run_key, tasks.compute_class)
+        for one, offset in zip(stretches, offsets, strict=True)
+        if one.number not in done
+    ]
+    written = tasks.each("generating", tasks.write, todo, draft)
+    done |= {arguments[0].number: files for arguments, files in zip(todo, written, strict=True)}
+    tasks.say_paces()
+    files = [entry for number in sorted(done) for entry in done[number]]
+    families = model.families(plan)
+    # Files of a table follow one another, parents first.
+    order = {table.name: place for place, table in enumerate(model.spec.tables)}
+    files.sort(key=lambda entry: (order[entry.path.rpartition("/")[0]], entry.path))
+    manifest = draft.manifest(
+        files=tuple(files),
+        parents=(Parent(kind="model", ref=model.ref, digest=model.digest),),
+        seed=plan.seed,
+        compute_class=tasks.compute_class,
+        labels=labels(run_key=draft.run_key),
+        gate={"verdict": "inconclusive", "why": "several tables are judged by synthmill evaluate --dataset"},
+        details={
+            "kind": KIND,
+            "order": [table.name for table in model.spec.tables],
+            "family_plan": plan.model_dump(mode="json"),
+            "tables": {
+                table.name: {
+                    "rows": start[table.name],
+                    "key": list(table.key),
+                    "foreign_keys": [
+                        {"columns": list(one.columns), "table": one.parent} for one in table.relations
+                    ],
+                    "arrow_schema": encode_schema(families.schema(table.name)),
+                }
+                for table in model.spec.tables
+            },
+        },
+    )
+    return draft.commit(manifest.model_copy(update={"rows": sum(start.values())}))
+
+
+class _Tasks:
+    """At most `workers` at a time, each on one CPU with one thread."""
+
+    def __init__(self, job: _Job, workers: int, *, portable: bool) -> None:
+        self.workers = workers
+        self._job = ray.put(job)
+        self._paces: dict[str, tuple[int, float]] = {}
+        options: dict[str, Any] = {"num_cpus": 1, "max_retries": MAX_RETRIES, "scheduling_strategy": "SPREAD"}
+        if portable:
+            options["runtime_env"] = {"env_vars": PORTABLE_ENV}
+        self.count, self.write = (ray.remote(**options)(work) for work in (count_stretch, write_stretch))
+        self.compute_class: str = get([ray.remote(**options)(class_of).remote(self._job)])[0]
+
+    def each(self, title: str, task: Any, calls: list[tuple[Any, ...]], draft: Draft) -> list[Any]:
+        """The answers, in the order of the calls; those that a lost worker had are asked again by Ray."""
+        answers: list[Any] = [None] * len(calls)
+        waiting = list(enumerate(calls))
+        running: dict[Any, int] = {}
+        with Progress(title, len(calls)) as bar:
+            done = 0
+            while waiting or running:
+                while waiting and len(running) < self.workers:
+                    at, arguments = waiting.pop(0)
+                    running[task.remote(self._job, *arguments)] = at
+                ready, _ = ray.wait(list(running), num_returns=1)
+                try:
+                    answer, worker, rows, seconds = get(ready)[0]
+                except LOST as fault:
+                    raise SynthmillError(
+                        f"a stretch lost its worker {MAX_RETRIES + 1} times: {line_of(fault)}"
+                    ) from fault
+                answers[running.pop(ready[0])] = answer
+                before = self._paces.get(worker, (0, 0.0))
+                self._paces[worker] = (before[0] + rows, before[1] + seconds)
+                done += 1
+                bar.update(done)
+                # Another run may have taken this version over while this one waited.
+                draft.check_alive()
+        return answers
+
+    def say_paces(self) -> None:
+        """A line for each worker, where there are several."""
+        if len(self._paces) > 1:
+            for worker, (rows, seconds) in sorted(self._paces.items()):
+                say(f"worker {worker}: {rows:,} rows, {rows / max(seconds, 1e-9):,.0f} rows/s")
+
+
+Answer = tuple[Any, str, int, float]
+"""What a task gives, by whom, of how many rows, in how many seconds."""
+
+
+def class_of(job: _Job) -> str:
+    """In a worker: its compute class."""
+    return _model(job).compute_class
+
+
+def count_stretch(job: _Job, stretch: Stretch) -> Answer:
+    """In a worker: the rows of each table in a stretch."""
+    started = time.monotonic()
+    sizes = _families(job).sizes(stretch)
+    return sizes, _worker(), 0, time.monotonic() - started
+
+
+def write_stretch(
+    job: _Job,
+    stretch: Stretch,
+    offsets: Mapping[str, int],
+    folder: Folder,
+    run_key: str,
+    expected_class: str,
+) -> Answer:
+    """In a worker: compute a stretch, write a file for each of its tables, then the receipt."""
+    started = time.monotonic()
+    own_class = _model(job).compute_class
+    if own_class != expected_class:
+        raise ResourceError(
+            f"the cluster's machines compute differently ({own_class} | {expected_class}); add --portable",
+            field="--workers",
+        )
+    families = _families(job)
+    files: list[FileEntry] = []
+    for name, table in families.finished(stretch, families.parts(stretch), offsets).items():
+        keys = footer(
+            run_key=run_key,
+            shard=stretch.number,
+            model_ref=job.ref,
+            model_digest=job.digest,
+            seed=job.plan.seed,
+            folder=name,
+        )
+        described = {key.decode(): value.decode() for key, value in (table.schema.metadata or {}).items()}
+        path = table_part(name, stretch.index)
+        files.append(write_file(folder, path, [table], table.schema, footer=described | keys))
+    write_receipt(folder, stretch.number, files, run_key=run_key)
+    rows = sum(entry.rows or 0 for entry in files)
+    return tuple(files), _worker(), rows, time.monotonic() - started
+
+
+def _worker() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def _model(job: _Job) -> SeveralGenerators:
+    cluster.adopt(job.env)
+    return _load(job.store_uri, job.storage, job.ref, job.digest)
+
+
+def _families(job: _Job) -> Any:
+    """With the tables of which rows are chosen, which are computed once a process."""
+    return _planned(_model(job), job.plan.model_dump_json())
+
+
+_KEPT: dict[str, Any] = {}
+
+
+def _planned(model: SeveralGenerators, plan: str) -> Any:
+    key = f"{model.digest} {plan}"
+    if key not in _KEPT:
+        _KEPT.clear()
+        _KEPT[key] = model.families(FamilyPlan.model_validate_json(plan))
+    return _KEPT[key]
+
+
+@functools.lru_cache(maxsize=1)
+def _load(store_uri: str, storage: StorageConfig, ref: str, digest: str) -> SeveralGenerators:
+    model = SeveralGenerators.load(Store(store_uri, storage).resolve("models", ref, field="--model"))
+    assert model.digest == digest, f"{ref} changed while it was read"
+    return model

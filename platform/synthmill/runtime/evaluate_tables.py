@@ -1,0 +1,182 @@
+"""Evaluate a dataset of several tables against the real ones: relations here, each table's own figures as Ray
+tasks, the report as a version in the store."""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from synthmill.catalog.manifest import FileEntry, Parent
+from synthmill.catalog.store import Store, Version
+from synthmill.catalog.tables import iter_tables
+from synthmill.config import StorageConfig, fingerprint, parse_model
+from synthmill.data.readers.base import read_source
+from synthmill.data.relations.database import Database, assemble
+from synthmill.data.relations.schema import TablesConfig
+from synthmill.data.written import read_texts
+from synthmill.errors import DataError, UserError
+from synthmill.evaluation.anywhere import evaluate as evaluate_table
+from synthmill.evaluation.evidence.base import evidence_door
+from synthmill.evaluation.gates import load_gates
+from synthmill.evaluation.relations import relations_report
+from synthmill.evaluation.report import Report
+from synthmill.evaluation.tables_report import TablesReport
+from synthmill.generation.several import SeveralGenerators
+from synthmill.runtime import cluster
+from synthmill.runtime.evaluate import EvaluateRequest, model_of
+from synthmill.runtime.progress import say
+from synthmill.runtime.tasks import map_on_ray
+from synthmill.storage.folder import Folder
+
+
+@dataclass(frozen=True)
+class TablesEvaluation:
+    """A stored report."""
+
+    version: Version
+    report: TablesReport
+
+    @property
+    def verdict(self) -> str:
+        return self.report.verdict
+
+    @property
+    def why(self) -> str:
+        return self.report.summary
+
+
+def evaluate_tables(
+    request: EvaluateRequest,
+    store_uri: str,
+    *,
+    run_id: str,
+    storage: StorageConfig | None = None,
+    output: str | None = None,
+) -> TablesEvaluation:
+    """Evaluate a published dataset of several tables and store the report as `reports/<dataset>@N`.
+
+    Raises:
+        UserError: no such dataset, a source that changed since training, an option that is for one table.
+    """
+    if request.baseline is not None:
+        raise UserError("can't be given for several tables yet; leave it out", field="--baseline")
+    store = Store(store_uri, storage or StorageConfig())
+    version = store.resolve("datasets", request.dataset, field="--dataset")
+    model = SeveralGenerators.load(store.resolve("models", model_of(version), field="--dataset"))
+    base = _real(store, model)
+    synthetic = {name: _typed(model, name, table) for name, table in iter_tables(version)}
+    gates = load_gates(request.gates or "default", shipped=evidence_door("table").gates_file())
+    learnt = {table.name: list(table.own) for table in model.spec.tables}
+    with cluster.session():
+        real = {name: base.table(name) for name in base.order}
+        relations = relations_report(model.spec, real, synthetic, base.sides, learnt)
+        reports: dict[str, Report] = {}
+        not_judged: dict[str, str] = {}
+        for name in base.order:
+            if not learnt[name]:
+                not_judged[name] = "it has no column but keys"
+                continue
+            say(f"comparing {name} with the real rows")
+            train, validation, holdout = (
+                base.table(name).filter(pa.array(base.sides[name] == side)).select(learnt[name])
+                for side in range(3)
+            )
+            try:
+                reports[name] = evaluate_table(
+                    synthetic[name].select(learnt[name]),
+                    train=train,
+                    validation=validation,
+                    holdout=holdout,
+                    target=base.config.tables[name].target,
+                    kind="table",
+                    profile=request.profile,
+                    gates=gates,
+                    seed=request.seed,
+                    sample_rows=request.rows,
+                    options=request.options,
+                    provenance={"dataset": version.ref, "table": name, "model": model.ref},
+                    map_tasks=map_on_ray(request.workers),
+                )
+            except DataError as fault:
+                # A table of a few rows must not keep the others from being judged.
+                not_judged[name] = str(fault)
+    report = TablesReport(relations=relations, tables=reports, not_judged=not_judged)
+    saved = _save(store, version, model, report, request, run_id)
+    for name, content in report.files().items() if output else ():
+        Folder(str(output)).write_bytes(name, content)
+    return TablesEvaluation(saved, report)
+
+
+def _real(store: Store, model: SeveralGenerators) -> Database:
+    """The tables that the model was trained on, divided as they were.
+
+    Raises:
+        DataError: a source that changed since, or that was in memory.
+    """
+    config = parse_model(TablesConfig, model.config["schema"])
+    for name, source in model.config["sources"].items():
+        if str(source["uri"]).startswith("memory://"):
+            raise DataError(
+                f"{name!r} was fitted on rows in memory, which can't be read again; train from files",
+                field="--dataset",
+            )
+    base = assemble(config, lambda _, data, rules: read_source(data, store=store, rules=rules))
+    for name, source in model.config["sources"].items():
+        if base.sources[name].sha256 != source["sha256"]:
+            raise DataError(
+                f"{source['uri']} has changed since the model was trained; restore it or train again",
+                field="--dataset",
+            )
+    return base
+
+
+def _typed(model: SeveralGenerators, name: str, table: pa.Table) -> pa.Table:
+    """Published rows as they are compared: text in a form is what it stands for."""
+    spec, codec = model.spec.table(name), model.generators[name].codec
+    own = codec.form.select(spec.own).read(table.select(spec.own))
+    typed = read_texts(own, pa.schema([codec.typed_schema.field(column) for column in spec.own]))
+    for column in spec.columns:
+        if column not in spec.own:
+            typed = typed.append_column(table.schema.field(column), table[column])
+    return typed
+
+
+def _save(
+    store: Store,
+    dataset: Version,
+    model: SeveralGenerators,
+    report: TablesReport,
+    request: EvaluateRequest,
+    run_id: str,
+) -> Version:
+    key = fingerprint(
+        {"dataset": dataset.manifest.content_digest, "profile": request.profile, "seed": request.seed}
+    )
+    with store.begin("reports", dataset.name, run_key=key, run_id=run_id) as draft:
+        entries = []
+        for name, content in report.files().items():
+            draft.folder.write_bytes(name, content)
+            entries.append(
+                FileEntry(path=name, bytes=len(content), sha256=hashlib.sha256(content).hexdigest())
+            )
+        details: dict[str, Any] = {
+            "profile": request.profile,
+            "tables": [table.name for table in model.spec.tables],
+        }
+        manifest = draft.manifest(
+            files=tuple(entries),
+            parents=(
+                Parent(kind="dataset", ref=dataset.ref, digest=dataset.manifest.content_digest),
+                Parent(kind="model", ref=model.ref, digest=model.digest),
+            ),
+            seed=request.seed,
+            gate={
+                "verdict": report.verdict,
+                "report": "report.json",
+                "report_sha256": hashlib.sha256(report.to_json()).hexdigest(),
+            },
+            holdout_opened=1,
+            details=details,
+        )
+        return draft.commit(manifest)
