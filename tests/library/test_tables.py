@@ -15,7 +15,7 @@ from synthmill.catalog.store import Store
 from synthmill.errors import DataError, RecipeError, UserError
 from synthmill.library.tables import read_database
 
-LEARNT = {**TINY, "model.config.epochs": 12, "training.max_steps": 250}
+LEARNT = {**TINY, "model.config.epochs": 80, "training.max_steps": 250}
 
 
 @pytest.fixture(scope="module")
