@@ -18,7 +18,7 @@ import typer
 
 import synthmill
 from synthmill import threads
-from synthmill.errors import ColumnsError, SynthmillError, UserError
+from synthmill.errors import ColumnsError, ConstraintsError, SynthmillError, UserError
 from synthmill.runtime import (
     augment_commands,
     catalog_commands,
@@ -136,7 +136,7 @@ def _fail(fault: Exception, place: "ResultPlace | None") -> int:
     if not ours or os.environ.get("SYNTHMILL_DEBUG"):
         traceback.print_exception(fault)
     # Each column at fault has a line of its own; everything else is one line.
-    for text in fault.faults if isinstance(fault, ColumnsError) else (message,):
+    for text in fault.faults if isinstance(fault, ColumnsError | ConstraintsError) else (message,):
         sys.stderr.write(f"error: {' '.join(text.split())}\n")
     sys.stderr.flush()
     _close({"status": "failed", "error": message, "exit_code": code}, place)

@@ -24,6 +24,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
+from synthmill.constraint_config import TYPES, ConstraintConfig
 from synthmill.errors import NotFoundError, RecipeError, did_you_mean
 from synthmill.frozen import Count, FrozenModel, ends, tunable
 from synthmill.tune_config import TuneConfig
@@ -84,6 +85,12 @@ def _is_auto(value: object) -> bool:
     return value == "auto"
 
 
+def _is_none(value: object) -> bool:
+    """Whether a field is left out of what is saved: one that came later must not change the fingerprints of
+    recipes that don't set it."""
+    return value is None
+
+
 class DataConfig(FrozenModel):
     """What to train on."""
 
@@ -130,6 +137,9 @@ class DataConfig(FrozenModel):
     them, `keep` learns them all the same, though so few rows share them; null: the job stops."""
     image: ImageConfig = ImageConfig()
     """Shape of images; read only where the source holds images."""
+    constraints: tuple[ConstraintConfig, ...] | None = Field(None, exclude_if=_is_none)
+    """What holds in every row of the source, and so in every generated one: [constraints](constraints.md) has
+    each type. Those in the schema file, which may be SDV's, are added."""
 
     model_config = ConfigDict(populate_by_name=True)
 
@@ -159,12 +169,6 @@ class ModelConfig(FrozenModel):
     `training.max_seconds`; what was chosen, and why, is said, and the resolved recipe names it."""
     config: dict[str, Any] = Field({})
     """Fields of the model's own `Config`; see the recipe reference."""
-
-
-def _is_none(value: object) -> bool:
-    """Whether a field is left out of what is saved: one that came later must not change the fingerprints of
-    recipes that don't set it."""
-    return value is None
 
 
 def _patience(value: Any) -> Any:
@@ -403,12 +407,23 @@ def apply_override(raw: dict[str, Any], override: str) -> None:
 def _explain(model: type[FrozenModel], fault: ValidationError, prefix: str) -> RecipeError:
     error = fault.errors()[0]  # One line for one mistake: the next run tells the next.
     path = [str(part) for part in error["loc"]]
+    # pydantic names the type of an entry behind its number: `data.constraints.0.sum.total` is no key.
+    tags = [at for at in range(1, len(path)) if path[at] in TYPES and path[at - 1].isdigit()]
+    entry = TYPES[path[tags[0]]] if tags else None
+    path = [part for at, part in enumerate(path) if at not in tags]
+    if error["type"] in ("union_tag_invalid", "union_tag_not_found"):
+        stated = error["ctx"].get("tag")
+        hint = (
+            f"{stated!r} is none{did_you_mean(stated, TYPES)}" if stated else f"is one of {', '.join(TYPES)}"
+        )
+        return RecipeError(hint, field=".".join([*([prefix] if prefix else []), *path, "type"]))
     if error["type"] != "extra_forbidden":
         # pydantic names the member of a union that it tried as well: `data.image.size.int` is no key.
         path = [part for part in path if "[" not in part and part not in ("int", "float", "str", "bool")]
     field = ".".join([prefix, *path] if prefix else path)
     if error["type"] == "extra_forbidden":
-        return RecipeError(f"unknown key{did_you_mean(path[-1], _keys_at(model, path[:-1]))}", field=field)
+        known = list(entry.model_fields) if entry is not None else _keys_at(model, path[:-1])
+        return RecipeError(f"unknown key{did_you_mean(path[-1], known)}", field=field)
     if error["type"] == "missing":
         return RecipeError("is required", field=field)
     if error["type"] == "string_pattern_mismatch":

@@ -6,6 +6,7 @@
     |   +-- DataError             2   a source, a schema or a table
     |   |   +-- ColumnsError      2   several columns, one line for each
     |   |       +-- TablesError   2   several faults of several tables
+    |   |   +-- ConstraintsError  2   constraints that can't hold, one line for each
     |   +-- ConditionError        2   a condition that can't be read or can't be met
     |   +-- NotFoundError         2   no such model, dataset, recipe, version
     |   +-- ResourceError         2   more workers or GPUs asked for than the cluster has
@@ -61,6 +62,16 @@ class TablesError(ColumnsError):
     def __init__(self, faults: Sequence[str]) -> None:
         self.faults = tuple(faults)
         DataError.__init__(self, f"{len(faults)} faults: " + " | ".join(faults))
+
+
+class ConstraintsError(DataError):
+    """Constraints contradict each other, the columns or the rows; `faults` has one line for each, which names
+    the constraint."""
+
+    def __init__(self, faults: Sequence[str], *, field: str | None = None) -> None:
+        self.faults = tuple(faults)
+        what = "1 constraint does" if len(faults) == 1 else f"{len(faults)} constraints do"
+        super().__init__(f"{what} not hold: " + " | ".join(faults), field=field)
 
 
 class ConditionError(UserError):

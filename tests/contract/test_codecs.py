@@ -38,7 +38,16 @@ def _pixels() -> Case:
     return Case(config, read_source(config).table.slice(0, 200), "label", "7")
 
 
-CASES = {"mixed": _mixed(), "discrete": _mixed(), "pixels": _pixels()}
+def _constrained() -> Case:
+    own = (
+        {"type": "inequality", "columns": ["joined", "last_seen"]},
+        {"type": "fixed_combinations", "columns": ["city", "churned"]},
+        {"type": "range", "column": "age", "minimum": 18, "maximum": 90},
+    )
+    return Case(DataConfig(source="customers.csv", constraints=own), customers(600), "plan", "pro")
+
+
+CASES = {"constrained": _constrained(), "mixed": _mixed(), "discrete": _mixed(), "pixels": _pixels()}
 
 
 @pytest.fixture(params=ENCODINGS)

@@ -1,5 +1,6 @@
 """A trained model that can be sampled: network, codec and where both came from. Needs no Ray."""
 
+import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,9 +16,11 @@ from synthmill.catalog.store import Version
 from synthmill.config import DataConfig, parse_model
 from synthmill.data.batch import Batch, Condition, concat
 from synthmill.data.codecs.base import Codec, codec_from_files
+from synthmill.data.constraints.base import FIELD as CONSTRAINTS
 from synthmill.errors import ConditionError, DataError, UserError, did_you_mean
 from synthmill.generation.clauses import Clause, Given, where_texts
 from synthmill.generation.condition import Where, parse_latents
+from synthmill.generation.rejection import Once, rejects
 from synthmill.generation.sampler import MOST_BLOCKS, Sampler, one_thread
 from synthmill.generation.shards import Shard, ShardPlan
 from synthmill.models.base import GenerativeModel, build
@@ -119,12 +122,26 @@ class Generator:
                 raise UserError(
                     f"identifiers {name!r} of type {kind} can number {room:,} rows; {fix}", field="--rows"
                 )
+        self._room(plan)
         self._where(plan, None)
         self._latent(plan)
 
+    def _room(self, plan: ShardPlan) -> None:
+        """UserError where unique columns can't have as many different values as rows are asked for."""
+        for one in self.codec.unique:
+            levels = [self.codec.levels(name) for name in one.columns]
+            if all(own is not None for own in levels):
+                room = math.prod(len(own or ()) for own in levels)
+                if plan.rows > room:
+                    raise UserError(
+                        f"{one.text}: the model knows {room:,} different values; ask for fewer rows",
+                        field="--rows",
+                    )
+
     def batches(self, plan: ShardPlan, shard: Shard, *, most_blocks: int = MOST_BLOCKS) -> Iterator[Batch]:
         """The encoded rows of one shard of a plan without quotas, in order."""
-        yield from self._group(plan, shard, 0, shard.rows, self._where(plan, None), most_blocks)
+        once = Once(self.codec, shard.index, plan.num_shards)
+        yield from self._group(plan, shard, 0, shard.rows, self._where(plan, None), most_blocks, once)
 
     def shard(self, plan: ShardPlan, shard: Shard) -> pa.Table:
         """All rows of one shard, in their final order and columns.
@@ -145,12 +162,13 @@ class Generator:
 
     def _balanced(self, plan: ShardPlan, shard: Shard) -> Batch:
         """The rows of every class in a shard, shuffled by the plan's seed."""
+        once = Once(self.codec, shard.index, plan.num_shards)
         groups = [
             batch
             for group, quota in enumerate(plan.shard_quotas(shard.index))
             if quota.rows
             for batch in self._group(
-                plan, shard, group, quota.rows, self._where(plan, quota.value), MOST_BLOCKS
+                plan, shard, group, quota.rows, self._where(plan, quota.value), MOST_BLOCKS, once
             )
         ]
         # Shuffled, or a reader of the first rows would see one class alone.
@@ -159,8 +177,19 @@ class Generator:
         return concat(groups).take(torch.from_numpy(order))
 
     def _group(
-        self, plan: ShardPlan, shard: Shard, group: int, rows: int, where: Where, most_blocks: int
+        self,
+        plan: ShardPlan,
+        shard: Shard,
+        group: int,
+        rows: int,
+        where: Where,
+        most_blocks: int,
+        once: Once,
     ) -> Iterator[Batch]:
+        if plan.where:
+            field = "--where"
+        else:
+            field = "--balance" if plan.balance is not None or not rejects(self.codec) else CONSTRAINTS
         return self.sampler.seeded(
             rows,
             seed=plan.seed,
@@ -169,7 +198,9 @@ class Generator:
             latent=self._latent(plan),
             tries_per_row=plan.max_tries_per_row,
             most_blocks=most_blocks,
-            field="--where" if plan.where else "--balance",
+            field=field,
+            once=once,
+            shards=plan.num_shards if self.codec.unique else 1,
         )
 
     def _where(self, plan: ShardPlan, value: str | None) -> Where:

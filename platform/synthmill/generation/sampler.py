@@ -17,9 +17,11 @@ import torch
 
 from synthmill.data.batch import Batch, Condition, concat, with_noise
 from synthmill.data.codecs.base import Codec
+from synthmill.data.columns import Bool
 from synthmill.errors import TooRareError
 from synthmill.generation.clauses import FIELD
 from synthmill.generation.condition import Where
+from synthmill.generation.rejection import Once, kept_rows, rejects, subject
 from synthmill.models.base import GenerativeModel
 
 BLOCK_ROWS = 1024
@@ -40,6 +42,8 @@ class Sampler:
     def __init__(self, model: GenerativeModel, codec: Codec) -> None:
         self.model = model
         self.codec = codec
+        self.generated = 0
+        """Rows drawn so far by `seeded`, those that were rejected among them."""
 
     def draw(self, rows: int, *, generator: torch.Generator, condition: Condition | None = None) -> Batch:
         """One forward pass of `rows` rows, in packed form on the CPU; `generator` is on the model's
@@ -47,11 +51,29 @@ class Sampler:
         with torch.inference_mode():
             return self.codec.pack(draw_rows(self.model, rows, generator, condition)).to("cpu")
 
-    def draw_fresh(self, rows: int, *, condition: Condition | None = None) -> Batch:
-        """Rows that can't be reproduced: their seed is the operating system's."""
+    def draw_fresh(self, rows: int, *, condition: Condition | None = None, once: Once | None = None) -> Batch:
+        """Rows that can't be reproduced: their seed is the operating system's. `once`: what their unique
+        columns may not hold; None: they are compared with each other.
+
+        Raises:
+            TooRareError: hardly a row meets the constraints.
+        """
         generator = torch.Generator(device=device_of(self.model))
         generator.seed()
-        return self.draw(rows, generator=generator, condition=condition)
+        first = self.draw(rows, generator=generator, condition=condition)
+        if not rejects(self.codec):
+            return first
+        once, kept, accepted, tried = once or Once(self.codec), [], 0, 0
+        while True:
+            batch = first if not tried else self.draw(rows, generator=generator, condition=condition)
+            tried += rows
+            batch = self._kept(batch, once, np.ones(rows, dtype=bool)).take(slice(0, rows - accepted))
+            kept.append(batch)
+            accepted += batch.num_rows
+            if accepted == rows:
+                return concat(kept)
+            if tried >= LEAST_TRIES + TRIES_PER_ROW * accepted:
+                raise self._too_rare("", accepted, tried, rows, FIELD)
 
     def block(self, seed: int, path: tuple[int, ...], condition: Condition | None = None) -> Batch:
         """The `BLOCK_ROWS` rows of one block."""
@@ -77,12 +99,15 @@ class Sampler:
         tries_per_row: int = TRIES_PER_ROW,
         most_blocks: int = MOST_BLOCKS,
         field: str = FIELD,
+        once: Once | None = None,
+        shards: int = 1,
     ) -> Iterator[Batch]:
         """The first `rows` rows of the blocks (seed, *path, 0), (.., 1), ... that satisfy `where`, in order
         and in batches of at most `most_blocks` blocks; a batch is empty where no row of its blocks did.
 
         The model gets as much of the condition as it takes, together with `latent`; rows that do not satisfy
-        the rest are rejected. Where the batches are cut changes no row.
+        the rest, or constraints that are not met by construction, are rejected. Where the batches are cut
+        changes no row. `once` knows the unique columns of the rows before, of one of so many `shards`.
 
         Raises:
             TooRareError: `tries_per_row` rows were generated for each requested one; names `field`, and
@@ -93,27 +118,50 @@ class Sampler:
         if latent is not None:
             condition = (condition or Condition()).merge(latent)
         limit = max(LEAST_TRIES, rows * tries_per_row)
-        accepted = generated = block = 0
+        accepted = generated = block = found = 0
+        if once is None and self.codec.unique:
+            once = Once(self.codec)
         while accepted < rows:
-            if generated >= limit:
-                raise TooRareError(
-                    f"{where}: only {accepted:,} of {generated:,} generated rows satisfied it"
-                    f" ({accepted / generated:.4%}) where {rows:,} were requested; relax the condition, or"
-                    " train on more rows that satisfy it",
-                    field=field,
-                )
+            # Values that are all taken are not there to be waited for, however many rows are missing.
+            used_up = bool(self.codec.unique) and generated - found >= LEAST_TRIES * shards
+            if generated >= limit * shards or used_up:
+                raise self._too_rare(str(where), accepted, generated, rows, field)
             size = _next_blocks(
-                rows - accepted, accepted, generated, min(most_blocks, -(-(limit - generated) // BLOCK_ROWS))
+                rows - accepted,
+                accepted,
+                generated,
+                min(most_blocks, max(1, -(-(limit - generated) // BLOCK_ROWS))),
             )
             batch = concat([self.block(seed, (*path, block + i), condition) for i in range(size)])
             block, generated = block + size, generated + batch.num_rows
-            if residual.clauses:
-                mask = residual.mask(self.codec.condition_table(batch))
-                batch = batch.take(torch.from_numpy(np.flatnonzero(mask)))
+            self.generated += batch.num_rows
+            if residual.clauses or rejects(self.codec):
+                batch = self._kept(batch, once, None, residual)
             # Whole blocks were generated, whatever was missing.
             batch = batch.take(slice(0, rows - accepted))
             accepted += batch.num_rows
+            found = generated if batch.num_rows else found
             yield batch
+
+    def _kept(
+        self, batch: Batch, once: Once | None, may: Bool | None, residual: Where | None = None
+    ) -> Batch:
+        """The rows of whole blocks that satisfy a condition and meet the constraints."""
+        table = self.codec.condition_table(batch)
+        may = residual.mask(table) if residual is not None else may
+        assert may is not None, "rows may be kept, or are held against a condition"
+        mask = kept_rows(self.codec, table, once, may, BLOCK_ROWS)
+        return batch.take(torch.from_numpy(np.flatnonzero(mask)))
+
+    def _too_rare(self, where: str, accepted: int, generated: int, rows: int, field: str) -> TooRareError:
+        fix = "relax the condition, or train on more rows that satisfy it"
+        if rejects(self.codec):
+            fix = "ask for fewer rows, relax it, or train on more rows that satisfy it"
+        return TooRareError(
+            f"{subject(self.codec, where)}: only {accepted:,} of {generated:,} generated rows satisfied it"
+            f" ({accepted / generated:.4%}) where {rows:,} were requested; {fix}",
+            field=field,
+        )
 
 
 def draw_rows(

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 
 from synthmill.generation.generator import Generator
+from synthmill.generation.rejection import Once
 from synthmill.generation.sampler import Sampler, one_thread
 from synthmill.generation.shards import ShardPlan
 
@@ -49,6 +50,7 @@ def fresh_pieces(
 ) -> Iterator[pa.Table]:
     """Unseeded rows in tables of at most `piece_rows` rows; `sampler` has a copy of the generator's model,
     perhaps on a GPU."""
+    once = Once(sampler.codec)
     for first_row in range(0, rows, piece_rows):
-        batch = sampler.draw_fresh(min(piece_rows, rows - first_row))
+        batch = sampler.draw_fresh(min(piece_rows, rows - first_row), once=once)
         yield generator.decode(batch, first_row=first_row, columns=columns)

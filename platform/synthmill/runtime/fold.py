@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from synthmill.config import Recipe, parse_model
-from synthmill.data.codecs.base import codec_class
+from synthmill.data.codecs.constrained import fit_codec
 from synthmill.data.split import split_table
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def other_fold(shared: "Shared", seed: int) -> "Shared":
     config = recipe.data.split.model_copy(update={**shares, "seed": seed})
     dealt = split_table(seen, config, sha256=tables.split.source_sha256)
     codecs = {
-        name: codec_class(name).fit(dealt.train, recipe.data, shared.rules).beside(seen).to_files()
+        name: fit_codec(name, dealt.train, recipe.data, shared.rules).beside(seen).to_files()
         for name in shared.codecs
     }
     return replace(shared, tables=dealt, codecs=codecs, fold=seed)

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from synthmill.config import Recipe, parse_model
-from synthmill.data.codecs.base import codec_class
+from synthmill.data.codecs.constrained import fit_codec
 from synthmill.data.schema import ColumnRule
 from synthmill.generation.generator import Generator
 from synthmill.models.base import build, model_class
@@ -38,7 +38,7 @@ class Retrain:
         recipe = recipe.model_copy(update={"training": recipe.training.model_copy(update=changed)})
         # A class that is frequent in the source may be rare in a part of it.
         data = recipe.data.model_copy(update={"rare_target": recipe.data.rare_target or "fold"})
-        codec = codec_class(model_class(recipe.model.name).encoding).fit(subset, data, self.rules)
+        codec = fit_codec(model_class(recipe.model.name).encoding, subset, data, self.rules)
         outcome = fit(recipe, subset, subset.slice(0, 0), codec, parallel=Single(), reporter=Silent())
         model = build(recipe.model.name, recipe.model.config, codec.layout)
         # The published weights: the loop's model has the last ones.

@@ -10,7 +10,7 @@ from typing import Any
 import synthmill
 from synthmill.catalog.store import Store
 from synthmill.config import AUTO, Recipe, dump, fingerprint
-from synthmill.data.codecs.base import codec_class
+from synthmill.data.codecs.constrained import fit_codec
 from synthmill.errors import RecipeError
 from synthmill.models.base import model_class
 from synthmill.runtime import cluster
@@ -152,7 +152,7 @@ def set_up(recipe: Recipe, store_uri: str) -> Setup:
     for name in families:
         encoding = model_class(name).encoding
         if encoding not in codecs:
-            fitted = codec_class(encoding).fit(rows.tables.train, prepared.recipe.data, rows.source.rules)
+            fitted = fit_codec(encoding, rows.tables.train, prepared.recipe.data, rows.source.rules)
             codecs[encoding] = fitted
     setup = Setup(prepared.recipe, prepared, codecs, space, goal, _key(prepared))
     if recipe.training.most_workers > 1:

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from synthmill.config import AUTO, ModelConfig, Recipe, dump
-from synthmill.data.codecs.base import Codec, codec_class
+from synthmill.data.codecs.base import Codec
+from synthmill.data.codecs.constrained import ConstrainedCounts, counts_for, fit_codec, fit_counted_codec
 from synthmill.data.readers.base import Source
+from synthmill.data.rebuilding import check_rows, make_plan
 from synthmill.data.scan.counts import Counts
 from synthmill.data.scan.division import Divided, Sorter
 from synthmill.data.scan.scan import Scan, Terms
@@ -102,11 +104,15 @@ def prepare_rows(recipe: Recipe, source: Source) -> Rows:
             field="data.stream",
         )
     # Before anything is fitted: the codec must see nothing of the other sides.
-    tables = split_table(source.table, recipe.data.split, sha256=source.sha256)
-    codec = codec_class(encoding_of(recipe.model.name))
+    config = recipe.data
+    if config.constraints:
+        plan = make_plan(config.constraints, source.table.schema, source.rules, config.split.group)
+        check_rows(plan.constraints, source.table)
+    tables = split_table(source.table, config.split, sha256=source.sha256)
     # Identifiers must be nobody's, those of validation and holdout rows included: the one thing that is
     # looked up in all rows, and no value of them stays in the codec.
-    fitted = codec.fit(tables.train, recipe.data, source.rules).beside(source.table)
+    codec = fit_codec(encoding_of(recipe.model.name), tables.train, config, source.rules)
+    fitted = codec.beside(source.table)
     return Rows(source, tables, fitted, choice=_choice(recipe, fitted, tables.train.num_rows))
 
 
@@ -121,16 +127,17 @@ def scan_rows(recipe: Recipe, scan: Scan) -> Rows:
         DataError: rows that can't be learnt; names the field and the fix.
     """
     config = recipe.data
-    codec = codec_class(encoding_of(recipe.model.name))
+    encoding = encoding_of(recipe.model.name)
 
-    def counts_of(terms: Terms) -> Counts:
-        return Counts(terms.sample, config, scan.rules, codec.resolution)
+    def begun(terms: Terms) -> Sorter[Counts | ConstrainedCounts]:
+        return Sorter(terms, config, counts_for(encoding, terms.sample, config, scan.rules))
 
-    sorter = scan.settle(lambda terms: Sorter(terms, config, counts_of(terms)))
+    sorter = scan.settle(begun)
     divided = sorter.divided(scan)
     train, counts = divided.train_sample, sorter.counts
     assert counts is not None, "the sorter was given some"
-    fitted = codec.fit_scanned(train, counts, config, scan.rules).beside_all(divided.column)
+    codec = fit_counted_codec(encoding, train, counts, config, scan.rules)
+    fitted = codec.beside_all(divided.column)
     empty = scan.schema.empty_table()
     tables = SplitTables(train, divided.validation_sample, empty, divided.split)
     how = (

@@ -10,12 +10,16 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from torch import Tensor
 
 from synthmill import registry
 from synthmill.config import DataConfig
 from synthmill.data.batch import Batch, Condition
+from synthmill.data.columns import Bool, UInt64
+from synthmill.data.constraints.base import Constraint
 from synthmill.data.inspection import Inspection
 from synthmill.data.layout import Layout, MixedLayout
 from synthmill.data.origin import Form
@@ -25,6 +29,7 @@ from synthmill.data.records import Columns
 from synthmill.data.resolution import COARSE, Resolution
 from synthmill.data.scan.counts import Counts
 from synthmill.data.schema import NO_RULES, Rules
+from synthmill.errors import DataError
 
 FOLDER = "data/codecs"
 
@@ -58,6 +63,12 @@ class Codec(ABC):
     share."""
     profile: TableProfile | None = None
     """What is known of each column, for codecs that learn columns one by one."""
+    constraints: tuple[Constraint, ...] = ()
+    """What holds in every row, as the recipe states it."""
+    unique: tuple[Constraint, ...] = ()
+    """Those of unique columns whose values could repeat."""
+    checked: tuple[Constraint, ...] = ()
+    """Those that `accepts` checks."""
     resolution: ClassVar[Resolution] = COARSE
     """How finely numbers are told apart, which decides what is counted of a source on disk."""
 
@@ -79,7 +90,7 @@ class Codec(ABC):
         """
         return cls.fit(sample, config, rules)
 
-    def summary_counted(self, sample: pa.Table, counts: Counts) -> dict[str, Any] | None:
+    def summary_counted(self, sample: pa.Table, counts: Any) -> dict[str, Any] | None:
         """As `summary`, of what was counted of all training rows."""
         return None
 
@@ -193,6 +204,21 @@ class Codec(ABC):
         """Kind, bounds and point masses of a column; None where the codec does not know them."""
         return None
 
+    def accepts(self, table: pa.Table) -> Bool | None:
+        """Which rows (N,) of a `condition_table` meet the constraints that are not met by construction; None:
+        all do."""
+        return None
+
+    def tuples(self, table: pa.Table) -> list[tuple[UInt64, Bool]]:
+        """For each of `unique`: a hash of each row's values (N,),
+        and which rows count."""
+        return []
+
+    def holds(self, table: pa.Table) -> Bool:
+        """Which rows (N,) of typed cells, wherever they come from, meet all constraints but that of being
+        unique."""
+        return np.ones(table.num_rows, dtype=bool)
+
     def beside(self, real: pa.Table) -> "Codec":
         """The same codec, whose generated identifiers are none of those in `real`, all rows of the source.
         Only where numbers are free is kept of them."""
@@ -227,3 +253,20 @@ def codec_from_files(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -
     return registry.load(FOLDER, FILE_NAMES.get(name, name), Codec, field="codec.json").from_files(
         config, tensors
     )
+
+
+def as_type(array: pa.Array, column: pa.Field, field: str) -> pa.Array:
+    """The cells in the type that the model learnt; NaN, as data frames write missing numbers, is missing.
+
+    Raises:
+        DataError: cells of another type; names `field`.
+    """
+    try:
+        floats = pa.types.is_floating(array.type)
+        array = pc.if_else(pc.is_nan(array), None, array) if floats else array
+        return array.cast(column.type)
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        raise DataError(
+            f"column {column.name!r} holds {array.type} that is no {column.type}, which the model learnt",
+            field=field,
+        ) from None

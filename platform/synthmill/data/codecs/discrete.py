@@ -17,7 +17,7 @@ from torch import Tensor
 from synthmill.config import DataConfig
 from synthmill.data.batch import Batch, Condition
 from synthmill.data.categorical import CategoryCodec
-from synthmill.data.codecs.base import ColumnSpan
+from synthmill.data.codecs.base import ColumnSpan, as_type
 from synthmill.data.codecs.mixed import MixedCodec
 from synthmill.data.columns import Bool, flat, valid_rows
 from synthmill.data.resolution import FINE, Resolution
@@ -87,7 +87,7 @@ class DiscreteCodec(MixedCodec):
         for column in self.schema:
             given = column.name in table.column_names
             own = flat(table[column.name]) if given else pa.nulls(table.num_rows, column.type)
-            arrays.append(_as_type(own, column, field))
+            arrays.append(as_type(own, column, field))
             known[column.name] = self._is_known(column.name, arrays[-1])
         typed = self.read(pa.table(arrays, schema=self.schema))
         # A text that is not in its column's form can't be read, and says nothing.
@@ -128,16 +128,3 @@ class DiscreteCodec(MixedCodec):
         known = target if any(span.column == target for span in self.layout.discrete) else None
         self.layout = self.layout.model_copy(update={"target": known})
         return self
-
-
-def _as_type(array: pa.Array, column: pa.Field, field: str) -> pa.Array:
-    """The cells in the type that the model learnt; NaN, as data frames write missing numbers, is missing."""
-    try:
-        floats = pa.types.is_floating(array.type)
-        array = pc.if_else(pc.is_nan(array), None, array) if floats else array
-        return array.cast(column.type)
-    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
-        raise DataError(
-            f"column {column.name!r} holds {array.type} that is no {column.type}, which the model learnt",
-            field=field,
-        ) from None

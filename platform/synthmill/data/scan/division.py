@@ -2,15 +2,16 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from synthmill.config import DataConfig
+from synthmill.data.columns import Int64
 from synthmill.data.scan.block import Block
 from synthmill.data.scan.content import Hasher
-from synthmill.data.scan.counts import Counts
 from synthmill.data.scan.scan import Scan, Terms, as_schema
 from synthmill.data.scan.sides import HOLDOUT, TRAIN, VALIDATION, Sides, check_counts, sides_of
 from synthmill.data.split import Split, check_split
@@ -18,10 +19,20 @@ from synthmill.data.split import Split, check_split
 _PLACES = np.array([0, 2, 4, 6], dtype=np.uint8)
 
 
-class Sorter:
+class Counter(Protocol):
+    """Counts the train rows."""
+
+    def add(self, block: Block, at: Int64) -> None: ...
+    def covers(self, sample: pa.Table) -> bool: ...
+
+
+C = TypeVar("C", bound=Counter)
+
+
+class Sorter(Generic[C]):
     """A consumer that finds each row's side, and has the train rows counted."""
 
-    def __init__(self, terms: Terms, config: DataConfig, counts: Counts | None = None) -> None:
+    def __init__(self, terms: Terms, config: DataConfig, counts: C | None = None) -> None:
         check_split(config.split, terms.schema.names)
         self._terms, self._config, self.counts = terms, config, counts
         self._hasher = Hasher()

@@ -1,0 +1,436 @@
+"""Any table encoding under constraints: a codec of the columns that are learnt in place of the source's.
+
+The codec inside knows nothing of it. Rows are rebuilt before their texts are written and before conditions
+are held against them, so that every caller sees the source's columns alone.
+"""
+
+import base64
+from collections.abc import Callable, Collection, Iterable, Mapping
+from typing import Any, Self
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import TypeAdapter
+from torch import Tensor
+
+from synthmill.config import DataConfig, dump
+from synthmill.constraint_config import ConstraintConfig
+from synthmill.data.batch import Batch, Condition
+from synthmill.data.codecs.base import Codec, ColumnSpan, as_type, codec_class, codec_from_files
+from synthmill.data.columns import Bool, Int64, UInt64, flat, is_text, plain_type
+from synthmill.data.constraints.fixed_combinations import FixedCombinations
+from synthmill.data.constraints.unique import Unique
+from synthmill.data.inspection import Inspection, inspect_profile
+from synthmill.data.layout import MixedLayout
+from synthmill.data.noise import noise_of
+from synthmill.data.notes import check_target
+from synthmill.data.origin import Form, origin_of
+from synthmill.data.people import people_of
+from synthmill.data.profile import ColumnProfile, TableProfile, profile_column
+from synthmill.data.rebuilding import Broken, Plan, make_plan, refuse_rebuilt_from_new
+from synthmill.data.resolution import Resolution
+from synthmill.data.scan.block import Block
+from synthmill.data.scan.counts import Counts
+from synthmill.data.schema import NO_RULES, ColumnRule, Rules
+from synthmill.data.summary import summarise
+from synthmill.data.written import forms_of, read_texts, write_texts, written_schema
+from synthmill.errors import DataError, IntegrityError, did_you_mean
+
+FORMAT = "synthmill.codec.constrained/1"
+INNER = "inner."
+"""What the names of the inner codec's tensors begin with."""
+SHARED_NAMES = ("name", "address")
+"""Kinds of keys of which two people may have the same."""
+_CONFIGS: TypeAdapter[tuple[ConstraintConfig, ...]] = TypeAdapter(tuple[ConstraintConfig, ...])
+
+
+class ConstrainedCodec(Codec):
+    """A fitted codec whose rows meet the constraints of its recipe."""
+
+    profile: TableProfile
+
+    def __init__(
+        self,
+        inner: Codec,
+        plan: Plan,
+        configs: tuple[ConstraintConfig, ...],
+        profile: TableProfile,
+        *,
+        notes: tuple[str, ...] = (),
+        form: Form | None = None,
+    ) -> None:
+        self.inner, self.plan, self.configs, self.profile = inner, plan, configs, profile
+        self.layout, self.notes = inner.layout, notes
+        self.constraints = tuple(plan.constraints)
+        self.schema = written_schema(plan.schema)
+        self._form = form or Form(self.schema)
+        for one in plan.constraints:
+            if isinstance(one, FixedCombinations):
+                name = plan.writers[one.columns[0]].stands_for(one.columns[0])
+                one.known = pa.array(inner.levels(str(name)) or [], pa.string())
+        self.checked = tuple(plan.unsure())
+        self.unique = tuple(
+            one for one in plan.constraints if isinstance(one, Unique) and self._may_repeat(one)
+        )
+
+    @classmethod
+    def fit(cls, train: pa.Table, config: DataConfig, rules: Rules = NO_RULES) -> Self:
+        """Over the `mixed` encoding; `fit_codec` fits it over that of a model."""
+        return cls.around(codec_class("mixed"), train, config, rules)
+
+    @classmethod
+    def around(cls, inner: type[Codec], train: pa.Table, config: DataConfig, rules: Rules) -> Self:
+        """Fitted on training rows, with a codec of the class `inner` inside."""
+        plan = _fitted_plan(train, config, rules)
+        table, own_rules = _learnt(plan, train, rules)
+        codec = inner.fit(table, _inner_config(config, plan), own_rules)
+        return cls._of(codec, plan, train, config, rules, inner.resolution)
+
+    @classmethod
+    def _of(
+        cls,
+        inner: Codec,
+        plan: Plan,
+        train: pa.Table,
+        config: DataConfig,
+        rules: Rules,
+        resolution: Resolution,
+    ) -> Self:
+        assert inner.profile is not None, "tables are learnt column by column"
+        ids = {column.name for column in inner.profile.columns if column.kind == "identifier"}
+        refuse_rebuilt_from_new(plan, ids)
+        people = people_of(train, config.split.group)
+        columns = []
+        for name in plan.schema.names:
+            if name in plan.writers:
+                columns.append(_profile_of(name, flat(train[name]), rules, config, people, resolution))
+            else:
+                columns.append(inner.profile.column(name))
+        if config.target in plan.writers:
+            check_target({name: flat(train[name]) for name in train.column_names}, config, people)
+        profile = TableProfile(rows=inner.profile.rows, columns=tuple(columns))
+        notes = (*inner.notes, *_notes(plan, config))
+        codec = cls(inner, plan, tuple(config.constraints or ()), profile, notes=notes)
+        codec._form = Form.of_codec(codec.schema, origin_of(train.schema), codec._written)
+        return codec
+
+    @property
+    def typed_schema(self) -> pa.Schema:
+        return self.plan.schema
+
+    @property
+    def form(self) -> Form:
+        return self._form
+
+    def record_layout(self) -> MixedLayout:
+        return self.inner.record_layout()
+
+    def encode(self, table: pa.Table) -> Batch:
+        return self.inner.encode(self.plan.learnt(self._typed(table))[0])
+
+    def decode(self, batch: Batch, *, first_row: int) -> pa.Table:
+        table = self.plan.rebuilt(self.inner.decode(batch, first_row=first_row))
+        if not forms_of(self.typed_schema):
+            return table
+        codes, values = batch["codes"].cpu().numpy(), batch["values"].cpu().numpy()
+        return write_texts(table, noise_of(batch, codes, values)(np.arange(batch.num_rows)))
+
+    def condition_table(self, batch: Batch) -> pa.Table:
+        return self.plan.rebuilt(self.inner.condition_table(batch))
+
+    def accepts(self, table: pa.Table) -> Bool | None:
+        return self.plan.held(self.checked, table) if self.checked else None
+
+    def tuples(self, table: pa.Table) -> list[tuple[UInt64, Bool]]:
+        return [one.hashes(table) for one in self.unique if isinstance(one, Unique)]
+
+    def holds(self, table: pa.Table) -> Bool:
+        return self.plan.held([one for one in self.plan.constraints if one not in self.unique], table)
+
+    def read(self, table: pa.Table) -> pa.Table:
+        return read_texts(table, self.typed_schema)
+
+    def pack(self, batch: Batch) -> Batch:
+        return self.inner.pack(batch)
+
+    def libraries(self) -> dict[str, str]:
+        return self.inner.libraries()
+
+    def condition(self, column: str, value: str) -> Condition | None:
+        """Of a column that is learnt as it is; of others several codes may mean a value."""
+        return None if column in self.plan.writers else self.inner.condition(column, value)
+
+    def column_span(self, column: str) -> ColumnSpan | None:
+        step = self.plan.writers.get(column)
+        inner = column if step is None else step.stands_for(column)
+        return None if inner is None else self.inner.column_span(inner)
+
+    def encode_known(self, table: pa.Table, *, field: str) -> tuple[Batch, Tensor]:
+        # Names and types are checked by the codec inside, which must hear of what is not rebuilt alone.
+        typed = self._known_table(table, field)
+        learnt, _ = self.plan.learnt(typed, known=True)
+        drop = [
+            name
+            for name in learnt.column_names
+            if name in self.schema.names and name not in table.column_names
+        ]
+        return self.inner.encode_known(learnt.drop_columns(drop), field=field)
+
+    def missing_codes(self, columns: Collection[str]) -> dict[int, int]:
+        inner = [name for name in columns if name not in self.plan.writers]
+        for step in self.plan.steps:
+            if set(step.writes) & set(columns):
+                inner += step.names()
+        return self.inner.missing_codes(inner)
+
+    def learnt_columns(self) -> list[str]:
+        there = set(self.inner.learnt_columns())
+        return [name for name in self.schema.names if name in there or name in self.plan.writers]
+
+    def levels(self, column: str) -> list[str] | None:
+        step = self.plan.writers.get(column)
+        return self.inner.levels(column) if step is None else step.levels(column, self.inner.levels)
+
+    def count_levels(self, column: str, array: pa.Array) -> list[int]:
+        if column not in self.plan.writers:
+            return self.inner.count_levels(column, array)
+        counted = pc.value_counts(array.cast(pa.string())).to_pylist()
+        counts = {one["values"]: one["counts"] for one in counted}
+        return [counts.get(level, 0) for level in self.levels(column) or ()]
+
+    def column_info(self, column: str) -> ColumnProfile | None:
+        return self.profile.column(column) if column in self.plan.writers else self.inner.column_info(column)
+
+    def beside(self, real: pa.Table) -> Self:
+        return self._with(self.inner.beside(real))
+
+    def beside_all(self, identifiers: Callable[[str], Iterable[pa.Array]]) -> Self:
+        return self._with(self.inner.beside_all(identifiers))
+
+    def first_free_id(self, real: pa.Table, rows: int) -> int:
+        return self.inner.first_free_id(real, rows)
+
+    def id_rooms(self) -> list[tuple[str, int]]:
+        return self.inner.id_rooms()
+
+    def inspect(self, source: str) -> Inspection:
+        return inspect_profile(self.profile, self.typed_schema, {}, source, self.notes)
+
+    def summary(self, train: pa.Table, group: str | None) -> dict[str, Any] | None:
+        return summarise(train, self.profile, people_of(train, group))
+
+    def summary_counted(self, sample: pa.Table, counts: Any) -> dict[str, Any] | None:
+        told = summarise(sample, self.profile, counts.inner.people_in(sample))
+        return {**told, "rows": counts.inner.rows}
+
+    def to_files(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        config, tensors = self.inner.to_files()
+        own = {
+            "format": FORMAT,
+            "constraints": [dump(one) for one in self.configs],
+            "state": self.plan.state(),
+            "profile": self.profile.model_dump(mode="json"),
+            "arrow_schema": base64.b64encode(self.typed_schema.serialize().to_pybytes()).decode(),
+            "inner": config,
+        }
+        if not self._form.is_plain(self.schema):
+            own["form"] = self._form.to_json()
+        return own, {f"{INNER}{name}": tensor for name, tensor in tensors.items()}
+
+    @classmethod
+    def from_files(cls, config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Self:
+        """
+        Raises:
+            IntegrityError: a format this version does not know.
+        """
+        if config.get("format") != FORMAT:
+            raise IntegrityError(
+                f"codec.json has format {config.get('format')!r}; this version reads {FORMAT!r}"
+            )
+        configs = _CONFIGS.validate_python(config["constraints"])
+        schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(config["arrow_schema"])))
+        plan = make_plan(configs, schema, NO_RULES)
+        plan.restore(config["state"])
+        inner = codec_from_files(
+            config["inner"], {name.removeprefix(INNER): tensor for name, tensor in tensors.items()}
+        )
+        profile = TableProfile.model_validate(config["profile"])
+        form = Form.from_json(config["form"]) if "form" in config else None
+        return cls(inner, plan, configs, profile, form=form)
+
+    def _with(self, inner: Codec) -> Self:
+        codec = type(self)(inner, self.plan, self.configs, self.profile, notes=self.notes, form=self._form)
+        return codec
+
+    def _typed(self, table: pa.Table) -> pa.Table:
+        columns = []
+        for column in self.typed_schema:
+            array = flat(table[column.name])
+            columns.append(array if array.type == column.type else array.cast(column.type))
+        return pa.table(columns, schema=self.typed_schema)
+
+    def _written(self, name: str) -> list[str] | None:
+        """The texts that a column can hold, as its form is told them."""
+        if name in forms_of(self.typed_schema):
+            return None
+        profile = self.profile.column(name)
+        is_new = profile.kind == "identifier" and (
+            profile.template is None or profile.template.style != "uuid"
+        )
+        return None if is_new else self.levels(name)
+
+    def _may_repeat(self, constraint: Unique) -> bool:
+        """Whether none of the columns is new in each row."""
+        for name in constraint.columns:
+            profile = self.profile.column(name)
+            template = profile.template if profile.kind == "identifier" else None
+            if template is not None and (template.key or {}).get("kind") not in SHARED_NAMES:
+                return False
+        return True
+
+    def _known_table(self, table: pa.Table, field: str) -> pa.Table:
+        """All columns, typed; those that the table lacks are missing.
+
+        Raises:
+            DataError: a column that the model does not know, or of another type.
+        """
+        names = self.schema.names
+        odd = next((name for name in table.column_names if name not in names), None)
+        if odd is not None:
+            what = f"has a column {odd!r}, which the model does not know{did_you_mean(odd, names)}"
+            raise DataError(f"{what}; leave it out, or rename it", field=field)
+        arrays = [
+            as_type(flat(table[column.name]), column, field)
+            if column.name in table.column_names
+            else pa.nulls(table.num_rows, column.type)
+            for column in self.schema
+        ]
+        return self._typed(self.read(pa.table(arrays, schema=self.schema)))
+
+
+class ConstrainedCounts:
+    """Counts of the learnt columns of a source that is read in blocks, and of the rows that break a
+    constraint."""
+
+    def __init__(self, sample: pa.Table, config: DataConfig, rules: Rules, resolution: Resolution) -> None:
+        self.plan = _fitted_plan(sample, config, rules)
+        table, self.rules = _learnt(self.plan, sample, rules)
+        self.inner = Counts(table, _inner_config(config, self.plan), self.rules, resolution)
+        self._broken = Broken(
+            [one for one in self.plan.constraints if not isinstance(one, Unique | FixedCombinations)]
+        )
+
+    def add(self, block: Block, at: Int64) -> None:
+        """The train rows of a block, which stand `at` these places in it, text dictionary-encoded."""
+        plain = pa.table(
+            [
+                flat(column).cast(kind)
+                for column, kind in zip(block.table.columns, self.plan.schema.types, strict=True)
+            ],
+            schema=self.plan.schema,
+        )
+        self._broken.add(plain.take(pa.array(at)), block.first_row + at)
+        table, _ = self.plan.learnt(plain)
+        columns = [
+            column.dictionary_encode() if is_text(column.type) else column for column in table.columns
+        ]
+        self.inner.add(Block(pa.table(columns, names=table.column_names), block.first_row), at)
+
+    def covers(self, sample: pa.Table) -> bool:
+        """Whether what was counted suffices."""
+        return self.inner.covers(self.plan.learnt(sample)[0])
+
+    def refuse_broken(self) -> None:
+        """Raises ConstraintsError where a row breaks a constraint."""
+        self._broken.refuse()
+
+
+def fit_codec(encoding: str, train: pa.Table, config: DataConfig, rules: Rules = NO_RULES) -> Codec:
+    """The codec of an encoding, under the constraints of the recipe.
+
+    Raises:
+        DataError: as `Codec.fit`.
+    """
+    cls = codec_class(encoding)
+    return (
+        ConstrainedCodec.around(cls, train, config, rules)
+        if config.constraints
+        else cls.fit(train, config, rules)
+    )
+
+
+def counts_for(
+    encoding: str, sample: pa.Table, config: DataConfig, rules: Rules
+) -> Counts | ConstrainedCounts:
+    """What counts the train rows of a scanned source."""
+    resolution = codec_class(encoding).resolution
+    kind = ConstrainedCounts if config.constraints else Counts
+    return kind(sample, config, rules, resolution)
+
+
+def fit_counted_codec(
+    encoding: str, sample: pa.Table, counts: Counts | ConstrainedCounts, config: DataConfig, rules: Rules
+) -> Codec:
+    """As `fit_codec`, of what `counts_for` counted.
+
+    Raises:
+        DataError: as `Codec.fit_scanned`, and for rows that break a constraint.
+    """
+    cls = codec_class(encoding)
+    if isinstance(counts, Counts):
+        return cls.fit_scanned(sample, counts, config, rules)
+    counts.refuse_broken()
+    table, _ = counts.plan.learnt(sample)
+    inner = cls.fit_scanned(table, counts.inner, _inner_config(config, counts.plan), counts.rules)
+    return ConstrainedCodec._of(inner, counts.plan, sample, config, rules, cls.resolution)
+
+
+def _fitted_plan(train: pa.Table, config: DataConfig, rules: Rules) -> Plan:
+    fields = [pa.field(field.name, plain_type(field.type), metadata=field.metadata) for field in train.schema]
+    plan = make_plan(config.constraints, pa.schema(fields), rules, config.split.group)
+    plan.fit(train, people_of(train, config.split.group))
+    return plan
+
+
+def _learnt(plan: Plan, train: pa.Table, rules: Rules) -> tuple[pa.Table, dict[str, ColumnRule]]:
+    """What the codec inside is fitted on, and what is known of its columns."""
+    table, own = plan.learnt(train)
+    kept = {name: rule for name, rule in rules.items() if name not in plan.writers}
+    for name in plan.keys:
+        rule = kept.get(name, ColumnRule())
+        if rule.kind is None:
+            kept[name] = rule.model_copy(update={"kind": "identifier"})
+    return table, {**kept, **own}
+
+
+def _inner_config(config: DataConfig, plan: Plan) -> DataConfig:
+    """The recipe as the codec inside is told it."""
+    target = None if config.target in plan.writers else config.target
+    return config.model_copy(update={"constraints": None, "target": target})
+
+
+def _profile_of(
+    name: str, array: pa.Array, rules: Rules, config: DataConfig, people: Int64 | None, resolution: Resolution
+) -> ColumnProfile:
+    """What charts and reports should know of a rebuilt column: it is never an identifier."""
+    whole = pa.types.is_integer(array.type)
+    kind: Any = "categorical" if is_text(array.type) else "integer" if whole else None
+    rule = rules.get(name, ColumnRule(kind=kind))
+    try:
+        return profile_column(name, array, rule, config, people, resolution=resolution)
+    except DataError:
+        # Each value is rare, and only their combinations are learnt.
+        return ColumnProfile(
+            name=name, kind="categorical", arrow_type=str(array.type), missing_rows=array.null_count
+        )
+
+
+def _notes(plan: Plan, config: DataConfig) -> tuple[str, ...]:
+    notes = [f"constraint: {one.text}" for one in plan.constraints]
+    if config.target in plan.writers:
+        notes.append(
+            f"the target {config.target!r} is rebuilt as a constraint says, so the model does not know it as"
+            " its target"
+        )
+    return tuple(notes)
