@@ -129,6 +129,8 @@ def parse_rules(text: str, *, name: str) -> dict[str, ColumnRule]:
     )
     if _is_sdv(raw):
         return _from_sdv(raw, name)
+    # Constraints are read with the recipe's (`stated.py`).
+    raw = {key: value for key, value in raw.items() if key != "constraints"}
     try:
         return dict(parse_model(_SchemaFile, raw, prefix=FIELD).columns)
     except RecipeError as fault:

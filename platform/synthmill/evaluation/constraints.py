@@ -1,12 +1,17 @@
-"""Rules between columns, as text: `start <= end`, `age >= 0`. Column names may be quoted with backticks."""
+"""Rules that rows are held against: those of the model's recipe, and the texts of a gates file (`a <= b`, or
+any formula), all by the code that training holds its rows against."""
 
 import re
+from collections.abc import Sequence
 
 import pyarrow as pa
 
-from synthmill.errors import RecipeError, did_you_mean
-from synthmill.metrics.lib.counts import Constraint
+from synthmill.constraint_config import FormulaConfig
+from synthmill.data.constraints.base import Constraint
+from synthmill.data.constraints.formula import Formula
+from synthmill.errors import RecipeError
 
+FIELD = "gates.constraints"
 PATTERN = re.compile(r"^\s*(`[^`]+`|[^<>=!`]+?)\s*(<=|>=|==|!=|<|>)\s*(`[^`]+`|[^<>=!`]+?)\s*$")
 
 
@@ -16,29 +21,58 @@ def parse_constraint(text: str, schema: pa.Schema) -> Constraint:
     Raises:
         RecipeError: can't be read, names an unknown column, or compares what can't be compared.
     """
+    try:
+        found = _Rule(FormulaConfig(expression=_with_quotes(text, schema)), FIELD, text.strip())
+    except RecipeError:
+        raise RecipeError(
+            f"can't read {text!r}; write COLUMN <= COLUMN or COLUMN <= NUMBER", field=FIELD
+        ) from None
+    faults = found.faults(schema)
+    if faults:
+        raise RecipeError(faults[0].removeprefix(f"{FIELD} ({found.text}): "), field=FIELD)
+    return found
+
+
+def known_constraints(
+    texts: Sequence[str], stated: Sequence[Constraint], train: pa.Table
+) -> tuple[Constraint, ...]:
+    """The rules of a gates file and those that the generator was trained under, told of the training rows
+    what they need to know."""
+    for one in stated:
+        one.learn(train)
+    own = {one.text for one in stated}
+    return (*stated, *(parse_constraint(text, train.schema) for text in texts if text.strip() not in own))
+
+
+class _Rule(Formula):
+    """A formula that reports call by the text it was stated in."""
+
+    def __init__(self, config: FormulaConfig, field: str, text: str) -> None:
+        super().__init__(config, field)
+        self._text = text
+
+    @property
+    def text(self) -> str:
+        return self._text
+
+
+def _with_quotes(text: str, schema: pa.Schema) -> str:
+    """A comparison of two columns, or of a column and a number, with backticks around names, which may hold
+    spaces; any other text as it is."""
     match = PATTERN.match(text)
-    if not match:
-        raise RecipeError(
-            f"can't read {text!r}; write COLUMN <= COLUMN or COLUMN <= NUMBER", field="gates.constraints"
-        )
-    left, operator, right = match.group(1).strip("`"), match.group(2), match.group(3)
-    if left not in schema.names:
-        raise RecipeError(
-            f"no column named {left!r}{did_you_mean(left, schema.names)}", field="gates.constraints"
-        )
-    other: str | float
+    if match is None:
+        return text
+    sides = [_side(match[1], schema, first=True), _side(match[3], schema, first=False)]
+    return text if None in sides else f"{sides[0]} {match[2]} {sides[1]}"
+
+
+def _side(side: str, schema: pa.Schema, *, first: bool) -> str | None:
+    if side.startswith("`"):
+        return side
     try:
         # A number first: a column named `0` needs backticks.
-        other = float(right)
+        return str(float(side)) if not first else f"`{side}`"
     except ValueError:
-        other = right.strip("`")
-        if other not in schema.names:
-            raise RecipeError(
-                f"no column named {other!r}{did_you_mean(other, schema.names)}", field="gates.constraints"
-            ) from None
-    # Arrow would compare text with a number only to fail in the middle of the work.
-    if isinstance(other, float) and not (
-        pa.types.is_integer(schema.field(left).type) or pa.types.is_floating(schema.field(left).type)
-    ):
-        raise RecipeError(f"{left!r} is {schema.field(left).type}, not a number", field="gates.constraints")
-    return Constraint(text.strip(), left, operator, other)
+        # What is no column may be an expression, or else is the name of none.
+        plain = side in schema.names or not re.search(r"[-+*/%()'\"]", side)
+        return f"`{side}`" if plain else None

@@ -5,14 +5,16 @@ from dataclasses import dataclass
 from typing import Any
 
 from synthmill.config import AUTO, ModelConfig, Recipe, dump
-from synthmill.data.codecs.base import Codec
+from synthmill.data.codecs.base import Codec, codec_class
 from synthmill.data.codecs.constrained import ConstrainedCounts, counts_for, fit_codec, fit_counted_codec
+from synthmill.data.codecs.mixed import MixedCodec
 from synthmill.data.readers.base import Source
 from synthmill.data.rebuilding import check_rows, make_plan
 from synthmill.data.scan.counts import Counts
 from synthmill.data.scan.division import Divided, Sorter
 from synthmill.data.scan.scan import Scan, Terms
 from synthmill.data.split import SplitTables, split_table
+from synthmill.data.stated import with_stated
 from synthmill.errors import RecipeError
 from synthmill.models.base import model_class, parse_config
 from synthmill.training.choice import FAMILIES, Choice, choose, encoding_of
@@ -77,7 +79,14 @@ def resolve(recipe: Recipe) -> Recipe:
         )
     # Written out in full: a default that a later version changes must not change an old recipe.
     model = ModelConfig(name=recipe.model.name, config=dump(config))
-    return recipe.model_copy(update={"model": model, "data": recipe.data.model_copy(update={"kind": kind})})
+    # What the schema file states is written out too: the recipe that is saved must say all that rows meet.
+    data = with_stated(recipe.data, recipe.storage).model_copy(update={"kind": kind})
+    if data.constraints and not issubclass(codec_class(cls.encoding), MixedCodec):
+        raise RecipeError(
+            f"{recipe.model.name} learns {kind}s, which have no columns to constrain; leave them out",
+            field="data.constraints",
+        )
+    return recipe.model_copy(update={"model": model, "data": data})
 
 
 def _left_open(recipe: Recipe) -> Recipe:
@@ -89,7 +98,8 @@ def _left_open(recipe: Recipe) -> Recipe:
             f"auto chooses among models of {kind}s; name one that learns {recipe.data.kind}",
             field="model.name",
         )
-    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"kind": kind})})
+    data = with_stated(recipe.data, recipe.storage).model_copy(update={"kind": kind})
+    return recipe.model_copy(update={"data": data})
 
 
 def prepare_rows(recipe: Recipe, source: Source) -> Rows:

@@ -242,7 +242,9 @@ def _pair(compare: Callable[..., Any], left: _Value, right: _Value) -> _Value:
         left, right = (_as_time(value) if not value.is_time else value for value in (left, right))
     a, b = left.cells, right.cells
     if (a.dtype == object) != (b.dtype == object):
-        raise ExpressionError("compares text with something else; put values of text columns in quotes")
+        raise ExpressionError(
+            "compares text with what is no text; text is not a number, and stands in quotes"
+        )
     return _Value(np.asarray(compare(a, b), dtype=np.bool_), left.known & right.known)
 
 

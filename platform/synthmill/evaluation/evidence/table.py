@@ -13,7 +13,7 @@ from synthmill.data.schema import ColumnRule
 from synthmill.errors import DataError
 from synthmill.evaluation.align import align_side, common_schema, left_out, seen_kinds, unreadable_notes
 from synthmill.evaluation.checks import align, check_tables
-from synthmill.evaluation.constraints import parse_constraint
+from synthmill.evaluation.constraints import known_constraints
 from synthmill.evaluation.evidence.base import Evidence, Need, Page, Request, Term
 from synthmill.evaluation.plots import closest_rows, plot_data
 from synthmill.evaluation.repeats import repeat_notes
@@ -63,7 +63,7 @@ class Table(Evidence):
         ),
         "constraints": Need(
             "not_applicable",
-            "no constraints are declared; list them under `constraints` in the gates file",
+            "no constraints are declared; list them in the recipe's data.constraints, or in the gates file",
             lambda e: bool(e.real.constraints),
         ),
         "requested": Need(
@@ -222,6 +222,7 @@ def prepare(tables: Tables, *, target: str | None, seed: int = 0, constraints: S
     check_tables(tables.train, tables.validation, tables.holdout, target, group=tables.group)
     # Train too, for its NaN.
     train = align(tables.train, tables.train.schema, "train")
+    stated = () if tables.codec is None else tables.codec.constraints
     profile = tables.codec.profile if tables.codec is not None and not tables.kinds else None
     columns = columns_of(train.schema, kinds_of(profile or tables.kinds))
     goal = next((c for c in columns if c.name == target), None)
@@ -236,7 +237,7 @@ def prepare(tables: Tables, *, target: str | None, seed: int = 0, constraints: S
         columns=columns,
         target=target,
         task=None if goal is None else task_of(goal, train),
-        constraints=tuple(parse_constraint(text, train.schema) for text in constraints),
+        constraints=known_constraints(constraints, stated, train),
         seed=seed,
         group=tables.group,
         declared_levels={

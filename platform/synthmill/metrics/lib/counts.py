@@ -1,14 +1,17 @@
 """Counts over every row: marginals, pairs, bounds, unseen and impossible values."""
 
 from collections.abc import Container
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 
+from synthmill.data.constraints.base import Constraint
+from synthmill.data.constraints.unique import Unique
 from synthmill.metrics.base import Mergeable
 from synthmill.metrics.lib.binning import MIN_LEVEL_ROWS, Bins, count_pair
-from synthmill.metrics.lib.columns import MISSING, Bools, Ints
+from synthmill.metrics.lib.columns import MISSING, Bools, Hashes, Ints
 from synthmill.metrics.lib.view import PartView
 
 
@@ -64,13 +67,15 @@ class TableCounts:
     """Cells that only break what the real rows suggest, by column."""
     broken: dict[str, int]
     """Constraint -> rows that break it."""
+    tuples: dict[str, Hashes] = field(default_factory=dict)
+    """Constraint of unique columns -> hashes of their values."""
 
 
 class CountTable(Mergeable[TableCounts, TableCounts]):
     """Counts every row of a table; size: bins, pairs of bins and training levels."""
 
     def __init__(
-        self, rules: Rules, constraints: tuple["Constraint", ...] = (), *, with_pairs: bool = True
+        self, rules: Rules, constraints: tuple[Constraint, ...] = (), *, with_pairs: bool = True
     ) -> None:
         self.rules = rules
         self.constraints = constraints
@@ -103,7 +108,8 @@ class CountTable(Mergeable[TableCounts, TableCounts]):
             impossible_rows=int(np.count_nonzero(invalid.impossible)),
             invalid=invalid.by_column,
             suspect=invalid.suspect,
-            broken={c.text: c.broken(view) for c in self.constraints},
+            broken={c.text: int((~c.holds(view.table)).sum()) for c in self.constraints},
+            tuples={c.text: _tuples(c, view.table) for c in self.constraints if isinstance(c, Unique)},
         )
 
     def merge(self, left: TableCounts, right: TableCounts) -> TableCounts:
@@ -118,7 +124,9 @@ class CountTable(Mergeable[TableCounts, TableCounts]):
             impossible_rows=left.impossible_rows + right.impossible_rows,
             invalid=_add(left.invalid, right.invalid),
             suspect=_add(left.suspect, right.suspect),
-            broken=_add(left.broken, right.broken),
+            # Values that both parts hold repeat, though neither part has them twice.
+            broken=_add(_add(left.broken, right.broken), _in_both(left.tuples, right.tuples)),
+            tuples={key: np.union1d(left.tuples[key], right.tuples[key]) for key in left.tuples},
         )
 
     def _invalid(self, view: PartView) -> "_Invalid":
@@ -167,31 +175,13 @@ class _Invalid:
                 self.impossible |= cells
 
 
-OPERATORS = {
-    "<=": pc.less_equal,
-    ">=": pc.greater_equal,
-    "<": pc.less,
-    ">": pc.greater,
-    "==": pc.equal,
-    "!=": pc.not_equal,
-}
+def _tuples(constraint: Unique, table: pa.Table) -> Hashes:
+    hashes, complete = constraint.hashes(table)
+    return np.unique(hashes[complete])
 
 
-@dataclass(frozen=True)
-class Constraint:
-    """A rule between a column and a column or a number; a row with a missing side satisfies it."""
-
-    text: str
-    left: str
-    operator: str
-    right: str | float
-
-    def broken(self, view: PartView) -> int:
-        """Rows of a part that break it."""
-        left = view.table[self.left]
-        right = view.table[self.right] if isinstance(self.right, str) else self.right
-        satisfied = pc.fill_null(OPERATORS[self.operator](left, right), True)
-        return view.num_rows - int(pc.sum(satisfied).as_py() or 0)
+def _in_both(left: dict[str, Hashes], right: dict[str, Hashes]) -> dict[str, int]:
+    return {key: len(np.intersect1d(left[key], right[key], assume_unique=True)) for key in left}
 
 
 def _not_in(view: PartView, name: str, levels: Container[str]) -> Bools:

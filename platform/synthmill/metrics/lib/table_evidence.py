@@ -9,10 +9,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from synthmill.data.constraints.base import Constraint
 from synthmill.metrics.base import MapTasks, Mergeable, Metric, Once, Retrain, map_serially
 from synthmill.metrics.lib.binning import MAX_PAIR_LEVELS, NUM_BINS, Plan, fit_bins
 from synthmill.metrics.lib.columns import Column, Floats, level_counts, row_hashes, texts
-from synthmill.metrics.lib.counts import Constraint, CountTable, Flagged, Rules, TableCounts, rules_from
+from synthmill.metrics.lib.counts import CountTable, Flagged, Rules, TableCounts, rules_from
 from synthmill.metrics.lib.forms import ColumnForm, CountForms, fit_forms
 from synthmill.metrics.lib.identifiers import CountIdentifiers, RealIdentifiers, real_identifiers
 from synthmill.metrics.lib.learners import Features, Labelled, Prediction, Task, fit_features, labelled

@@ -6,7 +6,7 @@ from synthmill.metrics.lib.table_evidence import TableEvidence, TableMetric
 
 
 class ConstraintViolations(TableMetric):
-    """Share of rows that break the worst of the rules listed under `constraints` in the gates file."""
+    """Share of rows that break the worst of the constraints of the model's recipe and of the gates file."""
 
     name = "tabular.constraint_violations"
     title = "Constraint violations"
@@ -35,4 +35,5 @@ class ConstraintViolations(TableMetric):
             gate_n=counts.rows,
             method="every row; Clopper-Pearson interval; reference: the real rows",
             per_column={text: broken / counts.rows for text, broken in counts.broken.items()},
+            details={"holds": {text: 1 - broken / counts.rows for text, broken in counts.broken.items()}},
         )
