@@ -4,6 +4,8 @@ Known cells come out as they went in, to the bit: what is drawn stands only wher
 sampling is, in blocks of 1,024 rows of that shape, so a row's cells follow from its block and the seed.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -11,20 +13,23 @@ import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
-from synthmill.data.batch import concat
+from synthmill.data.batch import Batch
 from synthmill.data.codecs.base import Codec
 from synthmill.data.columns import flat, plain_table
 from synthmill.errors import DataError, UserError, did_you_mean
 from synthmill.generation.generator import Generator
 from synthmill.generation.sampler import BLOCK_ROWS, block_seed, device_of, one_thread
 
+ATTEMPTS = 100
+"""Times that a row is drawn until it meets the constraints together with its known cells."""
 PATH = 2**31
 """Of these blocks' seeds: those of sampled rows begin with a shard's number, which is smaller."""
 
 
-def complete(generator: Generator, table: pa.Table, *, seed: int, field: str) -> pa.Table:
+def complete(generator: Generator, table: pa.Table, *, seed: int, field: str, first_row: int = 0) -> pa.Table:
     """A row for each row of `table`, in order, with all columns of the model. Cells of `table` that are
     missing are filled; columns that it lacks are drawn, and may be missing as they are in the training rows.
+    `first_row`: the number of the first, from which identifiers are made.
 
     Raises:
         UserError: a model that can't complete rows. DataError: a column that the model does not know, or
@@ -37,20 +42,69 @@ def complete(generator: Generator, table: pa.Table, *, seed: int, field: str) ->
         model, device = generator.model, device_of(generator.model)
         # A cell that is asked for is never filled with the code of a missing one.
         never = codec.missing_codes(table.column_names)
-        blocks = []
+        parts = [codec.schema.empty_table()]
         for number, first in enumerate(range(0, table.num_rows, BLOCK_ROWS)):
-            draws = torch.Generator(device).manual_seed(block_seed(seed, PATH, number))
-            codes_BS, given = (as_block(part, first).to(device) for part in (batch["codes"], given_BS))
-            with torch.inference_mode():
-                made = model.complete(codes_BS, given, never=never, generator=draws)
-            noise = torch.randint(2**62, (BLOCK_ROWS,), generator=draws, device=device)
-            blocks.append(made.with_(noise=noise).to("cpu").take(slice(0, table.num_rows - first)))
-        drawn = codec.decode(concat(blocks), first_row=0) if blocks else codec.schema.empty_table()
+            rows = table.slice(first, BLOCK_ROWS)
+            known = [as_block(part, first).to(device) for part in (batch["codes"], given_BS)]
+
+            def draw(attempt: int, number: int = number, known: list[Tensor] = known) -> Batch:
+                path = (PATH, number, attempt) if attempt else (PATH, number)
+                draws = torch.Generator(device).manual_seed(block_seed(seed, *path))
+                with torch.inference_mode():
+                    made = model.complete(known[0], known[1], never=never, generator=draws)
+                noise = torch.randint(2**62, (BLOCK_ROWS,), generator=draws, device=device)
+                return made.with_(noise=noise).to("cpu")
+
+            parts.append(_completed(codec, rows, draw, first + first_row, first, field))
+    return pa.concat_tables(parts[1:] or [_all_columns(codec, table, parts[0])])
+
+
+def _completed(
+    codec: Codec, rows: pa.Table, draw: Callable[[int], Batch], first_row: int, first: int, field: str
+) -> pa.Table:
+    """The rows of one block, drawn again as long as known cells and drawn ones together break a constraint.
+
+    Raises:
+        DataError: they do so however often they are drawn.
+    """
+    done: pa.Table | None = None
+    wrong = np.ones(rows.num_rows, dtype=bool)
+    for attempt in range(ATTEMPTS):
+        batch = draw(attempt).take(slice(0, rows.num_rows))
+        drawn = codec.decode_known(batch, rows, first_row=first_row, field=field)
+        made = _all_columns(codec, rows, drawn)
+        if done is None:
+            done = made
+        else:
+            index = np.arange(rows.num_rows) + np.where(wrong, rows.num_rows, 0)
+            done = pa.concat_tables([done, made]).take(pa.array(index))
+        if not codec.constraints:
+            return done
+        wrong = ~codec.holds(_as_learnt(codec, done))
+        if not wrong.any():
+            return done
+    broken = int(np.flatnonzero(wrong)[0])
+    typed = _as_learnt(codec, done).slice(broken, 1)
+    texts = [one.text for one in codec.constraints if not one.holds(typed).all()]
+    raise DataError(
+        f"row {first + broken + 1:,}: nothing that was drawn goes with its known cells and {texts[0]}; give"
+        " more of the columns that it names, or leave out those that are there",
+        field=field,
+    )
+
+
+def _all_columns(codec: Codec, rows: pa.Table, drawn: pa.Table) -> pa.Table:
     columns = [
-        _filled(codec, table[name], drawn[name], name) if name in table.column_names else drawn[name]
+        _filled(codec, rows[name], drawn[name], name) if name in rows.column_names else drawn[name]
         for name in drawn.column_names
     ]
     return pa.table(columns, names=drawn.column_names)
+
+
+def _as_learnt(codec: Codec, table: pa.Table) -> pa.Table:
+    """Completed rows, whose known cells are in the types in which they were given, as the codec has them."""
+    columns = [flat(table[column.name]).cast(column.type, safe=False) for column in codec.schema]
+    return codec.read(pa.table(columns, schema=codec.schema))
 
 
 def log_prob(generator: Generator, table: pa.Table, *, field: str) -> npt.NDArray[np.float32]:
@@ -90,7 +144,9 @@ def predict_proba(generator: Generator, column: str, table: pa.Table, *, field: 
     found = [codec.condition(column, level) for level in levels]
     codes = [tuple(one.codes.items()) for one in found if one is not None]
     if not codes or len(codes) < len(levels) or any(len(one) != 1 for one in codes):
-        raise DataError(f"{column!r} has no levels whose probabilities could be told", field="column")
+        others = [one.text for one in codec.constraints if column in one.columns]
+        why = f"; it is learnt together with others, as {others[0]} says" if others else ""
+        raise DataError(f"{column!r} has no levels whose probabilities could be told{why}", field="column")
     batch, given_BS = codec.encode_known(plain_table(table), field=field)
     span, at = codes[0][0][0], torch.tensor([one[0][1] for one in codes])
     model, device, shares = generator.model, device_of(generator.model), [torch.zeros(0, len(levels))]
@@ -127,7 +183,8 @@ def _filled(codec: Codec, own: pa.ChunkedArray, drawn: pa.ChunkedArray, name: st
     if not pc.any(missing).as_py():
         return array
     made = flat(drawn)
-    if made.null_count and (levels := codec.levels(name)):
+    bound = any(name in one.columns for one in codec.constraints)
+    if made.null_count and not bound and (levels := codec.levels(name)):
         # The digits of a column of many levels can make up the code of a missing cell.
         made = made.fill_null(pa.scalar(levels[0], pa.string()).cast(made.type))
     if pa.types.is_null(array.type):

@@ -184,6 +184,11 @@ class Codec(ABC):
         """
         raise NotImplementedError
 
+    def decode_known(self, batch: Batch, table: pa.Table, *, first_row: int, field: str) -> pa.Table:
+        """As `decode`, of rows that were drawn given the cells of `table`: what is rebuilt from known cells
+        is rebuilt from those themselves, not from what their codes say."""
+        return self.decode(batch, first_row=first_row)
+
     def missing_codes(self, columns: Collection[str]) -> dict[int, int]:
         """The code of a missing cell by the spans of those columns that can miss one."""
         return {}

@@ -167,15 +167,36 @@ class ConstrainedCodec(Codec):
         return None if inner is None else self.inner.column_span(inner)
 
     def encode_known(self, table: pa.Table, *, field: str) -> tuple[Batch, Tensor]:
-        # Names and types are checked by the codec inside, which must hear of what is not rebuilt alone.
+        return self.inner.encode_known(self._known(table, field), field=field)
+
+    def decode_known(self, batch: Batch, table: pa.Table, *, first_row: int, field: str) -> pa.Table:
+        learnt, drawn = self._known(table, field), self.inner.decode(batch, first_row=first_row)
+        columns = {
+            name: pc.coalesce(flat(learnt[name]), flat(drawn[name]))
+            if name in learnt.column_names
+            else drawn[name]
+            for name in drawn.column_names
+        }
+        made = self.plan.rebuilt(pa.table(columns))
+        if not forms_of(self.typed_schema):
+            return made
+        codes, values = batch["codes"].cpu().numpy(), batch["values"].cpu().numpy()
+        return write_texts(made, noise_of(batch, codes, values)(np.arange(batch.num_rows)))
+
+    def _known(self, table: pa.Table, field: str) -> pa.Table:
+        """The learnt columns of rows that lack some cells or columns, those that are known of."""
         typed = self._known_table(table, field)
+        for step in self.plan.steps:
+            typed = step.implied(typed)
         learnt, _ = self.plan.learnt(typed, known=True)
-        drop = [
-            name
-            for name in learnt.column_names
-            if name in self.schema.names and name not in table.column_names
-        ]
-        return self.inner.encode_known(learnt.drop_columns(drop), field=field)
+        # A column that is lacking may be missing; one that is there is to be filled.
+        lacking = set(self.schema.names) - set(table.column_names)
+        implied = {name for name in lacking if typed[name].null_count < typed.num_rows}
+        unknown = lacking - implied
+        for step in self.plan.steps:
+            if not set(step.writes) & set(table.column_names):
+                unknown |= set(step.names())
+        return learnt.drop_columns([name for name in learnt.column_names if name in unknown])
 
     def missing_codes(self, columns: Collection[str]) -> dict[int, int]:
         inner = [name for name in columns if name not in self.plan.writers]

@@ -128,6 +128,10 @@ class Step(ABC):
         """What is learnt, by the column that it stands in the place of. `known`: missing cells of the table
         are to be filled, and what depends on one is missing."""
 
+    def implied(self, table: pa.Table) -> pa.Table:
+        """The table with missing cells that follow from those that are there."""
+        return table
+
     @abstractmethod
     def rebuilt(self, columns: Arrays, learnt: Arrays, *, bounded: bool) -> dict[str, pa.Array]:
         """The written columns, of the read ones and the learnt ones. `bounded`: values beyond those of the

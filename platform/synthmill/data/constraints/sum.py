@@ -147,6 +147,26 @@ class _Total(Step):
             found.append(Learnt(self._alone, array, rule))
         return {self._total: found}
 
+    def implied(self, table: pa.Table) -> pa.Table:
+        """A part that alone is missing of a total that is there."""
+        arrays = self._arrays(table)
+        adder = self._adder
+        total, has = adder.line.place(arrays[self._total])
+        parts = {name: adder.line.place(arrays[name]) for name in self.reads}
+        lacking = np.sum([~there for _, there in parts.values()], axis=0)
+        others, _ = adder.places(arrays)
+        for name, (own, there) in parts.items():
+            rows = has & ~there & (lacking == 1)
+            if rows.any():
+                sign = 1 if name in adder.config.plus else -1
+                # Its own place counts as 0, or as what Arrow keeps where nothing is.
+                place = sign * (total - (others - sign * own))
+                cells = adder.line.cells(np.where(rows, place, 0), rows, adder.kinds[name])
+                filled = pc.if_else(pa.array(rows), cells, arrays[name])
+                at = table.schema.get_field_index(name)
+                table = table.set_column(at, table.schema.field(name), filled)
+        return table
+
     def rebuilt(self, columns: Arrays, learnt: Arrays, *, bounded: bool) -> dict[str, pa.Array]:
         cells, complete = self._adder.total(columns)
         if self._gone in self._learns:
