@@ -5,7 +5,7 @@ Actors compute whole shards and write the parts themselves; a part counts only w
 deals out shards, replaces lost actors, evaluates what was written and commits the manifest last.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from synthmill.data.split import SplitTables
     from synthmill.evaluation.report import Report
     from synthmill.generation.generator import Generator
-    from synthmill.runtime.writers import Writers
+    from synthmill.runtime.writers import Done, Writers
 
 PARQUET_FORMAT = 2
 """Raised whenever the same rows would be written as other bytes. 2: real rows have the chosen columns
@@ -194,6 +194,7 @@ def _prepare(request: AugmentRequest, store: Store, source: Version, *, writes: 
         from synthmill.runtime.evaluate import check_gates
 
         check_gates(request.gates, generator)
+    _refuse_repeats(request, generator)
     if request.mix_real:
         refuse_sampled(generator)
     real = source_tables(store, generator) if request.mix_real else None
@@ -205,6 +206,17 @@ def _prepare(request: AugmentRequest, store: Store, source: Version, *, writes: 
     if base is not None:
         base.check(work.plan, generator.digest, work.schema, request.output)
     return work
+
+
+def _refuse_repeats(request: AugmentRequest, generator: "Generator") -> None:
+    """UserError where rows that are not generated here could hold what unique columns of new ones do."""
+    given = "--append" if request.append else "--mix-real" if request.mix_real else None
+    if given is not None and generator.codec.unique:
+        raise UserError(
+            f"the other rows could hold the same as new ones, and {generator.codec.unique[0].text} must hold;"
+            " publish a dataset of new rows alone",
+            field=given,
+        )
 
 
 def _base(request: AugmentRequest, store: Store, generator: "Generator") -> Base:
@@ -297,9 +309,16 @@ def _fill(work: _Work, draft: Draft, writers: "Writers") -> Augmented:
     say(f"{draft.ref}: {plan.rows:,} rows in {len(parts)} parts, {writers.count} worker(s)")
     real_rows = work.real.train.num_rows if work.real else 0
     shown = GeneratingProgress(plan.rows + real_rows)
+    done: dict[int, Done] = {}
     with Progress("generating", len(parts)) as bar:
-        written = writers.write_all(parts, draft, on_part=lambda done: shown.update(bar, done))
+
+        def on_part(now: "Mapping[int, Done]") -> None:
+            done.update(now)
+            shown.update(bar, now)
+
+        written = writers.write_all(parts, draft, on_part=on_part)
     shown.say_summary()
+    rejected = _rejected(work, done)
     files = tuple(entry for part in written for entry in part)
     # Parts of real rows come after the generated ones.
     generated = tuple(entry for part in written[: plan.num_shards] for entry in part)
@@ -328,10 +347,26 @@ def _fill(work: _Work, draft: Draft, writers: "Writers") -> Augmented:
             labels=labels(run_key=draft.run_key, mixed=work.mixed),
             gate=gate,
             contains_training_rows=contains,
-            details=_details(work),
+            details={**_details(work), **rejected},
         )
     )
     return Augmented(version, gate["verdict"], reused=False)
+
+
+def _rejected(work: _Work, done: "Mapping[int, Done]") -> dict[str, Any]:
+    """How many rows were drawn for those that were kept, where constraints are not all met by construction;
+    empty where an earlier attempt drew some of them."""
+    codec = work.generator.codec
+    stated = [one.text for one in (*codec.checked, *codec.unique)]
+    drawn = [done[index].generated for index in range(work.plan.num_shards) if index in done]
+    if not stated or None in drawn:
+        return {}
+    generated = sum(filter(None, drawn))
+    say(
+        f"kept {work.plan.rows:,} of {generated:,} generated rows ({work.plan.rows / generated:.1%}), as"
+        f" {' and '.join(stated)} must hold"
+    )
+    return {"rejection": {"constraints": stated, "generated": generated, "kept": work.plan.rows}}
 
 
 def _parents(work: _Work) -> tuple[Parent, ...]:

@@ -68,6 +68,8 @@ class Done:
     worker: str
     """The machine and the process."""
     seconds: float
+    generated: int | None = None
+    """Rows that were drawn for it, those that were rejected among them; None: not known."""
 
     @property
     def rows(self) -> int:
@@ -141,6 +143,7 @@ def write_part(job: Job, part: Part, folder: Folder, run_key: str, expected_clas
             field="--workers",
         )
     schema = dataset_schema(generator, job.plan, mixed=job.mixed)
+    before = generator.sampler.generated
     table = generator.shard(job.plan, job.plan.shard(part.index)) if part.rows is None else part.rows
     # Models generate plain values; categories, numbers of classes and the like come back on the way out.
     form = generator.codec.form.select(job.plan.columns or generator.schema.names)
@@ -165,7 +168,8 @@ def write_part(job: Job, part: Part, folder: Folder, run_key: str, expected_clas
         many = job.output.row_group_rows
         files.append(write_file(folder, path, [rows], rows.schema, footer=keys, row_group_rows=many))
     write_receipt(folder, part.index, files, run_key=run_key)
-    return Done(tuple(files), f"{socket.gethostname()}:{os.getpid()}", time.monotonic() - started)
+    generated = generator.sampler.generated - before
+    return Done(tuple(files), f"{socket.gethostname()}:{os.getpid()}", time.monotonic() - started, generated)
 
 
 def _placed(rows: pa.Table, partition_by: tuple[str, ...]) -> Iterable[tuple[str, pa.Table]]:
