@@ -26,6 +26,7 @@ from synthmill.metrics.base import Profile
 
 if TYPE_CHECKING:
     from synthmill.runtime.evaluate import Evaluation
+    from synthmill.runtime.given import GivenRows
     from synthmill.runtime.tune import Tuned
 
 DEFAULT_STORE = "store"
@@ -249,8 +250,9 @@ def tune(
 def augment(
     model: str,
     *,
-    rows: int,
     dataset: str,
+    rows: int | None = None,
+    given: Frame | None = None,
     store: str | None = None,
     seed: int = 0,
     workers: int | None = None,
@@ -273,7 +275,8 @@ def augment(
 ) -> Version:
     """Publish a synthetic dataset as Parquet, on Ray: exactly once, the same bytes for any number of workers.
 
-    The arguments are those of `synthmill augment`.
+    The arguments are those of `synthmill augment`; `given` may be rows in memory, which are completed in
+    order.
 
     Raises:
         UserError: an unknown model, column or value, before any work.
@@ -307,8 +310,20 @@ def augment(
             row_group_rows=row_group_rows,
         ),
         append=append,
+        given=_given(given),
     )
     return run(request, _store(store), run_id=uuid.uuid4().hex, storage=storage).version
+
+
+def _given(given: Frame | None) -> "str | GivenRows | None":
+    """The path of rows, or the rows themselves where they are in memory."""
+    if given is None or isinstance(given, str | PathLike):
+        return None if given is None else fspath(given)
+    from synthmill.library.frames import MEMORY, content_sha256, to_table
+    from synthmill.runtime.given import GivenRows
+
+    table = to_table(given, field="given")
+    return GivenRows(table, MEMORY, content_sha256(table))
 
 
 def evaluate_dataset(

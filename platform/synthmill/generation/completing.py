@@ -26,16 +26,25 @@ PATH = 2**31
 """Of these blocks' seeds: those of sampled rows begin with a shard's number, which is smaller."""
 
 
-def complete(generator: Generator, table: pa.Table, *, seed: int, field: str, first_row: int = 0) -> pa.Table:
+def complete(
+    generator: Generator,
+    table: pa.Table,
+    *,
+    seed: int,
+    field: str,
+    first_row: int = 0,
+    shard: int | None = None,
+) -> pa.Table:
     """A row for each row of `table`, in order, with all columns of the model. Cells of `table` that are
     missing are filled; columns that it lacks are drawn, and may be missing as they are in the training rows.
-    `first_row`: the number of the first, from which identifiers are made.
+    `first_row`: the number of the first, from which identifiers are made; `shard`: which part of a larger
+    table the rows are.
 
     Raises:
         UserError: a model that can't complete rows. DataError: a column that the model does not know, or
         whose cells are of another type; names `field`.
     """
-    _check(generator, field)
+    refuse_incomplete(generator, field)
     codec, table = generator.codec, plain_table(table)
     with one_thread():
         batch, given_BS = codec.encode_known(table, field=field)
@@ -48,7 +57,8 @@ def complete(generator: Generator, table: pa.Table, *, seed: int, field: str, fi
             known = [as_block(part, first).to(device) for part in (batch["codes"], given_BS)]
 
             def draw(attempt: int, number: int = number, known: list[Tensor] = known) -> Batch:
-                path = (PATH, number, attempt) if attempt else (PATH, number)
+                part_path = (PATH, number) if shard is None else (PATH + 1, shard, number)
+                path = (*part_path, attempt) if attempt else part_path
                 draws = torch.Generator(device).manual_seed(block_seed(seed, *path))
                 with torch.inference_mode():
                     made = model.complete(known[0], known[1], never=never, generator=draws)
@@ -114,7 +124,7 @@ def log_prob(generator: Generator, table: pa.Table, *, field: str) -> npt.NDArra
     Raises:
         DataError: also for a column that `table` lacks.
     """
-    _check(generator, field)
+    refuse_incomplete(generator, field)
     codec, table = generator.codec, plain_table(table)
     lacking = [name for name in codec.learnt_columns() if name not in table.column_names]
     if lacking:
@@ -134,7 +144,7 @@ def predict_proba(generator: Generator, column: str, table: pa.Table, *, field: 
     Raises:
         DataError: also for a column that has no levels of one code each.
     """
-    _check(generator, field)
+    refuse_incomplete(generator, field)
     codec = generator.codec
     if column not in codec.schema.names:
         raise DataError(
@@ -161,7 +171,8 @@ def predict_proba(generator: Generator, column: str, table: pa.Table, *, field: 
     return pa.table({level: share_NL[:, index].numpy() for index, level in enumerate(levels)})
 
 
-def _check(generator: Generator, field: str) -> None:
+def refuse_incomplete(generator: Generator, field: str) -> None:
+    """UserError for a model that can't say what goes with known cells."""
     if not generator.model.completes:
         name = generator.config.get("model", "this model")
         raise UserError(

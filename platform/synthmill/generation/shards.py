@@ -8,6 +8,8 @@ import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from pydantic import Field
+
 from synthmill.config import FrozenModel
 from synthmill.errors import ConditionError
 
@@ -46,6 +48,8 @@ class ShardPlan(FrozenModel):
     first_id: int = 0
     """Row number that identifiers count from; above 0 where real rows stand among the generated ones."""
     shard_rows: int = SHARD_ROWS
+    given: str | None = Field(None, exclude_if=lambda value: value is None)
+    """SHA-256 of the file whose rows are completed; None: rows are drawn freely."""
     max_tries_per_row: int = 1000
     """Rows generated for each requested one before a condition is given up."""
 

@@ -19,9 +19,11 @@ from synthmill.config import StorageConfig, fingerprint
 from synthmill.data.columns import flat
 from synthmill.data.written import write_texts
 from synthmill.errors import DataError, GateFailedError, UserError
-from synthmill.generation.shards import ShardPlan, level_quotas
+from synthmill.generation.shards import Shard, ShardPlan, level_quotas
 from synthmill.runtime import cluster
 from synthmill.runtime.append import FIELD, Base
+from synthmill.runtime.constrained import refuse_repeats, rejected
+from synthmill.runtime.given import GivenRows, check_given, read_given
 from synthmill.runtime.output import Output, check_output, rows_of_files
 from synthmill.runtime.progress import Progress, say
 from synthmill.runtime.rates import GeneratingProgress
@@ -45,7 +47,8 @@ class AugmentRequest:
 
     model: str
     dataset: str
-    rows: int
+    rows: int | None = None
+    """None: as many as are given."""
     seed: int = 0
     workers: int | None = None
     """Writing processes; None: one for each CPU, at most one for each shard."""
@@ -66,6 +69,8 @@ class AugmentRequest:
     output: Output = field(default_factory=Output)
     file_bytes: int | None = None
     """About the size of a file, which then decides `shard_rows`."""
+    given: str | GivenRows | None = None
+    """A file of rows with some cells known: each of them is completed, in order."""
     append: bool = False
     """To the newest version of the dataset: the new one shares its files."""
 
@@ -91,6 +96,8 @@ class _Work:
     """The real rows that are published too."""
     base: Base | None = None
     """The version that is appended to."""
+    given: GivenRows | None = None
+    """The rows that are completed."""
 
     @property
     def mixed(self) -> bool:
@@ -168,6 +175,8 @@ def _check(request: AugmentRequest, version: Version) -> None:
     ):
         if value is not None and value < 1:
             raise UserError(f"must be at least 1, got {value}", field=option)
+    if request.rows is None and request.given is None:
+        raise UserError("is required: how many rows to publish", field="--rows")
     check_name(request.dataset, field="--dataset")
     if request.append and request.mix_real:
         raise UserError("can't be given with --append, which adds generated rows alone", field="--mix-real")
@@ -194,29 +203,29 @@ def _prepare(request: AugmentRequest, store: Store, source: Version, *, writes: 
         from synthmill.runtime.evaluate import check_gates
 
         check_gates(request.gates, generator)
-    _refuse_repeats(request, generator)
+    refuse_repeats(generator, append=request.append, mix_real=request.mix_real)
+    given = request.given
+    if isinstance(given, str):
+        given = read_given(generator, given, store.root.settings)
+    if given is not None:
+        options = {
+            "--where": request.where,
+            "--latent": request.latent,
+            "--balance": request.balance,
+            "--mix-real": request.mix_real,
+            "--append": request.append,
+        }
+        check_given(generator, given, request.rows, options)
     if request.mix_real:
         refuse_sampled(generator)
     real = source_tables(store, generator) if request.mix_real else None
     base = _base(request, store, generator) if request.append else None
-    work = _Work(
-        request, store, generator, _plan(request, generator, real.train if real else None, base), real, base
-    )
+    plan = _plan(request, generator, real.train if real else None, base, given)
+    work = _Work(request, store, generator, plan, real, base, given)
     check_output(request.output, generator, work.schema)
     if base is not None:
         base.check(work.plan, generator.digest, work.schema, request.output)
     return work
-
-
-def _refuse_repeats(request: AugmentRequest, generator: "Generator") -> None:
-    """UserError where rows that are not generated here could hold what unique columns of new ones do."""
-    given = "--append" if request.append else "--mix-real" if request.mix_real else None
-    if given is not None and generator.codec.unique:
-        raise UserError(
-            f"the other rows could hold the same as new ones, and {generator.codec.unique[0].text} must hold;"
-            " publish a dataset of new rows alone",
-            field=given,
-        )
 
 
 def _base(request: AugmentRequest, store: Store, generator: "Generator") -> Base:
@@ -235,12 +244,19 @@ def _base(request: AugmentRequest, store: Store, generator: "Generator") -> Base
 
 
 def _plan(
-    request: AugmentRequest, generator: "Generator", real: pa.Table | None, base: Base | None = None
+    request: AugmentRequest,
+    generator: "Generator",
+    real: pa.Table | None,
+    base: Base | None = None,
+    given: GivenRows | None = None,
 ) -> ShardPlan:
     from synthmill.generation.generator import classes_of
 
+    rows = request.rows if given is None else given.table.num_rows
+    assert rows is not None, "checked with the request"
     plan = ShardPlan(
-        rows=request.rows,
+        given=None if given is None else given.sha256,
+        rows=rows,
         seed=request.seed,
         where=request.where,
         latent=request.latent,
@@ -253,8 +269,8 @@ def _plan(
         plan = plan.model_copy(update={"first_id": base.first_id})
         generator.check(plan)
     if request.file_bytes is not None:
-        rows = rows_of_files(generator, plan, request.output, request.file_bytes)
-        plan = plan.model_copy(update={"shard_rows": rows})
+        per_file = rows_of_files(generator, plan, request.output, request.file_bytes)
+        plan = plan.model_copy(update={"shard_rows": per_file})
     if real is not None:
         if SYNTHETIC_COLUMN in generator.schema.names:
             raise UserError(
@@ -263,7 +279,7 @@ def _plan(
                 field="--mix-real",
             )
         # Generated identifiers continue where those of the real rows end.
-        plan = plan.model_copy(update={"first_id": generator.codec.first_free_id(real, request.rows)})
+        plan = plan.model_copy(update={"first_id": generator.codec.first_free_id(real, rows)})
     if request.balance is None:
         return plan
     classes = classes_of(generator, request.balance)
@@ -273,7 +289,7 @@ def _plan(
         else generator.codec.count_levels(request.balance, flat(real[request.balance]))
     )
     counts = dict(zip(classes, existing, strict=True))
-    return plan.model_copy(update={"quotas": level_quotas(counts, request.rows)})
+    return plan.model_copy(update={"quotas": level_quotas(counts, rows)})
 
 
 def _run_key(work: _Work, compute_class: str) -> str:
@@ -298,7 +314,7 @@ def _fill(work: _Work, draft: Draft, writers: "Writers") -> Augmented:
     from synthmill.runtime.writers import Part
 
     plan, generator = work.plan, work.generator
-    parts = [Part(shard.index, None) for shard in plan.shards()]
+    parts = [Part(shard.index, None, _given(work, shard)) for shard in plan.shards()]
     if work.real is not None:
         # As the source writes them, like the generated rows beside them.
         rows = write_texts(work.real.train)
@@ -318,7 +334,7 @@ def _fill(work: _Work, draft: Draft, writers: "Writers") -> Augmented:
 
         written = writers.write_all(parts, draft, on_part=on_part)
     shown.say_summary()
-    rejected = _rejected(work, done)
+    drawn_again = rejected(plan, generator.codec, done)
     files = tuple(entry for part in written for entry in part)
     # Parts of real rows come after the generated ones.
     generated = tuple(entry for part in written[: plan.num_shards] for entry in part)
@@ -344,29 +360,21 @@ def _fill(work: _Work, draft: Draft, writers: "Writers") -> Augmented:
             parents=_parents(work),
             seed=plan.seed,
             compute_class=writers.compute_class,
-            labels=labels(run_key=draft.run_key, mixed=work.mixed),
+            # Cells that are given need not be generated ones.
+            labels=labels(run_key=draft.run_key, mixed=work.mixed or work.given is not None),
             gate=gate,
             contains_training_rows=contains,
-            details={**_details(work), **rejected},
+            details={**_details(work), **drawn_again},
         )
     )
     return Augmented(version, gate["verdict"], reused=False)
 
 
-def _rejected(work: _Work, done: "Mapping[int, Done]") -> dict[str, Any]:
-    """How many rows were drawn for those that were kept, where constraints are not all met by construction;
-    empty where an earlier attempt drew some of them."""
-    codec = work.generator.codec
-    stated = [one.text for one in (*codec.checked, *codec.unique)]
-    drawn = [done[index].generated for index in range(work.plan.num_shards) if index in done]
-    if not stated or None in drawn:
-        return {}
-    generated = sum(filter(None, drawn))
-    say(
-        f"kept {work.plan.rows:,} of {generated:,} generated rows ({work.plan.rows / generated:.1%}), as"
-        f" {' and '.join(stated)} must hold"
-    )
-    return {"rejection": {"constraints": stated, "generated": generated, "kept": work.plan.rows}}
+def _given(work: _Work, shard: Shard) -> pa.Table | None:
+    """The rows of a shard that are completed. Copied, as a slice would take the whole table along."""
+    if work.given is None:
+        return None
+    return work.given.table.slice(shard.first_row, shard.rows).take(pa.array(range(shard.rows)))
 
 
 def _parents(work: _Work) -> tuple[Parent, ...]:
@@ -375,6 +383,8 @@ def _parents(work: _Work) -> tuple[Parent, ...]:
     if work.mixed:
         source: Any = work.generator.config["source"]
         parents.append(Parent(kind="source", ref=source["uri"], digest=source["sha256"]))
+    if work.given is not None:
+        parents.append(Parent(kind="source", ref=work.given.uri, digest=work.given.sha256))
     if work.base is not None:
         parents.append(work.base.parent)
     return tuple(parents)

@@ -30,10 +30,16 @@ def augment(
     dataset: Annotated[str, typer.Option(help="Name of the dataset.")],
     rows: Annotated[
         int | None,
-        typer.Option(help="Synthetic rows to publish; of several tables, of the one that hangs on no other."),
+        typer.Option(
+            help="Synthetic rows to publish; of several tables, of the one that hangs on no other; with --given:"
+            " as many as it holds."
+        ),
     ] = None,
     scale: Annotated[
         float | None, typer.Option(help="Instead, of several tables: a multiple of the source's rows.")
+    ] = None,
+    given: Annotated[
+        str | None, typer.Option(help="A file of rows with some cells known: each is completed, in order.")
     ] = None,
     store: StoreOption = DEFAULT_STORE,
     seed: Annotated[int, typer.Option(help="Same seed, model and rows: same bytes.")] = 0,
@@ -103,6 +109,7 @@ def augment(
         model=model,
         dataset=dataset,
         rows=rows,
+        given=given,
         seed=seed,
         workers=workers,
         where=tuple(where or ()),

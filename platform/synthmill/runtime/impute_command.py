@@ -34,22 +34,17 @@ def impute(
 
     from synthmill.catalog.provenance import AIGC_KEY, SOURCE_TYPE_KEY, aigc, produce_id, source_type
     from synthmill.catalog.store import Store
-    from synthmill.config import DataConfig, fingerprint, parse_model
-    from synthmill.data.columns import is_text
-    from synthmill.data.files import read_files
+    from synthmill.config import fingerprint
     from synthmill.generation.completing import complete as complete_rows
     from synthmill.generation.generator import Generator
+    from synthmill.runtime.given import read_given
     from synthmill.runtime.options import storage_settings
 
     settings, place = storage_settings(set_), Path(output)
     if place.exists() and not force:
         raise UserError(f"{place} exists; give another name, or --force", field="--output")
     generator = Generator.load(Store(store, settings).resolve("models", model, field="--model"))
-    learnt = parse_model(DataConfig, generator.config["recipe"]["data"])
-    # What is text to the model stays text: codes with leading zeros, amounts with their currency.
-    texts = frozenset(column.name for column in generator.codec.schema if is_text(column.type))
-    config = DataConfig(source=given, null_values=learnt.null_values, trim=learnt.trim)
-    found = read_files(given, config, settings, keep_text=texts)
+    found = read_given(generator, given, settings)
     made = complete_rows(generator, found.table, seed=seed, field="--given")
     made = made if complete else made.select(found.table.column_names)
     key = fingerprint({"model": generator.digest, "given": found.sha256, "seed": seed, "complete": complete})

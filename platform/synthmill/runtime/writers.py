@@ -23,7 +23,9 @@ from synthmill.catalog.manifest import FileEntry
 from synthmill.catalog.provenance import SYNTHETIC_COLUMN, footer
 from synthmill.catalog.store import Draft, Store
 from synthmill.config import StorageConfig
+from synthmill.data.columns import flat
 from synthmill.errors import ResourceError, SynthmillError
+from synthmill.generation.completing import complete
 from synthmill.generation.compute import PORTABLE_ENV, compute_class
 from synthmill.generation.generator import Generator
 from synthmill.generation.shards import ShardPlan
@@ -58,6 +60,8 @@ class Part:
 
     index: int
     rows: pa.Table | None
+    given: pa.Table | None = None
+    """Of a shard that is completed: its rows."""
 
 
 @dataclass(frozen=True)
@@ -144,7 +148,7 @@ def write_part(job: Job, part: Part, folder: Folder, run_key: str, expected_clas
         )
     schema = dataset_schema(generator, job.plan, mixed=job.mixed)
     before = generator.sampler.generated
-    table = generator.shard(job.plan, job.plan.shard(part.index)) if part.rows is None else part.rows
+    table = _rows_of(generator, job.plan, part)
     # Models generate plain values; categories, numbers of classes and the like come back on the way out.
     form = generator.codec.form.select(job.plan.columns or generator.schema.names)
     written = form.write(table.select(form.schema.names))
@@ -161,7 +165,7 @@ def write_part(job: Job, part: Part, folder: Folder, run_key: str, expected_clas
             model_ref=job.model_ref,
             model_digest=job.model_digest,
             seed=job.plan.seed,
-            mixed=job.mixed,
+            mixed=job.mixed or job.plan.given is not None,
             folder=place,
         )
         path = "/".join(filter(None, (place, part_path(job.first_part + part.index))))
@@ -170,6 +174,20 @@ def write_part(job: Job, part: Part, folder: Folder, run_key: str, expected_clas
     write_receipt(folder, part.index, files, run_key=run_key)
     generated = generator.sampler.generated - before
     return Done(tuple(files), f"{socket.gethostname()}:{os.getpid()}", time.monotonic() - started, generated)
+
+
+def _rows_of(generator: Generator, plan: ShardPlan, part: Part) -> pa.Table:
+    """The rows of a part: given, completed or drawn."""
+    if part.rows is not None:
+        return part.rows
+    shard = plan.shard(part.index)
+    if part.given is None:
+        return generator.shard(plan, shard)
+    first = plan.first_id + shard.first_row
+    made = complete(generator, part.given, seed=plan.seed, field="--given", first_row=first, shard=part.index)
+    # Known cells come in the types in which they were given, and go out in those of the model.
+    columns = [flat(made[field.name]).cast(field.type) for field in generator.schema]
+    return pa.table(columns, schema=generator.schema).select(list(plan.columns or generator.schema.names))
 
 
 def _placed(rows: pa.Table, partition_by: tuple[str, ...]) -> Iterable[tuple[str, pa.Table]]:
