@@ -70,4 +70,4 @@ def check_given(
     if rows is not None and rows != found:
         raise UserError(f"is {rows:,}, but {given.uri} holds {found:,} rows; leave it out", field="--rows")
     # Columns that the model does not know, and cells of another type, before any work.
-    generator.codec.encode_known(given.table.slice(0, 0), field=FIELD)
+    generator.codec.encode_known(given.table, field=FIELD)
