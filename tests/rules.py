@@ -84,6 +84,50 @@ CONSTRAINTS: tuple[dict[str, Any], ...] = (
 """All that `orders` meets by construction; `x` and `y` are left to others."""
 
 
+def odd(rows: int = 800, seed: int = 0) -> pa.Table:
+    """Pairs of columns in order whose types differ in width, unit, zone or scale, and a sum of bytes."""
+    rng = np.random.default_rng(seed)
+    number, gap = rng.integers(0, 10**6, rows), rng.integers(0, 500, rows)
+    seconds = rng.integers(10**9, 2 * 10**9, rows)
+    few, some = (gap % 50).astype(np.int8), (number % 40).astype(np.int8)
+    cents = pa.array(number).cast(pa.decimal128(20, 0)).cast(pa.decimal128(20, 2))
+    return pa.table(
+        {
+            "f": pa.array((number / 100).astype(np.float32), mask=rng.random(rows) < 0.05),
+            "f2": ((number + gap) / 100).astype(np.float32),
+            "i": number,
+            "i2": number + rng.exponential(size=rows),
+            "zone": pa.array(seconds * 10**6, pa.timestamp("us", tz="Europe/Berlin")),
+            "zone2": pa.array((seconds + gap) * 1000, pa.timestamp("ms", tz="UTC")),
+            "long": pa.array(gap, pa.duration("s")),
+            "long2": pa.array((gap + number % 50) * 10**9, pa.duration("ns")),
+            "clock": pa.array((gap * 60).astype(np.int32), pa.time32("s")),
+            "clock2": pa.array((gap * 60 + number % 50) * 10**6, pa.time64("us")),
+            "nano": pa.array(seconds * 10**9, pa.timestamp("ns")),
+            "nano2": pa.array((seconds // 86_400 + 1 + gap).astype(np.int32), pa.date32()),
+            "cents": cents,
+            "cents2": (number + gap) / 1.0,
+            "few": few,
+            "some": some,
+            "all": few + some,
+            "share": rng.random(rows) * 0.9 + 0.05,
+            "size": rng.lognormal(0, 3, rows),
+        }
+    )
+
+
+ODD: tuple[dict[str, Any], ...] = (
+    *(
+        {"type": "inequality", "columns": [name, f"{name}2"]}
+        for name in ("f", "i", "zone", "long", "clock", "cents")
+    ),
+    {"type": "inequality", "columns": ["nano", "nano2"], "strict": True},
+    {"type": "sum", "total": "all", "plus": ["few", "some"]},
+    {"type": "range", "column": "share", "minimum": 0.05, "maximum": 0.95, "strict": True},
+    {"type": "range", "column": "size", "minimum": 0, "strict": True},
+)
+
+
 def wild(codec: Codec, rows: int, seed: int = 0) -> Batch:
     """Codes and places drawn uniformly: what no training has touched."""
     draws = torch.Generator().manual_seed(seed)

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
-from rules import CONSTRAINTS, NEVER, orders, wild
+from rules import CONSTRAINTS, NEVER, ODD, odd, orders, wild
 from synthmill import registry
 from synthmill.config import DataConfig
 from synthmill.constraint_config import TYPES
@@ -123,3 +123,24 @@ def test_rows_are_rejected_for_what_no_construction_meets() -> None:
     assert all(one.holds(together).all() for one in codec.constraints)
     pairs = list(zip(together["x"].to_pylist(), together["city"].to_pylist(), strict=True))
     assert len(set(pairs)) == len(pairs)
+
+
+@pytest.mark.parametrize("encoding", ["mixed", "discrete"])
+def test_types_of_any_width_unit_zone_and_scale(encoding: str) -> None:
+    """Compared as Python compares them."""
+    codec = fit_codec(encoding, odd(), DataConfig(source="x", constraints=ODD))
+    made = codec.decode(wild(codec, ROWS), first_row=0)
+    assert made.schema.equals(odd().schema)
+    for name in ("f", "i", "zone", "long", "clock", "cents"):
+        pairs = zip(made[name].to_pylist(), made[f"{name}2"].to_pylist(), strict=True)
+        assert not [pair for pair in pairs if None not in pair and pair[0] > pair[1]], name
+    # A sum of bytes may not fit into one: such rows are drawn again.
+    assert [one.text for one in codec.checked] == ["all = few + some"]
+    met = codec.accepts(made)
+    assert met is not None
+    few, some, all_ = (np.asarray(made[name]).astype(int) for name in ("few", "some", "all"))
+    assert (met == (few + some == all_)).all()
+    others = [one for one in codec.constraints if one not in codec.checked]
+    assert all(one.holds(made).all() for one in others)
+    back = codec.plan.rebuilt(codec.plan.learnt(odd())[0], bounded=False)  # type: ignore[attr-defined]
+    assert back.equals(odd())

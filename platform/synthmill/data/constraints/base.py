@@ -43,6 +43,8 @@ class Limit(NamedTuple):
 class Constraint(ABC):
     """One entry of `data.constraints`."""
 
+    computes = True
+    """Whether it computes with numbers, or compares them by size."""
     by_construction = True
     """Whether rebuilt rows meet it; those of other constraints are checked, and drawn again."""
 
@@ -92,6 +94,12 @@ class Constraint(ABC):
         twice = next((name for name in self.columns if self.columns.count(name) > 1), None)
         if twice is not None:
             return [f"{self.field} ({self.text}): {twice!r} stands in it twice; name it once"]
+        wide = next((name for name in self.columns if pa.types.is_uint64(schema.field(name).type)), None)
+        if wide is not None and self.computes:
+            return [
+                f"{self.field} ({self.text}): {wide!r} is uint64, of which only half are numbers of 64 bits"
+                " with a sign; store it as int64"
+            ]
         fault = self.fault(schema)
         return [] if fault is None else [f"{self.field} ({self.text}): {fault}"]
 

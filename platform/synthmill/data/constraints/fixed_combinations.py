@@ -13,6 +13,8 @@ class FixedCombinations(Constraint):
     """Which combinations there are is not in the recipe: `learn` tells them. A missing cell is a value of a
     combination like any other."""
 
+    computes = False
+
     known: pa.Array | None = None
     """Texts of the combinations; None: any will do."""
 

@@ -12,6 +12,8 @@ from synthmill.data.constraints.base import Constraint, Step
 class OneHot(Constraint):
     """Where a cell is missing, at most one of the others is 1."""
 
+    computes = False
+
     @property
     def columns(self) -> tuple[str, ...]:
         return tuple(self.config.columns)

@@ -19,6 +19,7 @@ _KEY = 0x756E6971
 class Unique(Constraint):
     """Rows in which one of the cells is missing equal no other row, as in SQL."""
 
+    computes = False
     by_construction = False
 
     @property
