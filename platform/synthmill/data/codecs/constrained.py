@@ -353,9 +353,7 @@ class ConstrainedCounts:
         )
         self._broken.add(plain.take(pa.array(at)), block.first_row + at)
         table, _ = self.plan.learnt(plain)
-        columns = [
-            column.dictionary_encode() if is_text(column.type) else column for column in table.columns
-        ]
+        columns = [column.dictionary_encode() if is_text(column.type) else column for column in table.columns]
         self.inner.add(Block(pa.table(columns, names=table.column_names), block.first_row), at)
 
     def covers(self, sample: pa.Table) -> bool:
