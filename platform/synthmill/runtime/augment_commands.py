@@ -31,8 +31,8 @@ def augment(
     rows: Annotated[
         int | None,
         typer.Option(
-            help="Synthetic rows to publish; of several tables, of the one that hangs on no other; with --given:"
-            " as many as it holds."
+            help="Synthetic rows to publish; of several tables, of the one that hangs on no other; with"
+            " --given: as many as it holds."
         ),
     ] = None,
     scale: Annotated[
@@ -97,10 +97,12 @@ def augment(
     # Before the store is asked for anything.
     require = choice("--require", require, ("pass",))
     if_exists = choice("--if-exists", if_exists, ("new", "reuse"))
-    given = dict(locals())
+    options = dict(locals())
     if _is_several(model, store, set_):
-        return _augment_tables(given)
-    if rows is None or scale is not None:
+        if given is not None:
+            raise UserError("completes rows of one table; leave it out", field="--given")
+        return _augment_tables(options)
+    if (rows is None and given is None) or scale is not None:
         raise UserError("say how many rows with --rows; --scale is for several tables", field="--rows")
     from synthmill.runtime.augment import AugmentRequest, augment
     from synthmill.runtime.output import Output, bytes_of
