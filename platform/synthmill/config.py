@@ -73,6 +73,12 @@ def _is_auto(value: object) -> bool:
     return value == "auto"
 
 
+def _is_none(value: object) -> bool:
+    """Whether a field is left out of what is saved: one that came later must not change the fingerprints of
+    recipes that don't set it."""
+    return value is None
+
+
 class DataConfig(FrozenModel):
     """What to train on."""
 
@@ -111,6 +117,18 @@ class DataConfig(FrozenModel):
     """Whether the source is gone over in blocks instead of being loaded; auto: where loading it would take
     more than half of the machine's memory. Rows are then divided by their content alone, and quantiles follow
     from a sample of 200,000 train rows; which it was is said, and recorded with the model."""
+    group_by: tuple[str, ...] | None = Field(None, exclude_if=_is_none)
+    """The column or columns whose equal values make the rows of one sequence (a customer, a patient, a
+    sensor); whole sequences are then learnt and generated. Null: rows stand for themselves."""
+    order_by: str | None = Field(None, exclude_if=_is_none)
+    """A column of numbers, dates or times that orders the rows of a sequence; null: they are in order."""
+    static: tuple[str, ...] | None = Field(None, exclude_if=_is_none)
+    """Columns that are equal in all rows of a sequence; null: those that are so in the training rows."""
+    lags: int | None = Field(None, ge=1, le=8, exclude_if=_is_none)
+    """Earlier rows of the sequence that a row is learnt from; null: 2."""
+    max_length: int | None = Field(None, ge=2, exclude_if=_is_none)
+    """Rows of the longest sequence, in the source and generated; null: any in the source, and as many as five
+    training sequences reach in what is generated."""
     split: SplitConfig = SplitConfig()
     min_category_rows: int = Field(5, ge=1)
     """Categories with fewer training rows are folded into one."""
@@ -121,6 +139,11 @@ class DataConfig(FrozenModel):
     """Shape of images; read only where the source holds images."""
 
     model_config = ConfigDict(populate_by_name=True)
+
+    @field_validator("group_by", "static", mode="before")
+    @classmethod
+    def _one_or_several(cls, names: object) -> object:
+        return (names,) if isinstance(names, str) else names
 
     @field_validator("kind")
     @classmethod
@@ -147,12 +170,6 @@ class ModelConfig(FrozenModel):
     """A file name in `synthmill/models/`."""
     config: dict[str, Any] = Field({})
     """Fields of the model's own `Config`; see the recipe reference."""
-
-
-def _is_none(value: object) -> bool:
-    """Whether a field is left out of what is saved: one that came later must not change the fingerprints of
-    recipes that don't set it."""
-    return value is None
 
 
 class TrainingConfig(FrozenModel):

@@ -15,10 +15,12 @@ from synthmill.catalog.store import Version
 from synthmill.config import DataConfig, parse_model
 from synthmill.data.batch import Batch, Condition, concat
 from synthmill.data.codecs.base import Codec, codec_from_files
+from synthmill.data.sequences.steps import Steps
 from synthmill.errors import ConditionError, DataError, UserError, did_you_mean
 from synthmill.generation.clauses import Clause, Given, where_texts
 from synthmill.generation.condition import Where, parse_latents
-from synthmill.generation.sampler import MOST_BLOCKS, Sampler, one_thread
+from synthmill.generation.sampler import BLOCK_ROWS, MOST_BLOCKS, Sampler, one_thread
+from synthmill.generation.sequences import grown
 from synthmill.generation.shards import Shard, ShardPlan
 from synthmill.models.base import GenerativeModel, build
 
@@ -135,7 +137,18 @@ class Generator:
         """
         with one_thread():
             rows = self._balanced(plan, shard) if plan.quotas else concat(list(self.batches(plan, shard)))
-            return self.decode(rows, first_row=plan.first_id + shard.first_row, columns=plan.columns)
+            first_row = plan.first_id + shard.first_row
+            if self.codec.steps is not None:
+                return pa.concat_tables(self._sequences(plan, shard, rows, self.codec.steps, first_row))
+            return self.decode(rows, first_row=first_row, columns=plan.columns)
+
+    def _sequences(
+        self, plan: ShardPlan, shard: Shard, first: Batch, steps: Steps, first_row: int
+    ) -> Iterator[pa.Table]:
+        """All rows of the sequences that begin with these, a block at a time."""
+        path = (shard.index,)
+        for number, rows in enumerate(grown(self.model, steps, first, seed=plan.seed, path=path)):
+            yield self.decode(rows, first_row=first_row + number * BLOCK_ROWS, columns=plan.columns)
 
     def decode(self, batch: Batch, *, first_row: int, columns: tuple[str, ...] | None) -> pa.Table:
         """A table of encoded rows; `first_row` is the number of the first, `columns` those to keep (None:
@@ -180,9 +193,11 @@ class Generator:
         return where
 
     def _latent(self, plan: ShardPlan) -> Condition | None:
-        if not plan.latent:
-            return None
-        return Condition(latent=parse_latents(plan.latent, self.model.latent_codes))
+        codes = parse_latents(plan.latent, self.model.latent_codes) if plan.latent else {}
+        if self.codec.steps is not None:
+            # Sequences are drawn by their first rows.
+            return self.codec.steps.first
+        return Condition(latent=codes) if codes else None
 
 
 def classes_of(generator: Generator, column: str) -> list[str]:

@@ -1,15 +1,17 @@
 """What happens before the first step, and needs no cluster and no store: a recipe is completed, its source
 read and split, and the codec fitted on the training rows."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from synthmill.config import ModelConfig, Recipe, dump
+from synthmill.config import DataConfig, ModelConfig, Recipe, dump
 from synthmill.data.codecs.base import Codec, codec_class
 from synthmill.data.readers.base import Source
 from synthmill.data.scan.counts import Counts
 from synthmill.data.scan.division import Divided, Sorter
 from synthmill.data.scan.scan import Scan, Terms
+from synthmill.data.sequences.check import check_fields, check_sequences
+from synthmill.data.sequences.codec import SequenceCodec
 from synthmill.data.split import SplitTables, split_table
 from synthmill.errors import RecipeError
 from synthmill.models.base import model_class, parse_config
@@ -58,7 +60,28 @@ def resolve(recipe: Recipe) -> Recipe:
         )
     # Written out in full: a default that a later version changes must not change an old recipe.
     model = ModelConfig(name=recipe.model.name, config=dump(config))
-    return recipe.model_copy(update={"model": model, "data": recipe.data.model_copy(update={"kind": kind})})
+    data = recipe.data.model_copy(update={"kind": kind})
+    check_fields(data)
+    if data.group_by is not None:
+        data = _resolve_sequences(data, recipe.model.name)
+    return recipe.model_copy(update={"model": model, "data": data})
+
+
+def _resolve_sequences(data: DataConfig, name: str) -> DataConfig:
+    """The data of a recipe about sequences, which stay on one side of the split."""
+    if not model_class(name).completes:
+        raise RecipeError(
+            f"{name} can't continue sequences, which data.group_by asks for; use model.name: autoregressive",
+            field="model.name",
+        )
+    if data.stream == "always":
+        raise RecipeError(
+            "sequences are put in order in memory, and can't be read in blocks; leave it out", field="data.stream"
+        )
+    assert data.group_by is not None
+    if data.split.group is not None or len(data.group_by) > 1:
+        return data
+    return data.model_copy(update={"split": data.split.model_copy(update={"group": data.group_by[0]})})
 
 
 def prepare_rows(recipe: Recipe, source: Source) -> Rows:
@@ -72,6 +95,8 @@ def prepare_rows(recipe: Recipe, source: Source) -> Rows:
             "searches and trainings from Python load their source; leave it out, or use the train command",
             field="data.stream",
         )
+    if recipe.data.group_by is not None:
+        return _prepare_sequences(recipe, source)
     # Before anything is fitted: the codec must see nothing of the other sides.
     tables = split_table(source.table, recipe.data.split, sha256=source.sha256)
     codec = codec_class(model_class(recipe.model.name).encoding)
@@ -79,6 +104,20 @@ def prepare_rows(recipe: Recipe, source: Source) -> Rows:
     # Identifiers must be nobody's, those of validation and holdout rows included: the one thing that is
     # looked up in all rows, and no value of them stays in the codec.
     return Rows(source, tables, fitted.beside(source.table))
+
+
+def _prepare_sequences(recipe: Recipe, source: Source) -> Rows:
+    """The same for sequences: training reads a wide row for each row, with those before it."""
+    config = recipe.data
+    assert config.group_by is not None
+    notes = check_sequences(source.table, config)
+    keys = config.group_by if config.split.group is None else ()
+    tables = split_table(source.table, config.split, sha256=source.sha256, keys=keys)
+    codec = SequenceCodec.fit(tables.train, config, source.rules).beside(source.table)
+    tables = replace(
+        tables, train=codec.unroll(tables.train), validation=codec.unroll(tables.validation)
+    )
+    return Rows(replace(source, notes=(*source.notes, *notes)), tables, codec)
 
 
 def scan_rows(recipe: Recipe, scan: Scan) -> Rows:

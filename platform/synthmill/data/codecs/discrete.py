@@ -19,7 +19,7 @@ from synthmill.data.batch import Batch, Condition
 from synthmill.data.categorical import CategoryCodec
 from synthmill.data.codecs.base import ColumnSpan
 from synthmill.data.codecs.mixed import MixedCodec
-from synthmill.data.columns import Bool, flat, valid_rows
+from synthmill.data.columns import Bool, Int64, flat, valid_rows
 from synthmill.data.resolution import FINE, Resolution
 from synthmill.data.scan.counts import Counts
 from synthmill.data.schema import NO_RULES, Rules
@@ -33,8 +33,10 @@ class DiscreteCodec(MixedCodec):
     resolution: ClassVar[Resolution] = FINE
 
     @classmethod
-    def fit(cls, train: pa.Table, config: DataConfig, rules: Rules = NO_RULES) -> Self:
-        return super().fit(train, config, rules)._with_target(config.target)
+    def fit(
+        cls, train: pa.Table, config: DataConfig, rules: Rules = NO_RULES, people: Int64 | None = None
+    ) -> Self:
+        return super().fit(train, config, rules, people)._with_target(config.target)
 
     @classmethod
     def fit_scanned(cls, sample: pa.Table, counts: Counts, config: DataConfig, rules: Rules) -> Self:

@@ -17,7 +17,7 @@ from synthmill.config import DataConfig
 from synthmill.data.batch import Batch, Condition
 from synthmill.data.categorical import CategoryCodec
 from synthmill.data.codecs.base import Codec
-from synthmill.data.columns import Float64, Int64, Rows, flat, plain_type
+from synthmill.data.columns import Float64, Int64, Rows, UInt64, flat, plain_type
 from synthmill.data.fixed import ConstantCodec, IdentifierCodec
 from synthmill.data.inspection import Inspection, inspect_profile
 from synthmill.data.layout import DiscreteSpan, MixedLayout, NumericSpan
@@ -102,20 +102,22 @@ class MixedCodec(Codec):
         }
 
     @classmethod
-    def fit(cls, train: pa.Table, config: DataConfig, rules: Rules = NO_RULES) -> Self:
-        """Fit on training rows.
+    def fit(
+        cls, train: pa.Table, config: DataConfig, rules: Rules = NO_RULES, people: Int64 | None = None
+    ) -> Self:
+        """Fit on training rows; `people` (N,) are whose they are, None: as `data.split.group` says.
 
         Raises:
             DataError: fewer than 5 rows, free text, no category frequent enough, or nothing but constants and
             identifiers.
         """
         _check_rows(train.num_rows)
-        people = people_of(train, config.split.group)
+        people = people_of(train, config.split.group) if people is None else people
         found = {name: view_of(flat(train[name])) for name in train.column_names}
         views = {name: view for name, view in found.items() if view is not None}
         arrays = {name: to_view(flat(train[name]), views.get(name)) for name in train.column_names}
         check_target(arrays, config, people)
-        profile = profile_table(pa.table(arrays), rules, config, cls.resolution)
+        profile = profile_table(pa.table(arrays), rules, config, cls.resolution, people)
         columns = [
             _CODECS[column.kind].fit(column, arrays[column.name], people, cls.resolution)
             for column in profile.columns
@@ -158,7 +160,7 @@ class MixedCodec(Codec):
             )
         fields = [pa.field(field.name, plain_type(field.type), metadata=field.metadata) for field in schema]
         codec = cls(profile, columns, typed_schema=pa.schema(fields), views=views, notes=notes)
-        codec._form = Form.of_codec(codec.schema, origin_of(schema), codec._written)
+        codec._form = Form.of_codec(codec.schema, origin_of(schema), codec.written)
         return codec
 
     @property
@@ -170,7 +172,7 @@ class MixedCodec(Codec):
         """As the source's columns were: categories, index, extension types."""
         return self._form
 
-    def _written(self, name: str) -> list[str] | None:
+    def written(self, name: str) -> list[str] | None:
         """The texts that the column can hold; None for numbers on a curve, times, text in a form and
         identifiers that are made anew."""
         column = next(column for column in self._columns if column.profile.name == name)
@@ -189,35 +191,45 @@ class MixedCodec(Codec):
         code_ND = np.empty((rows, len(self.layout.discrete)), np.int64)
         value_NC = np.empty((rows, len(self.layout.numeric)), np.float32)
         for column, place in zip(self._columns, self._places, strict=True):
-            name = column.profile.name
-            array, kind = flat(table[name]), self.typed_schema.field(name).type
-            array = to_view(array if array.type == kind else array.cast(kind), self.views.get(name))
-            column_codes, positions = column.encode(array)
+            column_codes, positions = self._encode_column(column, flat(table[column.profile.name]))
             for span, codes in zip(range(place.codes.start, place.codes.stop), column_codes, strict=False):
                 code_ND[:, span] = codes
             if place.value is not None:
                 value_NC[:, place.value] = positions
         return Batch(codes=torch.from_numpy(code_ND), values=torch.from_numpy(value_NC))
 
+    def encode_column(self, name: str, array: pa.Array) -> list[Int64]:
+        """The codes of one column's cells, int64 (N,) for each of its spans."""
+        column = next(column for column in self._columns if column.profile.name == name)
+        return self._encode_column(column, array)[0]
+
+    def _encode_column(self, column: ColumnCodec, array: pa.Array) -> tuple[list[Int64], Float64 | None]:
+        name = column.profile.name
+        kind = self.typed_schema.field(name).type
+        return column.encode(
+            to_view(array if array.type == kind else array.cast(kind), self.views.get(name))
+        )
+
     def decode(self, batch: Batch, *, first_row: int) -> pa.Table:
         """Rows of the source's columns, order and types, written as it writes them; `first_row` is the global
         number of the first, from which identifiers are made. All other cells follow from the row's own codes,
         values and noise."""
-        table, rows = self._decode(batch, first_row)
+        numbers = np.arange(first_row, first_row + batch.num_rows, dtype=np.uint64)
+        table, rows = self.decode_numbered(batch, numbers)
         if not forms_of(self.typed_schema):
             return table
         return write_texts(table, rows.noise(np.arange(batch.num_rows)))
 
     def condition_table(self, batch: Batch) -> pa.Table:
         """The rows as `typed_schema` says: numbers and dates that can be compared, whatever their form."""
-        return self._decode(batch, 0)[0]
+        return self.decode_numbered(batch, np.arange(batch.num_rows, dtype=np.uint64))[0]
 
     def read(self, table: pa.Table) -> pa.Table:
         """Typed columns of rows that are written as `schema` says."""
         return read_texts(table, self.typed_schema)
 
-    def _decode(self, batch: Batch, first_row: int) -> tuple[pa.Table, Rows]:
-        """Rows as `typed_schema` says."""
+    def decode_numbered(self, batch: Batch, numbers: UInt64) -> tuple[pa.Table, Rows]:
+        """Rows as `typed_schema` says; identifiers are made of `numbers` (N,)."""
         codes, values = batch["codes"].cpu().numpy(), batch["values"].cpu().numpy()
         assert codes.shape[1] == len(self.layout.discrete), (
             f"{codes.shape} codes for {len(self.layout.discrete)} spans"
@@ -225,7 +237,6 @@ class MixedCodec(Codec):
         assert values.shape[1] == len(self.layout.numeric), (
             f"{values.shape} values for {len(self.layout.numeric)} spans"
         )
-        numbers = np.arange(first_row, first_row + batch.num_rows, dtype=np.uint64)
         rows = Rows(numbers, noise_of(batch, codes, values))
         arrays = []
         for column, place in zip(self._columns, self._places, strict=True):
