@@ -1,5 +1,7 @@
 """Sequences whose distribution is stated, so that tests can say what must come back."""
 
+from itertools import pairwise
+
 import numpy as np
 import pyarrow as pa
 
@@ -16,8 +18,8 @@ def visits(sequences: int = 400, seed: int = 0, *, shuffled: bool = True) -> pa.
     customer   identifier, `C-00001` upwards
     plan       basic 60%, pro 40%; one a customer
     joined     integer year, 2010 to 2020; one a customer
-    when       date and time on whole minutes, the first in January 2024; gaps are 60 + geometric minutes, of a
-               mean of a day (basic) or of six hours (pro)
+    when       date and time on whole minutes, the first in January 2024; gaps are 60 + geometric minutes, of
+               a mean of a day (basic) or of six hours (pro)
     stage      a Markov chain by `MOVES`, begun at browse
     mood       AR(1) of autocorrelation 0.8, mean 0 (basic) or 3 (pro), sd 1; 2 decimals
     spend      2 decimals, lognormal, only where the stage is buy
@@ -72,6 +74,6 @@ def moves(table: pa.Table, name: str = "stage") -> np.ndarray:
     """p(next | stage) as counted, (3, 3)."""
     counts = np.zeros((3, 3))
     for values in per_sequence(table, name):
-        for a, b in zip(values[:-1], values[1:], strict=True):
+        for a, b in pairwise(values):
             counts[STAGES.index(a), STAGES.index(b)] += 1
     return counts / counts.sum(1, keepdims=True)

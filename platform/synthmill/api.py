@@ -37,6 +37,8 @@ def fit(
     model: str | None = None,
     name: str | None = None,
     group: str | None = None,
+    group_by: str | Sequence[str] | None = None,
+    order_by: str | None = None,
     overrides: Overrides = (),
     ray: bool = False,
     workers: int | None = None,
@@ -48,9 +50,12 @@ def fit(
         data: pandas, Polars, PyArrow, DuckDB or whatever has `__arrow_c_stream__`; a file, a folder or a URI;
             a recipe (its path, a shipped name, its content, a `Recipe`).
         target: the column that downstream models predict.
-        model: a name in `synthmill/models/`; default: tvae, or what the recipe says.
+        model: a name in `synthmill/models/`; default: what the recipe says, else tvae, for sequences
+            autoregressive.
         name: what `save` publishes it as.
         group: a column whose equal values belong together (a patient, a customer).
+        group_by: the column or columns whose equal values make a sequence; whole ones are then learnt.
+        order_by: the column that orders the rows of a sequence; default: they are in order.
         overrides: recipe keys: {"training.max_epochs": 20} or ["training.max_epochs=20"]; they win.
         ray, workers: train on Ray, on this machine or the cluster of RAY_ADDRESS, in so many processes.
         progress: show a bar; default: on terminals and in notebooks.
@@ -64,7 +69,16 @@ def fit(
     """
     from synthmill.library.recipes import read_task
 
-    task = read_task(data, target=target, model=model, name=name, group=group, overrides=overrides)
+    task = read_task(
+        data,
+        target=target,
+        model=model,
+        name=name,
+        group=group,
+        group_by=group_by,
+        order_by=order_by,
+        overrides=overrides,
+    )
     if ray or workers is not None:
         from synthmill.library.cluster import train_on_ray
 
@@ -209,7 +223,8 @@ def tune(
 def augment(
     model: str,
     *,
-    rows: int,
+    rows: int | None = None,
+    sequences: int | None = None,
     dataset: str,
     store: str | None = None,
     seed: int = 0,
@@ -233,7 +248,7 @@ def augment(
 ) -> Version:
     """Publish a synthetic dataset as Parquet, on Ray: exactly once, the same bytes for any number of workers.
 
-    The arguments are those of `synthmill augment`.
+    The arguments are those of `synthmill augment`: `rows`, or `sequences` of a model of those.
 
     Raises:
         UserError: an unknown model, column or value, before any work.
@@ -242,11 +257,13 @@ def augment(
     from synthmill.runtime.augment import AugmentRequest
     from synthmill.runtime.augment import augment as run
     from synthmill.runtime.output import Output
+    from synthmill.runtime.sequences import one_of
 
     codes = [f"{key}={value!r}" for key, value in latent.items()] if isinstance(latent, Mapping) else latent
     request = AugmentRequest(
         model=model,
-        rows=rows,
+        rows=one_of(rows, sequences),
+        sequences=sequences is not None,
         dataset=dataset,
         seed=seed,
         workers=workers,

@@ -122,8 +122,8 @@ def open_split(source: Source, split: Split) -> SplitTables:
     config = SplitConfig(
         validation=split.validation, holdout=split.holdout, seed=split.seed, group=split.group
     )
-    again = {"sha256": source.sha256, "rule": split.rule, "keys": split.keys or ()}
-    tables = split_table(source.table, config, **again)
+    keys = split.keys or ()
+    tables = split_table(source.table, config, sha256=source.sha256, rule=split.rule, keys=keys)
     check_same_counts(source.uri, tables.split.counts, split)
     return tables
 

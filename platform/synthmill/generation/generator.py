@@ -73,8 +73,8 @@ class Generator:
         columns: list[str] | None = None,
         latent: Mapping[str, float] | None = None,
     ) -> pa.Table:
-        """`num_rows` rows that satisfy every clause of `where`; equal to the first rows of an augment job
-        with the same seed.
+        """`num_rows` rows (or so many sequences, of a model of those) that satisfy every clause of `where`;
+        equal to the first rows of an augment job with the same seed.
 
         `latent` fixes codes of models that have some (infogan: `c1`, `c2`, ...; `model.latent_codes`).
 
@@ -91,10 +91,41 @@ class Generator:
         self.check(plan)
         return pa.concat_tables([self.shard(plan, shard) for shard in plan.shards()])
 
+    def wanted(self, rows: int | None, sequences: int | None, *, field: str, other: str) -> int:
+        """What is asked for, in the unit that this model generates; `field` and `other` are what rows and
+        sequences are called.
+
+        Raises:
+            UserError: neither, both, or the other one.
+        """
+        if (rows is None) == (sequences is None):
+            raise UserError(f"say how many {self.unit} to generate, and nothing else", field=field)
+        if self.codec.steps is not None:
+            if sequences is None:
+                mean = self.codec.steps.plan.mean_length
+                raise UserError(
+                    f"{self.ref} generates whole sequences, of {mean:.1f} rows on average, so the number of"
+                    f" rows is not known before; ask for {other} instead",
+                    field=field,
+                )
+            return sequences
+        if rows is None:
+            raise UserError(
+                f"{self.ref} was not trained with data.group_by and generates no sequences; ask for {field}"
+                " instead",
+                field=other,
+            )
+        return rows
+
     @cached_property
     def sampler(self) -> Sampler:
         """Draws this model's rows."""
         return Sampler(self.model, self.codec)
+
+    @property
+    def unit(self) -> str:
+        """What is asked for and counted: `rows`, or whole `sequences`."""
+        return "rows" if self.codec.steps is None else "sequences"
 
     @property
     def kind(self) -> str:

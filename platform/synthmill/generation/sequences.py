@@ -31,11 +31,9 @@ def grown(
         yield _grow(model, steps, rows, seed=seed, path=(*path, GROWING, block))
 
 
-def _grow(
-    model: GenerativeModel, steps: Steps, first: Batch, *, seed: int, path: tuple[int, ...]
-) -> Batch:
+def _grow(model: GenerativeModel, steps: Steps, first: Batch, *, seed: int, path: tuple[int, ...]) -> Batch:
     device = device_of(model)
-    rows = _whole_block(first).to(device)
+    rows = whole_block(first).to(device)
     is_growing_B = torch.arange(BLOCK_ROWS, device=device) < first.num_rows
     parts, sequences = [], []
     for position in range(steps.plan.max_length):
@@ -63,7 +61,7 @@ def next_rows(
     is_known: Tensor | None = None,
     not_last: bool = False,
 ) -> Batch:
-    """The rows after a whole block of rows, on the model's device; `positions` () or (B,) are theirs.
+    """The rows after a whole block of rows, at `positions` () or (B,), on the model's device.
 
     `is_known` bool (B, S) leaves out what is given of a row but not known; `not_last`: another row follows.
     """
@@ -77,15 +75,17 @@ def next_rows(
         given_BS = given_BS.clone()
         given_BS[:, steps.last], codes_BS[:, steps.last] = True, steps.other_code
     with torch.inference_mode():
-        made = model.complete(codes_BS, given_BS, generator=draws)
+        made = model.complete(codes_BS, given_BS, never=steps.never, generator=draws)
     values = made["values"].clone()
-    # Where a number of the whole sequence lies inside its bin was drawn with the first row.
-    values[:, steps.fixed_values] = rows["values"][:, steps.fixed_values]
+    for number in steps.fixed_values:
+        # Where a number of the whole sequence lies inside its bin was drawn with the first row.
+        is_given_B = given_BS[:, steps.layout.numeric[number].discrete]
+        values[:, number] = torch.where(is_given_B, rows["values"][:, number], values[:, number])
     noise = torch.randint(2**62, (BLOCK_ROWS,), generator=draws, device=device)
     return Batch(codes=made["codes"], values=values, noise=noise)
 
 
-def _whole_block(rows: Batch) -> Batch:
+def whole_block(rows: Batch) -> Batch:
     """Rows of one shape, or other kernels would compute other last bits: repeated ones make it full."""
     index = torch.arange(BLOCK_ROWS, device=rows["codes"].device) % rows.num_rows
     return rows.take(index)

@@ -27,6 +27,7 @@ RecipeLike: TypeAlias = str | PathLike[str] | Mapping[str, Plain] | Recipe
 """A path, the name of a shipped recipe, a recipe's content, or a recipe."""
 
 DEFAULT_MODEL = "tvae"
+SEQUENCE_MODEL = "autoregressive"
 DEFAULT_NAME = "model"
 _RECIPE_ENDINGS = (".yaml", ".yml")
 
@@ -47,13 +48,22 @@ def read_task(
     name: str | None,
     group: str | None,
     overrides: Overrides,
+    group_by: str | Sequence[str] | None = None,
+    order_by: str | None = None,
 ) -> Task:
     """The task that the arguments of `fit` describe; overrides win over everything else.
 
     Raises:
         RecipeError: an unknown key, a wrong type; the message names the key.
     """
-    given = {"name": name, "data.target": target, "data.split.group": group, "model.name": model}
+    given = {
+        "name": name,
+        "data.target": target,
+        "data.split.group": group,
+        "data.group_by": group_by if group_by is None or isinstance(group_by, str) else list(group_by),
+        "data.order_by": order_by,
+        "model.name": model,
+    }
     words = [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
     words += as_words(overrides)
     if isinstance(data, Recipe | Mapping):
@@ -61,9 +71,9 @@ def read_task(
     if isinstance(data, str | PathLike):
         if names_recipe(data):
             return Task(read_recipe(data, words))
-        return Task(_with(_fresh(fspath(data), name_of_source(fspath(data)), {}), words))
+        return Task(_with(_fresh(fspath(data), name_of_source(fspath(data)), {}, words), words))
     # Whoever has rows in memory holds out their own; from a file, evaluation needs a holdout to open later.
-    raw = _fresh(MEMORY, DEFAULT_NAME, {"holdout": 0.0})
+    raw = _fresh(MEMORY, DEFAULT_NAME, {"holdout": 0.0}, words)
     return Task(_with(raw, words), data)
 
 
@@ -120,9 +130,11 @@ def _plain(recipe: Mapping[str, Plain]) -> dict[str, Any]:
         raise RecipeError(f"a recipe holds plain values alone: {fault}", field="recipe") from None
 
 
-def _fresh(source: str, name: str, split: dict[str, float]) -> dict[str, Any]:
+def _fresh(source: str, name: str, split: dict[str, float], words: list[str]) -> dict[str, Any]:
+    """A recipe that `words` complete."""
+    sequences = any(word.startswith("data.group_by=") and word != "data.group_by=null" for word in words)
     return {
         "name": name,
         "data": {"source": source, **({"split": split} if split else {})},
-        "model": {"name": DEFAULT_MODEL},
+        "model": {"name": SEQUENCE_MODEL if sequences else DEFAULT_MODEL},
     }

@@ -25,8 +25,11 @@ def register(app: typer.Typer, verb: Verb) -> None:
 
 def augment(
     model: Annotated[str, typer.Option(help="NAME or NAME@N.")],
-    rows: Annotated[int, typer.Option(help="Synthetic rows to publish.")],
     dataset: Annotated[str, typer.Option(help="Name of the dataset.")],
+    rows: Annotated[int | None, typer.Option(help="Synthetic rows to publish.")] = None,
+    sequences: Annotated[
+        int | None, typer.Option(help="Instead of --rows, of a model of sequences: whole ones to publish.")
+    ] = None,
     store: StoreOption = DEFAULT_STORE,
     seed: Annotated[int, typer.Option(help="Same seed, model and rows: same bytes.")] = 0,
     workers: Annotated[int | None, typer.Option(help="Writing processes; default: one for each CPU.")] = None,
@@ -55,7 +58,7 @@ def augment(
     portable: Annotated[
         bool, typer.Option("--portable", help="Same bytes on machines with different processors; slower.")
     ] = False,
-    shard_rows: Annotated[int, typer.Option(help="Rows in a part.")] = 65_536,
+    shard_rows: Annotated[int, typer.Option(help="Rows in a part; sequences, of a model of those.")] = 65_536,
     file_size: Annotated[
         str | None, typer.Option(help="Instead of --shard-rows: about the size of a part, such as 128MB.")
     ] = None,
@@ -82,11 +85,13 @@ def augment(
     """Publish a synthetic dataset as Parquet: exactly once, the same bytes for any number of workers."""
     from synthmill.runtime.augment import AugmentRequest, augment
     from synthmill.runtime.output import Output, bytes_of
+    from synthmill.runtime.sequences import one_of
 
     request = AugmentRequest(
         model=model,
         dataset=dataset,
-        rows=rows,
+        rows=one_of(rows, sequences),
+        sequences=sequences is not None,
         seed=seed,
         workers=workers,
         where=tuple(where or ()),

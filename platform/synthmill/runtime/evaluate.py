@@ -164,7 +164,7 @@ def report_on(
     config: dict[str, Any] = dict(generator.config)
     rules = rules_of(store, config)
     retrain = None
-    if request.profile in ("full", "audit"):
+    if request.profile in ("full", "audit") and codec.steps is None:
         # Ten trainings or so share the budget.
         seconds = request.budget_seconds / 10 if request.budget_seconds else None
         retrain = Retrain(config["recipe"], rules, seconds)

@@ -76,7 +76,8 @@ def _resolve_sequences(data: DataConfig, name: str) -> DataConfig:
         )
     if data.stream == "always":
         raise RecipeError(
-            "sequences are put in order in memory, and can't be read in blocks; leave it out", field="data.stream"
+            "sequences are put in order in memory, and can't be read in blocks; leave it out",
+            field="data.stream",
         )
     assert data.group_by is not None
     if data.split.group is not None or len(data.group_by) > 1:
@@ -114,9 +115,7 @@ def _prepare_sequences(recipe: Recipe, source: Source) -> Rows:
     keys = config.group_by if config.split.group is None else ()
     tables = split_table(source.table, config.split, sha256=source.sha256, keys=keys)
     codec = SequenceCodec.fit(tables.train, config, source.rules).beside(source.table)
-    tables = replace(
-        tables, train=codec.unroll(tables.train), validation=codec.unroll(tables.validation)
-    )
+    tables = replace(tables, train=codec.unroll(tables.train), validation=codec.unroll(tables.validation))
     return Rows(replace(source, notes=(*source.notes, *notes)), tables, codec)
 
 

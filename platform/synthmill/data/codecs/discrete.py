@@ -79,8 +79,8 @@ class DiscreteCodec(MixedCodec):
         for column in self.schema:
             given = column.name in table.column_names
             own = flat(table[column.name]) if given else pa.nulls(table.num_rows, column.type)
-            arrays.append(_as_type(own, column, field))
-            known[column.name] = self._is_known(column.name, arrays[-1])
+            arrays.append(as_type(own, column, field))
+            known[column.name] = self.is_known(column.name, arrays[-1])
         typed = self.read(pa.table(arrays, schema=self.schema))
         # A text that is not in its column's form can't be read, and says nothing.
         is_known = [
@@ -88,7 +88,7 @@ class DiscreteCodec(MixedCodec):
         ]
         return self.encode(typed), torch.from_numpy(np.stack(is_known, 1))
 
-    def _is_known(self, name: str, array: pa.Array) -> Bool:
+    def is_known(self, name: str, array: pa.Array) -> Bool:
         """Cells that say something to a model: not missing, and of a category that has a code."""
         profile, valid = self.profile.column(name), valid_rows(array)
         if profile.kind != "categorical" or profile.folded_rows:
@@ -122,8 +122,8 @@ class DiscreteCodec(MixedCodec):
         return self
 
 
-def _as_type(array: pa.Array, column: pa.Field, field: str) -> pa.Array:
-    """The cells in the type that the model learnt; NaN, as data frames write missing numbers, is missing."""
+def as_type(array: pa.Array, column: pa.Field, field: str) -> pa.Array:
+    """Given cells in the type that the model learnt; NaN, which data frames write for missing, is missing."""
     try:
         floats = pa.types.is_floating(array.type)
         array = pc.if_else(pc.is_nan(array), None, array) if floats else array

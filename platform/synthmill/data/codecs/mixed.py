@@ -201,14 +201,13 @@ class MixedCodec(Codec):
     def encode_column(self, name: str, array: pa.Array) -> list[Int64]:
         """The codes of one column's cells, int64 (N,) for each of its spans."""
         column = next(column for column in self._columns if column.profile.name == name)
-        return self._encode_column(column, array)[0]
+        # Columns that nothing is learnt of have no span, whatever they say of their cells.
+        return self._encode_column(column, array)[0][: len(column.spans)]
 
     def _encode_column(self, column: ColumnCodec, array: pa.Array) -> tuple[list[Int64], Float64 | None]:
         name = column.profile.name
         kind = self.typed_schema.field(name).type
-        return column.encode(
-            to_view(array if array.type == kind else array.cast(kind), self.views.get(name))
-        )
+        return column.encode(to_view(array if array.type == kind else array.cast(kind), self.views.get(name)))
 
     def decode(self, batch: Batch, *, first_row: int) -> pa.Table:
         """Rows of the source's columns, order and types, written as it writes them; `first_row` is the global

@@ -52,7 +52,9 @@ def check_sequences(table: pa.Table, config: DataConfig) -> tuple[str, ...]:
     ):
         unknown = next((name for name in wanted if name not in names), None)
         if unknown is not None:
-            raise DataError(f"no column named {unknown!r}{did_you_mean(unknown, names)}", field=f"data.{field}")
+            raise DataError(
+                f"no column named {unknown!r}{did_you_mean(unknown, names)}", field=f"data.{field}"
+            )
     _check_keys(table, config.group_by)
     if config.order_by is not None:
         _check_order(table[config.order_by], config.order_by)
@@ -63,15 +65,18 @@ def check_sequences(table: pa.Table, config: DataConfig) -> tuple[str, ...]:
     if config.split.group is not None and config.group_by != (config.split.group,):
         _check_sides(table, config.group_by, config.split.group)
     raise_faults(
-        [f"column {name!r} changes within a sequence; leave it out" for name in config.static or ()
-         if not is_static(table, name, runs)],
+        [
+            f"column {name!r} changes within a sequence; leave it out"
+            for name in config.static or ()
+            if not is_static(table, name, runs)
+        ],
         field="data.static",
     )
     return _ties(table, runs, config.order_by)
 
 
 def check_train(runs: Runs, config: DataConfig) -> None:
-    """DataError where too few sequences were left to train on: what is told of them must be shared by five."""
+    """DataError where too few sequences were left to train on: what is told of them is shared by five."""
     found = int((runs.lengths > 1).sum())
     if found < NEIGHBOURS:
         raise DataError(

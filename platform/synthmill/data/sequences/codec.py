@@ -37,7 +37,6 @@ from synthmill.data.fixed import IdentifierCodec
 from synthmill.data.inspection import Inspection, inspect_profile
 from synthmill.data.layout import MixedLayout
 from synthmill.data.origin import Form, origin_of
-from synthmill.data.people import people_of
 from synthmill.data.profile import ColumnProfile, TableProfile, profile_identifier, profile_table
 from synthmill.data.resolution import FINE
 from synthmill.data.schema import KEY_KINDS, NO_RULES, ColumnRule, Rules
@@ -46,7 +45,7 @@ from synthmill.data.sequences.order import key_ids, order_numbers, runs_of
 from synthmill.data.sequences.plan import SequencePlan, notes_of_plan, plan_sequences, unroll
 from synthmill.data.sequences.steps import Steps
 from synthmill.data.summary import summarise
-from synthmill.data.written import form_of, forms_of, read_texts, write_texts, written_schema
+from synthmill.data.written import forms_of, read_texts, write_texts, written_schema
 from synthmill.errors import IntegrityError
 
 FORMAT = "synthmill.codec.sequences/1"
@@ -97,9 +96,7 @@ class SequenceCodec(Codec):
         plan = plan_sequences(train, runs, config)
         alone = config.model_copy(update={"split": config.split.model_copy(update={"group": None})})
         profile = _profile(train, plan, alone, rules)
-        typed = pa.schema(
-            [pa.field(f.name, plain_type(f.type), metadata=f.metadata) for f in train.schema]
-        )
+        typed = pa.schema([pa.field(f.name, plain_type(f.type), metadata=f.metadata) for f in train.schema])
         wide = unroll(train, plan, runs, _gaps(train, plan, runs.rows, runs.position, profile))
         own = wide.select(list(plan.own))
         inner = DiscreteCodec.fit(own, alone, _own_rules(plan, rules, typed), runs.sequence)
@@ -130,7 +127,7 @@ class SequenceCodec(Codec):
         own = self.inner.encode(table.select(list(plan.own)))
         codes_NS = torch.zeros(table.num_rows, len(self.layout.discrete), dtype=torch.int64)
         codes_NS[:, list(steps.place)] = own["codes"]
-        position_N = torch.from_numpy(to_int64(flat(table[plan.position])))
+        position_N = torch.from_numpy(to_int64(flat(table[plan.position])).copy())
         codes_NS[:, steps.position] = position_N.clamp_max(plan.positions - 1)
         for lag, spans in enumerate(steps.before, 1):
             found = [
@@ -138,9 +135,9 @@ class SequenceCodec(Codec):
                 for name in plan.moving
                 for codes in self.inner.encode_column(name, flat(table[plan.before(lag, name)]))
             ]
-            for span, codes in zip(spans, found, strict=True):
-                there = position_N >= lag
-                codes_NS[:, span] = torch.where(there, torch.from_numpy(codes), steps.none_of(span))
+            for span, codes, coarser_V in zip(spans, found, steps.coarser, strict=True):
+                earlier_N = coarser_V[torch.from_numpy(codes)]
+                codes_NS[:, span] = torch.where(position_N >= lag, earlier_N, steps.none_of(span))
         return Batch(codes=codes_NS, values=own["values"])
 
     def condition_table(self, batch: Batch) -> pa.Table:
@@ -184,24 +181,25 @@ class SequenceCodec(Codec):
         return self._key.decode(np.zeros((len(numbers), 0), np.int64), None, Rows(numbers, noise))
 
     def ordered(self, start: pa.Array, gaps: pa.Array, first: Int64, of_first: Int64) -> pa.Array:
-        """The order column (N,) of sequences that begin at `start` (G,) at the places `first` (G,); a row
-        comes `gaps` (N,) after the one before it, and is of the sequence `of_first` (N,)."""
+        """The order column (N,) of sequences at the places `first` (G,); a row comes `gaps` (N,) after the
+        one before it, a first row after `start` (G,), and is of the sequence `of_first` (N,)."""
         assert self.plan.order is not None
         kind = self._typed_schema.field(self.plan.order).type
         decimals = self.profile.column(self.plan.order).decimals
-        steps = np.maximum(_or_zero(gaps), 0)
-        steps[first] = 0
+        steps = np.maximum(_or_zero(gaps), 0) * self.plan.unit
         if is_integral(kind):
             begin = to_int64(start)
             total = np.cumsum(steps)
-            after = total - total[first][of_first]
+            after = total - (total - steps)[first][of_first]
             # The largest number there is, rather than one that has come round to the smallest.
-            return from_int64(begin[of_first] + np.minimum(after, LARGEST - np.maximum(begin, 0)[of_first]), None, kind)
+            return from_int64(
+                begin[of_first] + np.minimum(after, LARGEST - np.maximum(begin, 0)[of_first]), None, kind
+            )
         begin_float = to_float64(start)
         values = np.empty(len(steps))
         for low, high, value in zip(first, np.append(first[1:], len(steps)), begin_float, strict=True):
             # Sums of what is not negative never fall, also rounded; differences of running totals may.
-            values[low:high] = np.cumsum(np.concatenate([[value], steps[low + 1 : high]]))
+            values[low:high] = np.cumsum(np.concatenate([[value + steps[low]], steps[low + 1 : high]]))
         rounded = values if decimals is None else np.round(values, decimals)
         return from_float64(rounded, None, kind)
 
@@ -221,9 +219,7 @@ class SequenceCodec(Codec):
         key = self._key.beside(lambda: identifiers(self.plan.made_anew))
         columns = tuple(key.profile if c.name == key.profile.name else c for c in self.profile.columns)
         profile = self.profile.model_copy(update={"columns": columns})
-        return type(self)(
-            self.plan, inner, profile, self._typed_schema, notes=self.notes, form=self._form
-        )
+        return type(self)(self.plan, inner, profile, self._typed_schema, notes=self.notes, form=self._form)
 
     def id_rooms(self) -> list[tuple[str, int]]:
         """In sequences."""
@@ -346,7 +342,9 @@ def _gaps(
     numbers = order_numbers(table[plan.order])[rows]
     gaps: Numbers = np.diff(numbers, prepend=numbers[:1])
     decimals = profile.column(plan.order).decimals
-    if gaps.dtype != np.int64 and decimals is not None:
+    if gaps.dtype == np.int64:
+        gaps = gaps // plan.unit
+    elif decimals is not None:
         gaps = np.round(gaps, decimals)
     return pa.array(gaps, mask=position == 0)
 

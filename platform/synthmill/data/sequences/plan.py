@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from synthmill.config import DataConfig, FrozenModel
-from synthmill.data.columns import Int64, flat
+from synthmill.data.columns import Int64, Numbers, flat
 from synthmill.data.people import NEIGHBOURS
 from synthmill.data.sequences.check import is_static
-from synthmill.data.sequences.order import Runs
+from synthmill.data.sequences.order import Runs, order_numbers
 
 LAGS = 2
 EXACT_POSITIONS, MOST_POSITIONS = 32, 300
@@ -36,6 +36,8 @@ class SequencePlan(FrozenModel):
     """Of the training sequences."""
     positions: int
     """Codes of positions."""
+    unit: int = 1
+    """Of the order's whole numbers, dates and times: rows come a multiple of it after the one before."""
     prefix: str = ""
     """Of the wide rows' own columns, so that no column of the source is called so."""
 
@@ -114,10 +116,18 @@ def plan_sequences(train: pa.Table, runs: Runs, config: DataConfig) -> SequenceP
         max_length=longest,
         mean_length=float(lengths.mean()),
         positions=positions,
+        unit=1 if config.order_by is None else _unit(order_numbers(train[config.order_by])[runs.rows], runs),
     )
     while _taken(plan) & set(train.column_names):
         plan = plan.model_copy(update={"prefix": plan.prefix + "_"})
     return plan
+
+
+def _unit(numbers: Numbers, runs: Runs) -> int:
+    """The largest number that all differences of neighbouring rows are multiples of; 1 for floats."""
+    if numbers.dtype != np.int64:
+        return 1
+    return int(np.gcd.reduce(np.diff(numbers)[runs.position[1:] > 0])) or 1
 
 
 def notes_of_plan(plan: SequencePlan, runs: Runs) -> tuple[str, ...]:
