@@ -115,7 +115,10 @@ def estimate_augment(
         "disk_bytes": round(total * each),
         "files": plan.num_shards,
     }
-    say(f"estimate from {rows:,} {generator.unit} generated here by one process in {seconds:.1f} s; nothing was started")
+    say(
+        f"estimate from {rows:,} {generator.unit} generated here by one process in {seconds:.1f} s; nothing"
+        " was started"
+    )
     say(
         f"time: about {clock_time(result['seconds'])} with {workers} worker(s) of {rate:,.0f} rows/s, and the"
         " report on the rows"

@@ -66,6 +66,11 @@ class Table(Evidence):
             "no constraints are declared; list them under `constraints` in the gates file",
             lambda e: bool(e.real.constraints),
         ),
+        "sequences": Need(
+            "not_applicable",
+            "rows stand for themselves; data.group_by makes sequences of them",
+            lambda e: e.real.sequence is not None,
+        ),
         "requested": Need(
             "not_applicable",
             "how many rows were asked for is not known",
@@ -174,6 +179,11 @@ class Table(Evidence):
         evidence: TableEvidence = self.evidence
         return evidence.on_whole() if metric.on_whole_table else evidence
 
+    def relevant(self, chosen: list[type[Metric[Any]]]) -> list[type[Metric[Any]]]:
+        if self.evidence.real.sequence is not None:
+            return chosen
+        return [one for one in chosen if "sequences" not in one.needs or one.name in self._include]
+
     def inputs(self) -> dict[str, Any]:
         real = self.evidence.real
         return {
@@ -239,6 +249,7 @@ def prepare(tables: Tables, *, target: str | None, seed: int = 0, constraints: S
         constraints=tuple(parse_constraint(text, train.schema) for text in constraints),
         seed=seed,
         group=tables.group,
+        sequence=tables.sequence,
         declared_levels={
             name: frozenset(levels) for name, levels in tables.levels.items() if name in train.column_names
         },
