@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 from synthmill.catalog.store import Store, Version
 from synthmill.config import StorageConfig
+from synthmill.errors import UserError
 from synthmill.evaluation.report import Report
 from synthmill.library.frames import ArrowStream, Frame
 from synthmill.library.model import Model
@@ -106,6 +107,8 @@ def evaluate(
     holdout: Frame | None = None,
     validation: Frame | None = None,
     target: str | None = None,
+    group_by: str | Sequence[str] | None = None,
+    order_by: str | None = None,
     kind: str | None = None,
     schema: str | PathLike[str] | None = None,
     profile: Profile = "standard",
@@ -123,6 +126,7 @@ def evaluate(
     Args:
         train: the rows that the generator learnt from.
         holdout: real rows that it never saw; without them privacy and real-vs-real figures can't be given.
+        group_by, order_by: the columns that make sequences of the rows, as for `fit`.
         kind: table, image, ...; default: what the training rows' columns say, and table for files.
         profile: quick, standard, full or audit.
         gates: a gates file, or `default`.
@@ -136,9 +140,14 @@ def evaluate(
     """
     from synthmill.evaluation.evidence.base import Options
     from synthmill.library.judging import Question, judge
+    from synthmill.metrics.lib.sequences import SequenceColumns
 
+    if group_by is None and order_by is not None:
+        raise UserError("is the order of sequences; name their key in group_by", field="order_by")
+    keys = (group_by,) if isinstance(group_by, str) else tuple(group_by or ())
     question = Question(
         target=target,
+        sequence=SequenceColumns(keys, order_by) if keys else None,
         kind=kind,
         schema=None if schema is None else fspath(schema),
         profile=profile,

@@ -136,6 +136,16 @@ def test_what_can_not_be_asked_is_refused(model: synthmill.Model, wrong, says: s
         wrong(model)
 
 
+def test_sequences_from_elsewhere_are_judged() -> None:
+    options = {"train": visits(150, 1), "holdout": visits(120, 2), "profile": "quick"}
+    found = synthmill.evaluate(visits(150, 3), group_by="customer", order_by="when", **options)
+    assert found.metrics["sequence.transitions"].value is not None
+    assert found.metrics["sequence.transitions"].value < 0.15
+    assert "sequence.lengths" not in synthmill.evaluate(visits(150, 3), **options).metrics
+    with pytest.raises(UserError, match="did you mean 'customer'"):
+        synthmill.evaluate(visits(150, 3), group_by="custmer", **options)
+
+
 def test_a_model_of_rows_gives_no_sequences() -> None:
     rows = visits(30)
     model = synthmill.fit(rows, model="marginals", progress=False)

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import pyarrow as pa
 
 from synthmill.data.schema import ColumnRule
-from synthmill.errors import DataError
+from synthmill.errors import DataError, did_you_mean
 from synthmill.evaluation.align import align_side, common_schema, left_out, seen_kinds, unreadable_notes
 from synthmill.evaluation.checks import align, check_tables
 from synthmill.evaluation.constraints import parse_constraint
@@ -127,6 +127,8 @@ class Table(Evidence):
     def from_elsewhere(cls, tables: Tables, *, target: str | None, rules: Mapping[str, ColumnRule]) -> Tables:
         assert isinstance(tables.synthetic, pa.Table), "data from elsewhere is in memory"
         check_tables(tables.train, tables.validation, tables.holdout, target)
+        keys = () if tables.sequence is None else tables.sequence.keys
+        _check_sequence(tables)
         sides = {"validation": tables.validation, "holdout": tables.holdout, "synthetic": tables.synthetic}
         there = {name: side for name, side in sides.items() if side is not None}
         schema = common_schema(tables.train, there)
@@ -140,7 +142,7 @@ class Table(Evidence):
             validation=read.get("validation"),
             holdout=read.get("holdout"),
             synthetic=read["synthetic"],
-            kinds=seen_kinds(tables.train, rules),
+            kinds={**seen_kinds(tables.train, rules), **dict.fromkeys(keys, "identifier")},
             levels={name: rule.categories for name, rule in rules.items() if rule.categories is not None},
             unreadable=aligned["synthetic"].unreadable,
             notes=(*left_out(there, schema), *unreadable_notes(aligned), *repeats),
@@ -225,6 +227,18 @@ class Table(Evidence):
                 " reference for the others"
             )
         return notes
+
+
+def _check_sequence(tables: Tables) -> None:
+    """DataError for columns of sequences that the training table does not have."""
+    if tables.sequence is None:
+        return
+    order = tables.sequence.order
+    for field, names in (("group_by", tables.sequence.keys), ("order_by", (order,) if order else ())):
+        unknown = next((name for name in names if name not in tables.train.column_names), None)
+        if unknown is not None:
+            hint = did_you_mean(unknown, tables.train.column_names)
+            raise DataError(f"no column named {unknown!r}{hint}", field=field)
 
 
 def prepare(tables: Tables, *, target: str | None, seed: int = 0, constraints: Sequence[str] = ()) -> Real:
