@@ -64,7 +64,7 @@ def read_task(
         "data.order_by": order_by,
         "model.name": model,
     }
-    words = [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
+    words = [f"{key}={_as_yaml(value)}" for key, value in given.items() if value is not None]
     words += as_words(overrides)
     if isinstance(data, Recipe | Mapping):
         return Task(read_recipe(data, words))
@@ -107,12 +107,17 @@ def as_words(overrides: Overrides) -> list[str]:
         for key, value in overrides.items():
             # A section is completed, not replaced: {"data": {"trim": False}} says nothing of the source.
             if isinstance(value, Mapping) and "." not in key:
-                words += [f"{key}.{inner}={json.dumps(item)}" for inner, item in value.items()]
+                words += [f"{key}.{inner}={_as_yaml(item)}" for inner, item in value.items()]
             else:
-                words.append(f"{key}={json.dumps(value)}")
+                words.append(f"{key}={_as_yaml(value)}")
         return words
     except TypeError as fault:
         raise RecipeError(str(fault), field="overrides") from None
+
+
+def _as_yaml(value: object) -> str:
+    """JSON that YAML reads as the same: it knows no pairs of surrogates, which JSON writes emoji as."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _with(raw: dict[str, Any], words: list[str]) -> Recipe:

@@ -36,8 +36,14 @@ class SequenceClassifierTest(TableMetric):
             for column in evidence.real.columns
             if column.role != "identifier" and column.name != sides.train.order
         ]
-        real, made = (_features(side, columns) for side in (sides.train, sides.synthetic))
-        other = None if sides.holdout is None else _features(sides.holdout, columns)
+        rng = evidence.rng(20)
+        # In random order: sources are often sorted, and cuts must not take the earliest.
+        real, made, other = (
+            None if side is None else rng.permutation(_features(side, columns))
+            for side in (sides.train, sides.synthetic, sides.holdout)
+        )
+        assert real is not None
+        assert made is not None
         if other is not None:
             # Sequences that the generator never saw first: where the sides are cut, others go.
             real_rows = np.concatenate([other, real])
@@ -74,8 +80,7 @@ def _auc(evidence: TableEvidence, real: Floats, made: Floats) -> tuple[float, fl
 
 
 def _features(side: Sequences, columns: Sequence[tuple[str, str]]) -> Floats:
-    """What a sequence is like, float64 (G, features); in order of the sequences' hashes of the sample, which
-    say nothing of them."""
+    """What a sequence is like, float64 (G, features)."""
     found = [side.lengths.astype(float)]
     first, second = side.pairs(1)
     sequence, whose = side.runs.sequence, side.runs.sequence[second]
