@@ -199,9 +199,8 @@ class MixedCodec(Codec):
         return Batch(codes=torch.from_numpy(code_ND), values=torch.from_numpy(value_NC))
 
     def encode_column(self, name: str, array: pa.Array) -> list[Int64]:
-        """The codes of one column's cells, int64 (N,) for each of its spans."""
+        """The codes of one column's cells, int64 (N,) for each of its spans, of which a constant has none."""
         column = next(column for column in self._columns if column.profile.name == name)
-        # Columns that nothing is learnt of have no span, whatever they say of their cells.
         return self._encode_column(column, array)[0][: len(column.spans)]
 
     def _encode_column(self, column: ColumnCodec, array: pa.Array) -> tuple[list[Int64], Float64 | None]:
