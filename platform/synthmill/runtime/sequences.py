@@ -49,9 +49,8 @@ def in_unit(request: "AugmentRequest", generator: "Generator") -> "AugmentReques
             field="--partition-by",
         )
     if request.balance is not None and request.balance not in generator.codec.condition_columns():
-        raise UserError(
-            f"{request.balance!r} {generator.codec.incomparable}; use one of those", field="--balance"
-        )
+        there = " or ".join(map(repr, generator.codec.condition_columns())) or "a column that all rows share"
+        raise UserError(f"{request.balance!r} {generator.codec.incomparable}; use {there}", field="--balance")
     if request.shard_rows != SHARD_ROWS:
         return request
     blocks = round(SHARD_ROWS / steps.plan.mean_length / LEAST_SEQUENCES)
