@@ -1,8 +1,8 @@
 """Sequences: how near generated ones come to real ones, and how fast they are learnt and generated.
 
-    python benchmarks/sequences.py --sequences 3000
+    PYTHONPATH=platform:tests .venv/bin/python benchmarks/sequences.py --sequences 3000
 
-The source is the generated one of `tests/sequences.py`, whose autocorrelation and transitions are known.
+The source is the generated one of `tests/visits.py`, whose autocorrelation and transitions are known.
 """
 
 import argparse
@@ -10,7 +10,7 @@ import json
 import time
 
 import synthmill
-from sequences import AUTOCORRELATION, MOVES, autocorrelation, moves, visits
+from visits import AUTOCORRELATION, MOVES, autocorrelation, moves, visits
 
 
 def main() -> None:

@@ -4,9 +4,9 @@ import numpy as np
 import pyarrow as pa
 
 from evidence import computed, look
-from sequences import visits
 from synthmill.metrics.base import Metric, Result
 from synthmill.metrics.lib.sequences import SequenceColumns
+from visits import visits
 
 COLUMNS = SequenceColumns(("customer",), "when")
 

@@ -8,12 +8,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
-from sequences import visits
 from synthmill import api
 from synthmill.catalog.store import Version
 from synthmill.data.sequences.order import runs_of
 from synthmill.errors import UserError
 from synthmill.serving.models import _open
+from visits import visits
 
 SEQUENCES = 2 * 1024 + 100
 

@@ -8,9 +8,9 @@ import pyarrow.compute as pc
 import pytest
 
 import synthmill
-from sequences import MOVES, autocorrelation, moves, per_sequence, visits
 from synthmill.data.sequences.order import runs_of
 from synthmill.errors import UserError
+from visits import MOVES, autocorrelation, moves, per_sequence, visits
 
 ROWS = visits(500)
 SMALL = {

@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from evidence import computed, look, people
-from sequences import visits
 from synthmill import registry
 from synthmill.evaluation.evidence.table import Table
 from synthmill.metrics.base import PROFILES, Result, in_profile, metric_classes
 from synthmill.metrics.lib.sequences import SequenceColumns
+from visits import visits
 
 CLASSES = metric_classes("table")
 HEAVY = {"utility.lift_lowdata", "privacy.shadow_tpr@1fpr"}

@@ -4,13 +4,13 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from sequences import visits
 from synthmill.config import DataConfig, parse_model
 from synthmill.data.readers.base import Source
 from synthmill.data.sequences.check import check_fields, check_sequences
 from synthmill.errors import UserError
 from synthmill.library.recipes import read_recipe
 from synthmill.training.prepare import prepare_rows, resolve
+from visits import visits
 
 VISITS = visits(40)
 

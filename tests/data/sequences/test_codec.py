@@ -12,13 +12,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sequences import visits
 from synthmill.config import DataConfig, parse_model
 from synthmill.data.batch import Batch
 from synthmill.data.codecs.base import codec_from_files
 from synthmill.data.sequences.codec import SequenceCodec
 from synthmill.data.sequences.order import runs_of
 from synthmill.data.sequences.plan import position_edges
+from visits import visits
 
 
 def config(**fields: object) -> DataConfig:

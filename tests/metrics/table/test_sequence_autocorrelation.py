@@ -1,8 +1,8 @@
 import pytest
 
 from sequence_cases import judged, mixed_up
-from sequences import visits
 from synthmill.metrics.table.sequence_autocorrelation import SequenceAutocorrelation
+from visits import visits
 
 
 def test_like_sequences_are_as_near_as_real_ones() -> None:

@@ -1,6 +1,6 @@
 from sequence_cases import judged, mixed_up
-from sequences import visits
 from synthmill.metrics.table.sequence_c2st import SequenceClassifierTest
+from visits import visits
 
 
 def test_like_sequences_can_not_be_told() -> None:

@@ -2,9 +2,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sequence_cases import judged
-from sequences import visits
 from synthmill.metrics.lib.sequences import SequenceColumns
 from synthmill.metrics.table.sequence_gaps import SequenceGaps
+from visits import visits
 
 
 def test_like_sequences_are_as_near_as_real_ones() -> None:

@@ -2,8 +2,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from sequence_cases import judged
-from sequences import visits
 from synthmill.metrics.table.sequence_lengths import SequenceLengths
+from visits import visits
 
 
 def test_like_sequences_are_as_near_as_real_ones() -> None:

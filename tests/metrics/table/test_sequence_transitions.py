@@ -1,8 +1,8 @@
 import numpy as np
 
 from sequence_cases import judged, mixed_up
-from sequences import MOVES, visits
 from synthmill.metrics.table.sequence_transitions import SequenceTransitions
+from visits import MOVES, visits
 
 
 def test_like_sequences_are_as_near_as_real_ones() -> None:
