@@ -8,8 +8,11 @@ import sys
 from pathlib import Path
 
 TABLES = {
+    "ames": ("modeldata", "ames"),
+    "attrition": ("modeldata", "attrition"),
     "computers": ("Ecdat", "Computers"),
     "credit": ("modeldata", "credit_data"),
+    "diamonds": ("ggplot2", "diamonds"),
     "health_insurance": ("AER", "HealthInsurance"),
     "hmda": ("AER", "HMDA"),
     "nmes1988": ("AER", "NMES1988"),

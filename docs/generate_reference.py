@@ -14,6 +14,7 @@ from synthmill import registry
 from synthmill.config import FrozenModel, Recipe, shipped_recipes
 from synthmill.data.schema import ColumnRule
 from synthmill.models.base import GenerativeModel, model_class
+from synthmill.training import choice
 
 PAGE = Path(__file__).parent / "recipes.md"
 LIMITS = {"minimum": ">=", "exclusiveMinimum": ">", "maximum": "<=", "exclusiveMaximum": "<"}
@@ -45,6 +46,24 @@ columns:
 ```
 
 """
+AUTO = f"""\
+### `auto`
+
+Chooses a model of tables once the rows are read and encoded, from their number, the columns and `training.max_seconds` alone, so that the
+same rows and recipe always give the same choice:
+
+1. fewer than {choice.LEAST_ROWS} training rows: `forest`;
+2. `autoregressive`, if its training takes no longer than `training.max_seconds`, or nothing is said there. The time is
+   {choice.START_SECONDS:g} s, and three times the operations of a forward pass for each row and pass at {choice.OPERATIONS_PER_SECOND:.0e} a second, which is meant for a slow core;
+3. `autoregressive` with fewer passes, as many as there is time for, down to {choice.LEAST_SHARE:.0%} of the usual ones: its learning rate falls to 0 by the end,
+   so a shorter training that is planned is better than a longer one that is cut off;
+4. `forest`, from {choice.MANY_ROWS:,} rows on with leaves of {choice.LEAF_ROWS} rows: those of 10 copy more than the near-copy gate allows.
+
+What was chosen and why is said before training (`--dry-run` prints it with the whole configuration) and stands in the model card and the manifest
+(`details.choice`). The recipe that is saved with the model names the model and its configuration, so that training again is exact.
+`synthmill tune` searches {" and ".join(f"`{name}`" for name in choice.FAMILIES)} together; what would be chosen is the default to beat. `tvae` and `ctgan` are never chosen: from
+{choice.LEAST_ROWS} rows on `tvae` had the best utility on no table that was [measured](../benchmarks/README.md#what-auto-rests-on), and took 4 to 9 times as long.
+"""
 
 
 def reference() -> str:
@@ -61,6 +80,7 @@ def reference() -> str:
         "## Models\n\n`model.name` is one of these; `model.config` takes the keys of its table. The last"
         " column is the space that tuning searches.\n"
     )
+    parts.append(AUTO)
     parts += [model_section(name) for name in registry.names("models")]
     return "\n".join(parts)
 

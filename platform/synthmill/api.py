@@ -51,8 +51,8 @@ def fit(
         data: pandas, Polars, PyArrow, DuckDB or whatever has `__arrow_c_stream__`; a file, a folder or a URI;
             a recipe (its path, a shipped name, its content, a `Recipe`).
         target: the column that downstream models predict.
-        model: a name in `synthmill/models/`; default: what the recipe says, else tvae, for sequences
-            autoregressive.
+        model: a name in `synthmill/models/`; default: auto, which chooses from the shape of the table and
+            `training.max_seconds` (for sequences autoregressive), or what the recipe says.
         name: what `save` publishes it as.
         group: a column whose equal values belong together (a patient, a customer).
         group_by: the column or columns whose equal values make a sequence; whole ones are then learnt.

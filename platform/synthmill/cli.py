@@ -190,21 +190,9 @@ def train(
 
     loaded = load_recipe(recipe, tuple(set_ or ()))
     if dry_run:
-        import yaml
+        from synthmill.runtime.estimate import dry_run_of_training
 
-        from synthmill.config import dump
-        from synthmill.runtime.progress import say
-        from synthmill.training.prepare import resolve
-
-        say(yaml.safe_dump(dump(resolve(loaded)), sort_keys=False).rstrip())
-        from synthmill.runtime.estimate import estimate_train
-
-        try:
-            return {"dry_run": True, "estimate": estimate_train(loaded, store)}
-        except SynthmillError as fault:
-            # The recipe is what a dry run is for; without the source at hand there is just no estimate.
-            say(f"no estimate: {fault}")
-            return {"dry_run": True, "estimate": None}
+        return {"dry_run": True, "estimate": dry_run_of_training(loaded, store)}
     if inspect:
         from synthmill.runtime.inspect_source import inspected
 

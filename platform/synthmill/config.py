@@ -4,15 +4,24 @@ A run is a recipe file, `--set key=value` overrides and `--dry-run`; there is no
 recipe is fingerprinted and saved with every output. Every class here is frozen and refuses unknown keys.
 """
 
+import contextlib
 import hashlib
 import json
 import re
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    WithJsonSchema,
+    field_validator,
+)
 from pydantic_core import PydanticCustomError
 
 from synthmill.errors import NotFoundError, RecipeError, did_you_mean
@@ -21,6 +30,8 @@ from synthmill.tune_config import TuneConfig
 
 __all__ = ["FrozenModel", "Recipe", "TuneConfig", "tunable"]
 FORMAT = "synthmill.recipe/1"
+AUTO = "auto"
+"""The `model.name` that leaves the choice to the rows and the time budget."""
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]*$"
 
 _SECRET = "secret"
@@ -167,9 +178,28 @@ class ModelConfig(FrozenModel):
     """Which model, with which hyper-parameters."""
 
     name: str
-    """A file name in `synthmill/models/`."""
+    """A file name in `synthmill/models/`, or `auto`: chosen from the shape of the table and
+    `training.max_seconds`; what was chosen, and why, is said, and the resolved recipe names it."""
     config: dict[str, Any] = Field({})
     """Fields of the model's own `Config`; see the recipe reference."""
+
+
+def _patience(value: Any) -> Any:
+    if value is None or value == "never":
+        return value
+    if isinstance(value, str) and value.strip().isdecimal():
+        value = int(value)
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+        return value
+    raise ValueError("input should be an integer greater than or equal to 1, never or null")
+
+
+Patience = Annotated[
+    int | Literal["never"] | None,
+    BeforeValidator(_patience),
+    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"const": "never"}, {"type": "null"}]}),
+]
+"""Null is what recipes from before say, and `auto` would change their fingerprints."""
 
 
 class TrainingConfig(FrozenModel):
@@ -184,8 +214,8 @@ class TrainingConfig(FrozenModel):
     max_seconds: float | None = Field(None, gt=0)
     """Stop after so many seconds of training, if sooner."""
     global_batch_rows: int = tunable(500, choices=(250, 500, 1000), ge=2)
-    """Rows in one step over all workers; reduced, with a line saying so, when there are fewer training
-    rows."""
+    """Rows in one step over all workers; reduced, with a line saying so, when there are fewer training rows.
+    Models of tables reduce 500, and no other number, to a tenth of fewer than 5,000 rows, 50 at least."""
     micro_batch_rows: int | None = Field(None, ge=1, exclude_if=_is_none)
     """Rows that a worker computes at once; gradients are added up over the parts of its share of a batch, so
     that a batch may be larger than memory. Null: the whole share. Not for models with BatchNorm."""
@@ -218,9 +248,11 @@ class TrainingConfig(FrozenModel):
     checkpoint_seconds: float = Field(60.0, gt=0)
     """Time between checkpoints."""
     check_every_steps: int | None = Field(None, ge=1)
-    """Steps between quality checks; null: spaced so that they cost at most 5% of the time."""
-    patience_checks: int | None = Field(None, ge=1)
-    """Stop after so many quality checks without improvement; null: never."""
+    """Steps between quality checks; null: spaced so that they cost at most 5% of the time, or up to 25% of a
+    short run that would have fewer than 12."""
+    patience_checks: Patience = None
+    """Stop after so many quality checks without improvement beyond noise; null: 8, or, of a model whose
+    learning rate falls until the end, 5 that were surely worse; `never`: train to the end."""
     max_failures: int = Field(3, ge=0)
     """Lost workers after which the run gives up."""
 
@@ -308,6 +340,10 @@ def parse_model(model: type[M], raw: Any, *, prefix: str = "") -> M:
 
 def parse_value(text: str) -> Any:
     """The value of an override: as YAML, or the text itself where it is not valid YAML."""
+    if text[:1] in ('"', "[", "{"):
+        # As JSON where it is that: YAML does not join the two halves that JSON writes some characters as.
+        with contextlib.suppress(ValueError):
+            return json.loads(text)
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError:

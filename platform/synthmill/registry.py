@@ -70,8 +70,10 @@ def _modules(folder: str) -> dict[str, str]:
 def forget() -> None:
     """Look at what is installed anew: for tests, which add packages to the path of a running process."""
     _modules.cache_clear()
+    _packages.cache_clear()
 
 
+@functools.cache
 def _packages() -> list[str]:
     others = sorted({entry.value for entry in importlib.metadata.entry_points(group=ENTRY_POINTS)})
     return ["synthmill", *others]

@@ -8,6 +8,7 @@ from types import ModuleType
 
 import pytest
 
+from made_on import MAKER
 from synthmill import registry
 
 GOLDEN = Path(__file__).parents[1] / "golden"
@@ -33,7 +34,8 @@ def test_a_model_loses_what_it_lost_before(name: str) -> None:
     assert path.is_file(), f"{name} has no golden losses: {COMMAND} {name}"
     golden, make = json.loads(path.read_text()), script()
     now = make.losses(name)
-    if golden["compute_class"] == make.compute_class():
+    # Earlier files do not tell whose processors they were made on.
+    if {"maker": MAKER, **golden["compute_class"]} == make.compute_class():
         assert now == golden["losses"], f"if that is meant: {COMMAND} {name}"
     assert [record.keys() for record in now] == [record.keys() for record in golden["losses"]]
     for record, expected in zip(now, golden["losses"], strict=True):

@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from synthmill import registry
+from synthmill.data.forms._words import MONTH_START, month_names
 from synthmill.data.forms.angle import AngleForm
 from synthmill.data.forms.base import FOLDER, Form, Hint, form_from_json
 from synthmill.data.forms.digits import DigitsForm
@@ -167,3 +168,9 @@ def test_every_form_goes_through_json_and_a_schema(name: str) -> None:
 def test_a_form_of_a_later_version_is_refused_by_name() -> None:
     with pytest.raises(IntegrityError, match="'roman'"):
         form_from_json({"form": "roman"})
+
+
+def test_names_of_months_begin_as_it_is_said() -> None:
+    """Or words that are months would be passed over."""
+    assert all(MONTH_START.match(name) for names in month_names() for name in names)
+    assert MONTH_START.match("city") is None

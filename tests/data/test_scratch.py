@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from encoded import layout, table
+from synthmill.data.records import Columns
 from synthmill.data.scratch import opened_shards
 from synthmill.data.shards import ShardIndex, ShardWriter
 from synthmill.errors import IntegrityError
@@ -13,7 +14,7 @@ from synthmill.storage.folder import Folder
 def written(uri: str) -> tuple[Folder, ShardIndex]:
     folder = Folder(uri).child("shards")
     with ShardWriter(folder, layout(), key="abc", by_code=False, part_rows=800) as writer:
-        writer.write(table())
+        writer.write(Columns.of(table()))
         return folder, writer.finish()
 
 

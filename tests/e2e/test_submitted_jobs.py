@@ -26,6 +26,7 @@ TINY = [
     for key, value in {
         "name": "customers",
         "data.target": "churned",
+        "model.name": "tvae",
         "model.config": "{embedding_dim: 8, compress_dims: [32], decompress_dims: [32]}",
         "training.max_steps": "30",
         "training.threads": "1",

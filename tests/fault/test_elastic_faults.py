@@ -32,6 +32,7 @@ LONG = {
     "training.global_batch_rows": 10000,
     "model.config": "{embedding_dim: 8, compress_dims: [256, 256], decompress_dims: [256, 256]}",
     "training.check_every_steps": 90,
+    "training.patience_checks": "never",
 }
 
 

@@ -158,6 +158,8 @@ def test_a_store_that_fails_for_good_while_a_model_is_trained(
         "training.max_steps=100000",
         "--set",
         "training.max_epochs=100000",
+        "--set",
+        "training.patience_checks=never",
     )
     job = train_arguments(source, s3.new_uri(), *sets, "--set", "training.checkpoint_seconds=0.5", *SHORT)
     code, result, errors, _ = run("train", job, s3, proxy.endpoint)

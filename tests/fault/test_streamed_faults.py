@@ -64,7 +64,7 @@ def test_after_a_killed_driver_a_damaged_shard_is_named_and_encoded_again(
 
 def test_a_disk_without_room_for_the_shards_is_known_before_training(tmp_path: Path) -> None:
     source = write_customers(tmp_path / "customers.csv", rows=60_000)
-    with small_disk(tmp_path / "disk", "size=512k") as disk:
+    with small_disk(tmp_path / "disk", "size=256k") as disk:
         job = start_job("train", *train_arguments(source, disk / "store", *STREAMED))
         output, errors = job.communicate(timeout=240)
         assert job.returncode == 3, errors

@@ -24,6 +24,8 @@ LONG = (
     "training.max_epochs=100000",
     "--set",
     "training.checkpoint_seconds=0.5",
+    "--set",
+    "training.patience_checks=never",
 )
 
 

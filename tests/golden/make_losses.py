@@ -14,6 +14,7 @@ import torch
 
 from contract_cases import case
 from encoded import Records, settings
+from made_on import maker
 from synthmill import registry
 from synthmill.training.loop import train
 from synthmill.training.parallel import Single
@@ -39,7 +40,7 @@ def losses(name: str) -> list[dict[str, Any]]:
 
 def compute_class() -> dict[str, str]:
     """Where the figures are equal to the bit."""
-    return {"torch": torch.__version__, "isa": torch.backends.cpu.get_cpu_capability()}
+    return {"torch": torch.__version__, "isa": torch.backends.cpu.get_cpu_capability(), "maker": maker()}
 
 
 def main(names: list[str]) -> None:

@@ -14,7 +14,7 @@ from synthmill.runtime.rates import GeneratingProgress, StepPace, clock_time, wo
 from synthmill.runtime.writers import Done
 
 
-@pytest.mark.parametrize("model", ["tvae", "marginals", "bootstrap"])
+@pytest.mark.parametrize("model", ["tvae", "marginals", "bootstrap", "auto"])
 def test_a_dry_run_of_training_takes_a_few_steps(
     model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -27,8 +27,15 @@ def test_a_dry_run_of_training_takes_a_few_steps(
     assert run(["train", "table", *arguments, "--dry-run", "--store", str(tmp_path / "store")]) == 0
     lines = capsys.readouterr().out.strip().splitlines()
     found = json.loads(lines[-1])["estimate"]
-    assert found["steps"] == (4 if model == "tvae" else 0)
+    # 210 training rows, and batches of 50 of them.
+    assert found["steps"] == (16 if model == "tvae" else 0)
     assert found["seconds"] > 0
+    if model == "auto":
+        why = next(
+            number for number, line in enumerate(lines) if line.startswith("model.name auto: forest, ")
+        )
+        # With all of its configuration, as it is trained.
+        assert {"model:", "  name: forest", "    trees: 10"} <= set(lines[:why])
     assert found["memory_bytes"] > 50e6
     assert [line.partition(":")[0] for line in lines[-4:-1]] == ["time", "memory", "disk"]
     assert not (tmp_path / "store").exists()

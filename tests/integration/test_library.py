@@ -9,6 +9,7 @@ from synthmill.errors import ResourceError
 from tables import customers
 
 SMALL = {
+    "model.name": "tvae",
     "model.config": {"embedding_dim": 8, "compress_dims": [32], "decompress_dims": [32]},
     "training.max_steps": 5,
     "training.global_batch_rows": 100,

@@ -210,6 +210,20 @@ def test_two_families_and_two_objectives_in_one_search(
     assert "Pareto front" in page
 
 
+def test_auto_searches_what_it_chooses_from_and_begins_with_what_it_would_choose(
+    local_ray: None, customers: Path, tmp_path: Path
+) -> None:
+    recipe = tiny(customers, max_trials=2, confirm_share=0, fidelity="none")
+    recipe["model"] = {"name": "auto"}
+    tuned = synthmill.tune(recipe, store=str(tmp_path))
+    record = record_of(tuned, tmp_path)
+    assert record.trials[0].point["model"] == "autoregressive", "840 training rows"
+    assert set(record.settings["recipe"]["tune"]["models"]) == {"autoregressive", "forest"}
+    assert tuned.version is not None
+    assert "choice" not in tuned.version.manifest.details
+    assert tuned.version.manifest.details["model"] in ("autoregressive", "forest")
+
+
 def test_a_search_where_nothing_works_says_why(local_ray: None, customers: Path, tmp_path: Path) -> None:
     recipe = tiny(customers, max_trials=1, confirm_share=0, space={"l2scale": [1e-5, 1e-4]})
     recipe["model"] = {"name": "tvae", "config": {"learning_rate": 1e30}}

@@ -22,10 +22,13 @@ from synthmill.library.recipes import read_recipe
 from tables import customers
 
 SMALL = {
+    "model.name": "tvae",
     "model.config": {"embedding_dim": 8, "compress_dims": [32], "decompress_dims": [32]},
     "training.max_steps": 6,
     "training.global_batch_rows": 100,
 }
+
+ENDLESS = {**SMALL, "training.max_steps": 10_000_000, "training.patience_checks": "never"}
 
 
 @pytest.fixture(scope="module")
@@ -166,7 +169,7 @@ def test_ctrl_c_keeps_the_best_so_far(
     inherited = signal.signal(signal.SIGINT, signal.default_int_handler)
     before = signal.getsignal(signal.SIGINT)
     monkeypatch.setattr(display.Bar, "log", _Interrupt())
-    fitted = synthmill.fit(customers(400), overrides={**SMALL, "training.max_steps": 10_000_000})
+    fitted = synthmill.fit(customers(400), overrides=ENDLESS)
     assert fitted.interrupted
     assert 0 < fitted.artifact.config["training"]["steps"] < 100_000
     assert "stopped by hand" in repr(fitted)

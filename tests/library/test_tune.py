@@ -14,6 +14,8 @@ from tables import customers
     ("arguments", "said"),
     [
         ({"model": ["tvae", "tvea"]}, r"^tune\.models: no model named 'tvea'; did you mean 'tvae'\?$"),
+        ({"model": ["auto", "tvae"]}, r"^tune\.models: auto stands for all that it chooses from: "),
+        ({"model": "auto", "max_trials": 0}, r"^tune\.max_trials: "),
         ({"model": "tvea"}, r"^tune\.models: no model named 'tvea'"),
         ({"model": ["tvae", "tvae"]}, r"^tune\.models: names 'tvae' twice$"),
         ({"time_budget": "soon"}, r"^time_budget: expected a time such as 90s"),

@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Literal
 
 import pytest
@@ -8,6 +9,7 @@ from encoded import MemoryFolder, Records, layout, settings, table
 from synthmill.config import TrainingConfig
 from synthmill.errors import DataError, RecipeError, TrainingError
 from synthmill.models.base import GenerativeModel, build
+from synthmill.training.artifact import fitted
 from synthmill.training.checkpoint import Checkpoints
 from synthmill.training.loop import Outcome, train
 from synthmill.training.parallel import Single
@@ -221,3 +223,94 @@ def test_patience_ends_a_run_that_stopped_improving() -> None:
     assert outcome.steps == 20
     assert outcome.best is not None
     assert outcome.best["step"] == 10
+
+
+FLAT = (0.5, 0.8, *[0.7] * 30)
+
+
+def test_a_run_ends_by_itself_and_says_why() -> None:
+    records = Records()
+    outcome = run(settings(max_epochs=10, check_every_steps=5), quality=Scores(*FLAT), reporter=records)
+    assert outcome.steps == 50, "eight checks after the best"
+    assert outcome.best is not None
+    assert outcome.best["step"] == 10
+    why = "ended at step 50 of 200: the last 8 checks brought no gain beyond noise (training.patience_checks)"
+    assert (outcome.ended, outcome.patience_checks) == (why, 8)
+    assert records.records[-1] == {"message": f"training {why}"}
+    summary = fitted(outcome).summary
+    assert (summary["ended"], summary["patience_checks"]) == (why, 8)
+
+
+def test_a_run_is_as_long_as_planned_where_the_recipe_says_so() -> None:
+    records = Records()
+    whole = settings(max_epochs=5, check_every_steps=5, patience_checks="never")
+    outcome = run(whole, quality=Scores(*FLAT), reporter=records)
+    assert (outcome.steps, outcome.ended, outcome.patience_checks) == (
+        100,
+        "ended at step 100, as planned",
+        None,
+    )
+    assert not [record for record in records.records if "message" in record]
+
+
+def test_the_clock_and_who_stops_a_run_are_told_apart() -> None:
+    steps = iter([False] * 7 + [True])
+    stopped = run(settings(), should_stop=lambda: next(steps))
+    assert stopped.ended == "ended at step 8 of 40: it was told to stop"
+    late = run(settings(max_seconds=1e-9))
+    assert late.ended == "ended at step 1 of 40: training.max_seconds"
+
+
+def test_patience_goes_on_where_a_checkpoint_left_it() -> None:
+    folder = MemoryFolder()
+    often = settings(max_epochs=10, check_every_steps=5, checkpoint_seconds=1e-9)
+    steps = iter([False] * 32 + [True] * 100)
+
+    class InterruptError(Exception):
+        pass
+
+    def interrupt() -> bool:
+        if next(steps):
+            raise InterruptError
+        return False
+
+    with pytest.raises(InterruptError):
+        run(often, checkpoints=Checkpoints(folder), should_stop=interrupt, quality=Scores(*FLAT))
+    resumed = run(often, checkpoints=Checkpoints(folder), quality=Scores(*FLAT[6:]))
+    assert (resumed.steps, resumed.ended.partition(":")[0]) == (50, "ended at step 50 of 200")
+    # A run that has ended says why when it is asked again.
+    again = run(often, checkpoints=Checkpoints(folder), quality=Scores())
+    assert (again.steps, again.ended) == (50, resumed.ended)
+
+
+def test_patience_begins_with_the_last_stage() -> None:
+    def staged() -> GenerativeModel:
+        model = small()
+        (stage,) = model.stages()
+        first, last = replace(stage, name="first", share=0.5), replace(stage, name="last", share=0.5)
+        model.stages = lambda: (first, last)  # type: ignore[method-assign]
+        return model
+
+    config = settings(max_epochs=10, check_every_steps=5)
+    outcome = train(
+        staged(),
+        table(),
+        config,
+        parallel=Single(),
+        reporter=Records(),
+        quality=Scores(*[0.5] * 40),  # type: ignore[arg-type]
+    )
+    # Twenty checks up to step 100 say nothing; the next one begins, and eight that are no better follow.
+    assert outcome.steps == 145
+
+
+def test_what_a_check_is_compared_by_need_not_be_the_score_that_it_shows() -> None:
+    class ByHeart(Scores):
+        def __call__(self, model: GenerativeModel) -> dict[str, float]:
+            scores = super().__call__(model)
+            # Better by its score, but rows are learnt by heart.
+            return {**scores, "selection": 0.2 if scores["score"] > 0.85 else scores["score"]}
+
+    outcome = run(settings(check_every_steps=10), quality=ByHeart(0.5, 0.8, 0.9, 0.9))
+    assert outcome.best is not None
+    assert (outcome.best["step"], outcome.best["score"]) == (20, 0.8)

@@ -34,7 +34,7 @@ def closed(name: str) -> object:
 
 
 def quality(seed: int = 0) -> TableQuality:
-    return TableQuality(CODEC, TRAIN, VALIDATION, seed=seed)
+    return TableQuality(CODEC, TRAIN, VALIDATION, CODEC.encode(TRAIN), seed=seed)
 
 
 def test_copies_reach_the_ceiling_and_independent_columns_do_not() -> None:
@@ -80,7 +80,7 @@ def test_bins_come_from_training_rows() -> None:
     one_hot = bins.one_hot(odd)
     assert torch.equal(one_hot.sum(1), torch.full((400,), 4.0)), "every cell falls in one bin"
     assert one_hot[:, 1].sum() == 400, "an unknown category is in 'other'"
-    assert "sentinel" not in repr(vars(TableQuality(CODEC, TRAIN, odd, seed=0)))
+    assert "sentinel" not in repr(vars(TableQuality(CODEC, TRAIN, odd, CODEC.encode(TRAIN), seed=0)))
 
 
 def test_one_column_and_missing_columns_are_scored() -> None:
@@ -88,7 +88,7 @@ def test_one_column_and_missing_columns_are_scored() -> None:
     codec = MixedCodec.fit(table, DataConfig(source="unused.csv"))
     model = build("bootstrap", {}, codec.layout)
     model.fit_closed([codec.encode(table)])
-    found = TableQuality(codec, table, table, seed=0)(model)
+    found = TableQuality(codec, table, table, codec.encode(table), seed=0)(model)
     assert found["score"] == pytest.approx(1.0, abs=0.03)
 
 
@@ -122,3 +122,36 @@ def test_pairs_are_counted_some_rows_at_a_time(monkeypatch: pytest.MonkeyPatch) 
     parts = quality()
     assert torch.equal(parts._real_DD, whole._real_DD)
     assert parts._ceiling == whole._ceiling
+
+
+class Knowing(torch.nn.Module):
+    """Copies of the training rows, from a model that finds all rows so improbable."""
+
+    def __init__(self, nats: float) -> None:
+        super().__init__()
+        self._copies, self._nats = closed("bootstrap"), nats
+        self.register_buffer("place", torch.zeros(1))
+
+    def sample(self, *args: object, **options: object) -> Batch:
+        made: Batch = self._copies.sample(*args, **options)  # type: ignore[attr-defined]
+        return made
+
+    def nats(self, batch: Batch) -> torch.Tensor:
+        return torch.full((batch.num_rows,), self._nats)
+
+
+def test_a_model_that_learnt_rows_by_heart_loses_what_it_is_worse_by_than_independent_columns() -> None:
+    check = quality()
+    independent = check(Knowing(1.0))["independent_nats"]  # type: ignore[arg-type]
+    codes = CODEC.encode(TRAIN)["codes"]
+    # By hand for the first column: three kinds with known shares.
+    counts = torch.bincount(codes[:, 0]) + 0.5
+    own = -(counts / counts.sum()).log()[CODEC.encode(VALIDATION)["codes"][:, 0]].mean()
+    assert 0.9 < float(own) < 1.2
+    assert 0.9 < independent < 3.0
+    honest, heart = check(Knowing(independent - 0.1)), check(Knowing(independent + 0.25))  # type: ignore[arg-type]
+    assert honest["selection"] == honest["score"]
+    assert heart["selection"] == pytest.approx(heart["score"] - 0.25, abs=1e-5)
+    # The score that people see stays comparable with that of models without a likelihood.
+    assert heart["score"] == honest["score"] == check(closed("bootstrap"))["score"]  # type: ignore[arg-type]
+    assert "selection" not in check(closed("bootstrap"))  # type: ignore[arg-type]

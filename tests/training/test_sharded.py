@@ -5,6 +5,7 @@ import torch
 
 from encoded import MemoryFolder, Records, layout, settings, table
 from synthmill.data.batch import Batch
+from synthmill.data.records import Columns
 from synthmill.data.shards import EncodedRows, ShardWriter
 from synthmill.models.base import build
 from synthmill.storage.folder import Folder
@@ -32,7 +33,7 @@ def encoded(tmp_path_factory: pytest.TempPathFactory) -> EncodedRows:
 
 def on_disk(data: Batch, path: Path) -> EncodedRows:
     with ShardWriter(Folder(path), layout(ROWS), key="k", by_code=True, part_rows=8000) as writer:
-        writer.write(data)
+        writer.write(Columns.of(data))
         return EncodedRows(path, writer.finish())
 
 

@@ -73,11 +73,11 @@ def fewest_decimals(distinct: Numbers, kind: pa.DataType, at_least: int = 0) -> 
     if distinct.dtype == np.int64:
         return None
     own = kind.to_pandas_dtype()
-    noise = 4 * np.finfo(own).eps * np.abs(distinct)
     for digits in range(at_least, MAX_DECIMALS + 1):
         with np.errstate(over="ignore", invalid="ignore"):
-            rounded = np.round(distinct, digits)
-        if (np.abs(rounded - distinct) <= noise).all():
+            off = np.round(distinct, digits) - distinct
+        # Most numbers with few decimals are rounded to themselves.
+        if not off.any() or (np.abs(off) <= 4 * np.finfo(own).eps * np.abs(distinct)).all():
             return digits
     return None
 

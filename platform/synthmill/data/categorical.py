@@ -67,8 +67,17 @@ class CategoryCodec:
         )
 
     def encode(self, array: pa.Array) -> tuple[list[Int64], Float64 | None]:
-        """One or two arrays of codes int64 (N,)."""
-        text = array.cast(pa.string())
+        """One or two arrays of codes int64 (N,); of a dictionary, each different text is looked up once."""
+        if isinstance(array, pa.DictionaryArray):
+            # Behind the dictionary's own texts: a missing one.
+            texts = pa.concat_arrays([array.dictionary.cast(pa.string()), pa.nulls(1, pa.string())])
+            at = array.indices.fill_null(len(texts) - 1) if array.indices.null_count else array.indices
+            rows = at.to_numpy(zero_copy_only=False).astype(np.int64)
+            return [codes.take(rows) for codes in self._digits(self._codes(texts))], None
+        return self._digits(self._codes(array.cast(pa.string()))), None
+
+    def _codes(self, text: pa.Array) -> Int64:
+        """The code of each text (N,), among all codes."""
         found = (
             pc.index_in(text, value_set=self._levels)
             .fill_null(-1)
@@ -77,13 +86,16 @@ class CategoryCodec:
         )
         unknown = 0 if self.other is None else self.other
         codes = np.where(found < 0, unknown, found)
-        if array.null_count:
+        if text.null_count:
             codes = np.where(
                 pc.is_null(text).to_numpy(zero_copy_only=False),
                 unknown if self.missing is None else self.missing,
                 codes,
             )
-        return ([codes // self.members, codes % self.members] if self.members else [codes]), None
+        return codes
+
+    def _digits(self, codes: Int64) -> list[Int64]:
+        return [codes // self.members, codes % self.members] if self.members else [codes]
 
     def decode(self, codes: Int64, positions: Float64 | None, rows: Rows) -> pa.Array:
         """The column, (N,), from codes int64 (N, 1 or 2) of rows (N,)."""

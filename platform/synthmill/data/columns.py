@@ -125,6 +125,8 @@ def to_int64(array: pa.Array) -> Int64:
         OverflowError: a decimal with more than 18 digits.
     """
     kind = array.type
+    if array.null_count == 0 and kind == pa.int64():
+        return _numpy(array)
     if pa.types.is_decimal(kind):
         return _decimal_to_int64(array)
     if array.null_count:

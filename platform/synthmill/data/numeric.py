@@ -11,9 +11,10 @@ mean of at least 5 neighbouring values or a value that at least 5 rows share. A 
 import functools
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import torch
 from torch import Tensor
@@ -21,7 +22,16 @@ from torch import Tensor
 from synthmill.data.columns import Bool, Float64, Int64, Numbers, Rows, from_float64, from_int64, narrowed
 from synthmill.data.facts import numbers
 from synthmill.data.layout import DiscreteSpan
-from synthmill.data.people import NEIGHBOURS, count_people, count_sharers, outermost, picked, widened
+from synthmill.data.people import (
+    NEIGHBOURS,
+    count_people,
+    count_sharers,
+    in_order,
+    outermost,
+    picked,
+    widened,
+)
+from synthmill.data.places import Grid, Places
 from synthmill.data.profile import ColumnProfile
 from synthmill.data.resolution import COARSE, Resolution
 from synthmill.data.search import Finder
@@ -42,7 +52,8 @@ class _Steps:
     middle: Float64
     width: Float64
     rise: Float64
-    last: Bool
+    has_atoms: bool
+    """Whether there is more than one rank at some value."""
     find: Finder
 
 
@@ -57,15 +68,17 @@ class Curve:
     def ranks(self, values: Float64) -> Float64:
         """The rank of each value; the middle of its atom for a value that has one. Values outside count as
         the nearest end."""
-        values = np.clip(values, self.x[0], self.x[-1])
         steps = self._steps
-        at = np.clip(steps.find(values) - 1, 0, len(steps.x) - 1)
-        x = steps.x[at]
-        share = np.clip((values - x) / steps.width[at], 0, 1)
-        ranks: Float64 = np.where(
-            (values == x) | steps.last[at], steps.middle[at], steps.high[at] + share * steps.rise[at]
-        )
-        return ranks
+        ranks: Float64 = np.clip(values, self.x[0], self.x[-1])
+        at = steps.find(ranks)
+        at -= 1
+        # In place: what is written over is still in the cache.
+        ranks -= steps.x.take(at)
+        is_atom = ranks == 0 if steps.has_atoms else None
+        ranks /= steps.width.take(at)
+        ranks *= steps.rise.take(at)
+        ranks += steps.high.take(at)
+        return ranks if is_atom is None else np.where(is_atom, steps.middle.take(at), ranks)
 
     @functools.cached_property
     def _steps(self) -> "_Steps":
@@ -80,7 +93,7 @@ class Curve:
             middle=(low + high) / 2,
             width=np.where(width > 0, width, 1),
             rise=low[after] - high,
-            last=width <= 0,
+            has_atoms=bool((low < high).any()),
             find=Finder(x),
         )
 
@@ -96,13 +109,12 @@ class Curve:
 def fit_curve(values: Float64, people: Int64 | None = None, max_knots: int = COARSE.max_knots) -> Curve:
     """The curve of at least one value; it runs from the mean of the lowest 5 to the mean of the highest 5, of
     5 `people` where rows are told apart."""
-    order = np.argsort(values, kind="stable")
-    values, people = values[order], picked(people, order)
+    values, people = in_order(values, people)
     rows = len(values)
-    distinct, first, codes, counts = np.unique(
-        values, return_index=True, return_inverse=True, return_counts=True
-    )
-    shared = count_sharers(codes.reshape(-1), len(distinct), people)
+    first = np.flatnonzero(np.concatenate([[True], values[1:] != values[:-1]]))
+    distinct, counts = values[first], np.diff(np.append(first, rows))
+    codes = np.repeat(np.arange(len(first)), counts)
+    shared = count_sharers(codes, len(distinct), people)
     atoms = (counts >= max(NEIGHBOURS, 2 * rows / max_knots)) & (shared >= NEIGHBOURS)
     knots = [
         (0.0, np.sort(outermost(values, people, lowest=True)).mean()),
@@ -204,25 +216,87 @@ class NumericCodec:
 
     def encode(self, array: pa.Array) -> tuple[list[Int64], Float64 | None]:
         """Codes int64 (N,) and positions in [-1, 1], (N,), 0 where the code is a point or missing."""
-        values, valid = numbers(array)
+        codes, positions = self._coded(*numbers(array))
+        return [codes], positions
+
+    @property
+    def num_places(self) -> int:
+        """How many different cells there can be, where they are few and some lie on a curve; else 0."""
+        return 0 if self.curve is None or self._grid is None else self._grid.size
+
+    def places(self) -> Places:
+        """What each of its places is encoded as."""
+        assert self._grid is not None, "the column has places"
+        codes, positions = self._coded(*self._grid.cells())
+        assert positions is not None, "a curve has positions"
+        return Places(codes.astype(np.uint16), positions.astype(np.float32))
+
+    def place(self, array: pa.Array) -> Int64 | None:
+        """The place of each cell (N,); None: some have none."""
+        return None if self._grid is None else self._grid.find(*numbers(array))
+
+    def levelled(self, array: pa.Array) -> npt.NDArray[Any] | None:
+        """The codes (N,) of a column without a curve, looked up by place; None: they are to be computed."""
+        found = self.place(array)
+        return None if found is None else self._level_codes.take(found)
+
+    @functools.cached_property
+    def _grid(self) -> Grid | None:
+        if self.curve is None:
+            # Beyond the outermost points, and between points, the nearest counts.
+            if not len(self.points):
+                return None
+            low, high = self.points[0], self.points[-1]
+        else:
+            low, high = self.profile.minimum, self.profile.maximum
+        decimals = None if self.integral else self.profile.decimals
+        if not self.integral and (decimals is None or not np.isfinite([low, high]).all()):
+            return None
+        own = self.points.dtype if self.integral else self.kind.to_pandas_dtype()
+        grid = Grid(low, high, self.points, step=self.profile.step, decimals=decimals, kind=own)
+        return grid if grid.size else None
+
+    @functools.cached_property
+    def _level_codes(self) -> npt.NDArray[np.uint16]:
+        assert self._grid is not None, "the column has places"
+        return self._coded(*self._grid.cells())[0].astype(np.uint16)
+
+    def _coded(self, values: Numbers, valid: Bool) -> tuple[Int64, Float64 | None]:
+        """Codes and positions (N,) of numbers, missing where not `valid`."""
         is_whole = bool(valid.all())
         if self.profile.minimum is not None and not is_whole:
             values = np.where(valid, values, self.profile.minimum).astype(values.dtype)
         codes, exact = self._nearest_points(values)
         positions = None
         if self.curve is not None:
-            bounded = np.clip(values, self.profile.minimum, self.profile.maximum)
-            rank = self.curve.ranks((bounded - self.origin).astype(np.float64)) * self.segments
-            segment = np.clip(rank.astype(np.int64), 0, self.segments - 1)
-            positions = 2 * (rank - segment) - 1
+            rank = self.curve.ranks(self._offsets(values))
+            rank *= self.segments
+            segment = rank.astype(np.int64)
+            np.minimum(segment, self.segments - 1, out=segment)
+            rank -= segment
+            rank *= 2
+            rank -= 1
             # Most columns have no points, and most blocks no missing cell.
             codes = np.where(exact, codes, segment) if len(self.points) else segment
+            positions = rank
             if len(self.points) or not is_whole:
                 positions = np.where(exact | ~valid, 0.0, positions)
         if is_whole:
-            return [codes], positions
+            return codes, positions
         missing = self.missing_code if self.profile.missing_rows else self._typical_code()
-        return [np.where(valid, codes, missing)], positions
+        return np.where(valid, codes, missing), positions
+
+    def _offsets(self, values: Numbers) -> Float64:
+        """Numbers as the curve has them."""
+        low, high = self.profile.minimum, self.profile.maximum
+        assert self.curve is not None
+        assert low is not None
+        assert high is not None
+        x = self.curve.x
+        if self.origin == 0 and float(low) <= x[0] and x[-1] <= float(high):
+            # The curve's own ends are within the bounds, and it clips to these.
+            return values.astype(np.float64, copy=False)
+        return (np.clip(values, low, high) - self.origin).astype(np.float64)
 
     def decode(self, codes: Int64, positions: Float64 | None, rows: Rows) -> pa.Array:
         """The column, (N,), from codes int64 (N, 1) and positions (N,)."""
@@ -298,7 +372,8 @@ class NumericCodec:
         found = self._find_point(values)
         left, right = np.maximum(found - 1, 0), np.minimum(found, len(self.points) - 1)
         below = self.points[left] == values
-        if below.all():
+        if self.curve is not None or below.all():
+            # Beside a curve a number that is no point has no nearest one.
             return left + self.segments, below
         with np.errstate(invalid="ignore"):
             # Infinity is its own point, and no distance from itself.
@@ -307,8 +382,7 @@ class NumericCodec:
                 self.points[right] - values.astype(np.float64),
             )
         near = np.where((below < above) | (self.points[left] == values), left, right)
-        exact = self.points[near] == values if self.curve is not None else np.ones(len(values), dtype=bool)
-        return near + self.segments, exact
+        return near + self.segments, np.ones(len(values), dtype=bool)
 
     def _typical_code(self) -> int:
         return self.segments // 2 if self.segments else len(self.points) // 2

@@ -47,23 +47,25 @@ class _Grid:
             return
         counts = np.bincount(self._cells(numbers), minlength=CELLS)
         self.most = int(counts.max())
-        self._below = (np.cumsum(counts) - counts).astype(np.int32)
+        self._below = np.cumsum(counts) - counts
         # Behind the last number, so that comparing on needs no bounds.
         end = np.iinfo(np.int64).max if numbers.dtype == np.int64 else np.inf
         self._count = len(numbers)
         self._numbers = np.concatenate([numbers, np.full(MOST_IN_CELL + 1, end, numbers.dtype)])
 
     def find(self, values: Numbers) -> Int64:
-        found = self._below[self._cells(values)]
+        found: Int64 = self._below.take(self._cells(values))
         for _ in range(self.most):
-            found += self._numbers[found] <= values
+            found += self._numbers.take(found) <= values
         # The largest number of its type is as large as the end.
-        return np.minimum(found, self._count)
+        np.minimum(found, self._count, out=found)
+        return found
 
     def _cells(self, values: Numbers) -> Int64:
         with np.errstate(invalid="ignore", over="ignore"):
-            cells = (self._places(values) - self._low) * self._scale
-        return np.clip(cells, 0, CELLS - 1).astype(np.int32)
+            cells = self._places(values) - self._low
+            cells *= self._scale
+        return np.clip(cells, 0, CELLS - 1, out=cells).astype(np.int64)
 
     def _places(self, values: Numbers) -> Float64:
         numbers = values.astype(np.float64, copy=False)

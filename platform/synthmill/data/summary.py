@@ -11,13 +11,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from synthmill.data.columns import Float64, Int64, flat, is_temporal, is_text, to_int64, valid_rows
-from synthmill.data.people import NEIGHBOURS, count_people, count_sharers, picked
+from synthmill.data.people import NEIGHBOURS, count_people, count_sharers, in_order, picked
 from synthmill.data.profile import TableProfile
 
 FORMAT = "synthmill.summary/1"
 BINS = 20
 TAIL = 0.01
 MOST_LEVELS = 12
+_FIRST_ROWS = 1_000
 _UNITS_IN_MS = {"s": 1e-3, "ms": 1.0, "us": 1e3, "ns": 1e6}
 
 
@@ -54,7 +55,9 @@ def _column(array: pa.Array, kind: str, people: Int64 | None) -> dict[str, Any]:
 
 def _few(array: pa.Array, people: Int64 | None) -> bool:
     """Numbers with so few different values, each frequent, that they are shown one by one."""
-    if is_temporal(array.type) or pc.count_distinct(array).as_py() > MOST_LEVELS:
+    # The first thousand nearly always tell.
+    some = (array[:_FIRST_ROWS], array)
+    if is_temporal(array.type) or any(pc.count_distinct(part).as_py() > MOST_LEVELS for part in some):
         return False
     return bool(_counted(array, people)[2].min() >= NEIGHBOURS)
 
@@ -94,8 +97,7 @@ def level_bars(
 def _histogram(array: pa.Array, people: Int64 | None) -> dict[str, Any]:
     temporal, clock = is_temporal(array.type), _is_clock(array.type)
     values = _numbers(array.drop_null())
-    order = np.argsort(values, kind="stable")
-    values, people = values[order], picked(people, order)
+    values, people = in_order(values, people)
     if count_people(people, len(values)) < NEIGHBOURS:
         return {}
     low, high = _averaged(values, people, TAIL), _averaged(values, people, 1 - TAIL)

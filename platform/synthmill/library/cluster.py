@@ -31,7 +31,9 @@ def train_on_ray(task: Task, workers: int | None) -> Model:
         recipe = parse_model(Recipe, raw)
     frame = task.frame
     source = read_source(recipe.data) if frame is None else read_frame(frame, recipe.data, field="data")
-    rows, key = prepare_rows(recipe, source), run_key(recipe, source)
+    rows = prepare_rows(recipe, source)
+    recipe = rows.settled(recipe)
+    key = run_key(recipe, source)
     with tempfile.TemporaryDirectory(prefix="synthmill-") as folder, cluster.session():
         store = Store(folder, recipe.storage)
         prepared = Prepared(recipe, store, rows, key)

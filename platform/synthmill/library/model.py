@@ -176,7 +176,11 @@ class Model:
                 parents=parents,
                 seed=recipe.training.seed,
                 contains_training_rows=model_class(recipe.model.name).copies_training_rows,
-                details={"model": recipe.model.name, "training": config["training"]},
+                details={
+                    "model": recipe.model.name,
+                    "training": config["training"],
+                    **({"choice": config["choice"]} if "choice" in config else {}),
+                },
             )
             return draft.commit(manifest)
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeAlias, Union
 
 from synthmill.config import (
+    AUTO,
     Recipe,
     apply_override,
     dump,
@@ -26,8 +27,6 @@ Overrides: TypeAlias = Sequence[str] | Mapping[str, Plain]
 RecipeLike: TypeAlias = str | PathLike[str] | Mapping[str, Plain] | Recipe
 """A path, the name of a shipped recipe, a recipe's content, or a recipe."""
 
-DEFAULT_MODEL = "tvae"
-SEQUENCE_MODEL = "autoregressive"
 DEFAULT_NAME = "model"
 _RECIPE_ENDINGS = (".yaml", ".yml")
 
@@ -71,9 +70,9 @@ def read_task(
     if isinstance(data, str | PathLike):
         if names_recipe(data):
             return Task(read_recipe(data, words))
-        return Task(_with(_fresh(fspath(data), name_of_source(fspath(data)), {}, words), words))
+        return Task(_with(_fresh(fspath(data), name_of_source(fspath(data)), {}), words))
     # Whoever has rows in memory holds out their own; from a file, evaluation needs a holdout to open later.
-    raw = _fresh(MEMORY, DEFAULT_NAME, {"holdout": 0.0}, words)
+    raw = _fresh(MEMORY, DEFAULT_NAME, {"holdout": 0.0})
     return Task(_with(raw, words), data)
 
 
@@ -135,11 +134,9 @@ def _plain(recipe: Mapping[str, Plain]) -> dict[str, Any]:
         raise RecipeError(f"a recipe holds plain values alone: {fault}", field="recipe") from None
 
 
-def _fresh(source: str, name: str, split: dict[str, float], words: list[str]) -> dict[str, Any]:
-    """A recipe that `words` complete."""
-    sequences = any(word.startswith("data.group_by=") and word != "data.group_by=null" for word in words)
+def _fresh(source: str, name: str, split: dict[str, float]) -> dict[str, Any]:
     return {
         "name": name,
         "data": {"source": source, **({"split": split} if split else {})},
-        "model": {"name": SEQUENCE_MODEL if sequences else DEFAULT_MODEL},
+        "model": {"name": AUTO},
     }

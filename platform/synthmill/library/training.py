@@ -29,9 +29,10 @@ def train_here(task: Task, *, progress: bool | None) -> Artifact:
     frame = task.frame
     source = read_source(recipe.data) if frame is None else read_frame(frame, recipe.data, field="data")
     rows = prepare_rows(recipe, source)
+    recipe = rows.settled(recipe)
     device = device_of(recipe)
     with Bar(_planned_steps(recipe, rows), progress) as bar:
-        for note in source.notes:
+        for note in rows.notes:
             bar.log({"message": note})
         outcome = fit(
             recipe,

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from synthmill.config import Recipe
+from synthmill.config import AUTO, Recipe
 from synthmill.errors import RecipeError
 from synthmill.library.frames import ArrowStream, content_sha256, to_table
 from synthmill.library.recipes import Overrides, RecipeLike, as_words, read_task
@@ -36,7 +36,8 @@ def tune_task(
         given["budget_seconds"] = seconds_of(given["budget_seconds"], "time_budget")
     if families:
         # Said even for one: a recipe's own `tune.models` would else win over what the caller names.
-        given["models"] = list(families)
+        # An open recipe names no families: all that could be chosen is searched.
+        given["models"] = [] if families == (AUTO,) else list(families)
     words = [f"tune.{key}={_in_json(key, value)}" for key, value in given.items()]
     task = read_task(
         data,

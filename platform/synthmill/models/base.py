@@ -85,6 +85,9 @@ class Stage:
     most_epochs: int | None = None
     """Passes over the rows after which there is nothing left to learn; a run of one stage ends there, if
     `training.max_epochs` does not end it sooner. None: the recipe decides."""
+    most_batch_rows: int | None = None
+    """Rows of a batch beyond which a small table is learnt from in too few steps; where the recipe leaves
+    the number at its default, that is reduced to it. None: the default stays."""
 
 
 @dataclass(frozen=True)
@@ -205,8 +208,8 @@ class GenerativeModel(nn.Module, ABC):
     def nats(self, batch: Batch) -> Tensor | None:
         """How improbable these rows are: minus their log likelihood over the number of their discrete parts.
 
-        float32 (rows,); None where the model has no likelihood. The quality check of images reads it for
-        validation rows, so that weights which learned training rows by heart are not published. Called in
+        float32 (rows,); None where the model has no likelihood. Quality checks read it for validation rows,
+        so that weights which learned training rows by heart are not published. Called in
         eval mode under `torch.inference_mode`.
         """
         return None
@@ -251,6 +254,11 @@ class GenerativeModel(nn.Module, ABC):
         `pixels` float32 (N, C, H, W) in [-1, 1] and `label`. Called in eval mode under
         `torch.inference_mode`.
         """
+
+
+def batch_of_table(rows: int) -> int:
+    """Rows of a batch that a table of so many rows is learnt well in: a tenth, and at least 50."""
+    return max(50, rows // 10)
 
 
 def model_class(name: str) -> type[GenerativeModel]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from synthmill.config import FrozenModel, tunable
 from synthmill.data.batch import Batch, Condition
-from synthmill.models.base import Adam, GenerativeModel, Phase, Rng, Stage
+from synthmill.models.base import Adam, GenerativeModel, Phase, Rng, Stage, batch_of_table
 from synthmill.nn import truncated
 from synthmill.nn.blocks import perceptron
 from synthmill.nn.digits import Digits
@@ -98,7 +98,8 @@ class Tvae(GenerativeModel):
     def stages(self) -> tuple[Stage, ...]:
         optimizer = Adam(learning_rate=self.config.learning_rate, weight_decay=self.config.l2scale)
         phase = Phase(name="elbo", modules=("encoder", "decoder", "digits"), optimizer=optimizer)
-        return (Stage(name="vae", share=1.0, phases=(phase,)),)
+        most = batch_of_table(self.layout.rows)
+        return (Stage(name="vae", share=1.0, phases=(phase,), most_batch_rows=most),)
 
     def loss(self, phase: str, batch: Batch, *, rng: Rng, progress: float) -> dict[str, Tensor]:
         mean_BL, log_variance_BL = self.encoder(self.table.features(batch))

@@ -12,7 +12,8 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from synthmill.config import Recipe, StorageConfig
+from synthmill.config import AUTO, Recipe, StorageConfig, dump
+from synthmill.errors import SynthmillError
 from synthmill.runtime.progress import say
 from synthmill.runtime.rates import clock_time
 
@@ -26,8 +27,37 @@ CHECKPOINTS = 3
 """Checkpoints that lie in a run's folder at once, at most: the latest two and the last good one."""
 
 
+def dry_run_of_training(recipe: Recipe, store_uri: str) -> dict[str, Any] | None:
+    """Print the resolved recipe and what it would take; None: no estimate, for a reason that is said.
+
+    Raises:
+        UserError: what is wrong with the recipe itself.
+    """
+    from synthmill.training.prepare import resolve
+
+    recipe = resolve(recipe)
+    is_open = recipe.model.name == AUTO
+    if not is_open:
+        _show(recipe)
+    try:
+        return estimate_train(recipe, store_uri)
+    except SynthmillError as fault:
+        # The recipe is what a dry run is for; without the source at hand there is just no estimate.
+        if is_open:
+            _show(recipe)
+        say(f"no estimate: {fault}")
+        return None
+
+
+def _show(recipe: Recipe) -> None:
+    import yaml
+
+    say(yaml.safe_dump(dump(recipe), sort_keys=False).rstrip())
+
+
 def estimate_train(recipe: Recipe, store_uri: str) -> dict[str, Any]:
-    """Read the source, take a few steps, and say what the whole run would take.
+    """Read the source of a resolved recipe, take a few steps, and say what the whole run would take; first
+    what was chosen, where the recipe left that to the rows.
 
     Returns:
         `steps`, `step_seconds`, `seconds`, `memory_bytes` of the process that probed, `disk_bytes` of a run.
@@ -37,12 +67,14 @@ def estimate_train(recipe: Recipe, store_uri: str) -> dict[str, Any]:
     """
     from synthmill.catalog.store import Store
     from synthmill.runtime.prepare import read_rows
-    from synthmill.training.prepare import resolve
     from synthmill.training.probe import probe
 
-    recipe = resolve(recipe)
     started = time.monotonic()
     rows = read_rows(recipe, Store(store_uri, recipe.storage))
+    recipe = rows.settled(recipe)
+    if rows.choice is not None:
+        _show(recipe)
+        say(rows.choice.why)
     read_seconds = time.monotonic() - started
     probed = probe(recipe, rows, seconds=PROBE_SECONDS)
     limit = recipe.training.max_seconds

@@ -144,7 +144,7 @@ def _of_table(
         "  # What was seen in each column:",
         *[f"  #   {_quoted(column.name)}: {_words(column, table.num_rows)}" for column in seen],
         "model:",
-        "  name: tvae  # quick and good; ctgan knows conditions natively. docs/recipes.md has their settings",
+        "  name: auto  # follows from the rows and training.max_seconds; docs/recipes.md says how",
         "training:",
         "  seed: 0",
         "  max_epochs: 300",

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import synthmill
 from synthmill.catalog.store import Store
-from synthmill.config import Recipe, dump, fingerprint
+from synthmill.config import AUTO, Recipe, dump, fingerprint
 from synthmill.data.readers.base import Source, read_source
 from synthmill.data.scan.choice import scan_if_large
 from synthmill.errors import RecipeError
@@ -69,6 +69,7 @@ def prepare(recipe: Recipe, store_uri: str, *, may_scan: bool = True) -> Prepare
     # A store that can't be written is known before the source is read, which may take minutes.
     store.root.probe_write()
     rows = read_rows(recipe, store, may_scan=may_scan)
+    recipe = rows.settled(recipe)
     if recipe.training.micro_batch_rows is not None:
         # What it can't be used with depends on the model, which only the encoded columns define.
         check_micro(fresh_model(recipe, rows.codec.layout), recipe.training)
@@ -82,7 +83,7 @@ def read_rows(recipe: Recipe, store: Store, *, may_scan: bool = True) -> Rows:
         UserError: anything the user can mend.
     """
     scan = scan_if_large(recipe.data, store=store) if may_scan else None
-    if scan is not None and model_class(recipe.model.name).copies_training_rows:
+    if scan is not None and recipe.model.name != AUTO and model_class(recipe.model.name).copies_training_rows:
         raise RecipeError(
             f"{recipe.model.name} keeps every training row, and this source is read in blocks, as data.stream"
             " says; choose another model, or data.stream: never",

@@ -33,6 +33,7 @@ def publish(
                 "model": recipe.model.name,
                 "training": model.summary,
                 "notes": [*source.notes, *prepared.rows.codec.notes],
+                **({"choice": artifact.config["choice"]} if "choice" in artifact.config else {}),
                 **(details or {}),
             },
         )

@@ -8,7 +8,7 @@ are read meanwhile.
 from typing import TYPE_CHECKING
 
 from synthmill import registry
-from synthmill.config import Recipe
+from synthmill.config import AUTO, Recipe
 from synthmill.errors import NotFoundError, did_you_mean
 from synthmill.runtime import cluster
 from synthmill.runtime.progress import say
@@ -26,9 +26,9 @@ def train(recipe: Recipe, store_uri: str, *, run_id: str) -> "Version":
         TrainingError: the run diverged, or lost its workers too often; checkpoints stay for the next attempt.
     """
     known = registry.names("models")
-    if recipe.model.name not in known:
+    if recipe.model.name not in (AUTO, *known):
         # The commonest mistake; it need not wait for Ray.
-        hint = did_you_mean(recipe.model.name, known)
+        hint = did_you_mean(recipe.model.name, [*known, AUTO])
         raise NotFoundError(f"no model named {recipe.model.name!r}{hint}", field="model.name")
 
     def prepared_rows() -> "Prepared":
@@ -59,7 +59,7 @@ def train(recipe: Recipe, store_uri: str, *, run_id: str) -> "Version":
 def _introduce(prepared: "Prepared") -> None:
     """What a person should know before the wait: notes, and what becomes of each column."""
     source, counts = prepared.rows.source, prepared.rows.tables.split.counts
-    for note in source.notes:
+    for note in prepared.rows.notes:
         say(note)
     seen = prepared.rows.codec.inspect(source.uri)
     if seen is not None:

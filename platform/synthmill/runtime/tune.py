@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from synthmill import registry, threads
-from synthmill.config import Recipe
+from synthmill.config import AUTO, Recipe
 from synthmill.errors import MissingError, NotFoundError, RecipeError, TrainingError, did_you_mean
 from synthmill.runtime import cluster
 from synthmill.runtime.progress import say
@@ -74,9 +74,18 @@ def tune(recipe: Recipe, store_uri: str, *, run_id: str) -> Tuned:
 
 
 def check_models(recipe: Recipe) -> None:
-    """Raises NotFoundError or RecipeError for families that can't be searched together; imports none."""
+    """Raises NotFoundError or RecipeError for families that can't be searched together; imports none. `auto`
+    stands for all that it chooses from, and so is no family among others."""
     known, families = registry.names("models"), recipe.tune.models
+    if AUTO in families:
+        raise RecipeError(
+            "auto stands for all that it chooses from: set model.name to it and leave this out, or name the"
+            " models",
+            field="tune.models",
+        )
     for name in families or (recipe.model.name,):
+        if name == AUTO and not families:
+            continue
         if name not in known:
             field = "tune.models" if families else "model.name"
             raise NotFoundError(f"no model named {name!r}{did_you_mean(name, known)}", field=field)

@@ -4,12 +4,12 @@ costs."""
 import contextlib
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import synthmill
 from synthmill.catalog.store import Store
-from synthmill.config import Recipe, dump, fingerprint
+from synthmill.config import AUTO, Recipe, dump, fingerprint
 from synthmill.data.codecs.base import codec_class
 from synthmill.errors import RecipeError
 from synthmill.models.base import model_class
@@ -18,6 +18,7 @@ from synthmill.runtime.prepare import Prepared, prepare, run_key
 from synthmill.runtime.progress import say
 from synthmill.runtime.trial import Shared, without_holdout
 from synthmill.storage.folder import Folder
+from synthmill.training.choice import FAMILIES
 from synthmill.training.fit import fit, fresh_model
 from synthmill.training.parallel import Single, local_rows
 from synthmill.training.plan import make_plan
@@ -70,7 +71,7 @@ class Setup:
 
     def introduce(self) -> None:
         """What a person should know before the wait."""
-        for note in self.prepared.rows.source.notes:
+        for note in self.prepared.rows.notes:
             say(note)
         counts = self.prepared.rows.tables.split.counts
         shares = ", ".join(f"{count:,} {name}" for name, count in counts.items())
@@ -97,6 +98,7 @@ class Setup:
         recipe = self.space.recipe_of(trial.point)
         # The model is that of an ordinary training; what led to it stands in its manifest.
         recipe = recipe.model_copy(update={"tune": TuneConfig()})
+        # Without the choice: the search decided.
         source, tables = self.prepared.rows.source, self.prepared.rows.tables
         codec = self.codecs[model_class(recipe.model.name).encoding]
         return Prepared(recipe, self.store, Rows(source, tables, codec), run_key(recipe, source))
@@ -120,13 +122,17 @@ def set_up(recipe: Recipe, store_uri: str) -> Setup:
     Raises:
         UserError: anything the user can mend.
     """
+    is_open = recipe.model.name == AUTO and not recipe.tune.models
+    if is_open:
+        # All that could be chosen is searched; what would be chosen is the default to beat.
+        recipe = _searching(recipe, FAMILIES)
     families = recipe.tune.models or (recipe.model.name,)
     if recipe.data.group_by is not None:
         raise RecipeError(
             "searches compare single rows, and know nothing of sequences; leave it out, or train",
             field="data.group_by",
         )
-    if recipe.model.name not in families:
+    if recipe.model.name not in families and not is_open:
         recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"name": families[0]})})
         recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"config": {}})})
     if recipe.training.least_workers < recipe.training.most_workers:
@@ -141,6 +147,10 @@ def set_up(recipe: Recipe, store_uri: str) -> Setup:
         )
     # Trials share tables in memory.
     prepared = prepare(recipe, store_uri, may_scan=False)
+    if is_open:
+        chosen = prepared.recipe.model.name
+        first = (chosen, *(name for name in families if name != chosen))
+        prepared = replace(prepared, recipe=_searching(prepared.recipe, first))
     space, goal = make_space(prepared.recipe), make_goal(prepared.recipe)
     rows = prepared.rows
     codecs = {model_class(prepared.recipe.model.name).encoding: rows.codec}
@@ -153,6 +163,10 @@ def set_up(recipe: Recipe, store_uri: str) -> Setup:
     if recipe.training.most_workers > 1:
         _check_workers(setup)
     return setup
+
+
+def _searching(recipe: Recipe, families: tuple[str, ...]) -> Recipe:
+    return recipe.model_copy(update={"tune": recipe.tune.model_copy(update={"models": families})})
 
 
 def _check_workers(setup: Setup) -> None:

@@ -43,7 +43,7 @@ class Backend(ABC):
         """A PyArrow filesystem and the root's path inside it."""
 
     @abstractmethod
-    def write(self, path: str, data: bytes) -> None:
+    def write(self, path: str, data: bytes | memoryview) -> None:
         """Write or replace the file; a reader sees the old bytes or the new ones, never a mixture."""
 
     @abstractmethod

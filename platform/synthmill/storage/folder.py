@@ -115,7 +115,7 @@ class Folder:
             size += len(chunk)
         return hasher.hexdigest(), size
 
-    def write_bytes(self, path: str, data: bytes) -> None:
+    def write_bytes(self, path: str, data: bytes | memoryview) -> None:
         """Write or replace the file."""
         self._backend.write(check_path(path), data)
 

@@ -39,7 +39,7 @@ class LocalBackend(Backend):
     def filesystem(self) -> tuple[Any, str]:
         return pyarrow.fs.LocalFileSystem(), self.location.root
 
-    def write(self, path: str, data: bytes) -> None:
+    def write(self, path: str, data: bytes | memoryview) -> None:
         self.fill(path, lambda out: out.write(data))
 
     def upload(self, local: Path, path: str, sha256: str | None) -> None:

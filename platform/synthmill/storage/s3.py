@@ -32,8 +32,10 @@ class S3Backend(Backend):
         path = "/".join(filter(None, (self.location.bucket, self.location.root)))
         return s3_client.filesystem(self.settings, self.location.bucket), path
 
-    def write(self, path: str, data: bytes) -> None:
-        self._call(path, lambda s3, _: s3.put_object(**self._target(path), **self._checksum(data), Body=data))
+    def write(self, path: str, data: bytes | memoryview) -> None:
+        # The client takes no other type.
+        body = bytes(data)
+        self._call(path, lambda s3, _: s3.put_object(**self._target(path), **self._checksum(body), Body=body))
 
     def upload(self, local: Path, path: str, sha256: str | None) -> None:
         size = local.stat().st_size

@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor
 
 from synthmill.catalog.artifact import Artifact
-from synthmill.config import Recipe, dump, fingerprint
+from synthmill.config import AUTO, Recipe, dump, fingerprint
 from synthmill.training.card import model_card
 from synthmill.training.loop import Outcome
 from synthmill.training.prepare import Rows
@@ -21,7 +21,7 @@ class Fitted:
     history: list[dict[str, Any]]
     summary: dict[str, Any]
     """JSON data: `steps`, `seconds`, `quality` (of the published weights), `threads`, `precision`,
-    `workers`."""
+    `workers`; of models that train by steps `ended` (why) and `patience_checks`."""
 
 
 def fitted(outcome: Outcome, *, workers: int = 1) -> Fitted:
@@ -34,6 +34,8 @@ def fitted(outcome: Outcome, *, workers: int = 1) -> Fitted:
         "precision": outcome.precision,
         "workers": workers,
     }
+    if outcome.ended:
+        summary |= {"ended": outcome.ended, "patience_checks": outcome.patience_checks}
     if outcome.interrupted:
         summary["interrupted"] = True
     return Fitted(outcome.state_dict, outcome.history, summary)
@@ -41,6 +43,7 @@ def fitted(outcome: Outcome, *, workers: int = 1) -> Fitted:
 
 def build_artifact(recipe: Recipe, rows: Rows, model: Fitted) -> Artifact:
     """The artifact of a resolved recipe, the rows it was trained on and what training left."""
+    assert recipe.model.name != AUTO, "settled by the rows"
     codec_json, codec_tensors = rows.codec.to_files()
     plain = dump(recipe)
     source = rows.source
@@ -57,6 +60,7 @@ def build_artifact(recipe: Recipe, rows: Rows, model: Fitted) -> Artifact:
         "split": dump(rows.tables.split),
         "training": model.summary,
         "notes": [*source.notes, *rows.codec.notes],
+        **({"choice": rows.choice.why} if rows.choice is not None else {}),
         "profile": rows.summary(recipe),
         "compute_dtype": "float32",
     }

@@ -23,6 +23,8 @@ def model_card(recipe: Recipe, config: dict[str, Any]) -> str:
         if cls.copies_training_rows
         else ""
     )
+    chosen = f"\nChosen by {config['choice']}." if "choice" in config else ""
+    ended = f"- {training['ended']}\n" if training.get("ended") else ""
     notes = [_one_line(note) for note in config.get("notes", ())]
     decided = "\n".join(f"- {note}" for note in notes) or "- nothing that needed a note"
     if recipe.data.rare_target == "keep":
@@ -34,7 +36,7 @@ tags: [synthetic-data, {", ".join(cls.modalities)}, {recipe.model.name}]
 ---
 # {recipe.name}
 {warning}
-A `{recipe.model.name}` generator ({" ".join(cls.reference.split())}).
+A `{recipe.model.name}` generator ({" ".join(cls.reference.split())}).{chosen}
 
 ## Data
 - source SHA-256: `{config["source"]["sha256"]}`, {config["source"]["rows"]:,} rows
@@ -46,7 +48,7 @@ A `{recipe.model.name}` generator ({" ".join(cls.reference.split())}).
 
 ## Training
 - {training["steps"]:,} steps in {training["seconds"]:.1f} s, {training["workers"]} worker(s), {training["threads"]} thread(s) each
-- recipe fingerprint: `{config["recipe_fingerprint"]}`
+{ended}- recipe fingerprint: `{config["recipe_fingerprint"]}`
 
 ## Quality on the validation split (fidelity, not privacy)
 {figures}

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from synthmill.config import TrainingConfig
 from synthmill.errors import TrainingError
 from synthmill.models.base import GenerativeModel
 from synthmill.training.checkpoint import State
 from synthmill.training.collapse import CollapseWatch
 from synthmill.training.parallel import Parallel
+from synthmill.training.plan import Plan
 from synthmill.training.quality.base import Elsewhere, QualityCheck
 from synthmill.training.run_state import RunState
 from synthmill.training.selection import Candidate, Selection
@@ -26,15 +26,13 @@ class Checker:
     def __init__(
         self,
         quality: QualityCheck | Elsewhere | None,
-        config: TrainingConfig,
-        every_steps: int,
+        plan: Plan,
         parallel: Parallel,
         run: RunState,
     ) -> None:
-        self._quality, self._every_steps = quality, every_steps
-        self._patience = config.patience_checks
+        self._quality, self._plan = quality, plan
         self._parallel, self._run = parallel, run
-        self.selection = Selection()
+        self.selection = Selection(latest=plan.ends_well)
         self.watch = CollapseWatch()
         self.out_of_patience = self.suspicious = False
         """As rank 0 saw them at the last check."""
@@ -43,7 +41,7 @@ class Checker:
     def due(self, step: int, *, last: bool) -> bool:
         """Whether the weights after `step` steps are to be checked: by the step alone, so that ranks and
         repeated runs agree."""
-        return self._quality is not None and (last or step % self._every_steps == 0)
+        return self._quality is not None and (last or step % self._plan.check_every_steps == 0)
 
     def owes(self, step: int) -> bool:
         """Whether a run that ends now has still to check its last weights."""
@@ -60,9 +58,10 @@ class Checker:
         # One rank is enough: the averages are the same on all.
         wrong = self._score(step, averaged) if self._parallel.rank == 0 else ""
         # One broadcast for all three: ranks that disagreed about the end would wait for each other for ever.
-        late = self._patience is not None and self.selection.checks_without_improvement >= self._patience
         flags = torch.tensor(
-            [late, self.watch.suspicious, bool(wrong)], dtype=torch.int64, device=self._parallel.device
+            [self._is_late(step), self.watch.suspicious, bool(wrong)],
+            dtype=torch.int64,
+            device=self._parallel.device,
         )
         self._parallel.broadcast_(flags)
         self.out_of_patience, self.suspicious, stopped = (bool(flag) for flag in flags.tolist())
@@ -70,6 +69,14 @@ class Checker:
             # What was saved since the last good check is a collapsed model: a rerun must not go on from it.
             self._run.forget_after(self.watch.good_step)
             raise self._run.failure(wrong or "worker 0 saw the generator fail")
+
+    def _is_late(self, step: int) -> bool:
+        patience, selection = self._plan.patience_checks, self.selection
+        if step <= self._plan.stages[-1].first:
+            # Samples of a first stage say nothing: what they are drawn from is trained in the last one.
+            selection.begin_patience()
+        seen = selection.worse_checks if self._plan.falls else selection.checks_without_improvement
+        return patience is not None and seen >= patience
 
     def _score(self, step: int, averaged: Callable[[], GenerativeModel]) -> str:
         """What is wrong with the weights, or nothing; candidates and history take in what is measured."""
@@ -82,7 +89,8 @@ class Checker:
         except TrainingError as fault:
             return str(fault)
         scores["check_seconds"] = round(time.monotonic() - started, 4)
-        self.selection.add(Candidate(step, scores["score"], scores["noise"], scores, copied(model)))
+        chosen_by = scores.get("selection", scores["score"])
+        self.selection.add(Candidate(step, chosen_by, scores["noise"], scores, copied(model)))
         self._run.record({"step": step, "quality": scores})
         self._run.show(step, self._quality.preview)
         return self.watch.see(step, scores)
@@ -113,6 +121,9 @@ class Checker:
             "checked_step": self._checked_step,
             "candidates": candidates,
             "checks_without_improvement": self.selection.checks_without_improvement,
+            "improved_to": self.selection.improved_to,
+            "improved_noise": self.selection.improved_noise,
+            "worse_checks": self.selection.worse_checks,
         }
         return tensors, data
 
@@ -123,7 +134,15 @@ class Checker:
             Candidate(**fields, state=state.under(f"candidate{index}"))
             for index, fields in enumerate(state.data["candidates"])
         ]
-        self.selection = Selection(candidates, state.data["checks_without_improvement"])
+        # Checkpoints of earlier versions lack most of it.
+        self.selection = Selection(
+            candidates,
+            state.data["checks_without_improvement"],
+            state.data.get("improved_to"),
+            state.data.get("improved_noise", 0.0),
+            state.data.get("worse_checks", 0),
+            self._plan.ends_well,
+        )
         for record in state.data["history"]:
             self.watch.see(record["step"], record.get("quality", {}))
 

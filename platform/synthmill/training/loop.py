@@ -50,6 +50,10 @@ class Outcome:
     threads: int = 1
     precision: str = "fp32"
     """How the last steps were computed."""
+    ended: str = ""
+    """Why, in words; empty for a model without steps, and for one that an earlier version finished."""
+    patience_checks: int | None = None
+    """As it was decided; None: never."""
     interrupted: bool = False
     """A person ended the run before its end, and took what there was."""
 
@@ -87,7 +91,7 @@ def train(
     with torch.no_grad():
         model.begin(rows.batches())
     loop = Loop(model, rows, config, parallel, run, check_rows=check_rows, most_threads=most_threads)
-    checker = Checker(quality, config, loop.plan.check_every_steps, parallel, run)
+    checker = Checker(quality, loop.plan, parallel, run)
     run.resume((loop, checker), loop.plan.total_steps)
     threads_before = torch.get_num_threads()
     try:
@@ -139,8 +143,25 @@ def _advance(
     elif checker.chosen is None and run.leads:
         # Nothing was checked: the averages are published, and what follows from them must be refitted.
         loop.averaged()
-    run.finished = True
+    run.finished, run.ended = True, _why(loop, checker, run)
+    if loop.step < plan.total_steps:
+        run.say(f"training {run.ended}")
     _save(loop, checker, run)
+
+
+def _why(loop: "Loop", checker: Checker, run: RunState) -> str:
+    """Why a run has ended, in words that follow "training"."""
+    plan, step = loop.plan, loop.step
+    if checker.out_of_patience and step < plan.total_steps:
+        what = "were worse than the best" if plan.falls else "brought no gain beyond noise"
+        return (
+            f"ended at step {step:,} of {plan.total_steps:,}: the last {plan.patience_checks} checks {what}"
+            " (training.patience_checks)"
+        )
+    if step == plan.total_steps:
+        return f"ended at step {step:,}, as planned"
+    reason = "training.max_seconds" if run.is_late else "it was told to stop"
+    return f"ended at step {step:,} of {plan.total_steps:,}: {reason}"
 
 
 def _save(loop: "Loop", checker: Checker, run: RunState) -> None:
@@ -166,6 +187,8 @@ def _outcome(loop: "Loop", checker: Checker, run: RunState, *, interrupted: bool
         best=best,
         threads=loop.pacing.pace.threads,
         precision=loop.pacing.pace.precision,
+        ended=run.ended,
+        patience_checks=loop.plan.patience_checks,
         interrupted=interrupted,
     )
 

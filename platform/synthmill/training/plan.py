@@ -10,11 +10,19 @@ from synthmill.config import TrainingConfig
 from synthmill.models.base import Stage
 
 MOST_CHECKS = 25
+LEAST_CHECKS, LEAST_CHECKS_SHARE = 12, 0.25
+"""A run gets so many checks if they cost no more than that share of it: a short one has a peak, too."""
+CHECKS_OF_ENDING = 8
+"""Checks of a model that knows when to end."""
 CHECK_SHARE = 0.05
 STEPS_PER_SAMPLED_BATCH = 1.0
 """What sampling, decoding and scoring as many rows as a batch has costs, in training steps."""
 STEPS_PER_CHECK = 10
 """What a check costs besides."""
+PATIENCE_CHECKS = 8
+"""Checks without a gain after which nothing more is to be expected; docs/log.md has the figures."""
+PATIENCE_WORSE_CHECKS = 5
+"""Checks in a row that were surely worse than the best: a falling learning rate may yet bring a gain."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,12 @@ class Plan:
     stages: tuple[StageSpan, ...]
     check_every_steps: int
     log_every_steps: int
+    patience_checks: int | None
+    """After which the run ends; None: never."""
+    falls: bool
+    """Whether patience counts checks that were worse, instead of those without a gain."""
+    ends_well: bool
+    """Whether the last of the checks that may be the best is published, instead of the first."""
 
     def at(self, step: int) -> StageSpan:
         """The stage that `step` belongs to."""
@@ -46,8 +60,12 @@ def make_plan(
     config: TrainingConfig, stages: tuple[Stage, ...], rows: int, row_group: int, check_rows: int
 ) -> Plan:
     """`rows` training rows, at least `row_group`; `check_rows` rows sampled a quality check."""
+    wanted = config.global_batch_rows
+    if wanted == TrainingConfig.model_fields["global_batch_rows"].default:
+        # Any other number is meant as it is written.
+        wanted = min(wanted, *(stage.most_batch_rows or wanted for stage in stages))
     # Whole groups of rows: a critic that judges several at once must get all of a group.
-    batch_rows = max(row_group, min(config.global_batch_rows, rows) // row_group * row_group)
+    batch_rows = max(row_group, min(wanted, rows) // row_group * row_group)
     steps_per_epoch = max(1, rows // batch_rows)
     most_epochs = stages[0].most_epochs if len(stages) == 1 else None
     total_steps = min(config.max_epochs, most_epochs or config.max_epochs) * steps_per_epoch
@@ -57,11 +75,11 @@ def make_plan(
         STEPS_PER_CHECK + STEPS_PER_SAMPLED_BATCH * (check_rows + 0.2 * min(rows, 20_000)) / batch_rows
     )
     # In steps, not seconds: the same checks on every machine, so that the same weights are chosen.
-    spaced = max(-(-total_steps // MOST_CHECKS), int(check_cost_steps / CHECK_SHARE))
-    if most_epochs is not None:
-        # Its learning rate has fallen at the end, and not before: earlier weights are worse, but could be
-        # within noise of the last ones, and would then be published.
-        spaced = max(spaced, total_steps)
+    cheap = max(-(-total_steps // MOST_CHECKS), int(check_cost_steps / CHECK_SHARE))
+    few = max(-(-total_steps // LEAST_CHECKS), int(check_cost_steps / LEAST_CHECKS_SHARE))
+    spaced = min(cheap, few) if most_epochs is None else max(few, -(-total_steps // CHECKS_OF_ENDING))
+    # What changes until the end of the stage, its learning rate above all, gains most at its end.
+    falls = any(phase.optimizer.schedule != "constant" or phase.reads_progress for phase in stages[-1].phases)
     return Plan(
         batch_rows=batch_rows,
         steps_per_epoch=steps_per_epoch,
@@ -69,7 +87,18 @@ def make_plan(
         stages=_spans(stages, total_steps),
         check_every_steps=config.check_every_steps or spaced,
         log_every_steps=max(1, min(steps_per_epoch, 100)),
+        patience_checks=_patience(config, falls=falls),
+        falls=falls and config.patience_checks is None,
+        # Its learning rate has fallen at the end, and not before: what a check can't tell apart is better
+        # then, as a classifier can tell.
+        ends_well=most_epochs is not None,
     )
+
+
+def _patience(config: TrainingConfig, *, falls: bool) -> int | None:
+    if config.patience_checks == "never":
+        return None
+    return config.patience_checks or (PATIENCE_WORSE_CHECKS if falls else PATIENCE_CHECKS)
 
 
 def _spans(stages: tuple[Stage, ...], total_steps: int) -> tuple[StageSpan, ...]:

@@ -4,7 +4,7 @@ read and split, and the codec fitted on the training rows."""
 from dataclasses import dataclass, replace
 from typing import Any
 
-from synthmill.config import DataConfig, ModelConfig, Recipe, dump
+from synthmill.config import AUTO, DataConfig, ModelConfig, Recipe, dump
 from synthmill.data.codecs.base import Codec, codec_class
 from synthmill.data.readers.base import Source
 from synthmill.data.scan.counts import Counts
@@ -15,6 +15,7 @@ from synthmill.data.sequences.codec import SequenceCodec
 from synthmill.data.split import SplitTables, split_table
 from synthmill.errors import RecipeError
 from synthmill.models.base import model_class, parse_config
+from synthmill.training.choice import FAMILIES, Choice, choose, encoding_of
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class Rows:
     """A scanned source: all of its rows are gone over block by block."""
     counted: dict[str, Any] | None = None
     """The summary of its train rows."""
+    choice: Choice | None = None
+    """Of a recipe that left the model to its rows."""
 
     @property
     def num_rows(self) -> int:
@@ -41,6 +44,15 @@ class Rows:
         """Rows that training reads."""
         return self.tables.split.counts["train"]
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a person should know of how the source was read, and of the model that was chosen for it."""
+        return (*self.source.notes, *([self.choice.why] if self.choice is not None else []))
+
+    def settled(self, recipe: Recipe) -> Recipe:
+        """The resolved recipe with the model that was chosen for these rows, if it left that open."""
+        return recipe if self.choice is None else recipe.model_copy(update={"model": self.choice.model})
+
     def summary(self, recipe: Recipe) -> dict[str, Any] | None:
         """Counts of the training rows for charts."""
         if self.divided is not None:
@@ -48,8 +60,21 @@ class Rows:
         return self.codec.summary(self.tables.train, recipe.data.split.group)
 
 
+SEQUENCE_MODEL = "autoregressive"
+"""What `auto` is where `data.group_by` asks for sequences."""
+
+
 def resolve(recipe: Recipe) -> Recipe:
-    """The recipe with the model's own defaults filled in; raises for an unknown model or hyper-parameter."""
+    """The recipe with the model's own defaults filled in; raises for an unknown model or hyper-parameter.
+
+    `auto` stays open until there are rows: `Rows.settled`.
+    """
+    check_fields(recipe.data)
+    if recipe.model.name == AUTO:
+        if recipe.data.group_by is None:
+            return _left_open(recipe)
+        # Nothing else continues sequences.
+        recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"name": SEQUENCE_MODEL})})
     cls = model_class(recipe.model.name)
     config = parse_config(recipe.model.name, recipe.model.config)
     kind = cls.modalities[0] if recipe.data.kind == "auto" else recipe.data.kind
@@ -61,7 +86,6 @@ def resolve(recipe: Recipe) -> Recipe:
     # Written out in full: a default that a later version changes must not change an old recipe.
     model = ModelConfig(name=recipe.model.name, config=dump(config))
     data = recipe.data.model_copy(update={"kind": kind})
-    check_fields(data)
     if data.group_by is not None:
         data = _resolve_sequences(data, recipe.model.name)
     return recipe.model_copy(update={"model": model, "data": data})
@@ -85,6 +109,18 @@ def _resolve_sequences(data: DataConfig, name: str) -> DataConfig:
     return data.model_copy(update={"split": data.split.model_copy(update={"group": data.group_by[0]})})
 
 
+def _left_open(recipe: Recipe) -> Recipe:
+    if recipe.model.config:
+        raise RecipeError("auto sets them; name a model to set them yourself", field="model.config")
+    kind = model_class(FAMILIES[0]).modalities[0]
+    if recipe.data.kind not in ("auto", kind):
+        raise RecipeError(
+            f"auto chooses among models of {kind}s; name one that learns {recipe.data.kind}",
+            field="model.name",
+        )
+    return recipe.model_copy(update={"data": recipe.data.model_copy(update={"kind": kind})})
+
+
 def prepare_rows(recipe: Recipe, source: Source) -> Rows:
     """Split the source of a resolved recipe and fit the codec on the train split.
 
@@ -100,11 +136,15 @@ def prepare_rows(recipe: Recipe, source: Source) -> Rows:
         return _prepare_sequences(recipe, source)
     # Before anything is fitted: the codec must see nothing of the other sides.
     tables = split_table(source.table, recipe.data.split, sha256=source.sha256)
-    codec = codec_class(model_class(recipe.model.name).encoding)
-    fitted = codec.fit(tables.train, recipe.data, source.rules)
+    codec = codec_class(encoding_of(recipe.model.name))
     # Identifiers must be nobody's, those of validation and holdout rows included: the one thing that is
     # looked up in all rows, and no value of them stays in the codec.
-    return Rows(source, tables, fitted.beside(source.table))
+    fitted = codec.fit(tables.train, recipe.data, source.rules).beside(source.table)
+    return Rows(source, tables, fitted, choice=_choice(recipe, fitted, tables.train.num_rows))
+
+
+def _choice(recipe: Recipe, codec: Codec, train_rows: int) -> Choice | None:
+    return choose(codec.layout, train_rows, recipe.training) if recipe.model.name == AUTO else None
 
 
 def _prepare_sequences(recipe: Recipe, source: Source) -> Rows:
@@ -126,8 +166,7 @@ def scan_rows(recipe: Recipe, scan: Scan) -> Rows:
         DataError: rows that can't be learnt; names the field and the fix.
     """
     config = recipe.data
-    model = model_class(recipe.model.name)
-    codec = codec_class(model.encoding)
+    codec = codec_class(encoding_of(recipe.model.name))
 
     def counts_of(terms: Terms) -> Counts:
         return Counts(terms.sample, config, scan.rules, codec.resolution)
@@ -145,8 +184,11 @@ def scan_rows(recipe: Recipe, scan: Scan) -> Rows:
     )
     notes = [how, *scan.notes]
     train_rows = divided.split.counts["train"]
+    choice = _choice(recipe, fitted, train_rows)
+    name = recipe.model.name if choice is None else choice.model.name
+    model = model_class(name)
     if model.most_fitted_rows is not None and train_rows > model.most_fitted_rows:
         some = f"{model.most_fitted_rows:,} of the {train_rows:,} train rows"
-        notes.append(f"{recipe.model.name} is fitted on {some}, one of each stretch of equal length")
+        notes.append(f"{name} is fitted on {some}, one of each stretch of equal length")
     source = Source(empty, scan.sha256, scan.uri, scan.rules, tuple(notes))
-    return Rows(source, tables, fitted, divided, fitted.summary_counted(train, counts))
+    return Rows(source, tables, fitted, divided, fitted.summary_counted(train, counts), choice)

@@ -115,7 +115,8 @@ def _shard_bytes(model: GenerativeModel, rows: Rows) -> int:
     if rows.divided is None:
         return 0
     by_code = any(phase.sampling == "category" for stage in model.stages() for phase in stage.phases)
-    return bytes_of(rows.codec.record_layout(), rows.train_rows, by_code=by_code)
+    places = rows.codec.places(rows.tables.train)
+    return bytes_of(rows.codec.record_layout(), rows.train_rows, by_code=by_code, places=places)
 
 
 def _timed_steps(loop: Loop, device: torch.device, seconds: float) -> tuple[int, float]:

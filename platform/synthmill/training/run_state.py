@@ -55,6 +55,8 @@ class RunState:
         self.history: list[dict[str, Any]] = []
         self.finished = False
         """Whether the run came to its end, in this process or the one that it resumes."""
+        self.ended = ""
+        """Why, in words."""
         self._seconds_before = 0.0
         self._started = self._saved = time.monotonic()
 
@@ -67,6 +69,12 @@ class RunState:
     def seconds(self) -> float:
         """Training time over all processes that had a part in the run."""
         return self._seconds_before + time.monotonic() - self._started
+
+    @property
+    def is_late(self) -> bool:
+        """Whether the time that the recipe gives is over."""
+        limit = self._config.max_seconds
+        return limit is not None and self.seconds >= limit
 
     def say(self, message: str) -> None:
         """A line to a person."""
@@ -91,9 +99,7 @@ class RunState:
         ever. Who leaves saves before."""
         stop = save = leave = False
         if self._parallel.rank == 0:
-            limit = self._config.max_seconds
-            stop = limit is not None and self.seconds >= limit
-            stop = stop or (should_stop is not None and should_stop())
+            stop = self.is_late or (should_stop is not None and should_stop())
             waited = time.monotonic() - self._saved
             order = orders() if orders is not None else ""
             save = self._checkpoints is not None and (
@@ -127,6 +133,7 @@ class RunState:
                 "step": step,
                 "seconds": self.seconds,
                 "finished": self.finished,
+                "ended": self.ended,
                 "history": self.history,
             }
             for part in parts:
@@ -157,6 +164,7 @@ class RunState:
             return
         self._seconds_before = state.data["seconds"]
         self.finished, self.history = state.data["finished"], state.data["history"]
+        self.ended = state.data.get("ended", "")
         for part in parts:
             part.load(state)
         self.say(f"resumed at step {state.data['step']} of {total_steps}")

@@ -1,4 +1,5 @@
-"""Which of a run's checks is published: among those within noise of the best, the earliest."""
+"""Which of a run's checks is published: among those within noise of the best, the earliest, or the latest
+of a model whose learning rate has fallen by then."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,6 +8,8 @@ from typing import Any
 from torch import Tensor
 
 MOST_CANDIDATES = 4
+SURELY = 3.0
+"""Standard errors by which weights are worse without doubt."""
 
 
 @dataclass(frozen=True)
@@ -23,30 +26,56 @@ class Candidate:
 @dataclass
 class Selection:
     """Keeps only the weights that may still be published: each later candidate scores above all earlier
-    ones."""
+    ones; where the latest is published, the best and the latest."""
 
     candidates: list[Candidate] = field(default_factory=list)
     checks_without_improvement: int = 0
+    improved_to: float | None = None
+    """Score of the last check that improved; gains are counted from it."""
+    improved_noise: float = 0.0
+    worse_checks: int = 0
+    """Checks in a row that were surely worse than the best."""
+    latest: bool = False
+    """Whether the latest is published that the best is not surely better than."""
 
     def add(self, candidate: Candidate) -> None:
         """Take in the next check."""
         best = self.best
-        # A gain within noise is none: patience would never run out otherwise.
-        if best is not None and candidate.score <= best.score + candidate.noise:
+        # A gain within noise is none: patience would never run out otherwise. Not from the best, or a score
+        # that rises by little at every check would seem to stand still. The larger noise of both, as it is
+        # known by a few parts of the rows alone.
+        noise = max(candidate.noise, self.improved_noise)
+        if self.improved_to is not None and candidate.score <= self.improved_to + noise:
             self.checks_without_improvement += 1
         else:
             self.checks_without_improvement = 0
+            self.improved_to, self.improved_noise = candidate.score, candidate.noise
+        # One standard error below the best of many is often passed by chance.
+        surely = SURELY * candidate.noise
+        is_worse = best is not None and candidate.score < best.score - surely
+        self.worse_checks = self.worse_checks + 1 if is_worse else 0
+        if self.latest:
+            if best is None or candidate.score > best.score + surely:
+                self.candidates = [candidate]
+            elif not is_worse:
+                self.candidates = [best, candidate]
+            return
         if best is not None and candidate.score <= best.score:
             return
         within = [other for other in self.candidates if other.score >= candidate.score - candidate.noise]
         self.candidates = [*within[: MOST_CANDIDATES - 1], candidate]
 
+    def begin_patience(self) -> None:
+        """Count anew: what came before was no attempt at a good score."""
+        self.checks_without_improvement = self.worse_checks = 0
+        self.improved_to, self.improved_noise = None, 0.0
+
     @property
     def best(self) -> Candidate | None:
         """The highest score."""
-        return self.candidates[-1] if self.candidates else None
+        return max(self.candidates, key=lambda candidate: candidate.score, default=None)
 
     @property
     def chosen(self) -> Candidate | None:
         """What is published."""
-        return self.candidates[0] if self.candidates else None
+        return self.candidates[-1 if self.latest else 0] if self.candidates else None

@@ -14,7 +14,8 @@ import torch
 from synthmill.data.batch import Batch
 from synthmill.data.columns import Int64
 from synthmill.data.layout import MixedLayout
-from synthmill.data.shards import BLOCK_ROWS, Bytes, EncodedRows
+from synthmill.data.records import Bytes
+from synthmill.data.shards import BLOCK_ROWS, EncodedRows
 from synthmill.training.rng import StepRng, generator
 from synthmill.training.rows import CategoryDraws, chunks
 
@@ -135,32 +136,14 @@ class IndexedByCategory:
 
     def __init__(self, data: EncodedRows, device: torch.device) -> None:
         self._data, self._device = data, device
-        counts_PF = data.counts_PF
-        widths = data.record.widths
         self._draws = CategoryDraws(list(data.record.spans), _by_span(data), device)
-        self._before_PF = counts_PF.cumsum(0) - counts_PF
-        """Rows of a code in the parts before."""
-        within = [
-            span_PW.cumsum(1) - span_PW for span_PW in np.split(counts_PF, np.cumsum(widths)[:-1], axis=1)
-        ]
-        self._start_PF = np.concatenate(within, axis=1)
-        """Where the rows of a code begin in a part's index."""
-        self._span_F = np.repeat(np.arange(len(widths)), widths)
 
     def batch(self, rng: StepRng, *, with_rows: bool = True) -> Batch:
         """Local rows with their `condition` int64 (rows, 2); the condition alone without `with_rows`."""
         flat_B, condition_B2, within_B = self._draws.draw(rng)
         if not with_rows:
             return Batch(condition=condition_B2)
-        flat, wanted = flat_B.cpu().numpy(), within_B.cpu().numpy()
-        # The last part with no more such rows before it; one without any of them has as many as the next.
-        part = (self._before_PF[:, flat] <= wanted).sum(0) - 1
-        at = self._start_PF[part, flat] + wanted - self._before_PF[part, flat]
-        rows = np.empty(len(flat), np.int64)
-        span = self._span_F[flat]
-        for number in np.unique(part):
-            here = np.flatnonzero(part == number)
-            rows[here] = self._data.in_order(int(number), span[here], at[here])
+        rows = self._data.having(flat_B.cpu().numpy(), within_B.cpu().numpy())
         batch = self._data.take(torch.from_numpy(rows)).to(self._device)
         return batch.with_(condition=condition_B2)
 

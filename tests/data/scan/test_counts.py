@@ -176,7 +176,7 @@ def test_sorted_rows_do_not_mislead(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_texts_beyond_the_bound_are_folded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tally, "MOST_TEXTS", 100)
     monkeypatch.setattr(tally, "_PENDING", 50)
-    texts = tally.TextTally()
+    texts = tally.TextTally(pa.array(["often", "too"]))
     rare = 0
     for block in range(10):
         own = [f"once-{block}-{i}" for i in range(60)]

@@ -19,7 +19,9 @@ from synthmill.data.batch import Batch, Condition
 from synthmill.data.inspection import Inspection
 from synthmill.data.layout import Layout, MixedLayout
 from synthmill.data.origin import Form
+from synthmill.data.places import Places
 from synthmill.data.profile import ColumnProfile, TableProfile
+from synthmill.data.records import Columns
 from synthmill.data.resolution import COARSE, Resolution
 from synthmill.data.scan.counts import Counts
 from synthmill.data.schema import NO_RULES, Rules
@@ -97,6 +99,20 @@ class Codec(ABC):
 
     def record_layout(self) -> MixedLayout:
         """The layout of encoded rows as records on disk, for codecs whose sources can be read in blocks."""
+        raise NotImplementedError
+
+    def places(self, sample: pa.Table) -> dict[int, Places]:
+        """Of the numeric spans whose columns can hold few different cells, all of the sample's among them:
+        what each of these is encoded as."""
+        return {}
+
+    def columns(self, table: pa.Table, placed: Collection[int] = ()) -> Columns:
+        """As `encode`, column by column; of the `placed` numeric spans, the places. Text may be
+        dictionary-encoded, and columns without codes left out.
+
+        Raises:
+            UnevenError: a cell of such a column is none of its places.
+        """
         raise NotImplementedError
 
     @property

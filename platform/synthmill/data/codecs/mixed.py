@@ -4,8 +4,8 @@ samples back to a table."""
 import base64
 import functools
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, ClassVar, NamedTuple, Protocol, Self
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
@@ -15,18 +15,28 @@ from torch import Tensor
 
 from synthmill.config import DataConfig
 from synthmill.data.batch import Batch, Condition
+from synthmill.data.by_column import (
+    ColumnCodec,
+    Slot,
+    columns_of,
+    layout_of,
+    places_of_columns,
+    slots_of,
+)
 from synthmill.data.categorical import CategoryCodec
 from synthmill.data.codecs.base import Codec
-from synthmill.data.columns import Float64, Int64, Rows, UInt64, flat, plain_type
+from synthmill.data.columns import Int64, Rows, UInt64, flat, is_text, plain_type
 from synthmill.data.fixed import ConstantCodec, IdentifierCodec
 from synthmill.data.inspection import Inspection, inspect_profile
-from synthmill.data.layout import DiscreteSpan, MixedLayout, NumericSpan
+from synthmill.data.layout import MixedLayout
 from synthmill.data.noise import noise_of
 from synthmill.data.notes import check_target, notes_of, target_notes
 from synthmill.data.numeric import NumericCodec
 from synthmill.data.origin import Form, origin_of
 from synthmill.data.people import NEIGHBOURS, people_of
+from synthmill.data.places import Places
 from synthmill.data.profile import ColumnProfile, TableProfile, profile_table
+from synthmill.data.records import Columns
 from synthmill.data.scan.counted import (
     check_counted_target,
     counted_notes,
@@ -42,31 +52,6 @@ from synthmill.errors import DataError, IntegrityError
 
 FORMAT = "synthmill.codec.tabular/1"
 ID_CHUNK_ROWS = 1 << 20
-
-
-class _Place(NamedTuple):
-    """A column's part of a batch."""
-
-    codes: slice
-    value: int | None
-    """Column of the positions; None: it has none."""
-
-
-class ColumnCodec(Protocol):
-    """One column: its spans, and the way there and back."""
-
-    profile: ColumnProfile
-    kind: pa.DataType
-
-    @property
-    def spans(self) -> tuple[DiscreteSpan, ...]: ...
-    def encode(self, array: pa.Array) -> tuple[list[Int64], Float64 | None]: ...
-    def decode(self, codes: Int64, positions: Float64 | None, rows: Rows) -> pa.Array: ...
-    def code_of(self, text: str) -> int | None: ...
-    def levels(self) -> list[str] | None: ...
-    def count_levels(self, array: pa.Array) -> list[int]: ...
-    def tensors(self) -> dict[str, Tensor]: ...
-    def to_json(self) -> dict[str, int]: ...
 
 
 class MixedCodec(Codec):
@@ -95,8 +80,8 @@ class MixedCodec(Codec):
         self.schema = written_schema(self._typed_schema)
         self._columns = columns
         self._form = Form(self.schema) if form is None else Form.from_json(form)
-        self.layout = _layout(columns, profile.rows)
-        self._places = _places(columns, self.layout)
+        self.layout = layout_of(columns, profile.rows)
+        self._slots = slots_of(columns, self.layout)
         self._identifiers = {
             column.profile.name: column for column in columns if isinstance(column, IdentifierCodec)
         }
@@ -190,23 +175,41 @@ class MixedCodec(Codec):
         # Filled column by column: stacking them would hold all rows twice.
         code_ND = np.empty((rows, len(self.layout.discrete)), np.int64)
         value_NC = np.empty((rows, len(self.layout.numeric)), np.float32)
-        for column, place in zip(self._columns, self._places, strict=True):
-            column_codes, positions = self._encode_column(column, flat(table[column.profile.name]))
-            for span, codes in zip(range(place.codes.start, place.codes.stop), column_codes, strict=False):
+        for column, slot in zip(self._columns, self._slots, strict=True):
+            column_codes, positions = column.encode(self._as_learnt(table, column))
+            for span, codes in zip(range(slot.codes.start, slot.codes.stop), column_codes, strict=False):
                 code_ND[:, span] = codes
-            if place.value is not None:
-                value_NC[:, place.value] = positions
+            if slot.value is not None:
+                value_NC[:, slot.value] = positions
         return Batch(codes=torch.from_numpy(code_ND), values=torch.from_numpy(value_NC))
 
     def encode_column(self, name: str, array: pa.Array) -> list[Int64]:
         """The codes of one column's cells, int64 (N,) for each of its spans, of which a constant has none."""
         column = next(column for column in self._columns if column.profile.name == name)
-        return self._encode_column(column, array)[0][: len(column.spans)]
+        return column.encode(self._as_learnt(pa.table({name: array}), column))[0][: len(column.spans)]
 
-    def _encode_column(self, column: ColumnCodec, array: pa.Array) -> tuple[list[Int64], Float64 | None]:
+    def places(self, sample: pa.Table) -> dict[int, Places]:
+        return places_of_columns(self._slotted(sample))
+
+    def columns(self, table: pa.Table, placed: Collection[int] = ()) -> Columns:
+        return columns_of(table.num_rows, self._slotted(table), placed)
+
+    def _slotted(self, table: pa.Table) -> Iterator[tuple[ColumnCodec, Slot, pa.Array]]:
+        """The columns that have codes, where these stand, and their cells."""
+        for column, slot in zip(self._columns, self._slots, strict=True):
+            if slot.codes.start < slot.codes.stop:
+                yield column, slot, self._as_learnt(table, column)
+
+    def _as_learnt(self, table: pa.Table, column: ColumnCodec) -> pa.Array:
+        """A column of a table in the type that its codec was fitted on; categories may stay a dictionary."""
         name = column.profile.name
-        kind = self.typed_schema.field(name).type
-        return column.encode(to_view(array if array.type == kind else array.cast(kind), self.views.get(name)))
+        array, kind = table[name], self.typed_schema.field(name).type
+        if isinstance(column, CategoryCodec) and array.num_chunks == 1:
+            texts = pa.types.is_dictionary(array.type) and is_text(array.type.value_type)
+            if texts and is_text(kind):
+                return array.chunk(0)
+        array = flat(array)
+        return to_view(array if array.type == kind else array.cast(kind), self.views.get(name))
 
     def decode(self, batch: Batch, *, first_row: int) -> pa.Table:
         """Rows of the source's columns, order and types, written as it writes them; `first_row` is the global
@@ -237,10 +240,10 @@ class MixedCodec(Codec):
         )
         rows = Rows(numbers, noise_of(batch, codes, values))
         arrays = []
-        for column, place in zip(self._columns, self._places, strict=True):
+        for column, slot in zip(self._columns, self._slots, strict=True):
             name = column.profile.name
             array = column.decode(
-                codes[:, place.codes], None if place.value is None else values[:, place.value], rows
+                codes[:, slot.codes], None if slot.value is None else values[:, slot.value], rows
             )
             arrays.append(from_view(array, self.views.get(name), self.typed_schema.field(name).type))
         return pa.table(arrays, schema=self.typed_schema), rows
@@ -423,29 +426,6 @@ def _check_rows(rows: int) -> None:
 
 def _viewed(parts: Callable[[], Iterable[pa.Array]], view: View | None) -> Iterator[pa.Array]:
     return (to_view(flat(part), view) for part in parts())
-
-
-def _layout(columns: list[ColumnCodec], rows: int) -> MixedLayout:
-    discrete: list[DiscreteSpan] = []
-    numeric: list[NumericSpan] = []
-    for column in columns:
-        if isinstance(column, NumericCodec) and column.segments:
-            numeric.append(
-                NumericSpan(column=column.profile.name, discrete=len(discrete), segments=column.segments)
-            )
-        discrete += column.spans
-    return MixedLayout(discrete=tuple(discrete), numeric=tuple(numeric), rows=rows)
-
-
-def _places(columns: list[ColumnCodec], layout: MixedLayout) -> list[_Place]:
-    """Where each column's codes and positions stand in a batch."""
-    value_at = {span.discrete: number for number, span in enumerate(layout.numeric)}
-    places, start = [], 0
-    for column in columns:
-        stop = start + len(column.spans)
-        places.append(_Place(slice(start, stop), value_at.get(start) if stop > start else None))
-        start = stop
-    return places
 
 
 _CODECS: dict[str, Any] = {

@@ -86,6 +86,8 @@ class Blocks(ABC):
     schema: pa.Schema
     """Columns of the blocks, and the file's own metadata."""
     cells: frozenset[str] = frozenset()
+    num_rows: int | None = None
+    """Where it is known before they are read."""
     reads_stored: bool = False
     """Whether reading the blocks reads every stored byte through `File.chunks`."""
 

@@ -63,6 +63,7 @@ class ParquetBlocks(Blocks):
         if _has_int96(opened):
             raise WholeError(f"{file.name} has times of 96 bits, whose unit follows from all of them")
         self.schema = opened.schema_arrow
+        self.num_rows = opened.metadata.num_rows
         self._cells: int = opened.metadata.num_rows * len(self.schema)
         groups = opened.metadata.num_row_groups
         sizes = (opened.metadata.row_group(at).total_byte_size for at in range(groups))

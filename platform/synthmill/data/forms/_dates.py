@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from synthmill.data.columns import Bool
-from synthmill.data.forms._words import ZONES, day_names, month_names
+from synthmill.data.forms._words import MONTH_START, ZONES, day_names, month_names
 from synthmill.data.forms.base import Ask, Found, Hint, Values, to_bool
 from synthmill.data.forms.moment import DIRECTIVE, PATTERNS, MomentForm
 
@@ -128,7 +128,8 @@ def _zone_style(zone: str | None) -> str:
 
 
 def _known_month(word: str) -> bool:
-    return any(word.lower() in names for names in month_names())
+    word = word.lower()
+    return MONTH_START.match(word) is not None and any(word in names for names in month_names())
 
 
 def _candidates(key: tuple[str, ...], values: Values) -> list[MomentForm]:

@@ -1,6 +1,7 @@
 """Words of languages and markets: currencies and names of months, from Babel's locale data."""
 
 import functools
+import re
 
 from babel import Locale
 from babel.dates import get_day_names, get_month_names
@@ -85,6 +86,14 @@ def currencies() -> frozenset[str]:
     """Signs, ISO codes and usual abbreviations of currencies."""
     english = Locale("en")
     return frozenset((*english.currencies, *english.currency_symbols.values(), *_SIGNS, *_LOCAL, *_MORE))
+
+
+MONTH_START = re.compile(
+    "a[bgopruv\u011f]|b\u0159|cz|d[eiu\xe9]|e[klny]|f[e\xe9]|g[eir]|h[aeu]|i[au]|"
+    "j[aou\xfa]|k[aevw]|l[eiou]|m[aer\xe1\xe4]|n[io]|o[cktu]|p[ar]|s[eirtyz]|t[aeo]|wr|z\xe1|\xe1p|\xfan|\u010d[ev]|\u0159\xed|\u015fu"
+)
+"""How `month_names` begin: to load those of all languages takes longer than to read many a table, and most
+words are no month's."""
 
 
 @functools.cache

@@ -1,22 +1,26 @@
-"""What the profile of a scanned column follows from, counted over its train rows block by block.
+"""What the profile of a scanned column of numbers follows from, counted over its train rows block by block.
 
 Few different numbers, and whole ones that lie close together, are all counted. Of others those are that a
 sample shows to be frequent, those that stand apart, and the five outermost.
 """
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import pyarrow as pa
 
 from synthmill.data.bounds import familiar_steps, fewest_decimals
-from synthmill.data.columns import Bool, Int64, Numbers, UInt64, valid_rows
-from synthmill.data.facts import NumberFacts, TextFacts, facts_of_counts, numbers, stated_bounds
+from synthmill.data.columns import Bool, Int64, Numbers, UInt64, is_integral, to_int64
+from synthmill.data.facts import NumberFacts, facts_of_counts, numbers, stated_bounds
 from synthmill.data.identifiers import looks_like_keys
 from synthmill.data.mixing import mix
 from synthmill.data.people import NEIGHBOURS
-from synthmill.data.scan.content import text_hashes
-from synthmill.data.scan.tally import MOST_NUMBERS, NumberTally, Outermost, Sharers, TextTally
+from synthmill.data.scan.tally import (
+    Ascending,
+    NumberTally,
+    Outermost,
+    Sharers,
+)
 from synthmill.data.schema import ColumnRule
 from synthmill.data.sentinels import apart, frame_of
 
@@ -28,11 +32,26 @@ CANDIDATE_SHARE = 0.4
 CANDIDATE_ROWS = 20
 
 
+class Span(NamedTuple):
+    """A block as a column's counter sees it."""
+
+    first_row: int
+    """Of the source."""
+    next_row: int
+    """Of the source, behind the block."""
+    missing: int
+    """Train rows without a value."""
+
+
 class NumberCounter(Protocol):
     """Counts the train rows of a column of numbers."""
 
-    def add(self, array: pa.Array, people: UInt64 | None) -> "NumberCounter":
-        """Values (N,), and hashes of whose they are (N,); the counter that goes on."""
+    def add(self, values: Numbers, span: Span, people: UInt64 | None) -> "NumberCounter":
+        """Values (N,) of a block, where they come from, and hashes of whose they are (N,); the counter that
+        goes on."""
+
+    def merged(self, other: "NumberCounter") -> "NumberCounter":
+        """The counter of the rows of both, which began alike."""
 
     def covers(self, sample: Numbers) -> bool:
         """Whether what is frequent in a sample was counted."""
@@ -51,52 +70,22 @@ def number_counter(
     frame = frame_of(distinct, kind)
     # Dates that stand for none would make any window too wide.
     window = _window(values if frame is None else values[~frame.outside(values)])
+    frequent = frequent_of(values, point_share)
+    wide = ManyNumbers(name, kind, rule, distinct, frequent, need, point_share)
     if window is not None or (
         len(distinct) <= FEW and (8 * len(distinct) <= len(values) or len(values) < FEW)
     ):
-        return AllNumbers(name, kind, rule, window or (0, 0), distinct, need, point_share)
-    return ManyNumbers(name, kind, rule, distinct, frequent_of(values, point_share), need, point_share)
+        return AllNumbers(name, kind, rule, window or (0, 0), distinct, wide)
+    return wide
 
 
-class TextCounter:
-    """Counts the train rows of a column whose values are taken for texts."""
-
-    def __init__(self, kind: pa.DataType, need: int) -> None:
-        self._kind = kind
-        self._tally, self._sharers = TextTally(), Sharers(need)
-        self._missing = 0
-        self._first: pa.Array | None = None
-
-    def add(self, array: pa.Array, people: UInt64 | None) -> None:
-        """Values (N,), text dictionary-encoded, and hashes of whose they are (N,)."""
-        is_coded = isinstance(array, pa.DictionaryArray)
-        coded = array if is_coded else array.cast(pa.string()).dictionary_encode()
-        self._missing += coded.null_count
-        codes = coded.indices.drop_null().to_numpy(zero_copy_only=False)
-        if not len(codes):
-            return
-        if self._first is None and not is_coded:
-            self._first = array.drop_null()[:1]
-        counts = np.bincount(codes, minlength=len(coded.dictionary))
-        some = np.flatnonzero(counts)
-        self._tally.add(coded.dictionary.take(pa.array(some)), counts[some])
-        if people is not None:
-            self._sharers.add(text_hashes(coded.dictionary)[codes], people[valid_rows(coded)])
-
-    def facts(self, *, is_grouped: bool) -> TextFacts:
-        """People count where `is_grouped`."""
-        tally = self._tally
-        tally.merge()
-        return TextFacts(
-            kind=self._kind,
-            values=tally.texts,
-            counts=tally.counts,
-            shared=self._sharers.of(tally.hashes) if is_grouped else tally.counts,
-            missing=self._missing,
-            first=pa.nulls(1, self._kind) if self._first is None else self._first,
-            is_grouped=is_grouped,
-            uncounted=tally.uncounted,
-        )
+def present(array: pa.Array, at: Int64) -> tuple[Numbers, Bool | None]:
+    """The numbers at these places (N,) that are there, and where they are; None: all."""
+    if array.null_count == 0 and is_integral(array.type):
+        return to_int64(array).take(at), None
+    values, valid = numbers(array)
+    values, valid = values.take(at), valid.take(at)
+    return (values, None) if valid.all() else (values[valid], valid)
 
 
 class _Numbers:
@@ -116,20 +105,24 @@ class _Numbers:
         self._frame = frame_of(sample, kind)
         self._outer, self._sharers = Outermost(sample.dtype), Sharers(need)
         self._rows = self._missing = 0
-        self._in_order, self._last = True, None
+        self._in_order, self._bounds = Ascending(), stated_bounds(name, rule, kind)
 
-    def _values(self, array: pa.Array, people: UInt64 | None) -> tuple[Numbers, UInt64 | None]:
-        """The values that are there, and whose they are."""
-        values, valid = numbers(array)
-        self._rows += len(values)
-        if not valid.all():
-            self._missing += len(values) - int(valid.sum())
-            values, people = values[valid], None if people is None else people[valid]
-        if self._in_order and len(values):
-            if (self._last is not None and values[0] <= self._last) or (values[1:] <= values[:-1]).any():
-                self._in_order = False
-            self._last = values[-1]
-        return values, people
+    def _note(self, values: Numbers, span: Span) -> None:
+        """Count rows, and see whether values still ascend."""
+        self._rows += len(values) + span.missing
+        self._missing += span.missing
+        self._in_order.add(span.first_row, span.next_row, values)
+
+    def _take_in(self, other: "_Numbers") -> None:
+        self._rows += other._rows
+        self._missing += other._missing
+        self._in_order.take_in(other._in_order)
+        self._outer.take_in(other._outer)
+        self._sharers.take_in(other._sharers)
+
+    def _clipped(self, values: Numbers) -> Numbers:
+        low, high = self._bounds
+        return values if low is None and high is None else np.clip(values, low, high)
 
     def _apart(self, values: Numbers) -> Bool:
         """Which values (N,) may stand apart from the others."""
@@ -137,6 +130,10 @@ class _Numbers:
             found: Bool = np.isinf(values)
             return found
         return np.zeros(len(values), dtype=bool) if self._frame is None else self._frame.outside(values)
+
+    def _any_apart(self, values: Numbers) -> bool:
+        """Whether one of at least one value may: the outermost tell."""
+        return bool(self._apart(np.array([values.min(), values.max()])).any())
 
 
 class AllNumbers(_Numbers):
@@ -150,36 +147,60 @@ class AllNumbers(_Numbers):
         rule: ColumnRule,
         window: tuple[int, int],
         distinct: Numbers,
-        need: int,
-        point_share: float,
+        wide: "ManyNumbers",
     ) -> None:
-        super().__init__(name, kind, rule, distinct, need, point_share)
+        """`wide` goes on, where there turn out to be many."""
+        super().__init__(name, kind, rule, distinct, wide._need, wide._point_share)
+        self._wide = wide
         self._start, width = window
         self._window = np.zeros(width, dtype=np.int64)
         self._known = distinct[:0] if width else distinct
         self._counts = np.zeros(len(self._known), dtype=np.int64)
         self._others = NumberTally(distinct.dtype)
 
-    def add(self, array: pa.Array, people: UInt64 | None) -> NumberCounter:
-        values, people = self._values(array, people)
+    def add(self, values: Numbers, span: Span, people: UInt64 | None) -> NumberCounter:
+        self._note(values, span)
         if not len(values):
             return self
         if people is not None:
+            # What the counts of all numbers do not tell.
             inner = ~self._apart(values)
-            self._outer.add(values[inner], people[inner])
+            within, whose = self._clipped(values[inner]), people[inner]
+            self._outer.add(within, whose)
             self._sharers.add(_keys(values), people)
+            rest = ~np.isin(within, self._wide.known)
+            self._wide.uncounted.add(within[rest], whose[rest])
         if len(self._window):
-            at = values - self._start
-            inside = (at >= 0) & (at < len(self._window))
-            counts = np.bincount(at if inside.all() else at[inside])
-            self._window[: len(counts)] += counts
+            others = self._count_window(values)
         else:
             at = np.minimum(np.searchsorted(self._known, values), len(self._known) - 1)
             inside = self._known[at] == values
             self._counts += np.bincount(at if inside.all() else at[inside], minlength=len(self._known))
-        if not inside.all():
-            self._others.add(values[~inside])
-        return self if len(self._others.values) <= MOST_NUMBERS else self._widened()
+            others = values[~inside]
+        self._others.add(others)
+        return self.widened() if self._others.is_large else self
+
+    def merged(self, other: NumberCounter) -> NumberCounter:
+        if not isinstance(other, AllNumbers):
+            return self.widened().merged(other)
+        self._take_in(other)
+        self._window += other._window
+        self._counts += other._counts
+        self._others.take_in(other._others)
+        self._wide.uncounted.take_in(other._wide.uncounted)
+        return self.widened() if self._others.is_large else self
+
+    def _count_window(self, values: Numbers) -> Numbers:
+        """Count those inside the window; the others."""
+        at, last = values - self._start, len(self._window) - 1
+        others = values[:0]
+        # A difference that wraps is beyond the window, too.
+        if at.min() < 0 or at.max() > last:
+            inside = (at >= 0) & (at <= last)
+            at, others = at[inside], values[~inside]
+        counts = np.bincount(at)
+        self._window[: len(counts)] += counts
+        return others
 
     def covers(self, sample: Numbers) -> bool:
         return True
@@ -195,7 +216,7 @@ class AllNumbers(_Numbers):
             counts=counts,
             shared=self._sharers.of(_keys(values)) if is_grouped else counts,
             missing=self._missing,
-            in_order=self._in_order,
+            in_order=bool(self._in_order),
             outer=(self._outer.lowest, self._outer.highest) if is_grouped else None,
         )
 
@@ -209,15 +230,11 @@ class AllNumbers(_Numbers):
         order = np.argsort(values[counts > 0], kind="stable")
         return values[counts > 0][order], counts[counts > 0][order]
 
-    def _widened(self) -> "ManyNumbers":
-        """The counter of many different numbers, told of all that was counted: a sample of first rows did not
-        show how many there are."""
-        values, counts = self._counted()
-        often = counts >= max(CANDIDATE_ROWS, CANDIDATE_SHARE * self._point_share * counts.sum())
-        need, share = self._need, self._point_share
-        wide = ManyNumbers(self._name, self._kind, self._rule, values, values[often], need, share)
-        wide.go_on_from(self, values, counts)
-        return wide
+    def widened(self) -> "ManyNumbers":
+        """The counter of many different numbers, as if it had counted from the start: a sample of first rows
+        did not show how many there are."""
+        self._wide.go_on_from(self, *self._counted())
+        return self._wide
 
 
 class ManyNumbers(_Numbers):
@@ -234,17 +251,17 @@ class ManyNumbers(_Numbers):
         point_share: float,
     ) -> None:
         super().__init__(name, kind, rule, distinct, need, point_share)
-        self._known = frequent
+        self.known = frequent
         self._counts = np.zeros(len(frequent), dtype=np.int64)
         self._others = NumberTally(distinct.dtype)
         """Those that stand apart."""
-        self._uncounted = Outermost(distinct.dtype)
+        self.uncounted = Outermost(distinct.dtype)
+        """Of those that are not counted."""
         self._steps = familiar_steps(kind) if distinct.dtype == np.int64 else []
         self._decimals: int | None = 0 if distinct.dtype == np.float64 else None
-        self._bounds = stated_bounds(name, rule, kind)
 
-    def add(self, array: pa.Array, people: UInt64 | None) -> NumberCounter:
-        values, people = self._values(array, people)
+    def add(self, values: Numbers, span: Span, people: UInt64 | None) -> NumberCounter:
+        self._note(values, span)
         if len(values):
             self._add(values, people)
         return self
@@ -252,54 +269,85 @@ class ManyNumbers(_Numbers):
     def go_on_from(self, before: _Numbers, values: Numbers, counts: Int64) -> None:
         """Take over what another counter found: the different numbers (D,) and the rows of each."""
         self._rows, self._missing = before._rows, before._missing
-        self._in_order, self._last = before._in_order, before._last
-        self._add(values, None)
-        # Each was counted once so far.
-        self._counts = counts[np.searchsorted(values, self._known)]
-        self._others.counts = counts[np.searchsorted(values, self._others.values)]
+        self._in_order, self._sharers = before._in_order, before._sharers
+        if not len(values):
+            return
         few = np.repeat(values, np.minimum(counts, NEIGHBOURS))
-        few = few[~self._apart(few)]
-        self._outer, self._uncounted = Outermost(values.dtype), Outermost(values.dtype)
-        self._outer.add(few, None)
-        self._uncounted.add(few[~np.isin(few, self._known)], None)
-        self._sharers = before._sharers
+        outer, uncounted = before._outer, self.uncounted
+        if not len(outer.lowest):
+            # Where people are told apart, those are known already.
+            few = self._clipped(few[~self._apart(few)])
+            outer.add(few, None)
+            uncounted.add(few[~np.isin(few, self.known)], None)
+        # Of the outermost more is known than the different numbers tell.
+        self._outer, self.uncounted = Outermost(values.dtype), Outermost(values.dtype)
+        self._add(values, None)
+        self._outer, self.uncounted = outer, uncounted
+        # Each was counted once so far.
+        self._others.counts = counts[np.searchsorted(values, self._others.values)]
+        inner = ~self._apart(values)
+        at, here = self._places(self._clipped(values[inner]))
+        self._counts = np.bincount(at, counts[inner][here], len(self.known)).astype(np.int64)
+
+    def merged(self, other: NumberCounter) -> NumberCounter:
+        if isinstance(other, AllNumbers):
+            other = other.widened()
+        assert isinstance(other, ManyNumbers), "there are two counters"
+        self._take_in(other)
+        self._counts += other._counts
+        self._others.take_in(other._others)
+        self.uncounted.take_in(other.uncounted)
+        # Each unit is a multiple of those behind it.
+        self._steps = min(self._steps, other._steps, key=len)
+        both = (self._decimals, other._decimals)
+        self._decimals = None if None in both else max(one for one in both if one is not None)
+        return self
+
+    def _places(self, values: Numbers) -> tuple[Int64, Bool]:
+        """Which of the known numbers those values (N,) are that are one, and which are (N,)."""
+        if not len(self.known):
+            return np.zeros(0, dtype=np.int64), np.zeros(len(values), dtype=bool)
+        at = np.minimum(np.searchsorted(self.known, values), len(self.known) - 1)
+        here = self.known[at] == values
+        return at[here], here
 
     def _add(self, values: Numbers, people: UInt64 | None) -> None:
-        away = self._apart(values)
-        if away.any():
+        if self._any_apart(values):
+            away = self._apart(values)
             self._others.add(values[away])
             if people is not None:
                 self._sharers.add(_keys(values[away]), people[away])
             values, people = values[~away], None if people is None else people[~away]
-        low, high = self._bounds
-        if low is not None or high is not None:
-            values = np.clip(values, low, high)
+        values = self._clipped(values)
         if not len(values):
             return
         rest, whose = values, people
-        if len(self._known):
-            at = np.minimum(np.searchsorted(self._known, values), len(self._known) - 1)
-            here = self._known[at] == values
-            self._counts += np.bincount(at[here], minlength=len(self._known))
+        if len(self.known):
+            at, here = self._places(values)
+            self._counts += np.bincount(at, minlength=len(self.known))
             if people is not None:
                 self._sharers.add(_keys(values[here]), people[here])
             rest, whose = values[~here], None if people is None else people[~here]
-        self._uncounted.add(rest, whose)
+        self.uncounted.add(rest, whose)
         self._outer.add(values, people)
-        while self._steps and (values % self._steps[0]).any():
+        while self._steps and (values // self._steps[0] * self._steps[0] != values).any():
             self._steps.pop(0)
         if self._decimals is not None:
             self._decimals = fewest_decimals(values, self._kind, self._decimals)
 
     def covers(self, sample: Numbers) -> bool:
-        return bool(np.isin(frequent_of(sample, 2 * self._point_share), self._known).all())
+        return bool(np.isin(frequent_of(sample, 2 * self._point_share), self.known).all())
 
     def facts(self, sample: Numbers, min_rows: int, *, is_grouped: bool) -> NumberFacts:
         least = max(NEIGHBOURS, min_rows)
         others, often = self._others.values, self._others.counts
         shared = self._sharers.of(_keys(others)) if is_grouped else often
         lowest, highest = self._outer.lowest, self._outer.highest
-        uncounted = [self._uncounted.lowest, self._uncounted.highest]
+        decimals = self._decimals
+        if decimals is not None:
+            # Numbers too large to be rounded are among the outermost.
+            decimals = fewest_decimals(np.concatenate([lowest, highest]), self._kind, decimals)
+        uncounted = [self.uncounted.lowest, self.uncounted.highest]
         sentinels, strays = others if others.dtype == np.float64 else others[:0], others[:0]
         if len(others) and others.dtype == np.int64:
             body = np.setdiff1d(np.concatenate([sample, lowest, highest]), others)
@@ -320,13 +368,13 @@ class ManyNumbers(_Numbers):
         there = self._rows - self._missing
         inner_rows = there - int(often[np.isin(others, sentinels)].sum())
         low, high = (0, 0) if not len(lowest) else (lowest.min(), highest.max())
-        is_unique = self._in_order or len(_distinct(sample)) == len(sample)
+        may_be_key = self._rule.kind is None and pa.types.is_integer(self._kind)
+        is_unique = may_be_key and (bool(self._in_order) or len(_distinct(sample)) == len(sample))
         is_key = (
-            self._rule.kind is None
-            and pa.types.is_integer(self._kind)
+            may_be_key
             and not len(sentinels)
             and is_unique
-            and looks_like_keys(self._name, there, int(low), int(high), self._in_order)
+            and looks_like_keys(self._name, there, int(low), int(high), bool(self._in_order))
         )
         return NumberFacts(
             kind=self._kind,
@@ -335,15 +383,15 @@ class ManyNumbers(_Numbers):
             people=len(lowest) if is_grouped else there,
             inner_people=len(lowest) if is_grouped else inner_rows,
             sentinels=sentinels,
-            distinct=self._known,
+            distinct=self.known,
             counts=self._counts,
-            shared=self._sharers.of(_keys(self._known)) if is_grouped else self._counts,
+            shared=self._sharers.of(_keys(self.known)) if is_grouped else self._counts,
             is_whole=False,
             is_key=is_key,
             lowest=lowest,
             highest=highest,
             step=self._steps[0] if self._steps else 1,
-            decimals=self._decimals,
+            decimals=decimals,
             sentinel_rows=there - inner_rows,
             is_grouped=is_grouped,
             is_unique=is_unique,
@@ -354,8 +402,14 @@ class ManyNumbers(_Numbers):
 def frequent_of(values: Numbers, point_share: float) -> Numbers:
     """The numbers that are frequent enough in a sample (N,) to be points, of so large a share, of all rows,
     ascending."""
+    least = max(CANDIDATE_ROWS, CANDIDATE_SHARE * point_share * len(values))
+    # Numbers that share a bucket with too few others need no sorting: on a curve, nearly all. Minus zero is
+    # zero.
+    buckets = _keys(values + 0) >> np.uint64(48)
+    in_bucket = np.bincount(buckets.view(np.int64), minlength=1)
+    values = values[in_bucket[buckets.view(np.int64)] >= least]
     distinct, counts = np.unique(values, return_counts=True)
-    frequent: Numbers = distinct[counts >= max(CANDIDATE_ROWS, CANDIDATE_SHARE * point_share * len(values))]
+    frequent: Numbers = distinct[counts >= least]
     return frequent
 
 

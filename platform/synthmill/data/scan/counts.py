@@ -17,7 +17,6 @@ from synthmill.data.columns import (
     from_int64,
     is_supported,
     is_temporal,
-    is_text,
     plain_type,
     valid_rows,
 )
@@ -36,8 +35,10 @@ from synthmill.data.profile import (
     with_group,
 )
 from synthmill.data.resolution import COARSE, Resolution
-from synthmill.data.scan.content import cell_words
-from synthmill.data.scan.counting import NumberCounter, TextCounter, number_counter
+from synthmill.data.scan.block import Block
+from synthmill.data.scan.content import Hasher, is_coded, whole
+from synthmill.data.scan.counting import NumberCounter, Span, number_counter, present
+from synthmill.data.scan.counting_texts import TextCounter
 from synthmill.data.scan.tally import Different
 from synthmill.data.schema import KEY_KINDS, ColumnRule, Rules
 from synthmill.data.summary import MOST_LEVELS, level_bars, share_of, summarise
@@ -55,11 +56,13 @@ class Counts:
         self, sample: pa.Table, config: DataConfig, rules: Rules, resolution: Resolution = COARSE
     ) -> None:
         self._config, self._rules, self._resolution = config, rules, resolution
+        rows = sample
         # As many as it takes to tell what a column is like.
         sample = sample.take(pa.array(np.arange(0, sample.num_rows, -(-sample.num_rows // SHOWING_ROWS))))
         self.rows = 0
         self._missing = dict.fromkeys(sample.column_names, 0)
-        self._groups = Different()
+        self._groups, self._hasher = Different(), Hasher()
+        self._found: tuple[pa.Table, dict[str, Facts]] | None = None
         self.views: dict[str, View] = {}
         self._texts: dict[str, TextCounter] = {}
         self._numbers: dict[str, NumberCounter] = {}
@@ -74,30 +77,55 @@ class Counts:
                 self.views[name] = view
             array = to_view(array, view)
             if reads_as_text(array.type, rule):
-                self._texts[name] = TextCounter(array.type, need)
+                texts = to_view(flat(rows[name]), view)
+                self._texts[name] = TextCounter(array.type, need, texts)
             else:
                 self._numbers[name] = number_counter(
                     name, array.type, rule, array, need, resolution.point_share
                 )
 
-    def add(self, train: pa.Table, rows: Int64) -> None:
-        """Train rows (N,), text dictionary-encoded, and their numbers in the source."""
-        self.rows += train.num_rows
-        people = self._people(train, rows)
-        for name in train.column_names:
-            column = train[name]
-            column = column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
-            self._missing[name] += column.null_count
-            is_coded = isinstance(column, pa.DictionaryArray) and is_text(column.type.value_type)
-            array = column if is_coded else to_view(flat(column), self.views.get(name))
+    def add(self, block: Block, at: Int64) -> None:
+        """The train rows of a block, which stand `at` these places in it, ascending (N,)."""
+        self._found = None
+        self.rows += len(at)
+        table = block.table
+        people = self._people(table, block.first_row, at)
+        for name in table.column_names:
+            array = whole(table[name])
+            nulls = array.null_count and len(at) - int(np.count_nonzero(valid_rows(array).take(at)))
+            self._missing[name] += nulls
+            array = array if is_coded(array) else to_view(flat(array), self.views.get(name))
             if name in self._texts:
-                self._texts[name].add(array, people)
+                self._texts[name].add(array, at, block.first_row, people)
             elif name in self._numbers:
-                self._numbers[name] = self._numbers[name].add(array, people)
+                # Columns are not filtered: to take rows from plain numbers costs a third of that.
+                values, there = present(array, at)
+                whose = people if people is None or there is None else people[there]
+                span = Span(block.first_row, block.first_row + table.num_rows, len(at) - len(values))
+                self._numbers[name] = self._numbers[name].add(values, span, whose)
+
+    def merge(self, other: "Counts") -> None:
+        """Count the rows of other counts, which began alike, too: what follows is the same however the rows
+        were divided between them, and in whatever order they are merged. `other` is not to be used again."""
+        self._found = None
+        self.rows += other.rows
+        self._groups.take_in(other._groups)
+        for name, missing in other._missing.items():
+            self._missing[name] += missing
+        for name, texts in other._texts.items():
+            self._texts[name].take_in(texts)
+        for name, counter in other._numbers.items():
+            self._numbers[name] = self._numbers[name].merged(counter)
 
     def covers(self, sample: pa.Table) -> bool:
         """Whether what was counted suffices, as the keyed sample shows."""
-        return all(counter.covers(self._numbers_in(sample, name)) for name, counter in self._numbers.items())
+
+        def texts(name: str) -> pa.Array:
+            return to_view(flat(sample[name]), self.views.get(name))
+
+        return all(
+            counter.covers(self._numbers_in(sample, name)) for name, counter in self._numbers.items()
+        ) and all(counter.covers(texts(name)) for name, counter in self._texts.items())
 
     @property
     def is_grouped(self) -> bool:
@@ -114,6 +142,11 @@ class Counts:
 
     def facts(self, sample: pa.Table) -> dict[str, Facts]:
         """Of each column that is counted; `sample` are train rows."""
+        if self._found is None or self._found[0] is not sample:
+            self._found = sample, self._facts(sample)
+        return self._found[1]
+
+    def _facts(self, sample: pa.Table) -> dict[str, Facts]:
         grouped = self.is_grouped
         found: dict[str, Facts] = {
             name: counter.facts(is_grouped=grouped) for name, counter in self._texts.items()
@@ -141,29 +174,30 @@ class Counts:
 
     def summary(self, sample: pa.Table, profile: TableProfile, facts: Mapping[str, Facts]) -> dict[str, Any]:
         """As `summarise` of all train rows; the bars of curves are those of the sample."""
-        told = summarise(sample, profile, self.people_in(sample))
-        told["rows"] = self.rows
+        bars = {column.name: self._bars(column, facts.get(column.name)) for column in profile.columns}
+        # What was counted needs no look at the sample.
+        rest = tuple(column for column in profile.columns if bars[column.name] is None)
+        told = summarise(sample, profile.model_copy(update={"columns": rest}), self.people_in(sample))
+        columns = {}
         for column in profile.columns:
-            name, shown = column.name, told["columns"][column.name]
-            known = facts.get(name)
+            name, known = column.name, facts.get(column.name)
             away = known.missing if isinstance(known, NumberFacts) else self._missing[name]
             if isinstance(known, NumberFacts) and pa.types.is_floating(known.kind):
                 away += known.sentinel_rows
-            shown["missing"] = share_of(away, self.rows)
-            if known is None or column.kind in ("identifier", "constant") or name in self.views:
-                continue
-            if isinstance(known, TextFacts):
-                texts = known.values.to_pylist()
-                bars = level_bars(
-                    texts, known.counts, known.shared, rows=self.rows, uncounted=known.uncounted
-                )
-            elif _are_few(known):
-                texts = _texts_of(known)
-                bars = level_bars(texts, known.counts, known.shared, rows=self.rows)
-            else:
-                continue
-            told["columns"][name] = {"kind": shown["kind"], "missing": shown["missing"], **bars}
-        return told
+            shown = told["columns"].get(name, {"kind": column.kind})
+            columns[name] = {**shown, "missing": share_of(away, self.rows), **(bars[name] or {})}
+        return {**told, "rows": self.rows, "columns": columns}
+
+    def _bars(self, column: ColumnProfile, known: Facts | None) -> dict[str, Any] | None:
+        """The bars of a column that was counted value by value; None: a sample shows them."""
+        if known is None or column.kind in ("identifier", "constant") or column.name in self.views:
+            return None
+        if isinstance(known, TextFacts):
+            texts, uncounted = known.values.to_pylist(), known.uncounted
+            return level_bars(texts, known.counts, known.shared, rows=self.rows, uncounted=uncounted)
+        if not _are_few(known):
+            return None
+        return level_bars(_texts_of(known), known.counts, known.shared, rows=self.rows)
 
     def _column(self, name: str, sample: pa.Table, facts: Facts | None, rule: ColumnRule) -> ColumnProfile:
         array, missing = to_view(flat(sample[name]), self.views.get(name)), self._missing[name]
@@ -190,16 +224,15 @@ class Counts:
         values, valid = numbers(to_view(flat(sample[name]), self.views.get(name)))
         return values[valid]
 
-    def _people(self, train: pa.Table, rows: Int64) -> UInt64 | None:
+    def _people(self, table: pa.Table, first_row: int, at: Int64) -> UInt64 | None:
         group = self._config.split.group
         if group is None:
             return None
-        column = flat(train[group])
-        words = mix(cell_words(train[group]), 11)
-        valid = valid_rows(column)
+        words = mix(self._hasher.words(table[group]), 11).take(at)
+        valid = valid_rows(flat(table[group])).take(at)
         self._groups.add(words[valid])
         # A row without a group is a person of its own.
-        return words if valid.all() else np.where(valid, words, mix(rows.astype(np.uint64), 13))
+        return words if valid.all() else np.where(valid, words, mix((at + first_row).astype(np.uint64), 13))
 
 
 def _are_few(facts: NumberFacts) -> bool:

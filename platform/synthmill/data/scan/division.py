@@ -8,12 +8,14 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from synthmill.config import DataConfig
+from synthmill.data.scan.block import Block
+from synthmill.data.scan.content import Hasher
 from synthmill.data.scan.counts import Counts
-from synthmill.data.scan.scan import Block, Scan, Terms, as_schema
+from synthmill.data.scan.scan import Scan, Terms, as_schema
 from synthmill.data.scan.sides import HOLDOUT, TRAIN, VALIDATION, Sides, check_counts, sides_of
 from synthmill.data.split import Split, check_split
 
-_PLACES = np.array([1, 4, 16, 64], dtype=np.uint8)
+_PLACES = np.array([0, 2, 4, 6], dtype=np.uint8)
 
 
 class Sorter:
@@ -22,17 +24,17 @@ class Sorter:
     def __init__(self, terms: Terms, config: DataConfig, counts: Counts | None = None) -> None:
         check_split(config.split, terms.schema.names)
         self._terms, self._config, self.counts = terms, config, counts
+        self._hasher = Hasher()
         self._packed: list[tuple[int, npt.NDArray[np.uint8]]] = []
         self._counts = np.zeros(3, dtype=np.int64)
 
     def add(self, block: Block) -> None:
         rows = np.arange(block.first_row, block.first_row + block.table.num_rows)
-        sides = sides_of(block.table, rows, self._terms.common, self._config.split)
+        sides = sides_of(block.table, rows, self._terms.common, self._config.split, self._hasher)
         self._counts += np.bincount(sides, minlength=3)
         self._packed.append((len(sides), _pack(sides)))
         if self.counts is not None:
-            train = block.table.filter(pa.array(sides == TRAIN))
-            self.counts.add(train, rows[sides == TRAIN])
+            self.counts.add(block, np.flatnonzero(sides == TRAIN))
 
     def accepts(self, terms: Terms) -> bool:
         return self.counts is None or self.counts.covers(terms.sample)
@@ -85,18 +87,27 @@ class Divided:
         Raises:
             DataError: the source is not what it was.
         """
+        for table in self.coded(self.scan.schema.names, side):
+            yield as_schema(table, self.scan.schema)
+
+    def coded(self, names: list[str], side: int = TRAIN) -> Iterator[pa.Table]:
+        """As `tables`, some columns alone, whose text is still dictionary-encoded: each different text of a
+        block is looked at once."""
         for block, (rows, packed) in zip(self.scan.blocks(), self.packed, strict=True):
             sides = _unpack(packed, rows)
-            yield as_schema(block.table.filter(pa.array(sides == side)), self.scan.schema)
+            yield block.table.select(names).filter(pa.array(sides == side))
 
 
 def _pack(sides: Sides) -> npt.NDArray[np.uint8]:
     padded = np.zeros(-(-len(sides) // 4) * 4, dtype=np.uint8)
     padded[: len(sides)] = sides
-    packed: npt.NDArray[np.uint8] = (padded.reshape(-1, 4) * _PLACES).sum(axis=1, dtype=np.uint8)
+    four = padded.reshape(-1, 4)
+    packed: npt.NDArray[np.uint8] = four[:, 0].copy()
+    for place in range(1, 4):
+        packed |= four[:, place] << _PLACES[place]
     return packed
 
 
 def _unpack(packed: npt.NDArray[np.uint8], rows: int) -> Sides:
-    sides: Sides = ((packed[:, None] // _PLACES) & 3).reshape(-1)[:rows].astype(np.int8)
+    sides: Sides = ((packed[:, None] >> _PLACES) & 3).reshape(-1)[:rows].view(np.int8)
     return sides

@@ -61,6 +61,12 @@ class Raw:
         """About what training would hold in memory if it read all at once."""
         return sum(part.blocks.weight_bytes for part in self.parts)
 
+    @property
+    def num_rows(self) -> int | None:
+        """None: only reading tells."""
+        rows = [part.blocks.num_rows for part in self.parts]
+        return None if None in rows else sum(one for one in rows if one is not None)
+
     def blocks(self, names: list[str] | None = None) -> Iterator[pa.Table]:
         """Rows in order, columns as `schema` has them but for text, which may be dictionary-encoded; after
         the first pass some columns can be asked for alone.
@@ -78,8 +84,9 @@ class Raw:
                 if first:
                     self._collect_levels(block)
                 yield self._conformed(part, block, names)
-            if not part.blocks.reads_stored and (first or part.file.is_local):
-                # Parts of it were read in another order. A store's own time of writing suffices later on.
+            if not part.blocks.reads_stored and (first or (part.file.is_local and names is None)):
+                # Parts of it were read in another order. A store's own time of writing suffices later on, and
+                # that of a file where some columns are looked at again: all are, before the next step.
                 part.file.hash_whole()
             part.file.check_same()
         if first:

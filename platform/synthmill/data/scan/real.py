@@ -7,8 +7,9 @@ import numpy as np
 import pyarrow as pa
 
 from synthmill.config import DataConfig
+from synthmill.data.scan.block import Block
 from synthmill.data.scan.sample import KeyedSample
-from synthmill.data.scan.scan import Block, Scan, Terms, as_schema
+from synthmill.data.scan.scan import Scan, Terms, as_schema
 from synthmill.data.scan.sides import HOLDOUT, TRAIN, VALIDATION, sides_of
 from synthmill.data.split import Split, SplitTables, check_same_counts, check_same_source
 

@@ -18,6 +18,7 @@ from synthmill.data.columns import Int64, UInt64, is_text
 from synthmill.data.conform import Conformed
 from synthmill.data.formats.base import FIELD
 from synthmill.data.inspection import Inspection
+from synthmill.data.scan.block import Block, typed
 from synthmill.data.scan.plan import Plan, make_plan
 from synthmill.data.scan.raw import Raw
 from synthmill.data.scan.sample import SAMPLE_ROWS, KeyedSample
@@ -27,17 +28,6 @@ from synthmill.errors import DataError
 
 MOST_PASSES = 6
 PROBE_ROWS = 65_536
-ODD_ROWS = 1_000
-"""Rows with cells that do not fit of which each column's plan is told."""
-
-
-@dataclass(frozen=True)
-class Block:
-    """Rows that follow each other in the source."""
-
-    table: pa.Table
-    """Typed; text is dictionary-encoded."""
-    first_row: int
 
 
 class Consumer(Protocol):
@@ -136,7 +126,7 @@ class Scan:
         odd: list[tuple[pa.Table, Int64]] = []
         for _ in range(MOST_PASSES):
             consumer = begin(terms)
-            sample = KeyedSample(SAMPLE_ROWS, self._config.split.seed)
+            sample = KeyedSample(SAMPLE_ROWS, self._config.split.seed, self._raw.num_rows)
             found = self._pass(plan, sample, consumer)
             odd += [found] if found is not None else []
             raw_rows, numbers = sample.rows()
@@ -174,7 +164,7 @@ class Scan:
         assert self._plan is not None, "settle first"
         row = 0
         for raw in self._raw.blocks():
-            block, odd = _typed(self._plan, raw, row)
+            block, odd = typed(self._plan, raw, row)
             if odd is not None:
                 raise self._unsettled(self._plan, raw.filter(pa.array(odd)), row + np.flatnonzero(odd))
             yield block
@@ -211,7 +201,7 @@ class Scan:
         for raw in self._raw.blocks():
             numbers = np.arange(row, row + raw.num_rows)
             sample.add(raw, numbers)
-            block, odd = _typed(plan, raw, row, counts)
+            block, odd = typed(plan, raw, row, counts)
             if odd is not None:
                 is_odd = True
                 held.append((_plain(raw.filter(pa.array(odd))), numbers[odd]))
@@ -247,13 +237,9 @@ class Scan:
             at.append(found[new])
         both = pa.concat_tables(parts, promote_options="permissive").combine_chunks()
         order = np.argsort(np.concatenate(at), kind="stable")
-        plan = make_plan(
-            both.take(pa.array(order)),
-            self._raw.cells,
-            self._config,
-            self.rules,
-            np.concatenate(at)[order],
-        )
+        if odd:
+            both = both.take(pa.array(order))
+        plan = make_plan(both, self._raw.cells, self._config, self.rules, np.concatenate(at)[order])
         self._check(plan.conformed)
         typed = plan.conformed.table
         kept = order < rows.num_rows
@@ -285,26 +271,6 @@ def as_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
         for column, field in zip(table.columns, schema, strict=True)
     ]
     return pa.table(columns, schema=schema)
-
-
-def _typed(
-    plan: Plan, raw: pa.Table, first_row: int, counts: dict[str, int] | None = None
-) -> tuple[Block, np.ndarray | None]:
-    """A block, and its rows that have a cell that does not fit: of each column only so many, where they are
-    counted."""
-    columns, odd = [], None
-    for column in plan.columns:
-        values, cells = column.apply(raw[column.name])
-        columns.append(values)
-        if cells is None:
-            continue
-        if counts is not None:
-            at = np.flatnonzero(cells)
-            cells = np.zeros(len(cells), dtype=bool)
-            cells[at[: max(0, ODD_ROWS - counts[column.name])]] = True
-            counts[column.name] += len(at)
-        odd = cells if odd is None else odd | cells
-    return Block(pa.table(columns, names=[column.name for column in plan.columns]), first_row), odd
 
 
 def _plain(table: pa.Table) -> pa.Table:

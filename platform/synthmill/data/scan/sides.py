@@ -5,6 +5,8 @@ Rows so common that the side of one content would decide what the sides look lik
 their numbers. Which contents those are is seen in the keyed sample.
 """
 
+import math
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -12,7 +14,7 @@ import pyarrow as pa
 from synthmill.config import SplitConfig
 from synthmill.data.columns import Int64, UInt64, flat, valid_rows
 from synthmill.data.mixing import mix
-from synthmill.data.scan.content import cell_words, content_hashes
+from synthmill.data.scan.content import Hasher, content_hashes
 from synthmill.data.scan.sample import SAMPLE_ROWS, priorities
 from synthmill.errors import DataError
 
@@ -29,22 +31,28 @@ def common_contents(sample: pa.Table) -> UInt64:
     return common
 
 
-def sides_of(table: pa.Table, rows: Int64, common: UInt64, config: SplitConfig) -> Sides:
-    """0 train, 1 validation, 2 holdout for each row (N,), whose numbers in the source are `rows`."""
+def sides_of(
+    table: pa.Table, rows: Int64, common: UInt64, config: SplitConfig, hasher: Hasher | None = None
+) -> Sides:
+    """0 train, 1 validation, 2 holdout for each row (N,), whose numbers in the source are `rows`; `hasher`
+    is that of all blocks of a source."""
+    hasher = Hasher() if hasher is None else hasher
     if config.group is not None:
         column = table[config.group]
-        keys = mix(cell_words(column), -1)
+        keys = mix(hasher.words(column, table.column_names.index(config.group)), -1)
         valid = valid_rows(flat(column))
         # A row without a group stands for itself.
-        keys = keys if valid.all() else np.where(valid, keys, content_hashes(table))
+        keys = keys if valid.all() else np.where(valid, keys, hasher.contents(table))
     else:
-        keys = content_hashes(table)
+        keys = hasher.contents(table)
         if len(common):
             keys = np.where(np.isin(keys, common), mix(rows.astype(np.uint64), -2), keys)
-    draws = (mix(keys, config.seed) >> np.uint64(11)) * 2.0**-53
-    kept_out = config.holdout + config.validation
-    sides: Sides = np.where(draws < config.holdout, HOLDOUT, np.where(draws < kept_out, VALIDATION, TRAIN))
-    return sides.astype(np.int8)
+    # A number of 53 bits over 2**53, drawn for each row, is below a share where it is below that many.
+    draws = mix(keys, config.seed) >> np.uint64(11)
+    shares = (config.holdout, config.holdout + config.validation)
+    is_holdout, is_kept_out = (draws < np.uint64(math.ceil(share * 2**53)) for share in shares)
+    sides: Sides = is_holdout.view(np.int8) + is_kept_out.view(np.int8)
+    return sides
 
 
 def sides_of_table(table: pa.Table, config: SplitConfig) -> Sides:

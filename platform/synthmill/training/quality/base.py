@@ -35,8 +35,9 @@ class QualityCheck(ABC):
 
     @abstractmethod
     def __call__(self, model: GenerativeModel) -> dict[str, float]:
-        """`score` (higher is better), its standard error `noise`, and what else is worth recording. Called in
-        eval mode under `torch.inference_mode`.
+        """`score` (higher is better), its standard error `noise`, and what else is worth recording:
+        `selection`, what a run's checks are compared by, if that is not the score. Called in eval mode under
+        `torch.inference_mode`.
 
         Raises:
             TrainingError: the model generates what is no data.
