@@ -11,6 +11,7 @@ from synthmill.evaluation.evaluate import compute
 from synthmill.evaluation.evidence.table import Table, prepare, read_synthetic
 from synthmill.evaluation.tables import Tables
 from synthmill.metrics.base import Metric, Result, map_serially
+from synthmill.metrics.lib.sequences import SequenceColumns
 from synthmill.metrics.lib.table_evidence import Limits, Settings, TableEvidence
 
 KINDS = {
@@ -61,12 +62,13 @@ def look(
     constraints: tuple[str, ...] = (),
     limit: int | None = None,
     group: str | None = None,
+    sequence: SequenceColumns | None = None,
     **settings: Any,
 ) -> TableEvidence:
     """TableEvidence about a table; by default people against 2,000 training and 1,000 holdout people."""
     train = people(2000, 1) if train is None else train
     real = prepare(
-        Tables(train, validation, holdout, synthetic, KINDS if kinds is None else kinds, group),
+        Tables(train, validation, holdout, synthetic, KINDS if kinds is None else kinds, group, sequence),
         target=target,
         seed=0,
         constraints=constraints,

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Literal
 
 from synthmill.catalog.store import Store, Version
 from synthmill.config import StorageConfig
+from synthmill.errors import UserError
 from synthmill.evaluation.report import Report
 from synthmill.library.frames import ArrowStream, Frame
 from synthmill.library.model import Model
@@ -39,6 +40,8 @@ def fit(
     model: str | None = None,
     name: str | None = None,
     group: str | None = None,
+    group_by: str | Sequence[str] | None = None,
+    order_by: str | None = None,
     overrides: Overrides = (),
     ray: bool = False,
     workers: int | None = None,
@@ -51,9 +54,11 @@ def fit(
             a recipe (its path, a shipped name, its content, a `Recipe`).
         target: the column that downstream models predict.
         model: a name in `synthmill/models/`; default: auto, which chooses from the shape of the table and
-            `training.max_seconds`, or what the recipe says.
+            `training.max_seconds` (for sequences autoregressive), or what the recipe says.
         name: what `save` publishes it as.
         group: a column whose equal values belong together (a patient, a customer).
+        group_by: the column or columns whose equal values make a sequence; whole ones are then learnt.
+        order_by: the column that orders the rows of a sequence; default: they are in order.
         overrides: recipe keys: {"training.max_epochs": 20} or ["training.max_epochs=20"]; they win.
         ray, workers: train on Ray, on this machine or the cluster of RAY_ADDRESS, in so many processes.
         progress: show a bar; default: on terminals and in notebooks.
@@ -67,7 +72,16 @@ def fit(
     """
     from synthmill.library.recipes import read_task
 
-    task = read_task(data, target=target, model=model, name=name, group=group, overrides=overrides)
+    task = read_task(
+        data,
+        target=target,
+        model=model,
+        name=name,
+        group=group,
+        group_by=group_by,
+        order_by=order_by,
+        overrides=overrides,
+    )
     if ray or workers is not None:
         from synthmill.library.cluster import train_on_ray
 
@@ -133,6 +147,8 @@ def evaluate(
     holdout: Frame | None = None,
     validation: Frame | None = None,
     target: str | None = None,
+    group_by: str | Sequence[str] | None = None,
+    order_by: str | None = None,
     kind: str | None = None,
     schema: str | PathLike[str] | None = None,
     profile: Profile = "standard",
@@ -150,6 +166,7 @@ def evaluate(
     Args:
         train: the rows that the generator learnt from.
         holdout: real rows that it never saw; without them privacy and real-vs-real figures can't be given.
+        group_by, order_by: the columns that make sequences of the rows, as for `fit`.
         kind: table, image, ...; default: what the training rows' columns say, and table for files.
         profile: quick, standard, full or audit.
         gates: a gates file, or `default`.
@@ -163,9 +180,14 @@ def evaluate(
     """
     from synthmill.evaluation.evidence.base import Options
     from synthmill.library.judging import Question, judge
+    from synthmill.metrics.lib.sequences import SequenceColumns
 
+    if group_by is None and order_by is not None:
+        raise UserError("is the order of sequences; name their key in group_by", field="order_by")
+    keys = (group_by,) if isinstance(group_by, str) else tuple(group_by or ())
     question = Question(
         target=target,
+        sequence=SequenceColumns(keys, order_by) if keys else None,
         kind=kind,
         schema=None if schema is None else fspath(schema),
         profile=profile,
@@ -252,6 +274,7 @@ def augment(
     *,
     dataset: str,
     rows: int | None = None,
+    sequences: int | None = None,
     given: Frame | None = None,
     store: str | None = None,
     seed: int = 0,
@@ -275,8 +298,8 @@ def augment(
 ) -> Version:
     """Publish a synthetic dataset as Parquet, on Ray: exactly once, the same bytes for any number of workers.
 
-    The arguments are those of `synthmill augment`; `given` may be rows in memory, which are completed in
-    order.
+    The arguments are those of `synthmill augment`: `rows`, or `sequences` of a model of those; `given` may be
+    rows in memory, which are completed in order.
 
     Raises:
         UserError: an unknown model, column or value, before any work.
@@ -285,11 +308,13 @@ def augment(
     from synthmill.runtime.augment import AugmentRequest
     from synthmill.runtime.augment import augment as run
     from synthmill.runtime.output import Output
+    from synthmill.runtime.sequences import one_of
 
     codes = [f"{key}={value!r}" for key, value in latent.items()] if isinstance(latent, Mapping) else latent
     request = AugmentRequest(
         model=model,
-        rows=rows,
+        rows=one_of(rows, sequences),
+        sequences=sequences is not None,
         dataset=dataset,
         seed=seed,
         workers=workers,

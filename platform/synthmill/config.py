@@ -10,26 +10,25 @@ import json
 import re
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args, get_origin
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import yaml
 from pydantic import (
     BaseModel,
-    BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
-    WithJsonSchema,
     field_validator,
 )
 from pydantic_core import PydanticCustomError
 
 from synthmill.constraint_config import TYPES, ConstraintConfig
 from synthmill.errors import NotFoundError, RecipeError, did_you_mean
-from synthmill.frozen import Count, FrozenModel, ends, tunable
+from synthmill.frozen import FrozenModel, is_none, tunable
+from synthmill.training_config import TrainingConfig
 from synthmill.tune_config import TuneConfig
 
-__all__ = ["FrozenModel", "Recipe", "TuneConfig", "tunable"]
+__all__ = ["FrozenModel", "Recipe", "TrainingConfig", "TuneConfig", "tunable"]
 FORMAT = "synthmill.recipe/1"
 AUTO = "auto"
 """The `model.name` that leaves the choice to the rows and the time budget."""
@@ -85,12 +84,6 @@ def _is_auto(value: object) -> bool:
     return value == "auto"
 
 
-def _is_none(value: object) -> bool:
-    """Whether a field is left out of what is saved: one that came later must not change the fingerprints of
-    recipes that don't set it."""
-    return value is None
-
-
 class DataConfig(FrozenModel):
     """What to train on."""
 
@@ -129,6 +122,18 @@ class DataConfig(FrozenModel):
     """Whether the source is gone over in blocks instead of being loaded; auto: where loading it would take
     more than half of the machine's memory. Rows are then divided by their content alone, and quantiles follow
     from a sample of 200,000 train rows; which it was is said, and recorded with the model."""
+    group_by: tuple[str, ...] | None = Field(None, exclude_if=is_none)
+    """The column or columns whose equal values make the rows of one sequence (a customer, a patient, a
+    sensor); whole sequences are then learnt and generated. Null: rows stand for themselves."""
+    order_by: str | None = Field(None, exclude_if=is_none)
+    """A column of numbers, dates or times that orders the rows of a sequence; null: they are in order."""
+    static: tuple[str, ...] | None = Field(None, exclude_if=is_none)
+    """Columns that are equal in all rows of a sequence; null: those that are so in the training rows."""
+    lags: int | None = Field(None, ge=1, le=8, exclude_if=is_none)
+    """Earlier rows of the sequence that a row is learnt from; null: 2."""
+    max_length: int | None = Field(None, ge=2, exclude_if=is_none)
+    """Rows of the longest sequence, in the source and generated; null: any in the source, and as many as five
+    training sequences reach in what is generated."""
     split: SplitConfig = SplitConfig()
     min_category_rows: int = Field(5, ge=1)
     """Categories with fewer training rows are folded into one."""
@@ -137,11 +142,16 @@ class DataConfig(FrozenModel):
     them, `keep` learns them all the same, though so few rows share them; null: the job stops."""
     image: ImageConfig = ImageConfig()
     """Shape of images; read only where the source holds images."""
-    constraints: tuple[ConstraintConfig, ...] | None = Field(None, exclude_if=_is_none)
+    constraints: tuple[ConstraintConfig, ...] | None = Field(None, exclude_if=is_none)
     """What holds in every row of the source, and so in every generated one: [constraints](constraints.md) has
     each type. Those in the schema file, which may be SDV's, are added."""
 
     model_config = ConfigDict(populate_by_name=True)
+
+    @field_validator("group_by", "static", mode="before")
+    @classmethod
+    def _one_or_several(cls, names: object) -> object:
+        return (names,) if isinstance(names, str) else names
 
     @field_validator("kind")
     @classmethod
@@ -169,89 +179,6 @@ class ModelConfig(FrozenModel):
     `training.max_seconds`; what was chosen, and why, is said, and the resolved recipe names it."""
     config: dict[str, Any] = Field({})
     """Fields of the model's own `Config`; see the recipe reference."""
-
-
-def _patience(value: Any) -> Any:
-    if value is None or value == "never":
-        return value
-    if isinstance(value, str) and value.strip().isdecimal():
-        value = int(value)
-    if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
-        return value
-    raise ValueError("input should be an integer greater than or equal to 1, never or null")
-
-
-Patience = Annotated[
-    int | Literal["never"] | None,
-    BeforeValidator(_patience),
-    WithJsonSchema({"anyOf": [{"type": "integer", "minimum": 1}, {"const": "never"}, {"type": "null"}]}),
-]
-"""Null is what recipes from before say, and `auto` would change their fingerprints."""
-
-
-class TrainingConfig(FrozenModel):
-    """How to train."""
-
-    seed: int = 0
-    """Initial weights, noise and row order follow from it."""
-    max_epochs: int = Field(300, ge=1)
-    """Passes over the training rows."""
-    max_steps: int | None = Field(None, ge=1)
-    """Stop after so many optimizer steps, if sooner."""
-    max_seconds: float | None = Field(None, gt=0)
-    """Stop after so many seconds of training, if sooner."""
-    global_batch_rows: int = tunable(500, choices=(250, 500, 1000), ge=2)
-    """Rows in one step over all workers; reduced, with a line saying so, when there are fewer training rows.
-    Models of tables reduce 500, and no other number, to a tenth of fewer than 5,000 rows, 50 at least."""
-    micro_batch_rows: int | None = Field(None, ge=1, exclude_if=_is_none)
-    """Rows that a worker computes at once; gradients are added up over the parts of its share of a batch, so
-    that a batch may be larger than memory. Null: the whole share. Not for models with BatchNorm."""
-    workers: Count = 1
-    """Training processes; gradients are averaged over them, so the result does not depend on their number.
-    `2..8`: as many as there is room for; the run goes on with the others when one is lost, and takes in new
-    ones."""
-    resize_seconds: float | None = Field(None, gt=0, exclude_if=_is_none)
-    """Time that a run with a range of workers trains at least before it takes in more; null: 60."""
-    threads: int | None = Field(None, ge=1)
-    """Torch threads a worker; null: one, or as many as the CPUs it was given where that is seen to be at
-    least 1.3 times as fast. Another number changes the last bits of the weights; the history records it."""
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """Arithmetic of the forward passes; auto: bf16 where the processor has it and is seen to be at least 1.3
-    times as fast with it."""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    """Where to train."""
-    channels_last: bool | None = None
-    """Whether weights of convolutions lie in memory with their channels last; null: on GPUs."""
-    compile: bool = False
-    """Compile each phase's loss with `torch.compile`; a phase that takes gradients of gradients runs as
-    written. Worth it for long runs only; on CPUs it needs a C++ compiler."""
-    cuda_graphs: bool = False
-    """On GPUs, replay each phase's forward and backward pass as a CUDA graph; a phase whose loss changes with
-    progress runs as written. Off until it has been seen to train the same on a GPU."""
-    resume: Literal["never", "always", "if-possible"] = "if-possible"
-    """Whether to go on from the last checkpoint of the same recipe."""
-    ema_half_life_steps: float | None = Field(None, gt=0, exclude_if=_is_none)
-    """Steps after which weights count half in the published average; null: 693 (a decay of 0.999)."""
-    checkpoint_seconds: float = Field(60.0, gt=0)
-    """Time between checkpoints."""
-    check_every_steps: int | None = Field(None, ge=1)
-    """Steps between quality checks; null: spaced so that they cost at most 5% of the time, or up to 25% of a
-    short run that would have fewer than 12."""
-    patience_checks: Patience = None
-    """Stop after so many quality checks without improvement beyond noise; null: 8, or, of a model whose
-    learning rate falls until the end, 5 that were surely worse; `never`: train to the end."""
-    max_failures: int = Field(3, ge=0)
-    """Lost workers after which the run gives up."""
-
-    @property
-    def least_workers(self) -> int:
-        """The fewest that the run goes on with."""
-        return ends(self.workers)[0]
-
-    @property
-    def most_workers(self) -> int:
-        """The most that it has at a time."""
-        return ends(self.workers)[1]
 
 
 class StorageConfig(FrozenModel):

@@ -62,3 +62,9 @@ def ends(count: int | str) -> tuple[int, int]:
     """The least and the most of a `Count`."""
     least, _, most = str(count).partition("..")
     return int(least), int(most or least)
+
+
+def is_none(value: object) -> bool:
+    """Whether a field is left out of what is saved: one that came later must not change the fingerprints of
+    recipes that don't set it."""
+    return value is None

@@ -9,6 +9,8 @@ from evidence import computed, look, people
 from synthmill import registry
 from synthmill.evaluation.evidence.table import Table
 from synthmill.metrics.base import PROFILES, Result, in_profile, metric_classes
+from synthmill.metrics.lib.sequences import SequenceColumns
+from visits import visits
 
 CLASSES = metric_classes("table")
 HEAVY = {"utility.lift_lowdata", "privacy.shadow_tpr@1fpr"}
@@ -35,7 +37,20 @@ def everything():
         shadow_rows=200,
         learners=("linear",),
     )
-    return computed(evidence, *CLASSES.values())
+    rows = [cls for cls in CLASSES.values() if "sequences" not in cls.needs]
+    return computed(evidence, *rows) | sequences()
+
+
+def sequences():
+    evidence = look(
+        visits(60, 5),
+        train=visits(100, 1),
+        holdout=visits(80, 6),
+        target=None,
+        kinds={"customer": "identifier"},
+        sequence=SequenceColumns(("customer",), "when"),
+    )
+    return computed(evidence, *(cls for cls in CLASSES.values() if "sequences" in cls.needs))
 
 
 @pytest.mark.parametrize("folder", ["table", "image", "common"])

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-KEYS = ("codes", "values", "pixels", "tokens", "label", "mask", "lengths", "condition", "noise")
+KEYS = ("codes", "values", "pixels", "tokens", "label", "mask", "lengths", "condition", "noise", "position")
 
 
 class Batch(Mapping[str, Tensor]):
@@ -16,7 +16,8 @@ class Batch(Mapping[str, Tensor]):
     `codes` int64 (N, discrete spans) and `values` float32 (N, numeric spans) for tables, `pixels` uint8 or
     float (N, C, H, W), `tokens` int64 (N, T), `label` int64 (N,), `mask`, `lengths`, `condition`. `noise`
     int64 (N,) of generated rows decides what their codes leave open, and stays with them when others are
-    filtered out. Rows of several kinds of data have a part for each: `image.pixels`, `text.tokens`.
+    filtered out. `position` int64 (N,) of generated sequences: how many rows of the same one come before.
+    Rows of several kinds of data have a part for each: `image.pixels`, `text.tokens`.
     """
 
     __slots__ = ("_rows", "_tensors")

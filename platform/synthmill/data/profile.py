@@ -107,9 +107,13 @@ class TableProfile(FrozenModel):
 
 
 def profile_table(
-    train: pa.Table, rules: Rules, config: DataConfig, resolution: Resolution = COARSE
+    train: pa.Table,
+    rules: Rules,
+    config: DataConfig,
+    resolution: Resolution = COARSE,
+    people: Int64 | None = None,
 ) -> TableProfile:
-    """Profile every column.
+    """Profile every column; `people` (N,) are whose the rows are, None: as `data.split.group` says.
 
     Raises:
         DataError: free text, or a category column none of whose values is frequent enough; names every column
@@ -119,7 +123,7 @@ def profile_table(
     if group is not None:
         kind = plain_type(train.schema.field(group).type)
         rules = with_group(rules, group, kind, pc.count_distinct(train[group]).as_py(), train.num_rows)
-    people = people_of(train, group)
+    people = people_of(train, group) if people is None else people
 
     def one(name: str) -> ColumnProfile:
         rule, keep = rules.get(name, ColumnRule()), keeps_rare(name, config)

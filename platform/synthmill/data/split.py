@@ -18,6 +18,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+from pydantic import Field
 
 from synthmill.config import FrozenModel, SplitConfig
 from synthmill.data.columns import UInt64, flat, is_integral, is_text, to_float64, to_int64, valid_rows
@@ -42,6 +43,8 @@ class Split(FrozenModel):
     scanned: each row by its own content or group, see `data.scan.sides`."""
     seed: int
     group: str | None
+    keys: tuple[str, ...] | None = Field(None, exclude_if=lambda keys: keys is None)
+    """Of sequences that several columns together tell apart: what `group` is where it is one column."""
     validation: float
     holdout: float
     counts: dict[str, int]
@@ -65,24 +68,34 @@ class SplitTables:
 
 
 def split_table(
-    table: pa.Table, config: SplitConfig, *, sha256: str, rule: Rule = "ordered-first-row-hash/2"
+    table: pa.Table,
+    config: SplitConfig,
+    *,
+    sha256: str,
+    rule: Rule = "ordered-first-row-hash/2",
+    keys: tuple[str, ...] = (),
 ) -> SplitTables:
     """Split the source whose SHA-256 is given; train is never empty. `rule` is that of the model whose split
-    is opened again.
+    is opened again; rows of equal `keys` stay on one side, where `config.group` is None.
 
     Raises:
         DataError: shares that leave nothing to train on, or an unknown group column.
     """
     check_split(config, table.column_names)
     scanned = rule == "content-hash/1"
-    side = (
-        sides_of_table(table, config) if scanned else sides_of_keys(_keys(table, config.group, rule), config)
-    )
+    groups = keys if config.group is None else (config.group,)
+    side = sides_of_table(table, config) if scanned else sides_of_keys(_keys(table, groups, rule), config)
     train, validation, holdout = (table.filter(pa.array(side == value)) for value in range(3))
     counts = {"train": train.num_rows, "validation": validation.num_rows, "holdout": holdout.num_rows}
     shares = {"validation": config.validation, "holdout": config.holdout}
     split = Split(
-        rule=rule, seed=config.seed, group=config.group, counts=counts, source_sha256=sha256, **shares
+        rule=rule,
+        seed=config.seed,
+        group=config.group,
+        keys=keys or None,
+        counts=counts,
+        source_sha256=sha256,
+        **shares,
     )
     return SplitTables(train, validation, holdout, split)
 
@@ -109,7 +122,8 @@ def open_split(source: Source, split: Split) -> SplitTables:
     config = SplitConfig(
         validation=split.validation, holdout=split.holdout, seed=split.seed, group=split.group
     )
-    tables = split_table(source.table, config, sha256=source.sha256, rule=split.rule)
+    keys = split.keys or ()
+    tables = split_table(source.table, config, sha256=source.sha256, rule=split.rule, keys=keys)
     check_same_counts(source.uri, tables.split.counts, split)
     return tables
 
@@ -142,15 +156,18 @@ def row_hashes(table: pa.Table) -> UInt64:
     return total
 
 
-def _keys(table: pa.Table, group: str | None, rule: Rule) -> UInt64:
+def _keys(table: pa.Table, groups: tuple[str, ...], rule: Rule) -> UInt64:
     """What must stay together: rows' content, or groups; a row without a group stands for itself."""
     images = [field.name for field in table.schema if pa.types.is_struct(field.type)]
     newest = rule == "ordered-first-row-hash/2"
     content = row_hashes(table.select(images) if images and newest else table)
-    if group is None:
+    if not groups:
         return content if images or not newest else _common_apart(content)
-    column = flat(table[group])
-    return np.where(valid_rows(column), mix(_cell_hashes(column), -1), content)
+    column = flat(table[groups[0]])
+    keys = mix(_cell_hashes(column), -1)
+    for name in groups[1:]:
+        keys = mix(keys ^ _cell_hashes(flat(table[name])), -1)
+    return np.where(valid_rows(column), keys, content)
 
 
 def _common_apart(content: UInt64) -> UInt64:

@@ -14,6 +14,7 @@ from synthmill.evaluation.gates import Gates
 from synthmill.evaluation.report import Report
 from synthmill.evaluation.tables import Tables, has_rows
 from synthmill.metrics.base import KINDS, MapTasks, Profile
+from synthmill.metrics.lib.sequences import SequenceColumns
 
 Rules = Mapping[str, ColumnRule]
 
@@ -25,6 +26,7 @@ def evaluate(
     holdout: pa.Table | None = None,
     validation: pa.Table | None = None,
     target: str | None = None,
+    sequence: SequenceColumns | None = None,
     kind: str | None = None,
     profile: Profile = "standard",
     rules: Rules | None = None,
@@ -42,6 +44,7 @@ def evaluate(
     Args:
         validation: further real rows; they choose learners where lift is measured.
         target: the column that downstream models predict.
+        sequence: the columns that make sequences of the rows; None: rows stand for themselves.
         kind: `table`, `image`, ...; None: what the training table's columns say.
         rules: kinds, bounds and categories of columns, as a schema file states them.
 
@@ -56,6 +59,7 @@ def evaluate(
         validation=validation if has_rows(validation) else None,
         holdout=holdout if has_rows(holdout) else None,
         synthetic=synthetic,
+        sequence=sequence,
     )
     return run(
         evidence_door(kind, field="kind").from_elsewhere(tables, target=target, rules=rules or {}),

@@ -81,7 +81,7 @@ def evaluate(
     chosen = door.metrics(kind, profile, options.include)
     evidence = door.gather(tables, request)
     timings = {"read": time.monotonic() - started}
-    results = compute(evidence, chosen, gates.defaults.confidence, timings)
+    results = compute(evidence, evidence.relevant(chosen), gates.defaults.confidence, timings)
     report = _report(evidence, results, tables, request, baseline or {}, provenance or {}, kind)
     # Last, because plots and contact sheets are work too.
     timings["total"] = time.monotonic() - started

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import pyarrow as pa
 
 from synthmill.metrics.base import Part
+from synthmill.metrics.lib.sequences import SequenceColumns
 
 if TYPE_CHECKING:
     from synthmill.data.codecs.base import Codec
@@ -33,6 +34,8 @@ class Tables:
     """Column -> kind, as a mapping or as a profile; what is not named follows from the Arrow types."""
     group: str | None = None
     """Column whose equal values are on one side of the split (`data.split.group`)."""
+    sequence: SequenceColumns | None = None
+    """Which columns make sequences of the rows; None: rows stand for themselves."""
     levels: Mapping[str, Sequence[str]] = field(default_factory=dict)
     """Column -> the only categories it can have, where somebody declared them."""
     asked: str = ""

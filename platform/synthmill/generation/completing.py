@@ -179,6 +179,11 @@ def refuse_incomplete(generator: Generator, field: str) -> None:
             f"{name!r} can't tell what goes with known cells; train with model.name: autoregressive",
             field=field,
         )
+    if generator.codec.steps is not None:
+        raise UserError(
+            f"{generator.ref} learnt sequences, which it continues (continue_); it completes no single rows",
+            field=field,
+        )
 
 
 def as_block(part: Tensor, first: int) -> Tensor:

@@ -64,7 +64,7 @@ class Where:
                 )
             if clause.column not in (readable := codec.condition_columns()):
                 there = f"; use {' or '.join(map(repr, readable))}" if readable else ""
-                raise ConditionError(f"{clause}: {clause.column!r} can't be compared{there}", field=FIELD)
+                raise ConditionError(f"{clause}: {clause.column!r} {codec.incomparable}{there}", field=FIELD)
             for member in clause.members:
                 _check(member, codec)
 

@@ -17,11 +17,13 @@ from synthmill.config import DataConfig, parse_model
 from synthmill.data.batch import Batch, Condition, concat
 from synthmill.data.codecs.base import Codec, codec_from_files
 from synthmill.data.constraints.base import FIELD as CONSTRAINTS
+from synthmill.data.sequences.steps import Steps
 from synthmill.errors import ConditionError, DataError, UserError, did_you_mean
 from synthmill.generation.clauses import Clause, Given, where_texts
 from synthmill.generation.condition import Where, parse_latents
 from synthmill.generation.rejection import Once, rejects
-from synthmill.generation.sampler import MOST_BLOCKS, Sampler, one_thread
+from synthmill.generation.sampler import BLOCK_ROWS, MOST_BLOCKS, Sampler, one_thread
+from synthmill.generation.sequences import grown
 from synthmill.generation.shards import Shard, ShardPlan
 from synthmill.models.base import GenerativeModel, build
 
@@ -74,8 +76,8 @@ class Generator:
         columns: list[str] | None = None,
         latent: Mapping[str, float] | None = None,
     ) -> pa.Table:
-        """`num_rows` rows that satisfy every clause of `where`; equal to the first rows of an augment job
-        with the same seed.
+        """`num_rows` rows (or so many sequences, of a model of those) that satisfy every clause of `where`;
+        equal to the first rows of an augment job with the same seed.
 
         `latent` fixes codes of models that have some (infogan: `c1`, `c2`, ...; `model.latent_codes`).
 
@@ -92,10 +94,41 @@ class Generator:
         self.check(plan)
         return pa.concat_tables([self.shard(plan, shard) for shard in plan.shards()])
 
+    def wanted(self, rows: int | None, sequences: int | None, *, field: str, other: str) -> int:
+        """What is asked for, in the unit that this model generates; `field` and `other` are what rows and
+        sequences are called.
+
+        Raises:
+            UserError: neither, both, or the other one.
+        """
+        if (rows is None) == (sequences is None):
+            raise UserError(f"say how many {self.unit} to generate, and nothing else", field=field)
+        if self.codec.steps is not None:
+            if sequences is None:
+                mean = self.codec.steps.plan.mean_length
+                raise UserError(
+                    f"{self.ref} generates whole sequences, of {mean:.1f} rows on average, so the number of"
+                    f" rows is not known before; ask for {other} instead",
+                    field=field,
+                )
+            return sequences
+        if rows is None:
+            raise UserError(
+                f"{self.ref} was not trained with data.group_by and generates no sequences; ask for {field}"
+                " instead",
+                field=other,
+            )
+        return rows
+
     @cached_property
     def sampler(self) -> Sampler:
         """Draws this model's rows."""
         return Sampler(self.model, self.codec)
+
+    @property
+    def unit(self) -> str:
+        """What is asked for and counted: `rows`, or whole `sequences`."""
+        return "rows" if self.codec.steps is None else "sequences"
 
     @property
     def kind(self) -> str:
@@ -152,7 +185,18 @@ class Generator:
         """
         with one_thread():
             rows = self._balanced(plan, shard) if plan.quotas else concat(list(self.batches(plan, shard)))
-            return self.decode(rows, first_row=plan.first_id + shard.first_row, columns=plan.columns)
+            first_row = plan.first_id + shard.first_row
+            if self.codec.steps is not None:
+                return pa.concat_tables(self._sequences(plan, shard, rows, self.codec.steps, first_row))
+            return self.decode(rows, first_row=first_row, columns=plan.columns)
+
+    def _sequences(
+        self, plan: ShardPlan, shard: Shard, first: Batch, steps: Steps, first_row: int
+    ) -> Iterator[pa.Table]:
+        """All rows of the sequences that begin with these, a block at a time."""
+        path = (shard.index,)
+        for number, rows in enumerate(grown(self.model, steps, first, seed=plan.seed, path=path)):
+            yield self.decode(rows, first_row=first_row + number * BLOCK_ROWS, columns=plan.columns)
 
     def decode(self, batch: Batch, *, first_row: int, columns: tuple[str, ...] | None) -> pa.Table:
         """A table of encoded rows; `first_row` is the number of the first, `columns` those to keep (None:
@@ -211,9 +255,11 @@ class Generator:
         return where
 
     def _latent(self, plan: ShardPlan) -> Condition | None:
-        if not plan.latent:
-            return None
-        return Condition(latent=parse_latents(plan.latent, self.model.latent_codes))
+        codes = parse_latents(plan.latent, self.model.latent_codes) if plan.latent else {}
+        if self.codec.steps is not None:
+            # Sequences are drawn by their first rows.
+            return self.codec.steps.first
+        return Condition(latent=codes) if codes else None
 
 
 def classes_of(generator: Generator, column: str) -> list[str]:

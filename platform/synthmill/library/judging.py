@@ -19,6 +19,7 @@ from synthmill.evaluation.gates import load_gates
 from synthmill.evaluation.report import Report
 from synthmill.library.frames import ArrowStream, Frame, read_frame, to_table
 from synthmill.metrics.base import KINDS, Profile
+from synthmill.metrics.lib.sequences import SequenceColumns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +27,7 @@ class Question:
     """What to judge by, and how thoroughly; the fields are those of `api.evaluate`."""
 
     target: str | None
+    sequence: SequenceColumns | None
     kind: str | None
     schema: str | None
     profile: Profile
@@ -55,6 +57,7 @@ def judge(
         holdout=_table(read.get("holdout")),
         # A reader may have given the label column the name that its kind uses.
         target=asked.target if asked.target in first.table.column_names else None,
+        sequence=asked.sequence,
         kind=kind,
         profile=asked.profile,
         rules=load_rules(config),

@@ -16,6 +16,7 @@ from synthmill.catalog.provenance import AIGC_KEY, SOURCE_TYPE_KEY, aigc, produc
 from synthmill.catalog.store import Store, Version, check_name
 from synthmill.config import Recipe, StorageConfig, dump, fingerprint, parse_model
 from synthmill.generation.completing import complete, log_prob, predict_proba
+from synthmill.generation.continuing import continue_sequences
 from synthmill.generation.generator import Generator
 from synthmill.library.display import model_html, model_text
 from synthmill.library.frames import ArrowStream, to_table
@@ -58,14 +59,16 @@ class Model:
 
     def sample(
         self,
-        num_rows: int,
+        num_rows: int | None = None,
         *,
+        sequences: int | None = None,
         where: str | Sequence[str] = (),
         seed: int | None = None,
         columns: Sequence[str] | None = None,
         latent: Mapping[str, float] | None = None,
     ) -> pa.Table:
-        """`num_rows` synthetic rows that meet every clause of `where` ("income=>50K", "age>=40", ...).
+        """`num_rows` synthetic rows that meet every clause of `where` ("income=>50K", "age>=40", ...), or
+        all rows of so many `sequences`, of a model that was trained with `data.group_by`.
 
         With a seed, the same rows every time, and the first rows of a published dataset with that seed.
         Without one, new rows each time. The table's metadata says that it is synthetic, from which model and
@@ -74,10 +77,11 @@ class Model:
         Raises:
             ConditionError: a clause can't be parsed, names no column or value, or is hardly ever met.
         """
+        wanted = self.generator.wanted(num_rows, sequences, field="num_rows", other="sequences")
         drawn = secrets.randbits(SEED_BITS) if seed is None else seed
         clauses = (where,) if isinstance(where, str) else tuple(where)
         rows = self.generator.sample(
-            num_rows,
+            wanted,
             seed=drawn,
             where=clauses,
             columns=None if columns is None else list(columns),
@@ -100,6 +104,19 @@ class Model:
         drawn = secrets.randbits(SEED_BITS) if seed is None else seed
         given = to_table(rows, field="rows")
         return self._labelled(complete(self.generator, given, seed=drawn, field="rows"), drawn, mixed=True)
+
+    def continue_(self, history: ArrowStream, steps: int, *, seed: int | None = None) -> pa.Table:
+        """The next `steps` rows of each sequence in `history`, which holds some rows of each key: with their
+        keys, in order of their first rows. Columns but for key and order may be lacking.
+
+        Raises:
+            UserError: the model was not trained with `data.group_by`.
+            DataError: a history without key or order, or with a column that the model does not know.
+        """
+        drawn = secrets.randbits(SEED_BITS) if seed is None else seed
+        given = to_table(history, field="history")
+        rows = continue_sequences(self.generator, given, steps, seed=drawn, field="history")
+        return self._labelled(self.generator.codec.form.write(rows), drawn, mixed=True, steps=steps)
 
     def impute(self, rows: ArrowStream, *, seed: int | None = None) -> pa.Table:
         """The same columns and rows with every missing cell filled by what goes with the cells that are

@@ -47,14 +47,23 @@ def read_task(
     name: str | None,
     group: str | None,
     overrides: Overrides,
+    group_by: str | Sequence[str] | None = None,
+    order_by: str | None = None,
 ) -> Task:
     """The task that the arguments of `fit` describe; overrides win over everything else.
 
     Raises:
         RecipeError: an unknown key, a wrong type; the message names the key.
     """
-    given = {"name": name, "data.target": target, "data.split.group": group, "model.name": model}
-    words = [f"{key}={json.dumps(value)}" for key, value in given.items() if value is not None]
+    given = {
+        "name": name,
+        "data.target": target,
+        "data.split.group": group,
+        "data.group_by": group_by if group_by is None or isinstance(group_by, str) else list(group_by),
+        "data.order_by": order_by,
+        "model.name": model,
+    }
+    words = [f"{key}={_as_yaml(value)}" for key, value in given.items() if value is not None]
     words += as_words(overrides)
     if isinstance(data, Recipe | Mapping):
         return Task(read_recipe(data, words))
@@ -97,12 +106,17 @@ def as_words(overrides: Overrides) -> list[str]:
         for key, value in overrides.items():
             # A section is completed, not replaced: {"data": {"trim": False}} says nothing of the source.
             if isinstance(value, Mapping) and "." not in key:
-                words += [f"{key}.{inner}={json.dumps(item)}" for inner, item in value.items()]
+                words += [f"{key}.{inner}={_as_yaml(item)}" for inner, item in value.items()]
             else:
-                words.append(f"{key}={json.dumps(value)}")
+                words.append(f"{key}={_as_yaml(value)}")
         return words
     except TypeError as fault:
         raise RecipeError(str(fault), field="overrides") from None
+
+
+def _as_yaml(value: object) -> str:
+    """JSON that YAML reads as the same: it knows no pairs of surrogates, which JSON writes emoji as."""
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _with(raw: dict[str, Any], words: list[str]) -> Recipe:

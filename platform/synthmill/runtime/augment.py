@@ -27,6 +27,7 @@ from synthmill.runtime.given import GivenRows, check_given, read_given
 from synthmill.runtime.output import Output, check_output, rows_of_files
 from synthmill.runtime.progress import Progress, say
 from synthmill.runtime.rates import GeneratingProgress
+from synthmill.runtime.sequences import expected_rows, in_unit
 
 # Ray takes seconds to start, and torch and the metrics as long to import: torch is imported while Ray starts,
 # the metrics when the parts are written.
@@ -48,7 +49,8 @@ class AugmentRequest:
     model: str
     dataset: str
     rows: int | None = None
-    """None: as many as are given."""
+    """Or whole sequences, where `sequences` says so; None: as many as are given."""
+    sequences: bool = False
     seed: int = 0
     workers: int | None = None
     """Writing processes; None: one for each CPU, at most one for each shard."""
@@ -169,7 +171,7 @@ def planned(request: AugmentRequest, store_uri: str, storage: StorageConfig | No
 def _check(request: AugmentRequest, version: Version) -> None:
     """Mistakes that need no model to be seen."""
     for option, value in (
-        ("--rows", request.rows),
+        ("--sequences" if request.sequences else "--rows", request.rows),
         ("--workers", request.workers),
         ("--shard-rows", request.shard_rows),
     ):
@@ -218,6 +220,8 @@ def _prepare(request: AugmentRequest, store: Store, source: Version, *, writes: 
         check_given(generator, given, request.rows, options)
     if request.mix_real:
         refuse_sampled(generator)
+    if given is None:
+        request = in_unit(request, generator)
     real = source_tables(store, generator) if request.mix_real else None
     base = _base(request, store, generator) if request.append else None
     plan = _plan(request, generator, real.train if real else None, base, given)
@@ -322,9 +326,9 @@ def _fill(work: _Work, draft: Draft, writers: "Writers") -> Augmented:
             Part(plan.num_shards + index, rows.slice(start, plan.shard_rows))
             for index, start in enumerate(range(0, rows.num_rows, plan.shard_rows))
         ]
-    say(f"{draft.ref}: {plan.rows:,} rows in {len(parts)} parts, {writers.count} worker(s)")
+    say(f"{draft.ref}: {plan.rows:,} {generator.unit} in {len(parts)} parts, {writers.count} worker(s)")
     real_rows = work.real.train.num_rows if work.real else 0
-    shown = GeneratingProgress(plan.rows + real_rows)
+    shown = GeneratingProgress(expected_rows(generator, plan.rows) + real_rows)
     done: dict[int, Done] = {}
     with Progress("generating", len(parts)) as bar:
 
@@ -421,7 +425,8 @@ def _quick_report(work: _Work, draft: Draft, files: Sequence[FileEntry]) -> "tup
             question,
             dataset=draft.ref,
             plan=plan,
-            requested_rows=plan.rows,
+            # Of sequences only their number was requested, which shards keep to.
+            requested_rows=plan.rows if work.generator.codec.steps is None else None,
         )
     except DataError as fault:
         # The source may be gone or changed since training; the rows are good all the same.

@@ -35,6 +35,9 @@ def augment(
             " --given: as many as it holds."
         ),
     ] = None,
+    sequences: Annotated[
+        int | None, typer.Option(help="Instead of --rows, of a model of sequences: whole ones to publish.")
+    ] = None,
     scale: Annotated[
         float | None, typer.Option(help="Instead, of several tables: a multiple of the source's rows.")
     ] = None,
@@ -69,7 +72,7 @@ def augment(
     portable: Annotated[
         bool, typer.Option("--portable", help="Same bytes on machines with different processors; slower.")
     ] = False,
-    shard_rows: Annotated[int, typer.Option(help="Rows in a part.")] = 65_536,
+    shard_rows: Annotated[int, typer.Option(help="Rows in a part; sequences, of a model of those.")] = 65_536,
     file_size: Annotated[
         str | None, typer.Option(help="Instead of --shard-rows: about the size of a part, such as 128MB.")
     ] = None,
@@ -101,16 +104,22 @@ def augment(
     if _is_several(model, store, set_):
         if given is not None:
             raise UserError("completes rows of one table; leave it out", field="--given")
+        if sequences is not None:
+            raise UserError("is for sequences of one table; give --scale or --rows", field="--sequences")
         return _augment_tables(options)
-    if (rows is None and given is None) or scale is not None:
+    if given is not None and sequences is not None:
+        raise UserError("means nothing beside --given; leave it out", field="--sequences")
+    if (rows is None and given is None and sequences is None) or scale is not None:
         raise UserError("say how many rows with --rows; --scale is for several tables", field="--rows")
     from synthmill.runtime.augment import AugmentRequest, augment
     from synthmill.runtime.output import Output, bytes_of
+    from synthmill.runtime.sequences import one_of
 
     request = AugmentRequest(
         model=model,
         dataset=dataset,
-        rows=rows,
+        rows=rows if given is not None else one_of(rows, sequences),
+        sequences=sequences is not None,
         given=given,
         seed=seed,
         workers=workers,

@@ -119,6 +119,7 @@ def estimate_augment(
     """
     from synthmill.runtime.augment import planned
     from synthmill.runtime.output import written_bytes
+    from synthmill.runtime.sequences import expected_rows
 
     work = planned(request, store_uri, storage)
     plan, generator = work.plan, work.generator
@@ -129,8 +130,10 @@ def estimate_augment(
     started = time.monotonic()
     size = written_bytes(generator, plan, request.output, rows)
     seconds = time.monotonic() - started
-    rate, each = rows / max(seconds, 1e-6), size / rows
-    total = plan.rows + (work.real.train.num_rows if work.real else 0)
+    # Of sequences about as many rows as they have on average.
+    made = max(1, expected_rows(generator, rows))
+    rate, each = made / max(seconds, 1e-6), size / made
+    total = expected_rows(generator, plan.rows) + (work.real.train.num_rows if work.real else 0)
     # A cluster's size is known only once it is asked, which a dry run does not do.
     workers = min(request.workers or os.cpu_count() or 1, plan.num_shards)
     # What a part takes grows with its rows; the rest is code, weights and one batch.
@@ -144,7 +147,10 @@ def estimate_augment(
         "disk_bytes": round(total * each),
         "files": plan.num_shards,
     }
-    say(f"estimate from {rows:,} rows generated here by one process in {seconds:.1f} s; nothing was started")
+    say(
+        f"estimate from {rows:,} {generator.unit} generated here by one process in {seconds:.1f} s; nothing"
+        " was started"
+    )
     say(
         f"time: about {clock_time(result['seconds'])} with {workers} worker(s) of {rate:,.0f} rows/s, and the"
         " report on the rows"

@@ -26,6 +26,7 @@ from synthmill.evaluation.report import Report
 from synthmill.evaluation.tables import Tables
 from synthmill.generation.generator import Generator
 from synthmill.generation.shards import ShardPlan
+from synthmill.metrics.lib.sequences import SequenceColumns
 from synthmill.runtime import cluster
 from synthmill.runtime.evaluate_request import Thoroughness
 from synthmill.runtime.requested import as_requested
@@ -164,7 +165,7 @@ def report_on(
     config: dict[str, Any] = dict(generator.config)
     rules = rules_of(store, config)
     retrain = None
-    if request.profile in ("full", "audit"):
+    if request.profile in ("full", "audit") and codec.steps is None:
         # Ten trainings or so share the budget.
         seconds = request.budget_seconds / 10 if request.budget_seconds else None
         retrain = Retrain(config["recipe"], rules, seconds)
@@ -177,6 +178,9 @@ def report_on(
         codec=generator.codec,
         kept_rare=_kept_rare(generator),
         group=real.split.group,
+        sequence=None
+        if codec.steps is None
+        else SequenceColumns(codec.steps.plan.keys, codec.steps.plan.order),
         levels={name: rule.categories for name, rule in rules.items() if rule.categories is not None},
         notes=() if note is None else (note,),
     )

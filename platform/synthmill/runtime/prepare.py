@@ -89,6 +89,12 @@ def read_rows(recipe: Recipe, store: Store, *, may_scan: bool = True) -> Rows:
             " says; choose another model, or data.stream: never",
             field="model.name",
         )
+    if scan is not None and recipe.data.group_by is not None:
+        raise RecipeError(
+            "the source takes more than half of the memory and would be read in blocks, and sequences are put"
+            " in order in memory; set it to never to load it all the same",
+            field="data.stream",
+        )
     if scan is None:
         return prepare_rows(recipe, read_source(recipe.data, store=store))
     return scan_rows(recipe, scan)

@@ -127,6 +127,11 @@ def set_up(recipe: Recipe, store_uri: str) -> Setup:
         # All that could be chosen is searched; what would be chosen is the default to beat.
         recipe = _searching(recipe, FAMILIES)
     families = recipe.tune.models or (recipe.model.name,)
+    if recipe.data.group_by is not None:
+        raise RecipeError(
+            "searches compare single rows, and know nothing of sequences; leave it out, or train",
+            field="data.group_by",
+        )
     if recipe.model.name not in families and not is_open:
         recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"name": families[0]})})
         recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"config": {}})})

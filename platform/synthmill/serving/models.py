@@ -220,6 +220,12 @@ def _open(version: Version, device: str) -> Served:
     generator = Generator.load(version)
     if generator.model.copies_training_rows:
         raise DataError(f"{version.ref} copies training rows; it is not served", field="models")
+    if generator.codec.steps is not None:
+        # A request is for rows, and answers are cut where it ends.
+        raise DataError(
+            f"{version.ref} generates whole sequences, which are not served; use augment --sequences",
+            field="models",
+        )
     # Seeded rows need the CPU's bits, so a GPU gets a copy.
     free = generator.model if device == "cpu" else copy.deepcopy(generator.model).to(torch.device(device))
     card = next(

@@ -1,10 +1,10 @@
 """What happens before the first step, and needs no cluster and no store: a recipe is completed, its source
 read and split, and the codec fitted on the training rows."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from synthmill.config import AUTO, ModelConfig, Recipe, dump
+from synthmill.config import AUTO, DataConfig, ModelConfig, Recipe, dump
 from synthmill.data.codecs.base import Codec, codec_class
 from synthmill.data.codecs.constrained import ConstrainedCounts, counts_for, fit_codec, fit_counted_codec
 from synthmill.data.codecs.mixed import MixedCodec
@@ -13,6 +13,8 @@ from synthmill.data.rebuilding import check_rows, make_plan
 from synthmill.data.scan.counts import Counts
 from synthmill.data.scan.division import Divided, Sorter
 from synthmill.data.scan.scan import Scan, Terms
+from synthmill.data.sequences.check import check_fields, check_sequences
+from synthmill.data.sequences.codec import SequenceCodec
 from synthmill.data.split import SplitTables, split_table
 from synthmill.data.stated import with_stated
 from synthmill.errors import RecipeError
@@ -62,13 +64,21 @@ class Rows:
         return self.codec.summary(self.tables.train, recipe.data.split.group)
 
 
+SEQUENCE_MODEL = "autoregressive"
+"""What `auto` is where `data.group_by` asks for sequences."""
+
+
 def resolve(recipe: Recipe) -> Recipe:
     """The recipe with the model's own defaults filled in; raises for an unknown model or hyper-parameter.
 
     `auto` stays open until there are rows: `Rows.settled`.
     """
+    check_fields(recipe.data)
     if recipe.model.name == AUTO:
-        return _left_open(recipe)
+        if recipe.data.group_by is None:
+            return _left_open(recipe)
+        # Nothing else continues sequences.
+        recipe = recipe.model_copy(update={"model": recipe.model.model_copy(update={"name": SEQUENCE_MODEL})})
     cls = model_class(recipe.model.name)
     config = parse_config(recipe.model.name, recipe.model.config)
     kind = cls.modalities[0] if recipe.data.kind == "auto" else recipe.data.kind
@@ -86,7 +96,32 @@ def resolve(recipe: Recipe) -> Recipe:
             f"{recipe.model.name} learns {kind}s, which have no columns to constrain; leave them out",
             field="data.constraints",
         )
+    if data.group_by is not None:
+        data = _resolve_sequences(data, recipe.model.name)
     return recipe.model_copy(update={"model": model, "data": data})
+
+
+def _resolve_sequences(data: DataConfig, name: str) -> DataConfig:
+    """The data of a recipe about sequences, which stay on one side of the split."""
+    if data.constraints:
+        raise RecipeError(
+            "hold in rows that stand for themselves, and can't be met in sequences; leave them out",
+            field="data.constraints",
+        )
+    if not model_class(name).completes:
+        raise RecipeError(
+            f"{name} can't continue sequences, which data.group_by asks for; use model.name: autoregressive",
+            field="model.name",
+        )
+    if data.stream == "always":
+        raise RecipeError(
+            "sequences are put in order in memory, and can't be read in blocks; leave it out",
+            field="data.stream",
+        )
+    assert data.group_by is not None
+    if data.split.group is not None or len(data.group_by) > 1:
+        return data
+    return data.model_copy(update={"split": data.split.model_copy(update={"group": data.group_by[0]})})
 
 
 def _left_open(recipe: Recipe) -> Recipe:
@@ -113,6 +148,8 @@ def prepare_rows(recipe: Recipe, source: Source) -> Rows:
             "searches and trainings from Python load their source; leave it out, or use the train command",
             field="data.stream",
         )
+    if recipe.data.group_by is not None:
+        return _prepare_sequences(recipe, source)
     # Before anything is fitted: the codec must see nothing of the other sides.
     config = recipe.data
     if config.constraints:
@@ -128,6 +165,18 @@ def prepare_rows(recipe: Recipe, source: Source) -> Rows:
 
 def _choice(recipe: Recipe, codec: Codec, train_rows: int) -> Choice | None:
     return choose(codec.layout, train_rows, recipe.training) if recipe.model.name == AUTO else None
+
+
+def _prepare_sequences(recipe: Recipe, source: Source) -> Rows:
+    """The same for sequences: training reads a wide row for each row, with those before it."""
+    config = recipe.data
+    assert config.group_by is not None
+    notes = check_sequences(source.table, config)
+    keys = config.group_by if config.split.group is None else ()
+    tables = split_table(source.table, config.split, sha256=source.sha256, keys=keys)
+    codec = SequenceCodec.fit(tables.train, config, source.rules).beside(source.table)
+    tables = replace(tables, train=codec.unroll(tables.train), validation=codec.unroll(tables.validation))
+    return Rows(replace(source, notes=(*source.notes, *notes)), tables, codec)
 
 
 def scan_rows(recipe: Recipe, scan: Scan) -> Rows:

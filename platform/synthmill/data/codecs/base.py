@@ -8,7 +8,7 @@ which codec it holds.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -31,6 +31,9 @@ from synthmill.data.scan.counts import Counts
 from synthmill.data.schema import NO_RULES, Rules
 from synthmill.errors import DataError
 
+if TYPE_CHECKING:
+    from synthmill.data.sequences.steps import Steps
+
 FOLDER = "data/codecs"
 
 
@@ -50,6 +53,8 @@ class ColumnSpan:
 
 FILE_NAMES = {"tabular": "mixed"}
 """Encodings that `codec.json` names otherwise, as its first version did."""
+COMPOSED = {"sequences": ("data/sequences", "codec")}
+"""Folder and file of codecs that are made of another one, which a recipe asks for and no model does."""
 
 
 class Codec(ABC):
@@ -71,6 +76,11 @@ class Codec(ABC):
     """Those that `accepts` checks."""
     resolution: ClassVar[Resolution] = COARSE
     """How finely numbers are told apart, which decides what is counted of a source on disk."""
+    steps: "Steps | None" = None
+    """How a row follows from those before it, where whole sequences are generated; their rows are decoded
+    together, and `first_row` and `id_rooms` count sequences. None: rows stand for themselves."""
+    incomparable: ClassVar[str] = "can't be compared"
+    """Why a condition can't read a column that is not among `condition_columns`."""
 
     @classmethod
     @abstractmethod
@@ -255,9 +265,8 @@ def codec_class(encoding: str) -> type[Codec]:
 def codec_from_files(config: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Codec:
     """The codec of an artifact, by the encoding in its `format`."""
     name = str(config["format"]).split("/")[0].rsplit(".", 1)[-1]
-    return registry.load(FOLDER, FILE_NAMES.get(name, name), Codec, field="codec.json").from_files(
-        config, tensors
-    )
+    folder, file = COMPOSED.get(name, (FOLDER, FILE_NAMES.get(name, name)))
+    return registry.load(folder, file, Codec, field="codec.json").from_files(config, tensors)
 
 
 def as_type(array: pa.Array, column: pa.Field, field: str) -> pa.Array:

@@ -19,7 +19,7 @@ from synthmill.data.batch import Batch, Condition
 from synthmill.data.categorical import CategoryCodec
 from synthmill.data.codecs.base import ColumnSpan, as_type
 from synthmill.data.codecs.mixed import MixedCodec
-from synthmill.data.columns import Bool, flat, valid_rows
+from synthmill.data.columns import Bool, Int64, flat, valid_rows
 from synthmill.data.resolution import FINE, Resolution
 from synthmill.data.scan.counts import Counts
 from synthmill.data.schema import NO_RULES, Rules
@@ -33,8 +33,10 @@ class DiscreteCodec(MixedCodec):
     resolution: ClassVar[Resolution] = FINE
 
     @classmethod
-    def fit(cls, train: pa.Table, config: DataConfig, rules: Rules = NO_RULES) -> Self:
-        return super().fit(train, config, rules)._with_target(config.target)
+    def fit(
+        cls, train: pa.Table, config: DataConfig, rules: Rules = NO_RULES, people: Int64 | None = None
+    ) -> Self:
+        return super().fit(train, config, rules, people)._with_target(config.target)
 
     @classmethod
     def fit_scanned(cls, sample: pa.Table, counts: Counts, config: DataConfig, rules: Rules) -> Self:
@@ -88,7 +90,7 @@ class DiscreteCodec(MixedCodec):
             given = column.name in table.column_names
             own = flat(table[column.name]) if given else pa.nulls(table.num_rows, column.type)
             arrays.append(as_type(own, column, field))
-            known[column.name] = self._is_known(column.name, arrays[-1])
+            known[column.name] = self.is_known(column.name, arrays[-1])
         typed = self.read(pa.table(arrays, schema=self.schema))
         # A text that is not in its column's form can't be read, and says nothing.
         is_known = [
@@ -96,7 +98,7 @@ class DiscreteCodec(MixedCodec):
         ]
         return self.encode(typed), torch.from_numpy(np.stack(is_known, 1))
 
-    def _is_known(self, name: str, array: pa.Array) -> Bool:
+    def is_known(self, name: str, array: pa.Array) -> Bool:
         """Cells that say something to a model: not missing, and of a category that has a code."""
         profile, valid = self.profile.column(name), valid_rows(array)
         if profile.kind != "categorical" or profile.folded_rows:

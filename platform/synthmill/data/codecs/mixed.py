@@ -25,7 +25,7 @@ from synthmill.data.by_column import (
 )
 from synthmill.data.categorical import CategoryCodec
 from synthmill.data.codecs.base import Codec
-from synthmill.data.columns import Rows, flat, is_text, plain_type
+from synthmill.data.columns import Int64, Rows, UInt64, flat, is_text, plain_type
 from synthmill.data.fixed import ConstantCodec, IdentifierCodec
 from synthmill.data.inspection import Inspection, inspect_profile
 from synthmill.data.layout import MixedLayout
@@ -87,20 +87,22 @@ class MixedCodec(Codec):
         }
 
     @classmethod
-    def fit(cls, train: pa.Table, config: DataConfig, rules: Rules = NO_RULES) -> Self:
-        """Fit on training rows.
+    def fit(
+        cls, train: pa.Table, config: DataConfig, rules: Rules = NO_RULES, people: Int64 | None = None
+    ) -> Self:
+        """Fit on training rows; `people` (N,) are whose they are, None: as `data.split.group` says.
 
         Raises:
             DataError: fewer than 5 rows, free text, no category frequent enough, or nothing but constants and
             identifiers.
         """
         _check_rows(train.num_rows)
-        people = people_of(train, config.split.group)
+        people = people_of(train, config.split.group) if people is None else people
         found = {name: view_of(flat(train[name])) for name in train.column_names}
         views = {name: view for name, view in found.items() if view is not None}
         arrays = {name: to_view(flat(train[name]), views.get(name)) for name in train.column_names}
         check_target(arrays, config, people)
-        profile = profile_table(pa.table(arrays), rules, config, cls.resolution)
+        profile = profile_table(pa.table(arrays), rules, config, cls.resolution, people)
         columns = [
             _CODECS[column.kind].fit(column, arrays[column.name], people, cls.resolution)
             for column in profile.columns
@@ -143,7 +145,7 @@ class MixedCodec(Codec):
             )
         fields = [pa.field(field.name, plain_type(field.type), metadata=field.metadata) for field in schema]
         codec = cls(profile, columns, typed_schema=pa.schema(fields), views=views, notes=notes)
-        codec._form = Form.of_codec(codec.schema, origin_of(schema), codec._written)
+        codec._form = Form.of_codec(codec.schema, origin_of(schema), codec.written)
         return codec
 
     @property
@@ -155,7 +157,7 @@ class MixedCodec(Codec):
         """As the source's columns were: categories, index, extension types."""
         return self._form
 
-    def _written(self, name: str) -> list[str] | None:
+    def written(self, name: str) -> list[str] | None:
         """The texts that the column can hold; None for numbers on a curve, times, text in a form and
         identifiers that are made anew."""
         column = next(column for column in self._columns if column.profile.name == name)
@@ -180,6 +182,11 @@ class MixedCodec(Codec):
             if slot.value is not None:
                 value_NC[:, slot.value] = positions
         return Batch(codes=torch.from_numpy(code_ND), values=torch.from_numpy(value_NC))
+
+    def encode_column(self, name: str, array: pa.Array) -> list[Int64]:
+        """The codes of one column's cells, int64 (N,) for each of its spans, of which a constant has none."""
+        column = next(column for column in self._columns if column.profile.name == name)
+        return column.encode(self._as_learnt(pa.table({name: array}), column))[0][: len(column.spans)]
 
     def places(self, sample: pa.Table) -> dict[int, Places]:
         return places_of_columns(self._slotted(sample))
@@ -208,21 +215,22 @@ class MixedCodec(Codec):
         """Rows of the source's columns, order and types, written as it writes them; `first_row` is the global
         number of the first, from which identifiers are made. All other cells follow from the row's own codes,
         values and noise."""
-        table, rows = self._decode(batch, first_row)
+        numbers = np.arange(first_row, first_row + batch.num_rows, dtype=np.uint64)
+        table, rows = self.decode_numbered(batch, numbers)
         if not forms_of(self.typed_schema):
             return table
         return write_texts(table, rows.noise(np.arange(batch.num_rows)))
 
     def condition_table(self, batch: Batch) -> pa.Table:
         """The rows as `typed_schema` says: numbers and dates that can be compared, whatever their form."""
-        return self._decode(batch, 0)[0]
+        return self.decode_numbered(batch, np.arange(batch.num_rows, dtype=np.uint64))[0]
 
     def read(self, table: pa.Table) -> pa.Table:
         """Typed columns of rows that are written as `schema` says."""
         return read_texts(table, self.typed_schema)
 
-    def _decode(self, batch: Batch, first_row: int) -> tuple[pa.Table, Rows]:
-        """Rows as `typed_schema` says."""
+    def decode_numbered(self, batch: Batch, numbers: UInt64) -> tuple[pa.Table, Rows]:
+        """Rows as `typed_schema` says; identifiers are made of `numbers` (N,)."""
         codes, values = batch["codes"].cpu().numpy(), batch["values"].cpu().numpy()
         assert codes.shape[1] == len(self.layout.discrete), (
             f"{codes.shape} codes for {len(self.layout.discrete)} spans"
@@ -230,7 +238,6 @@ class MixedCodec(Codec):
         assert values.shape[1] == len(self.layout.numeric), (
             f"{values.shape} values for {len(self.layout.numeric)} spans"
         )
-        numbers = np.arange(first_row, first_row + batch.num_rows, dtype=np.uint64)
         rows = Rows(numbers, noise_of(batch, codes, values))
         arrays = []
         for column, slot in zip(self._columns, self._slots, strict=True):

@@ -212,6 +212,10 @@ class Evidence(ABC):
                 raise RecipeError(f"no metric named {name!r}{did_you_mean(name, known)}", field="include")
         return [metric for name, metric in known.items() if in_profile(metric, profile) or name in include]
 
+    def relevant(self, chosen: list[type[Metric[Any]]]) -> list[type[Metric[Any]]]:
+        """Of the chosen metrics those that a report on this evidence names."""
+        return chosen
+
     def unmet(self, metric: type[Metric[Any]]) -> Need | None:
         """The need of a metric that is not met; what does not apply comes before what is lacking."""
         # That there is no target is the answer; that there is no holdout as well would send people the wrong

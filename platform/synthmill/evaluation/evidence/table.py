@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import pyarrow as pa
 
 from synthmill.data.schema import ColumnRule
-from synthmill.errors import DataError
+from synthmill.errors import DataError, did_you_mean
 from synthmill.evaluation.align import align_side, common_schema, left_out, seen_kinds, unreadable_notes
 from synthmill.evaluation.checks import align, check_tables
 from synthmill.evaluation.constraints import known_constraints
@@ -65,6 +65,11 @@ class Table(Evidence):
             "not_applicable",
             "no constraints are declared; list them in the recipe's data.constraints, or in the gates file",
             lambda e: bool(e.real.constraints),
+        ),
+        "sequences": Need(
+            "not_applicable",
+            "rows stand for themselves; data.group_by makes sequences of them",
+            lambda e: e.real.sequence is not None,
         ),
         "requested": Need(
             "not_applicable",
@@ -122,6 +127,8 @@ class Table(Evidence):
     def from_elsewhere(cls, tables: Tables, *, target: str | None, rules: Mapping[str, ColumnRule]) -> Tables:
         assert isinstance(tables.synthetic, pa.Table), "data from elsewhere is in memory"
         check_tables(tables.train, tables.validation, tables.holdout, target)
+        keys = () if tables.sequence is None else tables.sequence.keys
+        _check_sequence(tables)
         sides = {"validation": tables.validation, "holdout": tables.holdout, "synthetic": tables.synthetic}
         there = {name: side for name, side in sides.items() if side is not None}
         schema = common_schema(tables.train, there)
@@ -135,7 +142,7 @@ class Table(Evidence):
             validation=read.get("validation"),
             holdout=read.get("holdout"),
             synthetic=read["synthetic"],
-            kinds=seen_kinds(tables.train, rules),
+            kinds={**seen_kinds(tables.train, rules), **dict.fromkeys(keys, "identifier")},
             levels={name: rule.categories for name, rule in rules.items() if rule.categories is not None},
             unreadable=aligned["synthetic"].unreadable,
             notes=(*left_out(there, schema), *unreadable_notes(aligned), *repeats),
@@ -173,6 +180,11 @@ class Table(Evidence):
     def for_metric(self, metric: type[Metric[Any]]) -> TableEvidence:
         evidence: TableEvidence = self.evidence
         return evidence.on_whole() if metric.on_whole_table else evidence
+
+    def relevant(self, chosen: list[type[Metric[Any]]]) -> list[type[Metric[Any]]]:
+        if self.evidence.real.sequence is not None:
+            return chosen
+        return [one for one in chosen if "sequences" not in one.needs or one.name in self._include]
 
     def inputs(self) -> dict[str, Any]:
         real = self.evidence.real
@@ -217,6 +229,18 @@ class Table(Evidence):
         return notes
 
 
+def _check_sequence(tables: Tables) -> None:
+    """DataError for columns of sequences that the training table does not have."""
+    if tables.sequence is None:
+        return
+    order = tables.sequence.order
+    for field, names in (("group_by", tables.sequence.keys), ("order_by", (order,) if order else ())):
+        unknown = next((name for name in names if name not in tables.train.column_names), None)
+        if unknown is not None:
+            hint = did_you_mean(unknown, tables.train.column_names)
+            raise DataError(f"no column named {unknown!r}{hint}", field=field)
+
+
 def prepare(tables: Tables, *, target: str | None, seed: int = 0, constraints: Sequence[str] = ()) -> Real:
     """The real side, checked; can be used for many synthetic tables."""
     check_tables(tables.train, tables.validation, tables.holdout, target, group=tables.group)
@@ -240,6 +264,7 @@ def prepare(tables: Tables, *, target: str | None, seed: int = 0, constraints: S
         constraints=known_constraints(constraints, stated, train),
         seed=seed,
         group=tables.group,
+        sequence=tables.sequence,
         declared_levels={
             name: frozenset(levels) for name, levels in tables.levels.items() if name in train.column_names
         },

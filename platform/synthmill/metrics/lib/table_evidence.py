@@ -27,6 +27,7 @@ from synthmill.metrics.lib.rows import (
     single_rows,
 )
 from synthmill.metrics.lib.sample import draw
+from synthmill.metrics.lib.sequences import SampleSequences, SequenceColumns
 from synthmill.metrics.lib.space import Points, Space, fit_space
 from synthmill.metrics.lib.validity import Validity, row_validity
 from synthmill.metrics.lib.view import PartView
@@ -89,6 +90,8 @@ class Totals:
     matches: MatchCounts | None = None
     forms: Flagged | None = None
     identifiers: Flagged | None = None
+    sequences: pa.Table | None = None
+    """All rows of some sequences, where rows are parts of some."""
 
 
 @dataclass(frozen=True)
@@ -100,10 +103,12 @@ class Passes:
     matches: CountMatches | None = None
     forms: CountForms | None = None
     identifiers: CountIdentifiers | None = None
+    sequences: SampleSequences | None = None
     sample: Mergeable[Any, pa.Table] | None = None
 
     def _all(self) -> tuple[Mergeable[Any, Any] | None, ...]:
-        return (self.count, self.distinct, self.matches, self.forms, self.identifiers, self.sample)
+        others = (self.matches, self.forms, self.identifiers, self.sequences)
+        return (self.count, self.distinct, *others, self.sample)
 
     def partial(self, view: PartView) -> tuple[Any, ...]:
         """Every statistic of one part."""
@@ -117,8 +122,9 @@ class Passes:
 
     def finish(self, state: tuple[Any, ...]) -> tuple[Totals, pa.Table | None]:
         """The totals and the sample."""
-        *counted, sample = state
-        totals = Totals(*counted)
+        *counted, sequences, sample = state
+        kept = None if self.sequences is None else self.sequences.finish(sequences)
+        totals = replace(Totals(*counted), sequences=kept)
         return totals, None if self.sample is None else self.sample.finish(sample)
 
 
@@ -136,6 +142,8 @@ class Real:
     seed: int = 0
     group: str | None = None
     """Column whose equal values are on one side of the split; privacy tests then count one row a group."""
+    sequence: SequenceColumns | None = None
+    """Of rows that are parts of sequences; privacy tests then count one row a sequence."""
     declared_levels: dict[str, frozenset[str]] = field(default_factory=dict)
     """Column -> the only levels it can have, as declared; left aside where real rows have others."""
     whole: "Real | None" = None
@@ -192,10 +200,11 @@ class Real:
         known = single_rows(*hashes)
         parts = zip(sides, hashes, (known.train, known.holdout), strict=True)
         first, second = (side.filter(np.isin(h, single)) for side, h, single in parts)
-        if self.group is None:
+        if self.group is None and self.sequence is None:
             return first, second
         # The split put all rows of a group on one side, so only one of them is an independent draw.
-        return _one_a_group(first, self.group, self.seed), _one_a_group(second, self.group, self.seed)
+        groups = self.sequence.keys if self.group is None and self.sequence else (str(self.group),)
+        return _one_a_group(first, groups, self.seed), _one_a_group(second, groups, self.seed)
 
     @cached_property
     def singles(self) -> RealRows | None:
@@ -214,6 +223,7 @@ class Real:
             matches=None if self.singles is None else CountMatches(self.singles),
             forms=CountForms(self.forms),
             identifiers=CountIdentifiers(self.identifiers),
+            sequences=None if self.sequence is None else SampleSequences(self.sequence, self.seed),
             sample=sample,
         )
 
@@ -259,10 +269,10 @@ class Real:
         return fit_features(self.columns, self.plan.bins, self.train, None, None)
 
 
-def _one_a_group(side: pa.Table, group: str, seed: int) -> pa.Table:
+def _one_a_group(side: pa.Table, groups: tuple[str, ...], seed: int) -> pa.Table:
     mixed = draw(side, None, seed)
-    codes, _ = texts(mixed[group])
-    return mixed.take(np.unique(codes, return_index=True)[1])
+    codes = np.stack([texts(mixed[name])[0] for name in groups], axis=1)
+    return mixed.take(np.unique(codes, axis=0, return_index=True)[1])
 
 
 @dataclass
