@@ -325,3 +325,19 @@ def test_every_column_at_fault_is_named_at_once(tmp_path: Path) -> None:
         whole(tmp_path / "rows.parquet")
     assert str(scanned.value) == str(read.value)
     assert pc.count(table["none"]).as_py() == 0
+
+
+def test_what_was_read_of_a_parquet_file_is_not_kept(tmp_path: Path) -> None:
+    """Arrow's reader would hold the bytes of all row groups until the file is closed."""
+    path, rng, held = tmp_path / "rows.parquet", np.random.default_rng(0), list[int]()
+    table = pa.table({f"c{number}": rng.random(40_000) for number in range(8)})
+    pq.write_table(table, path, row_group_size=2_000, compression="none", use_dictionary=False)
+    del table
+
+    class Looking(Everything):
+        def add(self, block: Block) -> None:
+            super().add(block)
+            held.append(pa.total_allocated_bytes())
+
+    scan_source(DataConfig(source=str(path))).settle(Looking)
+    assert max(held) - held[0] < 0.5 * path.stat().st_size

@@ -92,7 +92,11 @@ class ParquetBlocks(Blocks):
     def _opened(self, coded: list[str]) -> pq.ParquetFile:
         return guarded(
             lambda: pq.ParquetFile(
-                self._file.open(), read_dictionary=coded, buffer_size=getattr(self, "_buffer_bytes", 0)
+                self._file.open(),
+                read_dictionary=coded,
+                buffer_size=getattr(self, "_buffer_bytes", 0),
+                # Arrow would keep the bytes of all row groups, read ones too, until the file is closed.
+                pre_buffer=False,
             ),
             self._file.name,
             "Parquet",

@@ -1,7 +1,7 @@
 """The train rows of a scanned source, counted: enough to profile every column as if all rows were there."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -35,7 +35,6 @@ from synthmill.data.profile import (
     with_group,
 )
 from synthmill.data.resolution import COARSE, Resolution
-from synthmill.data.scan.block import Block
 from synthmill.data.scan.content import Hasher, is_coded, whole
 from synthmill.data.scan.counting import NumberCounter, Span, number_counter, present
 from synthmill.data.scan.counting_texts import TextCounter
@@ -43,6 +42,10 @@ from synthmill.data.scan.tally import Different
 from synthmill.data.schema import KEY_KINDS, ColumnRule, Rules
 from synthmill.data.summary import MOST_LEVELS, level_bars, share_of, summarise
 from synthmill.data.views import View, to_view, view_of
+
+if TYPE_CHECKING:
+    # Reading a block imports pandas, which processes that write rows do without.
+    from synthmill.data.scan.block import Block
 
 SHOWING_ROWS = 65_536
 Facts = TextFacts | NumberFacts
@@ -84,7 +87,7 @@ class Counts:
                     name, array.type, rule, array, need, resolution.point_share
                 )
 
-    def add(self, block: Block, at: Int64) -> None:
+    def add(self, block: "Block", at: Int64) -> None:
         """The train rows of a block, which stand `at` these places in it, ascending (N,)."""
         self._found = None
         self.rows += len(at)
