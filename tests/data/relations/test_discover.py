@@ -77,6 +77,7 @@ def test_a_schema_file_is_read_with_overrides(tmp_path: Path) -> None:
         ({"tables": {"a": {"sorce": "x"}}}, "tables.a.sorce: unknown key; "),
         ({"tables": {"a": {"foreign_keys": ["x"]}}}, "a foreign key is written `column -> table`"),
         ({"tables": {"a": {"data": {"target": "x"}}}}, "no key 'target' here"),
+        ({"tables": {"a": {"data": {"constraints": []}}}}, "no key 'constraints' here"),
     ],
 )
 def test_mistakes_name_the_key(tmp_path: Path, change: dict, message: str) -> None:

@@ -33,6 +33,13 @@ _DATA_KEYS = frozenset(DataConfig.model_fields) - {
     "schema_file",
     "stream",
     "split",
+    # Of rows and sequences that stand alone.
+    "constraints",
+    "group_by",
+    "order_by",
+    "static",
+    "lags",
+    "max_length",
 }
 _TABLE_NAME = re.compile(r"^[^_.\s/\\=\x00-\x1f\x7f][^/\\=\x00-\x1f\x7f]*$")
 _LONGEST_NAME = 100
