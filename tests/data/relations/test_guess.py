@@ -52,3 +52,17 @@ def test_what_is_called_like_a_key_but_is_none_is_said() -> None:
     base = assembled(tables, {"tables": {}})
     assert len(base.relations) == 1
     assert any("'till_id' is called like a key but is taken for none" in note for note in base.notes)
+
+
+def test_a_few_orphans_do_not_hide_what_a_column_is() -> None:
+    """They are then told of, instead of the column being learnt as numbers."""
+    tables = {
+        "customers": pa.table({"customer_id": list(range(20))}),
+        "orders": pa.table({"order_id": list(range(30)), "customer_id": [*range(20), *[3] * 7, 77, 78, 79]}),
+    }
+    keys = {"customers": ("customer_id",), "orders": ("order_id",)}
+    (found,), (note,) = guess_foreign_keys("orders", tables, keys)
+    assert (found.columns, found.table) == (("customer_id",), "customers")
+    assert "27 of 30 values are in 'customer_id' there" in note
+    far = tables["orders"].set_column(1, "customer_id", pa.array([*range(10), *range(100, 120)]))
+    assert guess_foreign_keys("orders", {**tables, "orders": far}, keys)[0] == ()

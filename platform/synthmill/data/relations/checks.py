@@ -159,7 +159,8 @@ def _foreign_fault(
     return (
         f"tables.{name}.foreign_keys: {', '.join(one.columns)!r} of {len(orphans):,} rows of"
         f" {table.num_rows:,} is in no row of {one.table!r}, such as"
-        f" {examples(table, one.columns, orphans)}; drop these rows, or add what they name"
+        f" {examples(table, one.columns, orphans)}; drop these rows, add what they name, or leave it out of"
+        " the table's foreign_keys"
     )
 
 

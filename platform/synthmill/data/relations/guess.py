@@ -62,11 +62,14 @@ def guess_foreign_keys(
             if (name, column) == (parent, key) or family(table[column]) != family(tables[parent][key]):
                 continue
             index = places(comparable(table, [column]), comparable(tables[parent], [key]))
-            if (index != -2).all() and (index >= 0).any():
+            there, away = int((index >= 0).sum()), int((index == -2).sum())
+            # Some values without a row there are a fault of the rows, which is told; many, another column.
+            if there > away:
                 found.append(ForeignKey(columns=(column,), table=parent))
+                how_many = f"all {there:,}" if not away else f"{there:,} of {there + away:,}"
                 notes.append(
-                    f"{name}: {column!r} is taken for a key of {parent!r} (by its name, and all"
-                    f" {int((index >= 0).sum()):,} values are in {key!r} there)"
+                    f"{name}: {column!r} is taken for a key of {parent!r} (by its name, and {how_many} values"
+                    f" are in {key!r} there)"
                 )
                 break
         else:
