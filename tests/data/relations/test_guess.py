@@ -4,6 +4,7 @@ import pyarrow as pa
 
 from families import assembled
 from retail import FIVE, five_tables, two_levels
+from synthmill.data.relations.guess import guess_foreign_keys
 
 
 def test_two_levels_are_found_by_names_and_values() -> None:
