@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 MAKER = "GenuineIntel"
-"""Of the processors that the first golden files were made on, which do not state it."""
+"""Of the processors that golden losses were made on which do not state it: others round a step otherwise."""
 
 
 def maker() -> str:
@@ -15,8 +15,8 @@ def maker() -> str:
 
 
 def is_same_class(now: str, then: str) -> bool:
-    """Whether two compute classes promise the same bits; earlier ones do not tell how it was computed."""
+    """Whether two compute classes promise the same bits. Earlier ones do not tell what kernels were used; the
+    samples that were kept of theirs came out the same on processors of both makers."""
     here, there = json.loads(now), json.loads(then)
-    if "kernels" in there:
-        return bool(here == there)
-    return maker() == MAKER and {**here, "kernels": None} == {**there, "kernels": None}
+    there.setdefault("kernels", here["kernels"])
+    return bool(here == there)
