@@ -313,7 +313,7 @@ def augment(
     codes = [f"{key}={value!r}" for key, value in latent.items()] if isinstance(latent, Mapping) else latent
     request = AugmentRequest(
         model=model,
-        rows=one_of(rows, sequences),
+        rows=rows if given is not None else one_of(rows, sequences),
         sequences=sequences is not None,
         dataset=dataset,
         seed=seed,

@@ -60,9 +60,9 @@ def notes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: notes-kind\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[synthmill.components]\nnotes = notes_kind\n")
     monkeypatch.syspath_prepend(str(tmp_path / "packages"))
-    registry._modules.cache_clear()
+    registry.forget()
     yield
-    registry._modules.cache_clear()
+    registry.forget()
     for name in [name for name in sys.modules if name.partition(".")[0] == "notes_kind"]:
         del sys.modules[name]
 
