@@ -155,7 +155,7 @@ def test_what_given_rows_go_with_is_said_at_once(folder: Path, strict: Version, 
 
     refused(completing, "is 10, but memory://table holds 20 rows", rows=10)
     refused(completing, "--where: can't be given with --given", where="x>0")
-    refused(completing, "--rows: is required", given=None)
+    refused(completing, "--rows: say how many to publish", given=None)
     refused(completing, "no rows", given=given.slice(0, 0))
     refused(completing, "'nobody', which the model does not know", given=pa.table({"nobody": [1]}))
     refused(strict, "unique x, y, pack must hold; train without")
