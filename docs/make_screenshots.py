@@ -108,13 +108,18 @@ def trained(store: Path, epochs: int, profile: Profile) -> tuple[synthmill.Model
     rows = frame.sample(frac=1, random_state=0)
     train, holdout = rows[:400], rows[400:]
     # As the demo trains; its own split would hold out rows of rows that are held out already.
-    demo = dump(load_recipe("demo"))
-    overrides = {
-        "model.config": demo["model"]["config"],
-        "training.max_epochs": min(epochs, demo["training"]["max_epochs"]),
-        "training.global_batch_rows": demo["training"]["global_batch_rows"],
+    demo = load_recipe("demo")
+    training = {
+        f"training.{field}": getattr(demo.training, field) for field in demo.training.model_fields_set
     }
-    model = synthmill.fit(train, target="target", name=demo["name"], overrides=overrides, progress=False)
+    overrides = {
+        "model.config": dump(demo)["model"]["config"],
+        **training,
+        "training.max_epochs": min(epochs, demo.training.max_epochs),
+    }
+    model = synthmill.fit(
+        train, target="target", model=demo.model.name, name=demo.name, overrides=overrides, progress=False
+    )
     model.save(str(store))
     report = synthmill.evaluate(
         model.sample(1000, seed=7), train=train, holdout=holdout, target="target", profile=profile
