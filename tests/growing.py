@@ -45,7 +45,8 @@ def growing_cluster(
             cwd=ROOT,
         )
         try:
-            until(lambda: _listens(port) or head.poll() is not None, what="the head")
+            # Ray gives up on a head whose own node is not there yet, as on a busy machine.
+            until(lambda: _has_node(address, port) or head.poll() is not None, what="the head")
             yield address
         finally:
             # Whatever the autoscaler started stands below it.
@@ -89,6 +90,18 @@ def _environment(version: int) -> dict[str, str]:
         "RAY_NODE_TYPE_NAME": "ray.head.default",
         "RAY_AUTH_MODE": "disabled",
     }
+
+
+def _has_node(address: str, port: int) -> bool:
+    from ray._raylet import GcsClient  # type: ignore[attr-defined]
+    from ray.exceptions import RpcError
+
+    if not _listens(port):
+        return False
+    try:
+        return bool(GcsClient(address=address).get_all_node_info(timeout=10))
+    except RpcError:
+        return False
 
 
 def _listens(port: int) -> bool:

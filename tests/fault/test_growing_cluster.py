@@ -6,13 +6,15 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from fault.conftest import train_arguments
 from growing import growing_cluster
 from jobs import last_line
-from processes import start_job
+from processes import start_job, until
+from served_process import serving
 
 pytestmark = [pytest.mark.fault, pytest.mark.timeout(600)]
 
@@ -83,6 +85,31 @@ def test_generation_asks_for_all_its_machines_at_once(grown: str, model_store: P
         grown, "evaluate", "--dataset", "out", "--store", str(store), "--profile", "quick"
     )
     assert code in (0, 1), errors
+
+
+def test_a_job_posted_to_a_server_starts_its_machines(grown: str, model_store: Path, tmp_path: Path) -> None:
+    """The server's own machine is started first, then those of the job, of which its status tells."""
+    store = Path(shutil.copytree(model_store, tmp_path / "store"))
+    body = {"model": "customers", "rows": 20000, "dataset": "out", "seed": 7, "workers": 6}
+    log = tmp_path / "serve.log"
+    joined = {"RAY_ADDRESS": grown, **JOINED}
+    with (
+        serving(store, log, "--insecure-local", "--max-replicas=1", env=joined) as server,
+        server.client() as client,
+    ):
+        job = client.post("/v1/jobs", json=body)
+        assert job.status_code == 202, job.text
+        said = set()
+
+        def ended() -> dict[str, Any] | None:
+            told: dict[str, Any] = client.get(f"/v1/jobs/{job.json()['id']}").json()
+            said.add(told["message"] or "")
+            return told if told["status"] in ("done", "failed") else None
+
+        told = until(ended, seconds=300, what="the job's end")
+    assert told["status"] == "done", told
+    assert told["result"]["dataset"] == "out@1"
+    assert any("waiting for machines with room for 6 workers of 1 CPU" in line for line in said), said
 
 
 def test_a_search_asks_for_its_places_at_once(grown: str, source: Path, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from synthmill.errors import NotFoundError, StorageError
 from synthmill.serving import job_runners
 from synthmill.serving import jobs as module
 from synthmill.serving.batching import BusyError
-from synthmill.serving.job_runners import ProcessRunner
+from synthmill.serving.job_runners import ProcessRunner, last_said
 from synthmill.serving.jobs import JobRequest, Jobs, new_job
 from synthmill.storage.folder import Folder
 
@@ -24,6 +24,7 @@ import json, os, pathlib, signal, sys, time
 result = next(a for a in sys.argv if a.startswith("--result-file=")).partition("file://")[2]
 rows = next(a for a in sys.argv if a.startswith("--rows=")).partition("=")[2]
 folder = pathlib.Path(result).parent
+if rows == "2": print("joining", "x" * 100000, "waiting for machines: 0 of 4 there", sep="\\n", flush=True)
 (folder / "started").write_text(str(os.getpid()))
 if rows == "1": sys.exit("no memory")
 while rows == "4" and not (folder / "go").exists(): time.sleep(0.01)
@@ -116,6 +117,30 @@ def test_values_are_never_taken_for_options():
     assert "--balance=--mix-real" in arguments
     assert "--columns=--x,y" in arguments
     assert "--mix-real" not in arguments
+
+
+def test_what_a_running_command_said_last_is_told(worker: Path, tmp_path: Path):
+    async def story() -> tuple[dict[str, Any], dict[str, Any]]:
+        async with closing(queue(tmp_path)) as jobs:
+            first = await jobs.submit(ask(rows=2))
+            for _ in range(1000):
+                told = await jobs.status(first["id"])
+                if told["message"] == "waiting for machines: 0 of 4 there":
+                    break
+                await asyncio.sleep(0.02)
+            (tmp_path / "jobs" / first["id"] / "go").touch()
+            return told, await finished(jobs, first["id"])
+
+    told, done = asyncio.run(story())
+    assert told["status"] == "running"
+    assert told["message"] == "waiting for machines: 0 of 4 there"
+    assert done["message"] is None
+
+
+def test_of_what_a_command_says_the_last_line_for_people_is_told():
+    assert last_said([]) is None
+    assert last_said([b"12 of 40", b"", b'{"status": "done"}']) == "12 of 40"
+    assert last_said([b"\xff" * 600]) == "\ufffd" * 500
 
 
 def test_a_command_that_ends_without_a_word_has_failed(worker: Path, tmp_path: Path):

@@ -16,6 +16,8 @@ import synthmill
 
 COMMAND = (sys.executable, "-m", "synthmill.cli")
 PR_SET_PDEATHSIG = 1
+MOST_SAID = 500
+"""Characters of a command's line that are handed on."""
 
 
 class Outcome(NamedTuple):
@@ -38,6 +40,9 @@ class Runner(Protocol):
     def is_running(self, job_id: str) -> bool:
         """Whether the command has begun and not ended."""
 
+    async def said(self, job_id: str) -> str | None:
+        """The last line that a running command said: what it waits for, or how far it is."""
+
     async def stop(self, job_id: str) -> None:
         """Ask the command to end, also one that has not begun yet; `run` then returns."""
 
@@ -52,6 +57,7 @@ class ProcessRunner:
 
     def __init__(self) -> None:
         self._processes: dict[str, asyncio.subprocess.Process] = {}
+        self._said: dict[str, str] = {}
         self._stopping: set[str] = set()
 
     async def run(self, job_id: str, arguments: list[str]) -> Outcome:
@@ -64,7 +70,7 @@ class ProcessRunner:
             *arguments,
             env={**os.environ, **same_cluster, "PYTHONPATH": python_path()},
             stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
             start_new_session=True,  # `kill` ends the command's own processes, too.
             preexec_fn=_die_with_parent,
@@ -74,15 +80,35 @@ class ProcessRunner:
             if job_id in self._stopping:
                 # `stop` came while the process was being made.
                 _signal(process.terminate)
-            _, errors = await process.communicate()
+            assert process.stdout is not None
+            assert process.stderr is not None
+            # Both at once: a command whose pipe is full would wait for ever.
+            errors, _, _ = await asyncio.gather(
+                process.stderr.read(), self._listen(job_id, process.stdout), process.wait()
+            )
             return Outcome(process.returncode or 0, errors.decode(errors="replace"))
         finally:
             del self._processes[job_id]
+            self._said.pop(job_id, None)
             self._stopping.discard(job_id)
 
     def is_running(self, job_id: str) -> bool:
         """See `Runner`."""
         return job_id in self._processes
+
+    async def said(self, job_id: str) -> str | None:
+        """See `Runner`."""
+        return self._said.get(job_id)
+
+    async def _listen(self, job_id: str, output: asyncio.StreamReader) -> None:
+        """Keep the last line, to the end of the output."""
+        rest = b""
+        # Not line by line: asyncio raises for one that is longer than its buffer.
+        while piece := await output.read(1 << 16):
+            *lines, rest = (rest + piece).split(b"\n")
+            if said := last_said(lines):
+                self._said[job_id] = said
+            rest = rest[-MOST_SAID:]
 
     async def stop(self, job_id: str) -> None:
         """See `Runner`."""
@@ -95,6 +121,13 @@ class ProcessRunner:
         process = self._processes.get(job_id)
         if process is not None:
             _signal(lambda: os.killpg(process.pid, signal.SIGKILL))
+
+
+def last_said(lines: list[bytes]) -> str | None:
+    """The last line for people; the closing one, JSON, is the job's result."""
+    texts = (line.decode(errors="replace").strip() for line in reversed(lines))
+    said = next((text for text in texts if text and not text.startswith("{")), None)
+    return said[:MOST_SAID] if said else None
 
 
 def python_path() -> str:

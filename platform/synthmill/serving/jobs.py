@@ -193,7 +193,8 @@ class Jobs:
             raise NotFoundError(f"no job {job_id[:80]!r}", field="id")
         runner = self._runners.get(job_id)
         running = runner is not None and runner.is_running(job_id)
-        return describe(parse_model(JobRecord, documents["request"]), documents, running=running)
+        said = await runner.said(job_id) if runner is not None and running else None
+        return describe(parse_model(JobRecord, documents["request"]), documents, running=running, said=said)
 
     async def cancel(self, job_id: str) -> dict[str, Any]:
         """Stop a job that waits or runs; one that is finished stays as it is."""
@@ -330,8 +331,10 @@ class Jobs:
         return documents
 
 
-def describe(record: JobRecord, documents: dict[str, Any], *, running: bool) -> dict[str, Any]:
-    """A job as the API shows it."""
+def describe(
+    record: JobRecord, documents: dict[str, Any], *, running: bool, said: str | None = None
+) -> dict[str, Any]:
+    """A job as the API shows it; `said`: the last line of its command."""
     result = documents.get("result") or {}
     status: Status = "running" if running else "queued"
     if documents.get("cancelled"):
@@ -343,6 +346,7 @@ def describe(record: JobRecord, documents: dict[str, Any], *, running: bool) -> 
         "object": "job",
         "id": record.id,
         "status": status,
+        "message": said if status == "running" else None,
         "created": record.created.isoformat(),
         "model": record.model,
         "request": record.request.model_dump(mode="json"),

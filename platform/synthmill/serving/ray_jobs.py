@@ -10,7 +10,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
-from synthmill.serving.job_runners import Outcome, ProcessRunner, Runner, python_path
+from synthmill.serving.job_runners import Outcome, ProcessRunner, Runner, last_said, python_path
 
 POLL_SECONDS = 1.0
 LOST_AFTER = 30
@@ -95,6 +95,17 @@ class RayJobRunner:
     def is_running(self, job_id: str) -> bool:
         """See `Runner`."""
         return job_id in self._running
+
+    async def said(self, job_id: str) -> str | None:
+        """See `Runner`."""
+        submission = self._submissions.get(job_id)
+        if submission is None:
+            return None
+        try:
+            logs = await asyncio.to_thread(self._client.get_job_logs, submission)
+        except (RuntimeError, OSError, RayError):
+            return None
+        return last_said(logs.encode().split(b"\n"))
 
     async def stop(self, job_id: str) -> None:
         """See `Runner`. Ray sends SIGTERM, and SIGKILL three seconds later."""
