@@ -17,6 +17,7 @@ from synthmill.training.checkpoint import Checkpoints
 from synthmill.training.collapse import CollapseWatch
 from synthmill.training.loop import train
 from synthmill.training.parallel import Single
+from synthmill.training.quality.base import Cost
 from synthmill.training.quality.image import ImageQuality
 
 STEPS, TURN, EVERY = 300, 160, 20
@@ -166,7 +167,7 @@ def test_a_collapse_ends_every_worker() -> None:
     class Lost:
         """Images with coverage once, then none."""
 
-        rows, preview = 10, None
+        cost, preview = Cost(0, 10), None
         left = 3
 
         def __call__(self, model: GenerativeModel) -> dict[str, float]:

@@ -1,8 +1,9 @@
 import pytest
 
-from encoded import settings
-from synthmill.models.base import Adam, Phase, Stage
-from synthmill.training.plan import make_plan
+from encoded import layout, settings
+from synthmill.models.base import Adam, Phase, Stage, build
+from synthmill.training.plan import Plan, make_plan
+from synthmill.training.quality.base import Cost
 from synthmill.training.schedule import factor
 from synthmill.training.selection import Candidate, Selection
 
@@ -14,7 +15,7 @@ def stages(*shares: float) -> tuple[Stage, ...]:
 
 
 def test_stages_share_the_steps_without_gaps() -> None:
-    plan = make_plan(settings(max_epochs=10), stages(0.7, 0.2, 0.1), rows=1000, row_group=1, check_rows=0)
+    plan = make_plan(settings(max_epochs=10), stages(0.7, 0.2, 0.1), rows=1000, row_group=1)
     assert plan.total_steps == 100
     assert [(span.first, span.last) for span in plan.stages] == [(0, 70), (70, 90), (90, 100)]
     assert [plan.at(step).stage.name for step in (0, 69, 70, 99)] == ["0", "0", "1", "2"]
@@ -22,42 +23,47 @@ def test_stages_share_the_steps_without_gaps() -> None:
 
 def test_a_model_that_knows_when_to_end_ends_there_and_is_checked_there() -> None:
     ending = (Stage(name="one", share=1.0, phases=(PHASE,), most_epochs=7),)
-    plan = make_plan(settings(max_epochs=300), ending, rows=1000, row_group=1, check_rows=0)
+    plan = make_plan(settings(max_epochs=300), ending, rows=1000, row_group=1)
     assert plan.total_steps == 70
     # A few checks, as weights may have learnt rows by heart by the end; the last of equals is published.
     assert 70 / 8 <= plan.check_every_steps < 70
     assert plan.ends_well
-    sooner = make_plan(settings(max_epochs=3), ending, rows=1000, row_group=1, check_rows=0)
+    dear = make_plan(settings(max_epochs=300), ending, 1000, 1, lambda batch_rows: 10.0)
+    assert dear.check_every_steps == 24, "three at least"
+    sooner = make_plan(settings(max_epochs=3), ending, rows=1000, row_group=1)
     assert sooner.total_steps == 30
-    asked = make_plan(settings(check_every_steps=20), ending, rows=1000, row_group=1, check_rows=0)
+    asked = make_plan(settings(check_every_steps=20), ending, rows=1000, row_group=1)
     assert asked.check_every_steps == 20
 
 
 def test_batches_are_whole_row_groups_and_never_larger_than_the_data() -> None:
-    assert (
-        make_plan(settings(global_batch_rows=64), stages(1), rows=1000, row_group=10, check_rows=0).batch_rows
-        == 60
-    )
-    small = make_plan(settings(global_batch_rows=500), stages(1), rows=47, row_group=10, check_rows=0)
+    assert make_plan(settings(global_batch_rows=64), stages(1), rows=1000, row_group=10).batch_rows == 60
+    small = make_plan(settings(global_batch_rows=500), stages(1), rows=47, row_group=10)
     assert (small.batch_rows, small.steps_per_epoch) == (40, 1)
-    assert (
-        make_plan(settings(global_batch_rows=5), stages(1), rows=100, row_group=10, check_rows=0).batch_rows
-        == 10
-    )
+    assert make_plan(settings(global_batch_rows=5), stages(1), rows=100, row_group=10).batch_rows == 10
 
 
 def test_checks_are_spaced_by_counts_alone_and_cost_a_twentieth_of_the_steps() -> None:
-    plan = make_plan(
-        settings(global_batch_rows=500, max_epochs=300), stages(1), rows=22_800, row_group=10, check_rows=4096
-    )
-    assert plan.total_steps == 13_500
-    assert 400 <= plan.check_every_steps <= 700
-    short = make_plan(
-        settings(global_batch_rows=500, max_epochs=3), stages(1), rows=22_800, row_group=10, check_rows=4096
-    )
-    assert 100 <= short.check_every_steps < short.total_steps == 135, "checks take a quarter of a short run"
-    asked = make_plan(settings(check_every_steps=7), stages(1), rows=1000, row_group=1, check_rows=4096)
-    assert asked.check_every_steps == 7
+    def plan(epochs: int, **others: int) -> Plan:
+        config = settings(global_batch_rows=500, max_epochs=epochs, **others)
+        return make_plan(config, stages(1), 22_800, 10, Cost(3, 1000).in_steps)
+
+    whole, short, shortest = plan(300), plan(20), plan(2)
+    assert (whole.total_steps, whole.check_every_steps) == (13_500, 540), "25 checks at most"
+    # A check takes five steps.
+    assert (short.total_steps, short.check_every_steps) == (900, 100)
+    assert (shortest.total_steps, shortest.check_every_steps) == (90, 100), "at its end alone"
+    assert plan(300, check_every_steps=7).check_every_steps == 7
+
+
+def test_what_is_fitted_at_each_check_is_counted() -> None:
+    def steps(components: int) -> float:
+        model = build("tvae", {"mixture_components": components}, layout())
+        assert model.finish_steps(1_000_000, 500) == model.finish_steps(5_000_000, 500), "on bounded samples"
+        return model.finish_steps(1_000_000, 500)
+
+    assert steps(20) == pytest.approx(20 * steps(1), rel=0.01)
+    assert build("autoregressive", {}, layout()).finish_steps(10**6, 500) == 0
 
 
 @pytest.mark.parametrize(
@@ -83,24 +89,22 @@ def candidate(step: int, score: float, noise: float = 0.01) -> Candidate:
     return Candidate(step, score, noise, {}, {})
 
 
-def test_the_earliest_within_noise_of_the_best_is_chosen() -> None:
+def test_the_best_is_chosen_and_nothing_else_is_kept() -> None:
     selection = Selection()
-    for step, score in enumerate([0.50, 0.795, 0.80, 0.79, 0.804]):
+    for step, score in enumerate([0.50, 0.795, 0.80, 0.79, 0.804, 0.804]):
         selection.add(candidate(step, score))
+        assert len(selection.candidates) == 1
     assert selection.chosen is not None
-    assert selection.best is not None
-    assert (selection.chosen.step, selection.best.step) == (1, 4)
-    selection.add(candidate(5, 0.82))
-    assert selection.chosen.step == 5
+    assert selection.chosen.step == 4, "of equals the first"
+    selection.add(candidate(6, 0.82))
+    assert selection.chosen.step == 6
 
 
-def test_few_candidates_are_kept() -> None:
-    selection = Selection()
-    for step in range(50):
-        selection.add(candidate(step, 0.5 + step * 1e-4))
-    assert len(selection.candidates) == 4
+def test_of_the_candidates_of_an_older_checkpoint_the_best_is_chosen() -> None:
+    selection = Selection([candidate(1, 0.80), candidate(2, 0.805)])
+    selection.add(candidate(3, 0.7))
     assert selection.chosen is not None
-    assert selection.chosen.step == 0
+    assert selection.chosen.step == 2
 
 
 def test_improvement_within_noise_is_no_improvement() -> None:
@@ -148,7 +152,7 @@ def test_patience_is_on_by_default_and_counts_by_how_the_learning_rate_goes() ->
     ends = (Stage(name="one", share=1.0, phases=(falling,)),)
 
     def patience(stated: object, of: tuple[Stage, ...]) -> tuple[int | None, bool]:
-        plan = make_plan(settings(patience_checks=stated), of, rows=1000, row_group=1, check_rows=0)
+        plan = make_plan(settings(patience_checks=stated), of, rows=1000, row_group=1)
         return plan.patience_checks, plan.falls
 
     assert patience(None, stages(1)) == (8, False)
@@ -161,6 +165,6 @@ def test_patience_is_on_by_default_and_counts_by_how_the_learning_rate_goes() ->
 def test_small_tables_get_smaller_batches_where_a_model_asks_for_them() -> None:
     small = (Stage(name="one", share=1.0, phases=(PHASE,), most_batch_rows=60),)
     config = settings(global_batch_rows=500, max_epochs=10)
-    plan = make_plan(config, small, rows=600, row_group=1, check_rows=0)
+    plan = make_plan(config, small, rows=600, row_group=1)
     assert (plan.batch_rows, plan.steps_per_epoch) == (60, 10)
-    assert make_plan(config, small, rows=600, row_group=8, check_rows=0).batch_rows == 56
+    assert make_plan(config, small, rows=600, row_group=8).batch_rows == 56

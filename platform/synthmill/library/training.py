@@ -66,5 +66,5 @@ def _planned_steps(recipe: Recipe, rows: Rows) -> int:
     stages = model.stages()
     if not stages:
         return 1
-    plan = make_plan(recipe.training, stages, rows.tables.train.num_rows, model.row_group, 0)
+    plan = make_plan(recipe.training, stages, rows.tables.train.num_rows, model.row_group)
     return plan.total_steps

@@ -205,6 +205,14 @@ class GenerativeModel(nn.Module, ABC):
         """
         return
 
+    def finish_steps(self, rows: int, batch_rows: int) -> float:
+        """What a `finish` after the first costs in training steps of `batch_rows` rows, counted from `rows`
+        training rows and the configuration: checks are spaced by it."""
+        if type(self).finish is GenerativeModel.finish:
+            return 0.0
+        # A forward pass over rows, of which running statistics need some thousands at most.
+        return 0.2 * min(rows, 20_000) / batch_rows
+
     def nats(self, batch: Batch) -> Tensor | None:
         """How improbable these rows are: minus their log likelihood over the number of their discrete parts.
 

@@ -19,7 +19,7 @@ from synthmill.models.base import Adam, GenerativeModel, Phase, Rng, Stage, batc
 from synthmill.nn import truncated
 from synthmill.nn.blocks import perceptron
 from synthmill.nn.digits import Digits
-from synthmill.nn.mixture import GaussianMixture
+from synthmill.nn.mixture import POINTS_PER_COMPONENT, GaussianMixture
 from synthmill.nn.table import MixedTable
 
 LARGEST_FIT_ROWS = 8_192
@@ -140,6 +140,16 @@ class Tvae(GenerativeModel):
         self.latents.fit(
             torch.cat(points), used_L, first_iterations=FIRST_ITERATIONS, more_iterations=MORE_ITERATIONS
         )
+
+    def finish_steps(self, rows: int, batch_rows: int) -> float:
+        points = min(rows, LARGEST_FIT_ROWS)
+        components = max(1, min(self.config.mixture_components, points // POINTS_PER_COMPONENT))
+        # Two products a component and iteration; of the latents some seven in ten carry something.
+        used = 0.7 * self.config.embedding_dim
+        products = 2.0 * MORE_ITERATIONS * components * points * used**2
+        # A step multiplies each weight by each row three times; what it costs besides is as much as 200 rows.
+        weights = sum(parameter.numel() for parameter in self.parameters())
+        return products / (3.0 * weights * (batch_rows + 200))
 
     def sample(self, num_rows: int, *, condition: Condition | None, generator: torch.Generator) -> Batch:
         assert condition is None, "tvae takes no condition"

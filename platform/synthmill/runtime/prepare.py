@@ -45,7 +45,7 @@ class Prepared:
         if not stages:
             return 1
         training, rows = self.recipe.training, self.rows.train_rows
-        plan = make_plan(training, stages, rows, model.row_group, 0)
+        plan = make_plan(training, stages, rows, model.row_group)
         # The most that there may ever be: workers that join later must find rows to compute.
         local_rows(plan.batch_rows, model.row_group, 0, training.most_workers)
         return plan.total_steps

@@ -232,7 +232,7 @@ def shortened(whole: Recipe, train: pa.Table, codec: Codec, share: float) -> tup
     stages = model.stages()
     training: dict[str, Any] = {}
     if stages:
-        plan = make_plan(whole.training, stages, train.num_rows, model.row_group, 0)
+        plan = make_plan(whole.training, stages, train.num_rows, model.row_group)
         # Epochs of fewer rows are shorter: the steps are what is shared out, not the passes.
         training = {"max_steps": max(1, round(share * plan.total_steps)), "max_epochs": 10**6}
     if whole.training.max_seconds is not None:

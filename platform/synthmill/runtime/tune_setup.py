@@ -177,7 +177,7 @@ def _check_workers(setup: Setup) -> None:
         model = fresh_model(recipe, setup.codecs[model_class(family).encoding].layout)
         stages = model.stages()
         if stages:
-            plan = make_plan(recipe.training, stages, rows, model.row_group, 0)
+            plan = make_plan(recipe.training, stages, rows, model.row_group)
             local_rows(plan.batch_rows, model.row_group, 0, recipe.training.most_workers)
 
 

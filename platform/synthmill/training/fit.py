@@ -17,7 +17,7 @@ from synthmill.training.checker import copied
 from synthmill.training.checkpoint import Checkpoints
 from synthmill.training.loop import Outcome, train
 from synthmill.training.parallel import Parallel
-from synthmill.training.quality.base import Elsewhere, QualityCheck, quality_check
+from synthmill.training.quality.base import Cost, Elsewhere, QualityCheck, quality_check
 from synthmill.training.reporter import Reporter
 from synthmill.training.rng import key
 from synthmill.training.rows import InMemory, TrainingRows
@@ -97,11 +97,14 @@ def fit(
 def _known_to_all(check: QualityCheck | None, parallel: Parallel) -> QualityCheck | Elsewhere | None:
     """Rank 0's check, which others know of. It alone scores, and making one reads all rows it is given."""
     # Others must know when a check is due, and so what one costs.
-    rows = torch.tensor([-1 if check is None else check.rows], device=parallel.device)
-    parallel.broadcast_(rows)
+    told = (-1.0, 0.0) if check is None else tuple(check.cost)
+    # As exact as rank 0 has it, or checks might be due at another step.
+    cost = torch.tensor(told, dtype=torch.float64, device=parallel.device)
+    parallel.broadcast_(cost)
     if parallel.rank == 0:
         return check
-    return Elsewhere(int(rows)) if int(rows) >= 0 else None
+    steps, rows = cost.tolist()
+    return Elsewhere(Cost(steps, rows)) if steps >= 0 else None
 
 
 def fresh_model(recipe: Recipe, layout: Layout) -> GenerativeModel:

@@ -29,7 +29,7 @@ from synthmill.training.optim import PhaseOptimizer, distinct, flatten, optimize
 from synthmill.training.pace import Pacing, choices_of
 from synthmill.training.parallel import Parallel, local_rows
 from synthmill.training.plan import Plan, make_plan
-from synthmill.training.quality.base import Elsewhere, QualityCheck
+from synthmill.training.quality.base import Cost, Elsewhere, QualityCheck
 from synthmill.training.reporter import Reporter
 from synthmill.training.rng import StepRng, key
 from synthmill.training.rows import InMemory, TrainingRows
@@ -86,11 +86,11 @@ def train(
         DataError: no rows. LeavingError: `orders` asked for it; a checkpoint of that step is there.
     """
     run = RunState(config, parallel, reporter, checkpoints, run_key)
-    check_rows = quality.rows if quality is not None else 0
     rows = InMemory(data, parallel.device) if isinstance(data, Batch) else data
     with torch.no_grad():
         model.begin(rows.batches())
-    loop = Loop(model, rows, config, parallel, run, check_rows=check_rows, most_threads=most_threads)
+    cost = quality.cost if quality is not None else None
+    loop = Loop(model, rows, config, parallel, run, check=cost, most_threads=most_threads)
     checker = Checker(quality, loop.plan, parallel, run)
     run.resume((loop, checker), loop.plan.total_steps)
     threads_before = torch.get_num_threads()
@@ -193,6 +193,13 @@ def _outcome(loop: "Loop", checker: Checker, run: RunState, *, interrupted: bool
     )
 
 
+def check_steps(cost: Cost | None, model: GenerativeModel, rows: int) -> Callable[[int], float]:
+    """What a check of a model of `rows` training rows costs, in steps of so many rows."""
+    return lambda batch_rows: (
+        0.0 if cost is None else cost.in_steps(batch_rows) + model.finish_steps(rows, batch_rows)
+    )
+
+
 class Loop:
     """Steps of one run: which rows and noise each phase reads, its gradients and its optimizer."""
 
@@ -204,7 +211,7 @@ class Loop:
         parallel: Parallel,
         run: RunState,
         *,
-        check_rows: int,
+        check: Cost | None,
         most_threads: int,
     ) -> None:
         if data.num_rows < model.row_group:
@@ -212,7 +219,9 @@ class Loop:
                 f"{data.num_rows} training rows; at least {model.row_group} are needed", field="data.source"
             )
         stages = model.stages()
-        self.plan: Plan = make_plan(config, stages, data.num_rows, model.row_group, check_rows)
+        self.plan: Plan = make_plan(
+            config, stages, data.num_rows, model.row_group, check_steps(check, model, data.num_rows)
+        )
         if self.plan.batch_rows < config.global_batch_rows:
             run.say(
                 f"batch of {config.global_batch_rows} rows reduced to {self.plan.batch_rows}:"

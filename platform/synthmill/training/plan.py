@@ -4,21 +4,19 @@ counts alone.
 Nothing here reads a clock, so that two runs of one recipe do the same.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from synthmill.config import TrainingConfig
 from synthmill.models.base import Stage
 
 MOST_CHECKS = 25
-LEAST_CHECKS, LEAST_CHECKS_SHARE = 12, 0.25
-"""A run gets so many checks if they cost no more than that share of it: a short one has a peak, too."""
-CHECKS_OF_ENDING = 8
-"""Checks of a model that knows when to end."""
+CHECKS_OF_ENDING, LEAST_CHECKS_OF_ENDING = 8, 3
+"""Checks of a model that knows when to end, as many as their share allows; fewer could miss that it has
+learnt rows by heart."""
 CHECK_SHARE = 0.05
-STEPS_PER_SAMPLED_BATCH = 1.0
-"""What sampling, decoding and scoring as many rows as a batch has costs, in training steps."""
-STEPS_PER_CHECK = 10
-"""What a check costs besides."""
+"""Of the steps, that checks cost at most. The first one is not counted: what it fits, the weights that are
+published need whenever they are checked."""
 PATIENCE_CHECKS = 8
 """Checks without a gain after which nothing more is to be expected; docs/log.md has the figures."""
 PATIENCE_WORSE_CHECKS = 5
@@ -57,9 +55,14 @@ class Plan:
 
 
 def make_plan(
-    config: TrainingConfig, stages: tuple[Stage, ...], rows: int, row_group: int, check_rows: int
+    config: TrainingConfig,
+    stages: tuple[Stage, ...],
+    rows: int,
+    row_group: int,
+    check_steps: Callable[[int], float] = lambda batch_rows: 0.0,
 ) -> Plan:
-    """`rows` training rows, at least `row_group`; `check_rows` rows sampled a quality check."""
+    """`rows` training rows, at least `row_group`; `check_steps` gives what a check costs in steps of so many
+    rows."""
     wanted = config.global_batch_rows
     if wanted == TrainingConfig.model_fields["global_batch_rows"].default:
         # Any other number is meant as it is written.
@@ -71,13 +74,13 @@ def make_plan(
     total_steps = min(config.max_epochs, most_epochs or config.max_epochs) * steps_per_epoch
     if config.max_steps is not None:
         total_steps = min(total_steps, config.max_steps)
-    check_cost_steps = (
-        STEPS_PER_CHECK + STEPS_PER_SAMPLED_BATCH * (check_rows + 0.2 * min(rows, 20_000)) / batch_rows
-    )
     # In steps, not seconds: the same checks on every machine, so that the same weights are chosen.
-    cheap = max(-(-total_steps // MOST_CHECKS), int(check_cost_steps / CHECK_SHARE))
-    few = max(-(-total_steps // LEAST_CHECKS), int(check_cost_steps / LEAST_CHECKS_SHARE))
-    spaced = min(cheap, few) if most_epochs is None else max(few, -(-total_steps // CHECKS_OF_ENDING))
+    cheap = max(1, int(check_steps(batch_rows) / CHECK_SHARE))
+    if most_epochs is None:
+        spaced = max(cheap, -(-total_steps // MOST_CHECKS))
+    else:
+        most = -(-total_steps // LEAST_CHECKS_OF_ENDING)
+        spaced = min(max(cheap, -(-total_steps // CHECKS_OF_ENDING)), most)
     # What changes until the end of the stage, its learning rate above all, gains most at its end.
     falls = any(phase.optimizer.schedule != "constant" or phase.reads_progress for phase in stages[-1].phases)
     return Plan(

@@ -11,7 +11,7 @@ from synthmill.data.shards import bytes_of
 from synthmill.errors import ResourceError
 from synthmill.models.base import GenerativeModel
 from synthmill.training.fit import fresh_model
-from synthmill.training.loop import Loop
+from synthmill.training.loop import Loop, check_steps
 from synthmill.training.parallel import Single
 from synthmill.training.plan import make_plan
 from synthmill.training.prepare import Rows
@@ -80,7 +80,7 @@ def probe(recipe: Recipe, rows: Rows, *, seconds: float) -> Probed:
         recipe.training,
         Single(device),
         run,
-        check_rows=check.rows if check is not None else 0,
+        check=check.cost if check is not None else None,
         most_threads=recipe.training.threads or 1,
     )
     threads = torch.get_num_threads()
@@ -96,7 +96,7 @@ def probe(recipe: Recipe, rows: Rows, *, seconds: float) -> Probed:
         model.stages(),
         rows.train_rows,
         model.row_group,
-        check.rows if check is not None else 0,
+        check_steps(check.cost if check is not None else None, model, rows.train_rows),
     )
     return Probed(
         steps=plan.total_steps,

@@ -1,5 +1,8 @@
-"""Which of a run's checks is published: among those within noise of the best, the earliest, or the latest
-of a model whose learning rate has fallen by then."""
+"""Which of a run's checks is published: the best, or, of a model whose learning rate has fallen by then, the
+latest that is not surely worse.
+
+Not the earliest within noise of the best: a check that knows few validation rows can't tell half-trained
+weights from trained ones, and a classifier can (docs/log.md)."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -7,7 +10,6 @@ from typing import Any
 
 from torch import Tensor
 
-MOST_CANDIDATES = 4
 SURELY = 3.0
 """Standard errors by which weights are worse without doubt."""
 
@@ -25,8 +27,8 @@ class Candidate:
 
 @dataclass
 class Selection:
-    """Keeps only the weights that may still be published: each later candidate scores above all earlier
-    ones; where the latest is published, the best and the latest."""
+    """Keeps only the weights that may still be published: the best; where the latest is published, that one
+    too."""
 
     candidates: list[Candidate] = field(default_factory=list)
     checks_without_improvement: int = 0
@@ -60,10 +62,8 @@ class Selection:
             elif not is_worse:
                 self.candidates = [best, candidate]
             return
-        if best is not None and candidate.score <= best.score:
-            return
-        within = [other for other in self.candidates if other.score >= candidate.score - candidate.noise]
-        self.candidates = [*within[: MOST_CANDIDATES - 1], candidate]
+        if best is None or candidate.score > best.score:
+            self.candidates = [candidate]
 
     def begin_patience(self) -> None:
         """Count anew: what came before was no attempt at a good score."""
@@ -78,4 +78,5 @@ class Selection:
     @property
     def chosen(self) -> Candidate | None:
         """What is published."""
-        return self.candidates[-1 if self.latest else 0] if self.candidates else None
+        # Checkpoints of earlier versions hold several, the best of them last.
+        return self.candidates[-1] if self.candidates else None

@@ -3,7 +3,7 @@ name."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Self
+from typing import NamedTuple, Self
 
 import pyarrow as pa
 
@@ -17,6 +17,19 @@ from synthmill.training.rng import generator
 FOLDER = "training/quality"
 
 
+class Cost(NamedTuple):
+    """What a check costs, counted and not timed, so that it is the same on every machine."""
+
+    steps: float
+    """Training steps, whatever the batch."""
+    rows: float
+    """Rows of a batch, which a step of training takes as long for."""
+
+    def in_steps(self, batch_rows: int) -> float:
+        """Steps of so many rows."""
+        return self.steps + self.rows / batch_rows
+
+
 class QualityCheck(ABC):
     """Compares what a model generates with validation rows; is made once a run and called at every check."""
 
@@ -24,6 +37,11 @@ class QualityCheck(ABC):
     """Rows it samples at a check."""
     preview: bytes | None = None
     """A PNG of what the last check sampled, where a person can see that."""
+
+    @property
+    def cost(self) -> Cost:
+        """Of sampling, decoding and scoring."""
+        return Cost(10.0, self.rows)
 
     @classmethod
     @abstractmethod
@@ -45,12 +63,12 @@ class QualityCheck(ABC):
 
 
 class Elsewhere:
-    """The check of a run as ranks above 0 know it: rank 0 has it, and says how many rows it samples."""
+    """The check of a run as ranks above 0 know it: rank 0 has it, and says what it costs."""
 
     preview: bytes | None = None
 
-    def __init__(self, rows: int) -> None:
-        self.rows = rows
+    def __init__(self, cost: Cost) -> None:
+        self.cost = cost
 
     def __call__(self, model: GenerativeModel) -> dict[str, float]:
         raise AssertionError("rank 0 checks")
