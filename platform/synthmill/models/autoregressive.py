@@ -89,7 +89,7 @@ class _Columns(nn.Module):
         """Of one span, float32 (B, its codes)."""
         group, place = self.at[span]
         index = self.places.index(span)
-        inner_BM = functional.relu(torch.addmm(self.inner_bias[index], sum_BH, self.inner[index]))
+        inner_BM = torch.addmm(self.inner_bias[index], sum_BH, self.inner[index]).relu_()
         width = self.widths[span]
         weight_MV, bias_V = self.outer[group][place, :, :width], self.bias[group][place, 0, :width]
         return torch.addmm(bias_V, inner_BM, weight_MV).float()
@@ -241,18 +241,23 @@ class Autoregressive(GenerativeModel):
         # One number a cell and one a place, whatever is given: a row's cells depend on no other row.
         uniform_SB = torch.rand(spans, rows, generator=generator, device=device)
         place_BN = torch.rand(rows, len(self.numeric_N), generator=generator, device=device)
+        some_S, all_S = given_BS.any(0).tolist(), given_BS.all(0).tolist()
         for span in [*allowed, *(span for span in range(spans) if span not in allowed)]:
-            is_given_B = given_BS[:, span]
-            if bool(is_given_B.all()):
+            if all_S[span]:
                 continue
             weight_V = allowed[span].weight.to(device) if span in allowed else None
             logits_BV = self.columns.logits(span, sum_BH)
             if span in never and logits_BV.shape[1] > 1:
                 logits_BV[:, never[span]] = -torch.inf
             drawn_B = _draw(logits_BV, uniform_SB[span], weight_V)
-            codes_BS[:, span] = torch.where(is_given_B, codes_BS[:, span], drawn_B)
-            own_BH = self.embeddings[codes_BS[:, span] + self.offsets_S[span]]
-            sum_BH += own_BH * ~is_given_B[:, None]
+            own_BH = self.embeddings.index_select(0, drawn_B + self.offsets_S[span])
+            if some_S[span]:
+                is_given_B = given_BS[:, span]
+                drawn_B = torch.where(is_given_B, codes_BS[:, span], drawn_B)
+                # What is given is in the sum already.
+                own_BH *= ~is_given_B[:, None]
+            codes_BS[:, span] = drawn_B
+            sum_BH += own_BH
         values_BN = 2 * place_BN - 1
         for number, span in enumerate(self.numeric_N.tolist()):
             if span in allowed:
@@ -279,12 +284,13 @@ def operations_of(config: "Autoregressive.Config", layout: MixedLayout) -> float
 
 
 def _draw(logits_BV: Tensor, uniform_B: Tensor, weight_V: Tensor | None) -> Tensor:
-    """A code for each row by inversion of its cumulative distribution, int64 (B,)."""
-    share_BV = (logits_BV - logits_BV.amax(1, keepdim=True)).exp_()
-    if weight_V is not None:
+    """A code for each row by inversion of its cumulative distribution, int64 (B,); overwrites the logits."""
+    if weight_V is None:
+        share_BV = logits_BV.sub_(logits_BV.amax(1, keepdim=True)).exp_()
+    else:
         # In double: what is allowed may be less than a float tells from nothing.
         share_BV = logits_BV.double().softmax(1) * weight_V
-    cumulative_BV = share_BV.cumsum(1)
+    cumulative_BV = share_BV.cumsum_(1)
     level_B1 = uniform_B[:, None] * cumulative_BV[:, -1:]
     codes_B = (cumulative_BV[:, :-1] <= level_B1).sum(1)
     # The last code has no upper limit to be below: rounding must not choose one that has no share.

@@ -140,18 +140,24 @@ class Forest(GenerativeModel):
         number, prefix = self._order_for(given)
         assert len(prefix) == len(given), "forest takes columns that an order begins with; see `takes`"
         order, device = self.orders[number], self.roots.device
-        codes_BS = torch.zeros(num_rows, len(order), dtype=torch.int64, device=device)
+        # Drawn where the generator is; looked up on the CPU, as `Trees` does.
+        uniform_2SB = torch.rand(2, len(order), num_rows, generator=generator, device=device).cpu().numpy()
+        place_BN = 2 * torch.rand(num_rows, len(self.numeric_N), generator=generator, device=device) - 1
+        roots_TS = self.roots.cpu().numpy()
+        drawn_BS = np.zeros((num_rows, len(order)), dtype=np.int64)
         for span in prefix:
-            codes_BS[:, span] = given[span]
-        uniform_2SB = torch.rand(2, len(order), num_rows, generator=generator, device=device)
+            drawn_BS[:, span] = given[span]
         first, trees = sum(self.counts[:number]), self.counts[number]
         for span in order[len(prefix) :]:
+            uniform_B, choice_B = uniform_2SB[:, span]
             if span == order[-1] and number == 0 and self.head is not None:
-                codes_BS[:, span] = self.head.draw(codes_BS[:, order[:-1]], uniform_2SB[0, span])
+                others_BF = torch.from_numpy(drawn_BS[:, order[:-1]]).to(device)
+                drawn_B = self.head.draw(others_BF, torch.from_numpy(uniform_B).to(device))
+                drawn_BS[:, span] = drawn_B.cpu().numpy()
                 continue
-            tree_B = first + (uniform_2SB[1, span] * trees).long().clamp_max(trees - 1)
-            codes_BS[:, span] = self.trees.draw(codes_BS, self.roots[tree_B, span], uniform_2SB[0, span])
-        place_BN = 2 * torch.rand(num_rows, len(self.numeric_N), generator=generator, device=device) - 1
+            tree_B = first + (choice_B * np.float32(trees)).astype(np.int64).clip(max=trees - 1)
+            drawn_BS[:, span] = self.trees.draw(drawn_BS, roots_TS[tree_B, span], uniform_B)
+        codes_BS = torch.from_numpy(drawn_BS).to(device)
         inside_BN = codes_BS.index_select(1, self.numeric_N) < self.segments_N
         return Batch(codes=codes_BS, values=place_BN * inside_BN)
 
