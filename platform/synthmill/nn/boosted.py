@@ -98,13 +98,6 @@ class Boosted(nn.Module):
             return found_BK
         return torch.cat([torch.zeros_like(found_BK), found_BK], 1)
 
-    def draw(self, codes_BF: Tensor, uniform_B: Tensor) -> Tensor:
-        """A class for each row, int64 (B,)."""
-        cumulative_BC = self(codes_BF).softmax(1).cumsum(1)
-        level_B1 = uniform_B[:, None] * cumulative_BC[:, -1:]
-        drawn_B: Tensor = (cumulative_BC[:, :-1] <= level_B1).sum(1)
-        return drawn_B
-
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         # How many trees there are is known from the weights alone.
         for name, own in list(self.named_buffers()):
