@@ -241,7 +241,19 @@ def load_recipe(name_or_path: str, overrides: tuple[str, ...] = ()) -> Recipe:
         raise RecipeError(f"{stated!r} can't be read; this version reads {FORMAT!r}", field="format")
     # `data:` with nothing below it is a section to be completed by overrides, not a null.
     empty = {key for key, value in raw.items() if value is None and key in Recipe.model_fields}
-    return parse_model(Recipe, {key: value for key, value in raw.items() if key not in empty})
+    return parse_stated({key: value for key, value in raw.items() if key not in empty}, overrides)
+
+
+def parse_stated(raw: dict[str, Any], overrides: tuple[str, ...] = ()) -> Recipe:
+    """The recipe that a person wrote, overrides applied: a default that is stated counts as stated."""
+    training, key = raw.get("training"), "global_batch_rows"
+    fields = TrainingConfig.model_fields
+    if isinstance(training, dict) and training.get(key) == fields[key].default:
+        # A section with every field in it was written out by `dump`, and says nothing of who stated what.
+        written_out = dump(TrainingConfig()).keys() <= training.keys()
+        if not written_out or any(word.startswith(f"training.{key}=") for word in overrides):
+            raw = {**raw, "training": {**training, "batch_as_stated": True}}
+    return parse_model(Recipe, raw)
 
 
 def parse_model(model: type[M], raw: Any, *, prefix: str = "") -> M:

@@ -38,7 +38,11 @@ class TrainingConfig(FrozenModel):
     """Stop after so many seconds of training, if sooner."""
     global_batch_rows: int = tunable(500, choices=(250, 500, 1000), ge=2)
     """Rows in one step over all workers; reduced, with a line saying so, when there are fewer training rows.
-    Models of tables reduce 500, and no other number, to a tenth of fewer than 5,000 rows, 50 at least."""
+    Where a recipe states no number, models of tables reduce 500 to a tenth of fewer than 5,000 rows, 50 at
+    least."""
+    batch_as_stated: Literal[True] | None = Field(None, exclude_if=is_none)
+    """That `global_batch_rows` was stated, though it is the default; recipes which state 500 get it by
+    themselves."""
     micro_batch_rows: int | None = Field(None, ge=1, exclude_if=is_none)
     """Rows that a worker computes at once; gradients are added up over the parts of its share of a batch, so
     that a batch may be larger than memory. Null: the whole share. Not for models with BatchNorm."""

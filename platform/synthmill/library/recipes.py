@@ -14,7 +14,7 @@ from synthmill.config import (
     dump,
     load_recipe,
     name_of_source,
-    parse_model,
+    parse_stated,
     shipped_recipes,
 )
 from synthmill.errors import RecipeError
@@ -123,7 +123,7 @@ def _with(raw: dict[str, Any], words: list[str]) -> Recipe:
     for word in words:
         apply_override(raw, word)
     raw.pop("format", None)
-    return parse_model(Recipe, raw)
+    return parse_stated(raw, tuple(words))
 
 
 def _plain(recipe: Mapping[str, Plain]) -> dict[str, Any]:

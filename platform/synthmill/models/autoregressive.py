@@ -3,7 +3,9 @@
 
 Codes are embedded and summed in the order of the batch; the sum of those before a column is all that its own
 small network sees. So one pass gives every conditional, and any columns can be given and the others drawn.
-Numbers inside a bin are uniform. Legend: B rows, S spans, F codes of all spans, H embedding, M width of a
+With a head, a target that nothing is said about is drawn last, from boosted probabilities given all other
+columns: rows then come from p(others) h(target | others). What is asked about a target that is given, or
+together with columns that are not, is answered by the network's own p(x). Numbers inside a bin are uniform. Legend: B rows, S spans, F codes of all spans, H embedding, M width of a
 column's network, G spans of a group of like cardinality, V codes of its widest, N numeric spans.
 """
 
@@ -19,6 +21,7 @@ from synthmill.config import FrozenModel, tunable
 from synthmill.data.batch import Allowed, Batch, Condition
 from synthmill.data.layout import MixedLayout
 from synthmill.models.base import Adam, GenerativeModel, Phase, Rng, Stage, batch_of_table
+from synthmill.nn.head import MOST_ROWS, head_of
 
 MOST_PADDING = 0.25
 MOST_MULTIPLIED = 100
@@ -89,10 +92,15 @@ class _Columns(nn.Module):
         """Of one span, float32 (B, its codes)."""
         group, place = self.at[span]
         index = self.places.index(span)
-        inner_BM = functional.relu(torch.addmm(self.inner_bias[index], sum_BH, self.inner[index]))
+        inner_BM = torch.addmm(self.inner_bias[index], sum_BH, self.inner[index]).relu_()
         width = self.widths[span]
         weight_MV, bias_V = self.outer[group][place, :, :width], self.bias[group][place, 0, :width]
         return torch.addmm(bias_V, inner_BM, weight_MV).float()
+
+
+def _is_off(value: object) -> bool:
+    """Left out of what is saved: recipes from before the head must keep their fingerprints."""
+    return value is False
 
 
 class Autoregressive(GenerativeModel):
@@ -118,6 +126,9 @@ class Autoregressive(GenerativeModel):
         20,000 rows are read up to 2.4 times as often. More learn rows by heart."""
         table_order_share: float = Field(0.5, ge=0, le=1)
         """Share of the batches whose order is the table's, in which rows are drawn; others are random."""
+        head: bool = Field(False, exclude_if=_is_off)
+        """Whether a categorical target of 2 to 10 classes is drawn last, from boosted probabilities of it
+        given all other columns; where a condition is about the target, the network draws all."""
 
     modalities: ClassVar[tuple[str, ...]] = ("table",)
     reference: ClassVar[str] = "arXiv 2110.02037, equation 4, over arXiv 1310.1757"
@@ -137,6 +148,7 @@ class Autoregressive(GenerativeModel):
         self.embeddings = nn.Parameter(torch.randn(int(widths.sum()), hidden) * hidden**-0.5)
         self.start = nn.Parameter(torch.zeros(hidden))
         self.columns = _Columns(widths.tolist(), hidden, config.hidden_dim, config.dropout)
+        self.head = head_of(layout) if config.head else None
         self.register_buffer("offsets_S", widths.cumsum(0) - widths, persistent=False)
         numeric = torch.tensor([span.discrete for span in layout.numeric], dtype=torch.int64)
         segments = torch.tensor([span.segments for span in layout.numeric], dtype=torch.int64)
@@ -163,12 +175,20 @@ class Autoregressive(GenerativeModel):
         """Biases begin at the columns' frequencies, which 3e-3 a step would take thousands of steps to
         reach."""
         counts = [torch.zeros(span.width, dtype=torch.int64) for span in self.layout.discrete]
+        every, seen, some = max(1, -(-self.layout.rows // MOST_ROWS)), 0, []
         for batch in batches:
+            if self.head is not None:
+                # Of rows that lie on disk one of each stretch of equal length.
+                some.append(batch["codes"][-seen % every :: every].cpu())
+                seen += batch.num_rows
             for column, count in zip(batch["codes"].T, counts, strict=True):
                 count += torch.bincount(column, minlength=len(count)).cpu()
         # Half a row of each code: one that no row has is improbable, not impossible.
         smoothed = [count.float() + 0.5 for count in counts]
         self.columns.start_at([count / count.sum() for count in smoothed])
+        if self.head is not None:
+            # The rows alone decide it, not the weights: once, and the same on every rank.
+            self.head.fit(torch.cat(some).numpy())
 
     def loss(self, phase: str, batch: Batch, *, rng: Rng, progress: float) -> dict[str, Tensor]:
         # One order for all rows and ranks: rows of a rank are drawn by its own share of the noise, but the
@@ -196,17 +216,34 @@ class Autoregressive(GenerativeModel):
         return self.columns.nats(sums_SBH, codes_BS)
 
     def log_prob(self, batch: Batch, order: Sequence[int] | None = None) -> Tensor:
-        """Along an order of the spans; None: the table's."""
-        order_S = torch.arange(len(self.layout.discrete)) if order is None else torch.tensor(order)
-        return -self._nats(batch["codes"], order_S).sum(0)
+        """Along an order of the spans, None: the table's; with a head the target comes last in any order, and
+        has the head's probability, as when rows are drawn."""
+        codes_BS = batch["codes"]
+        order_S = torch.arange(codes_BS.shape[1]) if order is None else torch.tensor(order)
+        if self.head is None:
+            return -self._nats(codes_BS, order_S).sum(0)
+        target = self.head.target
+        order_S = torch.cat([order_S[order_S != target], torch.tensor([target])])
+        nats_SB = self._nats(codes_BS, order_S)
+        nats_SB[self.columns.places.index(target)] = functional.cross_entropy(
+            self.head.logits(codes_BS), codes_BS[:, target], reduction="none"
+        )
+        return -nats_SB.sum(0)
 
     def nats(self, batch: Batch) -> Tensor:
-        return -self.log_prob(batch) / max(1, len(self.layout.discrete))
+        # Of the network alone: it is its weights that checks choose.
+        order_S = torch.arange(len(self.layout.discrete))
+        return self._nats(batch["codes"], order_S).sum(0) / max(1, len(order_S))
 
     def probabilities(self, span: int, batch: Batch, given_BS: Tensor) -> Tensor:
+        codes_BS = batch["codes"]
         others_S = torch.arange(given_BS.shape[1], device=given_BS.device) != span
-        sum_BH = self._sum_of(batch["codes"], given_BS & others_S)
-        return self.columns.logits(span, sum_BH).softmax(1)
+        logits_BV = self.columns.logits(span, self._sum_of(codes_BS, given_BS & others_S))
+        if self.head is not None and span == self.head.target:
+            # As rows are drawn; where a cell is missing the network knows what goes with the others.
+            is_whole_B1 = (given_BS | ~others_S).all(1, keepdim=True)
+            logits_BV = torch.where(is_whole_B1, self.head.logits(codes_BS), logits_BV)
+        return logits_BV.softmax(1)
 
     def _sum_of(self, codes_BS: Tensor, given_BS: Tensor) -> Tensor:
         sum_BH = self.start.expand(len(codes_BS), -1).clone()
@@ -234,25 +271,37 @@ class Autoregressive(GenerativeModel):
         generator: torch.Generator,
     ) -> Batch:
         """`allowed` limits codes and places of a span. Exact for one such span, which is drawn first; where
-        there are more, each is limited given those before it."""
+        there are more, each is limited given those before it. The head draws the target where it is neither
+        given nor limited."""
         allowed, never, device = dict(allowed or {}), never or {}, codes_BS.device
         codes_BS, sum_BH = codes_BS.clone(), self._sum_of(codes_BS, given_BS)
         rows, spans = codes_BS.shape
         # One number a cell and one a place, whatever is given: a row's cells depend on no other row.
         uniform_SB = torch.rand(spans, rows, generator=generator, device=device)
         place_BN = torch.rand(rows, len(self.numeric_N), generator=generator, device=device)
-        for span in [*allowed, *(span for span in range(spans) if span not in allowed)]:
-            is_given_B = given_BS[:, span]
-            if bool(is_given_B.all()):
+        some_S, all_S = given_BS.any(0).tolist(), given_BS.all(0).tolist()
+        head = self.head if self.head is not None and self.head.target not in allowed else None
+        last = range(spans) if head is None else [*head.others, head.target]
+        for span in [*allowed, *(span for span in last if span not in allowed)]:
+            if all_S[span]:
+                continue
+            if head is not None and span == head.target:
+                drawn_B = head.draw(codes_BS, uniform_SB[span], never.get(span))
+                codes_BS[:, span] = torch.where(given_BS[:, span], codes_BS[:, span], drawn_B)
                 continue
             weight_V = allowed[span].weight.to(device) if span in allowed else None
             logits_BV = self.columns.logits(span, sum_BH)
             if span in never and logits_BV.shape[1] > 1:
                 logits_BV[:, never[span]] = -torch.inf
             drawn_B = _draw(logits_BV, uniform_SB[span], weight_V)
-            codes_BS[:, span] = torch.where(is_given_B, codes_BS[:, span], drawn_B)
-            own_BH = self.embeddings[codes_BS[:, span] + self.offsets_S[span]]
-            sum_BH += own_BH * ~is_given_B[:, None]
+            own_BH = self.embeddings.index_select(0, drawn_B + self.offsets_S[span])
+            if some_S[span]:
+                is_given_B = given_BS[:, span]
+                drawn_B = torch.where(is_given_B, codes_BS[:, span], drawn_B)
+                # What is given is in the sum already.
+                own_BH *= ~is_given_B[:, None]
+            codes_BS[:, span] = drawn_B
+            sum_BH += own_BH
         values_BN = 2 * place_BN - 1
         for number, span in enumerate(self.numeric_N.tolist()):
             if span in allowed:
@@ -279,12 +328,13 @@ def operations_of(config: "Autoregressive.Config", layout: MixedLayout) -> float
 
 
 def _draw(logits_BV: Tensor, uniform_B: Tensor, weight_V: Tensor | None) -> Tensor:
-    """A code for each row by inversion of its cumulative distribution, int64 (B,)."""
-    share_BV = (logits_BV - logits_BV.amax(1, keepdim=True)).exp_()
-    if weight_V is not None:
+    """A code for each row by inversion of its cumulative distribution, int64 (B,); overwrites the logits."""
+    if weight_V is None:
+        share_BV = logits_BV.sub_(logits_BV.amax(1, keepdim=True)).exp_()
+    else:
         # In double: what is allowed may be less than a float tells from nothing.
         share_BV = logits_BV.double().softmax(1) * weight_V
-    cumulative_BV = share_BV.cumsum(1)
+    cumulative_BV = share_BV.cumsum_(1)
     level_B1 = uniform_B[:, None] * cumulative_BV[:, -1:]
     codes_B = (cumulative_BV[:, :-1] <= level_B1).sum(1)
     # The last code has no upper limit to be below: rounding must not choose one that has no share.

@@ -86,8 +86,8 @@ class Stage:
     """Passes over the rows after which there is nothing left to learn; a run of one stage ends there, if
     `training.max_epochs` does not end it sooner. None: the recipe decides."""
     most_batch_rows: int | None = None
-    """Rows of a batch beyond which a small table is learnt from in too few steps; where the recipe leaves
-    the number at its default, that is reduced to it. None: the default stays."""
+    """Rows of a batch beyond which a small table is learnt from in too few steps; where the recipe states
+    no number, the default is reduced to it. None: the default stays."""
 
 
 @dataclass(frozen=True)

@@ -19,14 +19,11 @@ from synthmill.config import FrozenModel, tunable
 from synthmill.data.batch import Batch, Condition, concat
 from synthmill.data.layout import MixedLayout
 from synthmill.models.base import GenerativeModel, Stage
-from synthmill.nn.boosted import Boosted, fit_boosted
-from synthmill.nn.trees import Codes, Grower, Trees
+from synthmill.nn.head import MOST_ROWS, head_of
+from synthmill.nn.trees import Grower, Trees
 
 MOST_TREE_ROWS = 20_000
 """A tree is grown on no more, so that time and size do not grow with the table; each tree has its own."""
-HEAD_ROUNDS, HEAD_DEPTH, HEAD_RATE = 150, 5, 0.15
-MOST_HEAD_CLASSES = 10
-MOST_HEAD_ROWS = 10 * MOST_TREE_ROWS
 
 
 class Forest(GenerativeModel):
@@ -51,7 +48,7 @@ class Forest(GenerativeModel):
     reference: ClassVar[str] = "Reiter 2005, J. Official Statistics 21(3); head: arXiv 1706.09516, section 3"
     encoding = "discrete"
     conditions = "any"
-    most_fitted_rows = MOST_HEAD_ROWS
+    most_fitted_rows = MOST_ROWS
     config: Config
     roots: Tensor
     numeric_N: Tensor
@@ -66,7 +63,7 @@ class Forest(GenerativeModel):
         spans = len(layout.discrete)
         self.register_buffer("roots", torch.zeros(sum(self.counts), spans, dtype=torch.int64))
         self.trees = Trees()
-        self.head = Boosted() if config.head and _has_head(layout) else None
+        self.head = head_of(layout) if config.head else None
         numeric = torch.tensor([span.discrete for span in layout.numeric], dtype=torch.int64)
         segments = torch.tensor([span.segments for span in layout.numeric], dtype=torch.int64)
         self.register_buffer("numeric_N", numeric, persistent=False)
@@ -104,23 +101,7 @@ class Forest(GenerativeModel):
             roots_S[torch.tensor(order)] = grown_S.to(roots_S.device)
         self.trees.take(grower)
         if self.head is not None:
-            self._fit_head(codes_NS)
-
-    def _fit_head(self, codes_NS: Codes) -> None:
-        assert self.head is not None
-        *others, target = self.orders[0]
-        some_NS = codes_NS[:: -(-len(codes_NS) // MOST_HEAD_ROWS)]
-        self.head.take(
-            fit_boosted(
-                some_NS[:, others],
-                some_NS[:, target],
-                self.layout.discrete[target].width,
-                rounds=HEAD_ROUNDS,
-                depth=HEAD_DEPTH,
-                rate=HEAD_RATE,
-                seed=0,
-            )
-        )
+            self.head.fit(codes_NS)
 
     def takes(self, spans: Collection[int]) -> frozenset[int]:
         """Those that the order with most of them begins with."""
@@ -140,18 +121,24 @@ class Forest(GenerativeModel):
         number, prefix = self._order_for(given)
         assert len(prefix) == len(given), "forest takes columns that an order begins with; see `takes`"
         order, device = self.orders[number], self.roots.device
-        codes_BS = torch.zeros(num_rows, len(order), dtype=torch.int64, device=device)
+        # Drawn where the generator is; looked up on the CPU, as `Trees` does.
+        uniform_2SB = torch.rand(2, len(order), num_rows, generator=generator, device=device).cpu().numpy()
+        place_BN = 2 * torch.rand(num_rows, len(self.numeric_N), generator=generator, device=device) - 1
+        roots_TS = self.roots.cpu().numpy()
+        drawn_BS = np.zeros((num_rows, len(order)), dtype=np.int64)
         for span in prefix:
-            codes_BS[:, span] = given[span]
-        uniform_2SB = torch.rand(2, len(order), num_rows, generator=generator, device=device)
+            drawn_BS[:, span] = given[span]
         first, trees = sum(self.counts[:number]), self.counts[number]
         for span in order[len(prefix) :]:
+            uniform_B, choice_B = uniform_2SB[:, span]
             if span == order[-1] and number == 0 and self.head is not None:
-                codes_BS[:, span] = self.head.draw(codes_BS[:, order[:-1]], uniform_2SB[0, span])
+                known = (torch.from_numpy(part).to(device) for part in (drawn_BS, uniform_B))
+                drawn_B = self.head.draw(*known)
+                drawn_BS[:, span] = drawn_B.cpu().numpy()
                 continue
-            tree_B = first + (uniform_2SB[1, span] * trees).long().clamp_max(trees - 1)
-            codes_BS[:, span] = self.trees.draw(codes_BS, self.roots[tree_B, span], uniform_2SB[0, span])
-        place_BN = 2 * torch.rand(num_rows, len(self.numeric_N), generator=generator, device=device) - 1
+            tree_B = first + (choice_B * np.float32(trees)).astype(np.int64).clip(max=trees - 1)
+            drawn_BS[:, span] = self.trees.draw(drawn_BS, roots_TS[tree_B, span], uniform_B)
+        codes_BS = torch.from_numpy(drawn_BS).to(device)
         inside_BN = codes_BS.index_select(1, self.numeric_N) < self.segments_N
         return Batch(codes=codes_BS, values=place_BN * inside_BN)
 
@@ -170,9 +157,3 @@ def orders_of(layout: MixedLayout) -> list[list[int]]:
         [index for name in names for index, span in enumerate(layout.discrete) if span.column == name]
         for names in named
     ]
-
-
-def _has_head(layout: MixedLayout) -> bool:
-    spans = [span for span in layout.discrete if span.column == layout.target]
-    few = len(spans) == 1 and spans[0].role == "category" and 2 <= spans[0].width <= MOST_HEAD_CLASSES
-    return few and len(layout.discrete) > 1

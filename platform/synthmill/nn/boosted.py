@@ -82,22 +82,21 @@ class Boosted(nn.Module):
         rounds, depth = self.feature.shape
         # Rows last and in 16 bits: it is the bytes of all the answers that take the time.
         codes_FB = codes_BF.T.to(torch.int16).contiguous()
-        asked_XB = codes_FB.index_select(0, self.feature.flatten().long()) > self.threshold.view(-1, 1)
-        node_RB = torch.arange(rounds, device=codes_BF.device).view(-1, 1)
-        for answer_RB in reversed(asked_XB.view(rounds, depth, -1).unbind(1)):
-            node_RB = node_RB + node_RB + answer_RB
+        leaf_RB = torch.zeros(rounds, len(codes_BF), dtype=torch.int16, device=codes_BF.device)
+        for level in reversed(range(depth)):
+            asked_RB = codes_FB.index_select(0, self.feature[:, level].long())
+            leaf_RB += leaf_RB
+            leaf_RB += (asked_RB > self.threshold[:, level, None]).to(torch.int16)
+        first_R1 = torch.arange(rounds, device=codes_BF.device).view(-1, 1) << depth
+        at = (leaf_RB.long() + first_R1).flatten()
         values = self.value.flatten(0, 1).unbind(1)
-        found_BK = torch.stack([value.contiguous().take(node_RB).sum(0) for value in values], 1) + self.base
+        found_BK = torch.stack(
+            [value.contiguous().index_select(0, at).view_as(leaf_RB).sum(0) for value in values], 1
+        )
+        found_BK = found_BK + self.base
         if len(self.base) > 1:
             return found_BK
         return torch.cat([torch.zeros_like(found_BK), found_BK], 1)
-
-    def draw(self, codes_BF: Tensor, uniform_B: Tensor) -> Tensor:
-        """A class for each row, int64 (B,)."""
-        cumulative_BC = self(codes_BF).softmax(1).cumsum(1)
-        level_B1 = uniform_B[:, None] * cumulative_BC[:, -1:]
-        drawn_B: Tensor = (cumulative_BC[:, :-1] <= level_B1).sum(1)
-        return drawn_B
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
         # How many trees there are is known from the weights alone.

@@ -64,8 +64,8 @@ def make_plan(
     """`rows` training rows, at least `row_group`; `check_steps` gives what a check costs in steps of so many
     rows."""
     wanted = config.global_batch_rows
-    if wanted == TrainingConfig.model_fields["global_batch_rows"].default:
-        # Any other number is meant as it is written.
+    if wanted == TrainingConfig.model_fields["global_batch_rows"].default and not config.batch_as_stated:
+        # A number that was stated is meant as it is written.
         wanted = min(wanted, *(stage.most_batch_rows or wanted for stage in stages))
     # Whole groups of rows: a critic that judges several at once must get all of a group.
     batch_rows = max(row_group, min(wanted, rows) // row_group * row_group)
