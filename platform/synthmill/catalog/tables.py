@@ -1,8 +1,5 @@
 """Datasets of several tables: a folder a table, one manifest."""
 
-from collections.abc import Iterator
-from typing import Any
-
 import pyarrow as pa
 
 from synthmill.catalog.dataset import part_path, read_entry
@@ -49,9 +46,3 @@ def read_table(version: Version, table: str) -> pa.Table:
     schema = decode_schema(version.manifest.details["tables"][table]["arrow_schema"])
     parts = [read_entry(version.folder, entry, schema) for entry in entries]
     return pa.concat_tables(parts) if parts else schema.empty_table()
-
-
-def iter_tables(version: Version) -> Iterator[tuple[str, Any]]:
-    """Each table by name, parents first."""
-    for name in table_names(version):
-        yield name, read_table(version, name)

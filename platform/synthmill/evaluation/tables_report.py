@@ -1,5 +1,6 @@
 """The report on tables that belong together: how they hang together, and a section a table."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -28,11 +29,22 @@ class TablesReport(FrozenModel):
 
     @property
     def verdict(self) -> Verdict:
-        """Fail where a key or a foreign key is broken; otherwise the worst of the tables."""
+        """Fail where a key or a foreign key is broken; otherwise the worst of the relations and tables."""
         if not self.relations.intact:
             return "fail"
-        verdicts = [report.verdict for report in self.tables.values()]
-        return next((one for one in _WORST if one in verdicts), "inconclusive")
+        # Relations alone prove nothing of rows: without a table that could be judged, nothing is decided.
+        verdicts: list[Verdict] = [report.verdict for report in self.tables.values()] or ["inconclusive"]
+        verdicts += [one.verdict for one in self.relations.relations]
+        return next(one for one in _WORST if one in verdicts)
+
+    def passed(self, *, allow_inconclusive: bool = False) -> bool:
+        """Whether `--require pass` is met, as of one table."""
+        return self.verdict in ("pass", "warn") or (allow_inconclusive and self.verdict == "inconclusive")
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the report's JSON."""
+        return hashlib.sha256(self.to_json()).hexdigest()
 
     @property
     def summary(self) -> str:
@@ -41,7 +53,10 @@ class TablesReport(FrozenModel):
         broken += [one.relation for one in self.relations.relations if one.integrity < 1]
         if broken:
             return f"keys are broken: {', '.join(broken)}"
-        parts = [f"{name}: {report.verdict}" for name, report in self.tables.items()]
+        parts = [
+            f"{one.relation}: {one.verdict}" for one in self.relations.relations if one.verdict != "pass"
+        ]
+        parts += [f"{name}: {report.verdict}" for name, report in self.tables.items()]
         parts += [f"{name}: not judged" for name in self.not_judged]
         return f"every key is unique and every foreign key names a row; {', '.join(parts)}"
 
@@ -52,6 +67,7 @@ class TablesReport(FrozenModel):
             "verdict": self.verdict,
             "summary": self.summary,
             **self.relations.model_dump(mode="json"),
+            "verdicts": {one.relation: one.verdict for one in self.relations.relations},
             "tables": {
                 name: {"verdict": report.verdict, "summary": report.summary, "report": f"{name}/report.json"}
                 for name, report in self.tables.items()
@@ -65,12 +81,14 @@ class TablesReport(FrozenModel):
         lines = [
             f"# {self.verdict}: {self.summary}",
             "",
-            "| relation | integrity | children (real) | cardinality (real) | dependence (real; none) |",
-            "| --- | --- | --- | --- | --- |",
+            "| relation | verdict | integrity | children (real) | cardinality (real) |"
+            " dependence (real; none) |",
+            "| --- | --- | --- | --- | --- | --- |",
         ]
         for one in self.relations.relations:
             lines.append(
-                f"| {one.relation} | {one.integrity:.0%} | {one.children:.2f} ({one.children_real:.2f}) |"
+                f"| {one.relation} | {one.verdict} | {one.integrity:.0%} |"
+                f" {one.children:.2f} ({one.children_real:.2f}) |"
                 f" {one.cardinality:.3f} ({_shown(one.cardinality_reference)}) | {_shown(one.dependence)}"
                 f" ({_shown(one.dependence_reference)}; {_shown(one.dependence_control)}) |"
             )

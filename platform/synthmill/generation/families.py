@@ -125,17 +125,6 @@ class Families:
             made[name] = pa.table(cells, schema=pa.schema(fields))
         return made
 
-    def schema(self, name: str) -> pa.Schema:
-        """The columns of a table as they are published."""
-        table, kinds = self.spec.table(name), self.spec.table(name).schema_of_keys
-        form = self.generators[name].codec.form.select(table.own)
-        return pa.schema(
-            [
-                form.schema.field(column) if column in table.own else kinds.field(column)
-                for column in table.columns
-            ]
-        )
-
     def _part(self, table: TableSpec, stretch: Stretch, parts: Mapping[str, Part]) -> Part:
         owner = self._owners(table, stretch, parts)
         given = self._given(table, owner, parts)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
+
 from synthmill.catalog.several import SeveralArtifact, read_several
 from synthmill.catalog.store import Version
 from synthmill.config import parse_model
@@ -45,6 +47,17 @@ class SeveralGenerators:
     def families(self, plan: FamilyPlan) -> Families:
         """The rows of a plan."""
         return Families(self.spec, self.generators, plan)
+
+    def schema(self, name: str) -> pa.Schema:
+        """The columns of a table as they are published."""
+        table, kinds = self.spec.table(name), self.spec.table(name).schema_of_keys
+        form = self.generators[name].codec.form.select(table.own)
+        return pa.schema(
+            [
+                form.schema.field(column) if column in table.own else kinds.field(column)
+                for column in table.columns
+            ]
+        )
 
     @property
     def compute_class(self) -> str:

@@ -180,7 +180,7 @@ def _augment_tables(given: dict[str, Any]) -> dict[str, Any]:
     from synthmill.runtime.augment_tables import TablesRequest, augment_tables
 
     known = {"model", "dataset", "rows", "scale", "store", "seed", "workers", "portable", "shard_rows"}
-    known |= {"if_exists", "set_", "result_file"}
+    known |= {"if_exists", "set_", "result_file", "require", "allow_inconclusive", "gates"}
     plain = {parameter.name: parameter.default for parameter in signature(augment).parameters.values()}
     for name, value in given.items():
         if name not in known and value != plain[name]:
@@ -199,6 +199,9 @@ def _augment_tables(given: dict[str, Any]) -> dict[str, Any]:
         stretch_rows=given["shard_rows"],
         portable=given["portable"],
         if_exists=given["if_exists"],
+        require=given["require"],
+        allow_inconclusive=given["allow_inconclusive"],
+        gates=given["gates"],
     )
     version = augment_tables(
         request, given["store"], run_id=uuid.uuid4().hex, storage=storage_settings(given["set_"])
@@ -211,6 +214,7 @@ def _augment_tables(given: dict[str, Any]) -> dict[str, Any]:
         "tables": {name: table["rows"] for name, table in tables.items()},
         "content_digest": version.manifest.content_digest,
         "verdict": (version.manifest.gate or {}).get("verdict"),
+        "report": (version.manifest.gate or {}).get("report"),
     }
 
 

@@ -10,7 +10,7 @@ import functools
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -24,11 +24,14 @@ from synthmill.catalog.several import KIND
 from synthmill.catalog.store import Draft, Store, Version, check_name
 from synthmill.catalog.tables import table_part
 from synthmill.config import StorageConfig, fingerprint
-from synthmill.errors import ResourceError, SynthmillError, UserError
+from synthmill.errors import DataError, GateFailedError, ResourceError, SynthmillError, UserError
+from synthmill.evaluation.tables_report import TablesReport
 from synthmill.generation.compute import PORTABLE_ENV
 from synthmill.generation.family_plan import MOST_STRETCH_ROWS, FamilyPlan, Stretch, plan_families
 from synthmill.generation.several import SeveralGenerators
 from synthmill.runtime import cluster
+from synthmill.runtime.evaluate import EvaluateRequest
+from synthmill.runtime.evaluate_tables import check_gates, judged
 from synthmill.runtime.progress import Progress, say
 from synthmill.runtime.tasks import get, line_of
 from synthmill.runtime.writers import LOST, MAX_RETRIES
@@ -54,6 +57,15 @@ class TablesRequest:
     """Of the largest table in a part, about."""
     portable: bool = False
     if_exists: Literal["new", "reuse"] = "new"
+    require: Literal["pass"] | None = None
+    allow_inconclusive: bool = False
+    gates: str | None = None
+    """A gates file, or `default`, of every table's own figures."""
+
+    @property
+    def question(self) -> EvaluateRequest:
+        """How what is written is judged."""
+        return EvaluateRequest(dataset=self.dataset, profile="quick", gates=self.gates, workers=self.workers)
 
 
 @dataclass(frozen=True)
@@ -76,6 +88,7 @@ def augment_tables(
     Raises:
         UserError: an unknown model or table, no rows, too many workers: before any work; a key whose type has
         no room.
+        GateFailedError: `require="pass"` and the gates did not pass; the parts stand in quarantine.
     """
     storage = storage or StorageConfig()
     store = Store(store_uri, storage)
@@ -86,6 +99,7 @@ def augment_tables(
         raise UserError(f"must be at least 1, got {request.stretch_rows}", field="--shard-rows")
     model = SeveralGenerators.load(store.resolve("models", request.model, field="--model"))
     plan = planned(request, model)
+    check_gates(request.question)
     store.root.probe_write()
     with cluster.session():
         cluster.warn_of_local(store.root)
@@ -106,7 +120,7 @@ def augment_tables(
         with store.begin(
             "datasets", request.dataset, run_key=key, run_id=run_id, if_exists=request.if_exists
         ) as draft:
-            return draft.finished or _fill(draft, model, plan, tasks)
+            return draft.finished or _fill(request, draft, model, plan, tasks)
 
 
 def planned(request: TablesRequest, model: SeveralGenerators) -> FamilyPlan:
@@ -132,7 +146,10 @@ def planned(request: TablesRequest, model: SeveralGenerators) -> FamilyPlan:
         raise UserError(str(fault).partition(": ")[2], field=f"--{fault.field}") from None
 
 
-def _fill(draft: Draft, model: SeveralGenerators, plan: FamilyPlan, tasks: "_Tasks") -> Version:
+def _fill(
+    request: TablesRequest, draft: Draft, model: SeveralGenerators, plan: FamilyPlan, tasks: "_Tasks"
+) -> Version:
+    """Count, write, judge what was written, and commit the manifest last."""
     stretches = plan.stretches()
     say(f"{draft.ref}: {len(stretches)} stretches of families, {tasks.workers} worker(s)")
     sizes: list[dict[str, int]] = tasks.each("counting", tasks.count, [(one,) for one in stretches], draft)
@@ -150,18 +167,21 @@ def _fill(draft: Draft, model: SeveralGenerators, plan: FamilyPlan, tasks: "_Tas
     written = tasks.each("generating", tasks.write, todo, draft)
     done |= {arguments[0].number: files for arguments, files in zip(todo, written, strict=True)}
     tasks.say_paces()
-    files = [entry for number in sorted(done) for entry in done[number]]
-    families = model.families(plan)
     # Files of a table follow one another, parents first.
-    order = {table.name: place for place, table in enumerate(model.spec.tables)}
-    files.sort(key=lambda entry: (order[entry.path.rpartition("/")[0]], entry.path))
+    by_table: dict[str, list[FileEntry]] = {table.name: [] for table in model.spec.tables}
+    for number in sorted(done):
+        for entry in done[number]:
+            by_table[entry.path.rpartition("/")[0]].append(entry)
+    # Before minutes of evaluation: another run may have taken this version over meanwhile.
+    draft.check_owned()
+    gate = _gate(request, draft, model, by_table)
     manifest = draft.manifest(
-        files=tuple(files),
+        files=tuple(entry for files in by_table.values() for entry in files),
         parents=(Parent(kind="model", ref=model.ref, digest=model.digest),),
         seed=plan.seed,
         compute_class=tasks.compute_class,
         labels=labels(run_key=draft.run_key),
-        gate={"verdict": "inconclusive", "why": "several tables are judged by synthmill evaluate --dataset"},
+        gate=gate,
         details={
             "kind": KIND,
             "order": [table.name for table in model.spec.tables],
@@ -173,13 +193,42 @@ def _fill(draft: Draft, model: SeveralGenerators, plan: FamilyPlan, tasks: "_Tas
                     "foreign_keys": [
                         {"columns": list(one.columns), "table": one.parent} for one in table.relations
                     ],
-                    "arrow_schema": encode_schema(families.schema(table.name)),
+                    "arrow_schema": encode_schema(model.schema(table.name)),
                 }
                 for table in model.spec.tables
             },
         },
     )
     return draft.commit(manifest.model_copy(update={"rows": sum(start.values())}))
+
+
+def _gate(
+    request: TablesRequest, draft: Draft, model: SeveralGenerators, files: Mapping[str, Sequence[FileEntry]]
+) -> dict[str, Any]:
+    """What the manifest says of the quick report, whose files stand beside the tables.
+
+    Raises:
+        GateFailedError: a pass was required.
+    """
+    say("comparing the tables with the real ones")
+    report: TablesReport | None = None
+    try:
+        report = judged(draft.store, model, draft.folder, files, request.question, dataset=draft.ref)
+    except DataError as fault:
+        # A source may be gone or changed since training; the rows are good all the same.
+        why = str(fault)
+    else:
+        why = report.summary
+        for name, content in report.files().items():
+            draft.folder.write_bytes(f"_{name}", content)
+    verdict = report.verdict if report else "inconclusive"
+    if request.require and not (report and report.passed(allow_inconclusive=request.allow_inconclusive)):
+        where = draft.quarantine(f"gates: {verdict}")
+        raise GateFailedError(
+            f"{request.dataset} was not published: {verdict}, {why}; parts and report are in {where}"
+        )
+    told = {"report": draft.folder.uri_of("_report.json"), "report_sha256": report.digest} if report else {}
+    return {"verdict": verdict, "why": why, **told}
 
 
 class _Tasks:
