@@ -21,6 +21,7 @@ from synthmill.data.relations.keys import cast_cells
 from synthmill.data.relations.spec import NAMED, NONE, FamiliesSpec, RelationSpec, TableSpec
 from synthmill.errors import UserError
 from synthmill.generation.completing import as_block
+from synthmill.generation.condition import Where
 from synthmill.generation.family_plan import FamilyPlan, Stretch
 from synthmill.generation.generator import Generator
 from synthmill.generation.sampler import BLOCK_ROWS, block_seed, device_of, one_thread
@@ -138,7 +139,10 @@ class Families:
             for place in chosen:
                 named[place] = self._choose(table, place, stretch, owner, wish)
                 given |= self._known(table.relations[place], named[place])
-        batch = self._drawn(table, given, len(owner), (*path, 1))
+        if table.name in self.plan.where:
+            batch = self._asked(table, len(owner), path)
+        else:
+            batch = self._drawn(table, given, len(owner), (*path, 1))
         typed = self._typed(table, batch)
         for place, one in enumerate(table.relations):
             if one.role == "chosen" and not len(owner):
@@ -333,6 +337,12 @@ class Families:
             noise = torch.randint(2**62, (BLOCK_ROWS,), generator=draws, device=device)
             blocks.append(made.with_(noise=noise).to("cpu").take(slice(0, rows - first)))
         return concat(blocks)
+
+    def _asked(self, table: TableSpec, rows: int, path: tuple[int, ...]) -> Batch:
+        """Rows of a table without an owner that meet the plan's conditions; nothing is given of them."""
+        where = Where.parse(self.plan.where[table.name])
+        sampler = self.generators[table.name].sampler
+        return concat(list(sampler.seeded(rows, seed=self.plan.seed, path=(PATH + 1, *path), where=where)))
 
     def _typed(self, table: TableSpec, batch: Batch) -> pa.Table:
         codec = self.generators[table.name].codec

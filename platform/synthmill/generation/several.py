@@ -9,7 +9,9 @@ from synthmill.catalog.several import SeveralArtifact, read_several
 from synthmill.catalog.store import Version
 from synthmill.config import parse_model
 from synthmill.data.relations.spec import FamiliesSpec
+from synthmill.errors import ConditionError, did_you_mean
 from synthmill.generation.compute import compute_class
+from synthmill.generation.condition import Where
 from synthmill.generation.families import Families
 from synthmill.generation.family_plan import FamilyPlan
 from synthmill.generation.generator import Generator
@@ -45,7 +47,22 @@ class SeveralGenerators:
         return cls(spec, generators, ref, digest, artifact.config)
 
     def families(self, plan: FamilyPlan) -> Families:
-        """The rows of a plan."""
+        """The rows of a plan.
+
+        Raises:
+            ConditionError: its conditions name a column or a value that a table does not have.
+        """
+        for table, texts in plan.where.items():
+            names = self.spec.table(table).own
+            where = Where.parse(texts)
+            for clause in where.clauses:
+                if clause.column not in names:
+                    raise ConditionError(
+                        f"{table!r} has no column {clause.column!r} that is no key"
+                        f"{did_you_mean(clause.column, list(names))}",
+                        field="--where",
+                    )
+            where.check(self.generators[table].codec)
         return Families(self.spec, self.generators, plan)
 
     def schema(self, name: str) -> pa.Schema:

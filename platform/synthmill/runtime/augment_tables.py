@@ -24,7 +24,14 @@ from synthmill.catalog.several import KIND
 from synthmill.catalog.store import Draft, Store, Version, check_name
 from synthmill.catalog.tables import table_part
 from synthmill.config import StorageConfig, fingerprint
-from synthmill.errors import DataError, GateFailedError, ResourceError, SynthmillError, UserError
+from synthmill.errors import (
+    ConditionError,
+    DataError,
+    GateFailedError,
+    ResourceError,
+    SynthmillError,
+    UserError,
+)
 from synthmill.evaluation.tables_report import TablesReport
 from synthmill.generation.compute import PORTABLE_ENV
 from synthmill.generation.family_plan import MOST_STRETCH_ROWS, FamilyPlan, Stretch, plan_families
@@ -51,6 +58,8 @@ class TablesRequest:
     """Rows of the tables that hang on no other, as a multiple of the source's."""
     rows: Mapping[str, int] | int | None = None
     """Instead: how many, by table, or of the only one."""
+    where: tuple[str, ...] = ()
+    """Conditions on tables without an owner, as `customers.country=DE`; their families follow."""
     seed: int = 0
     workers: int | None = None
     stretch_rows: int = MOST_STRETCH_ROWS
@@ -139,11 +148,20 @@ def planned(request: TablesRequest, model: SeveralGenerators) -> FamilyPlan:
             )
         rows = {roots[0]: rows}
     try:
-        return plan_families(
-            model.spec, scale=request.scale, rows=rows, seed=request.seed, stretch_rows=request.stretch_rows
+        plan = plan_families(
+            model.spec,
+            scale=request.scale,
+            rows=rows,
+            seed=request.seed,
+            stretch_rows=request.stretch_rows,
+            where=request.where,
         )
+    except ConditionError:
+        raise
     except UserError as fault:
         raise UserError(str(fault).partition(": ")[2], field=f"--{fault.field}") from None
+    model.families(plan)  # Conditions that no row can meet are refused here.
+    return plan
 
 
 def _fill(
@@ -174,7 +192,7 @@ def _fill(
             by_table[entry.path.rpartition("/")[0]].append(entry)
     # Before minutes of evaluation: another run may have taken this version over meanwhile.
     draft.check_owned()
-    gate = _gate(request, draft, model, by_table)
+    gate = _gate(request, draft, model, plan, by_table)
     manifest = draft.manifest(
         files=tuple(entry for files in by_table.values() for entry in files),
         parents=(Parent(kind="model", ref=model.ref, digest=model.digest),),
@@ -203,7 +221,11 @@ def _fill(
 
 
 def _gate(
-    request: TablesRequest, draft: Draft, model: SeveralGenerators, files: Mapping[str, Sequence[FileEntry]]
+    request: TablesRequest,
+    draft: Draft,
+    model: SeveralGenerators,
+    plan: FamilyPlan,
+    files: Mapping[str, Sequence[FileEntry]],
 ) -> dict[str, Any]:
     """What the manifest says of the quick report, whose files stand beside the tables.
 
@@ -213,7 +235,9 @@ def _gate(
     say("comparing the tables with the real ones")
     report: TablesReport | None = None
     try:
-        report = judged(draft.store, model, draft.folder, files, request.question, dataset=draft.ref)
+        report = judged(
+            draft.store, model, draft.folder, files, request.question, dataset=draft.ref, where=plan.where
+        )
     except DataError as fault:
         # A source may be gone or changed since training; the rows are good all the same.
         why = str(fault)

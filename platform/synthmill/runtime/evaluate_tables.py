@@ -3,9 +3,10 @@ tasks, the report as a version in the store."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 
 from synthmill.catalog.dataset import read_entry
@@ -13,10 +14,11 @@ from synthmill.catalog.manifest import FileEntry, Parent
 from synthmill.catalog.store import Store, Version
 from synthmill.catalog.tables import table_entries, table_names
 from synthmill.config import StorageConfig, fingerprint, parse_model
+from synthmill.data.columns import Bool
 from synthmill.data.readers.base import read_source
 from synthmill.data.relations.database import Database, assemble
 from synthmill.data.relations.schema import TablesConfig
-from synthmill.data.written import read_texts
+from synthmill.data.written import as_learnt, read_texts
 from synthmill.errors import DataError, UserError
 from synthmill.evaluation.anywhere import evaluate as evaluate_table
 from synthmill.evaluation.evidence.base import evidence_door
@@ -24,6 +26,7 @@ from synthmill.evaluation.gates import Gates, load_gates
 from synthmill.evaluation.relations import relations_report
 from synthmill.evaluation.report import Report
 from synthmill.evaluation.tables_report import TablesReport
+from synthmill.generation.condition import Where
 from synthmill.generation.several import SeveralGenerators
 from synthmill.runtime import cluster
 from synthmill.runtime.evaluate import EvaluateRequest, model_of
@@ -73,7 +76,8 @@ def evaluate_tables(
     check_gates(request)
     files = {name: table_entries(version, name) for name in table_names(version)}
     with cluster.session():
-        report = judged(store, model, version.folder, files, request, dataset=version.ref)
+        where = version.manifest.details["family_plan"].get("where", {})
+        report = judged(store, model, version.folder, files, request, dataset=version.ref, where=where)
     saved = _save(store, version, model, report, request, run_id)
     for name, content in report.files().items() if output else ():
         Folder(str(output)).write_bytes(name, content)
@@ -93,13 +97,15 @@ def judged(
     request: EvaluateRequest,
     *,
     dataset: str,
+    where: Mapping[str, Sequence[str]],
 ) -> TablesReport:
-    """The report on the tables' parts in a folder, committed or not; needs a Ray session.
+    """The report on the tables' parts in a folder, committed or not; needs a Ray session. Families that were
+    generated under conditions (`where`, by table) are compared with real ones that meet them.
 
     Raises:
         DataError: the source can't be read, or is not the one that was trained on.
     """
-    base = _real(store, model)
+    base = _asked(_real(store, model), model, where)
     gates = check_gates(request)
     learnt = {table.name: list(table.own) for table in model.spec.tables}
     synthetic = {name: _read(model, name, folder, files[name]) for name in base.order}
@@ -160,6 +166,41 @@ def _real(store: Store, model: SeveralGenerators) -> Database:
                 field="--dataset",
             )
     return base
+
+
+def _asked(base: Database, model: SeveralGenerators, where: Mapping[str, Sequence[str]]) -> Database:
+    """The tables with only such families as the conditions ask for; all of them without any.
+
+    Raises:
+        DataError: no training row of a table is like that.
+    """
+    if not where:
+        return base
+    kept: dict[str, Bool] = {}
+    for name in base.order:
+        owner = base.owner(name)
+        kept[name] = np.ones(base.table(name).num_rows, dtype=bool)
+        if owner is not None:
+            # Rows without an owner are in no family that is asked for.
+            above = kept[owner.parent][np.maximum(owner.index, 0)] & (owner.index >= 0)
+            asked = model.spec.root_of(name) in where
+            kept[name] = above if asked else kept[name]
+        elif name in where:
+            own = model.spec.table(name).own
+            kinds = model.generators[name].codec.typed_schema
+            typed = as_learnt(base.table(name).select(own), pa.schema([kinds.field(one) for one in own]))
+            kept[name] = Where.parse(where[name]).mask(typed)
+            if not (kept[name] & (base.sides[name] == 0)).any():
+                raise DataError(
+                    f"no training row of {name!r} has {' and '.join(where[name])}: there is nothing to"
+                    " compare such families with",
+                    field="--where",
+                )
+    sources = {
+        name: replace(source, table=source.table.filter(pa.array(kept[name])))
+        for name, source in base.sources.items()
+    }
+    return replace(base, sources=sources, sides={name: base.sides[name][kept[name]] for name in base.order})
 
 
 def _read(model: SeveralGenerators, name: str, folder: Folder, files: Sequence[FileEntry]) -> pa.Table:
