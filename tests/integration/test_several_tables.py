@@ -198,6 +198,70 @@ def test_a_source_that_is_gone_is_no_reason_not_to_publish(
         away.rename(products)
 
 
+def test_conditions_on_a_root_are_met_and_its_families_follow(
+    store: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ("augment", "--model", "shop", "--store", store, "--shard-rows", "200", "--dataset")
+    where = ("--where", "regions.climate=north", "--where", "products.price<50")
+    code, one, error = command(capsys, *options, "north", *where, "--workers", "2")
+    assert code == 0, error
+    _, two, _ = command(capsys, *options, "north", *where, "--workers", "1")
+    assert one["content_digest"] == two["content_digest"]
+    version = Store(store).resolve("datasets", "north", field="dataset")
+    tables = {name: read_table(version, name) for name in table_names(version)}
+    assert set(tables["regions"]["climate"].to_pylist()) == {"north"}
+    assert max(tables["products"]["price"].to_pylist()) < 50
+    assert set(tables["customers"]["region"].to_pylist()) <= set(tables["regions"]["region"].to_pylist())
+    # An order without a customer is in no region.
+    assert tables["orders"]["customer"].null_count == 0
+    # It is compared with real families that are alike: half of the regions are.
+    report = json.loads(version.folder.read_bytes("_report.json"))
+    customers = json.loads(version.folder.read_bytes("_customers/report.json"))
+    assert {one["integrity"] for one in report["relations"]} == {1.0}
+    whole = json.loads(
+        Store(store).resolve("datasets", "gated", field="dataset").folder.read_bytes("_customers/report.json")
+    )
+    assert 0 < customers["inputs"]["train_rows"] < whole["inputs"]["train_rows"]
+    sampled = synthmill.load_tables("shop", store=store).sample(
+        where=["regions.climate=north", "products.price<50"], seed=0
+    )
+    assert set(sampled["regions"]["climate"].to_pylist()) == {"north"}
+    for condition, message in (
+        ("climate=north", "--where: climate=north: say of which table, as regions.COLUMN=..."),
+        ("customers.segment=firm", "rows of 'customers' follow those of 'regions'"),
+        ("regions.climate=polar", "no generated row has that value of 'climate'"),
+        ("regions.region=R01", "'regions' has no column 'region' that is no key"),
+    ):
+        code, done, _ = command(capsys, *options, "no", "--where", condition)
+        assert (code, message in done["error"]) == (2, True), done["error"]
+
+
+def test_exports_pulls_and_files_of_several_tables(
+    store: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import deltalake
+    import duckdb
+
+    command(capsys, "augment", "--model", "shop", "--dataset", "out", "--store", store, "--scale", "0.5")
+    rows = Store(store).resolve("datasets", "out", field="dataset").manifest.details["tables"]
+    code, done, _ = command(
+        capsys, "datasets", "export", "out", "--delta", str(tmp_path / "lake"), "--store", store
+    )
+    assert (code, set(done["tables"])) == (0, set(FIVE["tables"]))
+    for name in FIVE["tables"]:
+        lake = deltalake.DeltaTable(str(tmp_path / "lake" / name)).to_pyarrow_table()
+        assert lake.num_rows == rows[name]["rows"]
+    code, done, _ = command(capsys, "datasets", "export", "out", str(tmp_path / "images"), "--store", store)
+    assert (code, "out@1" in done["error"]) == (2, True), done["error"]
+    code, _, _ = command(capsys, "datasets", "pull", "out", str(tmp_path / "here"), "--store", store)
+    assert (code, verify(str(tmp_path / "here"))) == (0, [])
+    joined = duckdb.sql(
+        f"select count(*) from '{tmp_path}/here/lines/*.parquet' l"
+        f" join '{tmp_path}/here/orders/*.parquet' o using (order_no)"
+    ).fetchall()
+    assert joined == [(rows["lines"]["rows"],)]
+
+
 def test_options_that_mean_nothing_are_refused(store: str, capsys: pytest.CaptureFixture[str]) -> None:
     options = ("augment", "--model", "shop", "--dataset", "no", "--store", store)
     for more, message in (

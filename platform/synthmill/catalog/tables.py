@@ -1,5 +1,7 @@
 """Datasets of several tables: a folder a table, one manifest."""
 
+from dataclasses import replace
+
 import pyarrow as pa
 
 from synthmill.catalog.dataset import part_path, read_entry
@@ -34,6 +36,25 @@ def table_entries(version: Version, table: str) -> list[FileEntry]:
             f"{version.ref} has no table {table!r}{did_you_mean(table, names)}", field="table"
         )
     return [entry for entry in version.manifest.files if entry.path.startswith(f"{table}/")]
+
+
+def one_table(version: Version, table: str) -> Version:
+    """A table of a dataset, as the version of one table that its files would make; for readers of such.
+
+    Raises:
+        NotFoundError: no such table; names the closest.
+    """
+    entries = table_entries(version, table)
+    facts = version.manifest.details["tables"][table]
+    manifest = version.manifest.model_copy(
+        update={
+            "files": tuple(entries),
+            "rows": facts["rows"],
+            "arrow_schema": facts["arrow_schema"],
+            "details": {},
+        }
+    )
+    return replace(version, manifest=manifest)
 
 
 def read_table(version: Version, table: str) -> pa.Table:
