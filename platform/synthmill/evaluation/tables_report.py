@@ -26,11 +26,13 @@ class TablesReport(FrozenModel):
     """By table; those that can't be judged alone are missing."""
     not_judged: dict[str, str] = Field({})
     """Why, by table."""
+    constraints: dict[str, float] = Field({})
+    """By table that has some: the share of its rows that meet all; 1 or something is broken."""
 
     @property
     def verdict(self) -> Verdict:
         """Fail where a key or a foreign key is broken; otherwise the worst of the relations and tables."""
-        if not self.relations.intact:
+        if not self.relations.intact or min(self.constraints.values(), default=1) < 1:
             return "fail"
         # Relations alone prove nothing of rows: without a table that could be judged, nothing is decided.
         verdicts: list[Verdict] = [report.verdict for report in self.tables.values()] or ["inconclusive"]
@@ -53,6 +55,9 @@ class TablesReport(FrozenModel):
         broken += [one.relation for one in self.relations.relations if one.integrity < 1]
         if broken:
             return f"keys are broken: {', '.join(broken)}"
+        unmet = [name for name, share in self.constraints.items() if share < 1]
+        if unmet:
+            return f"constraints are broken: {', '.join(unmet)}"
         parts = [
             f"{one.relation}: {one.verdict}" for one in self.relations.relations if one.verdict != "pass"
         ]
@@ -73,6 +78,7 @@ class TablesReport(FrozenModel):
                 for name, report in self.tables.items()
             },
             "not_judged": self.not_judged,
+            "constraints": self.constraints,
         }
         return (json.dumps(plain, sort_keys=True, indent=1, allow_nan=False) + "\n").encode()
 
@@ -92,6 +98,8 @@ class TablesReport(FrozenModel):
                 f" {one.cardinality:.3f} ({_shown(one.cardinality_reference)}) | {_shown(one.dependence)}"
                 f" ({_shown(one.dependence_reference)}; {_shown(one.dependence_control)}) |"
             )
+        for name, share in self.constraints.items():
+            lines += ["", f"Constraints of {name}: {share:.0%} of the rows meet all of them."]
         for name, report in self.tables.items():
             lines += ["", f"## {name}", "", to_markdown(report).strip()]
         for name, why in self.not_judged.items():

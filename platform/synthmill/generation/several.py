@@ -1,5 +1,6 @@
 """A model version of several tables, loaded and ready to sample a plan; needs no Ray."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +13,7 @@ from synthmill.data.relations.spec import FamiliesSpec
 from synthmill.errors import ConditionError, did_you_mean
 from synthmill.generation.compute import compute_class
 from synthmill.generation.condition import Where
-from synthmill.generation.families import Families
+from synthmill.generation.families import Families, Whole
 from synthmill.generation.family_plan import FamilyPlan
 from synthmill.generation.generator import Generator
 
@@ -46,8 +47,8 @@ class SeveralGenerators:
         }
         return cls(spec, generators, ref, digest, artifact.config)
 
-    def families(self, plan: FamilyPlan) -> Families:
-        """The rows of a plan.
+    def families(self, plan: FamilyPlan, wholes: Mapping[str, Whole] | None = None) -> Families:
+        """The rows of a plan; `wholes` as `Families` takes them.
 
         Raises:
             ConditionError: its conditions name a column or a value that a table does not have.
@@ -63,7 +64,7 @@ class SeveralGenerators:
                         field="--where",
                     )
             where.check(self.generators[table].codec)
-        return Families(self.spec, self.generators, plan)
+        return Families(self.spec, self.generators, plan, wholes)
 
     def schema(self, name: str) -> pa.Schema:
         """The columns of a table as they are published."""

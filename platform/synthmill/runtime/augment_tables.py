@@ -34,6 +34,7 @@ from synthmill.errors import (
 )
 from synthmill.evaluation.tables_report import TablesReport
 from synthmill.generation.compute import PORTABLE_ENV
+from synthmill.generation.families import Whole
 from synthmill.generation.family_plan import MOST_STRETCH_ROWS, FamilyPlan, Stretch, plan_families
 from synthmill.generation.several import SeveralGenerators
 from synthmill.runtime import cluster
@@ -170,6 +171,7 @@ def _fill(
     """Count, write, judge what was written, and commit the manifest last."""
     stretches = plan.stretches()
     say(f"{draft.ref}: {len(stretches)} stretches of families, {tasks.workers} worker(s)")
+    tasks.choose_from()
     sizes: list[dict[str, int]] = tasks.each("counting", tasks.count, [(one,) for one in stretches], draft)
     # Keys go on where those of the stretches before end.
     offsets, start = [], dict.fromkeys((table.name for table in model.spec.tables), 0)
@@ -262,11 +264,23 @@ class _Tasks:
         self.workers = workers
         self._job = ray.put(job)
         self._paces: dict[str, tuple[int, float]] = {}
-        options: dict[str, Any] = {"num_cpus": 1, "max_retries": MAX_RETRIES, "scheduling_strategy": "SPREAD"}
+        self.options: dict[str, Any] = {
+            "num_cpus": 1,
+            "max_retries": MAX_RETRIES,
+            "scheduling_strategy": "SPREAD",
+        }
         if portable:
-            options["runtime_env"] = {"env_vars": PORTABLE_ENV}
-        self.count, self.write = (ray.remote(**options)(work) for work in (count_stretch, write_stretch))
-        self.compute_class: str = get([ray.remote(**options)(class_of).remote(self._job)])[0]
+            self.options["runtime_env"] = {"env_vars": PORTABLE_ENV}
+        self.count, self.write = (ray.remote(**self.options)(work) for work in (count_stretch, write_stretch))
+        self.compute_class: str = get([ray.remote(**self.options)(class_of).remote(self._job)])[0]
+        self._wholes: Any = None
+
+    def choose_from(self) -> None:
+        """Compute the tables of which rows are chosen: once, by one worker. A machine then holds them once,
+        in Ray's object store, which its workers read in place."""
+        done, self._wholes = ray.remote(num_returns=2, **self.options)(wholes_of).remote(self._job)
+        # What went wrong is told here, once, and the tables themselves don't come to the driver.
+        get([done])
 
     def each(self, title: str, task: Any, calls: list[tuple[Any, ...]], draft: Draft) -> list[Any]:
         """The answers, in the order of the calls; those that a lost worker had are asked again by Ray."""
@@ -278,7 +292,7 @@ class _Tasks:
             while waiting or running:
                 while waiting and len(running) < self.workers:
                     at, arguments = waiting.pop(0)
-                    running[task.remote(self._job, *arguments)] = at
+                    running[task.remote(self._job, self._wholes, *arguments)] = at
                 ready, _ = ray.wait(list(running), num_returns=1)
                 try:
                     answer, worker, rows, seconds = get(ready)[0]
@@ -311,15 +325,21 @@ def class_of(job: _Job) -> str:
     return _model(job).compute_class
 
 
-def count_stretch(job: _Job, stretch: Stretch) -> Answer:
+def wholes_of(job: _Job) -> tuple[None, dict[str, Whole]]:
+    """In a worker: the tables of which rows are chosen."""
+    return None, _model(job).families(job.plan).wholes()
+
+
+def count_stretch(job: _Job, wholes: dict[str, Whole], stretch: Stretch) -> Answer:
     """In a worker: the rows of each table in a stretch."""
     started = time.monotonic()
-    sizes = _families(job).sizes(stretch)
+    sizes = _model(job).families(job.plan, wholes).sizes(stretch)
     return sizes, _worker(), 0, time.monotonic() - started
 
 
 def write_stretch(
     job: _Job,
+    wholes: dict[str, Whole],
     stretch: Stretch,
     offsets: Mapping[str, int],
     folder: Folder,
@@ -334,7 +354,7 @@ def write_stretch(
             f"the cluster's machines compute differently ({own_class} | {expected_class}); add --portable",
             field="--workers",
         )
-    families = _families(job)
+    families = _model(job).families(job.plan, wholes)
     files: list[FileEntry] = []
     for name, table in families.finished(stretch, families.parts(stretch), offsets).items():
         keys = footer(
@@ -360,22 +380,6 @@ def _worker() -> str:
 def _model(job: _Job) -> SeveralGenerators:
     cluster.adopt(job.env)
     return _load(job.store_uri, job.storage, job.ref, job.digest)
-
-
-def _families(job: _Job) -> Any:
-    """With the tables of which rows are chosen, which are computed once a process."""
-    return _planned(_model(job), job.plan.model_dump_json())
-
-
-_KEPT: dict[str, Any] = {}
-
-
-def _planned(model: SeveralGenerators, plan: str) -> Any:
-    key = f"{model.digest} {plan}"
-    if key not in _KEPT:
-        _KEPT.clear()
-        _KEPT[key] = model.families(FamilyPlan.model_validate_json(plan))
-    return _KEPT[key]
 
 
 @functools.lru_cache(maxsize=1)

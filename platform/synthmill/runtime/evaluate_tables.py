@@ -142,7 +142,13 @@ def judged(
         except DataError as fault:
             # A table of a few rows must not keep the others from being judged.
             not_judged[name] = str(fault)
-    return TablesReport(relations=relations, tables=reports, not_judged=not_judged)
+    codecs = {name: model.generators[name].codec for name in base.order}
+    met = {
+        name: float(codec.holds(synthetic[name]).mean())
+        for name, codec in codecs.items()
+        if codec.constraints and synthetic[name].num_rows
+    }
+    return TablesReport(relations=relations, tables=reports, not_judged=not_judged, constraints=met)
 
 
 def _real(store: Store, model: SeveralGenerators) -> Database:

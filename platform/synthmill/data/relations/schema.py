@@ -33,8 +33,7 @@ _DATA_KEYS = frozenset(DataConfig.model_fields) - {
     "schema_file",
     "stream",
     "split",
-    # Of rows and sequences that stand alone.
-    "constraints",
+    # Of sequences.
     "group_by",
     "order_by",
     "static",
@@ -79,7 +78,8 @@ class TableConfig(FrozenModel):
     columns: dict[str, ColumnRule] = Field({})
     """What is known of columns, as in a schema file of one table."""
     data: dict[str, Any] = Field({})
-    """Keys of a recipe's `data` section: `trim`, `null_values`, `delimiter`, `min_category_rows`, ..."""
+    """Keys of a recipe's `data` section: `trim`, `null_values`, `delimiter`, `min_category_rows`,
+    `constraints`, ..."""
     model: dict[str, Any] = Field({})
     """Hyper-parameters that differ from `model.config`."""
     training: dict[str, Any] = Field({})
