@@ -30,6 +30,8 @@ from synthmill.tune_config import TuneConfig
 
 __all__ = ["FrozenModel", "Recipe", "TrainingConfig", "TuneConfig", "tunable"]
 FORMAT = "synthmill.recipe/1"
+TABLES_FORMAT = "synthmill.tables/1"
+"""Of schemas of several tables, which are no recipes."""
 AUTO = "auto"
 """The `model.name` that leaves the choice to the rows and the time budget."""
 NAME_PATTERN = r"^[a-z0-9][a-z0-9._-]*$"
@@ -231,9 +233,16 @@ def load_recipe(name_or_path: str, overrides: tuple[str, ...] = ()) -> Recipe:
 
     Raises:
         NotFoundError: neither a file nor a shipped recipe.
-        RecipeError: not readable, not YAML, another format, an unknown key, a wrong type; names the key.
+        RecipeError: not readable, not YAML, another format, an unknown key, a wrong type; names the key. A
+        schema of several tables.
     """
     raw = read_mapping(name_or_path)
+    if raw.get("format") == TABLES_FORMAT or (isinstance(raw.get("tables"), dict) and "data" not in raw):
+        raise RecipeError(
+            f"{name_or_path} is a schema of several tables, which `synthmill fit` trains; this takes a recipe"
+            " of one table",
+            field="recipe",
+        )
     for override in overrides:
         apply_override(raw, override)
     stated = raw.pop("format", None)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from families import assembled, check_keys, draw_tables, untrained
 from retail import FIVE, five_tables
 from synthmill.errors import UserError
+from synthmill.generation.families import Families
 from synthmill.generation.family_plan import plan_families
 
 
@@ -101,3 +102,24 @@ def test_a_key_without_room_says_so() -> None:
     base = assembled(tables, schema)
     with pytest.raises(UserError, match="keys 'id' of type int8 can number"):
         untrained(base, scale=3).tables()
+
+
+def test_tables_to_choose_from_hold_what_choosing_needs_and_give_the_same_rows_to_all() -> None:
+    base = assembled(five_tables(60), FIVE)
+    families = untrained(base, stretch_rows=100)
+    wholes = families.wholes()
+    assert set(wholes) == {"products"}
+    products = families.spec.table("products")
+    lines = families.spec.table("lines").relations[1]
+    assert set(wholes["products"].typed.column_names) == {
+        *(column.source for column in lines.contexts),
+        lines.count,
+    }
+    assert wholes["products"].keys.column_names == list(products.key)
+    # Whoever is given them computes the same rows, and computes no product for a stretch of regions.
+    given = Families(families.spec, families.generators, families.plan, wholes)
+    (first,) = [one for one in families.plan.stretches() if (one.root, one.index) == ("regions", 0)]
+    offsets = dict.fromkeys((table.name for table in families.spec.tables), 0)
+    fresh = untrained(base, stretch_rows=100)
+    theirs = fresh.finished(first, fresh.parts(first), offsets)
+    assert given.finished(first, given.parts(first), offsets) == theirs

@@ -231,3 +231,97 @@ def test_managers_are_of_the_same_department_and_paid_more() -> None:
     assert (managers.pay.to_numpy() > own.pay.to_numpy()).mean() > 0.75
     real = staff()["employees"].to_pandas()
     assert abs(made.manager_id.isna().mean() - real.manager_id.isna().mean()) < 0.12
+
+
+CONSTRAINED = {
+    "tables": {
+        "customers": {
+            "key": "customer_id",
+            "foreign_keys": [],
+            "data": {"constraints": [{"type": "inequality", "columns": ["since", "age"], "strict": True}]},
+        },
+        "orders": {
+            "key": "order_id",
+            "foreign_keys": ["customer_id -> customers"],
+            "data": {
+                "constraints": [
+                    {"type": "sum", "plus": ["amount", "tax"], "total": "total"},
+                    {"type": "formula", "expression": "packed + sent < 14"},
+                ]
+            },
+        },
+    }
+}
+
+
+def with_constraints() -> Tables:
+    """Customers since before their age; orders whose total is a sum and whose parcels are few."""
+    tables, rng = two_levels(200), np.random.default_rng(0)
+    age = tables["customers"]["age"].to_numpy()
+    customers = tables["customers"].append_column("since", pa.array(age - rng.integers(1, 15, len(age))))
+    orders = tables["orders"]
+    amount, rows = orders["amount"].to_numpy(), orders.num_rows
+    tax = np.round(amount * 0.2, 2)
+    extra = {"tax": tax, "total": np.round(amount + tax, 2)}
+    extra |= {name: rng.integers(1, 9, rows) for name in ("packed", "sent")}
+    for name, values in extra.items():
+        orders = orders.append_column(name, pa.array(values))
+    return {
+        "customers": customers,
+        "orders": orders.filter(pa.array(extra["packed"] + extra["sent"] < 14)),
+    }
+
+
+def test_constraints_of_each_table_are_met_by_all_rows(tmp_path: Path) -> None:
+    tables = with_constraints()
+    model = synthmill.fit_tables(tables, schema=CONSTRAINED, name="ruled", overrides=TINY, progress=False)
+    made = model.sample(4.0, seed=1)
+    customers, orders = made["customers"].to_pydict(), made["orders"].to_pydict()
+    named(made, "orders", "customer_id", "customers", "customer_id")
+    assert all(since < age for since, age in zip(customers["since"], customers["age"], strict=True))
+    parts = zip(orders["amount"], orders["tax"], orders["total"], strict=True)
+    assert all(abs(amount + tax - total) < 1e-6 for amount, tax, total in parts)
+    assert all(one + other < 14 for one, other in zip(orders["packed"], orders["sent"], strict=True))
+    # Together with a condition, and in a model that was saved.
+    model.save(str(tmp_path))
+    loaded = synthmill.load_tables("ruled", store=str(tmp_path))
+    gold = loaded.sample(where=["customers.plan=gold", "customers.age>=50"], seed=2)["customers"].to_pydict()
+    assert set(gold["plan"]) == {"gold"}
+    assert min(gold["age"]) >= 50
+    assert all(since < age for since, age in zip(gold["since"], gold["age"], strict=True))
+    assert loaded.sample(4.0, seed=1)["orders"].equals(made["orders"])
+
+
+@pytest.mark.parametrize(
+    ("constraint", "message"),
+    [
+        (
+            {"type": "inequality", "columns": ["amount", "customers.age"]},
+            "'customers.age' is another table's",
+        ),
+        ({"type": "inequality", "columns": ["customer_id", "amount"]}, "'customer_id' is of a key"),
+        ({"type": "inequality", "columns": ["amont", "total"]}, "no column named 'amont'; did you mean"),
+        ({"type": "inequality", "columns": ["packed", "sent"]}, "rows break it"),
+        ({"type": "nonsense"}, "data.constraints.0.type: 'nonsense' is none"),
+    ],
+)
+def test_constraints_that_can_not_hold_are_one_line_before_training(
+    constraint: dict[str, object], message: str
+) -> None:
+    stated = {**CONSTRAINED["tables"]["orders"], "data": {"constraints": [constraint]}}
+    schema = {"tables": {**CONSTRAINED["tables"], "orders": stated}}
+    with pytest.raises(UserError, match=r"^tables\.orders: data") as refused:
+        synthmill.fit_tables(with_constraints(), schema=schema, overrides=TINY, progress=False)
+    assert message in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_unique_columns_are_refused_as_families_know_nothing_of_each_other() -> None:
+    tables = two_levels(200)
+    slot = pa.array([f"s{n % 40}" for n in range(200)])
+    bay = pa.array([n // 40 for n in range(200)])
+    tables["customers"] = tables["customers"].append_column("slot", slot).append_column("bay", bay)
+    unique = {"type": "unique", "columns": ["slot", "bay"]}
+    schema = {"tables": {"customers": {"key": "customer_id", "data": {"constraints": [unique]}}}}
+    with pytest.raises(DataError, match="families of rows are made apart from one another"):
+        synthmill.fit_tables(tables, schema=schema, overrides=TINY, progress=False)

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from served import publish_customers
+from synthmill.catalog.several import KIND
 from synthmill.catalog.store import Store
 from synthmill.errors import DataError, NotFoundError, StorageError
 from synthmill.serving.entries import check_models, parse_entries
@@ -141,18 +142,38 @@ def test_an_unknown_name_is_answered_with_the_closest(store: Store):
     story(store, ("customers",), act)
 
 
+def test_a_newer_version_of_several_tables_is_passed_over(store: Store):
+    async def act(models: Models) -> str:
+        publish_tables(store, "customers")
+        assert await models.refresh() == []
+        with pytest.raises(DataError, match="customers@3 is a model of several tables"):
+            await models.get("customers@3")
+        return (await models.get("customers")).ref
+
+    assert story(store, ("customers",), act) == "customers@2"
+
+
+def publish_tables(store: Store, name: str) -> None:
+    """A version as of a model of several tables; nobody reads its files."""
+    details = {"kind": KIND, "tables": ["customers", "orders"]}
+    with store.begin("models", name, run_key="0" * 64, run_id="1") as draft:
+        draft.commit(draft.manifest(files=(), parents=(), details=details))
+
+
 @pytest.mark.parametrize(
     ("refs", "error", "message"),
     [
         (("nobody",), NotFoundError, "models: no model named 'nobody'"),
         (("customers@9",), NotFoundError, "models: no model customers@9"),
         (("copy",), DataError, "models: copy@1 copies training rows"),
+        (("shop",), DataError, "models: shop@1 is a model of several tables"),
     ],
 )
 def test_a_wrong_list_is_refused_before_anything_starts(
     store: Store, refs: tuple[str, ...], error: type[Exception], message: str
 ):
     publish_customers(store, "copy", copies=True)
+    publish_tables(store, "shop")
     with pytest.raises(error, match=message):
         check_models(store, refs)
 

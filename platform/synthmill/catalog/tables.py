@@ -1,7 +1,6 @@
 """Datasets of several tables: a folder a table, one manifest."""
 
-from collections.abc import Iterator
-from typing import Any
+from dataclasses import replace
 
 import pyarrow as pa
 
@@ -39,6 +38,25 @@ def table_entries(version: Version, table: str) -> list[FileEntry]:
     return [entry for entry in version.manifest.files if entry.path.startswith(f"{table}/")]
 
 
+def one_table(version: Version, table: str) -> Version:
+    """A table of a dataset, as the version of one table that its files would make; for readers of such.
+
+    Raises:
+        NotFoundError: no such table; names the closest.
+    """
+    entries = table_entries(version, table)
+    facts = version.manifest.details["tables"][table]
+    manifest = version.manifest.model_copy(
+        update={
+            "files": tuple(entries),
+            "rows": facts["rows"],
+            "arrow_schema": facts["arrow_schema"],
+            "details": {},
+        }
+    )
+    return replace(version, manifest=manifest)
+
+
 def read_table(version: Version, table: str) -> pa.Table:
     """All rows of a table; every part is checked against the manifest.
 
@@ -49,9 +67,3 @@ def read_table(version: Version, table: str) -> pa.Table:
     schema = decode_schema(version.manifest.details["tables"][table]["arrow_schema"])
     parts = [read_entry(version.folder, entry, schema) for entry in entries]
     return pa.concat_tables(parts) if parts else schema.empty_table()
-
-
-def iter_tables(version: Version) -> Iterator[tuple[str, Any]]:
-    """Each table by name, parents first."""
-    for name in table_names(version):
-        yield name, read_table(version, name)

@@ -8,6 +8,7 @@ whose children are dealt out to other parents.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -21,6 +22,14 @@ from synthmill.data.relations.spec import FamiliesSpec, RelationSpec, TableSpec
 DEPENDENT = 0.1
 """Association in the real rows from which a pair counts as dependent."""
 MOST_PAIRS = 400
+FAR, TOO_FAR = 0.1, 0.25
+"""Distance of numbers of children, beyond what chance makes, from which a relation is warned of or fails."""
+HALF_LOST, LOST = 0.5, 0.9
+"""Shares of the dependence on the parent that is lost, from which a relation is warned of or fails."""
+LEAST_DEPENDENCE = 0.05
+"""Between real rows and independent ones; below it there is nothing to lose."""
+_CRITICAL = 1.63
+"""Of two samples' Kolmogorov-Smirnov distance at 1%, times the root of 1/n + 1/m."""
 
 Named = Mapping[str, pa.Table]
 
@@ -42,6 +51,8 @@ class RelationFigures(FrozenModel):
     """Kolmogorov-Smirnov distance of children a parent."""
     cardinality_reference: float | None
     """Of two sides of the real parents; null: one of them is empty."""
+    cardinality_noise: float = 0.0
+    """What one draw in a hundred would exceed by chance."""
     pairs: int
     """Dependent pairs of columns."""
     dependence: float | None
@@ -49,6 +60,24 @@ class RelationFigures(FrozenModel):
     dependence_reference: float | None
     dependence_control: float | None
     """Were children independent of their parents."""
+
+    @property
+    def lost(self) -> float | None:
+        """The share of the dependence on the parent that is lost: 0 as in real rows, 1 as of children dealt
+        out anew; null where there is none to lose."""
+        if self.dependence is None or self.dependence_control is None:
+            return None
+        reference = self.dependence_reference or 0.0
+        room = self.dependence_control - reference
+        return (self.dependence - reference) / room if room > LEAST_DEPENDENCE else None
+
+    @property
+    def verdict(self) -> Literal["pass", "warn", "fail"]:
+        """Fail where a cell names no row, or numbers of children or dependence are nothing like the real."""
+        beyond, lost = self.cardinality - self.cardinality_noise, self.lost or 0.0
+        if self.integrity < 1 or beyond > TOO_FAR or lost > LOST:
+            return "fail"
+        return "warn" if beyond > FAR or lost > HALF_LOST else "pass"
 
 
 class KeyFigures(FrozenModel):
@@ -78,22 +107,26 @@ def relations_report(
     synthetic: Named,
     sides: Mapping[str, Int64],
     learnt: Mapping[str, Sequence[str]],
+    keys_of: Named | None = None,
 ) -> RelationsReport:
     """Compare synthetic tables with the real ones.
 
     Args:
         sides: of each real row, 0 train and others what stands against it.
         learnt: columns of each table that are compared, in the same types in `real` and `synthetic`.
+        keys_of: keys and foreign keys of all synthetic rows, where `synthetic` has the first rows alone;
+            None: it has all.
     """
+    whole = synthetic if keys_of is None else keys_of
     keys = []
     for table in spec.tables:
         if table.key:
-            cells = comparable(synthetic[table.name], table.key)
+            cells = comparable(whole[table.name], table.key)
             rows = max(1, len(cells))
             broken = len(repeated(cells)) + cells.null_count
             keys.append(KeyFigures(table=table.name, rows=len(cells), unique=1 - broken / rows))
     figures = [
-        _figures(table, relation, spec, real, synthetic, sides, learnt)
+        _figures(table, relation, spec, real, synthetic, whole, sides, learnt)
         for table in spec.tables
         for relation in table.relations
     ]
@@ -106,6 +139,7 @@ def _figures(
     spec: FamiliesSpec,
     real: Named,
     synthetic: Named,
+    whole: Named,
     sides: Mapping[str, Int64],
     learnt: Mapping[str, Sequence[str]],
 ) -> RelationFigures:
@@ -116,12 +150,15 @@ def _figures(
             comparable(tables[table.name], relation.columns), comparable(tables[relation.parent], key)
         )
 
-    index, index_real = index_in(synthetic), index_in(real)
-    counts = _counts(index, synthetic[relation.parent].num_rows)
+    index, index_real = index_in(whole), index_in(real)
+    counts = _counts(index, whole[relation.parent].num_rows)
     counts_real = _counts(index_real, real[relation.parent].num_rows)
     side = sides[relation.parent]
     train, other = counts_real[side == 0], counts_real[side != 0]
     named = index != -1
+    # Of the rows that are compared by more than keys, those whose parent is among them as well.
+    compared = index[: synthetic[table.name].num_rows]
+    compared = np.where(compared < synthetic[relation.parent].num_rows, compared, -1)
     pairs = _Pairs(table, relation, real, index_real, sides, learnt)
     return RelationFigures(
         relation=f"{table.name}.{', '.join(relation.columns)} -> {relation.parent}",
@@ -132,8 +169,9 @@ def _figures(
         children_real=float(counts_real.mean()),
         cardinality=_distance(counts, train),
         cardinality_reference=_distance(other, train) if len(other) and len(train) else None,
+        cardinality_noise=_CRITICAL * float(np.sqrt(1 / max(1, len(counts)) + 1 / max(1, len(train)))),
         pairs=len(pairs.chosen),
-        **pairs.compare(synthetic, index),
+        **pairs.compare(synthetic, compared),
     )
 
 

@@ -1,5 +1,6 @@
 """The report on tables that belong together: how they hang together, and a section a table."""
 
+import hashlib
 import json
 from collections.abc import Mapping
 from typing import Any
@@ -25,14 +26,27 @@ class TablesReport(FrozenModel):
     """By table; those that can't be judged alone are missing."""
     not_judged: dict[str, str] = Field({})
     """Why, by table."""
+    constraints: dict[str, float] = Field({})
+    """By table that has some: the share of its rows that meet all; 1 or something is broken."""
 
     @property
     def verdict(self) -> Verdict:
-        """Fail where a key or a foreign key is broken; otherwise the worst of the tables."""
-        if not self.relations.intact:
+        """Fail where a key or a foreign key is broken; otherwise the worst of the relations and tables."""
+        if not self.relations.intact or min(self.constraints.values(), default=1) < 1:
             return "fail"
-        verdicts = [report.verdict for report in self.tables.values()]
-        return next((one for one in _WORST if one in verdicts), "inconclusive")
+        # Relations alone prove nothing of rows: without a table that could be judged, nothing is decided.
+        verdicts: list[Verdict] = [report.verdict for report in self.tables.values()] or ["inconclusive"]
+        verdicts += [one.verdict for one in self.relations.relations]
+        return next(one for one in _WORST if one in verdicts)
+
+    def passed(self, *, allow_inconclusive: bool = False) -> bool:
+        """Whether `--require pass` is met, as of one table."""
+        return self.verdict in ("pass", "warn") or (allow_inconclusive and self.verdict == "inconclusive")
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the report's JSON."""
+        return hashlib.sha256(self.to_json()).hexdigest()
 
     @property
     def summary(self) -> str:
@@ -41,7 +55,13 @@ class TablesReport(FrozenModel):
         broken += [one.relation for one in self.relations.relations if one.integrity < 1]
         if broken:
             return f"keys are broken: {', '.join(broken)}"
-        parts = [f"{name}: {report.verdict}" for name, report in self.tables.items()]
+        unmet = [name for name, share in self.constraints.items() if share < 1]
+        if unmet:
+            return f"constraints are broken: {', '.join(unmet)}"
+        parts = [
+            f"{one.relation}: {one.verdict}" for one in self.relations.relations if one.verdict != "pass"
+        ]
+        parts += [f"{name}: {report.verdict}" for name, report in self.tables.items()]
         parts += [f"{name}: not judged" for name in self.not_judged]
         return f"every key is unique and every foreign key names a row; {', '.join(parts)}"
 
@@ -52,11 +72,13 @@ class TablesReport(FrozenModel):
             "verdict": self.verdict,
             "summary": self.summary,
             **self.relations.model_dump(mode="json"),
+            "verdicts": {one.relation: one.verdict for one in self.relations.relations},
             "tables": {
                 name: {"verdict": report.verdict, "summary": report.summary, "report": f"{name}/report.json"}
                 for name, report in self.tables.items()
             },
             "not_judged": self.not_judged,
+            "constraints": self.constraints,
         }
         return (json.dumps(plain, sort_keys=True, indent=1, allow_nan=False) + "\n").encode()
 
@@ -65,15 +87,19 @@ class TablesReport(FrozenModel):
         lines = [
             f"# {self.verdict}: {self.summary}",
             "",
-            "| relation | integrity | children (real) | cardinality (real) | dependence (real; none) |",
-            "| --- | --- | --- | --- | --- |",
+            "| relation | verdict | integrity | children (real) | cardinality (real) |"
+            " dependence (real; none) |",
+            "| --- | --- | --- | --- | --- | --- |",
         ]
         for one in self.relations.relations:
             lines.append(
-                f"| {one.relation} | {one.integrity:.0%} | {one.children:.2f} ({one.children_real:.2f}) |"
+                f"| {one.relation} | {one.verdict} | {one.integrity:.0%} |"
+                f" {one.children:.2f} ({one.children_real:.2f}) |"
                 f" {one.cardinality:.3f} ({_shown(one.cardinality_reference)}) | {_shown(one.dependence)}"
                 f" ({_shown(one.dependence_reference)}; {_shown(one.dependence_control)}) |"
             )
+        for name, share in self.constraints.items():
+            lines += ["", f"Constraints of {name}: {share:.0%} of the rows meet all of them."]
         for name, report in self.tables.items():
             lines += ["", f"## {name}", "", to_markdown(report).strip()]
         for name, why in self.not_judged.items():

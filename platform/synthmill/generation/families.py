@@ -15,18 +15,24 @@ import pyarrow as pa
 import torch
 
 from synthmill.data.batch import Batch, concat
+from synthmill.data.codecs.base import Codec
 from synthmill.data.columns import Int64, flat
+from synthmill.data.constraints.base import FIELD as CONSTRAINTS
 from synthmill.data.relations import match
 from synthmill.data.relations.keys import cast_cells
 from synthmill.data.relations.spec import NAMED, NONE, FamiliesSpec, RelationSpec, TableSpec
-from synthmill.errors import UserError
-from synthmill.generation.completing import as_block
+from synthmill.errors import TooRareError, UserError
+from synthmill.generation.completing import ATTEMPTS, as_block
+from synthmill.generation.condition import Where
 from synthmill.generation.family_plan import FamilyPlan, Stretch
 from synthmill.generation.generator import Generator
+from synthmill.generation.rejection import subject
 from synthmill.generation.sampler import BLOCK_ROWS, block_seed, device_of, one_thread
 
 PATH = 2**32
 """Of these blocks' seeds, beside those of completed and of sampled rows."""
+AGAIN = 2**21
+"""Of rows that are drawn again, beside the blocks of the first draw."""
 DEALT = 2**20
 """Of what is drawn once for a relation, beside the stretches."""
 
@@ -50,9 +56,10 @@ class Part:
 
 @dataclass(frozen=True)
 class Whole:
-    """All rows of a table of which rows are chosen."""
+    """All rows of a table of which rows are chosen: what choosing needs of them."""
 
     typed: pa.Table
+    """Columns that tell of a row."""
     keys: pa.Table
     tickets: dict[str, Int64] = field(default_factory=dict)
     """By column of counts: rows as often as they are due children, shuffled."""
@@ -61,9 +68,25 @@ class Whole:
 class Families:
     """Models of tables that belong together, ready to sample a plan."""
 
-    def __init__(self, spec: FamiliesSpec, generators: Mapping[str, Generator], plan: FamilyPlan) -> None:
+    def __init__(
+        self,
+        spec: FamiliesSpec,
+        generators: Mapping[str, Generator],
+        plan: FamilyPlan,
+        wholes: Mapping[str, Whole] | None = None,
+    ) -> None:
+        """`wholes`: the plan's tables of which rows are chosen, where somebody has computed them; else they
+        are, when they are needed."""
         self.spec, self.generators, self.plan = spec, dict(generators), plan
-        self._wholes: dict[str, Whole] = {}
+        self._wholes: dict[str, Whole] = dict(wholes or {})
+
+    def wholes(self) -> dict[str, Whole]:
+        """All tables of which rows are chosen.
+
+        Raises:
+            UserError: one would have no rows.
+        """
+        return {name: self._whole(name) for name in self.spec.chosen()}
 
     def tables(self) -> dict[str, pa.Table]:
         """All rows of all tables, as they are published, in the order of the schema.
@@ -125,17 +148,6 @@ class Families:
             made[name] = pa.table(cells, schema=pa.schema(fields))
         return made
 
-    def schema(self, name: str) -> pa.Schema:
-        """The columns of a table as they are published."""
-        table, kinds = self.spec.table(name), self.spec.table(name).schema_of_keys
-        form = self.generators[name].codec.form.select(table.own)
-        return pa.schema(
-            [
-                form.schema.field(column) if column in table.own else kinds.field(column)
-                for column in table.columns
-            ]
-        )
-
     def _part(self, table: TableSpec, stretch: Stretch, parts: Mapping[str, Part]) -> Part:
         owner = self._owners(table, stretch, parts)
         given = self._given(table, owner, parts)
@@ -149,7 +161,10 @@ class Families:
             for place in chosen:
                 named[place] = self._choose(table, place, stretch, owner, wish)
                 given |= self._known(table.relations[place], named[place])
-        batch = self._drawn(table, given, len(owner), (*path, 1))
+        if table.name in self.plan.where:
+            batch = self._asked(table, len(owner), path)
+        else:
+            batch = self._drawn(table, given, len(owner), (*path, 1))
         typed = self._typed(table, batch)
         for place, one in enumerate(table.relations):
             if one.role == "chosen" and not len(owner):
@@ -167,7 +182,7 @@ class Families:
         most = relation.most
         if table.unique_parent is not None:
             # No row of the owner can have more different ones than there are.
-            most = self._whole(table.relations[table.unique_parent].parent).typed.num_rows
+            most = self._whole(table.relations[table.unique_parent].parent).keys.num_rows
         counts = counts if most is None else np.minimum(counts, most)
         first, stop = self.plan.share(self.plan.free.get(table.name, 0), stretch)
         nobody = np.full(stop - first, -1, dtype=np.int64)
@@ -191,8 +206,11 @@ class Families:
     def _known(self, relation: RelationSpec, named: Int64) -> dict[str, pa.Array]:
         """What the chosen rows tell."""
         typed = self._whole(relation.parent).typed
+        rows = pa.array(np.maximum(named, 0))
         known = {
-            column.name: column.texts(_through(column.codes(typed[column.source]), named))
+            column.name: column.texts(
+                np.where(named >= 0, column.codes(flat(typed[column.source]).take(rows)), -1)
+            )
             for column in relation.contexts
         }
         if relation.flag is not None:
@@ -218,12 +236,16 @@ class Families:
             [column.codes_of_texts(wish[column.name])[rows] for column in relation.contexts], len(rows)
         )
         offered_TK = _stack(
-            [column.codes(whole.typed[column.source])[offered] for column in relation.contexts], len(rows)
+            [
+                column.codes(flat(whole.typed[column.source]).take(pa.array(offered)))
+                for column in relation.contexts
+            ],
+            len(rows),
         )
         named = np.full(len(owner), -1, dtype=np.int64)
         named[rows] = offered[match.pair(wanted_NK, offered_TK, rng)]
         if table.unique_parent == place:
-            named = match.apart(owner, named, whole.typed.num_rows, rng)
+            named = match.apart(owner, named, whole.keys.num_rows, rng)
         return named
 
     def _above(
@@ -297,13 +319,14 @@ class Families:
                     cells = self._keys(self.spec.table(one), part, parts, made, offsets[one])
                     made[one] = pa.table(cells)
                     offsets[one] += part.rows
-                typed.append(parts[name].typed)
+                typed.append(parts[name].typed.select(self._telling(name)))
                 keys.append(made[name].select(list(table.key)))
-            whole = Whole(pa.concat_tables(typed), pa.concat_tables(keys))
+            # In one piece: rows are then taken without a copy of the column.
+            whole = Whole(pa.concat_tables(typed).combine_chunks(), pa.concat_tables(keys).combine_chunks())
             for count in self._counts_of(name):
                 rng = self._rng(name, table.counts.index(count), DEALT)
                 whole.tickets[count] = match.tickets(_whole_numbers(whole.typed, count), rng)
-            if not whole.typed.num_rows:
+            if not whole.keys.num_rows:
                 raise UserError(
                     f"{name!r} would have no rows, and others name them; ask for more", field="scale"
                 )
@@ -311,20 +334,23 @@ class Families:
         return self._wholes[name]
 
     def _counts_of(self, name: str) -> list[str]:
-        return [
-            relation.count
-            for table in self.spec.tables
-            for relation in table.relations
-            if relation.parent == name and relation.role == "chosen"
-        ]
+        return [relation.count for relation in self._choosing(name)]
+
+    def _telling(self, name: str) -> list[str]:
+        """Columns that are compared where rows of a table are chosen, and those of how many are due."""
+        sources = [column.source for one in self._choosing(name) for column in one.contexts]
+        return list(dict.fromkeys([*sources, *self._counts_of(name)]))
+
+    def _choosing(self, name: str) -> list[RelationSpec]:
+        relations = [relation for table in self.spec.tables for relation in table.relations]
+        return [one for one in relations if one.parent == name and one.role == "chosen"]
 
     def _drawn(
         self, table: TableSpec, given: Mapping[str, pa.Array], rows: int, path: tuple[int, ...]
     ) -> Batch:
         """Rows of a table's model given some of its columns, in blocks of 1,024 computed at that shape."""
         generator = self.generators[table.name]
-        codec, model = generator.codec, generator.model
-        device = device_of(model)
+        codec = generator.codec
         spans = len(codec.layout.discrete)  # type: ignore[attr-defined]
         codes_NS, given_NS = (
             torch.zeros(rows, spans, dtype=torch.int64),
@@ -335,7 +361,32 @@ class Families:
         if known and rows:
             batch, given_NS = codec.encode_known(pa.table(known), field="given")
             codes_NS = batch["codes"]
-        blocks = []
+        batch = self._blocks(generator, codes_NS, given_NS, path)
+        wrong = self._broken(codec, batch)
+        for attempt in range(1, ATTEMPTS):
+            if not len(wrong):
+                return batch
+            # What breaks a constraint is drawn again, given the same; rows of one block stay together.
+            rows_W = torch.from_numpy(wrong)
+            again = self._blocks(generator, codes_NS[rows_W], given_NS[rows_W], (*path, AGAIN, attempt))
+            order = np.arange(rows)
+            order[wrong] = rows + np.arange(len(wrong))
+            batch = concat([batch, again]).take(torch.from_numpy(order))
+            wrong = wrong[self._broken(codec, again)]
+        if len(wrong):
+            raise TooRareError(
+                f"tables.{table.name}: of {rows:,} rows {len(wrong):,} break {subject(codec, '')} however"
+                " often they are drawn; relax it, or train on more rows",
+                field=CONSTRAINTS,
+            )
+        return batch
+
+    def _blocks(
+        self, generator: Generator, codes_NS: torch.Tensor, given_NS: torch.Tensor, path: tuple[int, ...]
+    ) -> Batch:
+        """Rows given some of their codes."""
+        model, rows = generator.model, len(codes_NS)
+        device, blocks = device_of(model), []
         for block, first in enumerate(range(0, max(rows, 1), BLOCK_ROWS)):
             draws = torch.Generator(device).manual_seed(block_seed(self.plan.seed, PATH, *path, block))
             codes_BS, given_BS = (as_block(part, first).to(device) for part in (codes_NS, given_NS))
@@ -344,6 +395,19 @@ class Families:
             noise = torch.randint(2**62, (BLOCK_ROWS,), generator=draws, device=device)
             blocks.append(made.with_(noise=noise).to("cpu").take(slice(0, rows - first)))
         return concat(blocks)
+
+    def _broken(self, codec: Codec, batch: Batch) -> Int64:
+        """Rows that break a constraint which no construction meets."""
+        if not batch.num_rows or not codec.checked:
+            return np.zeros(0, dtype=np.int64)
+        met = codec.accepts(codec.condition_table(batch))
+        return np.zeros(0, dtype=np.int64) if met is None else np.flatnonzero(~met)
+
+    def _asked(self, table: TableSpec, rows: int, path: tuple[int, ...]) -> Batch:
+        """Rows of a table without an owner that meet the plan's conditions; nothing is given of them."""
+        where = Where.parse(self.plan.where[table.name])
+        sampler = self.generators[table.name].sampler
+        return concat(list(sampler.seeded(rows, seed=self.plan.seed, path=(PATH + 1, *path), where=where)))
 
     def _typed(self, table: TableSpec, batch: Batch) -> pa.Table:
         codec = self.generators[table.name].codec

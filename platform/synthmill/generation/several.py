@@ -1,14 +1,19 @@
 """A model version of several tables, loaded and ready to sample a plan; needs no Ray."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+import pyarrow as pa
 
 from synthmill.catalog.several import SeveralArtifact, read_several
 from synthmill.catalog.store import Version
 from synthmill.config import parse_model
 from synthmill.data.relations.spec import FamiliesSpec
+from synthmill.errors import ConditionError, did_you_mean
 from synthmill.generation.compute import compute_class
-from synthmill.generation.families import Families
+from synthmill.generation.condition import Where
+from synthmill.generation.families import Families, Whole
 from synthmill.generation.family_plan import FamilyPlan
 from synthmill.generation.generator import Generator
 
@@ -42,9 +47,35 @@ class SeveralGenerators:
         }
         return cls(spec, generators, ref, digest, artifact.config)
 
-    def families(self, plan: FamilyPlan) -> Families:
-        """The rows of a plan."""
-        return Families(self.spec, self.generators, plan)
+    def families(self, plan: FamilyPlan, wholes: Mapping[str, Whole] | None = None) -> Families:
+        """The rows of a plan; `wholes` as `Families` takes them.
+
+        Raises:
+            ConditionError: its conditions name a column or a value that a table does not have.
+        """
+        for table, texts in plan.where.items():
+            names = self.spec.table(table).own
+            where = Where.parse(texts)
+            for clause in where.clauses:
+                if clause.column not in names:
+                    raise ConditionError(
+                        f"{table!r} has no column {clause.column!r} that is no key"
+                        f"{did_you_mean(clause.column, list(names))}",
+                        field="--where",
+                    )
+            where.check(self.generators[table].codec)
+        return Families(self.spec, self.generators, plan, wholes)
+
+    def schema(self, name: str) -> pa.Schema:
+        """The columns of a table as they are published."""
+        table, kinds = self.spec.table(name), self.spec.table(name).schema_of_keys
+        form = self.generators[name].codec.form.select(table.own)
+        return pa.schema(
+            [
+                form.schema.field(column) if column in table.own else kinds.field(column)
+                for column in table.columns
+            ]
+        )
 
     @property
     def compute_class(self) -> str:

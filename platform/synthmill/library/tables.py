@@ -4,7 +4,7 @@ together."""
 import json
 import secrets
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from os import PathLike, fspath
@@ -23,6 +23,7 @@ from synthmill.data.relations.schema import TablesConfig, parse_tables_config
 from synthmill.data.relations.spec import FamiliesSpec
 from synthmill.data.schema import Rules
 from synthmill.errors import RecipeError
+from synthmill.generation.clauses import Given
 from synthmill.generation.family_plan import plan_families
 from synthmill.generation.several import SeveralGenerators
 from synthmill.library.display import Bar
@@ -63,19 +64,22 @@ class TablesModel:
         scale: float = 1.0,
         *,
         rows: int | Mapping[str, int] | None = None,
+        where: Given | Iterable[Given] = (),
         seed: int | None = None,
     ) -> dict[str, pa.Table]:
         """All tables, with keys that fit together: `scale` times as many rows as the source had, or so many
-        `rows` of the tables that hang on no other (a number where there is one of them, else by name).
+        `rows` of the tables that hang on no other (a number where there is one of them, else by name), all
+        of which meet `where`: `sample(where="customers.country=DE")`. Whatever hangs on them follows.
 
         With a seed, the same rows every time, and those of a published dataset with that seed.
 
         Raises:
-            UserError: no rows, or more than keys have room for.
+            UserError: no rows, or more than keys have room for. ConditionError: a condition that names
+            another table, no column or value of it, or is satisfied too rarely.
         """
         drawn = secrets.randbits(SEED_BITS) if seed is None else seed
         wanted = rows if isinstance(rows, Mapping) else {self._root(): rows} if rows is not None else {}
-        plan = plan_families(self.families, scale=scale, rows=wanted, seed=drawn)
+        plan = plan_families(self.families, scale=scale, rows=wanted, seed=drawn, where=where)
         tables = self.generators.families(plan).tables()
         told = {
             "format": format_name("sample", 1),

@@ -48,7 +48,11 @@ def augment(
     seed: Annotated[int, typer.Option(help="Same seed, model and rows: same bytes.")] = 0,
     workers: Annotated[int | None, typer.Option(help="Writing processes; default: one for each CPU.")] = None,
     where: Annotated[
-        list[str] | None, typer.Option(help="'column=value', '!=', '<=', '>=', '<', '>'; given again: AND.")
+        list[str] | None,
+        typer.Option(
+            help="'column=value', '!=', '<=', '>=', '<', '>'; given again: AND; of several tables:"
+            " 'table.column=value'."
+        ),
     ] = None,
     latent: Annotated[
         list[str] | None,
@@ -180,7 +184,7 @@ def _augment_tables(given: dict[str, Any]) -> dict[str, Any]:
     from synthmill.runtime.augment_tables import TablesRequest, augment_tables
 
     known = {"model", "dataset", "rows", "scale", "store", "seed", "workers", "portable", "shard_rows"}
-    known |= {"if_exists", "set_", "result_file"}
+    known |= {"where", "if_exists", "set_", "result_file", "require", "allow_inconclusive", "gates"}
     plain = {parameter.name: parameter.default for parameter in signature(augment).parameters.values()}
     for name, value in given.items():
         if name not in known and value != plain[name]:
@@ -194,11 +198,15 @@ def _augment_tables(given: dict[str, Any]) -> dict[str, Any]:
         dataset=given["dataset"],
         scale=1.0 if given["scale"] is None else given["scale"],
         rows=given["rows"],
+        where=tuple(given["where"] or ()),
         seed=given["seed"],
         workers=given["workers"],
         stretch_rows=given["shard_rows"],
         portable=given["portable"],
         if_exists=given["if_exists"],
+        require=given["require"],
+        allow_inconclusive=given["allow_inconclusive"],
+        gates=given["gates"],
     )
     version = augment_tables(
         request, given["store"], run_id=uuid.uuid4().hex, storage=storage_settings(given["set_"])
@@ -211,6 +219,7 @@ def _augment_tables(given: dict[str, Any]) -> dict[str, Any]:
         "tables": {name: table["rows"] for name, table in tables.items()},
         "content_digest": version.manifest.content_digest,
         "verdict": (version.manifest.gate or {}).get("verdict"),
+        "report": (version.manifest.gate or {}).get("report"),
     }
 
 

@@ -10,7 +10,7 @@ import functools
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -24,11 +24,22 @@ from synthmill.catalog.several import KIND
 from synthmill.catalog.store import Draft, Store, Version, check_name
 from synthmill.catalog.tables import table_part
 from synthmill.config import StorageConfig, fingerprint
-from synthmill.errors import ResourceError, SynthmillError, UserError
+from synthmill.errors import (
+    ConditionError,
+    DataError,
+    GateFailedError,
+    ResourceError,
+    SynthmillError,
+    UserError,
+)
+from synthmill.evaluation.tables_report import TablesReport
 from synthmill.generation.compute import PORTABLE_ENV
+from synthmill.generation.families import Whole
 from synthmill.generation.family_plan import MOST_STRETCH_ROWS, FamilyPlan, Stretch, plan_families
 from synthmill.generation.several import SeveralGenerators
 from synthmill.runtime import cluster
+from synthmill.runtime.evaluate import EvaluateRequest
+from synthmill.runtime.evaluate_tables import check_gates, judged
 from synthmill.runtime.progress import Progress, say
 from synthmill.runtime.tasks import get, line_of
 from synthmill.runtime.writers import LOST, MAX_RETRIES
@@ -48,12 +59,23 @@ class TablesRequest:
     """Rows of the tables that hang on no other, as a multiple of the source's."""
     rows: Mapping[str, int] | int | None = None
     """Instead: how many, by table, or of the only one."""
+    where: tuple[str, ...] = ()
+    """Conditions on tables without an owner, as `customers.country=DE`; their families follow."""
     seed: int = 0
     workers: int | None = None
     stretch_rows: int = MOST_STRETCH_ROWS
     """Of the largest table in a part, about."""
     portable: bool = False
     if_exists: Literal["new", "reuse"] = "new"
+    require: Literal["pass"] | None = None
+    allow_inconclusive: bool = False
+    gates: str | None = None
+    """A gates file, or `default`, of every table's own figures."""
+
+    @property
+    def question(self) -> EvaluateRequest:
+        """How what is written is judged."""
+        return EvaluateRequest(dataset=self.dataset, profile="quick", gates=self.gates, workers=self.workers)
 
 
 @dataclass(frozen=True)
@@ -76,6 +98,7 @@ def augment_tables(
     Raises:
         UserError: an unknown model or table, no rows, too many workers: before any work; a key whose type has
         no room.
+        GateFailedError: `require="pass"` and the gates did not pass; the parts stand in quarantine.
     """
     storage = storage or StorageConfig()
     store = Store(store_uri, storage)
@@ -86,6 +109,7 @@ def augment_tables(
         raise UserError(f"must be at least 1, got {request.stretch_rows}", field="--shard-rows")
     model = SeveralGenerators.load(store.resolve("models", request.model, field="--model"))
     plan = planned(request, model)
+    check_gates(request.question)
     store.root.probe_write()
     with cluster.session():
         cluster.warn_of_local(store.root)
@@ -106,7 +130,7 @@ def augment_tables(
         with store.begin(
             "datasets", request.dataset, run_key=key, run_id=run_id, if_exists=request.if_exists
         ) as draft:
-            return draft.finished or _fill(draft, model, plan, tasks)
+            return draft.finished or _fill(request, draft, model, plan, tasks)
 
 
 def planned(request: TablesRequest, model: SeveralGenerators) -> FamilyPlan:
@@ -125,16 +149,29 @@ def planned(request: TablesRequest, model: SeveralGenerators) -> FamilyPlan:
             )
         rows = {roots[0]: rows}
     try:
-        return plan_families(
-            model.spec, scale=request.scale, rows=rows, seed=request.seed, stretch_rows=request.stretch_rows
+        plan = plan_families(
+            model.spec,
+            scale=request.scale,
+            rows=rows,
+            seed=request.seed,
+            stretch_rows=request.stretch_rows,
+            where=request.where,
         )
+    except ConditionError:
+        raise
     except UserError as fault:
         raise UserError(str(fault).partition(": ")[2], field=f"--{fault.field}") from None
+    model.families(plan)  # Conditions that no row can meet are refused here.
+    return plan
 
 
-def _fill(draft: Draft, model: SeveralGenerators, plan: FamilyPlan, tasks: "_Tasks") -> Version:
+def _fill(
+    request: TablesRequest, draft: Draft, model: SeveralGenerators, plan: FamilyPlan, tasks: "_Tasks"
+) -> Version:
+    """Count, write, judge what was written, and commit the manifest last."""
     stretches = plan.stretches()
     say(f"{draft.ref}: {len(stretches)} stretches of families, {tasks.workers} worker(s)")
+    tasks.choose_from()
     sizes: list[dict[str, int]] = tasks.each("counting", tasks.count, [(one,) for one in stretches], draft)
     # Keys go on where those of the stretches before end.
     offsets, start = [], dict.fromkeys((table.name for table in model.spec.tables), 0)
@@ -150,18 +187,21 @@ def _fill(draft: Draft, model: SeveralGenerators, plan: FamilyPlan, tasks: "_Tas
     written = tasks.each("generating", tasks.write, todo, draft)
     done |= {arguments[0].number: files for arguments, files in zip(todo, written, strict=True)}
     tasks.say_paces()
-    files = [entry for number in sorted(done) for entry in done[number]]
-    families = model.families(plan)
     # Files of a table follow one another, parents first.
-    order = {table.name: place for place, table in enumerate(model.spec.tables)}
-    files.sort(key=lambda entry: (order[entry.path.rpartition("/")[0]], entry.path))
+    by_table: dict[str, list[FileEntry]] = {table.name: [] for table in model.spec.tables}
+    for number in sorted(done):
+        for entry in done[number]:
+            by_table[entry.path.rpartition("/")[0]].append(entry)
+    # Before minutes of evaluation: another run may have taken this version over meanwhile.
+    draft.check_owned()
+    gate = _gate(request, draft, model, plan, by_table)
     manifest = draft.manifest(
-        files=tuple(files),
+        files=tuple(entry for files in by_table.values() for entry in files),
         parents=(Parent(kind="model", ref=model.ref, digest=model.digest),),
         seed=plan.seed,
         compute_class=tasks.compute_class,
         labels=labels(run_key=draft.run_key),
-        gate={"verdict": "inconclusive", "why": "several tables are judged by synthmill evaluate --dataset"},
+        gate=gate,
         details={
             "kind": KIND,
             "order": [table.name for table in model.spec.tables],
@@ -173,13 +213,48 @@ def _fill(draft: Draft, model: SeveralGenerators, plan: FamilyPlan, tasks: "_Tas
                     "foreign_keys": [
                         {"columns": list(one.columns), "table": one.parent} for one in table.relations
                     ],
-                    "arrow_schema": encode_schema(families.schema(table.name)),
+                    "arrow_schema": encode_schema(model.schema(table.name)),
                 }
                 for table in model.spec.tables
             },
         },
     )
     return draft.commit(manifest.model_copy(update={"rows": sum(start.values())}))
+
+
+def _gate(
+    request: TablesRequest,
+    draft: Draft,
+    model: SeveralGenerators,
+    plan: FamilyPlan,
+    files: Mapping[str, Sequence[FileEntry]],
+) -> dict[str, Any]:
+    """What the manifest says of the quick report, whose files stand beside the tables.
+
+    Raises:
+        GateFailedError: a pass was required.
+    """
+    say("comparing the tables with the real ones")
+    report: TablesReport | None = None
+    try:
+        report = judged(
+            draft.store, model, draft.folder, files, request.question, dataset=draft.ref, where=plan.where
+        )
+    except DataError as fault:
+        # A source may be gone or changed since training; the rows are good all the same.
+        why = str(fault)
+    else:
+        why = report.summary
+        for name, content in report.files().items():
+            draft.folder.write_bytes(f"_{name}", content)
+    verdict = report.verdict if report else "inconclusive"
+    if request.require and not (report and report.passed(allow_inconclusive=request.allow_inconclusive)):
+        where = draft.quarantine(f"gates: {verdict}")
+        raise GateFailedError(
+            f"{request.dataset} was not published: {verdict}, {why}; parts and report are in {where}"
+        )
+    told = {"report": draft.folder.uri_of("_report.json"), "report_sha256": report.digest} if report else {}
+    return {"verdict": verdict, "why": why, **told}
 
 
 class _Tasks:
@@ -189,11 +264,23 @@ class _Tasks:
         self.workers = workers
         self._job = ray.put(job)
         self._paces: dict[str, tuple[int, float]] = {}
-        options: dict[str, Any] = {"num_cpus": 1, "max_retries": MAX_RETRIES, "scheduling_strategy": "SPREAD"}
+        self.options: dict[str, Any] = {
+            "num_cpus": 1,
+            "max_retries": MAX_RETRIES,
+            "scheduling_strategy": "SPREAD",
+        }
         if portable:
-            options["runtime_env"] = {"env_vars": PORTABLE_ENV}
-        self.count, self.write = (ray.remote(**options)(work) for work in (count_stretch, write_stretch))
-        self.compute_class: str = get([ray.remote(**options)(class_of).remote(self._job)])[0]
+            self.options["runtime_env"] = {"env_vars": PORTABLE_ENV}
+        self.count, self.write = (ray.remote(**self.options)(work) for work in (count_stretch, write_stretch))
+        self.compute_class: str = get([ray.remote(**self.options)(class_of).remote(self._job)])[0]
+        self._wholes: Any = None
+
+    def choose_from(self) -> None:
+        """Compute the tables of which rows are chosen: once, by one worker. A machine then holds them once,
+        in Ray's object store, which its workers read in place."""
+        done, self._wholes = ray.remote(num_returns=2, **self.options)(wholes_of).remote(self._job)
+        # What went wrong is told here, once, and the tables themselves don't come to the driver.
+        get([done])
 
     def each(self, title: str, task: Any, calls: list[tuple[Any, ...]], draft: Draft) -> list[Any]:
         """The answers, in the order of the calls; those that a lost worker had are asked again by Ray."""
@@ -205,7 +292,7 @@ class _Tasks:
             while waiting or running:
                 while waiting and len(running) < self.workers:
                     at, arguments = waiting.pop(0)
-                    running[task.remote(self._job, *arguments)] = at
+                    running[task.remote(self._job, self._wholes, *arguments)] = at
                 ready, _ = ray.wait(list(running), num_returns=1)
                 try:
                     answer, worker, rows, seconds = get(ready)[0]
@@ -238,15 +325,21 @@ def class_of(job: _Job) -> str:
     return _model(job).compute_class
 
 
-def count_stretch(job: _Job, stretch: Stretch) -> Answer:
+def wholes_of(job: _Job) -> tuple[None, dict[str, Whole]]:
+    """In a worker: the tables of which rows are chosen."""
+    return None, _model(job).families(job.plan).wholes()
+
+
+def count_stretch(job: _Job, wholes: dict[str, Whole], stretch: Stretch) -> Answer:
     """In a worker: the rows of each table in a stretch."""
     started = time.monotonic()
-    sizes = _families(job).sizes(stretch)
+    sizes = _model(job).families(job.plan, wholes).sizes(stretch)
     return sizes, _worker(), 0, time.monotonic() - started
 
 
 def write_stretch(
     job: _Job,
+    wholes: dict[str, Whole],
     stretch: Stretch,
     offsets: Mapping[str, int],
     folder: Folder,
@@ -261,7 +354,7 @@ def write_stretch(
             f"the cluster's machines compute differently ({own_class} | {expected_class}); add --portable",
             field="--workers",
         )
-    families = _families(job)
+    families = _model(job).families(job.plan, wholes)
     files: list[FileEntry] = []
     for name, table in families.finished(stretch, families.parts(stretch), offsets).items():
         keys = footer(
@@ -287,22 +380,6 @@ def _worker() -> str:
 def _model(job: _Job) -> SeveralGenerators:
     cluster.adopt(job.env)
     return _load(job.store_uri, job.storage, job.ref, job.digest)
-
-
-def _families(job: _Job) -> Any:
-    """With the tables of which rows are chosen, which are computed once a process."""
-    return _planned(_model(job), job.plan.model_dump_json())
-
-
-_KEPT: dict[str, Any] = {}
-
-
-def _planned(model: SeveralGenerators, plan: str) -> Any:
-    key = f"{model.digest} {plan}"
-    if key not in _KEPT:
-        _KEPT.clear()
-        _KEPT[key] = model.families(FamilyPlan.model_validate_json(plan))
-    return _KEPT[key]
 
 
 @functools.lru_cache(maxsize=1)

@@ -21,7 +21,9 @@ from synthmill.runtime.options import (
 )
 
 if TYPE_CHECKING:
+    from synthmill.catalog.lake import Mode
     from synthmill.catalog.manifest import Kind
+    from synthmill.catalog.store import Version
 
 # Commands import what they need when they run: storage alone takes half a second, `--help` needs none of it.
 OLDEST = timedelta(days=36_500)
@@ -163,7 +165,8 @@ def export_dataset(
     result_file: ResultFile = None,
 ) -> dict[str, Any]:
     """Write a dataset as an Iceberg or a Delta Lake table in one commit; or its images as files, a subfolder
-    for each class, each of which says in itself that it is AI-generated."""
+    for each class, each of which says in itself that it is AI-generated. Of several tables each becomes one,
+    below the place."""
     from synthmill.catalog.store import Store
 
     if sum(place is not None for place in (folder, iceberg, delta)) != 1:
@@ -177,19 +180,35 @@ def export_dataset(
 
         empty_folder(Path(folder))
         return {"dataset": version.ref, "exported": folder, "images": export_images(version, Path(folder))}
+    from synthmill.catalog.several import is_several
+    from synthmill.catalog.tables import one_table, table_names
+
+    lake, uri = ("iceberg", iceberg) if iceberg is not None else ("delta", str(delta))
+    if not is_several(version):
+        return {"dataset": version.ref, **_exported(version, uri, how, lake)}
+    # A table each, below the place that was named; one commit each, as lakes have none over several.
+    tables = {
+        name: _exported(one_table(version, name), f"{uri.rstrip('/')}/{name}", how, lake)
+        for name in table_names(version)
+    }
+    return {"dataset": version.ref, "tables": tables}
+
+
+def _exported(version: "Version", uri: str, how: "Mode", lake: str) -> dict[str, Any]:
+    """One table of a lake; what columns became is said."""
     from synthmill.runtime.progress import say
 
-    if iceberg is not None:
+    if lake == "iceberg":
         from synthmill.catalog.iceberg import export_iceberg
 
-        done = export_iceberg(version, iceberg, how)
+        done = export_iceberg(version, uri, how)
     else:
         from synthmill.catalog.delta import export_delta
 
-        done = export_delta(version, str(delta), how)
+        done = export_delta(version, uri, how)
     for note in done.pop("notes"):
         say(note)
-    return {"dataset": version.ref, **done}
+    return done
 
 
 def list_files(

@@ -9,11 +9,10 @@ import yaml
 
 from synthmill.catalog.several import publish_several
 from synthmill.catalog.store import Store
-from synthmill.config import dump
+from synthmill.config import TABLES_FORMAT, dump
 from synthmill.data.readers.base import read_source
 from synthmill.data.relations.database import assemble
 from synthmill.data.relations.discover import schema_at
-from synthmill.data.relations.schema import FORMAT
 from synthmill.runtime import cluster
 from synthmill.runtime.progress import Progress, say
 from synthmill.runtime.tasks import get
@@ -51,7 +50,9 @@ def fit_tables(
         _introduce(task)
     if dry_run:
         settled = as_artifact(base, tasks, {}).config["schema"]
-        say(yaml.safe_dump({"format": FORMAT, **settled}, sort_keys=False, allow_unicode=True).rstrip())
+        say(
+            yaml.safe_dump({"format": TABLES_FORMAT, **settled}, sort_keys=False, allow_unicode=True).rstrip()
+        )
         return {"dry_run": True, "tables": [task.spec.name for task in tasks]}
     store.root.probe_write()
     with cluster.session():

@@ -35,12 +35,19 @@ def check_models(store: Store, refs: tuple[str, ...]) -> None:
     """
     for entry in parse_entries(refs):
         for ref in [f"{entry.name}@{number}" for number in entry.numbers] if entry.numbers else [entry.name]:
-            refuse_copies(store.resolve("models", ref, field="models"))
+            refuse_unserved(store.resolve("models", ref, field="models"))
 
 
-def refuse_copies(version: Version) -> None:
+def refuse_unserved(version: Version) -> None:
+    """DataError for a version that no client may have, or that answers no request for rows."""
     if version.manifest.contains_training_rows:
         raise DataError(
             f"{version.ref} copies training rows; it is a control for privacy checks and is not served",
+            field="models",
+        )
+    if version.manifest.details.get("tables"):
+        raise DataError(
+            f"{version.ref} is a model of several tables, which are generated together and not served; use"
+            " augment --scale",
             field="models",
         )

@@ -22,7 +22,7 @@ from synthmill.errors import DataError, NotFoundError, SynthmillError, did_you_m
 from synthmill.generation.generator import Generator
 from synthmill.generation.sampler import Sampler
 from synthmill.serving.config import MODEL_REF
-from synthmill.serving.entries import parse_entries, refuse_copies
+from synthmill.serving.entries import parse_entries, refuse_unserved
 from synthmill.serving.formats import Drawn
 from synthmill.serving.media.base import Media, media_of
 
@@ -209,7 +209,7 @@ class Models:
 
     def _resolve(self, ref: str) -> Version:
         version = self._store.resolve("models", ref, field="model")
-        refuse_copies(version)
+        refuse_unserved(version)
         return version
 
     async def _thread(self, work: Any, *args: Any) -> Any:

@@ -11,19 +11,21 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from synthmill.config import ModelConfig, Recipe, SplitConfig, dump, parse_model
-from synthmill.data.codecs.base import codec_class
+from synthmill.config import DataConfig, ModelConfig, Recipe, SplitConfig, dump, parse_model
+from synthmill.data.codecs.constrained import ConstrainedCodec, fit_codec
 from synthmill.data.codecs.discrete import DiscreteCodec
 from synthmill.data.columns import Int64
+from synthmill.data.constraints.base import constraints_of
 from synthmill.data.people import MOST_ROWS, NEIGHBOURS
+from synthmill.data.rebuilding import check_rows, make_plan
 from synthmill.data.relations.context import ContextColumn, association, fit_context
 from synthmill.data.relations.database import Database, data_config, told
 from synthmill.data.relations.graph import Relation, ancestors
 from synthmill.data.relations.keys import KeyPart, can_be_made, fit_counted, fit_made
 from synthmill.data.relations.spec import NAMED, NONE, FamiliesSpec, RelationSpec, TableSpec, packed_schema
-from synthmill.data.schema import ColumnRule
+from synthmill.data.schema import ColumnRule, Rules
 from synthmill.data.split import Split, SplitTables
-from synthmill.errors import DataError, RecipeError, TablesError, UserError
+from synthmill.errors import ConstraintsError, DataError, RecipeError, TablesError, UserError
 from synthmill.models.base import model_class
 from synthmill.training.prepare import Rows, resolve
 
@@ -349,8 +351,15 @@ class _Planner:
                 f"{train.num_rows} training rows are too few to learn from without copying one; leave the"
                 " table out, and its key is a column of categories where it is a foreign key"
             )
-        codec = codec_class(model_class(recipe.model.name).encoding).fit(train, recipe.data, rules)
-        assert isinstance(codec, DiscreteCodec), "models that complete rows read codes"
+        self._check_constraints(recipe.data, rules)
+        codec = fit_codec(model_class(recipe.model.name).encoding, train, recipe.data, rules)
+        assert isinstance(codec, DiscreteCodec | ConstrainedCodec), "models that complete rows read codes"
+        if codec.unique:
+            raise DataError(
+                f"{codec.unique[0].text}: families of rows are made apart from one another, and can't know"
+                " each other's values; leave it out, or make it the table's key",
+                field="data.constraints",
+            )
         codec = codec.beside(table).without(family)
         counts = {"train": train.num_rows, "validation": validation.num_rows, "holdout": holdout.num_rows}
         split = Split(
@@ -363,6 +372,31 @@ class _Planner:
         )
         learnt = replace(source, table=table, rules=rules)
         return Rows(learnt, SplitTables(train, validation, holdout, split), codec)
+
+    def _check_constraints(self, data: DataConfig, rules: Rules) -> None:
+        """
+        Raises:
+            ConstraintsError: constraints that name other tables' columns or keys, contradict each other, or
+            that rows of the source break.
+        """
+        if not data.constraints:
+            return
+        others = sorted(set(self.base.order) - {self.name})
+        faults = []
+        for one in constraints_of(data.constraints):
+            for column in one.columns:
+                if column in self.own:
+                    continue
+                if column in self.table.column_names:
+                    faults.append(f"{one.field}: {column!r} is of a key, which is made anew; leave it out")
+                elif any(column.startswith(f"{other}.") for other in others):
+                    faults.append(
+                        f"{one.field}: {column!r} is another table's; constraints hold within a row of one"
+                    )
+        if faults:
+            raise ConstraintsError(faults, field="data.constraints")
+        plan = make_plan(data.constraints, self.table.select(self.own).schema, rules)
+        check_rows(plan.constraints, self.table.select(self.own))
 
     def _fresh(self, name: str) -> str:
         """A name that no column has."""

@@ -10,8 +10,9 @@ import yaml
 
 from retail import FIVE, five_tables
 from synthmill.data.readers.base import read_source
-from synthmill.data.relations.database import assemble
+from synthmill.data.relations.database import assemble, data_config
 from synthmill.data.relations.discover import discover, schema_at
+from synthmill.data.relations.schema import parse_tables_config
 from synthmill.errors import DataError, NotFoundError, RecipeError
 
 
@@ -77,7 +78,7 @@ def test_a_schema_file_is_read_with_overrides(tmp_path: Path) -> None:
         ({"tables": {"a": {"sorce": "x"}}}, "tables.a.sorce: unknown key; "),
         ({"tables": {"a": {"foreign_keys": ["x"]}}}, "a foreign key is written `column -> table`"),
         ({"tables": {"a": {"data": {"target": "x"}}}}, "no key 'target' here"),
-        ({"tables": {"a": {"data": {"constraints": []}}}}, "no key 'constraints' here"),
+        ({"tables": {"a": {"data": {"lags": 2}}}}, "no key 'lags' here"),
     ],
 )
 def test_mistakes_name_the_key(tmp_path: Path, change: dict, message: str) -> None:
@@ -86,3 +87,17 @@ def test_mistakes_name_the_key(tmp_path: Path, change: dict, message: str) -> No
     with pytest.raises(RecipeError) as caught:
         schema_at(str(path))
     assert message in str(caught.value)
+
+
+def test_what_is_neither_a_folder_nor_a_database_that_can_be_read_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "shop.duckdb").write_bytes(b"DUCK")
+    with pytest.raises(DataError, match=r"schema: .*shop.duckdb is one file; give a folder of them"):
+        schema_at(str(tmp_path / "shop.duckdb"))
+    with pytest.raises(DataError, match=r"schema: no reader for duckdb://; .* as Parquet files"):
+        schema_at(f"duckdb:///{tmp_path}/shop.duckdb")
+
+
+def test_a_wrong_value_for_a_table_names_its_key() -> None:
+    config = parse_tables_config({"tables": {"a": {"data": {"trim": "often"}}}}, (), name="x")
+    with pytest.raises(RecipeError, match=r"data\.trim: "):
+        data_config("a", config.tables["a"])

@@ -18,6 +18,7 @@ from synthmill.config import DataConfig, dump
 from synthmill.constraint_config import ConstraintConfig
 from synthmill.data.batch import Batch, Condition
 from synthmill.data.codecs.base import Codec, ColumnSpan, as_type, codec_class, codec_from_files
+from synthmill.data.codecs.discrete import DiscreteCodec
 from synthmill.data.columns import Bool, Int64, UInt64, flat, is_text, plain_type
 from synthmill.data.constraints.fixed_combinations import FixedCombinations
 from synthmill.data.constraints.unique import Unique
@@ -125,6 +126,17 @@ class ConstrainedCodec(Codec):
 
     def record_layout(self) -> MixedLayout:
         return self.inner.record_layout()
+
+    def without(self, name: str) -> Self:
+        """The same codec without a column that was there to be counted by; no constraint may name it."""
+        schema = pa.schema([field for field in self.typed_schema if field.name != name])
+        plan = make_plan(self.configs, schema, NO_RULES)
+        plan.restore(self.plan.state())
+        columns = tuple(column for column in self.profile.columns if column.name != name)
+        profile = self.profile.model_copy(update={"columns": columns})
+        assert isinstance(self.inner, DiscreteCodec), "only rows of several tables are counted by families"
+        inner, form = self.inner.without(name), self._form.select(schema.names)
+        return type(self)(inner, plan, self.configs, profile, notes=self.notes, form=form)
 
     def encode(self, table: pa.Table) -> Batch:
         return self.inner.encode(self.plan.learnt(self._typed(table))[0])

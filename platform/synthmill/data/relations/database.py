@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import pyarrow as pa
 
-from synthmill.config import DataConfig, SplitConfig
+from synthmill.config import DataConfig, SplitConfig, parse_model
 from synthmill.data.columns import Int64
 from synthmill.data.readers.base import Source
 from synthmill.data.relations import checks
@@ -95,9 +95,13 @@ def assemble(config: TablesConfig, read: Read) -> Database:
 
 
 def data_config(name: str, table: TableConfig, split: SplitConfig | None = None) -> DataConfig:
-    """What a recipe of one table would say of its data."""
+    """What a recipe of one table would say of its data.
+
+    Raises:
+        RecipeError: a value of another type; names the key.
+    """
     given = {**table.data, "source": table.source, "kind": "table"}
-    return DataConfig.model_validate({**given, **({"split": split} if split else {})})
+    return parse_model(DataConfig, {**given, **({"split": split} if split else {})}, prefix="data")
 
 
 def _read_all(config: TablesConfig, read: Read) -> dict[str, Source]:

@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from synthmill.config import DataConfig, StorageConfig, name_of_source
 from synthmill.data.content import named_format
-from synthmill.data.query import read_query, shown
+from synthmill.data.query import is_database, read_query, shown
 from synthmill.data.relations.schema import TablesConfig, load_tables_config, parse_tables_config
 from synthmill.errors import DataError
 from synthmill.storage.folder import Folder
@@ -45,12 +45,24 @@ def discover(source: str, settings: StorageConfig | None = None) -> tuple[dict[s
         return _sqlite(source, rest), name_of_source(rest)
     if mark and scheme.lower() in ("postgresql", "postgres"):
         return _postgres(source), name_of_source(rest)
+    if mark and is_database(scheme):
+        raise DataError(
+            f"no reader for {scheme.lower()}://; there is sqlite:// and postgresql://; export its tables as"
+            " Parquet files, and give their folder",
+            field=_PLACE,
+        )
     return _folder(source, settings or StorageConfig()), name_of_source(source)
 
 
 def _folder(uri: str, settings: StorageConfig) -> dict[str, Any]:
     """Each file, and each folder with files in it, is a table."""
     folder = Folder(uri, settings)
+    if folder.local_path is not None and folder.local_path.is_file():
+        raise DataError(
+            f"{uri} is one file; give a folder of them, a schema (.yaml), or sqlite:///FILE for a database of"
+            " SQLite; of another database, export its tables as Parquet files",
+            field=_PLACE,
+        )
     tables: dict[str, Any] = {}
     for entry in folder.list():
         first, slash, _ = entry.path.partition("/")

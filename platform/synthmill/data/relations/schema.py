@@ -10,6 +10,7 @@ from typing import Any
 from pydantic import Field, field_validator
 
 from synthmill.config import (
+    TABLES_FORMAT,
     DataConfig,
     FrozenModel,
     ModelConfig,
@@ -23,7 +24,6 @@ from synthmill.config import (
 from synthmill.data.schema import ColumnRule
 from synthmill.errors import RecipeError
 
-FORMAT = "synthmill.tables/1"
 ARROW = "->"
 MEMORY = "memory://table"
 _DATA_KEYS = frozenset(DataConfig.model_fields) - {
@@ -33,8 +33,7 @@ _DATA_KEYS = frozenset(DataConfig.model_fields) - {
     "schema_file",
     "stream",
     "split",
-    # Of rows and sequences that stand alone.
-    "constraints",
+    # Of sequences.
     "group_by",
     "order_by",
     "static",
@@ -79,7 +78,8 @@ class TableConfig(FrozenModel):
     columns: dict[str, ColumnRule] = Field({})
     """What is known of columns, as in a schema file of one table."""
     data: dict[str, Any] = Field({})
-    """Keys of a recipe's `data` section: `trim`, `null_values`, `delimiter`, `min_category_rows`, ..."""
+    """Keys of a recipe's `data` section: `trim`, `null_values`, `delimiter`, `min_category_rows`,
+    `constraints`, ..."""
     model: dict[str, Any] = Field({})
     """Hyper-parameters that differ from `model.config`."""
     training: dict[str, Any] = Field({})
@@ -167,19 +167,14 @@ def parse_tables_config(raw: dict[str, Any], overrides: tuple[str, ...] = (), *,
     for override in overrides:
         apply_override(raw, override)
     stated = raw.pop("format", None)
-    if stated not in (None, FORMAT):
-        raise RecipeError(f"{stated!r} can't be read; this version reads {FORMAT!r}", field="format")
+    if stated not in (None, TABLES_FORMAT):
+        raise RecipeError(f"{stated!r} can't be read; this version reads {TABLES_FORMAT!r}", field="format")
     if isinstance(raw.get("tables"), dict):
         # `orders:` with nothing below it is a table whose section is empty; YAML reads some names as numbers.
         raw["tables"] = {str(key): value or {} for key, value in raw["tables"].items()}
     if isinstance(raw.get("model"), dict):
         raw["model"] = {"name": "autoregressive", **raw["model"]}
     return parse_model(TablesConfig, {"name": name, **raw})
-
-
-def is_tables_config(raw: dict[str, Any]) -> bool:
-    """Whether a YAML file's content is a schema of several tables."""
-    return raw.get("format") == FORMAT or (isinstance(raw.get("tables"), dict) and "data" not in raw)
 
 
 def _parsed(text: str) -> dict[str, Any]:
