@@ -80,7 +80,8 @@ class ScanPace:
         total, done = self._raw.num_rows, rows
         if total is None:
             # Of text only the bytes are known.
-            total, done = self._raw.num_bytes, self._raw.read_bytes - self._before
+            total = self._raw.num_bytes
+            done = min(total, self._raw.read_bytes - self._before)
         seconds = self._clock() - self._started
         note = f"{rows:,} rows"
         if rows and done and seconds > 0:

@@ -37,7 +37,8 @@ class ScanRunner:
     def __call__(self, found: Found[C], raw: Raw) -> None:
         self._passes += 1
         again = f" again ({self._passes})" if self._passes > 1 else ""
-        with Progress(f"scanning rows{again}", raw.num_rows or raw.num_bytes) as bar:
+        unit = "bytes" if raw.num_rows is None else "rows"
+        with Progress(f"scanning {unit}{again}", raw.num_rows or raw.num_bytes) as bar:
             pace, most = ScanPace(bar, raw), self._most
             if most is None:
                 most = cluster.free_room({"CPU": 1})

@@ -4,7 +4,10 @@ process finds from the first row to the last."""
 import copy
 import functools
 import itertools
+import os
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +119,38 @@ def test_row_groups_that_are_read_alone_give_what_one_pass_gives(source: Path, r
     options = ("data.target=plan", "data.split.group=city")
     found = told(scanned(source, Cuts(rows, seed), *options))
     assert first_difference(of_one_pass(source, *options), found) is None
+
+
+def test_a_processor_without_wide_instructions_finds_the_same(source: Path, tmp_path: Path) -> None:
+    """Tasks may run on nodes of another class of CPU."""
+    umath = np._core._multiarray_umath
+    wide = [name for name in umath.__cpu_dispatch__ if umath.__cpu_features__[name]]
+    narrow = {"NPY_DISABLE_CPU_FEATURES": ",".join(wide), "ARROW_USER_SIMD_LEVEL": "NONE"}
+
+    def elsewhere(found: Found[C], raw: Raw) -> None:
+        for _ in raw.hashing():
+            pass
+        (tmp_path / "work").write_bytes(pickle.dumps((found, raw.cuts(450))))
+        subprocess.run(
+            [sys.executable, "-c", ELSEWHERE, tmp_path / "work", tmp_path / "done"],
+            env={**os.environ, **narrow},
+            check=True,
+        )
+        for part in pickle.loads((tmp_path / "done").read_bytes()):
+            found.merge(part)
+
+    options = ("data.target=plan", "data.split.group=city")
+    assert first_difference(of_one_pass(source, *options), told(scanned(source, elsewhere, *options))) is None
+
+
+ELSEWHERE = """
+import copy, pathlib, pickle, sys
+empty, cuts = pickle.loads(pathlib.Path(sys.argv[1]).read_bytes())
+parts = [copy.deepcopy(empty) for _ in cuts]
+for part, cut in zip(parts, cuts):
+    part.add_cut(cut)
+pathlib.Path(sys.argv[2]).write_bytes(pickle.dumps(parts))
+"""
 
 
 def test_rows_that_do_not_fit_are_told_as_one_pass_tells_them(tmp_path: Path) -> None:
