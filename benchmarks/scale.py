@@ -29,12 +29,14 @@ import memory
 import numpy as np
 
 BLOCK = 500_000
-PARTS = ("read", "prepare", "draws", "steps", "job")
+PARTS = ("read", "prepare", "tasks", "draws", "steps", "job")
 
 
 def make(path: Path, rows: int) -> None:
     """A key, numbers with and without a grid, categories of 2 to 3,000 levels, dates, times, missing
-    cells."""
+    cells; what is there already stays."""
+    if path.exists():
+        return
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -138,6 +140,68 @@ def prepare(task: dict[str, Any]) -> dict[str, Any]:
         "bytes_a_row": size / index.rows,
         "anonymous_mib": used.most,
     }
+
+
+def tasks(task: dict[str, Any]) -> dict[str, Any]:
+    """A scan by so many Ray tasks at a time (0: by the driver), Ray's own start left out: seconds of the
+    clock, processor seconds of the driver and of the tasks, and the memory of both."""
+    import ray
+
+    from synthmill.config import fingerprint
+    from synthmill.runtime import prepare as first
+    from synthmill.runtime.scan_parts import ScanRunner
+
+    first.LEAST_PARTS = 0  # However small it is.
+    number, most = task["tasks"], {"driver": 0.0, "task": 0.0}
+    used: dict[int, list[float]] = {}
+    with tempfile.TemporaryDirectory(prefix="scale-", dir=task["folder"]) as store:
+        begun = first.begin(recipe_of(task), store)
+        assert isinstance(begun, first.Unscanned), "the source is streamed"
+        ray.init(num_cpus=max(1, number), include_dashboard=False, log_to_driver=False)
+        # Processes that are there before the first task.
+        ray.get([ray.remote(ready).remote() for _ in range(number)])
+        done = threading.Event()
+
+        def look() -> None:
+            while not done.wait(0.1):
+                most["driver"] = max(most["driver"], anonymous_mib(Path("/proc/self/status")))
+                for process in memory.descendants(os.getpid()):
+                    if "ray::" in memory.command_of(process):
+                        used.setdefault(process, [cpu_seconds(process)]).append(cpu_seconds(process))
+                        seen = anonymous_mib(Path(f"/proc/{process}/status"))
+                        most["task"] = max(most["task"], seen)
+
+        looking = threading.Thread(target=look, daemon=True)
+        looking.start()
+        at, cpu = time.perf_counter(), time.process_time()
+        prepared = begun.scanned(ScanRunner(number))
+        wall, cpu = time.perf_counter() - at, time.process_time() - cpu
+        time.sleep(0.3)
+        done.set()
+        looking.join()
+        ray.shutdown()
+    return {
+        "wall_s": wall,
+        "driver_cpu_seconds": cpu,
+        "tasks_cpu_seconds": sum(max(seen) - seen[0] for seen in used.values()),
+        "driver_anonymous_mib": most["driver"],
+        "task_anonymous_mib": most["task"],
+        "codec": fingerprint(prepared.rows.codec.to_files()[0]),
+    }
+
+
+def ready() -> None:
+    """In a task: imports what it needs."""
+    import synthmill.runtime.scan_parts  # noqa: F401
+
+
+def cpu_seconds(process: int) -> float:
+    """Of a process so far; 0 where it is gone."""
+    try:
+        fields = Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def steps(task: dict[str, Any]) -> dict[str, Any]:
@@ -254,6 +318,21 @@ def overrides(options: argparse.Namespace, source: Path, stream: str) -> list[st
     ]
 
 
+def columns_of_tasks(found: dict[str, Any]) -> dict[str, Any]:
+    shown = {
+        "s": "wall_s",
+        "driver CPU s": "driver_cpu_seconds",
+        "tasks CPU s": "tasks_cpu_seconds",
+        "driver MiB": "driver_anonymous_mib",
+        "task MiB": "task_anonymous_mib",
+    }
+    return {
+        f"{number} tasks {name}": harness.median(runs, value)
+        for number, runs in found.items()
+        for name, value in shown.items()
+    }
+
+
 def main() -> None:
     parser = harness.parser(__doc__, "scale")
     parser.add_argument("--rows", type=int, nargs="+", default=[1_000_000, 5_000_000])
@@ -263,15 +342,17 @@ def main() -> None:
     parser.add_argument(
         "--most-in-memory", type=int, default=5_000_000, help="more rows are not loaded whole"
     )
+    parser.add_argument("--tasks", type=int, nargs="+", default=[0, 1, 2], help="that scan at a time")
     parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS)
     parser.set_defaults(repeats=3)
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
     cells = harness.Cells(options, "model", "steps", "threads")
 
-    def child(part: str, source: Path, stream: str) -> dict[str, Any]:
+    def child(part: str, source: Path, stream: str, **more: Any) -> dict[str, Any]:
         task = {
             "part": part,
+            **more,
             "source": source,
             "folder": options.folder,
             "overrides": overrides(options, source, stream),
@@ -281,8 +362,7 @@ def main() -> None:
     table = []
     for rows in options.rows:
         source = options.folder / f"{rows}.parquet"
-        if not source.exists():
-            make(source, rows)
+        make(source, rows)
         row: dict[str, Any] = {"rows": f"{rows:,}"}
         plain = [cells.run(f"{rows}/read/0", lambda s=source: child("read", s, "never"))]
         if "prepare" in options.only:
@@ -295,6 +375,11 @@ def main() -> None:
                 "encode P": done["encode_cpu_seconds"] / p,
                 "bytes a row": done["bytes_a_row"],
             }
+        if "tasks" in options.only:
+            ways = {
+                str(n): (lambda s=source, n=n: child("tasks", s, "always", tasks=n)) for n in options.tasks
+            }
+            row |= columns_of_tasks(cells.alternate(f"{rows}/tasks", ways, options.repeats))
         if "draws" in options.only:
             found = cells.run(f"{rows}/draws", lambda s=source: child("draws", s, "always"))
             row |= {name: value for name, value in found.items() if name.endswith("_us")}

@@ -8,6 +8,7 @@ import pytest
 from customers import write_customers
 from jobs import command
 from synthmill.catalog.store import Version
+from synthmill.runtime import prepare
 from synthmill.runtime.cluster import dashboard_link
 from synthmill.runtime.progress import Progress
 from synthmill.runtime.rates import GeneratingProgress, StepPace, clock_time, workers_text
@@ -39,6 +40,23 @@ def test_a_dry_run_of_training_takes_a_few_steps(
     assert found["memory_bytes"] > 50e6
     assert [line.partition(":")[0] for line in lines[-4:-1]] == ["time", "memory", "disk"]
     assert not (tmp_path / "store").exists()
+
+
+def test_a_dry_run_says_which_reading_tasks_would_share(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from synthmill.cli import run
+
+    source = write_customers(tmp_path / "customers.csv", rows=300)
+    settings = ["name=x", f"data.source={source}", "data.stream=always", "model.name=marginals"]
+    arguments = [word for setting in settings for word in ("--set", setting)]
+    for least, expected in ((8, 0), (0, 1)):
+        monkeypatch.setattr(prepare, "LEAST_PARTS", least)
+        capsys.readouterr()
+        assert run(["train", "table", *arguments, "--dry-run", "--store", str(tmp_path / "store")]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert sum(line.startswith("reading: one process took ") for line in lines) == expected
+        assert json.loads(lines[-1])["estimate"]["seconds"] > 0
 
 
 def test_a_dry_run_without_the_source_prints_the_recipe_and_says_why_there_is_no_estimate(

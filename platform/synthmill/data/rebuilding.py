@@ -189,6 +189,13 @@ class Broken:
             self._counts[at] += len(odd)
             self._shown[at] += (numbers[odd[:SHOWN_ROWS]] + 1).tolist()
 
+    def merge(self, other: "Broken") -> None:
+        """The rows of another, too, in whatever order."""
+        self._rows += other._rows
+        for at, (count, shown) in enumerate(zip(other._counts, other._shown, strict=True)):
+            self._counts[at] += count
+            self._shown[at] = sorted([*self._shown[at], *shown])[:SHOWN_ROWS]
+
     def refuse(self) -> None:
         """Raises ConstraintsError where there is one."""
         faults = []

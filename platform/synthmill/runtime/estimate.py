@@ -5,6 +5,7 @@ Estimates, not promises: other machines, other processes and start-up come on to
 cluster is asked for anything.
 """
 
+import math
 import os
 import resource
 import shutil
@@ -66,7 +67,7 @@ def estimate_train(recipe: Recipe, store_uri: str) -> dict[str, Any]:
         UserError: what would stop the run itself.
     """
     from synthmill.catalog.store import Store
-    from synthmill.runtime.prepare import read_rows
+    from synthmill.runtime.prepare import LEAST_PARTS, read_rows
     from synthmill.training.probe import probe
 
     started = time.monotonic()
@@ -76,6 +77,11 @@ def estimate_train(recipe: Recipe, store_uri: str) -> dict[str, Any]:
         _show(recipe)
         say(rows.choice.why)
     read_seconds = time.monotonic() - started
+    if rows.divided is not None and rows.divided.scan.weight_parts >= LEAST_PARTS:
+        say(
+            f"reading: one process took {read_seconds:.1f} s; in the job, free CPUs share the source's"
+            f" {math.ceil(rows.divided.scan.weight_parts):,} parts"
+        )
     probed = probe(recipe, rows, seconds=PROBE_SECONDS)
     limit = recipe.training.max_seconds
     seconds = read_seconds + (probed.seconds if limit is None else min(probed.seconds, limit))

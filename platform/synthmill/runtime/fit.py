@@ -5,6 +5,7 @@ takes what a process needs to import torch. Several workers are Ray Train's.
 """
 
 import threading
+import time
 from typing import Any
 
 import ray
@@ -29,6 +30,8 @@ from synthmill.training.checkpoint import Checkpoints
 PATIENCE_SECONDS = 10.0
 """After which a line says that a worker still waits for free resources."""
 
+FREED_SECONDS = 5.0
+
 
 class Crew:
     """The workers of one run. They may start before the data is read."""
@@ -47,6 +50,17 @@ class Crew:
         """The worker that was started early, or a new one."""
         worker, self._first = self._first or self._start(), None
         return worker
+
+    def dismiss_first(self) -> None:
+        """Give back the CPUs of the worker that was started early."""
+        if self._first is None:
+            return
+        ray.kill(self._first)
+        self._first = None
+        until = time.monotonic() + FREED_SECONDS
+        # The process is gone at once, and some moments later the cluster knows.
+        while not cluster.free_room({"CPU": self.shape.cpus}) and time.monotonic() < until:
+            time.sleep(0.1)
 
     def _start(self) -> Any:
         cls = ray.remote(num_cpus=self.shape.cpus, num_gpus=1 if self.shape.gpu else 0)(TrainingWorker)

@@ -8,6 +8,8 @@ from synthmill.catalog.store import Store
 from synthmill.config import AUTO, Recipe, dump, fingerprint
 from synthmill.data.readers.base import Source, read_source
 from synthmill.data.scan.choice import scan_if_large
+from synthmill.data.scan.found import Runner, in_turn
+from synthmill.data.scan.scan import Scan
 from synthmill.errors import RecipeError
 from synthmill.models.base import GenerativeModel, model_class
 from synthmill.storage.folder import Folder
@@ -15,7 +17,10 @@ from synthmill.training.fit import NOT_IN_RUN_KEY, fresh_model
 from synthmill.training.micro import check_micro
 from synthmill.training.parallel import local_rows
 from synthmill.training.plan import make_plan
-from synthmill.training.prepare import Rows, prepare_rows, resolve, scan_rows
+from synthmill.training.prepare import Rows, check_first_rows, prepare_rows, resolve, scan_rows
+
+LEAST_PARTS = 8
+"""Fewer parts of a source are gone over by one process in about the time that others take to start."""
 
 
 @dataclass(frozen=True)
@@ -51,12 +56,44 @@ class Prepared:
         return plan.total_steps
 
 
+@dataclass(frozen=True)
+class Unscanned:
+    """A job whose source is so large that tasks scan it; what else can be wrong was looked at."""
+
+    recipe: Recipe
+    """Resolved."""
+    store: Store
+    scan: Scan
+
+    def scanned(self, runner: Runner = in_turn) -> Prepared:
+        """Go over the source.
+
+        Raises:
+            UserError: anything the user can mend.
+        """
+        self.scan.runner = runner
+        rows = scan_rows(self.recipe, self.scan)
+        # Nobody else goes over it in passes.
+        self.scan.runner = in_turn
+        return _prepared(self.recipe, self.store, rows)
+
+
 def prepare(recipe: Recipe, store_uri: str, *, may_scan: bool = True) -> Prepared:
     """Resolve, probe the store for writing, read, split and fit the codec on the train split. Without
     `may_scan` the source is loaded, however large it is.
 
     Raises:
         UserError: anything the user can mend.
+    """
+    begun = begin(recipe, store_uri, may_scan=may_scan)
+    return begun.scanned() if isinstance(begun, Unscanned) else begun
+
+
+def begin(recipe: Recipe, store_uri: str, *, may_scan: bool = True) -> Prepared | Unscanned:
+    """As `prepare`, up to where tasks can do the rest sooner.
+
+    Raises:
+        UserError: anything the user can mend; of a source for tasks, what its first rows show.
     """
     recipe = resolve(recipe)
     if recipe.gates != "default":
@@ -68,7 +105,14 @@ def prepare(recipe: Recipe, store_uri: str, *, may_scan: bool = True) -> Prepare
     store = Store(store_uri, recipe.storage)
     # A store that can't be written is known before the source is read, which may take minutes.
     store.root.probe_write()
-    rows = read_rows(recipe, store, may_scan=may_scan)
+    scan = _scan(recipe, store) if may_scan else None
+    if scan is not None and scan.weight_parts >= LEAST_PARTS:
+        check_first_rows(recipe, scan)
+        return Unscanned(recipe, store, scan)
+    return _prepared(recipe, store, _rows(recipe, store, scan))
+
+
+def _prepared(recipe: Recipe, store: Store, rows: Rows) -> Prepared:
     recipe = rows.settled(recipe)
     if recipe.training.micro_batch_rows is not None:
         # What it can't be used with depends on the model, which only the encoded columns define.
@@ -76,13 +120,18 @@ def prepare(recipe: Recipe, store_uri: str, *, may_scan: bool = True) -> Prepare
     return Prepared(recipe, store, rows, run_key(recipe, rows.source, is_scanned=rows.divided is not None))
 
 
-def read_rows(recipe: Recipe, store: Store, *, may_scan: bool = True) -> Rows:
+def read_rows(recipe: Recipe, store: Store) -> Rows:
     """Read, split and encode the source of a resolved recipe: whole, or in blocks where it is too large.
 
     Raises:
         UserError: anything the user can mend.
     """
-    scan = scan_if_large(recipe.data, store=store) if may_scan else None
+    return _rows(recipe, store, _scan(recipe, store))
+
+
+def _scan(recipe: Recipe, store: Store) -> Scan | None:
+    """The source of a resolved recipe where it is too large to be loaded."""
+    scan = scan_if_large(recipe.data, store=store)
     if scan is not None and recipe.model.name != AUTO and model_class(recipe.model.name).copies_training_rows:
         raise RecipeError(
             f"{recipe.model.name} keeps every training row, and this source is read in blocks, as data.stream"
@@ -95,6 +144,10 @@ def read_rows(recipe: Recipe, store: Store, *, may_scan: bool = True) -> Rows:
             " in order in memory; set it to never to load it all the same",
             field="data.stream",
         )
+    return scan
+
+
+def _rows(recipe: Recipe, store: Store, scan: Scan | None) -> Rows:
     if scan is None:
         return prepare_rows(recipe, read_source(recipe.data, store=store))
     return scan_rows(recipe, scan)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from synthmill.runtime.progress import Progress, say
 
 if TYPE_CHECKING:
+    from synthmill.data.scan.raw import Raw
     from synthmill.runtime.writers import Done
 
 MOST_LINES = 16
@@ -65,6 +66,28 @@ class GeneratingProgress:
             rows, seconds = sum(part.rows for part in parts), sum(part.seconds for part in parts)
             paces.append((name, rows / max(seconds, 1e-9), len(parts), rows))
         return paces
+
+
+class ScanPace:
+    """Of a pass over a source: rows, rows/s and time left, by what is known of how much there is."""
+
+    def __init__(self, bar: Progress, raw: "Raw", clock: Callable[[], float] = time.monotonic) -> None:
+        self._bar, self._raw, self._clock = bar, raw, clock
+        self._before, self._started = raw.read_bytes, clock()
+
+    def update(self, rows: int, tasks: int = 0) -> None:
+        """So many rows were gone over."""
+        total, done = self._raw.num_rows, rows
+        if total is None:
+            # Of text only the bytes are known.
+            total = self._raw.num_bytes
+            done = min(total, self._raw.read_bytes - self._before)
+        seconds = self._clock() - self._started
+        note = f"{rows:,} rows"
+        if rows and done and seconds > 0:
+            note += f", {rows / seconds:,.0f} rows/s, {clock_time((total - done) * seconds / done)} left"
+        note += f", {tasks} task{'s' * (tasks > 1)}" if tasks else ""
+        self._bar.update(done, note)
 
 
 class StepPace:

@@ -15,7 +15,7 @@ from synthmill.runtime.progress import say
 
 if TYPE_CHECKING:
     from synthmill.catalog.store import Version
-    from synthmill.runtime.prepare import Prepared
+    from synthmill.runtime.prepare import Prepared, Unscanned
 
 
 def train(recipe: Recipe, store_uri: str, *, run_id: str) -> "Version":
@@ -31,19 +31,25 @@ def train(recipe: Recipe, store_uri: str, *, run_id: str) -> "Version":
         hint = did_you_mean(recipe.model.name, [*known, AUTO])
         raise NotFoundError(f"no model named {recipe.model.name!r}{hint}", field="model.name")
 
-    def prepared_rows() -> "Prepared":
-        from synthmill.runtime.prepare import prepare
+    def begun() -> "Prepared | Unscanned":
+        from synthmill.runtime.prepare import begin
 
-        return prepare(recipe, store_uri)
+        return begin(recipe, store_uri)
 
-    with cluster.session_beside(prepared_rows) as preparing:
+    with cluster.session_beside(begun) as beginning:
         from synthmill.runtime.encode import SHARDS
         from synthmill.runtime.fit import Crew, fit
+        from synthmill.runtime.prepare import Prepared
         from synthmill.runtime.publish import publish
+        from synthmill.runtime.scan_parts import ScanRunner
 
         # The worker imports torch while the source is still being read.
         crew = Crew(recipe.training)
-        prepared = preparing.result()
+        prepared = beginning.result()
+        if not isinstance(prepared, Prepared):
+            # Until there are rows to train on, its CPUs go over the source.
+            crew.dismiss_first()
+            prepared = prepared.scanned(ScanRunner())
         _introduce(prepared)
         with prepared.store.begin_run(prepared.run_name, run_key=prepared.run_key, run_id=run_id) as run:
             model = fit(prepared, run.folder, crew)

@@ -179,6 +179,20 @@ def _prepare_sequences(recipe: Recipe, source: Source) -> Rows:
     return Rows(replace(source, notes=(*source.notes, *notes)), tables, codec)
 
 
+def check_first_rows(recipe: Recipe, scan: Scan) -> None:
+    """What is wrong with the recipe or the first rows of its source shows before all are gone over.
+
+    Raises:
+        DataError: names the field and the fix.
+    """
+    _sorter(recipe, scan, scan.probe())
+
+
+def _sorter(recipe: Recipe, scan: Scan, terms: Terms) -> Sorter[Counts | ConstrainedCounts]:
+    encoding = encoding_of(recipe.model.name)
+    return Sorter(terms, recipe.data, counts_for(encoding, terms.sample, recipe.data, scan.rules))
+
+
 def scan_rows(recipe: Recipe, scan: Scan) -> Rows:
     """Go over the source of a resolved recipe, divide it and fit the codec on its train rows.
 
@@ -187,11 +201,7 @@ def scan_rows(recipe: Recipe, scan: Scan) -> Rows:
     """
     config = recipe.data
     encoding = encoding_of(recipe.model.name)
-
-    def begun(terms: Terms) -> Sorter[Counts | ConstrainedCounts]:
-        return Sorter(terms, config, counts_for(encoding, terms.sample, config, scan.rules))
-
-    sorter = scan.settle(begun)
+    sorter = scan.settle(lambda terms: _sorter(recipe, scan, terms))
     divided = sorter.divided(scan)
     train, counts = divided.train_sample, sorter.counts
     assert counts is not None, "the sorter was given some"

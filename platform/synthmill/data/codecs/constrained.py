@@ -368,6 +368,11 @@ class ConstrainedCounts:
         columns = [column.dictionary_encode() if is_text(column.type) else column for column in table.columns]
         self.inner.add(Block(pa.table(columns, names=table.column_names), block.first_row), at)
 
+    def merge(self, other: "ConstrainedCounts") -> None:
+        """As `Counts.merge`."""
+        self.inner.merge(other.inner)
+        self._broken.merge(other._broken)
+
     def covers(self, sample: pa.Table) -> bool:
         """Whether what was counted suffices."""
         return self.inner.covers(self.plan.learnt(sample)[0])

@@ -90,6 +90,8 @@ class Blocks(ABC):
     """Where it is known before they are read."""
     reads_stored: bool = False
     """Whether reading the blocks reads every stored byte through `File.chunks`."""
+    groups: tuple[int, ...] | None = None
+    """Rows of each stretch that can be read without those before it; None: only the file's first row can."""
 
     @property
     @abstractmethod
@@ -99,6 +101,10 @@ class Blocks(ABC):
     @abstractmethod
     def read(self, names: list[str] | None = None) -> Iterator[pa.Table]:
         """The blocks in order, with some of the columns at least."""
+
+    def read_groups(self, first: int, stop: int) -> Iterator[pa.Table]:
+        """The blocks of some of the `groups`, from one up to another."""
+        raise NotImplementedError("only files with `groups`")
 
     def left_out(self) -> tuple[frozenset[str], tuple[str, ...]]:
         """Columns without name or value, and what a person should know; asked for after the first pass, which

@@ -66,7 +66,9 @@ class ParquetBlocks(Blocks):
         self.num_rows = opened.metadata.num_rows
         self._cells: int = opened.metadata.num_rows * len(self.schema)
         groups = opened.metadata.num_row_groups
-        sizes = (opened.metadata.row_group(at).total_byte_size for at in range(groups))
+        stated = [opened.metadata.row_group(at) for at in range(groups)]
+        self.groups = tuple(group.num_rows for group in stated)
+        sizes = (group.total_byte_size for group in stated)
         # A row group is read whole unless it is so large that its columns are read piece by piece.
         self._buffer_bytes = 1 << 20 if max(sizes, default=0) > _GROUP_BYTES else 0
         # Text that is stored as a dictionary stays one: a block's different texts are known for nothing.
@@ -77,16 +79,24 @@ class ParquetBlocks(Blocks):
         return self._cells * _WEIGHT_BYTES
 
     def read(self, names: list[str] | None = None) -> Iterator[pa.Table]:
-        batches = guarded(lambda: self._batches(names), self._file.name, "Parquet")
+        return self._tables(names, None)
+
+    def read_groups(self, first: int, stop: int) -> Iterator[pa.Table]:
+        return self._tables(None, list(range(first, stop)))
+
+    def _tables(self, names: list[str] | None, groups: list[int] | None) -> Iterator[pa.Table]:
+        batches = guarded(lambda: self._batches(names, groups), self._file.name, "Parquet")
         while (batch := guarded(lambda: next(batches, None), self._file.name, "Parquet")) is not None:
             yield pa.Table.from_batches([batch])
 
-    def _batches(self, names: list[str] | None) -> Iterator[pa.RecordBatch]:
+    def _batches(self, names: list[str] | None, groups: list[int] | None) -> Iterator[pa.RecordBatch]:
         file = self._opened(self._coded)
         if names == []:
             # Only how many rows there are is asked for.
             names = self.schema.names[:1]
-        found: Iterator[pa.RecordBatch] = file.iter_batches(BLOCK_ROWS, columns=names, use_threads=False)
+        found: Iterator[pa.RecordBatch] = file.iter_batches(
+            BLOCK_ROWS, columns=names, row_groups=groups, use_threads=False
+        )
         return found
 
     def _opened(self, coded: list[str]) -> pq.ParquetFile:

@@ -1,8 +1,9 @@
 """The sides of a scanned source: decided in the pass in which it settles, and kept as two bits a row."""
 
+import bisect
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +24,7 @@ class Counter(Protocol):
     """Counts the train rows."""
 
     def add(self, block: Block, at: Int64) -> None: ...
+    def merge(self, other: Self) -> None: ...
     def covers(self, sample: pa.Table) -> bool: ...
 
 
@@ -34,18 +36,26 @@ class Sorter(Generic[C]):
 
     def __init__(self, terms: Terms, config: DataConfig, counts: C | None = None) -> None:
         check_split(config.split, terms.schema.names)
-        self._terms, self._config, self.counts = terms, config, counts
+        self._common, self._config, self.counts = terms.common, config, counts
         self._hasher = Hasher()
-        self._packed: list[tuple[int, npt.NDArray[np.uint8]]] = []
+        self._sides = RowSides()
         self._counts = np.zeros(3, dtype=np.int64)
 
     def add(self, block: Block) -> None:
         rows = np.arange(block.first_row, block.first_row + block.table.num_rows)
-        sides = sides_of(block.table, rows, self._terms.common, self._config.split, self._hasher)
+        sides = sides_of(block.table, rows, self._common, self._config.split, self._hasher)
         self._counts += np.bincount(sides, minlength=3)
-        self._packed.append((len(sides), _pack(sides)))
+        self._sides.add(block.first_row, sides)
         if self.counts is not None:
             self.counts.add(block, np.flatnonzero(sides == TRAIN))
+
+    def merge(self, other: "Sorter[C]") -> None:
+        """The rows of another sorter, which began on these terms, too."""
+        self._counts += other._counts
+        self._sides.merge(other._sides)
+        if self.counts is not None:
+            assert other.counts is not None, "both count"
+            self.counts.merge(other.counts)
 
     def accepts(self, terms: Terms) -> bool:
         return self.counts is None or self.counts.covers(terms.sample)
@@ -65,7 +75,7 @@ class Sorter(Generic[C]):
             source_sha256=scan.sha256,
         )
         sides = sides_of(scan.sample, scan.sample_rows, scan.common, config)
-        return Divided(scan, split, self._packed, sides)
+        return Divided(scan, split, self._sides, sides)
 
 
 @dataclass(frozen=True)
@@ -74,8 +84,7 @@ class Divided:
 
     scan: Scan
     split: Split
-    packed: list[tuple[int, npt.NDArray[np.uint8]]]
-    """Rows and sides of each block."""
+    sides: "RowSides"
     sample_sides: Sides
 
     @property
@@ -104,9 +113,40 @@ class Divided:
     def coded(self, names: list[str], side: int = TRAIN) -> Iterator[pa.Table]:
         """As `tables`, some columns alone, whose text is still dictionary-encoded: each different text of a
         block is looked at once."""
-        for block, (rows, packed) in zip(self.scan.blocks(), self.packed, strict=True):
-            sides = _unpack(packed, rows)
+        for block in self.scan.blocks():
+            sides = self.sides.of(block.first_row, block.table.num_rows)
             yield block.table.select(names).filter(pa.array(sides == side))
+
+
+class RowSides:
+    """The side of each row of a source, two bits a row."""
+
+    def __init__(self) -> None:
+        self._pieces: list[tuple[int, int, npt.NDArray[np.uint8]]] = []
+        """First row, rows and sides of stretches, in order."""
+
+    def add(self, first_row: int, sides: Sides) -> None:
+        """Those of rows that follow each other (N,)."""
+        bisect.insort(self._pieces, (first_row, len(sides), _pack(sides)), key=_first_row)
+
+    def merge(self, other: "RowSides") -> None:
+        """Those of other rows."""
+        self._pieces = sorted([*self._pieces, *other._pieces], key=_first_row)
+
+    def of(self, first_row: int, rows: int) -> Sides:
+        """The sides (N,) of so many rows, all of which were added."""
+        found, row = [np.zeros(0, dtype=np.int8)], first_row
+        at = bisect.bisect_right(self._pieces, first_row, key=_first_row) - 1
+        while row < first_row + rows:
+            start, size, packed = self._pieces[at]
+            assert start <= row <= start + size, f"row {row} was added"
+            found.append(_unpack(packed, size)[row - start : first_row + rows - start])
+            row, at = start + size, at + 1
+        return np.concatenate(found)
+
+
+def _first_row(piece: tuple[int, int, Any]) -> int:
+    return piece[0]
 
 
 def _pack(sides: Sides) -> npt.NDArray[np.uint8]:

@@ -21,6 +21,15 @@ from synthmill.data.scan.stored import StoredFile
 from synthmill.errors import DataError
 from synthmill.storage.uri import redact
 
+PART_ROWS = 1_000_000
+"""Of a part that is gone over without the others, at least."""
+LONGEST_ROWS = 8 * PART_ROWS
+"""Of a stretch that one process reads without help."""
+PART_BYTES = 64 << 20
+"""Of the rows of a part of which only reading tells how many they are."""
+Seen = dict[str, tuple[dict[Any, None], set[Any]]]
+"""Of columns of categories: the levels declared, and those that occur."""
+
 
 @dataclass(frozen=True)
 class _Part:
@@ -53,13 +62,22 @@ class Raw:
     """What stands for it, where a manifest says so."""
     dropped: frozenset[str] = frozenset()
     """Columns without name or value."""
-    levels: dict[str, tuple[dict[Any, None], set[Any]]] = field(default_factory=dict)
-    """Of columns of categories: the levels declared, and those that occur."""
+    levels: Seen = field(default_factory=dict)
 
     @property
     def weight_bytes(self) -> int:
         """About what training would hold in memory if it read all at once."""
         return sum(part.blocks.weight_bytes for part in self.parts)
+
+    @property
+    def num_bytes(self) -> int:
+        """As stored."""
+        return sum(part.file.num_bytes for part in self.parts)
+
+    @property
+    def read_bytes(self) -> int:
+        """Stored bytes that were hashed so far, in all passes."""
+        return sum(part.file.read_bytes for part in self.parts)
 
     @property
     def num_rows(self) -> int | None:
@@ -74,23 +92,64 @@ class Raw:
         Raises:
             DataError: what the format refuses; bytes that are not those of the first pass.
         """
-        first, hasher = self.digest is None, hashlib.sha256()
+        hasher = self._hasher()
         for part in self.parts:
-            if first and len(self.parts) > 1:
-                hasher.update(f"{part.file.name}\0{part.file.num_bytes}\0".encode())
-            part.file.listener = hasher.update if first else None
+            self._listen(part, hasher)
             own = None if names is None else [name for name in names if name in part.names]
             for block in part.blocks.read(own):
-                if first:
-                    self._collect_levels(block)
-                yield self._conformed(part, block, names)
-            if not part.blocks.reads_stored and (first or (part.file.is_local and names is None)):
-                # Parts of it were read in another order. A store's own time of writing suffices later on, and
-                # that of a file where some columns are looked at again: all are, before the next step.
-                part.file.hash_whole()
+                if hasher is not None:
+                    collect_levels(self.levels, self.origin, block)
+                yield conformed(part, block, self.schema, names)
+            if not part.blocks.reads_stored and (hasher is not None or names is None):
+                for _ in self._hashed(part, hasher):
+                    pass
             part.file.check_same()
-        if first:
-            self._finish(hasher.hexdigest())
+        self._finish(hasher)
+
+    def cuts(self, least_rows: int) -> list["Cut"] | None:
+        """All rows in order, in stretches of so many rows or somewhat more that can be read each without the
+        others; None: there are none, or too long ones."""
+        cuts, pieces, first_row, row = list[Cut](), list[_Piece](), 0, 0
+        for part in self.parts:
+            groups, at = part.blocks.groups, 0
+            if groups is None or max(groups, default=0) > LONGEST_ROWS:
+                return None
+            for number, rows in enumerate(groups, 1):
+                row += rows
+                if row - first_row >= least_rows:
+                    cuts.append(self._cut([*pieces, (part, at, number)], first_row, row))
+                    pieces, at, first_row = [], number, row
+            if at < len(groups):
+                pieces.append((part, at, len(groups)))
+        # A small rest costs less beside other rows than alone.
+        if pieces and cuts and 4 * (row - first_row) < least_rows:
+            last = cuts.pop()
+            pieces, first_row = [*last.pieces, *pieces], last.first_row
+        return [*cuts, self._cut(pieces, first_row, row)] if pieces else cuts
+
+    def _cut(self, pieces: "list[_Piece]", first_row: int, next_row: int) -> "Cut":
+        return Cut(tuple(pieces), first_row, next_row - first_row, self.schema, self.origin)
+
+    def hashing(self) -> Iterator[None]:
+        """Read all bytes for their hash, piece by piece, beside whoever reads the rows in cuts.
+
+        Raises:
+            DataError: they are not those of the first pass.
+        """
+        hasher = self._hasher()
+        for part in self.parts:
+            self._listen(part, hasher)
+            yield from self._hashed(part, hasher)
+            part.file.check_same()
+        self._finish(hasher)
+
+    def heed(self, levels: list[tuple[int, Seen]]) -> None:
+        """Add the levels that were seen in cuts, whose first rows stand beside them."""
+        for _, seen in sorted(levels, key=lambda one: one[0]):
+            for name, (declared, found) in seen.items():
+                known = self.levels.setdefault(name, ({}, set()))
+                known[0].update(declared)
+                known[1].update(found)
 
     def described(self, table: pa.Table) -> pa.Table:
         """A table of this source, with what its files say beyond plain types."""
@@ -100,29 +159,25 @@ class Raw:
         }
         return attach(table, described(self.origin, levels))
 
-    def _conformed(self, part: _Part, block: pa.Table, names: list[str] | None) -> pa.Table:
-        columns = []
-        partition = dict(part.partition)
-        schema = self.schema if names is None else pa.schema([self.schema.field(name) for name in names])
-        for one in schema:
-            if one.name in part.names:
-                columns.append(_plain(block[one.name], one.type))
-            else:
-                value = pa.scalar(partition[one.name], pa.string())
-                columns.append(pa.chunked_array([pa.repeat(value, block.num_rows)]))
-        return pa.table(columns, names=schema.names)
+    def _hasher(self) -> Any:
+        """Of a first pass; None: the digest is known."""
+        return hashlib.sha256() if self.digest is None else None
 
-    def _collect_levels(self, block: pa.Table) -> None:
-        for one in self.origin:
-            if not pa.types.is_dictionary(one.type):
-                continue
-            declared, found = self.levels.setdefault(one.name, ({}, set()))
-            for chunk in block[one.name].chunks:
-                if pa.types.is_dictionary(chunk.type):
-                    declared.update(dict.fromkeys(x for x in chunk.dictionary.to_pylist() if x is not None))
-                found.update(pc.unique(plain_column(chunk)).to_pylist())
+    def _listen(self, part: _Part, hasher: Any) -> None:
+        if hasher is not None and len(self.parts) > 1:
+            hasher.update(f"{part.file.name}\0{part.file.num_bytes}\0".encode())
+        part.file.listener = None if hasher is None else hasher.update
 
-    def _finish(self, digest: str) -> None:
+    def _hashed(self, part: _Part, hasher: Any) -> Iterator[None]:
+        """Hash a file whose rows are read in another order than its bytes lie. A store's own time of writing
+        suffices later on, and that of a file where some columns are looked at again: all are, before the next
+        step."""
+        if hasher is not None or part.file.is_local:
+            yield from part.file.hashed()
+
+    def _finish(self, hasher: Any) -> None:
+        if hasher is None:
+            return
         notes, dropped = list(self.notes), None
         for part in self.parts:
             empty, said = part.blocks.left_out()
@@ -132,7 +187,69 @@ class Raw:
         self.dropped = dropped or frozenset()
         self.notes = tuple(dict.fromkeys(notes))
         self.schema = pa.schema([one for one in self.schema if one.name not in self.dropped])
-        self.digest = self.stated_digest or digest
+        self.digest = self.stated_digest or hasher.hexdigest()
+
+
+_Piece = tuple[_Part, int, int]
+"""Groups of a file, from one up to another."""
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Rows that follow each other, to be read without the others, by any process."""
+
+    pieces: tuple[_Piece, ...]
+    first_row: int
+    rows: int
+    schema: pa.Schema
+    """As `Raw.schema`."""
+    origin: pa.Schema
+
+    def blocks(self, levels: Seen) -> Iterator[pa.Table]:
+        """As those of `Raw.blocks`; of columns of categories the levels are added to `levels`.
+
+        Raises:
+            DataError: what the format refuses; a file that was written since the source was opened.
+        """
+        for part, first, stop in self.pieces:
+            assert part.blocks.groups is not None, "files without groups are not cut"
+            missing = sum(part.blocks.groups[first:stop])
+            try:
+                for block in part.blocks.read_groups(first, stop):
+                    missing -= block.num_rows
+                    collect_levels(levels, self.origin, block)
+                    yield conformed(part, block, self.schema, None)
+            finally:
+                # What is read of a file that changes may be anything, a fault among it.
+                part.file.check_same()
+            if missing:
+                raise part.file.changed()
+
+
+def conformed(part: _Part, block: pa.Table, schema: pa.Schema, names: list[str] | None) -> pa.Table:
+    """A block of a file as the schema of all of them has it, or some of its columns."""
+    columns = []
+    partition = dict(part.partition)
+    schema = schema if names is None else pa.schema([schema.field(name) for name in names])
+    for one in schema:
+        if one.name in part.names:
+            columns.append(_plain(block[one.name], one.type))
+        else:
+            value = pa.scalar(partition[one.name], pa.string())
+            columns.append(pa.chunked_array([pa.repeat(value, block.num_rows)]))
+    return pa.table(columns, names=schema.names)
+
+
+def collect_levels(levels: Seen, origin: pa.Schema, block: pa.Table) -> None:
+    """Add the levels that a block has in columns of categories."""
+    for one in origin:
+        if not pa.types.is_dictionary(one.type):
+            continue
+        declared, found = levels.setdefault(one.name, ({}, set()))
+        for chunk in block[one.name].chunks:
+            if pa.types.is_dictionary(chunk.type):
+                declared.update(dict.fromkeys(x for x in chunk.dictionary.to_pylist() if x is not None))
+            found.update(pc.unique(plain_column(chunk)).to_pylist())
 
 
 def open_files(config: DataConfig, settings: StorageConfig) -> Raw:

@@ -21,7 +21,7 @@ class _Samples:
     """A consumer that keeps a sample of each side."""
 
     def __init__(self, terms: Terms, config: DataConfig) -> None:
-        self._terms, self._split = terms, config.split
+        self._common, self._split = terms.common, config.split
         self._samples = {
             side: KeyedSample(SIDE_ROWS, config.split.seed) for side in (TRAIN, VALIDATION, HOLDOUT)
         }
@@ -29,12 +29,18 @@ class _Samples:
 
     def add(self, block: Block) -> None:
         rows = np.arange(block.first_row, block.first_row + block.table.num_rows)
-        sides = sides_of(block.table, rows, self._terms.common, self._split)
+        sides = sides_of(block.table, rows, self._common, self._split)
         for side, sample in self._samples.items():
             at = np.flatnonzero(sides == side)
             if len(at):
                 self._counts[side] += len(at)
                 sample.add(block.table.take(pa.array(at)), rows[at])
+
+    def merge(self, other: "_Samples") -> None:
+        """The rows of another, which began on these terms, too."""
+        for side, sample in self._samples.items():
+            self._counts[side] += other._counts[side]
+            sample.merge(other._samples[side])
 
     def accepts(self, terms: Terms) -> bool:
         return True

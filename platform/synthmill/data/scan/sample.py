@@ -44,6 +44,23 @@ class KeyedSample:
         if self._held > 2 * self.size:
             self._shrink()
 
+    def merge(self, other: "KeyedSample") -> None:
+        """Offer the rows that were offered to another sample of this size and seed, too."""
+        self._parts += other._parts
+        self._held += other._held
+        self.pass_over(other._least)
+        if self._held > 2 * self.size:
+            self._shrink()
+
+    @property
+    def least(self) -> np.uint64:
+        """Rows of a greater priority do not stay: what other samples of the same rows need not keep."""
+        return self._least
+
+    def pass_over(self, least: np.uint64) -> None:
+        """Heed what another sample of the same rows knows not to stay."""
+        self._least = min(self._least, least)
+
     def rows(self) -> tuple[pa.Table, Int64]:
         """The sample in the order of the source, and the numbers of its rows; at least one block must have
         been offered."""

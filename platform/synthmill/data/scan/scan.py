@@ -14,13 +14,14 @@ import numpy as np
 import pyarrow as pa
 
 from synthmill.config import DataConfig
-from synthmill.data.columns import Int64, UInt64, is_text
+from synthmill.data.columns import Int64, UInt64
 from synthmill.data.conform import Conformed
 from synthmill.data.formats.base import FIELD
 from synthmill.data.inspection import Inspection
 from synthmill.data.scan.block import Block, typed
+from synthmill.data.scan.found import Found, Part, Runner, in_turn
 from synthmill.data.scan.plan import Plan, make_plan
-from synthmill.data.scan.raw import Raw
+from synthmill.data.scan.raw import PART_BYTES, PART_ROWS, Raw
 from synthmill.data.scan.sample import SAMPLE_ROWS, KeyedSample
 from synthmill.data.scan.sides import common_contents
 from synthmill.data.schema import Rules
@@ -30,10 +31,8 @@ MOST_PASSES = 6
 PROBE_ROWS = 65_536
 
 
-class Consumer(Protocol):
-    """What goes over all rows once, in order."""
-
-    def add(self, block: Block) -> None: ...
+class Consumer(Part, Protocol):
+    """What goes over all rows once."""
 
     def accepts(self, terms: "Terms") -> bool:
         """Whether what was found holds on the terms that the pass ended with."""
@@ -47,6 +46,9 @@ class _Nobody:
 
     def add(self, block: Block) -> None:
         """Nothing is kept."""
+
+    def merge(self, other: "_Nobody") -> None:
+        """There is nothing."""
 
     def accepts(self, terms: "Terms") -> bool:
         return True
@@ -77,6 +79,8 @@ class Scan:
     """Numbers of its rows."""
     num_rows: int
     common: UInt64
+    runner: Runner
+    """Goes over the rows of a pass that settles; those of a job may be others' than this process's."""
 
     def __init__(
         self,
@@ -90,7 +94,9 @@ class Scan:
         those among them."""
         self._raw, self._config, self._check, self._look = raw, config, check, look
         self.rules = rules
+        self.runner = in_turn
         self._plan: Plan | None = None
+        self._first: tuple[Plan, Terms] | None = None
 
     @property
     def uri(self) -> str:
@@ -108,6 +114,12 @@ class Scan:
         return self._raw.weight_bytes
 
     @property
+    def weight_parts(self) -> float:
+        """About how many parts of `PART_ROWS` rows it has, or of as many bytes of text."""
+        rows = self._raw.num_rows
+        return self._raw.num_bytes / PART_BYTES if rows is None else rows / PART_ROWS
+
+    @property
     def notes(self) -> tuple[str, ...]:
         """How it was read, and what is learnt of which column."""
         assert self._plan is not None
@@ -116,28 +128,44 @@ class Scan:
             notes = tuple(f"{note} (in a sample of {self.sample.num_rows:,} rows)" for note in notes)
         return (*self._raw.notes, *notes)
 
+    def probe(self) -> Terms:
+        """What the first rows say.
+
+        Raises:
+            DataError: what they alone show, and a rule for an unknown column.
+        """
+        if self._first is None:
+            first = next(self._raw.blocks(), None)
+            if first is None:
+                raise self._too_few(0)
+            first = first.slice(0, PROBE_ROWS)
+            plan = make_plan(first, self._raw.cells, self._config, self.rules, np.arange(first.num_rows))
+            self._first = plan, Terms(plan.conformed.table, common_contents(plan.conformed.table))
+        return self._first[1]
+
     def settle(self, begin: Callable[[Terms], C]) -> C:
         """Go over all rows with what `begin` makes, once more whenever the terms turn out to be others.
 
         Raises:
             DataError: all that reading the source whole would raise, each column at fault in one line.
         """
-        plan, terms = self._probe()
+        self.probe()
+        assert self._first is not None, "probed"
+        (plan, terms), self._first = self._first, None
         odd: list[tuple[pa.Table, Int64]] = []
         for _ in range(MOST_PASSES):
-            consumer = begin(terms)
-            sample = KeyedSample(SAMPLE_ROWS, self._config.split.seed, self._raw.num_rows)
-            found = self._pass(plan, sample, consumer)
+            seen = self._pass(plan, begin(terms))
+            found = seen.odd_rows()
             odd += [found] if found is not None else []
-            raw_rows, numbers = sample.rows()
+            raw_rows, numbers = seen.sample.rows()
             decided, typed = self._decide(raw_rows, numbers, odd)
             now = Terms(typed, common_contents(typed))
             same = found is None and decided.key == plan.key and np.array_equal(now.common, terms.common)
-            if same and consumer.accepts(now):
+            if same and seen.consumer.accepts(now):
                 table = self._raw.described(typed)
                 self._plan, self.common, self.schema = decided, now.common, table.schema
                 self.sample, self.sample_rows = table, numbers
-                return consumer
+                return seen.consumer
             plan, terms = decided, now
         assert found is not None, "terms that nothing contradicts are settled"
         raise self._unsettled(plan, *found)
@@ -164,9 +192,10 @@ class Scan:
         assert self._plan is not None, "settle first"
         row = 0
         for raw in self._raw.blocks():
-            block, odd = typed(self._plan, raw, row)
-            if odd is not None:
-                raise self._unsettled(self._plan, raw.filter(pa.array(odd)), row + np.flatnonzero(odd))
+            block, odd = typed(self._plan.columns, raw, row)
+            if odd:
+                at = np.unique(np.concatenate(list(odd.values())))
+                raise self._unsettled(self._plan, raw.take(pa.array(at)), row + at)
             yield block
             row += raw.num_rows
 
@@ -184,37 +213,15 @@ class Scan:
         for block in self.blocks():
             yield from as_schema(block.table, self.schema).to_batches()
 
-    def _probe(self) -> tuple[Plan, Terms]:
-        """What the first rows say."""
-        first = next(self._raw.blocks(), None)
-        if first is None:
-            raise self._too_few(0)
-        first = first.slice(0, PROBE_ROWS)
-        plan = make_plan(first, self._raw.cells, self._config, self.rules, np.arange(first.num_rows))
-        return plan, Terms(plan.conformed.table, common_contents(plan.conformed.table))
-
-    def _pass(self, plan: Plan, sample: KeyedSample, consumer: Consumer) -> tuple[pa.Table, Int64] | None:
-        """Rows with cells that do not fit, and their numbers; None: there is none."""
-        row, is_odd = 0, False
-        held: list[tuple[pa.Table, Int64]] = []
-        counts = dict.fromkeys((column.name for column in plan.columns), 0)
-        for raw in self._raw.blocks():
-            numbers = np.arange(row, row + raw.num_rows)
-            sample.add(raw, numbers)
-            block, odd = typed(plan, raw, row, counts)
-            if odd is not None:
-                is_odd = True
-                held.append((_plain(raw.filter(pa.array(odd))), numbers[odd]))
-            if not is_odd:
-                # What was counted so far is counted again.
-                consumer.add(block)
-            row += raw.num_rows
-        self.num_rows = row
-        if row < 2:
-            raise self._too_few(row)
-        if not held:
-            return None
-        return pa.concat_tables([table for table, _ in held]), np.concatenate([rows for _, rows in held])
+    def _pass(self, plan: Plan, consumer: C) -> Found[C]:
+        sample = KeyedSample(SAMPLE_ROWS, self._config.split.seed, self._raw.num_rows)
+        found = Found(plan.columns, sample, consumer)
+        self.runner(found, self._raw)
+        self._raw.heed(found.levels)
+        self.num_rows = found.rows
+        if found.rows < 2:
+            raise self._too_few(found.rows)
+        return found
 
     def _too_few(self, rows: int) -> DataError:
         shown = "one row" if rows == 1 else "no rows"
@@ -271,13 +278,3 @@ def as_schema(table: pa.Table, schema: pa.Schema) -> pa.Table:
         for column, field in zip(table.columns, schema, strict=True)
     ]
     return pa.table(columns, schema=schema)
-
-
-def _plain(table: pa.Table) -> pa.Table:
-    columns = [
-        column.cast(column.type.value_type)
-        if pa.types.is_dictionary(column.type) and is_text(column.type.value_type)
-        else column
-        for column in table.columns
-    ]
-    return pa.table(columns, names=table.column_names)

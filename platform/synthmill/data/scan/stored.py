@@ -30,6 +30,8 @@ class StoredFile(File):
         """Of the stored bytes, once they were read from the first to the last."""
         self.listener: Callable[[bytes], None] | None = None
         """Is told the stored bytes, once."""
+        self.read_bytes = 0
+        """Stored bytes that were hashed so far, in all passes."""
         self.is_local = folder.local_path is not None
         with folder.explained(path), folder.open_input(path) as opened:
             self._packer = packer_of(opened.read(64))
@@ -54,14 +56,18 @@ class StoredFile(File):
             pass
         self.check_same()
 
-    def hash_whole(self) -> None:
-        """Read all stored bytes for their hash alone.
+    def __getstate__(self) -> dict[str, Any]:
+        # Tasks that read stretches of it know its format.
+        return {**self.__dict__, "head": b"", "listener": None}
+
+    def hashed(self) -> Iterator[None]:
+        """Read all stored bytes for their hash alone, piece by piece.
 
         Raises:
             DataError: they are others than when they were first read.
         """
         for _ in self._stored():
-            pass
+            yield
         self.check_same()
 
     def check_same(self) -> None:
@@ -69,9 +75,9 @@ class StoredFile(File):
         try:
             now = self._folder.entry(self._path)
         except MissingError:
-            raise self._changed() from None
+            raise self.changed() from None
         if _stamp(now) != _stamp(self._entry):
-            raise self._changed()
+            raise self.changed()
 
     def _stored(self) -> Iterator[bytes]:
         """The bytes as they lie; after the last, their hash is known and must be that of earlier passes."""
@@ -81,11 +87,12 @@ class StoredFile(File):
             while chunk := opened.read(CHUNK_BYTES):
                 digest.update(chunk)
                 size += len(chunk)
+                self.read_bytes += len(chunk)
                 if tell is not None:
                     tell(chunk)
                 yield chunk
         if size != self.num_bytes or self.sha256 not in (None, digest.hexdigest()):
-            raise self._changed()
+            raise self.changed()
         self.sha256 = digest.hexdigest()
 
     def _read_head(self) -> bytes:
@@ -116,7 +123,8 @@ class StoredFile(File):
                 field=FIELD,
             ) from None
 
-    def _changed(self) -> DataError:
+    def changed(self) -> DataError:
+        """The error for a file that is not what it was."""
         uri = self._folder.uri_of(self._path)
         return DataError(
             f"{uri} changed while it was read; wait until it is complete, or give a copy that stays as it is",
