@@ -5,7 +5,7 @@ block, step, future), so futures are the same wherever a block is computed and h
 Legend: B sequences of a block, S spans.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,7 +91,9 @@ def forecast(
     with one_thread():
         most = most_rows(generator)
         history = read_history(codec, plain_table(table), field=field, most_rows=most)
-        history, condition = _meeting(codec, history, ahead.where)
+        if ahead.where:
+            history = history.take(meeting(history.rows, history.given, ahead.where))
+        condition = set_codes(codec, history.given, ahead.where)
         parts = [
             _block(generator, codec, history, condition, at, ahead, seed, first)
             for at in range(0, history.last.num_rows, BLOCK_ROWS)
@@ -105,26 +107,29 @@ def published(codec: Codec, rows: pa.Table) -> pa.Table:
     return made.append_column(number, rows[number]) if number in rows.column_names else made
 
 
-def meeting(history: History, where: Sequence[str]) -> Int64:
-    """The sequences (places among all) of a history whose given cells meet the clauses.
+def meeting(last: pa.Table, given: Collection[str], where: Sequence[str]) -> Int64:
+    """The sequences (places) whose last rows meet the clauses on columns that are given.
 
     Raises:
         ConditionError: none does.
     """
     clauses = Where.parse(where_texts(where)).clauses
-    given = Where(tuple(clause for clause in clauses if clause.column in history.given))
-    kept = np.flatnonzero(given.mask(history.rows))
+    asked = Where(tuple(clause for clause in clauses if clause.column in given))
+    kept = np.flatnonzero(asked.mask(last))
     if not len(kept):
-        raise ConditionError(f"no sequence of the history has {given}; relax the condition", field=FIELD)
+        raise ConditionError(f"no sequence of the history has {asked}; relax the condition", field=FIELD)
     return kept
 
 
-def _meeting(codec: AnyCodec, history: History, where: Sequence[str]) -> tuple[History, Condition]:
-    """The sequences that meet the clauses, and what those on columns that the history lacks come to."""
-    history = history.take(meeting(history, where)) if where else history
+def set_codes(codec: Codec, given: Collection[str], where: Sequence[str]) -> Condition:
+    """What the clauses on columns that a history lacks come to.
+
+    Raises:
+        ConditionError: one that no single code stands for.
+    """
     condition = Condition()
     for clause in Where.parse(where_texts(where)).clauses:
-        if clause.column in history.given:
+        if clause.column in given:
             continue
         found = codec.condition(clause.column, clause.value) if clause.op == "=" else None
         if found is None:
@@ -134,7 +139,7 @@ def _meeting(codec: AnyCodec, history: History, where: Sequence[str]) -> tuple[H
                 field=FIELD,
             )
         condition = condition.merge(found)
-    return history, condition
+    return condition
 
 
 def _block(
