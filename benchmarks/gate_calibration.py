@@ -354,14 +354,14 @@ def _fails(cell: list[int]) -> str:
     return f"{cell[0]}/{cell[1]}" if cell[1] else ("too few rows" if cell[2] else "")
 
 
-def power(records: list[dict], names: list[str]) -> str:
+def power(records: list[dict], names: list[str], seen_by: dict[str, tuple[str, ...]] = SEEN_BY) -> str:
     """Planted failures: the share of trials in which the gate failed, by table."""
     cells: dict[tuple[str, str], dict[str, list[int]]] = defaultdict(lambda: defaultdict(lambda: [0, 0]))
     for record in records:
         if record["scenario"] == "real":
             continue
         errors = {g: s for g, s in record["gates"].items() if g.endswith(":error")}
-        for metric in (*SEEN_BY[record["scenario"]], "any error gate"):
+        for metric in (*seen_by[record["scenario"]], "any error gate"):
             mine = [s for g, s in errors.items() if metric in (g.split(":")[0], "any error gate")]
             if any(s in ("pass", "fail") for s in mine):
                 cell = cells[record["scenario"], metric][record["table"]]

@@ -23,6 +23,7 @@ from synthmill.runtime import (
     augment_commands,
     catalog_commands,
     fit_command,
+    forecast_command,
     impute_command,
     setup_commands,
     tune_commands,
@@ -351,6 +352,7 @@ augment_commands.register(app, verb)
 fit_command.register(app, verb)
 tune_commands.register(app, verb)
 impute_command.register(app, verb)
+forecast_command.register(app, verb)
 setup_commands.register(app, verb)
 catalog_commands.register(app, verb)
 serving_commands.register(app, verb)

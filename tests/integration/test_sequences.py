@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from synthmill import api
-from synthmill.catalog.store import Version
+from synthmill.catalog.store import Store, Version
+from synthmill.cli import run
 from synthmill.data.sequences.order import runs_of
 from synthmill.errors import UserError
 from synthmill.serving.models import _open
@@ -87,6 +88,28 @@ def test_the_report_has_figures_of_sequences(trained: Version) -> None:
     for name in ("lengths", "gaps", "autocorrelation", "transitions", "c2st_auc"):
         assert found[f"sequence.{name}"].status == "ok", name
         assert found[f"sequence.{name}"].reference is not None or name == "c2st_auc"
+
+
+def test_forecasts_are_published_once_and_the_same_by_any_workers(trained: Version, tmp_path: Path) -> None:
+    history = visits(1024 + 60, 21)
+    pq.write_table(history, tmp_path / "history.parquet")
+    words = ["forecast", trained.ref, "--given", str(tmp_path / "history.parquet"), "--steps", "3"]
+    words += ["--rows-per", "2", "--dataset", "ahead", "--seed", "4", "--store", store_of(trained)]
+    versions = []
+    for workers in ("1", "2"):
+        assert run([*words, "--workers", workers, "--shard-rows", "1024"]) == 0
+        versions.append(Store(store_of(trained)).resolve("datasets", "ahead", field="dataset"))
+    assert versions[0].manifest.content_digest == versions[1].manifest.content_digest
+    parts = rows_of(versions[0])
+    assert len(parts) == 2
+    assert set(parts[0]["customer"].to_pylist()).isdisjoint(parts[1]["customer"].to_pylist())
+    made = api.load(trained.ref, store=store_of(trained)).forecast(history, 3, rows_per=2, seed=4)
+    whole = pa.concat_tables([part.replace_schema_metadata(None) for part in parts])
+    assert whole.equals(made.replace_schema_metadata(None))
+    assert versions[0].manifest.details["plan"]["steps"] == 3
+    assert run([*words, "--if-exists", "reuse", "--shard-rows", "1024"]) == 0
+    again = Store(store_of(trained)).resolve("datasets", "ahead", field="dataset")
+    assert again.ref == versions[1].ref
 
 
 @pytest.mark.parametrize(

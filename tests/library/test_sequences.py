@@ -85,7 +85,7 @@ def test_saved_and_loaded_it_gives_the_same(model: synthmill.Model, every_store:
 
 def test_a_history_goes_on_with_its_keys_and_its_order(model: synthmill.Model) -> None:
     history = visits(30, 77)
-    rows = model.continue_(history, 4, seed=5)
+    rows = model.forecast(history, 4, seed=5)
     firsts = list(dict.fromkeys(history["customer"].to_pylist()))
     assert rows["customer"].to_pylist() == [key for key in firsts for _ in range(4)]
     ends = history.group_by("customer").aggregate([("when", "max")]).to_pylist()
@@ -94,7 +94,7 @@ def test_a_history_goes_on_with_its_keys_and_its_order(model: synthmill.Model) -
     for key, times in zip(firsts, per_sequence(rows, "when"), strict=True):
         assert all(a <= b for a, b in pairwise([last[key], *times]))
     assert all(shared[row["customer"]] == (row["plan"], row["joined"]) for row in rows.to_pylist())
-    assert rows.equals(model.continue_(history, 4, seed=5))
+    assert rows.equals(model.forecast(history, 4, seed=5))
 
 
 def test_what_comes_next_depends_on_the_history(model: synthmill.Model) -> None:
@@ -102,12 +102,12 @@ def test_what_comes_next_depends_on_the_history(model: synthmill.Model) -> None:
         rows = visits(300, 8)
         return rows.set_column(rows.schema.get_field_index("mood"), "mood", pa.array([mood] * rows.num_rows))
 
-    low, high = (pc.mean(model.continue_(history(mood), 1, seed=1)["mood"]).as_py() for mood in (-1.0, 4.0))
+    low, high = (pc.mean(model.forecast(history(mood), 1, seed=1)["mood"]).as_py() for mood in (-1.0, 4.0))
     assert high - low > 2
 
 
 def test_a_history_may_lack_what_is_not_known(model: synthmill.Model) -> None:
-    rows = model.continue_(visits(10, 3).select(["customer", "when"]), 2, seed=1)
+    rows = model.forecast(visits(10, 3).select(["customer", "when"]), 2, seed=1)
     assert rows.column_names == ROWS.column_names
     assert all(len(set(plans)) == 1 for plans in per_sequence(rows, "plan"))
 
@@ -121,11 +121,11 @@ def test_a_history_may_lack_what_is_not_known(model: synthmill.Model) -> None:
         (lambda m: m.sample(sequences=0), "at least 1"),
         (lambda m: m.complete(ROWS), "completes no single rows"),
         (lambda m: m.log_prob(ROWS), "completes no single rows"),
-        (lambda m: m.continue_(ROWS, 0), "at least 1"),
-        (lambda m: m.continue_(ROWS.slice(0, 0), 1), "has no rows"),
-        (lambda m: m.continue_(ROWS.select(["customer"]), 1), "no column 'when'"),
+        (lambda m: m.forecast(ROWS, 0), "at least 1"),
+        (lambda m: m.forecast(ROWS.slice(0, 0), 1), "has no rows"),
+        (lambda m: m.forecast(ROWS.select(["customer"]), 1), "no column 'when'"),
         (
-            lambda m: m.continue_(ROWS.append_column("odd", ROWS["mood"]), 1),
+            lambda m: m.forecast(ROWS.append_column("odd", ROWS["mood"]), 1),
             "'odd', which the model does not",
         ),
     ],
@@ -151,7 +151,7 @@ def test_a_model_of_rows_gives_no_sequences() -> None:
     with pytest.raises(UserError, match=r"generates no sequences"):
         model.sample(sequences=5)
     with pytest.raises(UserError, match=r"train with data\.group_by"):
-        model.continue_(rows, 1)
+        model.forecast(rows, 1)
 
 
 def test_several_keys_and_no_order() -> None:

@@ -181,7 +181,7 @@ def refuse_incomplete(generator: Generator, field: str) -> None:
         )
     if generator.codec.steps is not None:
         raise UserError(
-            f"{generator.ref} learnt sequences, which it continues (continue_); it completes no single rows",
+            f"{generator.ref} learnt sequences, which it continues (forecast); it completes no single rows",
             field=field,
         )
 

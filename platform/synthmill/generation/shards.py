@@ -50,6 +50,10 @@ class ShardPlan(FrozenModel):
     shard_rows: int = SHARD_ROWS
     given: str | None = Field(None, exclude_if=lambda value: value is None)
     """SHA-256 of the file whose rows are completed; None: rows are drawn freely."""
+    steps: int | None = Field(None, exclude_if=lambda value: value is None)
+    """Rows after those of each given sequence, which `rows` counts; None: given rows are completed."""
+    futures: int | None = Field(None, exclude_if=lambda value: value is None)
+    """How often those are drawn."""
     max_tries_per_row: int = 1000
     """Rows generated for each requested one before a condition is given up."""
 

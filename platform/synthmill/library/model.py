@@ -16,7 +16,7 @@ from synthmill.catalog.provenance import AIGC_KEY, SOURCE_TYPE_KEY, aigc, produc
 from synthmill.catalog.store import Store, Version, check_name
 from synthmill.config import Recipe, StorageConfig, dump, fingerprint, parse_model
 from synthmill.generation.completing import complete, log_prob, predict_proba
-from synthmill.generation.continuing import continue_sequences
+from synthmill.generation.continuing import Ahead, forecast, published
 from synthmill.generation.generator import Generator
 from synthmill.library.display import model_html, model_text
 from synthmill.library.frames import ArrowStream, to_table
@@ -105,18 +105,35 @@ class Model:
         given = to_table(rows, field="rows")
         return self._labelled(complete(self.generator, given, seed=drawn, field="rows"), drawn, mixed=True)
 
-    def continue_(self, history: ArrowStream, steps: int, *, seed: int | None = None) -> pa.Table:
+    def forecast(
+        self,
+        history: ArrowStream,
+        steps: int,
+        *,
+        rows_per: int = 1,
+        where: str | Sequence[str] = (),
+        seed: int | None = None,
+    ) -> pa.Table:
         """The next `steps` rows of each sequence in `history`, which holds some rows of each key: with their
         keys, in order of their first rows. Columns but for key and order may be lacking.
 
+        Of each sequence `rows_per` futures are drawn, one after the other and numbered by a column `future`
+        where there are several. `where` chooses sequences by what their rows share; of a column that the
+        history lacks it says what futures have.
+
         Raises:
             UserError: the model was not trained with `data.group_by`.
-            DataError: a history without key or order, or with a column that the model does not know.
+            DataError: a history without key or order, with a column that the model does not know, or with a
+            sequence longer than any that it learnt.
+            ConditionError: a clause on a column that changes, or that no sequence meets.
         """
         drawn = secrets.randbits(SEED_BITS) if seed is None else seed
         given = to_table(history, field="history")
-        rows = continue_sequences(self.generator, given, steps, seed=drawn, field="history")
-        return self._labelled(self.generator.codec.form.write(rows), drawn, mixed=True, steps=steps)
+        clauses = (where,) if isinstance(where, str) else tuple(where)
+        ahead = Ahead(steps=steps, futures=rows_per, where=clauses)
+        rows = forecast(self.generator, given, ahead, seed=drawn, field="history")
+        more = {"steps": steps, "rows_per": rows_per, "where": clauses}
+        return self._labelled(published(self.generator.codec, rows), drawn, mixed=True, **more)
 
     def impute(self, rows: ArrowStream, *, seed: int | None = None) -> pa.Table:
         """The same columns and rows with every missing cell filled by what goes with the cells that are

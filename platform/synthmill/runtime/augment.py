@@ -19,10 +19,11 @@ from synthmill.config import StorageConfig, fingerprint
 from synthmill.data.columns import flat
 from synthmill.data.written import write_texts
 from synthmill.errors import DataError, GateFailedError, UserError
-from synthmill.generation.shards import Shard, ShardPlan, level_quotas
+from synthmill.generation.shards import ShardPlan, level_quotas
 from synthmill.runtime import cluster
 from synthmill.runtime.append import FIELD, Base
 from synthmill.runtime.constrained import refuse_repeats, rejected
+from synthmill.runtime.forecast import begun, given_of
 from synthmill.runtime.given import GivenRows, check_given, read_given
 from synthmill.runtime.output import Output, check_output, rows_of_files
 from synthmill.runtime.progress import Progress, say
@@ -32,8 +33,10 @@ from synthmill.runtime.sequences import expected_rows, in_unit
 # Ray takes seconds to start, and torch and the metrics as long to import: torch is imported while Ray starts,
 # the metrics when the parts are written.
 if TYPE_CHECKING:
+    from synthmill.data.columns import Int64
     from synthmill.data.split import SplitTables
     from synthmill.evaluation.report import Report
+    from synthmill.generation.continuing import Ahead
     from synthmill.generation.generator import Generator
     from synthmill.runtime.writers import Done, Writers
 
@@ -73,6 +76,8 @@ class AugmentRequest:
     """About the size of a file, which then decides `shard_rows`."""
     given: str | GivenRows | None = None
     """A file of rows with some cells known: each of them is completed, in order."""
+    ahead: "Ahead | None" = None
+    """What to draw after the given rows, which are those of some sequences."""
     append: bool = False
     """To the newest version of the dataset: the new one shares its files."""
 
@@ -99,7 +104,9 @@ class _Work:
     base: Base | None = None
     """The version that is appended to."""
     given: GivenRows | None = None
-    """The rows that are completed."""
+    """The rows that are completed, or go on."""
+    starts: "Int64 | None" = None
+    """Of given sequences, which stand one after the other: where each begins, and the end."""
 
     @property
     def mixed(self) -> bool:
@@ -209,6 +216,12 @@ def _prepare(request: AugmentRequest, store: Store, source: Version, *, writes: 
     given = request.given
     if isinstance(given, str):
         given = read_given(generator, given, store.root.settings)
+    if request.ahead is not None and given is not None:
+        history = begun(generator, given, request.ahead)
+        plan = history.plan(request.ahead, request.seed, request.shard_rows)
+        work = _Work(request, store, generator, plan, None, given=history.given, starts=history.starts)
+        check_output(request.output, generator, work.schema)
+        return work
     if given is not None:
         options = {
             "--where": request.where,
@@ -318,7 +331,7 @@ def _fill(work: _Work, draft: Draft, writers: "Writers") -> Augmented:
     from synthmill.runtime.writers import Part
 
     plan, generator = work.plan, work.generator
-    parts = [Part(shard.index, None, _given(work, shard)) for shard in plan.shards()]
+    parts = [Part(shard.index, None, given_of(work.given, work.starts, shard)) for shard in plan.shards()]
     if work.real is not None:
         # As the source writes them, like the generated rows beside them.
         rows = write_texts(work.real.train)
@@ -328,7 +341,7 @@ def _fill(work: _Work, draft: Draft, writers: "Writers") -> Augmented:
         ]
     say(f"{draft.ref}: {plan.rows:,} {generator.unit} in {len(parts)} parts, {writers.count} worker(s)")
     real_rows = work.real.train.num_rows if work.real else 0
-    shown = GeneratingProgress(expected_rows(generator, plan.rows) + real_rows)
+    shown = GeneratingProgress(expected_rows(generator, plan.rows, plan) + real_rows)
     done: dict[int, Done] = {}
     with Progress("generating", len(parts)) as bar:
 
@@ -374,13 +387,6 @@ def _fill(work: _Work, draft: Draft, writers: "Writers") -> Augmented:
     return Augmented(version, gate["verdict"], reused=False)
 
 
-def _given(work: _Work, shard: Shard) -> pa.Table | None:
-    """The rows of a shard that are completed. Copied, as a slice would take the whole table along."""
-    if work.given is None:
-        return None
-    return work.given.table.slice(shard.first_row, shard.rows).take(pa.array(range(shard.rows)))
-
-
 def _parents(work: _Work) -> tuple[Parent, ...]:
     """What the rows came from: the model, and the source's own rows or the version before."""
     parents = [Parent(kind="model", ref=work.generator.ref, digest=work.generator.digest)]
@@ -410,6 +416,8 @@ def _quick_report(work: _Work, draft: Draft, files: Sequence[FileEntry]) -> "tup
     request, plan = work.request, work.plan
     if plan.columns is not None:
         return None, "only some columns were published"
+    if plan.steps is not None:
+        return None, "rows after a history are no whole sequences, which real ones could be compared with"
     from synthmill.evaluation.files import report_files
     from synthmill.runtime.evaluate import EvaluateRequest, report_on
 

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Annotated, Any
 
+import pyarrow as pa
 import typer
 
 from synthmill.errors import UserError
@@ -29,10 +30,6 @@ def impute(
     result_file: ResultFile = None,
 ) -> dict[str, Any]:
     """Fill the missing cells of rows with what goes with the known ones, which stay as they are."""
-    import pyarrow.csv
-    import pyarrow.parquet as pq
-
-    from synthmill.catalog.provenance import AIGC_KEY, SOURCE_TYPE_KEY, aigc, produce_id, source_type
     from synthmill.catalog.store import Store
     from synthmill.config import fingerprint
     from synthmill.generation.completing import complete as complete_rows
@@ -48,11 +45,21 @@ def impute(
     made = complete_rows(generator, found.table, seed=seed, field="--given")
     made = made if complete else made.select(found.table.column_names)
     key = fingerprint({"model": generator.digest, "given": found.sha256, "seed": seed, "complete": complete})
+    write_mixed(place, made, key)
+    missing = sum(found.table[name].null_count for name in found.table.column_names)
+    return {"output": str(place), "rows": made.num_rows, "filled_cells": missing, "model": generator.ref}
+
+
+def write_mixed(place: Path, made: pa.Table, key: str) -> None:
+    """A file of rows that a model made in part, which says so where its format has a place for that."""
+    import pyarrow.csv
+    import pyarrow.parquet as pq
+
+    from synthmill.catalog.provenance import AIGC_KEY, SOURCE_TYPE_KEY, aigc, produce_id, source_type
+
     label = {SOURCE_TYPE_KEY: source_type(mixed=True), AIGC_KEY: json.dumps(aigc(produce_id(key)))}
     place.parent.mkdir(parents=True, exist_ok=True)
     if place.suffix == ".csv":
         pyarrow.csv.write_csv(made, place)
     else:
         pq.write_table(made.replace_schema_metadata(label), place)
-    missing = sum(found.table[name].null_count for name in found.table.column_names)
-    return {"output": str(place), "rows": made.num_rows, "filled_cells": missing, "model": generator.ref}

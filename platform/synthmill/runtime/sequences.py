@@ -7,6 +7,7 @@ from synthmill.errors import UserError
 
 if TYPE_CHECKING:
     from synthmill.generation.generator import Generator
+    from synthmill.generation.shards import ShardPlan
     from synthmill.runtime.augment import AugmentRequest
 
 SHARD_ROWS = 65_536
@@ -57,7 +58,9 @@ def in_unit(request: "AugmentRequest", generator: "Generator") -> "AugmentReques
     return replace(request, shard_rows=max(1, blocks) * LEAST_SEQUENCES)
 
 
-def expected_rows(generator: "Generator", wanted: int) -> int:
-    """About how many rows so many rows or sequences are."""
+def expected_rows(generator: "Generator", wanted: int, plan: "ShardPlan | None" = None) -> int:
+    """About how many rows so many rows or sequences are; those after a history are as the plan says."""
+    if plan is not None and plan.steps is not None:
+        return wanted * plan.steps * (plan.futures or 1)
     steps = generator.codec.steps
     return wanted if steps is None else round(wanted * steps.plan.mean_length)

@@ -27,6 +27,7 @@ from synthmill.data.columns import flat
 from synthmill.errors import ResourceError, SynthmillError
 from synthmill.generation.completing import complete
 from synthmill.generation.compute import PORTABLE_ENV, compute_class
+from synthmill.generation.continuing import Ahead, forecast, future_column, published
 from synthmill.generation.generator import Generator
 from synthmill.generation.shards import ShardPlan
 from synthmill.runtime import cluster
@@ -61,7 +62,7 @@ class Part:
     index: int
     rows: pa.Table | None
     given: pa.Table | None = None
-    """Of a shard that is completed: its rows."""
+    """Of a shard that is completed or goes on: its rows."""
 
 
 @dataclass(frozen=True)
@@ -151,7 +152,8 @@ def write_part(job: Job, part: Part, folder: Folder, run_key: str, expected_clas
     table = _rows_of(generator, job.plan, part)
     # Models generate plain values; categories, numbers of classes and the like come back on the way out.
     form = generator.codec.form.select(job.plan.columns or generator.schema.names)
-    written = form.write(table.select(form.schema.names))
+    ahead = job.plan.steps is not None
+    written = published(generator.codec, table) if ahead else form.write(table.select(form.schema.names))
     if job.mixed:
         written = written.append_column(
             SYNTHETIC_COLUMN, pa.array([part.rows is None] * table.num_rows, pa.bool_())
@@ -177,12 +179,16 @@ def write_part(job: Job, part: Part, folder: Folder, run_key: str, expected_clas
 
 
 def _rows_of(generator: Generator, plan: ShardPlan, part: Part) -> pa.Table:
-    """The rows of a part: given, completed or drawn."""
+    """The rows of a part: given, completed, drawn after given ones, or drawn."""
     if part.rows is not None:
         return part.rows
     shard = plan.shard(part.index)
     if part.given is None:
         return generator.shard(plan, shard)
+    if plan.steps is not None:
+        ahead = Ahead(steps=plan.steps, futures=plan.futures or 1, where=plan.where)
+        seed, first = plan.seed, shard.first_row
+        return forecast(generator, part.given, ahead, seed=seed, field="--given", first=first)
     first = plan.first_id + shard.first_row
     made = complete(generator, part.given, seed=plan.seed, field="--given", first_row=first, shard=part.index)
     # Known cells come in the types in which they were given, and go out in those of the model.
@@ -197,8 +203,10 @@ def _placed(rows: pa.Table, partition_by: tuple[str, ...]) -> Iterable[tuple[str
 
 def dataset_schema(generator: Generator, plan: ShardPlan, *, mixed: bool) -> pa.Schema:
     """What every part of a dataset has, real rows included: the requested columns, and whether a row is
-    synthetic where both kinds are there."""
+    synthetic where both kinds are there; or which future of its sequence a row is of."""
     schema = generator.codec.form.select(plan.columns or generator.schema.names).schema
+    if (plan.futures or 1) > 1:
+        schema = schema.append(pa.field(future_column(generator.codec), pa.int64()))
     return schema.append(pa.field(SYNTHETIC_COLUMN, pa.bool_())) if mixed else schema
 
 

@@ -15,6 +15,7 @@ from synthmill.data.scan.division import Divided, Sorter
 from synthmill.data.scan.scan import Scan, Terms
 from synthmill.data.sequences.check import check_fields, check_sequences
 from synthmill.data.sequences.codec import SequenceCodec
+from synthmill.data.sequences.constrained import ConstrainedSequences, check_within_rows
 from synthmill.data.split import SplitTables, split_table
 from synthmill.data.stated import with_stated
 from synthmill.errors import RecipeError
@@ -103,11 +104,7 @@ def resolve(recipe: Recipe) -> Recipe:
 
 def _resolve_sequences(data: DataConfig, name: str) -> DataConfig:
     """The data of a recipe about sequences, which stay on one side of the split."""
-    if data.constraints:
-        raise RecipeError(
-            "hold in rows that stand for themselves, and can't be met in sequences; leave them out",
-            field="data.constraints",
-        )
+    check_within_rows(data)
     if not model_class(name).completes:
         raise RecipeError(
             f"{name} can't continue sequences, which data.group_by asks for; use model.name: autoregressive",
@@ -172,9 +169,13 @@ def _prepare_sequences(recipe: Recipe, source: Source) -> Rows:
     config = recipe.data
     assert config.group_by is not None
     notes = check_sequences(source.table, config)
+    fitting: type[SequenceCodec | ConstrainedSequences] = SequenceCodec
+    if config.constraints:
+        check_rows(make_plan(config.constraints, source.table.schema, source.rules).constraints, source.table)
+        fitting = ConstrainedSequences
     keys = config.group_by if config.split.group is None else ()
     tables = split_table(source.table, config.split, sha256=source.sha256, keys=keys)
-    codec = SequenceCodec.fit(tables.train, config, source.rules).beside(source.table)
+    codec = fitting.fit(tables.train, config, source.rules).beside(source.table)
     tables = replace(tables, train=codec.unroll(tables.train), validation=codec.unroll(tables.validation))
     return Rows(replace(source, notes=(*source.notes, *notes)), tables, codec)
 

@@ -53,7 +53,10 @@ class ColumnSpan:
 
 FILE_NAMES = {"tabular": "mixed"}
 """Encodings that `codec.json` names otherwise, as its first version did."""
-COMPOSED = {"sequences": ("data/sequences", "codec")}
+COMPOSED = {
+    "sequences": ("data/sequences", "codec"),
+    "constrained_sequences": ("data/sequences", "constrained"),
+}
 """Folder and file of codecs that are made of another one, which a recipe asks for and no model does."""
 
 

@@ -6,7 +6,7 @@ are held against them, so that every caller sees the source's columns alone.
 
 import base64
 from collections.abc import Callable, Collection, Iterable, Mapping
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import pyarrow as pa
@@ -50,6 +50,8 @@ class ConstrainedCodec(Codec):
     """A fitted codec whose rows meet the constraints of its recipe."""
 
     profile: TableProfile
+    format: ClassVar[str] = FORMAT
+    """Of its files."""
 
     def __init__(
         self,
@@ -84,8 +86,8 @@ class ConstrainedCodec(Codec):
     def around(cls, inner: type[Codec], train: pa.Table, config: DataConfig, rules: Rules) -> Self:
         """Fitted on training rows, with a codec of the class `inner` inside."""
         plan = _fitted_plan(train, config, rules)
-        table, own_rules = _learnt(plan, train, rules)
-        codec = inner.fit(table, _inner_config(config, plan), own_rules)
+        table, own_rules = learnt_table(plan, train, rules)
+        codec = inner.fit(table, inner_config(config, plan), own_rules)
         return cls._of(codec, plan, train, config, rules, inner.resolution)
 
     @classmethod
@@ -260,7 +262,7 @@ class ConstrainedCodec(Codec):
     def to_files(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
         config, tensors = self.inner.to_files()
         own = {
-            "format": FORMAT,
+            "format": self.format,
             "constraints": [dump(one) for one in self.configs],
             "state": self.plan.state(),
             "profile": self.profile.model_dump(mode="json"),
@@ -277,9 +279,9 @@ class ConstrainedCodec(Codec):
         Raises:
             IntegrityError: a format this version does not know.
         """
-        if config.get("format") != FORMAT:
+        if config.get("format") != cls.format:
             raise IntegrityError(
-                f"codec.json has format {config.get('format')!r}; this version reads {FORMAT!r}"
+                f"codec.json has format {config.get('format')!r}; this version reads {cls.format!r}"
             )
         configs = _CONFIGS.validate_python(config["constraints"])
         schema = pa.ipc.read_schema(pa.py_buffer(base64.b64decode(config["arrow_schema"])))
@@ -348,8 +350,8 @@ class ConstrainedCounts:
 
     def __init__(self, sample: pa.Table, config: DataConfig, rules: Rules, resolution: Resolution) -> None:
         self.plan = _fitted_plan(sample, config, rules)
-        table, self.rules = _learnt(self.plan, sample, rules)
-        self.inner = Counts(table, _inner_config(config, self.plan), self.rules, resolution)
+        table, self.rules = learnt_table(self.plan, sample, rules)
+        self.inner = Counts(table, inner_config(config, self.plan), self.rules, resolution)
         self._broken = Broken(
             [one for one in self.plan.constraints if not isinstance(one, Unique | FixedCombinations)]
         )
@@ -418,7 +420,7 @@ def fit_counted_codec(
         return cls.fit_scanned(sample, counts, config, rules)
     counts.refuse_broken()
     table, _ = counts.plan.learnt(sample)
-    inner = cls.fit_scanned(table, counts.inner, _inner_config(config, counts.plan), counts.rules)
+    inner = cls.fit_scanned(table, counts.inner, inner_config(config, counts.plan), counts.rules)
     return ConstrainedCodec._of(inner, counts.plan, sample, config, rules, cls.resolution)
 
 
@@ -429,7 +431,7 @@ def _fitted_plan(train: pa.Table, config: DataConfig, rules: Rules) -> Plan:
     return plan
 
 
-def _learnt(plan: Plan, train: pa.Table, rules: Rules) -> tuple[pa.Table, dict[str, ColumnRule]]:
+def learnt_table(plan: Plan, train: pa.Table, rules: Rules) -> tuple[pa.Table, dict[str, ColumnRule]]:
     """What the codec inside is fitted on, and what is known of its columns."""
     table, own = plan.learnt(train)
     kept = {name: rule for name, rule in rules.items() if name not in plan.writers}
@@ -440,7 +442,7 @@ def _learnt(plan: Plan, train: pa.Table, rules: Rules) -> tuple[pa.Table, dict[s
     return table, {**kept, **own}
 
 
-def _inner_config(config: DataConfig, plan: Plan) -> DataConfig:
+def inner_config(config: DataConfig, plan: Plan) -> DataConfig:
     """The recipe as the codec inside is told it."""
     target = None if config.target in plan.writers else config.target
     return config.model_copy(update={"constraints": None, "target": target})

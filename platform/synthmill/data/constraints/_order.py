@@ -144,6 +144,9 @@ class Ordered(Step):
     def names(self) -> tuple[str, ...]:
         return (*self._gap.values(), *(self._alone[name] for name in self._has_alone))
 
+    def decided_by(self, column: str) -> frozenset[str]:
+        return frozenset((column, *self.before[column]))
+
     def stands_for(self, column: str) -> str | None:
         return column if column in self.kept else None
 

@@ -157,6 +157,10 @@ class Step(ABC):
         """Of all columns that are learnt in place of written ones, once it is fitted."""
         return ()
 
+    def decided_by(self, column: str) -> frozenset[str]:
+        """The columns of the source that a written one is learnt or rebuilt with, itself among them."""
+        return frozenset((*self.reads, *self.writes))
+
     def stands_for(self, column: str) -> str | None:
         """The learnt column whose code says all of a written one; None where none does."""
         return None

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 MOST_SEQUENCES = 2_000
 MIN_SEQUENCES = 20
 LAGS = (1, 2, 3, 5)
+LEAST_MEMORY = 0.05
+"""Of real rows: below it what sampling adds is as large as what could be lost."""
 TOO_FEW = f"fewer than {MIN_SEQUENCES} sequences a side say nothing; generate more"
 
 
@@ -173,6 +175,15 @@ def moving_columns(evidence: "TableEvidence", sides: SequenceSides, role: str) -
         if (values[first] != values[second]).any():
             found.append(column)
     return found
+
+
+def lost_share(value: float, reference: float | None, strength: float) -> float:
+    """The share of the dependence on earlier rows that is lost: 0 as real ones, about 1 as rows that know
+    nothing of those before. All three figures hold what sampling adds, of which `reference` is all. 0 where
+    real rows have no dependence to lose."""
+    noise = reference or 0.0
+    there = strength - noise
+    return max(0.0, value - noise) / there if there >= LEAST_MEMORY else 0.0
 
 
 def largest_distance(left: Floats | Ints, right: Floats | Ints) -> float:
