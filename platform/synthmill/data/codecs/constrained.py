@@ -29,10 +29,8 @@ from synthmill.data.notes import check_target
 from synthmill.data.origin import Form, origin_of
 from synthmill.data.people import people_of
 from synthmill.data.profile import ColumnProfile, TableProfile, profile_column
-from synthmill.data.rebuilding import Broken, Plan, make_plan, refuse_rebuilt_from_new
+from synthmill.data.rebuilding import Plan, make_plan, refuse_rebuilt_from_new
 from synthmill.data.resolution import Resolution
-from synthmill.data.scan.block import Block
-from synthmill.data.scan.counts import Counts
 from synthmill.data.schema import NO_RULES, ColumnRule, Rules
 from synthmill.data.summary import summarise
 from synthmill.data.written import forms_of, read_texts, write_texts, written_schema
@@ -85,13 +83,13 @@ class ConstrainedCodec(Codec):
     @classmethod
     def around(cls, inner: type[Codec], train: pa.Table, config: DataConfig, rules: Rules) -> Self:
         """Fitted on training rows, with a codec of the class `inner` inside."""
-        plan = _fitted_plan(train, config, rules)
+        plan = fitted_plan(train, config, rules)
         table, own_rules = learnt_table(plan, train, rules)
         codec = inner.fit(table, inner_config(config, plan), own_rules)
-        return cls._of(codec, plan, train, config, rules, inner.resolution)
+        return cls.of(codec, plan, train, config, rules, inner.resolution)
 
     @classmethod
-    def _of(
+    def of(
         cls,
         inner: Codec,
         plan: Plan,
@@ -100,6 +98,7 @@ class ConstrainedCodec(Codec):
         rules: Rules,
         resolution: Resolution,
     ) -> Self:
+        """Around a codec that is fitted already; `train` are the source's rows, or a sample of them."""
         assert inner.profile is not None, "tables are learnt column by column"
         ids = {column.name for column in inner.profile.columns if column.kind == "identifier"}
         refuse_rebuilt_from_new(plan, ids)
@@ -344,46 +343,6 @@ class ConstrainedCodec(Codec):
         return self._typed(self.read(pa.table(arrays, schema=self.schema)))
 
 
-class ConstrainedCounts:
-    """Counts of the learnt columns of a source that is read in blocks, and of the rows that break a
-    constraint."""
-
-    def __init__(self, sample: pa.Table, config: DataConfig, rules: Rules, resolution: Resolution) -> None:
-        self.plan = _fitted_plan(sample, config, rules)
-        table, self.rules = learnt_table(self.plan, sample, rules)
-        self.inner = Counts(table, inner_config(config, self.plan), self.rules, resolution)
-        self._broken = Broken(
-            [one for one in self.plan.constraints if not isinstance(one, Unique | FixedCombinations)]
-        )
-
-    def add(self, block: Block, at: Int64) -> None:
-        """The train rows of a block, which stand `at` these places in it, text dictionary-encoded."""
-        plain = pa.table(
-            [
-                flat(column).cast(kind)
-                for column, kind in zip(block.table.columns, self.plan.schema.types, strict=True)
-            ],
-            schema=self.plan.schema,
-        )
-        self._broken.add(plain.take(pa.array(at)), block.first_row + at)
-        table, _ = self.plan.learnt(plain)
-        columns = [column.dictionary_encode() if is_text(column.type) else column for column in table.columns]
-        self.inner.add(Block(pa.table(columns, names=table.column_names), block.first_row), at)
-
-    def merge(self, other: "ConstrainedCounts") -> None:
-        """As `Counts.merge`."""
-        self.inner.merge(other.inner)
-        self._broken.merge(other._broken)
-
-    def covers(self, sample: pa.Table) -> bool:
-        """Whether what was counted suffices."""
-        return self.inner.covers(self.plan.learnt(sample)[0])
-
-    def refuse_broken(self) -> None:
-        """Raises ConstraintsError where a row breaks a constraint."""
-        self._broken.refuse()
-
-
 def fit_codec(encoding: str, train: pa.Table, config: DataConfig, rules: Rules = NO_RULES) -> Codec:
     """The codec of an encoding, under the constraints of the recipe.
 
@@ -398,33 +357,8 @@ def fit_codec(encoding: str, train: pa.Table, config: DataConfig, rules: Rules =
     )
 
 
-def counts_for(
-    encoding: str, sample: pa.Table, config: DataConfig, rules: Rules
-) -> Counts | ConstrainedCounts:
-    """What counts the train rows of a scanned source."""
-    resolution = codec_class(encoding).resolution
-    kind = ConstrainedCounts if config.constraints else Counts
-    return kind(sample, config, rules, resolution)
-
-
-def fit_counted_codec(
-    encoding: str, sample: pa.Table, counts: Counts | ConstrainedCounts, config: DataConfig, rules: Rules
-) -> Codec:
-    """As `fit_codec`, of what `counts_for` counted.
-
-    Raises:
-        DataError: as `Codec.fit_scanned`, and for rows that break a constraint.
-    """
-    cls = codec_class(encoding)
-    if isinstance(counts, Counts):
-        return cls.fit_scanned(sample, counts, config, rules)
-    counts.refuse_broken()
-    table, _ = counts.plan.learnt(sample)
-    inner = cls.fit_scanned(table, counts.inner, inner_config(config, counts.plan), counts.rules)
-    return ConstrainedCodec._of(inner, counts.plan, sample, config, rules, cls.resolution)
-
-
-def _fitted_plan(train: pa.Table, config: DataConfig, rules: Rules) -> Plan:
+def fitted_plan(train: pa.Table, config: DataConfig, rules: Rules) -> Plan:
+    """How the learnt columns are made of the source's, as these rows have them."""
     fields = [pa.field(field.name, plain_type(field.type), metadata=field.metadata) for field in train.schema]
     plan = make_plan(config.constraints, pa.schema(fields), rules, config.split.group)
     plan.fit(train, people_of(train, config.split.group))

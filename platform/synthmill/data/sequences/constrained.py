@@ -57,7 +57,7 @@ class ConstrainedSequences(ConstrainedCodec):
             kept = [name for name in config.static if name not in plan.writers]
             named = [one.name for name in config.static for one in made.get(name, ())]
             own = own.model_copy(update={"static": tuple(dict.fromkeys([*kept, *named]))})
-        return cls._of(SequenceCodec.fit(table, own, own_rules), plan, train, config, rules, FINE)
+        return cls.of(SequenceCodec.fit(table, own, own_rules), plan, train, config, rules, FINE)
 
     def unroll(self, table: pa.Table) -> pa.Table:
         """A wide row of learnt columns for each row of a table as the source has it, sequence after
