@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import urllib.error
 import urllib.request
 from collections.abc import Iterator
@@ -51,6 +52,11 @@ def free_port(low: int) -> int:
 @pytest.fixture(scope="session")
 def head(s3: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Head]:
     """Four CPUs, token auth, and S3 at the test server for everything that runs on it."""
+    with tempfile.TemporaryDirectory(prefix="head-", dir="/tmp", ignore_cleanup_errors=True) as folder:
+        yield from _started(s3, tmp_path_factory.mktemp("head") / "ray.log", folder)
+
+
+def _started(s3: S3Server, log: Path, folder: str) -> Iterator[Head]:
     dashboard, gcs, agent, client = free_port(28265), free_port(26379), free_port(22365), free_port(23001)
     env = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "RAY_ADDRESS")}
     env |= {
@@ -58,10 +64,12 @@ def head(s3: S3Server, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hea
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_GRACEFUL_SHUTDOWN_DRAIN_TIMEOUT_S": "0",
+        # A job joins the newest Ray of the folder, which for Ray's own, /tmp/ray, may be anybody's of this
+        # machine. The path is short: sockets below it may have 107 characters.
+        "RAY_TMPDIR": folder,
         **s3.environment,
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
     }
-    log = tmp_path_factory.mktemp("head") / "ray.log"
     options = [
         "--head",
         "--block",
