@@ -109,8 +109,10 @@ def prepare_environment(scratch: Path, port: int) -> None:
 def _haproxy_settings(scratch: Path, port: int) -> dict[str, str]:
     from synthmill.serving.haproxy import install
 
-    # By the server's own port: two of them on one machine get different ranges.
+    # By the server's own port: two of them on one machine get different ranges, also where they start at the
+    # same time, when each finds every port free that HAProxy takes half a minute later.
     first_replica_port = FIRST_REPLICA_PORT + REPLICA_PORTS * (port % 10)
+    place = port % 100
     return {
         "RAY_SERVE_ENABLE_HA_PROXY": "1",
         "RAY_SERVE_HAPROXY_BINARY_PATH": str(install(scratch)),
@@ -123,9 +125,9 @@ def _haproxy_settings(scratch: Path, port: int) -> dict[str, str]:
         "RAY_SERVE_HAPROXY_SERVER_STATE_BASE": str(scratch),
         "RAY_SERVE_HAPROXY_SERVER_STATE_FILE": str(scratch / "server-state"),
         "RAY_SERVE_HAPROXY_METRICS_SOCKET_PATH": str(scratch / "metrics.sock"),
-        "RAY_SERVE_HAPROXY_STATS_PORT": str(free_port(8404)),
-        "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port(9101)),
-        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(free_port(8500)),
+        "RAY_SERVE_HAPROXY_STATS_PORT": str(free_port(8404 + place)),
+        "RAY_SERVE_HAPROXY_METRICS_PORT": str(free_port(9101 + place)),
+        "RAY_SERVE_FALLBACK_PROXY_HTTP_PORT": str(free_port(8500 + place)),
         "RAY_SERVE_DIRECT_INGRESS_MIN_HTTP_PORT": str(first_replica_port),
         "RAY_SERVE_DIRECT_INGRESS_MAX_HTTP_PORT": str(first_replica_port + REPLICA_PORTS),
         # A client that takes nothing of its stream for so long is cut off, and its place among the replica's
