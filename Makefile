@@ -22,8 +22,9 @@ check: .venv/dev
 	PYTHONPATH=platform $(BIN)/lint-imports
 	$(BIN)/python docs/generate_reference.py --check
 
+# Two processes share the tests, as tests/conftest.py says; the order it gives them in stays.
 test: .venv/dev
-	$(BIN)/python -m pytest -m "not fault" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not fault" --numprocesses=2 --no-loadscope-reorder $(PYTEST_ARGS)
 
 test-faults: .venv/dev
 	$(BIN)/python -m pytest -m fault $(PYTEST_ARGS)
