@@ -157,7 +157,7 @@ def tasks(task: dict[str, Any]) -> dict[str, Any]:
     with tempfile.TemporaryDirectory(prefix="scale-", dir=task["folder"]) as store:
         begun = first.begin(recipe_of(task), store)
         assert isinstance(begun, first.Unscanned), "the source is streamed"
-        ray.init(num_cpus=max(1, number), include_dashboard=False, log_to_driver=False)
+        ray.init(address="local", num_cpus=max(1, number), include_dashboard=False, log_to_driver=False)
         # Processes that are there before the first task.
         ray.get([ray.remote(ready).remote() for _ in range(number)])
         done = threading.Event()

@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -11,7 +12,7 @@ from synthmill.catalog.store import Version
 from synthmill.runtime import prepare
 from synthmill.runtime.cluster import dashboard_link
 from synthmill.runtime.progress import Progress
-from synthmill.runtime.rates import GeneratingProgress, StepPace, clock_time, workers_text
+from synthmill.runtime.rates import GeneratingProgress, ScanPace, StepPace, clock_time, workers_text
 from synthmill.runtime.writers import Done
 
 
@@ -125,3 +126,21 @@ def test_time_left_of_training_starts_anew_with_each_process() -> None:
 def test_a_cluster_with_a_dashboard_is_linked() -> None:
     assert dashboard_link("10.0.0.1:8265", "02000000") == "dashboard: http://10.0.0.1:8265/#/jobs/02000000"
     assert dashboard_link("", "02000000") is None
+
+
+@pytest.mark.parametrize("num_rows", [4_000, None])
+def test_what_a_scan_says_of_its_pace(num_rows: int | None, capsys: pytest.CaptureFixture[str]) -> None:
+    now = iter([0.0, 10.0, 20.0])
+    raw = SimpleNamespace(num_rows=num_rows, num_bytes=8_000, read_bytes=500)
+    with Progress("scanning", num_rows or raw.num_bytes) as bar:
+        shown = ScanPace(bar, raw, clock=lambda: next(now))
+        raw.read_bytes += 2_000
+        shown.update(1_000, 2)
+        # A file whose end is looked at twice.
+        raw.read_bytes += 6_500
+        shown.update(4_000, 1)
+    done, whole = ("1,000", "4,000") if num_rows else ("2,000", "8,000")
+    assert capsys.readouterr().out.splitlines() == [
+        f"scanning: {done}/{whole}  1,000 rows, 100 rows/s, 0:30 left, 2 tasks",
+        f"scanning: {whole}/{whole}  4,000 rows, 200 rows/s, 0:00 left, 1 task",
+    ]
