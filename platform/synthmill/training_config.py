@@ -75,8 +75,9 @@ class TrainingConfig(FrozenModel):
     checkpoint_seconds: float = Field(60.0, gt=0)
     """Time between checkpoints."""
     check_every_steps: int | None = Field(None, ge=1)
-    """Steps between quality checks; null: spaced so that those after the first cost at most 5% of the time, by
-    what they compute and not by a clock; a short run may have one, at its end."""
+    """Steps between quality checks; null: spaced so that those after the first cost at most 5% of the time,
+    by what they compute and not by a clock. A short run may have one, at its end; of `autoregressive` at
+    least three."""
     patience_checks: Patience = None
     """Stop after so many quality checks without improvement beyond noise; null: 8, or, of a model whose
     learning rate falls until the end, 5 that were surely worse; `never`: train to the end."""

@@ -26,6 +26,7 @@ from synthmill.training.checkpoint import Checkpoints
 from synthmill.training.fit import run_key
 from synthmill.training.loop import Outcome
 from synthmill.training.parallel import Single
+from synthmill.training.quality.base import Cost
 
 SENTINEL = "zzz-never-seen"
 
@@ -243,7 +244,7 @@ def test_only_rank_0_makes_a_check_and_others_know_when_one_is_due(
 
     monkeypatch.setattr(fitting, "quality_check", unwanted)
     known = fitting._known_to_all(None, Second(told))
-    assert (None if known is None else known.rows) == (None if told < 0 else told)
+    assert (None if known is None else known.cost) == (None if told < 0 else Cost(told, told))
     own = MixedCodec.fit(TRAIN, DataConfig(source="unused.csv"))
     closed = fitting.fit(
         recipe("marginals"), TRAIN, VALIDATION, own, parallel=Second(told), reporter=Records()
