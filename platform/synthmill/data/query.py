@@ -247,7 +247,7 @@ def _postgres(address: _Address, most: float) -> Parsed:
                     _check_room(count, batch.num_columns, most, "the query")
                 table = pa.Table.from_batches(batches, reader.schema)
     # The driver's errors repeat what it was given; their first line says what is wrong.
-    except dbapi.Error as fault:
+    except (dbapi.Error, pa.ArrowException, OSError) as fault:
         raise DataError(f"PostgreSQL: {_first_line(fault, uri)}", field=FIELD) from None
     return Parsed(table=_known(table))
 
