@@ -76,7 +76,7 @@ class Shared:
     """What the schema file states, by column."""
     shards: Mapping[str, ShardIndex] = field(default_factory=dict)
     """By encoding: all training rows of a source that is read in blocks, encoded, in the search's folder; the
-    tables are then samples. None: they are all rows."""
+    tables are then samples. None: they hold all rows."""
     fold: int | None = None
     """Which other division of train and validation rows these are; None: the recipe's."""
 
