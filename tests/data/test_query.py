@@ -1,5 +1,6 @@
 """Databases: queries and tables, types, faults, and no password anywhere."""
 
+import re
 import sqlite3
 import sys
 import types
@@ -14,6 +15,7 @@ import pytest
 from synthmill.config import DataConfig, load_recipe
 from synthmill.data.query import content_sha256, read_query
 from synthmill.data.readers.base import Source, read_source
+from synthmill.data.scan import choice
 from synthmill.errors import DataError, UserError
 
 
@@ -148,10 +150,10 @@ def driver(monkeypatch: pytest.MonkeyPatch) -> list[str]:
                 raise _Error(f"INVALID_ARGUMENT: relation broken does not exist\nat {said[0]}")
             said.append(text)
 
-        def fetch_arrow_table(self) -> pa.Table:
+        def fetch_record_batch(self) -> pa.RecordBatchReader:
             opaque = pa.opaque(pa.string(), "numeric", "PostgreSQL")
             price = pa.ExtensionArray.from_storage(opaque, pa.array(["1.50", "22"]))
-            return pa.table({"id": [1, 2], "price": price})
+            return pa.table({"id": [1, 2], "price": price}).to_reader()
 
     def connect(uri: str) -> Connection:
         said.append(uri)
@@ -175,6 +177,16 @@ def test_postgresql_by_its_driver(driver: list[str]) -> None:
     ]
     message = refused("postgresql://me@host/db?query=SELECT * FROM broken")
     assert message == "data.source: PostgreSQL: INVALID_ARGUMENT: relation broken does not exist"
+
+
+def test_more_rows_than_the_memory_holds_stop_a_query(
+    base: str, driver: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(choice, "memory_bytes", lambda: 100)
+    for uri in (f"{base}?table=sales", "postgresql://me@host/db?table=public.sales"):
+        assert re.search(r"gives more than \d+ rows, .* in blocks; convert it to Parquet", refused(uri))
+    whole = DataConfig(source="postgresql://me@host/db?table=public.sales", stream="never")
+    assert read_source(whole).table.num_rows == 2
 
 
 def test_a_missing_driver_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

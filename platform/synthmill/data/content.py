@@ -56,7 +56,7 @@ def unpack(data: bytes, name: str) -> tuple[bytes, str]:
     """
     for _ in range(_PACKED_TWICE):
         packer = next((packer for packer in _PACKERS if data.startswith(packer[0])), None)
-        if packer is None and (data[:4] != b"PK\x03\x04" or _claimed(data) is not None):
+        if packer is None and (data[:4] != b"PK\x03\x04" or claimed(data) is not None):
             break
         kind = packer[1] if packer else "zip"
         try:
@@ -89,7 +89,7 @@ def format_of(data: bytes, name: str) -> tuple[type[Format], tuple[str, ...]]:
     what = next((what for magic, what in _FOREIGN if data.startswith(magic) or begin.startswith(magic)), None)
     if what is not None:
         raise DataError(f"{name} is {what}", field=FIELD)
-    said, found = named_format(name), _claimed(data)
+    said, found = named_format(name), claimed(data)
     if found is None and said is not None and said is not text_format() and not _is_text(data):
         raise DataError(
             f"{name} can't be read as {said.shown.name} (it begins with {data[:4].hex()}); check where it"
@@ -119,7 +119,8 @@ def named_format(name: str) -> type[Format] | None:
     return next((found for found in formats() if plain.endswith(found.shown.endings)), None)
 
 
-def _claimed(data: bytes) -> type[Format] | None:
+def claimed(data: bytes) -> type[Format] | None:
+    """The format whose mark the bytes begin with."""
     return next((found for found in formats() if found.is_in(data)), None)
 
 

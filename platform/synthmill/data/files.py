@@ -10,8 +10,8 @@ import pyarrow as pa
 from synthmill.config import DataConfig, StorageConfig
 from synthmill.data.cells import clean, detect_types
 from synthmill.data.columns import plain_table
-from synthmill.data.content import format_of, formats, named_format, unpack
-from synthmill.data.formats.base import FIELD, Options, Parsed
+from synthmill.data.content import claimed, format_of, formats, named_format, packer_of, text_format, unpack
+from synthmill.data.formats.base import FIELD, PACKED, Options, Parsed
 from synthmill.data.origin import attach, joined, without_index
 from synthmill.errors import DataError, UserError
 from synthmill.storage.folder import Folder
@@ -56,6 +56,20 @@ def read_files(uri: str, config: DataConfig, settings: StorageConfig, *, keep_te
         sha256=digest.hexdigest(),
         notes=tuple(dict.fromkeys(notes)),
     )
+
+
+def weigh_files(uri: str, settings: StorageConfig) -> int:
+    """About what training would hold in memory of files that are read whole, as their sizes tell."""
+    folder, paths, _ = find_files(uri, settings)
+    total = 0
+    for path in paths:
+        with folder.explained(path), folder.open_input(path) as opened:
+            begin = opened.read(64)
+        # A workbook is text in an archive, too.
+        kind = claimed(begin) or named_format(path) or text_format()
+        packed = 1 if packer_of(begin) is None else PACKED
+        total += folder.entry(path).bytes * kind.whole_bytes * packed
+    return total
 
 
 def options_of(config: DataConfig) -> Options:

@@ -6,6 +6,7 @@ A source's URI is saved with every model made of it, so it never holds a passwor
 """
 
 import hashlib
+import math
 import re
 import sqlite3
 from collections.abc import Iterable
@@ -21,7 +22,8 @@ import pyarrow.compute as pc
 from synthmill.config import DataConfig
 from synthmill.data.columns import plain_table
 from synthmill.data.files import Files, type_cells
-from synthmill.data.formats.base import FIELD, Parsed, check_names
+from synthmill.data.formats.base import CELL_BYTES, FIELD, Parsed, check_names
+from synthmill.data.scan.choice import gib, most_bytes, too_large
 from synthmill.errors import DataError, did_you_mean
 
 _SQLITE = ("sqlite",)
@@ -59,10 +61,12 @@ def read_query(uri: str, config: DataConfig, *, keep_text: frozenset[str]) -> Fi
     """The rows that a query gives, and the SHA-256 of their content.
 
     Raises:
-        DataError: a password in the URI, no such database or table, a fault in the query; names no secret.
+        DataError: a password in the URI, no such database or table, a fault in the query, more rows than the
+            memory holds unless `data.stream` is `never`; names no secret.
     """
     address = _parse(uri)
-    parsed = _sqlite(address) if address.scheme in _SQLITE else _postgres(address)
+    most = math.inf if config.stream == "never" else most_bytes()
+    parsed = _sqlite(address, most) if address.scheme in _SQLITE else _postgres(address, most)
     check_names(parsed.table.column_names, shown(uri))
     if not _ORDERED.search(address.query):
         # Rows are assigned to train and holdout by their number.
@@ -129,7 +133,7 @@ def _quoted(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
 
 
-def _sqlite(address: _Address) -> Parsed:
+def _sqlite(address: _Address, most: float) -> Parsed:
     # Three slashes name a relative path and four an absolute one, as SQLAlchemy has it.
     path = Path(address.rest[1:]).expanduser()
     if not path.is_file():
@@ -141,7 +145,10 @@ def _sqlite(address: _Address) -> Parsed:
             if cursor.description is None:
                 raise DataError("the query gives no rows; write a SELECT", field=FIELD)
             names = [column[0] for column in cursor.description]
-            rows = cursor.fetchall()
+            rows: list[Any] = []
+            while some := cursor.fetchmany(_ROWS_AT_ONCE):
+                rows += some
+                _check_room(len(rows), len(names), most, path.name)
             declared = _declared(base, address.table or _single(query))
     except (sqlite3.Error, sqlite3.Warning) as fault:
         tables = _tables_of(path)
@@ -154,6 +161,12 @@ def _sqlite(address: _Address) -> Parsed:
         if is_cells:
             cells.add(name)
     return Parsed(table=pa.table(columns), cells=frozenset(cells))
+
+
+def _check_room(rows: int, columns: int, most: float, name: str) -> None:
+    """DataError for so many rows that the rest would fill the memory, before they do."""
+    if rows * columns * CELL_BYTES > most:
+        raise too_large(f"{name} gives more than {rows:,} rows, which take over {gib(most)}")
 
 
 def _only_table(base: sqlite3.Connection, path: Path) -> str:
@@ -212,7 +225,7 @@ def _column(values: list[Any], declared: str) -> tuple[pa.Array, bool]:
     return pa.array([None if value is None else str(value) for value in values], pa.string()), True
 
 
-def _postgres(address: _Address) -> Parsed:
+def _postgres(address: _Address, most: float) -> Parsed:
     if not address.query:
         raise DataError("add ?table=NAME or ?query=SELECT... to the URI", field=FIELD)
     try:
@@ -226,9 +239,15 @@ def _postgres(address: _Address) -> Parsed:
         with dbapi.connect(uri) as base, base.cursor() as cursor:
             cursor.execute("SET TRANSACTION READ ONLY")
             cursor.execute(address.query)
-            table = cursor.fetch_arrow_table()
+            batches, count = [], 0
+            with cursor.fetch_record_batch() as reader:
+                for batch in reader:
+                    batches.append(batch)
+                    count += batch.num_rows
+                    _check_room(count, batch.num_columns, most, "the query")
+                table = pa.Table.from_batches(batches, reader.schema)
     # The driver's errors repeat what it was given; their first line says what is wrong.
-    except dbapi.Error as fault:
+    except (dbapi.Error, pa.ArrowException, OSError) as fault:
         raise DataError(f"PostgreSQL: {_first_line(fault, uri)}", field=FIELD) from None
     return Parsed(table=_known(table))
 

@@ -22,9 +22,9 @@ VARIABLE = "SYNTHMILL_SCRATCH"
 
 
 @contextmanager
-def opened_shards(folder: Folder, index: ShardIndex) -> Iterator[EncodedRows]:
+def opened_shards(folder: Folder, index: ShardIndex, *, owner: str = "") -> Iterator[EncodedRows]:
     """The shards of a run's folder, checked; a copy that was fetched is removed when the work inside is done.
-    An error leaves it, as another attempt follows.
+    An error leaves it, as another attempt follows. Processes of one node share it where they name one owner.
 
     Raises:
         IntegrityError: a damaged file; names it.
@@ -37,7 +37,7 @@ def opened_shards(folder: Folder, index: ShardIndex) -> Iterator[EncodedRows]:
         return
     root = Path(os.environ.get(VARIABLE) or tempfile.gettempdir())
     # Of the run's own folder: another run of the same recipe may end, and remove its copy, before this one.
-    name = hashlib.sha256(f"{folder.uri} {index.key}".encode()).hexdigest()[:16]
+    name = hashlib.sha256(f"{folder.uri} {index.key}{owner}".encode()).hexdigest()[:16]
     copy = root / f"synthmill-shards-{name}"
     _fetch(folder, index, copy)
     yield EncodedRows(copy, index)

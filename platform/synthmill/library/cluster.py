@@ -5,15 +5,14 @@ import uuid
 
 from synthmill.catalog.store import Store
 from synthmill.config import Recipe, dump, parse_model
-from synthmill.data.readers.base import read_source
-from synthmill.library.frames import read_frame
 from synthmill.library.model import Model
 from synthmill.library.recipes import Task
+from synthmill.library.training import read_rows
 from synthmill.runtime import cluster
 from synthmill.runtime.fit import Crew, fit
 from synthmill.runtime.prepare import Prepared, run_key
 from synthmill.training.artifact import build_artifact
-from synthmill.training.prepare import prepare_rows, resolve
+from synthmill.training.prepare import resolve
 
 
 def train_on_ray(task: Task, workers: int | None) -> Model:
@@ -29,11 +28,9 @@ def train_on_ray(task: Task, workers: int | None) -> Model:
         raw = dump(recipe)
         raw["training"]["workers"] = workers
         recipe = parse_model(Recipe, raw)
-    frame = task.frame
-    source = read_source(recipe.data) if frame is None else read_frame(frame, recipe.data, field="data")
-    rows = prepare_rows(recipe, source)
+    rows = read_rows(recipe, task)
     recipe = rows.settled(recipe)
-    key = run_key(recipe, source)
+    key = run_key(recipe, rows.source, is_scanned=rows.divided is not None)
     with tempfile.TemporaryDirectory(prefix="synthmill-") as folder, cluster.session():
         store = Store(folder, recipe.storage)
         prepared = Prepared(recipe, store, rows, key)

@@ -12,6 +12,7 @@ import pyarrow as pa
 from synthmill import registry
 from synthmill.config import DataConfig
 from synthmill.data.readers.base import DEFAULT_KIND, Source, load_rules
+from synthmill.data.scan.looked_at import read_side
 from synthmill.errors import NotFoundError, UserError
 from synthmill.evaluation.anywhere import evaluate, kind_of
 from synthmill.evaluation.evidence.base import Options, Rows, evidence_door, refuse_ignored
@@ -49,8 +50,8 @@ def judge(
     # A target is looked for in the training rows alone: the other sides are held against those anyway.
     config = DataConfig(source="-", kind=kind, schema_file=asked.schema)
     sides = {"validation": validation, "holdout": holdout, "synthetic": synthetic}
-    read = {name: read_frame(side, config, field=name) for name, side in sides.items() if side is not None}
-    return evaluate(
+    read = {name: _read(side, config, name) for name, side in sides.items() if side is not None}
+    report = evaluate(
         read["synthetic"].table,
         train=first.table,
         validation=_table(read.get("validation")),
@@ -71,6 +72,15 @@ def judge(
             "synthetic_sha256": read["synthetic"].sha256,
         },
     )
+    notes = [f"{side}: {note}" for side, one in {"train": first, **read}.items() for note in one.notes]
+    return report.model_copy(update={"warnings": (*notes, *report.warnings)}) if notes else report
+
+
+def _read(side: Frame, config: DataConfig, name: str) -> Source:
+    """A side: rows in memory, or a path, of which what is too large to be loaded is sampled."""
+    if isinstance(side, ArrowStream):
+        return read_frame(side, config, field=name)
+    return read_side(config.model_copy(update={"source": fspath(side)}))
 
 
 def _read_train(train: Frame, asked: Question) -> tuple[Source, str]:
@@ -87,7 +97,7 @@ def _read_train(train: Frame, asked: Question) -> tuple[Source, str]:
     for kind in kinds:
         config = DataConfig(source="-", kind=kind, target=asked.target, schema_file=asked.schema)
         try:
-            return read_frame(train, config, field="train"), kind
+            return _read(train, config, "train"), kind
         except UserError as fault:
             refused = refused or fault
     assert refused is not None

@@ -5,7 +5,7 @@ Actors compute whole shards and write the parts themselves; a part counts only w
 deals out shards, replaces lost actors, evaluates what was written and commits the manifest last.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,8 +16,6 @@ from synthmill.catalog.manifest import FileEntry, Parent
 from synthmill.catalog.provenance import SYNTHETIC_COLUMN, labels
 from synthmill.catalog.store import Draft, Store, Version, check_name
 from synthmill.config import StorageConfig, fingerprint
-from synthmill.data.columns import flat
-from synthmill.data.written import write_texts
 from synthmill.errors import DataError, GateFailedError, UserError
 from synthmill.generation.shards import ShardPlan, level_quotas
 from synthmill.runtime import cluster
@@ -34,10 +32,10 @@ from synthmill.runtime.sequences import expected_rows, in_unit
 # the metrics when the parts are written.
 if TYPE_CHECKING:
     from synthmill.data.columns import Int64
-    from synthmill.data.split import SplitTables
     from synthmill.evaluation.report import Report
     from synthmill.generation.continuing import Ahead
     from synthmill.generation.generator import Generator
+    from synthmill.runtime.real_rows import RealRows
     from synthmill.runtime.writers import Done, Writers
 
 PARQUET_FORMAT = 2
@@ -99,7 +97,7 @@ class _Work:
     store: Store
     generator: "Generator"
     plan: ShardPlan
-    real: "SplitTables | None"
+    real: "RealRows | None"
     """The real rows that are published too."""
     base: Base | None = None
     """The version that is appended to."""
@@ -202,7 +200,8 @@ def _check(request: AugmentRequest, version: Version) -> None:
 def _prepare(request: AugmentRequest, store: Store, source: Version, *, writes: bool = True) -> _Work:
     """Load the model and check the request against it, the store and the gates."""
     from synthmill.generation.generator import Generator
-    from synthmill.runtime.source import gates_name, refuse_sampled, source_tables
+    from synthmill.runtime.real_rows import real_rows
+    from synthmill.runtime.source import gates_name
 
     if writes:
         store.root.probe_write()
@@ -231,13 +230,11 @@ def _prepare(request: AugmentRequest, store: Store, source: Version, *, writes: 
             "--append": request.append,
         }
         check_given(generator, given, request.rows, options)
-    if request.mix_real:
-        refuse_sampled(generator)
     if given is None:
         request = in_unit(request, generator)
-    real = source_tables(store, generator) if request.mix_real else None
+    real = real_rows(store, generator) if request.mix_real else None
     base = _base(request, store, generator) if request.append else None
-    plan = _plan(request, generator, real.train if real else None, base, given)
+    plan = _plan(request, generator, real, base, given)
     work = _Work(request, store, generator, plan, real, base, given)
     check_output(request.output, generator, work.schema)
     if base is not None:
@@ -263,7 +260,7 @@ def _base(request: AugmentRequest, store: Store, generator: "Generator") -> Base
 def _plan(
     request: AugmentRequest,
     generator: "Generator",
-    real: pa.Table | None,
+    real: "RealRows | None",
     base: Base | None = None,
     given: GivenRows | None = None,
 ) -> ShardPlan:
@@ -296,15 +293,11 @@ def _plan(
                 field="--mix-real",
             )
         # Generated identifiers continue where those of the real rows end.
-        plan = plan.model_copy(update={"first_id": generator.codec.first_free_id(real, rows)})
+        plan = plan.model_copy(update={"first_id": real.first_free_id(generator.codec, rows)})
     if request.balance is None:
         return plan
     classes = classes_of(generator, request.balance)
-    existing = (
-        [0] * len(classes)
-        if real is None
-        else generator.codec.count_levels(request.balance, flat(real[request.balance]))
-    )
+    existing = [0] * len(classes) if real is None else real.count_levels(generator.codec, request.balance)
     counts = dict(zip(classes, existing, strict=True))
     return plan.model_copy(update={"quotas": level_quotas(counts, rows)})
 
@@ -315,7 +308,7 @@ def _run_key(work: _Work, compute_class: str) -> str:
         {
             "model": work.generator.digest,
             "plan": work.plan.model_dump(mode="json"),
-            "real": work.real.split.source_sha256 if work.real else None,
+            "real": work.real.source_sha256 if work.real else None,
             "compute_class": compute_class,
             "format": PARQUET_FORMAT,
             "code": synthmill.__version__,
@@ -331,27 +324,32 @@ def _fill(work: _Work, draft: Draft, writers: "Writers") -> Augmented:
     from synthmill.runtime.writers import Part
 
     plan, generator = work.plan, work.generator
-    parts = [Part(shard.index, None, given_of(work.given, work.starts, shard)) for shard in plan.shards()]
-    if work.real is not None:
-        # As the source writes them, like the generated rows beside them.
-        rows = write_texts(work.real.train)
-        parts += [
-            Part(plan.num_shards + index, rows.slice(start, plan.shard_rows))
-            for index, start in enumerate(range(0, rows.num_rows, plan.shard_rows))
-        ]
-    say(f"{draft.ref}: {plan.rows:,} {generator.unit} in {len(parts)} parts, {writers.count} worker(s)")
-    real_rows = work.real.train.num_rows if work.real else 0
+    real_rows = work.real.num_rows if work.real else 0
+    real_parts = -(-real_rows // plan.shard_rows)
+
+    def parts() -> Iterator[Part]:
+        for shard in plan.shards():
+            yield Part(shard.index, None, given_of(work.given, work.starts, shard))
+        if work.real is not None:
+            # As the source writes them, like the generated rows beside them. They are read when a worker is
+            # free to write them: a source need not fit into memory.
+            for index, rows in enumerate(work.real.parts(plan.shard_rows)):
+                yield Part(plan.num_shards + index, rows)
+
+    num_parts = plan.num_shards + real_parts
+    say(f"{draft.ref}: {plan.rows:,} {generator.unit} in {num_parts} parts, {writers.count} worker(s)")
     shown = GeneratingProgress(expected_rows(generator, plan.rows, plan) + real_rows)
     done: dict[int, Done] = {}
-    with Progress("generating", len(parts)) as bar:
+    with Progress("generating", num_parts) as bar:
 
         def on_part(now: "Mapping[int, Done]") -> None:
             done.update(now)
             shown.update(bar, now)
 
-        written = writers.write_all(parts, draft, on_part=on_part)
+        written = writers.write_all(parts(), draft, on_part=on_part)
     shown.say_summary()
     drawn_again = rejected(plan, generator.codec, done)
+    assert len(written) == num_parts, f"{len(written)} parts came, {num_parts} were expected"
     files = tuple(entry for part in written for entry in part)
     # Parts of real rows come after the generated ones.
     generated = tuple(entry for part in written[: plan.num_shards] for entry in part)

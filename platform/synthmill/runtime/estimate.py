@@ -139,7 +139,7 @@ def estimate_augment(
     # Of sequences about as many rows as they have on average.
     made = max(1, expected_rows(generator, rows))
     rate, each = made / max(seconds, 1e-6), size / made
-    total = expected_rows(generator, plan.rows) + (work.real.train.num_rows if work.real else 0)
+    total = expected_rows(generator, plan.rows) + (work.real.num_rows if work.real else 0)
     # A cluster's size is known only once it is asked, which a dry run does not do.
     workers = min(request.workers or os.cpu_count() or 1, plan.num_shards)
     # What a part takes grows with its rows; the rest is code, weights and one batch.

@@ -7,7 +7,8 @@ from pathlib import Path
 from synthmill import registry
 from synthmill.catalog.store import Store
 from synthmill.config import DataConfig, StorageConfig
-from synthmill.data.readers.base import DEFAULT_KIND, Source, read_source
+from synthmill.data.readers.base import DEFAULT_KIND, Source
+from synthmill.data.scan.looked_at import read_side
 from synthmill.errors import DataError, NotFoundError, UserError
 from synthmill.evaluation.anywhere import evaluate
 from synthmill.evaluation.evidence.base import evidence_door, refuse_ignored
@@ -114,7 +115,7 @@ def _read_train(request: FilesRequest, store: Store) -> tuple[Source, str]:
 def _read(path: str, option: str, kind: str, request: FilesRequest, store: Store) -> Source:
     config = DataConfig(source=path, kind=kind, target=request.target, schema_file=request.schema)
     try:
-        return read_source(config, store=store)
+        return read_side(config, store=store)
     except DataError as fault:
         # Readers name the recipe's fields; here the same things are options.
         message = str(fault).removeprefix(f"{fault.field}: ")

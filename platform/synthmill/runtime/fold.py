@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from synthmill.config import Recipe, parse_model
+from synthmill.config import Recipe, dump, parse_model
 from synthmill.data.codecs.constrained import fit_codec
 from synthmill.data.split import split_table
 
@@ -20,9 +20,13 @@ if TYPE_CHECKING:
 def other_fold(shared: "Shared", seed: int) -> "Shared":
     """The same search on another division of the rows that it may see; the holdout's are not among them.
 
-    Sides keep their sizes. Codecs are fitted again, as they have seen rows that are validation rows now.
+    Sides keep their sizes. Codecs are fitted again, as they have seen rows that are validation rows now. Of a
+    source that is read in blocks the encoded rows stay, and others of the validation rows are judged by.
     """
     recipe = parse_model(Recipe, shared.recipe)
+    if shared.shards:
+        judged = recipe.model_copy(update={"tune": recipe.tune.model_copy(update={"seed": seed})})
+        return replace(shared, recipe=dump(judged), fold=seed)
     tables = shared.tables
     seen = pa.concat_tables([tables.train, tables.validation])
     shares = {"validation": tables.validation.num_rows / seen.num_rows, "holdout": 0.0}

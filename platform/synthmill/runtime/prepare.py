@@ -5,19 +5,25 @@ from dataclasses import dataclass
 
 import synthmill
 from synthmill.catalog.store import Store
-from synthmill.config import AUTO, Recipe, dump, fingerprint
+from synthmill.config import Recipe, dump, fingerprint
 from synthmill.data.readers.base import Source, read_source
 from synthmill.data.scan.choice import scan_if_large
 from synthmill.data.scan.found import Runner, in_turn
 from synthmill.data.scan.scan import Scan
-from synthmill.errors import RecipeError
-from synthmill.models.base import GenerativeModel, model_class
+from synthmill.models.base import GenerativeModel
 from synthmill.storage.folder import Folder
 from synthmill.training.fit import NOT_IN_RUN_KEY, fresh_model
 from synthmill.training.micro import check_micro
 from synthmill.training.parallel import local_rows
 from synthmill.training.plan import make_plan
-from synthmill.training.prepare import Rows, check_first_rows, prepare_rows, resolve, scan_rows
+from synthmill.training.prepare import (
+    Rows,
+    check_first_rows,
+    check_streamed,
+    prepare_rows,
+    resolve,
+    scan_rows,
+)
 
 LEAST_PARTS = 8
 """Fewer parts of a source are gone over by one process in about the time that others take to start."""
@@ -78,18 +84,17 @@ class Unscanned:
         return _prepared(self.recipe, self.store, rows)
 
 
-def prepare(recipe: Recipe, store_uri: str, *, may_scan: bool = True) -> Prepared:
-    """Resolve, probe the store for writing, read, split and fit the codec on the train split. Without
-    `may_scan` the source is loaded, however large it is.
+def prepare(recipe: Recipe, store_uri: str) -> Prepared:
+    """Resolve, probe the store for writing, read, split and fit the codec on the train split.
 
     Raises:
         UserError: anything the user can mend.
     """
-    begun = begin(recipe, store_uri, may_scan=may_scan)
+    begun = begin(recipe, store_uri)
     return begun.scanned() if isinstance(begun, Unscanned) else begun
 
 
-def begin(recipe: Recipe, store_uri: str, *, may_scan: bool = True) -> Prepared | Unscanned:
+def begin(recipe: Recipe, store_uri: str) -> Prepared | Unscanned:
     """As `prepare`, up to where tasks can do the rest sooner.
 
     Raises:
@@ -105,7 +110,7 @@ def begin(recipe: Recipe, store_uri: str, *, may_scan: bool = True) -> Prepared 
     store = Store(store_uri, recipe.storage)
     # A store that can't be written is known before the source is read, which may take minutes.
     store.root.probe_write()
-    scan = _scan(recipe, store) if may_scan else None
+    scan = _scan(recipe, store)
     if scan is not None and scan.weight_parts >= LEAST_PARTS:
         check_first_rows(recipe, scan)
         return Unscanned(recipe, store, scan)
@@ -132,18 +137,8 @@ def read_rows(recipe: Recipe, store: Store) -> Rows:
 def _scan(recipe: Recipe, store: Store) -> Scan | None:
     """The source of a resolved recipe where it is too large to be loaded."""
     scan = scan_if_large(recipe.data, store=store)
-    if scan is not None and recipe.model.name != AUTO and model_class(recipe.model.name).copies_training_rows:
-        raise RecipeError(
-            f"{recipe.model.name} keeps every training row, and this source is read in blocks, as data.stream"
-            " says; choose another model, or data.stream: never",
-            field="model.name",
-        )
-    if scan is not None and recipe.data.group_by is not None:
-        raise RecipeError(
-            "the source takes more than half of the memory and would be read in blocks, and sequences are put"
-            " in order in memory; set it to never to load it all the same",
-            field="data.stream",
-        )
+    if scan is not None:
+        check_streamed(recipe)
     return scan
 
 

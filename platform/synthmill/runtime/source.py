@@ -12,7 +12,6 @@ from synthmill.data.scan.real import sample_sides
 from synthmill.data.schema import ColumnRule
 from synthmill.data.split import Split, SplitTables, open_split
 from synthmill.data.written import as_learnt
-from synthmill.errors import UserError
 from synthmill.generation.generator import Generator
 
 SCANNED = "content-hash/1"
@@ -41,9 +40,9 @@ def source_tables(store: Store, generator: Generator) -> SplitTables:
         DataError: the source can't be read, or is not the one that was trained on.
     """
     config: dict[str, Any] = dict(generator.config)
-    data = parse_model(DataConfig, {**config["recipe"]["data"], "source": config["source"]["uri"]})
+    data = recorded_data(config)
     rules = rules_of(store, config)
-    if _was_scanned(config):
+    if was_scanned(config):
         scan = scan_source(data, store=store, rules=rules)
         return _learnt(sample_sides(scan, data, parse_model(Split, config["split"])), generator)
     source = read_source(data, store=store, rules=rules)
@@ -52,20 +51,15 @@ def source_tables(store: Store, generator: Generator) -> SplitTables:
     return open_split(source, parse_model(Split, config["split"]))
 
 
-def _was_scanned(config: Mapping[str, Any]) -> bool:
+def recorded_data(config: Mapping[str, Any]) -> DataConfig:
+    """The `data:` section of the recipe that an artifact was trained by."""
+    return parse_model(DataConfig, {**config["recipe"]["data"], "source": config["source"]["uri"]})
+
+
+def was_scanned(config: Mapping[str, Any]) -> bool:
     """Whether training read the source in blocks."""
     # A source that is gone is told before anything else of an artifact that holds little.
     return bool(config.get("split", {}).get("rule") == SCANNED)
-
-
-def refuse_sampled(generator: Generator) -> None:
-    """UserError where real rows are to be published of a source that was read in blocks."""
-    if _was_scanned(generator.config):
-        raise UserError(
-            f"{generator.ref} learnt its source in blocks, and what was read so can't be published beside"
-            " generated rows; leave it out, or train with data.stream: never",
-            field="--mix-real",
-        )
 
 
 def sampled_note(real: SplitTables) -> str | None:

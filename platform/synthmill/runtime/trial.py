@@ -5,11 +5,14 @@ would make of the same recipe, so that its weights can be published as they are.
 search's folder, and a process that takes over goes on from them.
 """
 
+import atexit
 import gc
 import json
+import os
 import random
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -22,11 +25,14 @@ import torch
 from synthmill.config import Recipe, parse_model
 from synthmill.data.codecs.base import Codec, codec_from_files
 from synthmill.data.schema import Rules
+from synthmill.data.scratch import opened_shards
+from synthmill.data.shards import EncodedRows, ShardIndex
 from synthmill.data.split import SplitTables
 from synthmill.errors import SynthmillError
 from synthmill.generation.sampler import Sampler, one_thread
 from synthmill.models.base import build, model_class
 from synthmill.runtime import cluster
+from synthmill.runtime.encode import shards_in
 from synthmill.runtime.fold import other_fold
 from synthmill.runtime.history import TensorBoardFolder
 from synthmill.runtime.tasks import line_of
@@ -42,6 +48,8 @@ from synthmill.tuning.scoring import Scorer, Verdict
 from synthmill.tuning.search import Proposal
 from synthmill.tuning.space import make_space
 
+_until_exit = ExitStack()
+atexit.register(_until_exit.close)
 WEIGHTS, HISTORY = "weights.safetensors", "fitted.json"
 LEAST_ROWS = 500
 """Training rows that a cheap look has at least."""
@@ -66,6 +74,9 @@ class Shared:
     """Of each process of a trial, as Ray names them."""
     rules: Rules = field(default_factory=dict)
     """What the schema file states, by column."""
+    shards: Mapping[str, ShardIndex] = field(default_factory=dict)
+    """By encoding: all training rows of a source that is read in blocks, encoded, in the search's folder; the
+    tables are then samples. None: they hold all rows."""
     fold: int | None = None
     """Which other division of train and validation rows these are; None: the recipe's."""
 
@@ -177,7 +188,10 @@ def train_share(
     The model (weights on rank 0 alone), and whether `deadline` (Unix time) cut it off.
     """
     whole, codec = _recipe_of(shared, proposal)
-    recipe, rows = shortened(whole, shared.tables.train, codec, share)
+    recipe, rows = shortened(
+        whole, shared.tables.train, codec, share, train_rows=shared.tables.split.counts["train"]
+    )
+    encoding = model_class(whole.model.name).encoding
     # One process writes: the records of all ranks are the same.
     events = None
     if parallel.rank == 0:
@@ -203,6 +217,7 @@ def train_share(
             checkpoints=Checkpoints(look_folder(shared.folder, proposal.number, share), keep=1),
             should_stop=late,
             most_threads=cluster.threads_here() if _in_worker() else 1,
+            shards=_opened(shared, encoding) if shared.shards else None,
         )
     finally:
         if events is not None:
@@ -219,8 +234,26 @@ def _device() -> torch.device:
     return torch.device("cuda" if _in_worker() and ray.get_gpu_ids() else "cpu")
 
 
-def shortened(whole: Recipe, train: pa.Table, codec: Codec, share: float) -> tuple[Recipe, pa.Table]:
-    """A recipe that trains a share of the steps, and the rows that it reads; all of both for 1."""
+_shards: dict[tuple[str, str], EncodedRows] = {}
+
+
+def _opened(shared: Shared, encoding: str) -> EncodedRows:
+    """The encoded rows, checked once a process: every look reads the same."""
+    index = shared.shards[encoding]
+    folder = shards_in(shared.folder).child(encoding)
+    key = folder.uri, index.key
+    if key not in _shards:
+        # A copy of this process alone: others of its node end at other times, and remove theirs.
+        opened = opened_shards(folder, index, owner=str(os.getpid()))
+        _shards[key] = _until_exit.enter_context(opened)
+    return _shards[key]
+
+
+def shortened(
+    whole: Recipe, train: pa.Table, codec: Codec, share: float, *, train_rows: int | None = None
+) -> tuple[Recipe, pa.Table]:
+    """A recipe that trains a share of the steps, and the rows that it reads; all of both for 1. `train_rows`
+    is how many there are, where `train` is a sample."""
     if share >= 1.0:
         return whole, train
     rows = train
@@ -232,7 +265,7 @@ def shortened(whole: Recipe, train: pa.Table, codec: Codec, share: float) -> tup
     stages = model.stages()
     training: dict[str, Any] = {}
     if stages:
-        plan = make_plan(whole.training, stages, train.num_rows, model.row_group)
+        plan = make_plan(whole.training, stages, train_rows or train.num_rows, model.row_group)
         # Epochs of fewer rows are shorter: the steps are what is shared out, not the passes.
         training = {"max_steps": max(1, round(share * plan.total_steps)), "max_epochs": 10**6}
     if whole.training.max_seconds is not None:

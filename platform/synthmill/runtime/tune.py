@@ -253,6 +253,7 @@ def _finish(
     interrupted: bool,
 ) -> Tuned:
     """Publish the pick, if it is not what was published last, and write the report."""
+    from synthmill.runtime.encode import SHARDS
     from synthmill.tuning.report import report_html
     from synthmill.tuning.selection import pick
 
@@ -267,6 +268,9 @@ def _finish(
         search.journal.append("finish", pick=_as_data(chosen), limits=limits)
     page = report_html(record, chosen, setup.space, setup.about(ref))
     folder.write_bytes("report.html", page.encode())
+    if record.finished is not None:
+        # Encoded training rows are as private as the source.
+        folder.delete_tree(SHARDS)
     if version is None and not interrupted:
         raise TrainingError(_why_nothing(record, folder))
     default = record.trials.get(0)

@@ -11,18 +11,21 @@ import synthmill
 from synthmill.catalog.store import Store
 from synthmill.config import AUTO, Recipe, dump, fingerprint
 from synthmill.data.codecs.constrained import fit_codec
+from synthmill.data.shards import ShardIndex
 from synthmill.errors import RecipeError
 from synthmill.models.base import model_class
 from synthmill.runtime import cluster
+from synthmill.runtime.encode import encode_into, shards_in
 from synthmill.runtime.prepare import Prepared, prepare, run_key
 from synthmill.runtime.progress import say
 from synthmill.runtime.trial import Shared, without_holdout
 from synthmill.storage.folder import Folder
 from synthmill.training.choice import FAMILIES
+from synthmill.training.encoding import reads_by_code
 from synthmill.training.fit import fit, fresh_model
 from synthmill.training.parallel import Single, local_rows
 from synthmill.training.plan import make_plan
-from synthmill.training.prepare import Rows
+from synthmill.training.prepare import Rows, check_streamed, scan_rows
 from synthmill.training.reporter import Silent
 from synthmill.tune_config import TuneConfig
 from synthmill.tuning.budget import Costs, require_one, rungs_of, trials_in
@@ -48,8 +51,8 @@ class Setup:
     recipe: Recipe
     """Resolved; its model is the first family."""
     prepared: Prepared
-    codecs: dict[str, Any]
-    """By encoding."""
+    rows: dict[str, Rows]
+    """By encoding: the source as its codec, which is another one for each, has it."""
     space: Space
     goal: Goal
     key: str
@@ -87,11 +90,31 @@ class Setup:
             folder=folder,
             tables=without_holdout(self.prepared.rows.tables),
             codecs={name: codec.to_files() for name, codec in self.codecs.items()},
+            shards={name: self._encoded(name, folder) for name in self.rows} if self.is_streamed else {},
             missing=missing,
             environment=cluster.environment(),
             resources=resources,
             rules=self.prepared.rows.source.rules,
         )
+
+    @property
+    def codecs(self) -> dict[str, Any]:
+        """By encoding."""
+        return {name: rows.codec for name, rows in self.rows.items()}
+
+    @property
+    def is_streamed(self) -> bool:
+        """Whether the source is read in blocks."""
+        return self.prepared.rows.divided is not None
+
+    def _encoded(self, encoding: str, folder: Folder) -> ShardIndex:
+        """The training rows, encoded once for all trials."""
+        rows = self.rows[encoding]
+        families = [name for name in self.space.families if model_class(name).encoding == encoding]
+        models = [
+            fresh_model(self.space.recipe_of({MODEL: name}), rows.codec.record_layout()) for name in families
+        ]
+        return encode_into(shards_in(folder).child(encoding), rows, self.key, by_code=reads_by_code(models))
 
     def prepared_for(self, trial: Trial) -> Prepared:
         """What publishing a trial's weights needs: the recipe that trains the same again."""
@@ -99,9 +122,9 @@ class Setup:
         # The model is that of an ordinary training; what led to it stands in its manifest.
         recipe = recipe.model_copy(update={"tune": TuneConfig()})
         # Without the choice: the search decided.
-        source, tables = self.prepared.rows.source, self.prepared.rows.tables
-        codec = self.codecs[model_class(recipe.model.name).encoding]
-        return Prepared(recipe, self.store, Rows(source, tables, codec), run_key(recipe, source))
+        rows = replace(self.rows[model_class(recipe.model.name).encoding], choice=None)
+        key = run_key(recipe, rows.source, is_scanned=self.is_streamed)
+        return Prepared(recipe, self.store, rows, key)
 
     def about(self, ref: str) -> dict[str, Any]:
         """Facts for the report."""
@@ -145,24 +168,53 @@ def set_up(recipe: Recipe, store_uri: str) -> Setup:
         raise RecipeError(
             f"names models of different kinds of data: {', '.join(sorted(kinds))}", field="tune.models"
         )
-    # Trials share tables in memory.
-    prepared = prepare(recipe, store_uri, may_scan=False)
+    prepared = prepare(recipe, store_uri)
     if is_open:
         chosen = prepared.recipe.model.name
         first = (chosen, *(name for name in families if name != chosen))
         prepared = replace(prepared, recipe=_searching(prepared.recipe, first))
     space, goal = make_space(prepared.recipe), make_goal(prepared.recipe)
-    rows = prepared.rows
-    codecs = {model_class(prepared.recipe.model.name).encoding: rows.codec}
-    for name in families:
-        encoding = model_class(name).encoding
-        if encoding not in codecs:
-            fitted = fit_codec(encoding, rows.tables.train, prepared.recipe.data, rows.source.rules)
-            codecs[encoding] = fitted
-    setup = Setup(prepared.recipe, prepared, codecs, space, goal, _key(prepared))
+    rows = _by_encoding(prepared, families)
+    setup = Setup(prepared.recipe, prepared, rows, space, goal, _key(prepared))
     if recipe.training.most_workers > 1:
         _check_workers(setup)
     return setup
+
+
+def _by_encoding(prepared: Prepared, families: tuple[str, ...]) -> dict[str, Rows]:
+    """The rows in each encoding that a family needs."""
+    if prepared.rows.divided is not None:
+        _check_streamed(prepared.recipe, families)
+    found = {model_class(prepared.recipe.model.name).encoding: prepared.rows}
+    for name in families:
+        encoding = model_class(name).encoding
+        if encoding not in found:
+            found[encoding] = _in_encoding(prepared, name)
+    return found
+
+
+def _check_streamed(recipe: Recipe, families: tuple[str, ...]) -> None:
+    """RecipeError for what can't be searched of a source that is read in blocks."""
+    for name in families:
+        check_streamed(_of_family(recipe, name))
+    if recipe.tune.fidelity == "rows":
+        raise RecipeError(
+            "is rows, and the source is read in blocks, of which every trial reads the same; use steps",
+            field="tune.fidelity",
+        )
+
+
+def _in_encoding(prepared: Prepared, family: str) -> Rows:
+    """The rows of a search in the encoding of another family, divided as they are."""
+    recipe, rows = prepared.recipe, prepared.rows
+    if rows.divided is not None:
+        return scan_rows(_of_family(recipe, family), rows.divided.scan)
+    codec = fit_codec(model_class(family).encoding, rows.tables.train, recipe.data, rows.source.rules)
+    return replace(rows, codec=codec)
+
+
+def _of_family(recipe: Recipe, name: str) -> Recipe:
+    return recipe.model_copy(update={"model": recipe.model.model_copy(update={"name": name, "config": {}})})
 
 
 def _searching(recipe: Recipe, families: tuple[str, ...]) -> Recipe:
@@ -171,7 +223,7 @@ def _searching(recipe: Recipe, families: tuple[str, ...]) -> Recipe:
 
 def _check_workers(setup: Setup) -> None:
     """Raises RecipeError for more workers than the default of a family can share a batch among."""
-    rows = setup.prepared.rows.tables.train.num_rows
+    rows = setup.prepared.rows.train_rows
     for family in setup.space.families:
         recipe = setup.space.recipe_of({MODEL: family})
         model = fresh_model(recipe, setup.codecs[model_class(family).encoding].layout)
@@ -281,7 +333,9 @@ def _key(prepared: Prepared) -> str:
     plain = dump(prepared.recipe)
     plain.pop("storage")
     plain["tune"] = {name: value for name, value in plain["tune"].items() if name not in LIMITS}
-    digest = run_key(prepared.recipe.model_copy(update={"tune": TuneConfig()}), prepared.rows.source)
+    plain_recipe = prepared.recipe.model_copy(update={"tune": TuneConfig()})
+    is_scanned = prepared.rows.divided is not None
+    digest = run_key(plain_recipe, prepared.rows.source, is_scanned=is_scanned)
     return fingerprint({"tune": plain["tune"], "training": digest, "code": synthmill.__version__})
 
 

@@ -8,7 +8,6 @@ import functools
 import os
 import socket
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -97,9 +96,10 @@ class Writers:
         """What the bytes are computed by; every part must be computed by the same."""
 
     def write_all(
-        self, parts: list[Part], draft: Draft, *, on_part: Callable[[Mapping[int, Done]], None]
+        self, parts: Iterable[Part], draft: Draft, *, on_part: Callable[[Mapping[int, Done]], None]
     ) -> list[tuple[FileEntry, ...]]:
-        """Write what has no valid receipt yet; the files of each part, in the order of `parts`.
+        """Write what has no valid receipt yet; the files of each part, in the order of `parts`, of which no
+        more are taken at a time than are written.
 
         `on_part` gets all parts that are done, each time one is.
 
@@ -109,14 +109,19 @@ class Writers:
         """
         known = finished_shards(draft.folder, draft.run_key)
         done = {index: Done(files, "", 0.0) for index, files in known.items()}
-        todo = deque(part for part in parts if part.index not in done)
+        order: list[int] = []
+        todo = iter(parts)
         running: dict[Any, int] = {}
         on_part(done)
-        while todo or running:
-            while todo and len(running) < self.count:
-                part = todo.popleft()
+        while True:
+            while len(running) < self.count and (part := next(todo, None)) is not None:
+                order.append(part.index)
+                if part.index in known:
+                    continue
                 call = self._write.remote(self._job, part, draft.folder, draft.run_key, self.compute_class)
                 running[call] = part.index
+            if not running:
+                return [done[index].files for index in order]
             ready, _ = ray.wait(list(running), num_returns=1)
             index = running.pop(ready[0])
             try:
@@ -128,7 +133,6 @@ class Writers:
             on_part(done)
             # Another run may have taken this version over while this one waited.
             draft.check_alive()
-        return [done[part.index].files for part in parts]
 
 
 def class_of(job: Job) -> str:

@@ -141,11 +141,6 @@ def prepare_rows(recipe: Recipe, source: Source) -> Rows:
     Raises:
         DataError: rows that can't be learnt; names the field and the fix.
     """
-    if recipe.data.stream == "always":
-        raise RecipeError(
-            "searches and trainings from Python load their source; leave it out, or use the train command",
-            field="data.stream",
-        )
     if recipe.data.group_by is not None:
         return _prepare_sequences(recipe, source)
     # Before anything is fitted: the codec must see nothing of the other sides.
@@ -193,6 +188,22 @@ def check_first_rows(recipe: Recipe, scan: Scan) -> None:
 def _sorter(recipe: Recipe, scan: Scan, terms: Terms) -> Sorter[Counts | ConstrainedCounts]:
     encoding = encoding_of(recipe.model.name)
     return Sorter(terms, recipe.data, counts_for(encoding, terms.sample, recipe.data, scan.rules))
+
+
+def check_streamed(recipe: Recipe) -> None:
+    """RecipeError for what can't be learnt of a source that is read in blocks."""
+    if recipe.model.name != AUTO and model_class(recipe.model.name).copies_training_rows:
+        raise RecipeError(
+            f"{recipe.model.name} keeps every training row, and this source is read in blocks, as data.stream"
+            " says; choose another model, or data.stream: never",
+            field="model.name",
+        )
+    if recipe.data.group_by is not None:
+        raise RecipeError(
+            "the source takes more than half of the memory and would be read in blocks, and sequences are put"
+            " in order in memory; set it to never to load it all the same",
+            field="data.stream",
+        )
 
 
 def scan_rows(recipe: Recipe, scan: Scan) -> Rows:

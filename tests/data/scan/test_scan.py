@@ -300,10 +300,10 @@ def test_a_source_that_grows_while_it_is_scanned_is_refused(tmp_path: Path) -> N
 def test_what_can_only_be_read_whole_says_why(tmp_path: Path, source: str) -> None:
     pq.write_table(customers(30), tmp_path / "rows.parquet")
     (tmp_path / "packed.parquet.gz").write_bytes(gzip.compress((tmp_path / "rows.parquet").read_bytes()))
-    (tmp_path / "rows.json").write_text('{"a": 1}\n{"a": 2}\n')
+    (tmp_path / "rows.json").write_text('[{"a": 1}, {"a": 2}]')
     (tmp_path / "utf16.csv").write_text("a,b\n1,2\n3,4\n", encoding="utf-16")
     given = source if "://" in source else str(tmp_path / source)
-    with pytest.raises(WholeError, match=r"at once|read whole|compressed|UTF-8"):
+    with pytest.raises(WholeError, match=r"at once|JSON document|compressed|UTF-8"):
         scan_source(DataConfig(source=given))
 
 

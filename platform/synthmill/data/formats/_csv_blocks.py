@@ -11,15 +11,12 @@ from pyarrow import csv
 
 from synthmill.data.delimited import Text, begin
 from synthmill.data.encoding import codecs_name, marked
-from synthmill.data.formats.base import FIELD, Blocks, File, Options, WholeError
+from synthmill.data.formats.base import FIELD, PACKED, TEXT_BYTES, Blocks, File, Options, WholeError
 from synthmill.data.grid import TAIL_ROWS, find_header, footer_note, footers, is_footnote
 from synthmill.errors import DataError
 
 BLOCK_BYTES = 8 << 20
 FOOTER_LINES = 10
-_WEIGHT = 12
-"""What training holds for each byte of a text file that it reads whole, as measured (docs/scale.md)."""
-_PACKED_WEIGHT = 5 * _WEIGHT
 
 
 @dataclass
@@ -63,7 +60,7 @@ class CsvBlocks(Blocks):
 
     @property
     def weight_bytes(self) -> int:
-        return self._file.num_bytes * (_PACKED_WEIGHT if self._file.is_packed else _WEIGHT)
+        return self._file.num_bytes * TEXT_BYTES * (PACKED if self._file.is_packed else 1)
 
     def read(self, names: list[str] | None = None) -> Iterator[pa.Table]:
         seen = _Seen()

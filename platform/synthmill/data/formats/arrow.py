@@ -6,6 +6,7 @@ from typing import Any
 import pyarrow as pa
 
 from synthmill.data.formats.base import (
+    BLOCK_ROWS,
     Blocks,
     File,
     Format,
@@ -17,14 +18,14 @@ from synthmill.data.formats.base import (
     guarded,
 )
 
-BLOCK_ROWS = 65_536
-_WEIGHT = 10
-"""What training holds for each byte of an Arrow file that it reads whole."""
+LARGEST_BATCH = 1 << 30
+"""Bytes of a record batch, which can only be read as a whole."""
 _FILE, _STREAM = b"ARROW1", b"\xff\xff\xff\xff"
 
 
 class Arrow(Format):
     shown = Shown(name="Arrow", endings=(".arrow", ".feather", ".ipc", ".arrows"))
+    whole_bytes = 10
 
     @classmethod
     def is_in(cls, data: bytes) -> bool:
@@ -59,7 +60,7 @@ class ArrowBlocks(Blocks):
 
     @property
     def weight_bytes(self) -> int:
-        return self._file.num_bytes * _WEIGHT
+        return self._file.num_bytes * Arrow.whole_bytes
 
     def read(self, names: list[str] | None = None) -> Iterator[pa.Table]:
         found = self._read()
@@ -73,8 +74,12 @@ class ArrowBlocks(Blocks):
         source = self._file.open()
         opened = pa.ipc.open_file if self._file.head[:6] == _FILE else pa.ipc.open_stream
         with guarded(lambda: opened(source), self._file.name, "Arrow") as reader:
-            yield reader.schema
-            if self._file.head[:6] == _FILE:
-                yield from (reader.get_batch(at) for at in range(reader.num_record_batches))
-            else:
+            if self._file.head[:6] != _FILE:
+                yield reader.schema
                 yield from reader
+                return
+            batch_bytes = self._file.num_bytes // max(1, reader.num_record_batches)
+            if batch_bytes > LARGEST_BATCH:
+                raise WholeError(f"{self._file.name} has record batches of {batch_bytes / 2**30:.1f} GiB")
+            yield reader.schema
+            yield from (reader.get_batch(at) for at in range(reader.num_record_batches))

@@ -4,6 +4,7 @@ A format is chosen by what a file holds, not by what its name ends in: a name ca
 Parquet, Arrow, ORC, Avro and Excel files can't.
 """
 
+import io
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -15,6 +16,13 @@ from synthmill.errors import DataError
 from synthmill.storage.uri import redact
 
 FIELD = "data.source"
+BLOCK_ROWS = 65_536
+CELL_BYTES = 84
+"""What training holds for each cell of a table that it reads whole, as measured (docs/scale.md)."""
+TEXT_BYTES = 12
+"""The same for each byte of a file of text."""
+PACKED = 5
+"""About so many bytes come of one that is compressed."""
 T = TypeVar("T")
 
 
@@ -120,6 +128,8 @@ class Format(ABC):
     """One format of files that hold tables."""
 
     shown: ClassVar[Shown]
+    whole_bytes: ClassVar[int] = TEXT_BYTES
+    """About what training holds for each byte of a file that it reads whole."""
 
     @classmethod
     @abstractmethod
@@ -146,11 +156,29 @@ class Format(ABC):
         raise WholeError(f"{cls.shown.name} files are read whole")
 
 
+class ChunkReader(io.RawIOBase):
+    """Bytes that come in chunks, as a file that is read from the first to the last; an `io.BufferedReader`
+    around it gives as many at a time as are asked for."""
+
+    def __init__(self, chunks: Iterator[bytes]) -> None:
+        self._chunks, self._rest = chunks, memoryview(b"")
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        while not self._rest and (chunk := next(self._chunks, None)) is not None:
+            self._rest = memoryview(chunk)
+        count = min(len(buffer), len(self._rest))
+        buffer[:count], self._rest = self._rest[:count], self._rest[count:]
+        return count
+
+
 def guarded(read: Callable[[], T], name: str, kind: str) -> T:
     """What `read` returns; Arrow's faults become one line."""
     try:
         return read()
-    except (pa.ArrowException, OSError, EOFError, ValueError) as fault:
+    except (pa.ArrowException, OSError, EOFError, ValueError, OverflowError) as fault:
         text = redact(str(fault) or type(fault).__name__)
         raise DataError(f"{name} can't be read as {kind} ({text[:120]})", field=FIELD) from None
 

@@ -4,14 +4,13 @@ with one array of objects in it."""
 import io
 import json
 import re
-from collections.abc import Iterable
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 from pyarrow import json as arrow_json
 
-from synthmill.data.formats.base import FIELD, Format, Options, Parsed, Shown
+from synthmill.data.formats.base import FIELD, Blocks, File, Format, Options, Parsed, Shown, guarded
 from synthmill.errors import DataError
 
 _MARK = b"\xef\xbb\xbf"
@@ -33,22 +32,34 @@ class Json(Format):
     @classmethod
     def parse(cls, data: bytes, name: str, options: Options) -> Parsed:
         data = data.removeprefix(_MARK)
-        try:
-            data.decode()
-        except UnicodeDecodeError as fault:
-            line = data.count(b"\n", 0, fault.start) + 1
-            raise DataError(f"line {line} of {name} is not UTF-8; save it as UTF-8", field=FIELD) from None
-        if _is_lines(data):
-            table = _fast(data)
-            table = _from_records(_records_of(data, name)) if table is None else table
+        check_utf8(data, name)
+        if is_lines(data):
+            table = fast(data)
+            table = _from_records(records_of(data, name), name) if table is None else table
         else:
-            table = _from_records(_document(data, name))
+            table = _from_records(_document(data, name), name)
         if not table.column_names:
             raise DataError(f"{name} holds objects without a value", field=FIELD)
         return _typed(table)
 
+    @classmethod
+    def blocks(cls, file: File, options: Options) -> Blocks:
+        # It looks at lines as this file does.
+        from synthmill.data.formats._json_blocks import JsonBlocks
 
-def _is_lines(data: bytes) -> bool:
+        return JsonBlocks(file)
+
+
+def check_utf8(data: bytes, name: str, first_line: int = 1) -> None:
+    """DataError for bytes that are no text; names the line."""
+    try:
+        data.decode()
+    except UnicodeDecodeError as fault:
+        line = data.count(b"\n", 0, fault.start) + first_line
+        raise DataError(f"line {line} of {name} is not UTF-8; save it as UTF-8", field=FIELD) from None
+
+
+def is_lines(data: bytes) -> bool:
     """Whether the first line is an object by itself."""
     line = next((line for line in io.BytesIO(data) if line.strip()), b"")
     try:
@@ -65,7 +76,7 @@ def _is_one(data: bytes, line: bytes) -> bool:
     )
 
 
-def _fast(data: bytes) -> pa.Table | None:
+def fast(data: bytes) -> pa.Table | None:
     """By Arrow; None where it would lose something or can't say which line is wrong."""
     size = arrow_json.ReadOptions(use_threads=True, block_size=max(_BLOCK_BYTES, _longest(data)))
     try:
@@ -97,9 +108,14 @@ def _longest(data: bytes) -> int:
     return longest
 
 
-def _records_of(data: bytes, name: str) -> list[Record]:
+def records_of(data: bytes, name: str, first_line: int = 1) -> list[Record]:
+    """The objects of lines, of which the first has that number in the file.
+
+    Raises:
+        DataError: a line that is no object; names it.
+    """
     found = []
-    for number, line in enumerate(io.BytesIO(data), start=1):
+    for number, line in enumerate(io.BytesIO(data), start=first_line):
         if not line.strip():
             continue
         try:
@@ -170,13 +186,16 @@ def _kind(value: Any) -> str:
     return names.get(type(value), "a number")
 
 
-def _from_records(records: Iterable[Record]) -> pa.Table:
-    records = list(records)
+def _from_records(records: list[Record], name: str) -> pa.Table:
     keys = dict.fromkeys(key for record in records for key in record)
-    return pa.table({key: _column([record.get(key) for record in records]) for key in keys})
+
+    def read() -> pa.Table:
+        return pa.table({key: column([record.get(key) for record in records]) for key in keys})
+
+    return guarded(read, name, "JSON")
 
 
-def _column(values: list[Any]) -> pa.Array:
+def column(values: list[Any]) -> pa.Array:
     """Numbers, text, true and false, or nested values; text where they are mixed, as the file writes them."""
     kinds = {type(value) for value in values if value is not None}
     if kinds == {int}:
@@ -190,8 +209,12 @@ def _column(values: list[Any]) -> pa.Array:
         return pa.array([None if value is None else float(value) for value in values], pa.float64())
     if len(kinds) <= 1:
         return pa.array(values)
-    texts = [value if value is None or isinstance(value, str) else json.dumps(value) for value in values]
-    return pa.array(texts, pa.string())
+    return pa.array([text(value) for value in values], pa.string())
+
+
+def text(value: Any) -> str | None:
+    """A value of a column of mixed ones, as the file writes it."""
+    return value if value is None or isinstance(value, str) else json.dumps(value)
 
 
 def _typed(table: pa.Table) -> Parsed:
@@ -201,7 +224,12 @@ def _typed(table: pa.Table) -> Parsed:
     for name, column in zip(table.column_names, table.columns, strict=True):
         if not pa.types.is_string(column.type):
             continue
-        values = pc.unique(column).drop_null()
-        if len(values) and pc.all(pc.match_substring_regex(values, _DAY)).as_py():
+        if column.null_count < len(column) and are_days(column):
             cells.add(name)
     return Parsed(table=table, cells=frozenset(cells))
+
+
+def are_days(texts: pa.ChunkedArray | pa.Array) -> bool:
+    """Whether all are dates or times, but for those that are missing."""
+    values = pc.unique(texts).drop_null()
+    return bool(pc.all(pc.match_substring_regex(values, _DAY)).as_py())

@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 
 from synthmill.data.columns import is_text
 from synthmill.data.formats.base import (
+    CELL_BYTES,
     Blocks,
     File,
     Format,
@@ -22,8 +23,6 @@ from synthmill.data.formats.base import (
 _MAGIC = (b"PAR1", b"PARE")
 BLOCK_ROWS = 65_536
 _GROUP_BYTES = 256 << 20
-_WEIGHT_BYTES = 84
-"""What training holds for each cell of a table that it reads whole, as measured (docs/scale.md)."""
 _FIRST_YEAR, _LAST_YEAR = 1677, 2262
 """In these years the nanoseconds of 64 bits begin and end."""
 
@@ -76,7 +75,7 @@ class ParquetBlocks(Blocks):
 
     @property
     def weight_bytes(self) -> int:
-        return self._cells * _WEIGHT_BYTES
+        return self._cells * CELL_BYTES
 
     def read(self, names: list[str] | None = None) -> Iterator[pa.Table]:
         return self._tables(names, None)

@@ -56,6 +56,11 @@ class Reader(ABC):
         """
         raise WholeError(f"sources of this kind are read whole, {config.source} among them")
 
+    def weigh(self, config: DataConfig, *, store: Store | None) -> int | None:
+        """About how many bytes training would hold of a source that can only be read whole; None: nobody
+        knows before it is read."""
+        return None
+
     def inspect(self, config: DataConfig, *, store: Store | None, rules: Rules) -> Inspection:
         """What the source holds, with the faults that `read` would raise; by default its columns' types."""
         table = self.read(config, store=store, rules=rules).table
@@ -101,6 +106,11 @@ def scan_source(config: DataConfig, *, store: Store | None = None, rules: Rules 
     settings = store.root.settings if store is not None else None
     rules = load_rules(config, settings) if rules is None else rules
     return _reader(config).scan(config, store=store, rules=rules)
+
+
+def weigh_source(config: DataConfig, *, store: Store | None = None) -> int | None:
+    """About how many bytes training would hold of a source that can only be read whole; None: not known."""
+    return _reader(config).weigh(config, store=store)
 
 
 def _reader(config: DataConfig) -> Reader:

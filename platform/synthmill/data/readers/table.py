@@ -14,7 +14,7 @@ from synthmill.catalog.store import Store, Version
 from synthmill.config import DataConfig, StorageConfig
 from synthmill.data.columns import flat, is_supported, plain_table, plain_type, to_int64
 from synthmill.data.conform import Conformed, conform
-from synthmill.data.files import Files, read_files
+from synthmill.data.files import Files, read_files, weigh_files
 from synthmill.data.formats.base import WholeError
 from synthmill.data.inspection import Inspection, inspect_table
 from synthmill.data.origin import attach, joined
@@ -58,6 +58,12 @@ class TableReader(Reader):
             check=lambda made: _check(made, config, rules),
             look=lambda made, notes: _inspect(made, config, rules, notes),
         )
+
+    def weigh(self, config: DataConfig, *, store: Store | None) -> int | None:
+        # Databases are watched while they are read, and bundled tables are small.
+        if "://" in config.source and not config.source.startswith(("file://", "s3://")):
+            return None
+        return weigh_files(config.source, store.root.settings if store is not None else StorageConfig())
 
     def inspect(self, config: DataConfig, *, store: Store | None, rules: Rules) -> Inspection:
         found, made, _ = _conformed(config, rules, store)
