@@ -1,9 +1,9 @@
-"""The peer's side of sequences.py: the sequential TabularARGN of mostlyai-engine through its public interface,
-with its default settings, in an environment of its own.
+"""The peer's side of sequences.py: the sequential TabularARGN of mostlyai-engine through its public
+interface, with its default settings, in an environment of its own.
 
-Called as `python peer_sequences.py TASK.json RESULT.json`; imports nothing of ours. What all rows of a sequence
-share is a table of its own, drawn first by a flat TabularARGN, as its documentation has it; the order is
-learnt as differences.
+Called as `python peer_sequences.py TASK.json RESULT.json`; imports nothing of ours. What all rows of a
+sequence share is a table of its own, drawn first by a flat TabularARGN, as its documentation has it; the
+order is learnt as differences.
 """
 
 import json
@@ -11,6 +11,7 @@ import sys
 import tempfile
 import time
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,5 @@ def main(task: dict[str, Any]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    with open(sys.argv[1]) as file:
-        told = main(json.load(file))
-    with open(sys.argv[2], "w") as file:
-        json.dump(told, file)
+    told = main(json.loads(Path(sys.argv[1]).read_text()))
+    Path(sys.argv[2]).write_text(json.dumps(told))

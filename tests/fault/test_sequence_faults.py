@@ -3,7 +3,6 @@
 import shutil
 from pathlib import Path
 
-import pyarrow.parquet as pq
 import pytest
 
 import synthmill
@@ -44,5 +43,3 @@ def test_sequences_of_a_killed_writer_are_written_again(sequence_store: Path, tm
         for k in (False, True)
     }
     assert len(digests) == 1
-
-

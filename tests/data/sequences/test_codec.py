@@ -102,6 +102,31 @@ def test_means_and_shares_so_far_are_those_of_all_rows_before() -> None:
     assert first.tolist() == shown
 
 
+def test_a_plan_of_before_remembers_nothing_and_gives_the_layout_of_before() -> None:
+    files, tensors = CODEC.to_files()
+    del files["plan"]["remembers"]
+    old = codec_from_files(files, tensors)
+    assert old.steps is not None
+    assert old.steps.memory.places == ()
+    names = [span.column for span in old.layout.discrete]
+    assert names == [span.column for span in CODEC.layout.discrete if ", so far (" not in span.column]
+    batch = old.encode(old.unroll(TABLE))  # type: ignore[attr-defined]
+    assert batch["codes"].shape[1] == len(names)
+
+
+def test_many_columns_have_no_more_figures_than_there_is_room_for() -> None:
+    rng = np.random.default_rng(0)
+    rows = TABLE.num_rows
+    more = {f"c{n}": pa.array(rng.integers(0, 4, rows).astype(str)) for n in range(40)}
+    codec = SequenceCodec.fit(
+        pa.table({**dict(zip(TABLE.column_names, TABLE.columns, strict=True)), **more}), config()
+    )
+    columns = codec.steps.memory.columns
+    assert len(columns) <= 64
+    assert "mood" in columns, "means come before shares"
+    assert all(columns.count(name) == 3 for name in columns if name.startswith("c"))
+
+
 def test_wide_rows_decode_to_what_they_were() -> None:
     wide = CODEC.unroll(TABLE)
     back = CODEC.condition_table(CODEC.encode(wide))

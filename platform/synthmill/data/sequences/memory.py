@@ -18,6 +18,8 @@ FINENESS = 16
 """Codes of a mean or share; one more says that there is none yet."""
 MOST_LEVELS = 6
 """Of a column whose levels have a share each."""
+MOST_FEATURES = 64
+"""Of all columns; beyond it a table of many columns would be learnt from more figures than cells."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class Feature:
     """int64 (V,): what a code adds to the sum."""
     counts_V: Tensor
     """int64 (V,): 1, or 0 for a code that is left out: missing, or none of the ordered ones."""
+    is_mean: bool
+    """Of an ordered column; else it is the share of a level."""
 
     @property
     def most(self) -> int:
@@ -46,7 +50,7 @@ def features_of(
     counts_V = torch.ones_like(coarser_V)
     if ordered > 2:
         counts_V[ordered:] = 0
-        return [Feature(column, span, coarser_V * counts_V, counts_V)]
+        return [Feature(column, span, coarser_V * counts_V, counts_V, True)]
     if missing is not None:
         counts_V[missing] = 0
     if len(coarser_V) > MOST_LEVELS:
@@ -54,9 +58,18 @@ def features_of(
     levels = torch.arange(len(coarser_V))[counts_V.bool()]
     # The share of the last level follows from the others.
     return [
-        Feature(column, span, (torch.arange(len(coarser_V)) == level).long(), counts_V)
+        Feature(column, span, (torch.arange(len(coarser_V)) == level).long(), counts_V, False)
         for level in levels[:-1]
     ]
+
+
+def within_room(features: list[Feature]) -> list[Feature]:
+    """As many features as may be: means before shares, and all shares of a column or none."""
+    kept = [feature for feature in features if feature.is_mean][:MOST_FEATURES]
+    for column in dict.fromkeys(feature.column for feature in features if not feature.is_mean):
+        own = [feature for feature in features if feature.column == column and not feature.is_mean]
+        kept += own if len(kept) + len(own) <= MOST_FEATURES else []
+    return kept
 
 
 class Memory:

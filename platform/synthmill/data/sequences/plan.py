@@ -184,5 +184,5 @@ def unroll(table: pa.Table, plan: SequencePlan, runs: Runs, gaps: pa.Array | Non
 def _taken(plan: SequencePlan) -> set[str]:
     """Names of the wide rows' own columns."""
     lags = {plan.before(lag, name) for lag in range(1, plan.lags + 1) for name in plan.moving}
-    so_far = {plan.so_far(number, name) for number in range(MOST_LEVELS) for name in plan.moving}
+    so_far = {plan.so_far(number, name) for number in range(2 * MOST_LEVELS) for name in plan.moving}
     return {plan.start, plan.gap, plan.last, plan.position, *lags, *so_far}

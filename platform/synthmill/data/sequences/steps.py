@@ -14,7 +14,7 @@ from torch import Tensor
 
 from synthmill.data.batch import Batch, Condition
 from synthmill.data.layout import DiscreteSpan, MixedLayout
-from synthmill.data.sequences.memory import FINENESS, Feature, Memory, features_of
+from synthmill.data.sequences.memory import FINENESS, Feature, Memory, features_of, within_room
 from synthmill.data.sequences.plan import SequencePlan
 
 COARSE = 16
@@ -59,6 +59,7 @@ class Steps:
             ordered = _ordered(spans[i], segments.get(i))
             figures += features_of(spans[i].column, i, coarser[i], ordered, spans[i].missing)
         numbers: dict[str, int] = {}
+        figures = within_room(figures)
         for figure in figures:
             numbers[figure.column] = number = numbers.get(figure.column, -1) + 1
             name = plan.so_far(number, figure.column)
