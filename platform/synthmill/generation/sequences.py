@@ -33,7 +33,7 @@ def grown(
 
 def _grow(model: GenerativeModel, steps: Steps, first: Batch, *, seed: int, path: tuple[int, ...]) -> Batch:
     device = device_of(model)
-    rows = whole_block(first).to(device)
+    rows = steps.begun(whole_block(first)).to(device)
     is_growing_B = torch.arange(BLOCK_ROWS, device=device) < first.num_rows
     parts, sequences = [], []
     for position in range(steps.plan.max_length):
@@ -67,7 +67,7 @@ def next_rows(
     """
     device = device_of(model)
     draws = torch.Generator(device).manual_seed(block_seed(seed, *path))
-    codes_BS = steps.after(rows["codes"], positions)
+    codes_BS = steps.after(rows, positions)
     given_BS = steps.is_given.to(device).expand_as(codes_BS)
     if is_known is not None:
         given_BS = given_BS & is_known
@@ -82,7 +82,8 @@ def next_rows(
         is_given_B = given_BS[:, steps.layout.numeric[number].discrete]
         values[:, number] = torch.where(is_given_B, rows["values"][:, number], values[:, number])
     noise = torch.randint(2**62, (BLOCK_ROWS,), generator=draws, device=device)
-    return Batch(codes=made["codes"], values=values, noise=noise)
+    memory = steps.remembered(rows, made["codes"])
+    return Batch(codes=made["codes"], values=values, noise=noise, memory=memory)
 
 
 def whole_block(rows: Batch) -> Batch:

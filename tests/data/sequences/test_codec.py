@@ -76,14 +76,55 @@ def test_what_is_equal_in_a_sequence_stays_so_also_where_a_rare_value_is_drawn()
 
 
 def test_a_row_in_code_space_follows_as_the_encoder_has_it() -> None:
-    wide = CODEC.encode(CODEC.unroll(TABLE))
+    unrolled = CODEC.unroll(TABLE)
+    wide, totals = CODEC.encode(unrolled), CODEC.totals(unrolled)
     position = torch.from_numpy(runs_of(TABLE, ("customer",), "when").position)
     later = (position > 0).nonzero()[:, 0]
-    codes = CODEC.steps.after(wide["codes"][later - 1], position[later])
+    codes = CODEC.steps.after(wide.take(later - 1).with_(memory=totals[later - 1]), position[later])
     given = CODEC.steps.is_given
     assert torch.equal(codes[:, given], wide["codes"][later][:, given])
     first = CODEC.steps.first.codes
     assert all((wide["codes"][position == 0][:, span] == code).all() for span, code in first.items())
+
+
+def test_means_and_shares_so_far_are_those_of_all_rows_before() -> None:
+    wide = CODEC.unroll(TABLE)
+    first = np.array(wide[CODEC.plan.so_far(0, "stage")])
+    runs = runs_of(TABLE, ("customer",), "when")
+    levels = CODEC.levels("stage") or []
+    stage = np.array(TABLE["stage"].to_pylist(), dtype=object)[runs.rows]
+    shown = []
+    for start, length in zip(runs.starts, runs.lengths, strict=True):
+        for row in range(length):
+            before = stage[start : start + row]
+            # A code more says that there is none yet.
+            shown.append(min(15, int((before == levels[0]).sum() * 16 // row)) if row else 16)
+    assert first.tolist() == shown
+
+
+def test_a_plan_of_before_remembers_nothing_and_gives_the_layout_of_before() -> None:
+    files, tensors = CODEC.to_files()
+    del files["plan"]["remembers"]
+    old = codec_from_files(files, tensors)
+    assert old.steps is not None
+    assert old.steps.memory.places == ()
+    names = [span.column for span in old.layout.discrete]
+    assert names == [span.column for span in CODEC.layout.discrete if ", so far (" not in span.column]
+    batch = old.encode(old.unroll(TABLE))  # type: ignore[attr-defined]
+    assert batch["codes"].shape[1] == len(names)
+
+
+def test_many_columns_have_no_more_figures_than_there_is_room_for() -> None:
+    rng = np.random.default_rng(0)
+    rows = TABLE.num_rows
+    more = {f"c{n}": pa.array(rng.integers(0, 4, rows).astype(str)) for n in range(40)}
+    codec = SequenceCodec.fit(
+        pa.table({**dict(zip(TABLE.column_names, TABLE.columns, strict=True)), **more}), config()
+    )
+    columns = codec.steps.memory.columns
+    assert len(columns) <= 64
+    assert "mood" in columns, "means come before shares"
+    assert all(columns.count(name) == 3 for name in columns if name.startswith("c"))
 
 
 def test_wide_rows_decode_to_what_they_were() -> None:

@@ -119,7 +119,27 @@ class SequenceCodec(Codec):
         """A wide row for each row of a table as the source has it, sequence after sequence."""
         plan = self.plan
         runs = runs_of(table, plan.keys, plan.order)
-        return unroll(table, plan, runs, _gaps(table, plan, runs.rows, runs.position, self.profile))
+        wide = unroll(table, plan, runs, _gaps(table, plan, runs.rows, runs.position, self.profile))
+        if not self.steps.memory.places:
+            return wide
+        codes_NS = self._own_codes(wide)
+        totals = self.steps.memory.totals(codes_NS, runs.position)
+        so_far = self.steps.memory.codes(totals - self.steps.memory.own(codes_NS))
+        for place, codes in zip(self.steps.memory.places, so_far.T, strict=True):
+            wide = wide.append_column(self.layout.discrete[place].column, pa.array(codes.numpy()))
+        return wide
+
+    def totals(self, wide: pa.Table) -> Tensor:
+        """What is to be remembered after each row of unrolled whole sequences, int64 (N, 2 F)."""
+        position = to_int64(flat(wide[self.plan.position]))
+        return self.steps.memory.totals(self._own_codes(wide), position)
+
+    def _own_codes(self, wide: pa.Table) -> Tensor:
+        """Codes of wide rows but for those of what comes before, which are 0, int64 (N, S)."""
+        own = self.inner.encode(wide.select(list(self.plan.own)))
+        codes_NS = torch.zeros(wide.num_rows, len(self.layout.discrete), dtype=torch.int64)
+        codes_NS[:, list(self.steps.place)] = own["codes"]
+        return codes_NS
 
     def encode(self, table: pa.Table) -> Batch:
         """Codes of wide rows; they stand for themselves, so any of them in any order."""
@@ -129,6 +149,9 @@ class SequenceCodec(Codec):
         codes_NS[:, list(steps.place)] = own["codes"]
         position_N = torch.from_numpy(to_int64(flat(table[plan.position])).copy())
         codes_NS[:, steps.position] = position_N.clamp_max(plan.positions - 1)
+        for place in steps.memory.places:
+            so_far = to_int64(flat(table[self.layout.discrete[place].column]))
+            codes_NS[:, place] = torch.from_numpy(so_far.copy())
         for lag, spans in enumerate(steps.before, 1):
             found = [
                 codes
@@ -144,7 +167,10 @@ class SequenceCodec(Codec):
         """The wide rows, decoded."""
         plan, steps = self.plan, self.steps
         own = self.inner.condition_table(steps.own(batch))
-        columns = {plan.position: pa.array(batch["codes"][:, steps.position].cpu().numpy())}
+        columns = {
+            self.layout.discrete[place].column: pa.array(batch["codes"][:, place].cpu().numpy())
+            for place in (steps.position, *steps.memory.places)
+        }
         for lag in range(plan.lags, 0, -1):
             rows, there = steps.row_before(batch, lag)
             earlier, there = self.inner.condition_table(rows), pa.array(there.cpu().numpy())

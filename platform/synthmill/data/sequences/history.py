@@ -131,10 +131,12 @@ def read_history(codec: AnyCodec, table: pa.Table, *, field: str, most_rows: int
         learnt = pa.table(arrays, schema=inner.typed_schema)
     else:
         learnt, given = typed, frozenset(table.column_names)
-    wide = inner.unroll(learnt).take(pa.array(ends))
+    unrolled = inner.unroll(learnt)
+    wide = unrolled.take(pa.array(ends))
+    memory = inner.totals(unrolled)[torch.from_numpy(ends)]
     last = pa.array(runs.rows[ends])
     return History(
-        last=inner.encode(wide),
+        last=inner.encode(wide).with_(memory=memory),
         known_GS=_known(inner, wide, given),
         positions_G=torch.from_numpy(runs.lengths - 1),
         learnt=learnt.take(last),
@@ -194,6 +196,8 @@ def _known(codec: SequenceCodec, wide: pa.Table, given: frozenset[str]) -> Tenso
     for span, place in zip(spans, steps.place, strict=True):
         if place in steps.fixed:
             known_GS[:, place] = torch.from_numpy(known(span.column, flat(wide[span.column])))
+    for column, place in zip(steps.memory.columns, steps.memory.places, strict=True):
+        known_GS[:, place] = column in given or column in made
     moving = [span.column for span, place in zip(spans, steps.place, strict=True) if place in steps.moving]
     for lag, places in enumerate(steps.before):
         for name, place in zip(moving, places, strict=True):

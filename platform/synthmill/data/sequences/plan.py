@@ -1,7 +1,8 @@
 """How the rows of sequences are unrolled: what a model learns of each row, and from what.
 
-For each row a wide row: [its position | the changing columns of the rows before it | the columns that are
-equal in the whole sequence | the gap since the row before, its changing columns | whether it is the last].
+For each row a wide row: [its position | what all rows before come to | the changing columns of the rows
+before it | the columns that are equal in the whole sequence | the gap since the row before, its changing
+columns | whether it is the last].
 """
 
 import numpy as np
@@ -12,6 +13,7 @@ from synthmill.config import DataConfig, FrozenModel
 from synthmill.data.columns import Int64, Numbers, flat
 from synthmill.data.people import NEIGHBOURS
 from synthmill.data.sequences.check import is_static
+from synthmill.data.sequences.memory import MOST_LEVELS
 from synthmill.data.sequences.order import Runs, order_numbers
 
 LAGS = 2
@@ -38,6 +40,8 @@ class SequencePlan(FrozenModel):
     """Codes of positions."""
     unit: int = 1
     """Of the order's whole numbers, dates and times: rows come a multiple of it after the one before."""
+    remembers: bool = False
+    """Whether rows are learnt from what their sequence has been like so far, too; models of before do not."""
     prefix: str = ""
     """Of the wide rows' own columns, so that no column of the source is called so."""
 
@@ -75,6 +79,10 @@ class SequencePlan(FrozenModel):
     def before(self, lag: int, name: str) -> str:
         """A moving column of the row `lag` rows before."""
         return f"{self.prefix}{name}, {lag} before"
+
+    def so_far(self, number: int, name: str) -> str:
+        """A figure of a moving column over all rows before."""
+        return f"{self.prefix}{name}, so far ({number})"
 
     def code_of_position(self, position: Int64) -> Int64:
         """The code of each number of rows before, (N,)."""
@@ -116,6 +124,7 @@ def plan_sequences(train: pa.Table, runs: Runs, config: DataConfig) -> SequenceP
         max_length=longest,
         mean_length=float(lengths.mean()),
         positions=positions,
+        remembers=True,
         unit=1 if config.order_by is None else _unit(order_numbers(train[config.order_by])[runs.rows], runs),
     )
     while _taken(plan) & set(train.column_names):
@@ -175,4 +184,5 @@ def unroll(table: pa.Table, plan: SequencePlan, runs: Runs, gaps: pa.Array | Non
 def _taken(plan: SequencePlan) -> set[str]:
     """Names of the wide rows' own columns."""
     lags = {plan.before(lag, name) for lag in range(1, plan.lags + 1) for name in plan.moving}
-    return {plan.start, plan.gap, plan.last, plan.position, *lags}
+    so_far = {plan.so_far(number, name) for number in range(2 * MOST_LEVELS) for name in plan.moving}
+    return {plan.start, plan.gap, plan.last, plan.position, *lags, *so_far}

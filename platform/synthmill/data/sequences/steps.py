@@ -6,7 +6,7 @@ number was in says little more than which of 16, and takes far more rows to lear
 spans, V codes of a span.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from synthmill.data.batch import Batch, Condition
 from synthmill.data.layout import DiscreteSpan, MixedLayout
+from synthmill.data.sequences.memory import FINENESS, Feature, Memory, features_of, within_room
 from synthmill.data.sequences.plan import SequencePlan
 
 COARSE = 16
@@ -36,6 +37,7 @@ class Steps:
     """Of the row one before, two before, ...: a span for each of `moving`."""
     coarser: tuple[Tensor, ...]
     """For each of `moving` the code in a row before of each own code, int64 (V,)."""
+    memory: Memory
     gap: int | None
     last: int
     last_code: int
@@ -52,6 +54,16 @@ class Steps:
         segments = {span.discrete: span.segments for span in own.numeric}
         coarser = {i: _coarser(spans[i], segments.get(i)) for i in moving}
         wide = [DiscreteSpan(column=plan.position, role="category", width=plan.positions)]
+        figures: list[Feature] = []
+        for i in moving if plan.remembers else ():
+            ordered = _ordered(spans[i], segments.get(i))
+            figures += features_of(spans[i].column, i, coarser[i], ordered, spans[i].missing)
+        numbers: dict[str, int] = {}
+        figures = within_room(figures)
+        for figure in figures:
+            numbers[figure.column] = number = numbers.get(figure.column, -1) + 1
+            name = plan.so_far(number, figure.column)
+            wide.append(DiscreteSpan(column=name, role="category", width=FINENESS + 1, ordered=True))
         before: dict[int, tuple[int, ...]] = {}
         for lag in range(plan.lags, 0, -1):
             before[lag] = tuple(range(len(wide), len(wide) + len(moving)))
@@ -67,6 +79,10 @@ class Steps:
             position=0,
             fixed=tuple(place[i] for i in fixed),
             moving=tuple(place[i] for i in moving),
+            memory=Memory(
+                [replace(figure, span=place[figure.span]) for figure in figures],
+                tuple(range(1, 1 + len(figures))),
+            ),
             before=tuple(before[lag] for lag in range(1, plan.lags + 1)),
             coarser=tuple(coarser[i] for i in moving),
             gap=gap,
@@ -91,7 +107,7 @@ class Steps:
     @property
     def first(self) -> Condition:
         """What the first row of every sequence has."""
-        codes = {span: self.none_of(span) for spans in self.before for span in spans}
+        codes = {span: self.none_of(span) for spans in (*self.before, self.memory.places) for span in spans}
         if self.gap is not None:
             missing = self.layout.discrete[self.gap].missing
             assert missing is not None, "the first row of a sequence has no gap"
@@ -108,15 +124,28 @@ class Steps:
     def is_given(self) -> Tensor:
         """bool (S,): what is known of a row before it is drawn, but for the first."""
         given = torch.zeros(len(self.layout.discrete), dtype=torch.bool)
-        given[[self.position, *self.fixed, *(span for spans in self.before for span in spans)]] = True
+        before = [span for spans in self.before for span in spans]
+        given[[self.position, *self.memory.places, *self.fixed, *before]] = True
         return given
 
-    def after(self, codes_BS: Tensor, positions: Tensor) -> Tensor:
+    def begun(self, rows: Batch) -> Batch:
+        """First rows of sequences, with what is to be remembered of them."""
+        return rows.with_(memory=self.memory.own(rows["codes"]).to(rows["codes"].device))
+
+    def remembered(self, rows: Batch, codes_BS: Tensor) -> Tensor:
+        """What the rows after these, of those codes, and all before them come to, int64 (B, 2 F)."""
+        return rows["memory"] + self.memory.own(codes_BS).to(rows["memory"].device)
+
+    def after(self, rows: Batch, positions: Tensor) -> Tensor:
         """What is given of the rows after these, int64 (B, S), at `positions` int64 (B,) or ()."""
+        codes_BS = rows["codes"]
         next_BS = torch.zeros_like(codes_BS)
         code = torch.from_numpy(np.atleast_1d(self.plan.code_of_position(positions.cpu().numpy())))
         next_BS[:, self.position] = code.to(codes_BS.device)
         next_BS[:, list(self.fixed)] = codes_BS[:, list(self.fixed)]
+        if self.memory.places:
+            so_far_BF = self.memory.codes(rows["memory"].cpu())
+            next_BS[:, list(self.memory.places)] = so_far_BF.to(codes_BS.device)
         for span, own, coarser_V in zip(self.before[0], self.moving, self.coarser, strict=True):
             next_BS[:, span] = coarser_V.to(codes_BS.device)[codes_BS[:, own]]
         for spans, source in zip(self.before[1:], self.before, strict=False):
@@ -126,6 +155,9 @@ class Steps:
     def known_after(self, known_BS: Tensor) -> Tensor:
         """What is known of the rows after rows that were drawn from what is known, bool (B, S)."""
         next_BS = torch.ones_like(known_BS)
+        # What was not known of the rows of a history is not known of what they come to.
+        places = list(self.memory.places)
+        next_BS[:, places] = known_BS[:, places]
         for spans, source in zip(self.before[1:], self.before, strict=False):
             next_BS[:, list(spans)] = known_BS[:, list(source)]
         return next_BS
@@ -152,11 +184,15 @@ class Steps:
         return self.own(batch.with_(codes=codes_BS, values=values)), there_B
 
 
+def _ordered(span: DiscreteSpan, segments: int | None) -> int:
+    """How many codes are in order, from the first on."""
+    # Of numbers without bins the points are in order, but for the code of a missing one at the end.
+    return segments or (span.width - (span.missing is not None) if span.ordered else 0)
+
+
 def _coarser(span: DiscreteSpan, segments: int | None) -> Tensor:
     """The code in a row before of each code, int64 (V,), ascending."""
-    codes_V = torch.arange(span.width)
-    # Of numbers without bins the points are in order, but for the code of a missing one at the end.
-    ordered = segments or (span.width - (span.missing is not None) if span.ordered else 0)
+    codes_V, ordered = torch.arange(span.width), _ordered(span, segments)
     if ordered <= 2 * COARSE:
         return codes_V
     return torch.where(codes_V < ordered, codes_V * COARSE // ordered, codes_V - ordered + COARSE)
