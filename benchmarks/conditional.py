@@ -41,7 +41,8 @@ GIVEN = (1, 3, 7)
 MISSING = (0.1, 0.3, 0.5)
 ROWS = 2_000
 """Of the holdout that are filled."""
-DRAWS = 5
+DRAWS, PEER_DRAWS, PEER_ROWS = 5, 1, 300
+"""TabularARGN takes some 70 ms a row to impute, as each has gaps of its own: it fills a few rows, once."""
 LEARN_ROWS = 5_000
 """Training rows that scikit-learn's imputers learn from at most: a regression for each level of each category
 takes minutes with more."""
@@ -51,6 +52,14 @@ Mask = NDArray[np.bool_]
 
 def asked(given: Sides) -> pd.DataFrame:
     return given.judge.sample(min(ROWS, len(given.judge)), random_state=0).reset_index(drop=True)
+
+
+def numeric(column: pd.Series) -> bool:
+    return bool(pd.api.types.is_numeric_dtype(column))
+
+
+def numbers(column: pd.Series) -> NDArray[np.float64]:
+    return pd.to_numeric(column, errors="coerce").to_numpy(float)
 
 
 def known_columns(rows: pd.DataFrame, count: int, seed: int) -> list[str]:
@@ -76,7 +85,9 @@ def without(rows: pd.DataFrame, mask: Mask) -> pa.Table:
     return pa.table(columns, names=table.column_names)
 
 
-def tasks(given: Sides, seed: int, folder: Path, *, draws: int) -> dict[str, list[list[str]]]:
+def tasks(
+    given: Sides, seed: int, folder: Path, *, draws: int, most: int = ROWS
+) -> dict[str, list[list[str]]]:
     """What a process is asked to complete and to impute: files of rows, and of answers."""
     rows, complete, impute = asked(given), [], []
     for count in GIVEN:
@@ -87,30 +98,34 @@ def tasks(given: Sides, seed: int, folder: Path, *, draws: int) -> dict[str, lis
         complete.append([str(name), str(answer)])
     for share in MISSING:
         name = folder / f"missing-{share}.parquet"
-        pq.write_table(without(rows, hidden(rows, share, seed)), name)
+        pq.write_table(without(rows, hidden(rows, share, seed)).slice(0, most), name)
         impute += [[str(name), str(folder / f"filled-{share}-{draw}.parquet")] for draw in range(draws)]
     return {"complete": complete, "impute": impute}
 
 
-def figures(given: Sides, seed: int, folder: Path, *, draws: int) -> dict[str, Any]:
+def figures(given: Sides, seed: int, folder: Path, *, draws: int, most: int = ROWS) -> dict[str, Any]:
     """Of the answers in `folder`."""
     rows, found = asked(given), {}
     for count in GIVEN:
         made = pq.read_table(folder / f"completed-{count}.parquet").to_pandas()
         names = known_columns(rows, count, seed)
-        same = [(made[name].astype(str) == rows[name].astype(str)) | rows[name].isna() for name in names]
+        same = [
+            (numbers(made[name]) == numbers(rows[name]) if numeric(rows[name]) else made[name] == rows[name])
+            | rows[name].isna()
+            for name in names
+        ]
         found[f"given_{count}"] = {
             "c2st": paired_c2st(given.rows, rows, made),
             # Whether what was given came back, in order.
             "kept": float(np.mean(same)),
         }
     for share in MISSING:
-        mask = hidden(rows, share, seed)
+        mask, real = hidden(rows, share, seed)[:most], rows.iloc[:most]
         files = [folder / f"filled-{share}-{draw}.parquet" for draw in range(draws)]
         each = [pq.read_table(file).to_pandas()[list(rows.columns)] for file in files]
-        found[f"missing_{share}"] = filled(given.rows, rows, each[0], mask)
+        found[f"missing_{share}"] = filled(given.rows, real, each[0], mask)
         if draws > 1:
-            found[f"missing_{share}_mean"] = filled(given.rows, rows, together(given.rows, each), mask)
+            found[f"missing_{share}_mean"] = filled(given.rows, real, together(given.rows, each), mask)
     return found
 
 
@@ -118,8 +133,8 @@ def together(train: pd.DataFrame, each: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """The mean of numbers, the most frequent category."""
     found = {}
     for name in train.columns:
-        if pd.api.types.is_numeric_dtype(train[name]):
-            found[name] = np.mean([pd.to_numeric(one[name]).to_numpy(float) for one in each], axis=0)
+        if numeric(train[name]):
+            found[name] = np.mean([numbers(one[name]) for one in each], axis=0)
         else:
             codes, levels = pd.factorize(np.concatenate([one[name].astype(str) for one in each]))
             votes = np.zeros((len(each[0]), len(levels)), np.int64)
@@ -132,8 +147,8 @@ def filled(train: pd.DataFrame, rows: pd.DataFrame, made: pd.DataFrame, mask: Ma
     right, errors = [], []
     for place, name in enumerate(rows.columns):
         where = mask[:, place]
-        if pd.api.types.is_numeric_dtype(train[name]):
-            wrong = pd.to_numeric(made[name])[where].to_numpy(float) - rows[name][where].to_numpy(float)
+        if numeric(train[name]):
+            wrong = (numbers(made[name]) - numbers(rows[name]))[where]
             if train[name].std() > 0:
                 errors.append(np.sqrt(np.mean(wrong**2)) / train[name].std())
         else:
@@ -171,7 +186,7 @@ class Columns:
         self.levels = {
             name: list(train[name].astype(str).fillna("nan").value_counts().index)
             for name in train.columns
-            if not pd.api.types.is_numeric_dtype(train[name])
+            if not numeric(train[name])
         }
 
     def codes(self, rows: pd.DataFrame, mask: Mask | None = None) -> NDArray[np.float64]:

@@ -41,7 +41,7 @@ TARGETS = {
     "breast_cancer": "target",
     "flights": "arr_delay",
 }
-"""adult; many missing cells (loans: 55 columns, 5 of them mostly missing); wide (ames: 74 columns); numeric
+"""adult; many missing cells (loans: 54 columns, 5 of them mostly missing); wide (ames: 74 columns); numeric
 (cells: 56 of 58 columns); high cardinality (hotel_rates: up to 167 levels); small; large (flights: 336,776
 rows, up to 4,043 levels)."""
 OURS = {
@@ -55,11 +55,12 @@ COMPLETING = ("autoregressive", "tabularargn")
 JUDGED_ROWS = 25_000
 LEVELS = 254
 DATES = {"hotel_rates": ["arrival_date"]}
-LEFT_OUT = {"flights": ["year", "time_hour"]}
-"""A constant, and a text that says what four other columns say."""
+LEFT_OUT = {"flights": ["year", "time_hour"], "loans": ["emp_title"]}
+"""A constant, a text that says what four other columns say, and job titles in free text, half of them unique,
+which ours refuses to learn and asks about."""
 MORE = 5
 """Times the training rows that TSTR is measured at a second time, on adult."""
-SPEED_ROWS = 20_000
+SPEED_ROWS = 10_000
 """Rows that the rate of sampling is measured with at least."""
 
 
@@ -131,8 +132,13 @@ def cell(given: Sides, table: str, contender: str, seed: int, options: argparse.
             **OURS.get(contender, {"model": contender}),
         }
         fills = options.conditional and table in conditional.TABLES and contender in COMPLETING
+        extent = (
+            {"draws": conditional.DRAWS}
+            if contender in OURS
+            else {"draws": conditional.PEER_DRAWS, "most": conditional.PEER_ROWS}
+        )
         if fills:
-            task |= conditional.tasks(given, seed, Path(folder), draws=conditional.DRAWS)
+            task |= conditional.tasks(given, seed, Path(folder), **extent)
         if contender in OURS:
             command = [sys.executable, str(harness.HERE / "tabular_ours.py")]
         elif contender == "ctgan":
@@ -144,7 +150,7 @@ def cell(given: Sides, table: str, contender: str, seed: int, options: argparse.
         if "failed" not in found:
             found |= judged(given, pq.read_table(synthetic).to_pandas(), TARGETS[table])
             if fills:
-                found |= conditional.figures(given, seed, Path(folder), draws=conditional.DRAWS)
+                found |= conditional.figures(given, seed, Path(folder), **extent)
     return {"rows": rows, "columns": given.rows.shape[1], **found}
 
 

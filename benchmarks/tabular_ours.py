@@ -66,9 +66,9 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
     for clauses, rows, wanted in task.get("where", []):
         pq.write_table(model.sample(rows, where=clauses, seed=task["seed"] + 1), wanted)
     for name, work in (("complete", model.complete), ("impute", model.impute)):
-        for given, wanted in task.get(name, []):
+        for number, (given, wanted) in enumerate(task.get(name, [])):
             used = cpu_seconds()
-            rows = work(pq.read_table(given), seed=task["seed"])
+            rows = work(pq.read_table(given), seed=1000 * task["seed"] + number)
             found.setdefault(f"{name}_cpu_seconds", []).append(cpu_seconds() - used)
             pq.write_table(rows, wanted)
     return {**found, "peak_mib": peak_mib()}
