@@ -9,12 +9,16 @@ contender and seed.
 Tables are divided 70 to 30 by the seed, as in choice.py. Of tables of more than JUDGED_ROWS rows, random ones
 judge: C2ST and TSTR read so many a side, near 1,000 instead of 4,000. A column of more than 255 levels enters
 the classifiers with its 254 most frequent training levels, the others as one; a date as a number of days.
+c2st_new: C2ST against the holdout's rows instead of the training rows. A model that knows its training rows
+too well comes out below .5 against them (a fold's real rows lie where rows made of them do, and those are in
+the other folds), and so near .5 for the wrong reason; against new rows it does not.
 Every seed of all contenders comes before the next seed, so that a run that is cut off has whole tables.
 """
 
 import argparse
 import json
 import math
+import shutil
 import statistics
 import sys
 import tempfile
@@ -97,6 +101,7 @@ def judged(given: Sides, made: pd.DataFrame, target: str) -> dict[str, float]:
     found = {
         **accuracies(train, equal),
         "c2st": c2st(some(train), some(equal)),
+        "c2st_new": c2st(some(judge), some(equal), train),
         "tstr": useful(train, some(judge), some(equal), target),
         "near": near(train, judge, equal, 4000 if few else 1000),
     }
@@ -113,6 +118,7 @@ def real(given: Sides, target: str) -> dict[str, float]:
     return {
         **accuracies(train, judge),
         "c2st": c2st(some(train), some(judge)),
+        "c2st_new": c2st(some(judge), some(train), train),
         "tstr": useful(train, some(judge), some(train), target),
     }
 
@@ -148,6 +154,9 @@ def cell(given: Sides, table: str, contender: str, seed: int, options: argparse.
             command = [str(options.engine), str(harness.HERE / "peer_tables.py")]
         found = harness.attempt(command, task, 1, options.limit_minutes)
         if "failed" not in found:
+            if options.keep:
+                options.keep.mkdir(parents=True, exist_ok=True)
+                shutil.copy(synthetic, options.keep / f"{table} {contender} {seed}.parquet")
             found |= judged(given, pq.read_table(synthetic).to_pandas(), TARGETS[table])
             if fills:
                 found |= conditional.figures(given, seed, Path(folder), **extent)
@@ -175,6 +184,7 @@ FIGURES = {
     "uni": 3,
     "bi": 3,
     "c2st": 3,
+    "c2st_new": 3,
     "tstr": 3,
     "tstr_more": 3,
     "near": 3,
@@ -263,7 +273,7 @@ def targets(options: argparse.Namespace) -> Iterator[dict[str, str]]:
             yield line(f"adult, {name}: {figure} against TabularARGN", share, at_most, limit)
     for table in TARGETS:
         for name in ("autoregressive", "forest"):
-            for figure in ("bi", "c2st", "tstr"):
+            for figure in ("bi", "c2st", "c2st_new", "tstr"):
                 yield _against(found, table, name, figure)
 
 
@@ -274,7 +284,7 @@ def _against(found: dict[Any, Any], table: str, name: str, figure: str) -> dict[
     gains = []
     for seed in ours:
         if figure in ours.get(seed, {}) and figure in peers.get(seed, {}) and seed in reals:
-            ceiling = 0.5 if figure == "c2st" else reals[seed][figure]
+            ceiling = 0.5 if "c2st" in figure else reals[seed][figure]
             worth = [
                 -abs(one[seed][figure] - ceiling) if figure == "c2st" else min(one[seed][figure], ceiling)
                 for one in (ours, peers)
@@ -302,6 +312,7 @@ def main() -> None:
     options.add_argument(
         "--conditional", action="store_true", help="complete and impute rows as well; see conditional.py"
     )
+    options.add_argument("--keep", type=Path, help="a folder for the synthetic rows")
     options.add_argument("--table", action="store_true", help="print what is measured, and stop")
     given = options.parse_args()
     if given.table:
