@@ -62,9 +62,10 @@ def numbers(column: pd.Series) -> NDArray[np.float64]:
     return pd.to_numeric(column, errors="coerce").to_numpy(float)
 
 
-def known_columns(rows: pd.DataFrame, count: int, seed: int) -> list[str]:
+def known(rows: pd.DataFrame, count: int, seed: int) -> pd.DataFrame:
+    """The known columns, of the rows that have cells in all of them: a cell that is missing is asked for."""
     order = np.random.default_rng((seed, 7)).permutation(len(rows.columns))[:count]
-    return [str(rows.columns[place]) for place in np.sort(order)]
+    return rows[[str(rows.columns[place]) for place in np.sort(order)]].dropna()
 
 
 def hidden(rows: pd.DataFrame, share: float, seed: int) -> Mask:
@@ -92,9 +93,7 @@ def tasks(
     rows, complete, impute = asked(given), [], []
     for count in GIVEN:
         name, answer = folder / f"given-{count}.parquet", folder / f"completed-{count}.parquet"
-        pq.write_table(
-            pa.Table.from_pandas(rows[known_columns(rows, count, seed)], preserve_index=False), name
-        )
+        pq.write_table(pa.Table.from_pandas(known(rows, count, seed), preserve_index=False), name)
         complete.append([str(name), str(answer)])
     for share in MISSING:
         name = folder / f"missing-{share}.parquet"
@@ -108,14 +107,16 @@ def figures(given: Sides, seed: int, folder: Path, *, draws: int, most: int = RO
     rows, found = asked(given), {}
     for count in GIVEN:
         made = pq.read_table(folder / f"completed-{count}.parquet").to_pandas()
-        names = known_columns(rows, count, seed)
+        there = known(rows, count, seed)
+        real = rows.loc[there.index].reset_index(drop=True)
         same = [
-            (numbers(made[name]) == numbers(rows[name]) if numeric(rows[name]) else made[name] == rows[name])
-            | rows[name].isna()
-            for name in names
+            numbers(made[name]) == numbers(real[name])
+            if numeric(rows[name])
+            else (made[name] == real[name]).to_numpy()
+            for name in there.columns
         ]
         found[f"given_{count}"] = {
-            "c2st": paired_c2st(given.rows, rows, made),
+            "c2st": paired_c2st(given.rows, real, made),
             # Whether what was given came back, in order.
             "kept": float(np.mean(same)),
         }
