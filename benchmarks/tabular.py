@@ -52,6 +52,7 @@ OURS = {
     "forest": {"model": "forest"},
     "forest, no head": {"model": "forest", "config": {"head": False}},
     "autoregressive": {"model": "autoregressive"},
+    "autoregressive, head": {"model": "autoregressive", "config": {"head": True}},
     "auto": {"model": "auto"},
 }
 PEERS = ("tabularargn", "forest_diffusion", "arf", "ctgan")

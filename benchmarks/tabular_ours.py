@@ -22,8 +22,6 @@ import synthmill.library.recipes
 import synthmill.library.training
 from synthmill.models.base import model_class
 
-BATCH_ROWS = 500
-
 
 def run(task: dict[str, Any]) -> dict[str, Any]:
     recipe = {
@@ -36,7 +34,6 @@ def run(task: dict[str, Any]) -> dict[str, Any]:
         "model": {"name": task["model"], "config": task.get("config", {})},
         "training": {
             "seed": task["seed"],
-            "global_batch_rows": BATCH_ROWS,
             "threads": 1,
             "device": "cpu",
         },
