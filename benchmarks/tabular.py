@@ -287,7 +287,7 @@ def _against(found: dict[Any, Any], table: str, name: str, figure: str) -> dict[
         if figure in ours.get(seed, {}) and figure in peers.get(seed, {}) and seed in reals:
             ceiling = 0.5 if "c2st" in figure else reals[seed][figure]
             worth = [
-                -abs(one[seed][figure] - ceiling) if figure == "c2st" else min(one[seed][figure], ceiling)
+                -abs(one[seed][figure] - ceiling) if "c2st" in figure else min(one[seed][figure], ceiling)
                 for one in (ours, peers)
             ]
             gains.append(worth[0] - worth[1])
