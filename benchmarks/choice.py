@@ -52,7 +52,6 @@ CONTENDERS: dict[str, dict[str, Any]] = {
     "ctgan": {"model": {"name": "ctgan"}},
     "auto": {"model": {"name": "auto"}},
 }
-BATCH_ROWS = 500
 
 
 @dataclass(frozen=True)
@@ -129,7 +128,7 @@ def fit(given: Sides, contender: str, target: str, seed: int, changes: list[str]
         "name": "benchmark",
         "data": {"source": "-", "target": target, "split": {"holdout": 0.0, "validation": 0.1, "seed": seed}},
         **CONTENDERS[contender],
-        "training": {"seed": seed, "global_batch_rows": BATCH_ROWS, "threads": 1, "device": "cpu"},
+        "training": {"seed": seed, "threads": 1, "device": "cpu"},
     }
     with tempfile.TemporaryDirectory() as folder:
         source = Path(folder) / "rows.parquet"

@@ -10,11 +10,15 @@ from pathlib import Path
 TABLES = {
     "ames": ("modeldata", "ames"),
     "attrition": ("modeldata", "attrition"),
+    "cells": ("modeldata", "cells"),
     "computers": ("Ecdat", "Computers"),
     "credit": ("modeldata", "credit_data"),
     "diamonds": ("ggplot2", "diamonds"),
+    "flights": ("nycflights13", "flights"),
     "health_insurance": ("AER", "HealthInsurance"),
     "hmda": ("AER", "HMDA"),
+    "hotel_rates": ("modeldata", "hotel_rates"),
+    "loans": ("openintro", "loans_full_schema"),
     "nmes1988": ("AER", "NMES1988"),
 }
 

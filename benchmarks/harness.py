@@ -201,6 +201,35 @@ def process(command: list[str], task: Mapping[str, Any], threads: int) -> dict[s
         return {**json.loads(result.read_text()), "process_cpu_seconds": round(cpu_seconds() - before, 2)}
 
 
+def attempt(
+    command: list[str], task: Mapping[str, Any], threads: int, limit_minutes: float
+) -> dict[str, Any]:
+    """As `process`, for what may fail or take too long, which is a result: `failed` says why."""
+    with tempfile.TemporaryDirectory(prefix="benchmark-") as folder:
+        given, result = Path(folder) / "task.json", Path(folder) / "result.json"
+        given.write_text(json.dumps(dict(task), default=str))
+        before = cpu_seconds()
+        with subprocess.Popen(
+            [*command, str(given), str(result)],
+            env={**environment(threads), "TMPDIR": folder},
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+            preexec_fn=_end_with_parent,
+        ) as running:
+            try:
+                _, said = running.communicate(timeout=60 * limit_minutes)
+                failed = said.strip().splitlines()[-1][:300] if running.returncode and said.strip() else None
+            except subprocess.TimeoutExpired:
+                failed = f"did not finish in {limit_minutes:g} minutes"
+                os.killpg(running.pid, signal.SIGKILL)
+        used = {"process_cpu_seconds": round(cpu_seconds() - before, 2)}
+        if failed or not result.is_file():
+            return {"failed": failed or f"ended with {running.returncode}", **used}
+        return {**json.loads(result.read_text()), **used}
+
+
 def peer(options: argparse.Namespace, **task: Any) -> dict[str, Any]:
     """One task of `peer_ctgan.py`, in the peers' own environment."""
     if not options.peers.exists():
