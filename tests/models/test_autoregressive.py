@@ -4,13 +4,13 @@ import pytest
 import torch
 
 from encoded import Records, agreement, layout, settings, table
-from synthmill.config import DataConfig
+from synthmill.config import DataConfig, dump
 from synthmill.data.batch import Batch, Condition, concat
 from synthmill.data.codecs.discrete import DiscreteCodec
 from synthmill.data.layout import DiscreteSpan, MixedLayout
 from synthmill.generation.condition import Where
 from synthmill.generation.sampler import Sampler
-from synthmill.models.base import build
+from synthmill.models.base import build, parse_config
 from synthmill.training.loop import train
 from synthmill.training.parallel import Single
 from tables import customers
@@ -187,3 +187,62 @@ def test_a_run_ends_when_the_model_says_so() -> None:
     # A few thousand rows are read more often, and fewer less again: they are learnt by heart sooner.
     found = [build("autoregressive", {"epochs": 10}, layout(rows)).stages()[0] for rows in (100, 700, 3_500)]
     assert [(stage.most_epochs, stage.most_batch_rows) for stage in found] == [(10, 50), (11, 70), (24, 350)]
+
+
+@pytest.fixture(scope="module")
+def headed():  # type: ignore[no-untyped-def]
+    """The target is the column in the middle, so that the head changes the order of drawing."""
+    return trained(layout().model_copy(update={"target": "b"}), table(), steps=200, head=True)
+
+
+def test_a_head_is_what_the_target_is_drawn_by_and_judged_by(headed) -> None:  # type: ignore[no-untyped-def]
+    rows, given = all_rows(), torch.ones(72, 3, dtype=torch.bool)
+    with torch.inference_mode():
+        assert float(headed.log_prob(rows).double().exp().sum()) == pytest.approx(1, abs=1e-5)
+        expected = headed.head.logits(rows["codes"]).softmax(1)
+        assert torch.equal(headed.probabilities(1, rows, given), expected)
+        given[:, 0] = False
+        assert not torch.allclose(headed.probabilities(1, rows, given), expected)
+    made = drawn(headed, 40_000)["codes"]
+    assert abs(agreement(Batch(codes=made)) - agreement(table())) < 0.04
+    same = (made[:, 0] == 1) & (made[:, 2] == 2)
+    shares = torch.bincount(made[same, 1], minlength=4) / same.sum()
+    at = (rows["codes"][:, 0] == 1) & (rows["codes"][:, 2] == 2)
+    assert (shares - expected[at][0]).abs().max() < 0.03
+
+
+def test_of_rows_whose_target_is_known_the_network_draws_the_rest(headed) -> None:  # type: ignore[no-untyped-def]
+    condition = Condition(codes={1: 2})
+    rows = drawn(headed, 4000, condition)
+    assert set(rows["codes"][:, 1].tolist()) == {2}
+    head, headed.head = headed.head, None
+    try:
+        assert torch.equal(drawn(headed, 4000, condition)["codes"], rows["codes"])
+    finally:
+        headed.head = head
+    # Known and unknown targets side by side: each row as if it were alone.
+    codes, given = table(1000)["codes"], torch.zeros(1000, 3, dtype=torch.bool)
+    given[::2, 1] = True
+    draws = torch.Generator().manual_seed(0)
+    with torch.inference_mode():
+        made = headed.complete(codes, given, never={1: 3}, generator=draws)["codes"]
+    assert torch.equal(made[::2, 1], codes[::2, 1])
+    assert 3 not in made[1::2, 1].tolist()
+
+
+def test_a_head_changes_nothing_of_the_network_and_nothing_of_recipes_without_one(headed) -> None:  # type: ignore[no-untyped-def]
+    shape = layout().model_copy(update={"target": "b"})
+    plain = trained(shape, table(), steps=200).state_dict()
+    own = headed.state_dict()
+    assert {name for name in own if name not in plain} == {
+        "head.base",
+        "head.feature",
+        "head.threshold",
+        "head.value",
+    }
+    assert all(torch.equal(own[name], tensor) for name, tensor in plain.items())
+    again = build("autoregressive", {**SMALL, "head": True}, shape)
+    again.load_state_dict(own)
+    assert "head" not in dump(parse_config("autoregressive", {}))
+    # A number, or no target at all: there is none.
+    assert build("autoregressive", {"head": True}, layout()).head is None

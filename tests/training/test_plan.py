@@ -1,6 +1,12 @@
+from pathlib import Path
+from typing import Any
+
 import pytest
+import yaml
 
 from encoded import layout, settings
+from synthmill.config import Recipe, dump, load_recipe
+from synthmill.library.recipes import read_recipe
 from synthmill.models.base import Adam, Phase, Stage, build
 from synthmill.training.plan import Plan, make_plan
 from synthmill.training.quality.base import Cost
@@ -168,3 +174,22 @@ def test_small_tables_get_smaller_batches_where_a_model_asks_for_them() -> None:
     plan = make_plan(config, small, rows=600, row_group=1)
     assert (plan.batch_rows, plan.steps_per_epoch) == (60, 10)
     assert make_plan(config, small, rows=600, row_group=8).batch_rows == 56
+
+
+def test_a_batch_that_is_stated_is_heeded_even_if_it_is_the_default(tmp_path: Path) -> None:
+    small = (Stage(name="one", share=1.0, phases=(PHASE,), most_batch_rows=60),)
+
+    def rows_of(recipe: Recipe) -> int:
+        return make_plan(recipe.training, small, rows=600, row_group=1).batch_rows
+
+    plain: dict[str, Any] = {"name": "x", "data": {"source": "rows.csv"}, "model": {"name": "auto"}}
+    silent, stated = (read_recipe(plain, words) for words in ([], ["training.global_batch_rows=500"]))
+    assert (rows_of(silent), rows_of(stated)) == (60, 500)
+    # A recipe that was resolved and written out has every default in it, and stays what it was.
+    for recipe in (silent, stated):
+        assert read_recipe(recipe) == read_recipe(dump(recipe)) == recipe
+    assert read_recipe(dump(silent), {"training.global_batch_rows": 500}) == stated
+    file = tmp_path / "x.yaml"
+    file.write_text(yaml.safe_dump({**plain, "training": {"global_batch_rows": 500}}))
+    assert rows_of(load_recipe(str(file))) == 500
+    assert "batch_as_stated" not in dump(silent)["training"], "fingerprints of recipes from before stay"

@@ -5,8 +5,9 @@ Codes are embedded and summed in the order of the batch; the sum of those before
 small network sees. So one pass gives every conditional, and any columns can be given and the others drawn.
 With a head, a target that nothing is said about is drawn last, from boosted probabilities given all other
 columns: rows then come from p(others) h(target | others). What is asked about a target that is given, or
-together with columns that are not, is answered by the network's own p(x). Numbers inside a bin are uniform. Legend: B rows, S spans, F codes of all spans, H embedding, M width of a
-column's network, G spans of a group of like cardinality, V codes of its widest, N numeric spans.
+together with columns that are not, is answered by the network's own p(x). Numbers inside a bin are uniform.
+Legend: B rows, S spans, F codes of all spans, H embedding, M width of a column's network, G spans of a group
+of like cardinality, V codes of its widest, N numeric spans.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

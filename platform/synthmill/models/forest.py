@@ -132,8 +132,8 @@ class Forest(GenerativeModel):
         for span in order[len(prefix) :]:
             uniform_B, choice_B = uniform_2SB[:, span]
             if span == order[-1] and number == 0 and self.head is not None:
-                known = (torch.from_numpy(part).to(device) for part in (drawn_BS, uniform_B))
-                drawn_B = self.head.draw(*known)
+                known_BS, level_B = (torch.from_numpy(part).to(device) for part in (drawn_BS, uniform_B))
+                drawn_B = self.head.draw(known_BS, level_B)
                 drawn_BS[:, span] = drawn_B.cpu().numpy()
                 continue
             tree_B = first + (choice_B * np.float32(trees)).astype(np.int64).clip(max=trees - 1)

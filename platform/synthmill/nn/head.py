@@ -58,9 +58,7 @@ def head_of(layout: MixedLayout) -> TargetHead | None:
     """A head, not fitted yet, for a categorical target of two to `MOST_CLASSES` classes; None: the table has
     no such target, or no other column."""
     columns = list(dict.fromkeys(span.column for span in layout.discrete if span.column != layout.target))
-    others = [
-        index for name in columns for index, span in enumerate(layout.discrete) if span.column == name
-    ]
+    others = [index for name in columns for index, span in enumerate(layout.discrete) if span.column == name]
     targets = [index for index, span in enumerate(layout.discrete) if span.column == layout.target]
     if len(targets) != 1 or not others:
         return None

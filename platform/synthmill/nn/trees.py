@@ -119,8 +119,10 @@ class Trees(nn.Module):
         within_B = (uniform_B.astype(np.float64) * walk["rows"].take(leaf_B)).astype(np.int64)
         level_B = walk["base"].take(leaf_B) + within_B
         if "spread" in walk:
-            return walk["spread"].take(level_B).astype(np.int64)
-        return walk["code"].take(np.searchsorted(walk["cumulative"], level_B, side="right"))
+            code_B: Codes = walk["spread"].take(level_B).astype(np.int64)
+        else:
+            code_B = walk["code"].take(np.searchsorted(walk["cumulative"], level_B, side="right"))
+        return code_B
 
     def _leaf_nodes(self, codes_BF: Codes, node_B: Codes, walk: dict[str, Codes]) -> Codes:
         feature_M, threshold_M, child_M = walk["feature"], walk["threshold"], walk["child"]
