@@ -78,9 +78,10 @@ def judge(
 
 def _read(side: Frame, config: DataConfig, name: str) -> Source:
     """A side: rows in memory, or a path, of which what is too large to be loaded is sampled."""
-    if isinstance(side, ArrowStream):
-        return read_frame(side, config, field=name)
-    return read_side(config.model_copy(update={"source": fspath(side)}))
+    if isinstance(side, str | PathLike):
+        return read_side(config.model_copy(update={"source": fspath(side)}))
+    # What is no table either is refused there.
+    return read_frame(side, config, field=name)
 
 
 def _read_train(train: Frame, asked: Question) -> tuple[Source, str]:

@@ -230,6 +230,19 @@ def test_a_value_of_nested_json_is_refused_alike(tmp_path: Path) -> None:
     assert faults[0] == faults[1]
 
 
+@pytest.mark.parametrize("value", ["text", 0.5])
+def test_avro_of_several_types_is_refused_alike(value: object, tmp_path: Path) -> None:
+    kinds = [{"name": "a", "type": ["long", "double", "string"]}, {"name": "b", "type": "long"}]
+    rows = [{"a": 2**53 + 1 + i, "b": i % 9} for i in range(3_000)]
+    with (tmp_path / "rows.avro").open("wb") as out:
+        fastavro.writer(
+            out, {"type": "record", "name": "row", "fields": kinds}, [*rows, {"a": value, "b": 1}]
+        )
+    for read in (read_source, lambda config: settled(config.source)):
+        with pytest.raises(DataError, match=r"rows\.avro: .*column .*holds values of several types"):
+            read(DataConfig(source=str(tmp_path / "rows.avro")))
+
+
 def test_record_batches_too_large_to_hold_are_read_whole(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

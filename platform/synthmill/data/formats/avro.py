@@ -86,9 +86,10 @@ class AvroBlocks(Blocks):
         try:
             return pa.unify_schemas([one, other], promote_options="permissive")
         except pa.ArrowException as fault:
-            raise DataError(
-                f"{self._file.name}: a column {_MIXED} ({str(fault)[:80]})", field=FIELD
-            ) from None
+            raise self._mixed(fault) from None
+
+    def _mixed(self, fault: Exception) -> DataError:
+        return DataError(f"{self._file.name}: a column {_MIXED} ({str(fault)[:80]})", field=FIELD)
 
 
 def _opened(source: Any, name: str) -> tuple[list[dict[str, Any]], Iterator[Any]]:
