@@ -2,13 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import pyarrow as pa
 import typer
 
 from synthmill.errors import UserError
 from synthmill.runtime.options import DEFAULT_STORE, ResultFile, StorageOption, StoreOption, Verb
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 def register(app: typer.Typer, verb: Verb) -> None:
@@ -50,7 +52,7 @@ def impute(
     return {"output": str(place), "rows": made.num_rows, "filled_cells": missing, "model": generator.ref}
 
 
-def write_mixed(place: Path, made: pa.Table, key: str) -> None:
+def write_mixed(place: Path, made: "pa.Table", key: str) -> None:
     """A file of rows that a model made in part, which says so where its format has a place for that."""
     import pyarrow.csv
     import pyarrow.parquet as pq
