@@ -73,7 +73,8 @@ def test_every_choice_is_a_whole_configuration_in_one_line(
     assert "\n" not in choice.why
     assert choice.why.startswith(f"model.name auto: {choice.model.name}, ")
     build(choice.model.name, choice.model.config, wide(3))
-    assert set(choice.model.config) == set(model_class(choice.model.name).Config.model_fields)
+    # But for what is left out of recipes where it is off.
+    assert set(choice.model.config) == set(model_class(choice.model.name).Config().model_dump())
 
 
 def test_families_read_one_encoding_as_rows_are_encoded_before_the_choice() -> None:
