@@ -23,7 +23,13 @@ os.environ.setdefault("RAY_worker_niceness", "0")
 
 
 # Where tests start Ray: in this process, or in the commands and servers that they run. No other test can.
-USES_RAY = ("tests/e2e/", "tests/fault/", "tests/integration/", "tests/test_screenshots.py")
+USES_RAY = (
+    "tests/e2e/",
+    "tests/fault/",
+    "tests/integration/",
+    "tests/test_packaging.py",
+    "tests/test_screenshots.py",
+)
 NO_RAY = "/dev/null/a-test-that-starts-ray-belongs-in-what-USES_RAY-of-tests-conftest-lists"
 RAY_FOLDER = os.environ.get("RAY_TMPDIR")
 

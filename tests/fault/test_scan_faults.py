@@ -10,7 +10,7 @@ import ray
 
 from processes import ROOT
 from scanned import first_difference, folder_of, scanned, told
-from synthmill.data.codecs.constrained_counts import ConstrainedCounts
+from synthmill.data.constrained_counts import ConstrainedCounts
 from synthmill.data.scan.block import Block
 from synthmill.data.scan.counts import Counts
 from synthmill.data.scan.division import Sorter

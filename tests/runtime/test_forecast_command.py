@@ -11,6 +11,9 @@ import pytest
 
 import synthmill
 from synthmill.cli import run
+from synthmill.errors import DataError
+from synthmill.generation.continuing import Ahead
+from synthmill.runtime.augment import AugmentRequest, planned
 from visits import visits
 
 SEQUENCES = 1024 + 60
@@ -114,7 +117,6 @@ LONG = pa.table({"customer": ["x"] * 41, "when": visits(200)["when"].combine_chu
         (HISTORY.drop_columns(["customer"]), ["--output", "x"], "no column 'customer'"),
         (HISTORY.rename_columns({"mood": "moood"}), ["--output", "x"], "did you mean 'mood'"),
         (LONG, ["--output", "x"], "has 41 rows, and sequences have at most 40"),
-        (LONG, ["--dataset", "x"], "has 41 rows, and sequences have at most 40"),
     ],
 )
 def test_mistakes_are_one_line(
@@ -132,6 +134,14 @@ def test_mistakes_are_one_line(
     assert len(said) == 1
     assert says in said[0]
     assert not out.exists()
+
+
+def test_a_dataset_is_refused_for_the_same_reasons(store: str, tmp_path: Path) -> None:
+    request = AugmentRequest(
+        model="visits", dataset="x", given=some(tmp_path, LONG), ahead=Ahead(steps=1), shard_rows=1000
+    )
+    with pytest.raises(DataError, match="has 41 rows, and sequences have at most 40"):
+        planned(request, store)
 
 
 def test_a_model_of_rows_is_refused(

@@ -7,8 +7,8 @@ from typing import Any
 from synthmill.config import AUTO, DataConfig, ModelConfig, Recipe, dump
 from synthmill.data.codecs.base import Codec, codec_class
 from synthmill.data.codecs.constrained import fit_codec
-from synthmill.data.codecs.constrained_counts import ConstrainedCounts, counts_for, fit_counted_codec
 from synthmill.data.codecs.mixed import MixedCodec
+from synthmill.data.constrained_counts import ConstrainedCounts, counts_for, fit_counted_codec
 from synthmill.data.readers.base import Source
 from synthmill.data.rebuilding import check_rows, make_plan
 from synthmill.data.scan.counts import Counts
